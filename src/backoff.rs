@@ -1,0 +1,46 @@
+//! Exponential backoff with jitter (KIP-580), as pure arithmetic: whoever waits, waits elsewhere.
+
+use std::time::Duration;
+
+/// How long to wait after the n-th failure in a row: `initial * 2^n`, at most `max`, spread by 20 % either way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExponentialBackoff {
+    initial: Duration,
+    max: Duration,
+}
+
+impl ExponentialBackoff {
+    /// As in Java, an `initial` above `max` makes the backoff constant at `max`.
+    pub(crate) fn new(initial: Duration, max: Duration) -> Self {
+        Self { initial: initial.min(max), max }
+    }
+
+    /// The wait after `failures` failures in a row, counted from 0. The jitter never takes it above `max` by more
+    /// than 20 %, and an `initial` of zero waits not at all.
+    pub(crate) fn after(&self, failures: u32) -> Duration {
+        let exponential = self.initial.saturating_mul(2u32.saturating_pow(failures.min(30)));
+        exponential.min(self.max).mul_f64(0.8 + 0.4 * fastrand::f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_twofold_up_to_its_maximum_with_a_fifth_of_jitter() {
+        let backoff = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1000));
+        for (failures, expected_ms) in [(0, 100.0), (1, 200.0), (3, 800.0), (4, 1000.0), (u32::MAX, 1000.0)] {
+            for _ in 0..100 {
+                let wait_ms = backoff.after(failures).as_secs_f64() * 1000.0;
+                assert!((0.799 * expected_ms..=1.201 * expected_ms).contains(&wait_ms), "{failures}: {wait_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn is_constant_where_the_initial_wait_is_above_the_maximum() {
+        let backoff = ExponentialBackoff::new(Duration::from_secs(5), Duration::from_secs(1));
+        assert!(backoff.after(0) <= Duration::from_millis(1200));
+    }
+}

@@ -1,0 +1,18 @@
+//! A blocking producer for Apache Kafka: plain OS threads, no async runtime.
+
+pub mod backoff;
+pub mod time;
+pub mod topic_partition;
+
+pub mod protocol;
+
+pub mod error;
+
+pub mod record;
+
+pub mod metadata;
+
+pub mod producer;
+
+#[cfg(feature = "mock")]
+pub mod mock;

@@ -1,0 +1,185 @@
+//! An immutable picture of the cluster: brokers, topics, partitions and their leaders.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the brokers said of the cluster at one moment. Never changes: newer metadata is another `Cluster`.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    pub(crate) cluster_id: Option<Arc<str>>,
+    pub(crate) brokers: HashMap<i32, Arc<Broker>>,
+    pub(crate) topics: HashMap<Arc<str>, Arc<TopicMetadata>>,
+}
+
+impl Cluster {
+    /// The cluster's id, where a broker told one.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster_id.as_deref()
+    }
+
+    /// The known brokers, in no order.
+    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values().map(|broker| &**broker)
+    }
+
+    /// The broker of that id, where it is known.
+    pub fn broker(&self, id: i32) -> Option<&Broker> {
+        self.brokers.get(&id).map(|broker| &**broker)
+    }
+
+    /// What is known of a topic, where anything is.
+    pub fn topic(&self, name: &str) -> Option<&TopicMetadata> {
+        self.topics.get(name).map(|topic| &**topic)
+    }
+}
+
+/// One broker's id and address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub(crate) id: i32,
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+    pub(crate) rack: Option<Arc<str>>,
+}
+
+impl Broker {
+    /// The broker's id in its cluster.
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// The host name or address that the broker advertises.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that the broker advertises.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The rack the broker says it stands in.
+    pub fn rack(&self) -> Option<&str> {
+        self.rack.as_deref()
+    }
+}
+
+/// One topic: its id and partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicMetadata {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: Option<TopicId>,
+    pub(crate) is_internal: bool,
+    pub(crate) partitions: Vec<PartitionMetadata>,
+}
+
+impl TopicMetadata {
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic's id; none where the brokers are older than Kafka 2.8.
+    pub fn id(&self) -> Option<TopicId> {
+        self.id
+    }
+
+    /// Whether Kafka keeps the topic for itself, as `__consumer_offsets`.
+    pub fn is_internal(&self) -> bool {
+        self.is_internal
+    }
+
+    /// The topic's partitions, ordered by number.
+    pub fn partitions(&self) -> &[PartitionMetadata] {
+        &self.partitions
+    }
+}
+
+/// One partition: who leads it and who holds copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionMetadata {
+    pub(crate) partition: i32,
+    pub(crate) leader: Option<i32>,
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) in_sync_replicas: Vec<i32>,
+    pub(crate) offline_replicas: Vec<i32>,
+}
+
+impl PartitionMetadata {
+    /// The partition's number, from 0.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// The id of the broker that leads the partition; none during an election.
+    pub fn leader(&self) -> Option<i32> {
+        self.leader
+    }
+
+    /// How often the leadership has moved, where the broker tells.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        self.leader_epoch
+    }
+
+    /// The brokers that hold a copy.
+    pub fn replicas(&self) -> &[i32] {
+        &self.replicas
+    }
+
+    /// The brokers whose copy is up to date.
+    pub fn in_sync_replicas(&self) -> &[i32] {
+        &self.in_sync_replicas
+    }
+
+    /// The brokers whose copy is out of reach.
+    pub fn offline_replicas(&self) -> &[i32] {
+        &self.offline_replicas
+    }
+}
+
+/// A topic's id (KIP-516): it tells a topic from another of the same name that was deleted before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicId(pub(crate) [u8; 16]);
+
+impl TopicId {
+    /// The id's 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Kafka's own form: 22 characters of unpadded base64url.
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let bits = u128::from_be_bytes(self.0);
+        for digit in 0..22 {
+            // 22 digits of 6 bits are 132: the last digit carries 2 bits and 4 zeros.
+            let index = if digit < 21 { (bits >> (122 - 6 * digit)) & 63 } else { (bits << 4) & 63 };
+            write!(f, "{}", ALPHABET[index as usize] as char)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopicId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_id_is_written_as_kafka_writes_it() {
+        // Uuid.ONE_UUID and a value whose base64url has both of the alphabet's special characters.
+        let mut one = [0; 16];
+        one[15] = 1;
+        assert_eq!(TopicId(one).to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(TopicId([0xff; 16]).to_string(), "_____________________w");
+    }
+}
