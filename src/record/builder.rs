@@ -282,7 +282,7 @@ impl HeaderSource for EncodedHeaders<'_> {
 }
 
 #[inline]
-fn encoded_size(
+pub(super) fn encoded_size(
     timestamp_delta: i64,
     offset_delta: i32,
     key: Option<&[u8]>,
