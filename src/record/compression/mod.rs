@@ -108,19 +108,17 @@ pub(crate) fn decompress(
     bytes: &[u8],
     max_output: usize,
 ) -> Result<Vec<u8>, CompressionError> {
-    let failed = |source| CompressionError::Codec { codec, source };
-    let output = match codec {
-        CompressionType::None if bytes.len() > max_output => None,
-        CompressionType::None => Some(bytes.to_vec()),
+    let decoded = match codec {
+        CompressionType::None => Ok((bytes.len() <= max_output).then(|| bytes.to_vec())),
         #[cfg(feature = "gzip")]
-        CompressionType::Gzip => read_bounded(gzip::decoder(bytes), max_output).map_err(failed)?,
+        CompressionType::Gzip => read_bounded(gzip::decoder(bytes), max_output),
         #[cfg(feature = "snappy")]
-        CompressionType::Snappy => snappy::decode(bytes, max_output).map_err(failed)?,
+        CompressionType::Snappy => snappy::decode(bytes, max_output),
         #[cfg(feature = "lz4")]
-        CompressionType::Lz4 => read_bounded(lz4::decoder(bytes), max_output).map_err(failed)?,
+        CompressionType::Lz4 => read_bounded(lz4::decoder(bytes), max_output),
         #[cfg(feature = "zstd")]
         CompressionType::Zstd => {
-            read_bounded(zstd::decoder(bytes).map_err(failed)?, max_output).map_err(failed)?
+            zstd::decoder(bytes).and_then(|reader| read_bounded(reader, max_output))
         }
         #[allow(
             unreachable_patterns,
@@ -128,7 +126,9 @@ pub(crate) fn decompress(
         )]
         _ => return Err(CompressionError::NotCompiledIn(codec)),
     };
-    output.ok_or(CompressionError::TooLarge { max_output })
+    decoded
+        .map_err(|source| CompressionError::Codec { codec, source })?
+        .ok_or(CompressionError::TooLarge { max_output })
 }
 
 /// Why records could not be compressed or decompressed.
