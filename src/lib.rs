@@ -1,7 +1,8 @@
 //! A blocking producer for Apache Kafka: plain OS threads, no async runtime.
 
-pub mod backoff;
-pub mod time;
+pub(crate) mod backoff;
+pub(crate) mod sync;
+pub(crate) mod time;
 pub mod topic_partition;
 
 pub mod protocol;
@@ -11,6 +12,8 @@ pub mod error;
 pub mod record;
 
 pub mod metadata;
+
+pub(crate) mod accumulator;
 
 pub mod producer;
 

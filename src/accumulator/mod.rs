@@ -1,0 +1,2 @@
+//! Batches in memory.
+pub(crate) mod memory;
