@@ -120,6 +120,11 @@ impl BufferMemory {
         }
     }
 
+    /// A reservation of nothing.
+    pub(crate) fn empty_reservation(self: &Arc<Self>) -> Reservation {
+        Reservation { memory: Arc::clone(self), bytes: 0 }
+    }
+
     /// Wakes every waiter with [`ReserveError::Closed`].
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
