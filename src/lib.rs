@@ -4,7 +4,8 @@ pub mod backoff;
 pub mod time;
 pub mod topic_partition;
 
-pub mod protocol;
+pub(crate) mod protocol;
+pub use protocol::ErrorCode;
 
 pub mod error;
 
