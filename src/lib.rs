@@ -5,7 +5,8 @@ pub(crate) mod sync;
 pub(crate) mod time;
 pub mod topic_partition;
 
-pub mod protocol;
+pub(crate) mod protocol;
+pub use protocol::ErrorCode;
 
 pub mod error;
 
