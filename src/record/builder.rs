@@ -188,18 +188,13 @@ impl BatchBuilder {
             self.base_timestamp = timestamp_ms;
             self.max_timestamp = timestamp_ms;
         }
-        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
+        let delta = timestamp_ms.wrapping_sub(self.base_timestamp);
         let offset_delta = self.count;
-        let body = body_size(timestamp_delta, offset_delta, key, value, headers.size());
-        let buffer = &mut self.buffer;
-        debug_assert!(
-            buffer.capacity() - buffer.len() >= size_of_length(body) + body,
-            "the caller makes room before it appends"
-        );
-        write_prelude(buffer, body, timestamp_delta, offset_delta);
-        write_bytes(buffer, key);
-        write_bytes(buffer, value);
-        headers.write(buffer);
+        if !(headers.is_empty()
+            && write_small_record(&mut self.buffer, delta, offset_delta, key, value))
+        {
+            write_record(&mut self.buffer, delta, offset_delta, key, value, headers);
+        }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
         self.count = offset_delta + 1;
         offset_delta
@@ -237,6 +232,7 @@ const NULL_BYTES: usize = 1;
 trait HeaderSource {
     /// Bytes with the count in front.
     fn size(&self) -> usize;
+    fn is_empty(&self) -> bool;
     fn write(&self, buffer: &mut Vec<u8>);
 }
 
@@ -255,6 +251,11 @@ impl<H: RecordHeader> HeaderSource for Headers<'_, H> {
     }
 
     #[inline]
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
     fn write(&self, buffer: &mut Vec<u8>) {
         write_length(buffer, self.0.len());
         for header in self.0 {
@@ -269,6 +270,10 @@ struct EncodedHeaders<'a>(&'a [u8]);
 impl HeaderSource for EncodedHeaders<'_> {
     fn size(&self) -> usize {
         self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [0]
     }
 
     fn write(&self, buffer: &mut Vec<u8>) {
@@ -313,35 +318,95 @@ fn size_of_bytes(bytes: Option<&[u8]>) -> usize {
     })
 }
 
-/// Length, attributes (none are defined, so 0), timestamp delta, offset delta. In most batches each number takes at
-/// most two bytes, and the seven bytes at most are put together in a register and stored as one word.
-#[inline]
-fn write_prelude(buffer: &mut Vec<u8>, body: usize, timestamp_delta: i64, offset_delta: i32) {
-    let (length, timestamp, offset) = (
-        zigzag(body as i64),
-        zigzag(timestamp_delta),
-        zigzag(i64::from(offset_delta)),
-    );
-    let room = buffer.capacity() - buffer.len();
-    if (length | timestamp | offset) < SMALL && room >= 8 {
-        let (mut word, mut size) = small_varint(length);
-        size += 1;
-        let (bits, bytes) = small_varint(timestamp);
-        word |= bits << (8 * size);
-        size += bytes;
-        let (bits, bytes) = small_varint(offset);
-        word |= bits << (8 * size);
-        size += bytes;
-        let end = buffer.len() + size;
-        buffer.extend_from_slice(&word.to_le_bytes());
-        buffer.truncate(end);
-    } else {
-        write_length(buffer, body);
-        buffer.push(0);
-        write_varlong(buffer, timestamp_delta);
-        write_varint(buffer, offset_delta);
+/// Encodes what nearly every record is: no headers, below 8 KiB, so that every number takes one or two bytes and the
+/// up to eight before the key (or in place of a null one) leave in one store. Does nothing and returns false for any
+/// other record, and where the words would not fit the buffer: they are stored whole and cut to size.
+#[inline(always)]
+fn write_small_record(
+    buffer: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> bool {
+    let timestamp = zigzag(timestamp_delta);
+    let offset = zigzag(i64::from(offset_delta));
+    let (timestamp_word, timestamp_bytes) = small_varint(timestamp);
+    let (offset_word, offset_bytes) = small_varint(offset);
+    let (key_word, key_bytes) = small_length(key);
+    let (value_word, value_bytes) = small_length(value);
+    let body = 1
+        + timestamp_bytes
+        + offset_bytes
+        + key_bytes
+        + key.map_or(0, <[u8]>::len)
+        + value_bytes
+        + value.map_or(0, <[u8]>::len)
+        + 1;
+    let (length_word, length_bytes) = small_varint(zigzag(body as i64));
+    let small = (timestamp | offset | zigzag(body as i64)) < SMALL;
+    let room = buffer.capacity() - buffer.len() >= length_bytes + body + size_of::<u64>();
+    if !(small && room) {
+        return false;
     }
+
+    let timestamp_at = length_bytes + 1;
+    let offset_at = timestamp_at + timestamp_bytes;
+    let key_at = offset_at + offset_bytes;
+    let word = length_word | timestamp_word << (8 * timestamp_at) | offset_word << (8 * offset_at);
+    match key {
+        None => put_word(buffer, word | key_word << (8 * key_at), key_at + key_bytes),
+        Some(key) => {
+            put_word(buffer, word, key_at);
+            put_word(buffer, key_word, key_bytes);
+            buffer.extend_from_slice(key);
+        }
+    }
+    put_word(buffer, value_word, value_bytes);
+    buffer.extend_from_slice(value.unwrap_or_default());
+    buffer.push(0);
+    true
 }
+
+/// The length of `bytes` as `small_varint` has it, which is wrong from 8 KiB on.
+#[inline(always)]
+fn small_length(bytes: Option<&[u8]>) -> (u64, usize) {
+    small_varint(bytes.map_or(1, |bytes| zigzag(bytes.len() as i64)))
+}
+
+/// Appends the low `bytes` bytes of `word`.
+#[inline(always)]
+fn put_word(buffer: &mut Vec<u8>, word: u64, bytes: usize) {
+    let end = buffer.len() + bytes;
+    buffer.extend_from_slice(&word.to_le_bytes());
+    buffer.truncate(end);
+}
+
+/// Encodes any record.
+fn write_record<S: HeaderSource>(
+    buffer: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &S,
+) {
+    let body = body_size(timestamp_delta, offset_delta, key, value, headers.size());
+    debug_assert!(
+        buffer.capacity() - buffer.len() >= size_of_length(body) + body,
+        "the caller makes room before it appends"
+    );
+    write_length(buffer, body);
+    buffer.push(RECORD_ATTRIBUTES);
+    write_varlong(buffer, timestamp_delta);
+    write_varint(buffer, offset_delta);
+    write_bytes(buffer, key);
+    write_bytes(buffer, value);
+    headers.write(buffer);
+}
+
+/// No attribute of a record is defined.
+const RECORD_ATTRIBUTES: u8 = 0;
 
 #[inline]
 fn write_bytes(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {

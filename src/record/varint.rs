@@ -58,14 +58,14 @@ pub(crate) fn zigzag(value: i64) -> u64 {
 pub(crate) const SMALL: u64 = 1 << 14;
 
 /// The encoding of a zig-zag number below [`SMALL`], lowest byte first in the word, and how many bytes it has: 1 or 2.
-#[inline]
+/// For larger numbers the result means nothing. Without a branch, which the lengths of records would mislead.
+#[inline(always)]
 pub(crate) fn small_varint(raw: u64) -> (u64, usize) {
-    debug_assert!(raw < SMALL);
-    if raw < 0x80 {
-        (raw, 1)
-    } else {
-        ((raw & 0x7f) | 0x80 | (raw >> 7) << 8, 2)
-    }
+    let second = u64::from(raw >= 0x80);
+    (
+        (raw & 0x7f) | (second << 7) | ((raw >> 7) << 8),
+        1 + second as usize,
+    )
 }
 
 /// `ceil(bits / 7)` with a multiplication in place of the division; zero has one bit.
