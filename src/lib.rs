@@ -8,7 +8,8 @@ pub mod protocol;
 
 pub mod error;
 
-pub mod record;
+pub(crate) mod record;
+pub use record::compression::{CompressionType, UnknownCompressionType};
 
 pub mod metadata;
 
