@@ -26,7 +26,9 @@ impl Error {
 
     /// Whether the record was written to the log, was not, or may have been.
     pub fn delivery(&self) -> Delivery {
-        self.inner.delivery.unwrap_or(self.inner.kind.usual_delivery())
+        self.inner
+            .delivery
+            .unwrap_or(self.inner.kind.usual_delivery())
     }
 
     /// The topic and partition concerned. The partition is -1 where none had been chosen.
@@ -52,12 +54,16 @@ impl Error {
     /// Whether the same call may succeed later without a change to the record or the configuration. Sending a record
     /// again whose [`delivery`](Self::delivery) is [`Delivery::MaybeWritten`] can write it twice.
     pub fn is_retriable(&self) -> bool {
-        self.inner.retriable.unwrap_or(self.inner.kind.is_usually_retriable())
+        self.inner
+            .retriable
+            .unwrap_or(self.inner.kind.is_usually_retriable())
     }
 
     /// Whether this producer can send nothing any more: close it and, where that makes sense, start another.
     pub fn is_fatal(&self) -> bool {
-        self.inner.fatal.unwrap_or(self.inner.kind.is_usually_fatal())
+        self.inner
+            .fatal
+            .unwrap_or(self.inner.kind.is_usually_fatal())
     }
 
     /// An error of `kind`; `message` says what happened, in lower case, without a full stop and without what the other
@@ -90,8 +96,15 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_broker_code(mut self, code: i16, name: impl Into<Cow<'static, str>>) -> Self {
-        self.inner_mut().broker = Some(BrokerError { code, name: name.into() });
+    pub(crate) fn with_broker_code(
+        mut self,
+        code: i16,
+        name: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.inner_mut().broker = Some(BrokerError {
+            code,
+            name: name.into(),
+        });
         self
     }
 
@@ -118,7 +131,10 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
         self.inner_mut().source = Some(Arc::from(source.into()));
         self
     }
@@ -248,7 +264,9 @@ impl ErrorKind {
     fn usual_advice(self) -> &'static str {
         match self {
             Self::BufferExhausted => "send more slowly, or raise buffer.memory or max.block.ms",
-            Self::MetadataTimeout => "check bootstrap.servers and that the topic exists, or raise max.block.ms",
+            Self::MetadataTimeout => {
+                "check bootstrap.servers and that the topic exists, or raise max.block.ms"
+            }
             Self::UnknownPartition => "check the topic's number of partitions",
             Self::Authentication => "check the credentials",
             Self::Authorization => "ask for the permission on the broker",
@@ -297,12 +315,16 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Error");
-        shown.field("kind", &self.inner.kind).field("message", &self.inner.message);
+        shown
+            .field("kind", &self.inner.kind)
+            .field("message", &self.inner.message);
         if let Some(topic_partition) = &self.inner.topic_partition {
             shown.field("topic_partition", topic_partition);
         }
         if let Some(broker) = &self.inner.broker {
-            shown.field("broker_code", &broker.code).field("broker_error_name", &broker.name);
+            shown
+                .field("broker_code", &broker.code)
+                .field("broker_error_name", &broker.name);
         }
         if let Some(message) = &self.inner.broker_message {
             shown.field("broker_message", message);
@@ -317,7 +339,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.inner.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.inner
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -349,7 +374,10 @@ mod tests {
         assert_eq!(error.broker_code(), Some(19));
         assert_eq!(error.broker_error_name(), Some("NOT_ENOUGH_REPLICAS"));
         assert_eq!(error.broker_message(), Some("1 of 2 in sync"));
-        assert_eq!(error.topic_partition(), Some(&TopicPartition::new("orders", 3)));
+        assert_eq!(
+            error.topic_partition(),
+            Some(&TopicPartition::new("orders", 3))
+        );
         assert!(error.is_retriable() && !error.is_fatal());
     }
 
@@ -357,7 +385,10 @@ mod tests {
     fn names_only_the_topic_where_no_partition_was_chosen() {
         let error = Error::new(ErrorKind::InvalidTopic, "the topic's name is not legal")
             .with_topic_partition(TopicPartition::new("a b", -1));
-        assert_eq!(error.to_string(), "the topic's name is not legal (topic a b); not written");
+        assert_eq!(
+            error.to_string(),
+            "the topic's name is not legal (topic a b); not written"
+        );
     }
 
     #[test]
@@ -377,7 +408,8 @@ mod tests {
         ] {
             assert_eq!(Error::new(kind, "x").delivery(), delivery, "{kind:?}");
         }
-        let never_sent = Error::new(ErrorKind::DeliveryTimeout, "x").with_delivery(Delivery::NotWritten);
+        let never_sent =
+            Error::new(ErrorKind::DeliveryTimeout, "x").with_delivery(Delivery::NotWritten);
         assert_eq!(never_sent.delivery(), Delivery::NotWritten);
     }
 

@@ -6,14 +6,19 @@ pub mod topic_partition;
 
 pub mod protocol;
 
-pub mod error;
+mod error;
+pub use error::{Delivery, Error, ErrorKind};
 
 pub(crate) mod record;
 pub use record::compression::{CompressionType, UnknownCompressionType};
 
 pub mod metadata;
 
-pub mod producer;
+mod producer;
+pub use producer::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
+    SecurityProtocol,
+};
 
 #[cfg(feature = "mock")]
 pub mod mock;
