@@ -3,21 +3,32 @@
 pub(crate) mod backoff;
 pub(crate) mod sync;
 pub(crate) mod time;
-pub mod topic_partition;
+mod topic_partition;
+pub use topic_partition::TopicPartition;
 
 pub(crate) mod protocol;
 pub use protocol::ErrorCode;
 
-pub mod error;
+mod error;
+pub use error::{Delivery, Error, ErrorKind};
 
 pub(crate) mod record;
 pub use record::compression::{CompressionType, UnknownCompressionType};
 
-pub mod metadata;
+mod metadata;
+pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+
+pub(crate) mod connection;
+
+pub(crate) mod sender;
 
 pub(crate) mod accumulator;
 
-pub mod producer;
+mod producer;
+pub use producer::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
+    SecurityProtocol,
+};
 
 #[cfg(feature = "mock")]
 pub mod mock;
