@@ -153,11 +153,16 @@ impl TopicId {
 /// Kafka's own form: 22 characters of unpadded base64url.
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let bits = u128::from_be_bytes(self.0);
         for digit in 0..22 {
             // 22 digits of 6 bits are 132: the last digit carries 2 bits and 4 zeros.
-            let index = if digit < 21 { (bits >> (122 - 6 * digit)) & 63 } else { (bits << 4) & 63 };
+            let index = if digit < 21 {
+                (bits >> (122 - 6 * digit)) & 63
+            } else {
+                (bits << 4) & 63
+            };
             write!(f, "{}", ALPHABET[index as usize] as char)?;
         }
         Ok(())
