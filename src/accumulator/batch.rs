@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
 use super::partition::Partition;
+use super::sequence::sequence_after;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
@@ -28,8 +29,10 @@ pub(crate) struct ProducerBatch {
     pub(crate) created: Instant,
     /// How often the batch failed and was to be sent again.
     pub(crate) attempts: u32,
-    /// Whether the batch stems from a split; splitting it again halves it.
-    pub(crate) is_part: bool,
+    /// The place among the batches of its partition, from which retries return to their place in the queue.
+    pub(crate) order: u64,
+    /// The identity and sequence that the batch has or, once it is sealed, will have.
+    pub(crate) stamp: Option<ProducerStamp>,
     /// Whether some attempt's bytes reached a socket and no answer told their fate.
     pub(crate) maybe_written: bool,
     /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
@@ -41,7 +44,7 @@ pub(crate) struct ProducerBatch {
 pub(crate) enum Contents {
     /// Open to more records, or full and not yet sealed.
     Building { builder: BatchBuilder, reservation: Reservation },
-    /// Compressed and sealed: these bytes are sent, and sent again.
+    /// Compressed and sealed with `stamp`: these bytes are sent, and sent again.
     Sealed { bytes: Arc<SealedBatch>, stamp: ProducerStamp, records: i32 },
     /// Being settled or split.
     Gone,
@@ -86,7 +89,8 @@ impl ProducerBatch {
             callbacks: Vec::new(),
             created,
             attempts: 0,
-            is_part: false,
+            order: 0,
+            stamp: None,
             maybe_written: false,
             last_error: None,
             settled: false,
@@ -121,10 +125,15 @@ impl ProducerBatch {
         self.callbacks.push((index, callback));
     }
 
-    /// The bytes of a sealed batch, and who is to be told to have written them.
-    pub(crate) fn sealed(&self) -> Option<(&Arc<SealedBatch>, ProducerStamp)> {
+    /// Where the batch belongs among the batches of its partition, the parts of a split one included.
+    pub(crate) fn place(&self) -> (u64, u32) {
+        (self.order, self.first_index)
+    }
+
+    /// The bytes of a sealed batch.
+    pub(crate) fn sealed(&self) -> Option<&Arc<SealedBatch>> {
         match &self.contents {
-            Contents::Sealed { bytes, stamp, .. } => Some((bytes, *stamp)),
+            Contents::Sealed { bytes, .. } => Some(bytes),
             _ => None,
         }
     }
@@ -164,8 +173,8 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks and
-    /// the age go with them; the memory is shared out by size.
+    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks, the
+    /// age and the sequences go with them; the memory is shared out by size.
     pub(crate) fn split(mut self: Box<Self>, parts: Vec<BatchBuilder>) -> Vec<Box<ProducerBatch>> {
         self.settled = true;
         self.completion.split(parts.len() as u32);
@@ -199,7 +208,11 @@ impl ProducerBatch {
                     callbacks: own_callbacks,
                     created: self.created,
                     attempts: self.attempts,
-                    is_part: true,
+                    order: self.order,
+                    stamp: self.stamp.map(|stamp| ProducerStamp {
+                        base_sequence: sequence_after(stamp.base_sequence, first as i32),
+                        ..stamp
+                    }),
                     maybe_written: false,
                     last_error: None,
                     settled: false,

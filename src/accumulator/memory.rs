@@ -17,6 +17,8 @@ pub(crate) struct BufferMemory {
     available: AtomicUsize,
     /// The length of `queue.waiting`, readable without the lock.
     waiting: AtomicUsize,
+    /// Counts the waits that ever began.
+    waits: std::sync::atomic::AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -48,6 +50,7 @@ impl BufferMemory {
             total,
             available: AtomicUsize::new(total),
             waiting: AtomicUsize::new(0),
+            waits: std::sync::atomic::AtomicU64::new(0),
             queue: Mutex::default(),
         })
     }
@@ -65,6 +68,11 @@ impl BufferMemory {
     /// Whether somebody waits for memory: everything is ready to send then, whatever `linger.ms` says.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.load(SeqCst) > 0
+    }
+
+    /// Rises whenever somebody begins to wait: a worker that has seen a count need not look again before the next.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits.load(SeqCst)
     }
 
     /// Takes `bytes` if they are there and nobody else waits.
@@ -94,6 +102,7 @@ impl BufferMemory {
             let mut queue = self.queue.lock();
             queue.waiting.push_back(Arc::clone(&waiter));
             self.waiting.fetch_add(1, SeqCst);
+            self.waits.fetch_add(1, SeqCst);
             // Memory may have come back between the failed try and now, when nobody was in line to be told.
             self.grant(&mut queue);
         }

@@ -13,7 +13,8 @@ use super::completion::Completion;
 use super::memory::{BufferMemory, Reservation};
 use super::{Message, WorkerHandle};
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
-use crate::record::estimator::CompressionRatio;
+use crate::record::compression::CompressionType;
+use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::Mutex;
 
 /// What a batch holds beside its buffer: its structures, its future block, its places in the channel. Every open batch
@@ -40,7 +41,7 @@ pub(crate) struct AppendConfig {
     /// A batch is never made larger than this uncompressed, however well it is expected to compress.
     pub(crate) max_batch_bytes: usize,
     pub(crate) linger: Duration,
-    pub(crate) is_compressed: bool,
+    pub(crate) compression: CompressionType,
 }
 
 /// A partition as callers and the worker share it.
@@ -52,7 +53,7 @@ pub(crate) struct Partition {
     slot: usize,
     memory: Arc<BufferMemory>,
     config: Arc<AppendConfig>,
-    ratio: Arc<CompressionRatio>,
+    ratio: Arc<CompressionRatioEstimator>,
     open: Mutex<Open>,
     /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
     queued_batches: AtomicUsize,
@@ -61,8 +62,8 @@ pub(crate) struct Partition {
 /// Everything here is guarded by the partition's lock.
 struct Open {
     batch: Option<Box<ProducerBatch>>,
-    /// Whether the worker was told of an open batch and has not answered by [`Partition::take_due`] yet: it will look
-    /// no later than `linger.ms` after any batch that is opened meanwhile.
+    /// Whether the worker was told of an open batch and has not found or left this partition without one since: it
+    /// will look no later than `linger.ms` after any batch that is opened meanwhile.
     announced: bool,
     /// Full batches given to the channel so far.
     pushed: u64,
@@ -101,15 +102,14 @@ pub(crate) enum Wake {
     Now,
 }
 
-/// What the worker gets when it asks for the open batch.
-pub(crate) enum TakeDue {
-    /// Here it is. The next batch will be announced.
-    Batch(Box<ProducerBatch>),
-    /// Due only then; it stays announced.
-    NotBefore(Instant),
+/// What the worker learns of the open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// There is one; it stays announced.
+    OpenSince(Instant),
     /// A full batch is in the channel and comes first.
     ChunkUnderWay,
-    /// There is none. The next one will be announced.
+    /// There is none.
     None,
 }
 
@@ -121,7 +121,7 @@ impl Partition {
         slot: usize,
         memory: Arc<BufferMemory>,
         config: Arc<AppendConfig>,
-        ratio: Arc<CompressionRatio>,
+        ratio: Arc<CompressionRatioEstimator>,
     ) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -159,7 +159,7 @@ impl Partition {
         self.slot
     }
 
-    pub(crate) fn ratio(&self) -> &CompressionRatio {
+    pub(crate) fn ratio(&self) -> &CompressionRatioEstimator {
         &self.ratio
     }
 
@@ -221,32 +221,38 @@ impl Partition {
         self.open.lock().sticky_bytes = 0;
     }
 
-    /// On the worker: takes the open batch if it has lingered, or at once with `at_once`. `received` is the number of
-    /// this partition's full batches that the worker has had from its channel.
-    pub(crate) fn take_due(&self, now: Instant, at_once: bool, received: u64) -> TakeDue {
+    /// On the worker: when the open batch was opened. `received` is the number of this partition's full batches that
+    /// the worker has had from its channel. After [`Peek::None`] the next open batch will be announced.
+    pub(crate) fn peek(&self, received: u64) -> Peek {
         let mut open = self.open.lock();
         if open.pushed != received {
-            return TakeDue::ChunkUnderWay;
+            return Peek::ChunkUnderWay;
         }
-        if let Some(batch) = &open.batch {
-            let due = batch.created + self.config.linger;
-            if due > now && !at_once {
-                return TakeDue::NotBefore(due);
+        match &open.batch {
+            Some(batch) => Peek::OpenSince(batch.created),
+            None => {
+                open.announced = false;
+                Peek::None
             }
-        }
-        open.announced = false;
-        match open.batch.take() {
-            Some(batch) => {
-                open.usual_bytes = batch.size();
-                TakeDue::Batch(batch)
-            }
-            None => TakeDue::None,
         }
     }
 
-    /// On the worker: when the open batch was opened, if there is one.
-    pub(crate) fn opened_at(&self) -> Option<Instant> {
-        self.open.lock().batch.as_ref().map(|batch| batch.created)
+    /// On the worker: takes the open batch; the next one will be announced. None if there is none, or if a full batch
+    /// is on its way in the channel and comes first.
+    pub(crate) fn take_open(&self, received: u64) -> Option<Box<ProducerBatch>> {
+        let mut open = self.open.lock();
+        if open.pushed != received {
+            return None;
+        }
+        open.announced = false;
+        let batch = open.batch.take()?;
+        open.usual_bytes = batch.size();
+        Some(batch)
+    }
+
+    /// On the worker, for a flush: what tells when the open batch is settled.
+    pub(crate) fn open_completion(&self) -> Option<Arc<Completion>> {
+        self.open.lock().batch.as_ref().map(|batch| Arc::clone(batch.completion()))
     }
 
     /// On the worker: one batch of this partition left for the wire, or failed before.
@@ -268,13 +274,15 @@ impl Partition {
         }
     }
 
-    /// How large a batch may grow before it is compressed.
+    /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect.
     fn batch_limit(&self) -> usize {
-        if !self.config.is_compressed {
-            return self.config.batch_size;
+        let config = &self.config;
+        if config.compression == CompressionType::None {
+            return config.batch_size;
         }
-        let expected = self.config.batch_size as f64 / f64::from(self.ratio.estimate()).max(0.05);
-        (expected as usize).clamp(self.config.batch_size, self.config.max_batch_bytes.max(self.config.batch_size))
+        let ratio = (1.05 * self.ratio.estimate(config.compression)).max(0.01);
+        let expected = config.batch_size as f64 / ratio;
+        (expected as usize).clamp(config.batch_size, config.max_batch_bytes.max(config.batch_size))
     }
 
     /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.
@@ -307,11 +315,18 @@ impl Partition {
         }
         open.batch = Some(batch);
         self.queued_batches.fetch_add(1, Ordering::Relaxed);
-        if std::mem::replace(&mut open.announced, true) {
-            return Ok(Wake::Nobody);
+        let announced = std::mem::replace(&mut open.announced, true);
+        if !announced {
+            self.worker.push(Message::Opened(Arc::clone(self)));
         }
-        self.worker.push(Message::Opened(Arc::clone(self)));
-        Ok(if self.config.linger.is_zero() { Wake::Now } else { Wake::By(now + self.config.linger) })
+        // While others wait for memory nothing lingers, or they and the worker would wait for each other.
+        Ok(if self.config.linger.is_zero() || self.memory.is_exhausted() {
+            Wake::Now
+        } else if announced {
+            Wake::Nobody
+        } else {
+            Wake::By(now + self.config.linger)
+        })
     }
 
     fn append_to<H: RecordHeader>(
