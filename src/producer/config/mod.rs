@@ -77,24 +77,41 @@ impl ProducerConfig {
     /// characters. Of two with one name the later counts. An error names the line.
     pub fn from_properties(text: &str) -> Result<Self, Error> {
         let mut config = Self::new();
-        for property in properties::parse(text)? {
-            let placed =
-                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
-            config
-                .set(&property.name, &property.value)
-                .map_err(placed)?;
-        }
+        config.load_properties(text)?;
         Ok(config)
     }
 
     /// The settings of a Java `.properties` file, which must be UTF-8 and at most 1 MiB long; otherwise as
     /// [`from_properties`](Self::from_properties). An error names the file.
     pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let mut config = Self::new();
+        config.load_properties_file(path)?;
+        Ok(config)
+    }
+
+    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it: what it sets counts, what it
+    /// does not name stays. After an error the configuration is as it was.
+    pub fn load_properties(&mut self, text: &str) -> Result<(), Error> {
+        let mut loaded = self.clone();
+        for property in properties::parse(text)? {
+            let placed =
+                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
+            loaded
+                .set(&property.name, &property.value)
+                .map_err(placed)?;
+        }
+        *self = loaded;
+        Ok(())
+    }
+
+    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it, otherwise as
+    /// [`load_properties`](Self::load_properties).
+    pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let text = properties::read_file(path)?;
         let placed =
             |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
-        Self::from_properties(&text).map_err(placed)
+        self.load_properties(&text).map_err(placed)
     }
 
     /// Sets what Kafka calls `name` to a text; white space around the text does not count. An error of kind
@@ -455,6 +472,16 @@ mod tests {
         .unwrap();
         assert_eq!(format!("{typed:?}"), format!("{named:?}"));
         assert!(format!("{typed:?}").contains(r#""linger.ms": "20""#));
+    }
+
+    #[test]
+    fn a_properties_text_adds_to_what_is_set_or_changes_nothing() {
+        let mut config = ProducerConfig::new().linger(Duration::from_millis(7));
+        assert!(config.load_properties("acks=1\nlinger.ms=x").is_err());
+        assert_eq!(config.get("acks").as_deref(), Some("all"));
+        config.load_properties("acks=1").unwrap();
+        assert_eq!(config.get("acks").as_deref(), Some("1"));
+        assert_eq!(config.get("linger.ms").as_deref(), Some("7"));
     }
 
     #[test]
