@@ -358,9 +358,12 @@ mod tests {
     fn every_range_in_the_table_is_the_one_that_is_checked() {
         let mut checked = 0;
         for row in ROWS {
-            let (min, max) = match row.range.split_once(" to ") {
-                Some((min, max)) => (min, max.parse::<i64>().ok()),
-                None => (row.range.trim_end_matches(" or more"), Some(i64::MAX)),
+            let (min, max) = if let Some(min) = row.range.strip_suffix(" or more") {
+                (min, Some(i64::MAX))
+            } else if let Some((min, max)) = row.range.split_once(" to ") {
+                (min, max.parse::<i64>().ok())
+            } else {
+                continue;
             };
             let min = min
                 .split(' ')
