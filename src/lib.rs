@@ -26,8 +26,10 @@ pub(crate) mod accumulator;
 
 mod producer;
 pub use producer::{
-    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
-    SecurityProtocol,
+    Acks, BoxError, ClientDnsLookup, DefaultSerializer, Header, HeaderValue, Headers,
+    MetadataRecoveryStrategy, Partitioner, PartitionerClass, ProducerBuilder, ProducerConfig,
+    ProducerRecord, RecordMetadata, RoundRobinPartitioner, SecurityProtocol, SendError, Serializer,
+    SerializerFn, ToBytes, TopicName, Uuid, UuidTextSerializer, partition_for_key, serializer_fn,
 };
 
 #[cfg(feature = "mock")]
