@@ -1,19 +1,34 @@
 //! A blocking producer for Apache Kafka: plain OS threads, no async runtime.
 
-pub mod backoff;
-pub mod time;
-pub mod topic_partition;
+pub(crate) mod backoff;
+pub(crate) mod sync;
+pub(crate) mod time;
+mod topic_partition;
+pub use topic_partition::TopicPartition;
 
 pub(crate) mod protocol;
 pub use protocol::ErrorCode;
 
-pub mod error;
+mod error;
+pub use error::{Delivery, Error, ErrorKind};
 
-pub mod record;
+pub(crate) mod record;
+pub use record::compression::{CompressionType, UnknownCompressionType};
 
-pub mod metadata;
+mod metadata;
+pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 
-pub mod producer;
+pub(crate) mod connection;
+
+pub(crate) mod sender;
+
+pub(crate) mod accumulator;
+
+mod producer;
+pub use producer::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
+    SecurityProtocol,
+};
 
 #[cfg(feature = "mock")]
 pub mod mock;
