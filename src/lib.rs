@@ -30,5 +30,5 @@ pub use producer::{
     SecurityProtocol,
 };
 
-#[cfg(feature = "mock")]
+#[cfg(any(test, feature = "mock"))]
 pub mod mock;
