@@ -32,5 +32,5 @@ pub use producer::{
     SerializerFn, ToBytes, TopicName, Uuid, UuidTextSerializer, partition_for_key, serializer_fn,
 };
 
-#[cfg(feature = "mock")]
+#[cfg(any(test, feature = "mock"))]
 pub mod mock;

@@ -14,6 +14,8 @@ pub(crate) mod messages;
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
 
 pub(crate) use api_key::{ApiKey, Form};
 pub(crate) use error::ProtocolError;
