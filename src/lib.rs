@@ -32,3 +32,7 @@ pub use producer::{
 
 #[cfg(feature = "mock")]
 pub mod mock;
+
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;
