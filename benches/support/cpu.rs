@@ -1,10 +1,15 @@
-//! CPU time of this process, all its threads, from the operating system.
+//! CPU time of a process, all its threads, from the operating system.
 
 use std::time::Duration;
 
-/// User and system time so far, to 10 ms; none where there is no `/proc`.
+/// This process's user and system time so far, to 10 ms; none where there is no `/proc`.
 pub fn process_time() -> Option<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    time_of(std::process::id())
+}
+
+/// The same of any process.
+pub fn time_of(process: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in parentheses and may hold blanks.
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();

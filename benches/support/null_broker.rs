@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the broker does beyond answering.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,11 @@ impl NullBroker {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The broker's CPU time so far, where the operating system tells it.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        super::cpu::time_of(self.child.id())
     }
 
     /// Asks for the counts. The client has its answers by then, so they are complete.
@@ -165,8 +171,8 @@ struct Connection {
     answers: Vec<u8>,
 }
 
-/// Requests above this are refused by closing the connection.
-const MAX_FRAME_BYTES: usize = 256 << 20;
+/// Small enough to stay in a core's second cache.
+const BUFFER_BYTES: usize = 256 << 10;
 
 impl Connection {
     fn new(socket: TcpStream, address: SocketAddr, state: Arc<State>) -> Self {
@@ -182,31 +188,29 @@ impl Connection {
     /// request that makes no sense.
     fn serve(mut self) {
         let _ = self.socket.set_nodelay(true);
-        let mut buffer = vec![0; 1 << 20];
-        let mut filled = 0;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let (mut start, mut end) = (0, 0);
         loop {
-            match self.socket.read(&mut buffer[filled..]) {
-                Ok(read) if read > 0 => filled += read,
+            match self.socket.read(&mut buffer[end..]) {
+                Ok(read) if read > 0 => end += read,
                 _ => return,
             }
-            let mut rest = &buffer[..filled];
-            while let Some((frame, after)) = split_frame(rest) {
+            while let Some((frame, after)) = split_frame(&buffer[start..end]) {
                 if self.answer(frame).is_none() {
                     return;
                 }
-                rest = after;
+                start = end - after.len();
             }
-            let (consumed, left) = (filled - rest.len(), rest.len());
-            let wanted = rest
-                .first_chunk()
-                .map_or(4, |prefix| 4 + u32::from_be_bytes(*prefix) as usize);
-            if wanted > MAX_FRAME_BYTES {
+            let Some(wanted) = frame_bytes(&buffer[start..end]) else {
                 return;
-            }
-            buffer.copy_within(consumed..filled, 0);
-            filled = left;
-            if buffer.len() < wanted {
-                buffer.resize(wanted, 0);
+            };
+            // Moved to the front only when there is little room left: it is the broker's dearest step.
+            if buffer.len() - start < wanted || buffer.len() - end < BUFFER_BYTES / 8 {
+                buffer.copy_within(start..end, 0);
+                (start, end) = (0, end - start);
+                if buffer.len() < wanted {
+                    buffer.resize(wanted, 0);
+                }
             }
             if !self.answers.is_empty() && self.socket.write_all(&self.answers).is_err() {
                 return;
@@ -460,6 +464,16 @@ const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (prefix, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(u32::from_be_bytes(*prefix) as usize)
+}
+
+/// The whole size of the frame that `bytes` begin with; none if that is absurd.
+fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    const MAX_FRAME_BYTES: usize = 256 << 20;
+    let Some(prefix) = bytes.first_chunk() else {
+        return Some(4);
+    };
+    let size = 4 + u32::from_be_bytes(*prefix) as usize;
+    (size <= MAX_FRAME_BYTES).then_some(size)
 }
 
 /// Reads forward through a request.
