@@ -34,3 +34,7 @@ pub use producer::{
 
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
+
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;
