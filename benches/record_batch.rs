@@ -18,15 +18,16 @@ fn main() {
 }
 
 fn appending(batch_bytes: usize) {
-    let value = [b'x'; 100];
+    let value = black_box(&[b'x'; 100][..]);
     for (name, key) in [
         ("100 bytes, no key", None),
         ("100 bytes, key of 10", Some(&b"0123456789"[..])),
     ] {
+        let key: Option<&[u8]> = black_box(key);
         let mut buffer = Vec::with_capacity(batch_bytes);
         let timing = best_time(|| {
             let mut batch = Batch::new(std::mem::take(&mut buffer));
-            while batch.append(TIMESTAMP_MS, black_box(key), black_box(&value)) {}
+            while batch.append(TIMESTAMP_MS, key, value) {}
             let work = Work {
                 records: batch.count(),
                 bytes: batch.size(),

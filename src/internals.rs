@@ -19,10 +19,9 @@ impl Batch {
     #[inline]
     pub fn append(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: &[u8]) -> bool {
         const NO_HEADERS: &[(&str, Option<&[u8]>)] = &[];
-        let size = self
+        let fits = self
             .0
-            .record_size(timestamp_ms, key, Some(value), NO_HEADERS);
-        let fits = self.0.len() + size <= self.0.capacity();
+            .fits(usize::MAX, timestamp_ms, key, Some(value), NO_HEADERS);
         if fits {
             self.0.append(timestamp_ms, key, Some(value), NO_HEADERS);
         }

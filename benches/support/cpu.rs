@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 /// This process's user and system time so far, to 10 ms; none where there is no `/proc`.
-pub fn process_time() -> Option<Duration> {
+pub(crate) fn process_time() -> Option<Duration> {
     time_of(std::process::id())
 }
 
 /// The same of any process.
-pub fn time_of(process: u32) -> Option<Duration> {
+pub(crate) fn time_of(process: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in parentheses and may hold blanks.
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();

@@ -10,12 +10,12 @@ use kafka_producer::internals::{Batch, encode_produce_request};
 
 /// What is sent. The default is DESIGN.md's setting.
 #[derive(Clone, Copy)]
-pub struct Load {
-    pub records: u64,
-    pub record_bytes: usize,
-    pub batch_bytes: usize,
-    pub partitions: usize,
-    pub in_flight: usize,
+pub(crate) struct Load {
+    pub(crate) records: u64,
+    pub(crate) record_bytes: usize,
+    pub(crate) batch_bytes: usize,
+    pub(crate) partitions: usize,
+    pub(crate) in_flight: usize,
 }
 
 impl Default for Load {
@@ -32,14 +32,14 @@ impl Default for Load {
 
 /// What it took.
 #[derive(Clone, Copy, Debug)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// At least as many as asked for: the last request is filled like all others.
-    pub records: u64,
-    pub elapsed: Duration,
+    pub(crate) records: u64,
+    pub(crate) elapsed: Duration,
 }
 
 /// Sends `load` to `broker` with acks=1 and returns when all is acknowledged. An error in an answer is an error here.
-pub fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
+pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
     let mut link = Link::connect(broker, load.in_flight)?;
     let value = vec![b'x'; load.record_bytes];
     let mut batches = vec![Vec::with_capacity(load.batch_bytes); load.partitions];

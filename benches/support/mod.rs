@@ -1,7 +1,7 @@
 //! What the benchmarks share.
 #![allow(dead_code, reason = "each benchmark uses some of it")]
 
-pub mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "unstable-internals")]
-pub mod floor;
-pub mod null_broker;
+pub(crate) mod floor;
+pub(crate) mod null_broker;

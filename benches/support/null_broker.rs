@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// What the broker does beyond answering.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Checks {
+pub(crate) enum Checks {
     /// Count records.
     Count,
     /// Also check each batch's CRC and, where it has a producer id, its sequence. Costs the broker time.
@@ -23,7 +23,7 @@ pub enum Checks {
 }
 
 /// The parent's handle. Dropping it ends the broker.
-pub struct NullBroker {
+pub(crate) struct NullBroker {
     child: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -32,17 +32,17 @@ pub struct NullBroker {
 
 /// What the broker has seen so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub records: u64,
-    pub batches: u64,
-    pub requests: u64,
+pub(crate) struct Seen {
+    pub(crate) records: u64,
+    pub(crate) batches: u64,
+    pub(crate) requests: u64,
     /// Batches with a wrong CRC or a sequence that was not next; always 0 with [`Checks::Count`].
-    pub refused: u64,
+    pub(crate) refused: u64,
 }
 
 impl NullBroker {
     /// Starts a broker on a free port of 127.0.0.1. It has every topic that is asked for, with `partitions` partitions.
-    pub fn start(partitions: i32, checks: Checks) -> Self {
+    pub(crate) fn start(partitions: i32, checks: Checks) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("the path of this program"))
             .arg(ARGUMENT)
             .arg(partitions.to_string())
@@ -68,17 +68,17 @@ impl NullBroker {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The broker's CPU time so far, where the operating system tells it.
-    pub fn cpu_time(&self) -> Option<Duration> {
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
         super::cpu::time_of(self.child.id())
     }
 
     /// Asks for the counts. The client has its answers by then, so they are complete.
-    pub fn seen(&mut self) -> Seen {
+    pub(crate) fn seen(&mut self) -> Seen {
         let commands = self.commands.as_mut().expect("open until dropped");
         commands.write_all(b"seen\n").expect("the broker runs");
         let line = read_line(&mut self.answers);
@@ -111,7 +111,7 @@ fn read_line(from: &mut impl BufRead) -> String {
 }
 
 /// To be called first in `main`: if this process is the broker, it serves until its standard input ends and then exits.
-pub fn run_if_asked() {
+pub(crate) fn run_if_asked() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| first != ARGUMENT) {
         return;
