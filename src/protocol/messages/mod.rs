@@ -13,6 +13,8 @@ pub(crate) use metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
     MetadataTopic,
 };
+#[cfg(any(test, feature = "mock"))]
+pub(crate) use produce::FIRST_VERSION_BY_TOPIC_ID;
 pub(crate) use produce::{
     LeaderIdAndEpoch, NodeEndpoint, ProducePartition, ProducePartitionResponse, ProduceRequest,
     ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
