@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::batch::{Contents, ProducerBatch, RecordCallback};
+use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
 use super::completion::Completion;
 use super::memory::{BufferMemory, Reservation};
 use super::{Message, WorkerHandle};
@@ -17,15 +17,18 @@ use crate::record::compression::CompressionType;
 use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::Mutex;
 
-/// What a batch holds beside its buffer: its structures, its future block, its places in the channel. Every open batch
-/// is charged with it, which also bounds the number of batches.
+/// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
 const BATCH_OVERHEAD_BYTES: usize = 512;
 
 /// The smallest buffer of a batch: a partition that sees a record now and then does not hold a whole `batch.size`.
 const MIN_BUFFER_BYTES: usize = 512;
 
-/// The least that a batch holds of the budget.
-pub(crate) const MIN_BATCH_BYTES: usize = BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES;
+/// The least that a batch is charged of a budget of `buffer_memory`, which bounds the number of batches and with it the
+/// size of the workers' channels: about 1 KiB, and more where the budget is above 256 MiB.
+pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
+    const MOST_BATCHES: usize = 1 << 18;
+    (BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES).max(buffer_memory / MOST_BATCHES)
+}
 
 /// What a boxed callback is charged with. Its true size is the user's secret; most capture a few pointers.
 const CALLBACK_BYTES: usize = 128;
@@ -74,6 +77,15 @@ struct Open {
     closed: bool,
 }
 
+/// The memory that a record of that size takes in a batch of its own: more than the whole budget is refused, not waited
+/// for.
+pub(crate) fn least_memory(record_upper_bound: usize, buffer_memory: usize) -> usize {
+    let callbacks = CALLBACKS_STEP * CALLBACK_BYTES;
+    min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES
+        + callbacks
+        + record_upper_bound.max(MIN_BUFFER_BYTES)
+}
+
 /// A record on its way into a batch, serialized.
 pub(crate) struct SerializedRecord<'a, H> {
     pub(crate) timestamp_ms: i64,
@@ -82,10 +94,28 @@ pub(crate) struct SerializedRecord<'a, H> {
     pub(crate) headers: &'a [H],
 }
 
+impl<H> SerializedRecord<'_, H> {
+    pub(crate) fn details(&self) -> RecordDetails {
+        let size = |bytes: Option<&[u8]>| {
+            bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
+        };
+        RecordDetails {
+            timestamp_ms: self.timestamp_ms,
+            key_size: size(self.key),
+            value_size: size(self.value),
+        }
+    }
+}
+
 /// What came of an append.
 pub(crate) enum Append {
     /// The record is in a batch: wait for it by this block and index.
-    Done { completion: Arc<Completion>, index: u32, wake: Wake, sticky_full: bool },
+    Done {
+        completion: Arc<Completion>,
+        index: u32,
+        wake: Wake,
+        sticky_full: bool,
+    },
     /// The record is not in a batch: call again with a reservation of at least so many bytes.
     NeedsMemory { bytes: usize, wake: Wake },
     /// The producer is closed.
@@ -204,8 +234,14 @@ impl Partition {
                         wake = Wake::Now;
                     }
                     let sticky_full = open.sticky_bytes >= self.config.batch_size
-                        && (open.batch.is_none() || open.sticky_bytes >= 2 * self.config.batch_size);
-                    return Append::Done { completion, index, wake, sticky_full };
+                        && (open.batch.is_none()
+                            || open.sticky_bytes >= 2 * self.config.batch_size);
+                    return Append::Done {
+                        completion,
+                        index,
+                        wake,
+                        sticky_full,
+                    };
                 }
                 AppendTo::Full => {
                     self.push_full(&mut open);
@@ -252,7 +288,11 @@ impl Partition {
 
     /// On the worker, for a flush: what tells when the open batch is settled.
     pub(crate) fn open_completion(&self) -> Option<Arc<Completion>> {
-        self.open.lock().batch.as_ref().map(|batch| Arc::clone(batch.completion()))
+        self.open
+            .lock()
+            .batch
+            .as_ref()
+            .map(|batch| Arc::clone(batch.completion()))
     }
 
     /// On the worker: one batch of this partition left for the wire, or failed before.
@@ -282,7 +322,14 @@ impl Partition {
         }
         let ratio = (1.05 * self.ratio.estimate(config.compression)).max(0.01);
         let expected = config.batch_size as f64 / ratio;
-        (expected as usize).clamp(config.batch_size, config.max_batch_bytes.max(config.batch_size))
+        (expected as usize).clamp(
+            config.batch_size,
+            config.max_batch_bytes.max(config.batch_size),
+        )
+    }
+
+    fn batch_overhead(&self) -> usize {
+        min_batch_bytes(self.memory.total()) - MIN_BUFFER_BYTES
     }
 
     /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.
@@ -294,9 +341,21 @@ impl Partition {
         limit: usize,
         spare: &mut Option<Reservation>,
     ) -> Result<Wake, usize> {
-        let first = upper_bound_size(record.key.map(<[u8]>::len), record.value.map(<[u8]>::len), record.headers);
-        let overhead = BATCH_OVERHEAD_BYTES + if with_callback { CALLBACKS_STEP * CALLBACK_BYTES } else { 0 };
-        let usual = open.usual_bytes.saturating_add(open.usual_bytes / 8).clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
+        let first = upper_bound_size(
+            record.key.map(<[u8]>::len),
+            record.value.map(<[u8]>::len),
+            record.headers,
+        );
+        let overhead = self.batch_overhead()
+            + if with_callback {
+                CALLBACKS_STEP * CALLBACK_BYTES
+            } else {
+                0
+            };
+        let usual = open
+            .usual_bytes
+            .saturating_add(open.usual_bytes / 8)
+            .clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
         let capacity = first.max(usual);
         // A tight budget gets the smallest buffer that does: better a small batch than none.
         let (reservation, capacity) = match self.obtain(overhead + capacity, spare) {
@@ -320,13 +379,15 @@ impl Partition {
             self.worker.push(Message::Opened(Arc::clone(self)));
         }
         // While others wait for memory nothing lingers, or they and the worker would wait for each other.
-        Ok(if self.config.linger.is_zero() || self.memory.is_exhausted() {
-            Wake::Now
-        } else if announced {
-            Wake::Nobody
-        } else {
-            Wake::By(now + self.config.linger)
-        })
+        Ok(
+            if self.config.linger.is_zero() || self.memory.is_exhausted() {
+                Wake::Now
+            } else if announced {
+                Wake::Nobody
+            } else {
+                Wake::By(now + self.config.linger)
+            },
+        )
     }
 
     fn append_to<H: RecordHeader>(
@@ -346,10 +407,19 @@ impl Partition {
                 reservation.absorb(more);
             }
         }
-        let Contents::Building { builder, reservation } = &mut batch.contents else {
+        let Contents::Building {
+            builder,
+            reservation,
+        } = &mut batch.contents
+        else {
             return AppendTo::Full;
         };
-        let SerializedRecord { timestamp_ms, key, value, headers } = *record;
+        let SerializedRecord {
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        } = *record;
         let size = builder.record_size(timestamp_ms, key, value, headers);
         let len = builder.len() + size;
         if len > limit && !builder.is_empty() {
@@ -371,7 +441,7 @@ impl Partition {
         // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
         let full = len + len / (index as usize + 1) > limit;
         if let Some(callback) = callback.take() {
-            batch.push_callback(index, callback);
+            batch.push_callback(index, record.details(), callback);
         }
         AppendTo::Done { index, size, full }
     }

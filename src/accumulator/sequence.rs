@@ -49,9 +49,14 @@ impl PartitionSequence {
             self.suspect = self.identity;
         }
         self.next = 0;
-        let Some(identity) = self.identity else { return };
+        let Some(identity) = self.identity else {
+            return;
+        };
         self.identity = match identity.producer_epoch.checked_add(1) {
-            Some(producer_epoch) => Some(ProducerIdentity { producer_epoch, ..identity }),
+            Some(producer_epoch) => Some(ProducerIdentity {
+                producer_epoch,
+                ..identity
+            }),
             None => {
                 self.spent = Some(identity.producer_id);
                 None
@@ -76,7 +81,11 @@ pub(crate) fn sequence_after(sequence: i32, records: i32) -> i32 {
 }
 
 fn stamp(identity: ProducerIdentity, base_sequence: i32) -> ProducerStamp {
-    ProducerStamp { producer_id: identity.producer_id, producer_epoch: identity.producer_epoch, base_sequence }
+    ProducerStamp {
+        producer_id: identity.producer_id,
+        producer_epoch: identity.producer_epoch,
+        base_sequence,
+    }
 }
 
 fn is_of(stamp: ProducerStamp, identity: ProducerIdentity) -> bool {
@@ -88,13 +97,19 @@ mod tests {
     use super::*;
 
     fn identity(producer_epoch: i16) -> ProducerIdentity {
-        ProducerIdentity { producer_id: 5, producer_epoch }
+        ProducerIdentity {
+            producer_id: 5,
+            producer_epoch,
+        }
     }
 
     #[test]
     fn sequences_count_records_and_wrap_after_the_largest() {
         let mut sequence = PartitionSequence::default();
-        assert!(sequence.assign(1).is_none(), "nothing is stamped without an identity");
+        assert!(
+            sequence.assign(1).is_none(),
+            "nothing is stamped without an identity"
+        );
         sequence.begin(identity(0));
         assert_eq!(sequence.assign(10).unwrap().base_sequence, 0);
         assert_eq!(sequence.assign(1).unwrap().base_sequence, 10);

@@ -28,13 +28,21 @@ struct Table {
 
 impl Default for StickyPartitioner {
     fn default() -> Self {
-        Self { current: AtomicI32::new(-1), table: Mutex::default() }
+        Self {
+            current: AtomicI32::new(-1),
+            table: Mutex::default(),
+        }
     }
 }
 
 impl StickyPartitioner {
     /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(&self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) -> i32 {
+    pub(crate) fn current(
+        &self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
         let current = self.current.load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
@@ -63,7 +71,12 @@ impl StickyPartitioner {
 }
 
 impl Table {
-    fn choose(&mut self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) -> i32 {
+    fn choose(
+        &mut self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
         if self.choices_left == 0 || self.partition_count != topic.partitions().len() {
             self.fill(topic, adaptive, unavailable);
         }
@@ -83,10 +96,11 @@ impl Table {
         self.partitions.clear();
         self.running_sums.clear();
         let has_leader = |number: usize| topic.leaders.get(number).copied().flatten().is_some();
-        let is_available = |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
-            (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
-            (_, leader) => leader.is_some(),
-        };
+        let is_available =
+            |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
+                (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
+                (_, leader) => leader.is_some(),
+            };
         let all = || 0..topic.partitions().len();
         let mut candidates: Vec<usize> = all().filter(|&number| is_available(number)).collect();
         if candidates.is_empty() {
@@ -97,7 +111,13 @@ impl Table {
         }
         let queues: Vec<usize> = candidates
             .iter()
-            .map(|&number| if adaptive { topic.partitions()[number].queue_length() } else { 0 })
+            .map(|&number| {
+                if adaptive {
+                    topic.partitions()[number].queue_length()
+                } else {
+                    0
+                }
+            })
             .collect();
         let longest = queues.iter().copied().max().unwrap_or(0);
         let mut sum = 0;

@@ -67,14 +67,27 @@ impl Topic {
 }
 
 impl Topics {
-    pub(crate) fn new(memory: Arc<BufferMemory>, config: Arc<AppendConfig>, workers: Vec<Arc<WorkerHandle>>) -> Self {
-        Self { memory, config, workers, registry: RwLock::default() }
+    pub(crate) fn new(
+        memory: Arc<BufferMemory>,
+        config: Arc<AppendConfig>,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
+        Self {
+            memory,
+            config,
+            workers,
+            registry: RwLock::default(),
+        }
     }
 
     /// Calls `body` with the topic of that name, under the registry's lock: `body` must not block.
     pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
         let registry = self.registry.read();
-        registry.by_name.get(name).filter(|topic| topic.is_current).map(|topic| body(topic))
+        registry
+            .by_name
+            .get(name)
+            .filter(|topic| topic.is_current)
+            .map(|topic| body(topic))
     }
 
     /// Brings topics and partitions in line with `cluster`.
@@ -90,8 +103,13 @@ impl Topics {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         for name in gone {
-            let topic = registry.by_name.get(&name).map(|topic| Topic { is_current: false, ..topic.copy() });
-            registry.by_name.extend(topic.map(|topic| (name, Arc::new(topic))));
+            let topic = registry.by_name.get(&name).map(|topic| Topic {
+                is_current: false,
+                ..topic.copy()
+            });
+            registry
+                .by_name
+                .extend(topic.map(|topic| (name, Arc::new(topic))));
         }
         for (name, metadata) in &cluster.topics {
             let before = registry.by_name.get(name).cloned();
@@ -102,7 +120,11 @@ impl Topics {
 
     /// Whether the topic was sent to since this was last asked.
     pub(crate) fn take_used(&self, name: &str) -> bool {
-        self.registry.read().by_name.get(name).is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
+        self.registry
+            .read()
+            .by_name
+            .get(name)
+            .is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
     }
 
     /// Closes all partitions, and no others will come.
@@ -121,25 +143,39 @@ impl Topics {
 
     fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
         let ratio = before.map_or_else(Default::default, |topic| Arc::clone(&topic.ratio));
-        let mut all_partitions = before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
+        let mut all_partitions =
+            before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
         for number in all_partitions.len()..metadata.partitions.len() {
             all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&ratio)));
         }
         Topic {
             all_partitions: all_partitions.into(),
-            leaders: metadata.partitions.iter().map(|partition| partition.leader).collect(),
+            leaders: metadata
+                .partitions
+                .iter()
+                .map(|partition| partition.leader)
+                .collect(),
             is_current: true,
             sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
             ratio,
-            used: before.map_or_else(|| Arc::new(AtomicBool::new(true)), |topic| Arc::clone(&topic.used)),
+            used: before.map_or_else(
+                || Arc::new(AtomicBool::new(true)),
+                |topic| Arc::clone(&topic.used),
+            ),
         }
     }
 
-    fn partition(&self, topic: &Arc<str>, number: usize, ratio: Arc<CompressionRatioEstimator>) -> Arc<Partition> {
+    fn partition(
+        &self,
+        topic: &Arc<str>,
+        number: usize,
+        ratio: Arc<CompressionRatioEstimator>,
+    ) -> Arc<Partition> {
         // Neighbouring partitions go to different workers, and different topics start at different ones.
         let mut hasher = NameHasher::default();
         hasher.write(topic.as_bytes());
-        let worker = &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
+        let worker =
+            &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
         Partition::new(
             Arc::clone(topic),
             number as i32,

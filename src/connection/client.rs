@@ -28,7 +28,12 @@ impl BlockingClient {
         threads: &Arc<ThreadGroup>,
     ) -> Result<Self, Error> {
         let dialed = dial(endpoint, failures, config, &control, threads)?;
-        Ok(Self { dialed, control, client_id: Arc::clone(&config.client_id), next_correlation_id: 1 })
+        Ok(Self {
+            dialed,
+            control,
+            client_id: Arc::clone(&config.client_id),
+            next_correlation_id: 1,
+        })
     }
 
     pub(crate) fn versions(&self) -> &BrokerVersions {
@@ -45,15 +50,25 @@ impl BlockingClient {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = self.next_correlation_id.checked_add(1).unwrap_or(1);
         let mut bytes = Vec::new();
-        encode_request(request, version, correlation_id, Some(&self.client_id), &mut bytes)
-            .map_err(|error| Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded").with_source(error))?;
+        encode_request(
+            request,
+            version,
+            correlation_id,
+            Some(&self.client_id),
+            &mut bytes,
+        )
+        .map_err(|error| {
+            Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded")
+                .with_source(error)
+        })?;
         let deadline = Instant::now() + timeout;
         send_all(&self.dialed.socket, &bytes, deadline)?;
         set_read_deadline(&self.dialed.socket, deadline)?;
         let frame = self.dialed.frames.next(&mut &*self.dialed.socket)?;
         let (answered, response) = decode_response::<R>(version, &frame).map_err(protocol_error)?;
         if answered != correlation_id {
-            let message = format!("the broker answered request {answered} where {correlation_id} was asked");
+            let message =
+                format!("the broker answered request {answered} where {correlation_id} was asked");
             return Err(Error::new(ErrorKind::Protocol, message));
         }
         Ok(response)

@@ -22,7 +22,13 @@ struct State {
 impl ConnectionControl {
     pub(crate) fn new() -> Arc<Self> {
         let (cancel, cancelled) = channel::bounded(0);
-        Arc::new(Self { state: Mutex::new(State { socket: None, cancel: Some(cancel) }), cancelled })
+        Arc::new(Self {
+            state: Mutex::new(State {
+                socket: None,
+                cancel: Some(cancel),
+            }),
+            cancelled,
+        })
     }
 
     /// Ends the connection: a look-up or connect under way, reads and writes, now and later.

@@ -12,7 +12,9 @@ use super::{ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
 use crate::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::protocol::{ApiKey, ErrorCode, Reader, Request, Response, decode_response_header, encode_request};
+use crate::protocol::{
+    ApiKey, ErrorCode, Reader, Request, Response, decode_response_header, encode_request,
+};
 use crate::sync::{ThreadGroup, channel};
 
 /// A connection that is ready for requests.
@@ -40,7 +42,11 @@ pub(crate) fn dial(
     let mut frames = FrameReader::default();
     let versions = ask_versions(&socket, &mut frames, config, deadline)
         .map_err(|error| while_connecting(endpoint, error))?;
-    Ok(Dialed { socket, frames, versions })
+    Ok(Dialed {
+        socket,
+        frames,
+        versions,
+    })
 }
 
 /// The time for one attempt to connect.
@@ -62,11 +68,17 @@ fn resolve(
     let (answer, answered) = channel::bounded(1);
     let (host, port) = (Arc::clone(&endpoint.host), endpoint.port);
     let look_up = move || {
-        let _ = answer.send((&*host, port).to_socket_addrs().map(|found| found.collect::<Vec<_>>()));
+        let _ = answer.send(
+            (&*host, port)
+                .to_socket_addrs()
+                .map(|found| found.collect::<Vec<_>>()),
+        );
     };
-    threads.spawn("kafka-producer-resolve".into(), SMALL_STACK_BYTES, look_up).map_err(|error| {
-        Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
-    })?;
+    threads
+        .spawn("kafka-producer-resolve".into(), SMALL_STACK_BYTES, look_up)
+        .map_err(|error| {
+            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
+        })?;
     let found = channel::select! {
         recv(answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
         recv(control.cancelled()) -> _ => return Err(cancelled_error()),
@@ -81,10 +93,15 @@ fn resolve(
             addresses.retain(|address| seen.insert(*address));
             Ok(addresses)
         }
-        Ok(_) => Err(Error::new(ErrorKind::Network, format!("{} has no address", endpoint.host))),
-        Err(error) => {
-            Err(Error::new(ErrorKind::Network, format!("{} cannot be looked up", endpoint.host)).with_source(error))
-        }
+        Ok(_) => Err(Error::new(
+            ErrorKind::Network,
+            format!("{} has no address", endpoint.host),
+        )),
+        Err(error) => Err(Error::new(
+            ErrorKind::Network,
+            format!("{} cannot be looked up", endpoint.host),
+        )
+        .with_source(error)),
     }
 }
 
@@ -103,11 +120,13 @@ fn connect_to_any(
         if share.is_zero() {
             break;
         }
-        let attempt = TcpSocket::new(address, config).map(Arc::new).and_then(|socket| {
-            control.adopt(&socket).map_err(std::io::Error::other)?;
-            socket.connect(*address, share)?;
-            Ok(socket)
-        });
+        let attempt = TcpSocket::new(address, config)
+            .map(Arc::new)
+            .and_then(|socket| {
+                control.adopt(&socket).map_err(std::io::Error::other)?;
+                socket.connect(*address, share)?;
+                Ok(socket)
+            });
         match attempt {
             Ok(socket) => {
                 // Cancelled while connecting: the shutdown may have come before there was anything to shut down.
@@ -119,7 +138,10 @@ fn connect_to_any(
     }
     let error = Error::new(ErrorKind::Network, format!("cannot connect to {endpoint}"));
     Err(match last_error {
-        Some((address, source)) => error.with_source(std::io::Error::new(source.kind(), format!("{address}: {source}"))),
+        Some((address, source)) => error.with_source(std::io::Error::new(
+            source.kind(),
+            format!("{address}: {source}"),
+        )),
         None => error,
     })
 }
@@ -140,10 +162,15 @@ fn ask_versions(
             return Ok(BrokerVersions::from(&response));
         }
         if response.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
-            return Err(Error::new(ErrorKind::Broker, "the broker refused to tell its versions")
-                .with_broker_code(response.error.code(), response.error.name()));
+            return Err(
+                Error::new(ErrorKind::Broker, "the broker refused to tell its versions")
+                    .with_broker_code(response.error.code(), response.error.name()),
+            );
         }
-        let known = response.api_keys.iter().find(|api| api.api_code == ApiKey::ApiVersions.code());
+        let known = response
+            .api_keys
+            .iter()
+            .find(|api| api.api_code == ApiKey::ApiVersions.code());
         version = known.map_or(0, |api| api.max_version).clamp(0, version - 1);
     }
 }
@@ -160,7 +187,8 @@ fn exchange_versions(
         client_software_version: env!("CARGO_PKG_VERSION"),
     };
     let mut bytes = Vec::new();
-    encode_request(&request, version, 0, Some(&config.client_id), &mut bytes).map_err(protocol_error)?;
+    encode_request(&request, version, 0, Some(&config.client_id), &mut bytes)
+        .map_err(protocol_error)?;
     send_all(socket, &bytes, deadline)?;
     set_read_deadline(socket, deadline)?;
     let frame = frames.next(&mut &*socket)?;
@@ -171,23 +199,32 @@ fn exchange_versions(
     // The error comes first in every version, and tells in which layout the rest is.
     let mut ahead = Reader::new(&frame[frame.len() - reader.remaining()..]);
     let refused = ahead.i16().map_err(protocol_error)? == ErrorCode::UNSUPPORTED_VERSION.code();
-    ApiVersionsResponse::decode(if refused { 0 } else { version }, &mut reader).map_err(protocol_error)
+    ApiVersionsResponse::decode(if refused { 0 } else { version }, &mut reader)
+        .map_err(protocol_error)
 }
 
 /// The name under which brokers count this client (KIP-511).
 const SOFTWARE_NAME: &str = env!("CARGO_PKG_NAME");
 
 /// Writes all of `bytes`, each piece of it before `deadline`.
-pub(super) fn send_all(socket: &TcpSocket, mut bytes: &[u8], deadline: Instant) -> Result<(), Error> {
+pub(super) fn send_all(
+    socket: &TcpSocket,
+    mut bytes: &[u8],
+    deadline: Instant,
+) -> Result<(), Error> {
     while !bytes.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Error::new(ErrorKind::Network, "the broker did not take the request in time"));
+            return Err(Error::new(
+                ErrorKind::Network,
+                "the broker did not take the request in time",
+            ));
         }
         socket.set_write_timeout(Some(left)).map_err(socket_error)?;
         match socket.write_vectored(&[std::io::IoSlice::new(bytes)]) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if is_timeout(&error) || error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) || error.kind() == std::io::ErrorKind::Interrupted => {
+            }
             Err(error) => return Err(socket_error(error)),
         }
     }
@@ -197,11 +234,16 @@ pub(super) fn send_all(socket: &TcpSocket, mut bytes: &[u8], deadline: Instant) 
 pub(super) fn set_read_deadline(socket: &TcpSocket, deadline: Instant) -> Result<(), Error> {
     let left = deadline.saturating_duration_since(Instant::now());
     // Zero would mean for ever.
-    socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).map_err(socket_error)
+    socket
+        .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+        .map_err(socket_error)
 }
 
 pub(super) fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
 }
 
 pub(super) fn socket_error(error: std::io::Error) -> Error {
@@ -209,7 +251,11 @@ pub(super) fn socket_error(error: std::io::Error) -> Error {
 }
 
 pub(super) fn protocol_error(error: crate::protocol::ProtocolError) -> Error {
-    Error::new(ErrorKind::Protocol, "the broker's answer is not Kafka's protocol").with_source(error)
+    Error::new(
+        ErrorKind::Protocol,
+        "the broker's answer is not Kafka's protocol",
+    )
+    .with_source(error)
 }
 
 fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {

@@ -26,7 +26,8 @@ impl FrameReader {
         self.fill(4, stream)?;
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&self.buffer[self.start..self.start + 4]);
-        let length = frame_length(prefix, MAX_FRAME_BYTES).map_err(|error| self.not_kafka(prefix, error))?;
+        let length =
+            frame_length(prefix, MAX_FRAME_BYTES).map_err(|error| self.not_kafka(prefix, error))?;
         self.start += 4;
         self.fill(length, stream)?;
         let frame = self.buffer[self.start..self.start + length].to_vec();
@@ -48,14 +49,30 @@ impl FrameReader {
             let read = stream.read(&mut self.buffer[filled..]);
             self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
             match read {
-                Ok(0) => return Err(Error::new(ErrorKind::Network, "the broker closed the connection")),
+                Ok(0) => {
+                    return Err(Error::new(
+                        ErrorKind::Network,
+                        "the broker closed the connection",
+                    ));
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Err(Error::new(ErrorKind::Network, "the broker did not answer in time"));
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    return Err(Error::new(
+                        ErrorKind::Network,
+                        "the broker did not answer in time",
+                    ));
                 }
                 Err(error) => {
-                    return Err(Error::new(ErrorKind::Network, "reading from the broker failed").with_source(error));
+                    return Err(
+                        Error::new(ErrorKind::Network, "reading from the broker failed")
+                            .with_source(error),
+                    );
                 }
             }
         }
@@ -70,7 +87,9 @@ impl FrameReader {
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
         let guess = match &prefix {
             _ if self.seen_frame => "the broker sent bytes that are not Kafka's protocol",
-            [0x15, 0x03, ..] => "the broker answered in TLS: this listener wants an encrypted connection",
+            [0x15, 0x03, ..] => {
+                "the broker answered in TLS: this listener wants an encrypted connection"
+            }
             b"HTTP" => "the server answered in HTTP: this is not a Kafka listener",
             _ => "the server's first bytes are not Kafka's protocol",
         };
@@ -106,7 +125,10 @@ mod tests {
             assert_eq!(frames.next(&mut stream).unwrap(), [1, 2, 3]);
             assert_eq!(frames.next(&mut stream).unwrap(), []);
             assert_eq!(frames.next(&mut stream).unwrap(), long);
-            assert_eq!(frames.next(&mut stream).unwrap_err().kind(), ErrorKind::Network);
+            assert_eq!(
+                frames.next(&mut stream).unwrap_err().kind(),
+                ErrorKind::Network
+            );
         }
     }
 
@@ -130,9 +152,13 @@ mod tests {
     #[test]
     fn other_protocols_are_recognised() {
         let tls_alert = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
-        let error = FrameReader::default().next(&mut &tls_alert[..]).unwrap_err();
+        let error = FrameReader::default()
+            .next(&mut &tls_alert[..])
+            .unwrap_err();
         assert!(error.to_string().contains("TLS"), "{error}");
-        let error = FrameReader::default().next(&mut &b"HTTP/1.1 400 Bad Request"[..]).unwrap_err();
+        let error = FrameReader::default()
+            .next(&mut &b"HTTP/1.1 400 Bad Request"[..])
+            .unwrap_err();
         assert!(error.to_string().contains("HTTP"), "{error}");
     }
 }

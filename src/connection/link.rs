@@ -98,21 +98,46 @@ impl TcpNetwork {
         events: EventSink,
         name: String,
     ) -> Self {
-        Self { config, threads, events, links: HashMap::new(), name }
+        Self {
+            config,
+            threads,
+            events,
+            links: HashMap::new(),
+            name,
+        }
     }
 }
 
 impl Network for TcpNetwork {
     fn connect(&mut self, link: LinkId, endpoint: Endpoint, failures: u32) {
         let control = ConnectionControl::new();
-        self.links.insert(link, TcpLink { control: Arc::clone(&control), socket: None, writer: None });
-        let (config, threads, events) = (Arc::clone(&self.config), Arc::clone(&self.threads), Arc::clone(&self.events));
+        self.links.insert(
+            link,
+            TcpLink {
+                control: Arc::clone(&control),
+                socket: None,
+                writer: None,
+            },
+        );
+        let (config, threads, events) = (
+            Arc::clone(&self.config),
+            Arc::clone(&self.threads),
+            Arc::clone(&self.events),
+        );
         let run = {
             let events = Arc::clone(&events);
-            move || dial_and_read(link, &endpoint, failures, &config, &control, &threads, &events)
+            move || {
+                dial_and_read(
+                    link, &endpoint, failures, &config, &control, &threads, &events,
+                )
+            }
         };
-        if let Err(error) = self.threads.spawn(format!("{}-link", self.name), SMALL_STACK_BYTES, run) {
-            let error = Error::new(ErrorKind::Resource, "no thread for a connection").with_source(error);
+        if let Err(error) =
+            self.threads
+                .spawn(format!("{}-link", self.name), SMALL_STACK_BYTES, run)
+        {
+            let error =
+                Error::new(ErrorKind::Resource, "no thread for a connection").with_source(error);
             events(link, LinkEvent::Closed(error));
         }
     }
@@ -124,7 +149,11 @@ impl Network for TcpNetwork {
             state.socket = state.control.socket();
         }
         let socket = Arc::clone(state.socket.as_ref().ok_or_else(gone)?);
-        let mut remainder = Remainder { total: request.len(), request, written: 0 };
+        let mut remainder = Remainder {
+            total: request.len(),
+            request,
+            written: 0,
+        };
         loop {
             match remainder.write_some(&socket) {
                 Ok(true) => return Ok(Written::Now),
@@ -140,11 +169,18 @@ impl Network for TcpNetwork {
             let body = move || write_remainders(link, &socket, &control, &remainders, &events);
             self.threads
                 .spawn(format!("{}-writer", self.name), SMALL_STACK_BYTES, body)
-                .map_err(|error| Error::new(ErrorKind::Resource, "no thread for a slow connection").with_source(error))?;
+                .map_err(|error| {
+                    Error::new(ErrorKind::Resource, "no thread for a slow connection")
+                        .with_source(error)
+                })?;
             state.writer = Some(writer);
         }
         // Room for one: the worker writes nothing more before it hears that this one is written.
-        match state.writer.as_ref().map(|writer| writer.try_send(remainder)) {
+        match state
+            .writer
+            .as_ref()
+            .map(|writer| writer.try_send(remainder))
+        {
             Some(Ok(())) => Ok(Written::Later),
             _ => Err(gone()),
         }
@@ -176,7 +212,10 @@ fn dial_and_read(
     events: &EventSink,
 ) {
     let dialed = dial(endpoint, failures, config, control, threads).and_then(|dialed| {
-        dialed.socket.set_write_timeout(Some(WRITE_PATIENCE)).map_err(socket_error)?;
+        dialed
+            .socket
+            .set_write_timeout(Some(WRITE_PATIENCE))
+            .map_err(socket_error)?;
         Ok(dialed)
     });
     let error = match dialed {
@@ -270,7 +309,12 @@ impl OutgoingRequest {
 
     /// The number of bytes on the wire.
     pub(crate) fn len(&self) -> usize {
-        self.fields.len() + self.batches.iter().map(|batch| (**batch).as_ref().len()).sum::<usize>()
+        self.fields.len()
+            + self
+                .batches
+                .iter()
+                .map(|batch| (**batch).as_ref().len())
+                .sum::<usize>()
     }
 }
 
@@ -282,7 +326,10 @@ mod tests {
         OutgoingRequest {
             fields: fields.to_vec(),
             cuts: cuts.to_vec(),
-            batches: batches.iter().map(|batch| Arc::new(*batch) as Arc<dyn AsRef<[u8]> + Send + Sync>).collect(),
+            batches: batches
+                .iter()
+                .map(|batch| Arc::new(*batch) as Arc<dyn AsRef<[u8]> + Send + Sync>)
+                .collect(),
         }
     }
 
@@ -292,7 +339,11 @@ mod tests {
         let whole = b"aaXXXbbbYYc";
         assert_eq!(request.len(), whole.len());
         for skip in 0..=whole.len() {
-            let rest: Vec<u8> = request.slices(skip).iter().flat_map(|slice| slice.to_vec()).collect();
+            let rest: Vec<u8> = request
+                .slices(skip)
+                .iter()
+                .flat_map(|slice| slice.to_vec())
+                .collect();
             assert_eq!(rest, &whole[skip..]);
         }
     }
@@ -305,7 +356,9 @@ mod tests {
         let request = OutgoingRequest {
             fields,
             cuts,
-            batches: (0..many).map(|_| Arc::new(&b"batch"[..]) as Arc<dyn AsRef<[u8]> + Send + Sync>).collect(),
+            batches: (0..many)
+                .map(|_| Arc::new(&b"batch"[..]) as Arc<dyn AsRef<[u8]> + Send + Sync>)
+                .collect(),
         };
         let (mut skip, mut calls) = (0, 0);
         while skip < request.len() {

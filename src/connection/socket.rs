@@ -15,7 +15,11 @@ pub(crate) struct TcpSocket(Socket);
 impl TcpSocket {
     /// Makes the socket with the options that must be set before it connects.
     pub(crate) fn new(address: &SocketAddr, config: &ConnectionConfig) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(*address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         if let Some(bytes) = config.send_buffer {
             socket.set_send_buffer_size(bytes)?;
         }

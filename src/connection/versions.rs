@@ -54,7 +54,9 @@ mod tests {
     use crate::protocol::messages::InitProducerIdRequest;
 
     fn broker_with(min: i16, max: i16) -> BrokerVersions {
-        BrokerVersions { ranges: HashMap::from([(22, (min, max))]) }
+        BrokerVersions {
+            ranges: HashMap::from([(22, (min, max))]),
+        }
     }
 
     #[test]
@@ -62,7 +64,10 @@ mod tests {
         let best = |min, max| broker_with(min, max).best::<InitProducerIdRequest<'_>>();
         assert_eq!(best(0, 1).unwrap(), 1);
         assert_eq!(best(2, 100).unwrap(), 5);
-        assert_eq!(best(50, 100).unwrap_err().kind(), ErrorKind::UnsupportedVersion);
+        assert_eq!(
+            best(50, 100).unwrap_err().kind(),
+            ErrorKind::UnsupportedVersion
+        );
         let nothing = BrokerVersions::default().best::<InitProducerIdRequest<'_>>();
         assert!(nothing.unwrap_err().to_string().contains("InitProducerId"));
     }

@@ -15,15 +15,20 @@ pub(crate) struct MetadataCache {
     /// Counts the pictures, so that a worker sees by one load whether it has the latest.
     generation: AtomicU64,
     state: Mutex<State>,
-    /// An attempt ended or the cache was closed: for callers.
+    /// An attempt ended or the producer was closed: for callers.
     answered: Condvar,
     /// There is something to ask: for the metadata thread.
     wanted: Condvar,
-    on_update: OnUpdate,
+    observer: Box<dyn ClusterObserver>,
 }
 
-/// Called with every new picture before anybody can see it; under no lock.
-pub(crate) type OnUpdate = Box<dyn Fn(&Cluster) + Send + Sync>;
+/// Who is told of every new picture, under no lock.
+pub(crate) trait ClusterObserver: Send + Sync {
+    /// Before anybody can see it.
+    fn before_publication(&self, cluster: &Cluster);
+    /// When everybody can see it.
+    fn after_publication(&self);
+}
 
 #[derive(Default)]
 struct State {
@@ -37,7 +42,10 @@ struct State {
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
     identity: Option<ProducerIdentity>,
+    /// Callers wait no longer; the thread goes on for the workers.
     closed: bool,
+    /// The thread ends.
+    stopped: bool,
 }
 
 struct Interest {
@@ -84,14 +92,14 @@ pub(crate) struct LeaderHint {
 }
 
 impl MetadataCache {
-    pub(crate) fn new(on_update: OnUpdate) -> Arc<Self> {
+    pub(crate) fn new(observer: Box<dyn ClusterObserver>) -> Arc<Self> {
         Arc::new(Self {
             cluster: RwLock::default(),
             generation: AtomicU64::new(0),
             state: Mutex::default(),
             answered: Condvar::new(),
             wanted: Condvar::new(),
-            on_update,
+            observer,
         })
     }
 
@@ -153,7 +161,9 @@ impl MetadataCache {
     /// The producer's identity, unless there is none yet or its id is `spent`: then a new one is asked for.
     pub(crate) fn identity(&self, spent: Option<i64>) -> Option<ProducerIdentity> {
         let mut state = self.state.lock();
-        let usable = state.identity.filter(|identity| Some(identity.producer_id) != spent);
+        let usable = state
+            .identity
+            .filter(|identity| Some(identity.producer_id) != spent);
         if usable.is_none() && !state.wants.identity {
             state.wants.identity = true;
             self.wanted.notify_one();
@@ -178,42 +188,47 @@ impl MetadataCache {
         !self.state.lock().topics.is_empty()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
     }
 
-    /// Wakes every waiting caller with an error, and the metadata thread to end.
+    /// Wakes every waiting caller with an error; the metadata thread goes on, for the workers still need it.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.answered.notify_all();
+    }
+
+    /// Lets the metadata thread end.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
         self.wanted.notify_all();
     }
 }
 
 /// The metadata thread's side.
 impl MetadataCache {
-    /// Waits until there is something to ask, or until `deadline`; none when the cache is closed.
+    /// Waits until there is something to ask, or until `deadline`; none when the thread is to end.
     pub(super) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
         let mut state = self.state.lock();
         loop {
-            if state.closed {
+            if state.stopped {
                 return None;
             }
             if state.wants.any() || self.wanted.wait_until(&mut state, deadline).timed_out() {
-                return (!state.closed).then_some(state.wants);
+                return (!state.stopped).then_some(state.wants);
             }
         }
     }
 
     /// Waits until `deadline`, a backoff's end; a topic that nobody has asked for yet ends the wait too (KIP-526's
-    /// reason: a new topic should not pay for another one's trouble). False when the cache is closed.
+    /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
     pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
         let mut state = self.state.lock();
-        while !state.closed
+        while !state.stopped
             && !(new_topics_break && state.topics.values().any(|interest| interest.is_new))
             && !self.wanted.wait_until(&mut state, deadline).timed_out()
         {}
-        !state.closed
+        !state.stopped
     }
 
     /// The topics to ask for now: all, or only those that somebody waits for. Topics that were not used for `max_idle` are dropped;
@@ -240,7 +255,13 @@ impl MetadataCache {
     }
 
     /// Ends an attempt that got an answer: publishes `cluster` and wakes the waiting callers.
-    pub(super) fn answered(&self, asked: &[Arc<str>], was_full: bool, cluster: Cluster, errors: Vec<(Arc<str>, Error)>) {
+    pub(super) fn answered(
+        &self,
+        asked: &[Arc<str>],
+        was_full: bool,
+        cluster: Cluster,
+        errors: Vec<(Arc<str>, Error)>,
+    ) {
         self.publish(cluster);
         let mut state = self.state.lock();
         state.attempts += 1;
@@ -281,9 +302,10 @@ impl MetadataCache {
     }
 
     fn publish(&self, cluster: Cluster) {
-        (self.on_update)(&cluster);
+        self.observer.before_publication(&cluster);
         *self.cluster.write() = Arc::new(cluster);
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.observer.after_publication();
     }
 }
 
@@ -296,7 +318,10 @@ impl State {
         first_attempt: u64,
     ) -> Result<Option<Arc<Cluster>>, Error> {
         if self.closed {
-            return Err(Error::new(ErrorKind::Closed, "the producer was closed while the record waited for metadata"));
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the producer was closed while the record waited for metadata",
+            ));
         }
         if let Some((attempt, error)) = self.topic_errors.get(topic) {
             if *attempt > first_attempt && !error.is_retriable() {
@@ -313,15 +338,34 @@ impl State {
         self.wants.topics = true;
         let last_used = Instant::now();
         match self.topics.get_mut(topic) {
-            Some(interest) => *interest = Interest { last_used, wanted: true, is_new: interest.is_new },
+            Some(interest) => {
+                *interest = Interest {
+                    last_used,
+                    wanted: true,
+                    is_new: interest.is_new,
+                }
+            }
             None => {
-                self.topics.insert(topic.into(), Interest { last_used, wanted: true, is_new: true });
+                self.topics.insert(
+                    topic.into(),
+                    Interest {
+                        last_used,
+                        wanted: true,
+                        is_new: true,
+                    },
+                );
             }
         }
     }
 
     /// Java's words, which users search the web for.
-    fn timeout(&self, cluster: &Cluster, topic: &str, partition: Option<i32>, max_block: Duration) -> Error {
+    fn timeout(
+        &self,
+        cluster: &Cluster,
+        topic: &str,
+        partition: Option<i32>,
+        max_block: Duration,
+    ) -> Error {
         let ms = max_block.as_millis();
         let error = match (cluster.topics.get(topic), partition) {
             (Some(metadata), Some(partition)) => Error::new(
@@ -360,12 +404,25 @@ mod tests {
                 offline_replicas: vec![],
             })
             .collect();
-        let metadata = TopicMetadata { name: topic.into(), id: None, is_internal: false, partitions };
-        Cluster { topics: HashMap::from([(topic.into(), Arc::new(metadata))]), ..Cluster::default() }
+        let metadata = TopicMetadata {
+            name: topic.into(),
+            id: None,
+            is_internal: false,
+            partitions,
+        };
+        Cluster {
+            topics: HashMap::from([(topic.into(), Arc::new(metadata))]),
+            ..Cluster::default()
+        }
     }
 
     fn cache() -> Arc<MetadataCache> {
-        MetadataCache::new(Box::new(|_| {}))
+        struct Nobody;
+        impl ClusterObserver for Nobody {
+            fn before_publication(&self, _: &Cluster) {}
+            fn after_publication(&self) {}
+        }
+        MetadataCache::new(Box::new(Nobody))
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -375,7 +432,9 @@ mod tests {
         let cache = cache();
         let waiter = {
             let cache = Arc::clone(&cache);
-            std::thread::spawn(move || cache.wait_for_topic("t", Some(1), LONG, Instant::now() + LONG))
+            std::thread::spawn(move || {
+                cache.wait_for_topic("t", Some(1), LONG, Instant::now() + LONG)
+            })
         };
         let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
         assert!(wants.topics && !wants.refresh);
@@ -384,7 +443,17 @@ mod tests {
         // One partition is not enough: the topic is asked for again.
         assert!(cache.wait_for_wants(Instant::now() + LONG).unwrap().topics);
         cache.answered(&asked, false, cluster_with("t", 2), vec![]);
-        assert_eq!(waiter.join().unwrap().unwrap().topic("t").unwrap().partitions().len(), 2);
+        assert_eq!(
+            waiter
+                .join()
+                .unwrap()
+                .unwrap()
+                .topic("t")
+                .unwrap()
+                .partitions()
+                .len(),
+            2
+        );
     }
 
     #[test]
@@ -398,16 +467,27 @@ mod tests {
         };
         cache.wait_for_wants(Instant::now() + LONG).unwrap();
         cache.answered(&asked, false, Cluster::default(), vec![("t".into(), error)]);
-        assert_eq!(waiter.join().unwrap().unwrap_err().kind(), ErrorKind::InvalidTopic);
-        let later = cache.wait_for_topic("t", None, Duration::ZERO, Instant::now()).unwrap_err();
-        assert_eq!(later.kind(), ErrorKind::MetadataTimeout, "an old error is only the cause");
+        assert_eq!(
+            waiter.join().unwrap().unwrap_err().kind(),
+            ErrorKind::InvalidTopic
+        );
+        let later = cache
+            .wait_for_topic("t", None, Duration::ZERO, Instant::now())
+            .unwrap_err();
+        assert_eq!(
+            later.kind(),
+            ErrorKind::MetadataTimeout,
+            "an old error is only the cause"
+        );
         assert!(std::error::Error::source(&later).is_some());
     }
 
     #[test]
     fn a_deadline_that_has_passed_asks_and_fails_at_once() {
         let cache = cache();
-        let error = cache.wait_for_topic("t", None, Duration::ZERO, Instant::now()).unwrap_err();
+        let error = cache
+            .wait_for_topic("t", None, Duration::ZERO, Instant::now())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
         assert!(cache.wait_for_wants(Instant::now()).unwrap().topics);
     }
@@ -418,13 +498,23 @@ mod tests {
         let waiters: Vec<_> = (0..4)
             .map(|_| {
                 let cache = Arc::clone(&cache);
-                std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
+                std::thread::spawn(move || {
+                    cache.wait_for_topic("t", None, LONG, Instant::now() + LONG)
+                })
             })
             .collect();
         cache.close();
         for waiter in waiters {
-            assert_eq!(waiter.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+            assert_eq!(
+                waiter.join().unwrap().unwrap_err().kind(),
+                ErrorKind::Closed
+            );
         }
+        assert!(
+            cache.wait_for_wants(Instant::now() + LONG).is_some(),
+            "the thread goes on until it is stopped"
+        );
+        cache.stop();
         assert!(cache.wait_for_wants(Instant::now() + LONG).is_none());
     }
 
@@ -437,7 +527,9 @@ mod tests {
         let asked: Vec<Arc<str>> = vec!["idle".into(), "used".into()];
         cache.answered(&asked, false, Cluster::default(), vec![]);
         let later = Instant::now() + Duration::from_secs(600);
-        let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| topic == "used");
+        let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| {
+            topic == "used"
+        });
         assert_eq!(kept, ["used".into()] as [Arc<str>; 1]);
     }
 
@@ -445,7 +537,10 @@ mod tests {
     fn a_spent_identity_is_not_given_out_again() {
         let cache = cache();
         assert_eq!(cache.identity(None), None);
-        let first = ProducerIdentity { producer_id: 7, producer_epoch: 0 };
+        let first = ProducerIdentity {
+            producer_id: 7,
+            producer_epoch: 0,
+        };
         cache.identity_answered(Some(first));
         assert_eq!(cache.identity(None), Some(first));
         assert_eq!(cache.identity(Some(first.producer_id)), None);

@@ -38,8 +38,12 @@ impl Cluster {
     /// The same cluster with one leader moved, if `hint` is newer than what is known of a known partition.
     pub(crate) fn with_leader(&self, hint: &LeaderHint) -> Option<Cluster> {
         let topic = self.topics.get(&hint.topic)?;
-        let partition = topic.partitions.get(usize::try_from(hint.partition).ok()?)?;
-        let is_newer = partition.leader_epoch.is_some_and(|epoch| epoch < hint.leader_epoch);
+        let partition = topic
+            .partitions
+            .get(usize::try_from(hint.partition).ok()?)?;
+        let is_newer = partition
+            .leader_epoch
+            .is_some_and(|epoch| epoch < hint.leader_epoch);
         if !is_newer || !(self.brokers.contains_key(&hint.leader) || hint.broker.is_some()) {
             return None;
         }
@@ -48,9 +52,13 @@ impl Cluster {
         let partition = &mut topic.partitions[hint.partition as usize];
         partition.leader = Some(hint.leader);
         partition.leader_epoch = Some(hint.leader_epoch);
-        cluster.topics.insert(Arc::clone(&hint.topic), Arc::new(topic));
+        cluster
+            .topics
+            .insert(Arc::clone(&hint.topic), Arc::new(topic));
         if let Some(broker) = &hint.broker {
-            cluster.brokers.insert(hint.leader, Arc::new(broker.clone()));
+            cluster
+                .brokers
+                .insert(hint.leader, Arc::new(broker.clone()));
         }
         Some(cluster)
     }

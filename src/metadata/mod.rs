@@ -5,5 +5,5 @@ mod cluster;
 pub(crate) mod refresh;
 mod response;
 
-pub(crate) use cache::{LeaderHint, MetadataCache, ProducerIdentity};
+pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdentity};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};

@@ -140,7 +140,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     self.config.reconnect_backoff.after(unreachable - 1)
                 }
             };
-            if !self.cache.wait_out_backoff(Instant::now() + backoff, unreachable == 0) {
+            if !self
+                .cache
+                .wait_out_backoff(Instant::now() + backoff, unreachable == 0)
+            {
                 return;
             }
         }
@@ -186,7 +189,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     last_error = Some(error);
                 }
             }
-            if self.cache.is_closed() {
+            if self.cache.is_stopped() {
                 break;
             }
         }
@@ -199,17 +202,28 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let cluster = self.cache.cluster();
         let mut known: Vec<Endpoint> = cluster
             .brokers()
-            .map(|broker| Endpoint { host: Arc::clone(&broker.host), port: broker.port })
+            .map(|broker| Endpoint {
+                host: Arc::clone(&broker.host),
+                port: broker.port,
+            })
             .collect();
         fastrand::shuffle(&mut known);
         if known.is_empty() || self.config.rebootstrap {
             let mut bootstrap = self.config.bootstrap.clone();
             fastrand::shuffle(&mut bootstrap);
-            known.extend(bootstrap.into_iter().filter(|endpoint| !known.contains(endpoint)).collect::<Vec<_>>());
+            known.extend(
+                bootstrap
+                    .into_iter()
+                    .filter(|endpoint| !known.contains(endpoint))
+                    .collect::<Vec<_>>(),
+            );
         }
         let connected = self.client.as_ref().map(|(endpoint, _)| endpoint);
         known.sort_by_key(|endpoint| {
-            (connected != Some(endpoint), self.failures.get(endpoint).copied().unwrap_or(0))
+            (
+                connected != Some(endpoint),
+                self.failures.get(endpoint).copied().unwrap_or(0),
+            )
         });
         known
     }
@@ -229,14 +243,24 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        if self.client.as_ref().is_some_and(|(connected, _)| connected == endpoint) {
+        if self
+            .client
+            .as_ref()
+            .is_some_and(|(connected, _)| connected == endpoint)
+        {
             return Ok(());
         }
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
         let control = self.current.start().ok_or_else(closed)?;
         let failures = self.failures.get(endpoint).copied().unwrap_or(0);
-        let client = BlockingClient::connect(endpoint, failures, &self.connection_config, control, &self.threads)?;
+        let client = BlockingClient::connect(
+            endpoint,
+            failures,
+            &self.connection_config,
+            control,
+            &self.threads,
+        )?;
         self.client = Some((endpoint.clone(), client));
         Ok(())
     }
@@ -246,7 +270,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             return Err(Error::new(ErrorKind::Network, "not connected"));
         };
         let failures = self.failures.get(endpoint).copied().unwrap_or(0);
-        let patience = FIRST_PATIENCE.saturating_mul(1 << failures.min(8)).min(self.config.request_timeout);
+        let patience = FIRST_PATIENCE
+            .saturating_mul(1 << failures.min(8))
+            .min(self.config.request_timeout);
         self.last_use = Instant::now();
         let version = client.versions().best::<R>()?;
         Ok((version, client.call(request, version, patience)?))
@@ -254,21 +280,34 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
 
     fn ask_metadata(&mut self, is_full: bool) -> Result<Attempt, Error> {
         let observer = &self.observer;
-        let asked = self.cache.topics_to_ask(!is_full, self.config.max_idle, Instant::now(), |topic| {
-            observer.take_used(topic)
-        });
+        let asked =
+            self.cache
+                .topics_to_ask(!is_full, self.config.max_idle, Instant::now(), |topic| {
+                    observer.take_used(topic)
+                });
         let request = MetadataRequest {
-            topics: Some(asked.iter().map(|topic| MetadataRequestTopic::by_name(topic)).collect()),
+            topics: Some(
+                asked
+                    .iter()
+                    .map(|topic| MetadataRequestTopic::by_name(topic))
+                    .collect(),
+            ),
             // Java's producer always allows it too; whether topics are created is the broker's decision.
             allow_auto_topic_creation: true,
         };
         let (version, response): (i16, MetadataResponse) = self.call(&request)?;
         if !response.error.is_none() {
-            return Err(Error::new(ErrorKind::Broker, "the broker refused to describe the cluster")
-                .with_broker_code(response.error.code(), response.error.name()));
+            return Err(Error::new(
+                ErrorKind::Broker,
+                "the broker refused to describe the cluster",
+            )
+            .with_broker_code(response.error.code(), response.error.name()));
         }
         if response.brokers.is_empty() && self.cache.cluster().brokers.is_empty() {
-            return Err(Error::new(ErrorKind::Network, "the broker does not know its cluster yet"));
+            return Err(Error::new(
+                ErrorKind::Network,
+                "the broker does not know its cluster yet",
+            ));
         }
         if is_full {
             self.last_refresh = Instant::now();
@@ -276,7 +315,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let update = update(&self.cache.cluster(), response, version, &asked, is_full);
         self.forget_failures_of_strangers(&update.cluster);
         let is_incomplete = update.is_incomplete;
-        self.cache.answered(&asked, is_full, update.cluster, update.errors);
+        self.cache
+            .answered(&asked, is_full, update.cluster, update.errors);
         if is_incomplete {
             // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
             return Ok(Attempt::AskAgain);
@@ -288,7 +328,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let bootstrap = &self.config.bootstrap;
         self.failures.retain(|endpoint, _| {
             bootstrap.contains(endpoint)
-                || cluster.brokers().any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
+                || cluster
+                    .brokers()
+                    .any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
         });
     }
 
@@ -302,8 +344,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let (_, response) = self.call(&request)?;
         let error = response.error;
         if error.is_none() {
-            let identity =
-                ProducerIdentity { producer_id: response.producer_id, producer_epoch: response.producer_epoch };
+            let identity = ProducerIdentity {
+                producer_id: response.producer_id,
+                producer_epoch: response.producer_epoch,
+            };
             self.cache.identity_answered(Some(identity));
             self.observer.identity(Ok(identity));
             return Ok(Attempt::Done);
@@ -316,9 +360,12 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
             _ => ErrorKind::Broker,
         };
-        self.observer.identity(Err(Error::new(kind, "the broker gave no producer id")
-            .with_broker_code(error.code(), error.name())
-            .with_advice("allow this client to write idempotently, or set enable.idempotence=false")));
+        self.observer
+            .identity(Err(Error::new(kind, "the broker gave no producer id")
+                .with_broker_code(error.code(), error.name())
+                .with_advice(
+                    "allow this client to write idempotently, or set enable.idempotence=false",
+                )));
         Ok(Attempt::Done)
     }
 }

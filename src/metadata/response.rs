@@ -40,11 +40,16 @@ pub(super) fn update(
     let mut errors = Vec::new();
     let mut is_incomplete = false;
     for topic in response.topics {
-        let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else { continue };
+        let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else {
+            continue;
+        };
         if topic.error.is_none() {
             let known = before.topics.get(&name).map(|topic| &**topic);
             let topic = topic_metadata(&name, topic, version, known);
-            is_incomplete |= topic.partitions.iter().any(|partition| partition.leader.is_none());
+            is_incomplete |= topic
+                .partitions
+                .iter()
+                .any(|partition| partition.leader.is_none());
             topics.insert(name, Arc::new(topic));
         } else {
             is_incomplete |= topic.error.is_retriable();
@@ -57,17 +62,41 @@ pub(super) fn update(
     } else {
         response.brokers.into_iter().filter_map(broker).collect()
     };
-    let cluster_id = response.cluster_id.map(Arc::from).or_else(|| before.cluster_id.clone());
-    Update { cluster: Cluster { cluster_id, brokers, topics }, errors, is_incomplete }
+    let cluster_id = response
+        .cluster_id
+        .map(Arc::from)
+        .or_else(|| before.cluster_id.clone());
+    Update {
+        cluster: Cluster {
+            cluster_id,
+            brokers,
+            topics,
+        },
+        errors,
+        is_incomplete,
+    }
 }
 
 fn broker(broker: crate::protocol::messages::MetadataBroker) -> Option<(i32, Arc<Broker>)> {
     let port = u16::try_from(broker.port).ok()?;
     let id = broker.node_id;
-    Some((id, Arc::new(Broker { id, host: broker.host.into(), port, rack: broker.rack.map(Arc::from) })))
+    Some((
+        id,
+        Arc::new(Broker {
+            id,
+            host: broker.host.into(),
+            port,
+            rack: broker.rack.map(Arc::from),
+        }),
+    ))
 }
 
-fn topic_metadata(name: &Arc<str>, topic: MetadataTopic, version: i16, known: Option<&TopicMetadata>) -> TopicMetadata {
+fn topic_metadata(
+    name: &Arc<str>,
+    topic: MetadataTopic,
+    version: i16,
+    known: Option<&TopicMetadata>,
+) -> TopicMetadata {
     let id = (topic.id != [0; 16]).then_some(TopicId(topic.id));
     // Epochs of a topic of the same name that was deleted mean nothing for this one.
     let known = known.filter(|known| known.id == id);
@@ -79,15 +108,28 @@ fn topic_metadata(name: &Arc<str>, topic: MetadataTopic, version: i16, known: Op
         .collect();
     partitions.sort_by_key(|partition| partition.partition);
     // Numbers run from 0 without a gap; what comes after a gap cannot be addressed yet.
-    let contiguous = partitions.iter().zip(0..).take_while(|(partition, number)| partition.partition == *number).count();
+    let contiguous = partitions
+        .iter()
+        .zip(0..)
+        .take_while(|(partition, number)| partition.partition == *number)
+        .count();
     partitions.truncate(contiguous);
-    for (partition, before) in partitions.iter_mut().zip(known.iter().flat_map(|known| &known.partitions)) {
-        if matches!((partition.leader_epoch, before.leader_epoch), (Some(now), Some(before)) if now < before) {
+    for (partition, before) in partitions
+        .iter_mut()
+        .zip(known.iter().flat_map(|known| &known.partitions))
+    {
+        if matches!((partition.leader_epoch, before.leader_epoch), (Some(now), Some(before)) if now < before)
+        {
             // From a broker that lags behind the one that was asked before.
             *partition = before.clone();
         }
     }
-    TopicMetadata { name: Arc::clone(name), id, is_internal: topic.is_internal, partitions }
+    TopicMetadata {
+        name: Arc::clone(name),
+        id,
+        is_internal: topic.is_internal,
+        partitions,
+    }
 }
 
 fn partition_metadata(partition: MetadataPartition, version: i16) -> PartitionMetadata {
@@ -136,13 +178,24 @@ mod tests {
 
     fn topic(name: &str, id: u8, partitions: Vec<MetadataPartition>) -> MetadataTopic {
         let name = Some(name.to_string());
-        MetadataTopic { error: ErrorCode::NONE, name, id: [id; 16], is_internal: false, partitions }
+        MetadataTopic {
+            error: ErrorCode::NONE,
+            name,
+            id: [id; 16],
+            is_internal: false,
+            partitions,
+        }
     }
 
     fn response(topics: Vec<MetadataTopic>) -> MetadataResponse {
         MetadataResponse {
             throttle_time_ms: 0,
-            brokers: vec![MetadataBroker { node_id: 1, host: "h".into(), port: 9092, rack: None }],
+            brokers: vec![MetadataBroker {
+                node_id: 1,
+                host: "h".into(),
+                port: 9092,
+                rack: None,
+            }],
             cluster_id: Some("c".into()),
             controller_id: 1,
             topics,
@@ -150,40 +203,89 @@ mod tests {
         }
     }
 
-    fn after(before: &Cluster, topics: Vec<MetadataTopic>, asked: &[&str], is_full: bool) -> Update {
+    fn after(
+        before: &Cluster,
+        topics: Vec<MetadataTopic>,
+        asked: &[&str],
+        is_full: bool,
+    ) -> Update {
         let asked: Vec<Arc<str>> = asked.iter().map(|topic| Arc::from(*topic)).collect();
         update(before, response(topics), 12, &asked, is_full)
     }
 
     #[test]
     fn an_answer_about_one_topic_leaves_the_others() {
-        let first = after(&Cluster::default(), vec![topic("a", 1, vec![partition(0, 1, 0)])], &["a"], false);
-        let second = after(&first.cluster, vec![topic("b", 2, vec![partition(0, 1, 0)])], &["b"], false);
+        let first = after(
+            &Cluster::default(),
+            vec![topic("a", 1, vec![partition(0, 1, 0)])],
+            &["a"],
+            false,
+        );
+        let second = after(
+            &first.cluster,
+            vec![topic("b", 2, vec![partition(0, 1, 0)])],
+            &["b"],
+            false,
+        );
         assert!(second.cluster.topic("a").is_some() && second.cluster.topic("b").is_some());
-        let full = after(&second.cluster, vec![topic("b", 2, vec![partition(0, 1, 0)])], &["a", "b"], true);
-        assert!(full.cluster.topic("a").is_none(), "a topic that is gone is gone");
+        let full = after(
+            &second.cluster,
+            vec![topic("b", 2, vec![partition(0, 1, 0)])],
+            &["a", "b"],
+            true,
+        );
+        assert!(
+            full.cluster.topic("a").is_none(),
+            "a topic that is gone is gone"
+        );
     }
 
     #[test]
     fn an_older_leader_epoch_is_ignored_unless_the_topic_was_made_anew() {
-        let first = after(&Cluster::default(), vec![topic("t", 1, vec![partition(0, 1, 7)])], &["t"], true).cluster;
+        let first = after(
+            &Cluster::default(),
+            vec![topic("t", 1, vec![partition(0, 1, 7)])],
+            &["t"],
+            true,
+        )
+        .cluster;
         let leader = |cluster: &Cluster| cluster.topic("t").unwrap().partitions()[0].leader();
-        let stale = after(&first, vec![topic("t", 1, vec![partition(0, 2, 6)])], &["t"], true).cluster;
+        let stale = after(
+            &first,
+            vec![topic("t", 1, vec![partition(0, 2, 6)])],
+            &["t"],
+            true,
+        )
+        .cluster;
         assert_eq!(leader(&stale), Some(1));
-        let recreated = after(&first, vec![topic("t", 2, vec![partition(0, 2, 0)])], &["t"], true).cluster;
+        let recreated = after(
+            &first,
+            vec![topic("t", 2, vec![partition(0, 2, 0)])],
+            &["t"],
+            true,
+        )
+        .cluster;
         assert_eq!(leader(&recreated), Some(2));
     }
 
     #[test]
     fn partitions_are_in_order_without_gaps_whatever_the_answer_says() {
         let numbers = [2, 0, 5, -3].map(|index| partition(index, 1, 0)).to_vec();
-        let update = after(&Cluster::default(), vec![topic("t", 1, numbers)], &["t"], true);
+        let update = after(
+            &Cluster::default(),
+            vec![topic("t", 1, numbers)],
+            &["t"],
+            true,
+        );
         assert_eq!(update.cluster.topic("t").unwrap().partitions().len(), 1);
     }
 
     #[test]
     fn errors_that_waiting_cures_are_told_from_the_others() {
-        let error = |name: &str, error| MetadataTopic { error, ..topic(name, 0, vec![]) };
+        let error = |name: &str, error| MetadataTopic {
+            error,
+            ..topic(name, 0, vec![])
+        };
         let update = after(
             &Cluster::default(),
             vec![
@@ -195,24 +297,45 @@ mod tests {
             true,
         );
         assert!(update.is_incomplete);
-        let errors: Vec<_> = update.errors.iter().map(|(_, error)| (error.kind(), error.is_retriable())).collect();
-        let expected =
-            [(ErrorKind::Broker, true), (ErrorKind::InvalidTopic, false), (ErrorKind::Authorization, false)];
+        let errors: Vec<_> = update
+            .errors
+            .iter()
+            .map(|(_, error)| (error.kind(), error.is_retriable()))
+            .collect();
+        let expected = [
+            (ErrorKind::Broker, true),
+            (ErrorKind::InvalidTopic, false),
+            (ErrorKind::Authorization, false),
+        ];
         assert_eq!(errors, expected);
     }
 
     #[test]
     fn a_hint_moves_a_leader_only_forward() {
-        let cluster = after(&Cluster::default(), vec![topic("t", 1, vec![partition(0, 1, 7)])], &["t"], true).cluster;
+        let cluster = after(
+            &Cluster::default(),
+            vec![topic("t", 1, vec![partition(0, 1, 7)])],
+            &["t"],
+            true,
+        )
+        .cluster;
         let hint = |leader, leader_epoch, host: Option<&str>| crate::metadata::LeaderHint {
             topic: "t".into(),
             partition: 0,
             leader,
             leader_epoch,
-            broker: host.map(|host| Broker { id: leader, host: host.into(), port: 1, rack: None }),
+            broker: host.map(|host| Broker {
+                id: leader,
+                host: host.into(),
+                port: 1,
+                rack: None,
+            }),
         };
         assert!(cluster.with_leader(&hint(1, 7, None)).is_none());
-        assert!(cluster.with_leader(&hint(9, 8, None)).is_none(), "a broker without an address is no use");
+        assert!(
+            cluster.with_leader(&hint(9, 8, None)).is_none(),
+            "a broker without an address is no use"
+        );
         let moved = cluster.with_leader(&hint(9, 8, Some("h9"))).unwrap();
         assert_eq!(moved.topic("t").unwrap().partitions()[0].leader(), Some(9));
         assert_eq!(moved.broker(9).unwrap().host(), "h9");

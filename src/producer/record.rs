@@ -139,33 +139,32 @@ impl TopicName {
             Name::Shared(name) => name,
         }
     }
+}
 
-    /// Kafka's rule for names, which the brokers hold: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, not `.` or `..`.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        const LONGEST: usize = 249;
-        let name = self.as_str();
-        let fault = match name {
-            "" => "is empty",
-            "." | ".." => "is \".\" or \"..\"",
-            _ if name.len() > LONGEST => "is longer than 249 characters",
-            _ if !name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) =>
-            {
-                "has a character other than a-z, A-Z, 0-9, '.', '_' and '-'"
-            }
-            _ => return Ok(()),
-        };
-        let shown: String = name
-            .chars()
-            .take(LONGEST)
-            .flat_map(char::escape_debug)
-            .collect();
-        Err(Error::new(
-            ErrorKind::InvalidTopic,
-            format!("the topic's name \"{shown}\" {fault}"),
-        ))
-    }
+/// Kafka's rule for names, which the brokers hold: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, not `.` or `..`.
+pub(crate) fn check_topic_name(name: &str) -> Result<(), Error> {
+    const LONGEST: usize = 249;
+    let fault = match name {
+        "" => "is empty",
+        "." | ".." => "is \".\" or \"..\"",
+        _ if name.len() > LONGEST => "is longer than 249 characters",
+        _ if !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) =>
+        {
+            "has a character other than a-z, A-Z, 0-9, '.', '_' and '-'"
+        }
+        _ => return Ok(()),
+    };
+    let shown: String = name
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    Err(Error::new(
+        ErrorKind::InvalidTopic,
+        format!("the topic's name \"{shown}\" {fault}"),
+    ))
 }
 
 impl From<&'static str> for TopicName {

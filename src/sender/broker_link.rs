@@ -21,8 +21,12 @@ pub(super) struct BrokerLink {
 
 pub(super) enum LinkState {
     /// Not connected; not to be connected again before.
-    Down { not_before: Option<Instant> },
-    Connecting { link: LinkId },
+    Down {
+        not_before: Option<Instant>,
+    },
+    Connecting {
+        link: LinkId,
+    },
     Ready(ReadyLink),
 }
 

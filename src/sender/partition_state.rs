@@ -95,7 +95,10 @@ impl PartitionState {
 
     /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
     pub(super) fn take_in_flight(&mut self, request: u64) -> Option<InFlightBatch> {
-        let position = self.in_flight.iter().position(|sent| sent.request == request)?;
+        let position = self
+            .in_flight
+            .iter()
+            .position(|sent| sent.request == request)?;
         self.in_flight.remove(position)
     }
 
@@ -106,14 +109,20 @@ impl PartitionState {
     /// before all answers to the old one are in. Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
         const MOST_REMEMBERED: usize = 5;
-        let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else { return true };
+        let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else {
+            return true;
+        };
         if !idempotence {
             return max_in_flight > 1;
         }
         if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED) {
             return false;
         }
-        if earliest.batch.stamp.is_some_and(|stamp| !self.sequence.is_current(stamp)) {
+        if earliest
+            .batch
+            .stamp
+            .is_some_and(|stamp| !self.sequence.is_current(stamp))
+        {
             return false;
         }
         match self.queue.front() {
@@ -125,13 +134,16 @@ impl PartitionState {
     /// Whether no earlier batch is still unacknowledged.
     pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
         let earlier = |other: &ProducerBatch| other.place() < batch.place();
-        !self.in_flight.iter().any(|sent| earlier(&sent.batch)) && !self.queue.iter().any(|queued| earlier(queued))
+        !self.in_flight.iter().any(|sent| earlier(&sent.batch))
+            && !self.queue.iter().any(|queued| earlier(queued))
     }
 
     /// When the oldest batch that the worker holds was created.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let in_flight = self.in_flight.iter().map(|sent| sent.batch.created);
-        in_flight.chain(self.queue.iter().map(|batch| batch.created)).min()
+        in_flight
+            .chain(self.queue.iter().map(|batch| batch.created))
+            .min()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -29,7 +29,10 @@ struct Drained {
 impl<N: Network> Sender<N> {
     /// Sends as many requests as the link takes now.
     pub(super) fn send_requests(&mut self, broker: i32, now: Instant) {
-        while self.ready_link(broker).is_some_and(|ready| ready.has_room(self.config.max_in_flight, now)) {
+        while self
+            .ready_link(broker)
+            .is_some_and(|ready| ready.has_room(self.config.max_in_flight, now))
+        {
             let drained = self.drain(broker, now);
             if drained.is_empty() {
                 return;
@@ -59,9 +62,18 @@ impl<N: Network> Sender<N> {
         let mut bytes = 0;
         let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
         for _ in 0..in_line {
-            let Some(slot) = self.brokers.get_mut(&broker).and_then(|link| link.line.pop_front()) else { break };
+            let Some(slot) = self
+                .brokers
+                .get_mut(&broker)
+                .and_then(|link| link.line.pop_front())
+            else {
+                break;
+            };
             self.state(slot).in_line = false;
-            let Some(leader) = self.sendable_to(slot, now).filter(|leader| leader.broker == broker) else {
+            let Some(leader) = self
+                .sendable_to(slot, now)
+                .filter(|leader| leader.broker == broker)
+            else {
                 self.consider(slot, now);
                 continue;
             };
@@ -79,8 +91,16 @@ impl<N: Network> Sender<N> {
                 break;
             }
             bytes += batch.size();
-            let topic_id = self.state(slot).topic_id.map_or([0; 16], |id| *id.as_bytes());
-            drained.push(Drained { slot, leader, topic_id, batch });
+            let topic_id = self
+                .state(slot)
+                .topic_id
+                .map_or([0; 16], |id| *id.as_bytes());
+            drained.push(Drained {
+                slot,
+                leader,
+                topic_id,
+                batch,
+            });
         }
         drained
     }
@@ -111,7 +131,10 @@ impl<N: Network> Sender<N> {
     fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<(), Error> {
         let stamp = self.stamp(slot, batch)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
-            Contents::Building { builder, mut reservation } => {
+            Contents::Building {
+                builder,
+                mut reservation,
+            } => {
                 let compression = self.config.compression;
                 let records = builder.count();
                 let header = builder.header(Attributes::new(compression.codec), stamp);
@@ -119,9 +142,16 @@ impl<N: Network> Sender<N> {
                 let mut bytes = if compression.codec == CompressionType::None {
                     builder.into_buffer()
                 } else {
-                    match self.compressor.compress_batch(compression, builder.records()) {
+                    match self
+                        .compressor
+                        .compress_batch(compression, builder.records())
+                    {
                         Ok(bytes) => {
-                            batch.partition.ratio().update(compression.codec, bytes.len(), uncompressed);
+                            batch.partition.ratio().update(
+                                compression.codec,
+                                bytes.len(),
+                                uncompressed,
+                            );
                             // What was compressed away comes back to the budget at once.
                             let overhead = reservation.bytes().saturating_sub(builder.capacity());
                             drop(builder);
@@ -129,20 +159,42 @@ impl<N: Network> Sender<N> {
                             bytes
                         }
                         Err(error) => {
-                            batch.contents = Contents::Building { builder, reservation };
-                            return Err(Error::new(ErrorKind::Compression, "the batch cannot be compressed")
-                                .with_delivery(Delivery::NotWritten)
-                                .with_source(error));
+                            batch.contents = Contents::Building {
+                                builder,
+                                reservation,
+                            };
+                            return Err(Error::new(
+                                ErrorKind::Compression,
+                                "the batch cannot be compressed",
+                            )
+                            .with_delivery(Delivery::NotWritten)
+                            .with_source(error));
                         }
                     }
                 };
                 seal(&mut bytes, &header);
                 let bytes = Arc::new(SealedBatch { bytes, reservation });
-                batch.contents = Contents::Sealed { bytes, stamp, records };
+                batch.contents = Contents::Sealed {
+                    bytes,
+                    stamp,
+                    records,
+                };
             }
-            Contents::Sealed { bytes, stamp: sealed_with, records } => {
-                let bytes = if sealed_with == stamp { bytes } else { restamped(bytes, stamp, batch) };
-                batch.contents = Contents::Sealed { bytes, stamp, records };
+            Contents::Sealed {
+                bytes,
+                stamp: sealed_with,
+                records,
+            } => {
+                let bytes = if sealed_with == stamp {
+                    bytes
+                } else {
+                    restamped(bytes, stamp, batch)
+                };
+                batch.contents = Contents::Sealed {
+                    bytes,
+                    stamp,
+                    records,
+                };
             }
             Contents::Gone => {}
         }
@@ -168,8 +220,16 @@ impl<N: Network> Sender<N> {
                     .with_retriable(false));
             }
         }
-        let no_identity = || Error::new(ErrorKind::Internal, "a batch was to be sent without a producer id");
-        state.sequence.assign(batch.record_count() as i32).ok_or_else(no_identity)
+        let no_identity = || {
+            Error::new(
+                ErrorKind::Internal,
+                "a batch was to be sent without a producer id",
+            )
+        };
+        state
+            .sequence
+            .assign(batch.record_count() as i32)
+            .ok_or_else(no_identity)
     }
 
     fn send_request(&mut self, broker: i32, mut drained: Vec<Drained>, now: Instant) {
@@ -178,20 +238,45 @@ impl<N: Network> Sender<N> {
         let id = self.next_request;
         self.next_request += 1;
         let deadline = deadline_after(now, self.config.request_timeout);
-        let Some(ready) = self.ready_link_mut(broker) else { return };
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return;
+        };
         let (link, correlation_id) = (ready.link, ready.next_correlation_id());
         let has_ids = drained.iter().all(|drained| drained.topic_id != [0; 16]);
-        let version = if has_ids { ready.version } else { ready.version.min(LAST_VERSION_BY_NAME) };
+        let version = if has_ids {
+            ready.version
+        } else {
+            ready.version.min(LAST_VERSION_BY_NAME)
+        };
         ready.last_used = now;
 
         let encoded = self.encode(&drained, version, correlation_id);
-        let partitions = drained.iter().map(|drained| (drained.slot, drained.topic_id)).collect();
+        let partitions = drained
+            .iter()
+            .map(|drained| (drained.slot, drained.topic_id))
+            .collect();
         let slots: Vec<usize> = drained.iter().map(|drained| drained.slot).collect();
-        for Drained { slot, leader, batch, .. } in drained {
+        for Drained {
+            slot,
+            leader,
+            batch,
+            ..
+        } in drained
+        {
             batch.partition.batch_drained();
-            self.state(slot).in_flight.push_back(InFlightBatch { batch, request: id, leader });
+            self.state(slot).in_flight.push_back(InFlightBatch {
+                batch,
+                request: id,
+                leader,
+            });
         }
-        let request = InFlightRequest { id, correlation_id, version, deadline, partitions };
+        let request = InFlightRequest {
+            id,
+            correlation_id,
+            version,
+            deadline,
+            partitions,
+        };
         let written = encoded.and_then(|outgoing| self.network.write(link, outgoing));
         let expects_answer = self.config.acks != 0;
         if let Some(ready) = self.ready_link_mut(broker) {
@@ -208,17 +293,35 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn encode(&self, drained: &[Drained], version: i16, correlation_id: i32) -> Result<OutgoingRequest, Error> {
+    fn encode(
+        &self,
+        drained: &[Drained],
+        version: i16,
+        correlation_id: i32,
+    ) -> Result<OutgoingRequest, Error> {
         let mut topics: Vec<ProduceTopic<'_, &SealedBatch>> = Vec::new();
-        let mut batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>> = Vec::with_capacity(drained.len());
-        for Drained { topic_id, batch, .. } in drained {
-            let Some(sealed) = batch.sealed() else { continue };
+        let mut batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>> =
+            Vec::with_capacity(drained.len());
+        for Drained {
+            topic_id, batch, ..
+        } in drained
+        {
+            let Some(sealed) = batch.sealed() else {
+                continue;
+            };
             let name: &str = batch.partition.topic();
             if topics.last().is_none_or(|topic| topic.name != name) {
-                topics.push(ProduceTopic { name, id: *topic_id, partitions: Vec::new() });
+                topics.push(ProduceTopic {
+                    name,
+                    id: *topic_id,
+                    partitions: Vec::new(),
+                });
             }
             if let Some(topic) = topics.last_mut() {
-                topic.partitions.push(ProducePartition { index: batch.partition.partition(), records: &**sealed });
+                topic.partitions.push(ProducePartition {
+                    index: batch.partition.partition(),
+                    records: &**sealed,
+                });
             }
             batches.push(Arc::clone(sealed) as Arc<dyn AsRef<[u8]> + Send + Sync>);
         }
@@ -228,11 +331,27 @@ impl<N: Network> Sender<N> {
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topics,
         };
-        let (mut fields, mut cuts) = (Vec::with_capacity(64 + 16 * drained.len()), Vec::with_capacity(drained.len()));
+        let (mut fields, mut cuts) = (
+            Vec::with_capacity(64 + 16 * drained.len()),
+            Vec::with_capacity(drained.len()),
+        );
         request
-            .encode_scattered(version, correlation_id, Some(&self.config.client_id), &mut fields, &mut cuts)
-            .map_err(|error| Error::new(ErrorKind::Internal, "a produce request cannot be encoded").with_source(error))?;
-        Ok(OutgoingRequest { fields, cuts, batches })
+            .encode_scattered(
+                version,
+                correlation_id,
+                Some(&self.config.client_id),
+                &mut fields,
+                &mut cuts,
+            )
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, "a produce request cannot be encoded")
+                    .with_source(error)
+            })?;
+        Ok(OutgoingRequest {
+            fields,
+            cuts,
+            batches,
+        })
     }
 
     pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
@@ -246,12 +365,19 @@ impl<N: Network> Sender<N> {
 
     /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
     fn complete_unacknowledged(&mut self, broker: i32, now: Instant) {
-        let Some(ready) = self.ready_link_mut(broker) else { return };
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return;
+        };
         let requests = std::mem::take(&mut ready.in_flight);
         for request in requests {
             for (slot, _) in request.partitions {
-                if let Some(InFlightBatch { batch, .. }) = self.state(slot).take_in_flight(request.id) {
-                    let written = RecordWritten { offset: None, log_append_time_ms: None };
+                if let Some(InFlightBatch { batch, .. }) =
+                    self.state(slot).take_in_flight(request.id)
+                {
+                    let written = RecordWritten {
+                        offset: None,
+                        log_append_time_ms: None,
+                    };
                     self.settle(batch, Outcome::Written(written));
                     self.consider(slot, now);
                 }
@@ -261,7 +387,11 @@ impl<N: Network> Sender<N> {
 }
 
 /// The batch's bytes under another identity. Where the network still reads the old bytes they are left alone.
-fn restamped(sealed: Arc<SealedBatch>, stamp: ProducerStamp, batch: &ProducerBatch) -> Arc<SealedBatch> {
+fn restamped(
+    sealed: Arc<SealedBatch>,
+    stamp: ProducerStamp,
+    batch: &ProducerBatch,
+) -> Arc<SealedBatch> {
     debug_assert!(sealed.bytes.len() >= BATCH_HEADER_BYTES);
     let mut sealed = Arc::try_unwrap(sealed).unwrap_or_else(|shared| SealedBatch {
         bytes: shared.bytes.clone(),

@@ -11,7 +11,9 @@ use crate::accumulator::completion::{Outcome, Written};
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Broker, LeaderHint};
-use crate::protocol::messages::{NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse};
+use crate::protocol::messages::{
+    NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse,
+};
 use crate::protocol::{ErrorCode, decode_response};
 use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
@@ -22,42 +24,70 @@ const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_frame(&mut self, broker: i32, frame: &[u8], now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else { return };
-        let LinkState::Ready(ready) = &mut link.state else { return };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let LinkState::Ready(ready) = &mut link.state else {
+            return;
+        };
         let Some(request) = ready.in_flight.pop_front() else {
-            let error = Error::new(ErrorKind::Protocol, "the broker sent an answer to no request");
+            let error = Error::new(
+                ErrorKind::Protocol,
+                "the broker sent an answer to no request",
+            );
             return self.link_failed(broker, error, now);
         };
         let decoded = decode_response::<ProduceRequest<'_, Vec<u8>>>(request.version, frame);
         let error = match decoded {
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
-                throttle(&mut ready.throttled_until, &mut ready.in_flight, request.version, &response, now);
+                throttle(
+                    &mut ready.throttled_until,
+                    &mut ready.in_flight,
+                    request.version,
+                    &response,
+                    now,
+                );
                 return self.on_response(broker, request, response, now);
             }
             Ok((correlation_id, _)) => {
                 let expected = request.correlation_id;
-                let message = format!("the broker answered request {correlation_id} where {expected} was next");
+                let message = format!(
+                    "the broker answered request {correlation_id} where {expected} was next"
+                );
                 Error::new(ErrorKind::Protocol, message)
             }
-            Err(error) => {
-                Error::new(ErrorKind::Protocol, "the broker's answer is not Kafka's protocol").with_source(error)
-            }
+            Err(error) => Error::new(
+                ErrorKind::Protocol,
+                "the broker's answer is not Kafka's protocol",
+            )
+            .with_source(error),
         };
         // Put back: the batches in it are sent again with those of the requests behind it.
         ready.in_flight.push_front(request);
         self.link_failed(broker, error, now);
     }
 
-    fn on_response(&mut self, broker: i32, request: InFlightRequest, response: ProduceResponse, now: Instant) {
+    fn on_response(
+        &mut self,
+        broker: i32,
+        request: InFlightRequest,
+        response: ProduceResponse,
+        now: Instant,
+    ) {
         let InFlightRequest { id, partitions, .. } = request;
-        let mut answers: Vec<(usize, ProducePartitionResponse)> = Vec::with_capacity(partitions.len());
+        let mut answers: Vec<(usize, ProducePartitionResponse)> =
+            Vec::with_capacity(partitions.len());
         for topic in response.topics {
             for answer in topic.partitions {
                 let slot = partitions.iter().find(|(slot, topic_id)| {
                     self.partitions[*slot].as_ref().is_some_and(|state| {
                         state.partition.partition() == answer.index
-                            && if topic.name.is_empty() { *topic_id == topic.id } else { **state.partition.topic() == *topic.name }
+                            && if topic.name.is_empty() {
+                                *topic_id == topic.id
+                            } else {
+                                **state.partition.topic() == *topic.name
+                            }
                     })
                 });
                 match slot {
@@ -79,10 +109,16 @@ impl<N: Network> Sender<N> {
         }
         for (slot, _) in partitions {
             // A partition that the broker left out: nothing is known of its batch.
-            if let Some(InFlightBatch { mut batch, leader, .. }) = self.state(slot).take_in_flight(id) {
+            if let Some(InFlightBatch {
+                mut batch, leader, ..
+            }) = self.state(slot).take_in_flight(id)
+            {
                 batch.maybe_written = true;
-                let error = Error::new(ErrorKind::Protocol, "the broker's answer left the partition out")
-                    .with_topic_partition(batch.completion().topic_partition());
+                let error = Error::new(
+                    ErrorKind::Protocol,
+                    "the broker's answer left the partition out",
+                )
+                .with_topic_partition(batch.completion().topic_partition());
                 self.retry(slot, batch, error, leader, now);
             }
             self.consider(slot, now);
@@ -92,7 +128,11 @@ impl<N: Network> Sender<N> {
     fn on_answer(
         &mut self,
         slot: usize,
-        InFlightBatch { mut batch, leader: sent_to, .. }: InFlightBatch,
+        InFlightBatch {
+            mut batch,
+            leader: sent_to,
+            ..
+        }: InFlightBatch,
         answer: ProducePartitionResponse,
         endpoints: &[NodeEndpoint],
         now: Instant,
@@ -101,13 +141,20 @@ impl<N: Network> Sender<N> {
         if code.is_none() {
             let written = Written {
                 offset: (answer.base_offset >= 0).then_some(answer.base_offset),
-                log_append_time_ms: (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms),
+                log_append_time_ms: (answer.log_append_time_ms >= 0)
+                    .then_some(answer.log_append_time_ms),
             };
             return self.settle(batch, Outcome::Written(written));
         }
         if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             // Written by an earlier attempt; the broker no longer knows where.
-            return self.settle(batch, Outcome::Written(Written { offset: None, log_append_time_ms: None }));
+            return self.settle(
+                batch,
+                Outcome::Written(Written {
+                    offset: None,
+                    log_append_time_ms: None,
+                }),
+            );
         }
         batch.maybe_written |= leaves_fate_unknown(code);
         let error = broker_error(&batch, &answer);
@@ -120,7 +167,9 @@ impl<N: Network> Sender<N> {
         }
         if self.config.idempotence && is_sequence_error(code) {
             let state = self.state(slot);
-            let current = batch.stamp.is_some_and(|stamp| state.sequence.is_current(stamp));
+            let current = batch
+                .stamp
+                .is_some_and(|stamp| state.sequence.is_current(stamp));
             if current && state.is_head(&batch) {
                 // The broker lost what it knew of this producer, or lost records: start over in this partition.
                 state.sequence.bump_epoch(batch.maybe_written);
@@ -135,12 +184,19 @@ impl<N: Network> Sender<N> {
     }
 
     /// Takes the new leader from the answer itself (KIP-951), so that the batch need not wait for metadata.
-    fn learn_leader(&mut self, batch: &ProducerBatch, answer: &ProducePartitionResponse, endpoints: &[NodeEndpoint]) {
+    fn learn_leader(
+        &mut self,
+        batch: &ProducerBatch,
+        answer: &ProducePartitionResponse,
+        endpoints: &[NodeEndpoint],
+    ) {
         let leader = &answer.current_leader;
         if leader.leader_id < 0 || leader.leader_epoch < 0 {
             return;
         }
-        let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
+        let endpoint = endpoints
+            .iter()
+            .find(|endpoint| endpoint.node_id == leader.leader_id);
         let broker = endpoint.and_then(|endpoint| {
             Some(Broker {
                 id: endpoint.node_id,
@@ -166,7 +222,10 @@ impl<N: Network> Sender<N> {
         match self.parts(&batch, codec) {
             Some((parts, compressed, uncompressed)) if parts.len() > 1 => {
                 if codec != CompressionType::None {
-                    batch.partition.ratio().reset_after_split(codec, compressed, uncompressed);
+                    batch
+                        .partition
+                        .ratio()
+                        .reset_after_split(codec, compressed, uncompressed);
                 }
                 batch.partition.batches_requeued(parts.len());
                 let parts = batch.split(parts);
@@ -186,14 +245,20 @@ impl<N: Network> Sender<N> {
         batch: &ProducerBatch,
         codec: CompressionType,
     ) -> Option<(Vec<crate::record::builder::BatchBuilder>, usize, usize)> {
-        let Contents::Sealed { bytes, .. } = &batch.contents else { return None };
+        let Contents::Sealed { bytes, .. } = &batch.contents else {
+            return None;
+        };
         let bytes = &bytes.bytes;
         // The batch is of our own making: what it decompresses to was bounded when it was built.
         let records = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX).ok()?;
         let uncompressed = BATCH_HEADER_BYTES + records.len();
         let most = self.config.batch_size.min(uncompressed / 2).max(1);
         let parts = split(&records, base_timestamp(bytes), most).ok()?;
-        Some((parts.into_iter().map(|part| part.batch).collect(), bytes.len(), uncompressed))
+        Some((
+            parts.into_iter().map(|part| part.batch).collect(),
+            bytes.len(),
+            uncompressed,
+        ))
     }
 }
 
@@ -205,7 +270,9 @@ fn throttle(
     response: &ProduceResponse,
     now: Instant,
 ) {
-    let Ok(ms @ 1..) = u64::try_from(response.throttle_time_ms) else { return };
+    let Ok(ms @ 1..) = u64::try_from(response.throttle_time_ms) else {
+        return;
+    };
     if version < FIRST_VERSION_WITH_CLIENT_THROTTLING {
         return;
     }
@@ -218,20 +285,23 @@ fn throttle(
 
 /// Errors that say that the leader's log has or may have the batch although the request failed.
 fn leaves_fate_unknown(code: ErrorCode) -> bool {
-    !code.is_known() || matches!(
-        code,
-        ErrorCode::REQUEST_TIMED_OUT
-            | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-            | ErrorCode::UNKNOWN_SERVER_ERROR
-            | ErrorCode::NETWORK_EXCEPTION
-            | ErrorCode::KAFKA_STORAGE_ERROR
-    )
+    !code.is_known()
+        || matches!(
+            code,
+            ErrorCode::REQUEST_TIMED_OUT
+                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                | ErrorCode::UNKNOWN_SERVER_ERROR
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::KAFKA_STORAGE_ERROR
+        )
 }
 
 fn is_sequence_error(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_EPOCH
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+            | ErrorCode::UNKNOWN_PRODUCER_ID
+            | ErrorCode::INVALID_PRODUCER_EPOCH
     )
 }
 
@@ -239,10 +309,14 @@ fn is_sequence_error(code: ErrorCode) -> bool {
 fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Error {
     let code = answer.error;
     let kind = match code {
-        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => ErrorKind::RecordTooLarge,
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            ErrorKind::RecordTooLarge
+        }
         ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP => ErrorKind::InvalidRecord,
         ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            ErrorKind::Authorization
+        }
         _ => ErrorKind::Broker,
     };
     let mut error = Error::new(kind, code.message())
@@ -266,7 +340,11 @@ fn refusal(answer: &ProducePartitionResponse, error: Error) -> Outcome {
         .iter()
         .filter_map(|refused| {
             let index = u32::try_from(refused.batch_index).ok()?;
-            let own = match refused.message.as_deref().or(answer.error_message.as_deref()) {
+            let own = match refused
+                .message
+                .as_deref()
+                .or(answer.error_message.as_deref())
+            {
                 Some(message) => error.clone().with_broker_message(message),
                 None => error.clone(),
             };
@@ -275,11 +353,14 @@ fn refusal(answer: &ProducePartitionResponse, error: Error) -> Outcome {
         .collect();
     by_record.sort_by_key(|(index, _)| *index);
     let code = answer.error;
-    let mut others = Error::new(ErrorKind::InvalidRecord, "the record was in a batch that the broker refused for other records of it")
-        .with_broker_code(code.code(), code.name())
-        // Without its company the record may well be accepted.
-        .with_retriable(true)
-        .with_delivery(error.delivery());
+    let mut others = Error::new(
+        ErrorKind::InvalidRecord,
+        "the record was in a batch that the broker refused for other records of it",
+    )
+    .with_broker_code(code.code(), code.name())
+    // Without its company the record may well be accepted.
+    .with_retriable(true)
+    .with_delivery(error.delivery());
     if let Some(topic_partition) = error.topic_partition() {
         others = others.with_topic_partition(topic_partition.clone());
     }

@@ -5,10 +5,10 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
 use super::message::{Delivery, Event};
 use super::partition_state::{InFlightBatch, Leader, PartitionState, Retry};
-use super::SenderConfig;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::partition::{Partition, Peek};
@@ -119,7 +119,11 @@ impl<N: Network> Sender<N> {
         self.relieve_memory(now);
         self.fire_timers(now);
         self.serve_brokers(now);
-        if more { Some(now) } else { self.next_deadline() }
+        if more {
+            Some(now)
+        } else {
+            self.next_deadline()
+        }
     }
 
     /// Whether something happened that `run_once` has not seen: the last look before a sleep.
@@ -131,7 +135,10 @@ impl<N: Network> Sender<N> {
     }
 
     fn is_finished(&self) -> bool {
-        self.force_closed || self.closing && self.records.is_empty() && self.states().all(PartitionState::is_empty)
+        self.force_closed
+            || self.closing
+                && self.records.is_empty()
+                && self.states().all(PartitionState::is_empty)
     }
 
     fn states(&self) -> impl Iterator<Item = &PartitionState> {
@@ -139,7 +146,9 @@ impl<N: Network> Sender<N> {
     }
 
     pub(super) fn state(&mut self, slot: usize) -> &mut PartitionState {
-        self.partitions[slot].as_mut().expect("a slot is filled when it is first heard of")
+        self.partitions[slot]
+            .as_mut()
+            .expect("a slot is filled when it is first heard of")
     }
 
     fn take_events(&mut self, now: Instant) {
@@ -167,7 +176,9 @@ impl<N: Network> Sender<N> {
     /// Takes batches and announcements from the callers; true if there are more.
     fn take_records(&mut self, now: Instant) -> bool {
         for _ in 0..MOST_MESSAGES {
-            let Ok(message) = self.records.try_recv() else { return false };
+            let Ok(message) = self.records.try_recv() else {
+                return false;
+            };
             let slot = match message {
                 Message::Opened(partition) => {
                     let slot = partition.slot();
@@ -211,16 +222,29 @@ impl<N: Network> Sender<N> {
     fn follow_addresses(&mut self, now: Instant) {
         let mut moved = Vec::new();
         for (id, link) in &mut self.brokers {
-            let Some(broker) = self.cluster.broker(*id) else { continue };
+            let Some(broker) = self.cluster.broker(*id) else {
+                continue;
+            };
             if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
-                link.endpoint = Endpoint { host: broker.host().into(), port: broker.port() };
+                link.endpoint = Endpoint {
+                    host: broker.host().into(),
+                    port: broker.port(),
+                };
                 link.failures = 0;
                 moved.push(*id);
             }
         }
         for id in moved {
-            self.link_failed(id, Error::new(ErrorKind::Network, "the broker moved to another address"), now);
-            if let Some(BrokerLink { state: LinkState::Down { not_before }, .. }) = self.brokers.get_mut(&id) {
+            self.link_failed(
+                id,
+                Error::new(ErrorKind::Network, "the broker moved to another address"),
+                now,
+            );
+            if let Some(BrokerLink {
+                state: LinkState::Down { not_before },
+                ..
+            }) = self.brokers.get_mut(&id)
+            {
                 *not_before = None;
             }
         }
@@ -231,7 +255,10 @@ impl<N: Network> Sender<N> {
         self.seen_waits = self.accumulator.memory.waits();
         if self.accumulator.memory.is_exhausted() {
             for slot in 0..self.partitions.len() {
-                if self.partitions[slot].as_ref().is_some_and(|state| state.announced && !state.in_line) {
+                if self.partitions[slot]
+                    .as_ref()
+                    .is_some_and(|state| state.announced && !state.in_line)
+                {
                     self.consider(slot, now);
                 }
             }
@@ -245,7 +272,10 @@ impl<N: Network> Sender<N> {
                 break;
             }
             self.timers.pop();
-            if let Some(state) = self.partitions[slot].as_mut().filter(|state| state.timer == Some(at)) {
+            if let Some(state) = self.partitions[slot]
+                .as_mut()
+                .filter(|state| state.timer == Some(at))
+            {
                 state.timer = None;
                 self.consider(slot, now);
             }
@@ -283,7 +313,10 @@ impl<N: Network> Sender<N> {
 
     fn consider_all(&mut self, now: Instant) {
         for slot in 0..self.partitions.len() {
-            if self.partitions[slot].as_ref().is_some_and(|state| !state.is_empty()) {
+            if self.partitions[slot]
+                .as_ref()
+                .is_some_and(|state| !state.is_empty())
+            {
                 self.consider(slot, now);
             }
         }
@@ -294,10 +327,19 @@ impl<N: Network> Sender<N> {
     pub(super) fn consider(&mut self, slot: usize, now: Instant) {
         self.expire(slot, now);
         if let Some(leader) = self.sendable_to(slot, now) {
-            let Some(broker) = self.cluster.broker(leader.broker) else { return };
-            let endpoint = Endpoint { host: broker.host().into(), port: broker.port() };
+            let Some(broker) = self.cluster.broker(leader.broker) else {
+                return;
+            };
+            let endpoint = Endpoint {
+                host: broker.host().into(),
+                port: broker.port(),
+            };
             if !std::mem::replace(&mut self.state(slot).in_line, true) {
-                self.brokers.entry(leader.broker).or_insert_with(|| BrokerLink::new(endpoint)).line.push_back(slot);
+                self.brokers
+                    .entry(leader.broker)
+                    .or_insert_with(|| BrokerLink::new(endpoint))
+                    .line
+                    .push_back(slot);
             }
         }
     }
@@ -313,7 +355,12 @@ impl<N: Network> Sender<N> {
             let topic = Arc::clone(self.state(slot).partition.topic());
             self.metadata.keep_topic(&topic);
             self.metadata.request_refresh();
-            let again = now + self.config.retry_backoff.after(0).max(Duration::from_millis(10));
+            let again = now
+                + self
+                    .config
+                    .retry_backoff
+                    .after(0)
+                    .max(Duration::from_millis(10));
             self.schedule(slot, again);
             return None;
         };
@@ -325,7 +372,10 @@ impl<N: Network> Sender<N> {
             }
             state.retry = None;
         }
-        let elsewhere = state.in_flight.iter().any(|sent| sent.leader.broker != leader.broker);
+        let elsewhere = state
+            .in_flight
+            .iter()
+            .any(|sent| sent.leader.broker != leader.broker);
         if elsewhere || !state.may_send(idempotence, max_in_flight) {
             return None;
         }
@@ -370,7 +420,9 @@ impl<N: Network> Sender<N> {
     fn receive_chunk_of(&mut self, slot: usize) {
         let mut others = Vec::new();
         while self.state(slot).queue.is_empty() {
-            let Ok(message) = self.records.try_recv() else { return };
+            let Ok(message) = self.records.try_recv() else {
+                return;
+            };
             match message {
                 Message::Opened(partition) => {
                     self.state_of(&partition).announced = true;
@@ -398,22 +450,33 @@ impl<N: Network> Sender<N> {
         let cluster = Arc::clone(&self.cluster);
         let state = self.state(slot);
         let topic = cluster.topic(state.partition.topic())?;
-        let partition = topic.partitions().get(state.partition.partition() as usize)?;
+        let partition = topic
+            .partitions()
+            .get(state.partition.partition() as usize)?;
         if topic.id().is_some() && state.topic_id != topic.id() {
             if state.topic_id.is_some() {
                 state.sequence.bump_epoch(true);
             }
             state.topic_id = topic.id();
         }
-        let broker = partition.leader().filter(|leader| cluster.broker(*leader).is_some())?;
-        Some(Leader { broker, epoch: partition.leader_epoch() })
+        let broker = partition
+            .leader()
+            .filter(|leader| cluster.broker(*leader).is_some())?;
+        Some(Leader {
+            broker,
+            epoch: partition.leader_epoch(),
+        })
     }
 
     /// Gives the partition the producer's identity, if there is one that it has not spent.
     fn begin_identity(&mut self, slot: usize) -> bool {
         let spent = self.state(slot).sequence.spent();
         let usable = |identity: &ProducerIdentity| Some(identity.producer_id) != spent;
-        match self.identity.filter(usable).or_else(|| self.metadata.identity(spent)) {
+        match self
+            .identity
+            .filter(usable)
+            .or_else(|| self.metadata.identity(spent))
+        {
             Some(identity) => {
                 self.identity = Some(identity);
                 self.state(slot).sequence.begin(identity);
@@ -452,12 +515,24 @@ impl<N: Network> Sender<N> {
     fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
         let mut completions = Vec::new();
         for slot in 0..self.partitions.len() {
-            let Some(state) = &mut self.partitions[slot] else { continue };
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
             if state.is_empty() {
                 continue;
             }
-            completions.extend(state.in_flight.iter().map(|sent| Arc::clone(sent.batch.completion())));
-            completions.extend(state.queue.iter().map(|batch| Arc::clone(batch.completion())));
+            completions.extend(
+                state
+                    .in_flight
+                    .iter()
+                    .map(|sent| Arc::clone(sent.batch.completion())),
+            );
+            completions.extend(
+                state
+                    .queue
+                    .iter()
+                    .map(|batch| Arc::clone(batch.completion())),
+            );
             if state.announced {
                 completions.extend(state.partition.open_completion());
                 state.flushing = true;
@@ -472,17 +547,29 @@ impl<N: Network> Sender<N> {
         let timeout = self.config.delivery_timeout;
         let expired = |created: Instant| deadline_after(created, timeout) <= now;
         self.queue_expired_open_batch(slot, expired);
-        let Some(oldest) = self.state(slot).oldest() else { return };
+        let Some(oldest) = self.state(slot).oldest() else {
+            return;
+        };
         if !expired(oldest) {
             return self.schedule_expiry(slot, oldest);
         }
-        while self.state(slot).in_flight.front().is_some_and(|sent| expired(sent.batch.created)) {
+        while self
+            .state(slot)
+            .in_flight
+            .front()
+            .is_some_and(|sent| expired(sent.batch.created))
+        {
             if let Some(InFlightBatch { mut batch, .. }) = self.state(slot).in_flight.pop_front() {
                 batch.maybe_written = true;
                 self.fail_expired(slot, batch);
             }
         }
-        while self.state(slot).queue.front().is_some_and(|batch| expired(batch.created)) {
+        while self
+            .state(slot)
+            .queue
+            .front()
+            .is_some_and(|batch| expired(batch.created))
+        {
             if let Some(batch) = self.state(slot).queue.pop_front() {
                 batch.partition.batch_drained();
                 self.fail_expired(slot, batch);
@@ -499,7 +586,8 @@ impl<N: Network> Sender<N> {
         if !state.announced || !state.queue.is_empty() {
             return;
         }
-        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since)) {
+        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
+        {
             if let Some(batch) = state.partition.take_open(state.received) {
                 (state.announced, state.flushing) = (false, false);
                 state.push(batch);
@@ -570,13 +658,18 @@ impl<N: Network> Sender<N> {
         let state = self.state(slot);
         state.put_back(batch);
         let not_before = now + backoff;
-        if state.retry.is_none_or(|retry| retry.not_before < not_before) {
+        if state
+            .retry
+            .is_none_or(|retry| retry.not_before < not_before)
+        {
             state.retry = Some(Retry { not_before, failed });
         }
     }
 
     fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
-        let Some(&broker) = self.links.get(&link) else { return };
+        let Some(&broker) = self.links.get(&link) else {
+            return;
+        };
         if matches!(event, LinkEvent::Closed(_)) {
             self.links.remove(&link);
         }
@@ -585,15 +678,17 @@ impl<N: Network> Sender<N> {
             return;
         }
         match event {
-            LinkEvent::Connected(versions) => match versions.best::<ProduceRequest<'_, Vec<u8>>>() {
-                Ok(version) => {
-                    if let Some(state) = self.brokers.get_mut(&broker) {
-                        state.failures = 0;
-                        state.state = LinkState::Ready(ReadyLink::new(link, version, now));
+            LinkEvent::Connected(versions) => {
+                match versions.best::<ProduceRequest<'_, Vec<u8>>>() {
+                    Ok(version) => {
+                        if let Some(state) = self.brokers.get_mut(&broker) {
+                            state.failures = 0;
+                            state.state = LinkState::Ready(ReadyLink::new(link, version, now));
+                        }
                     }
+                    Err(error) => self.link_failed(broker, error, now),
                 }
-                Err(error) => self.link_failed(broker, error, now),
-            },
+            }
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
@@ -602,20 +697,32 @@ impl<N: Network> Sender<N> {
 
     /// Gives a link up: its requests are without an answer for good, their batches are sent again.
     pub(super) fn link_failed(&mut self, broker: i32, error: Error, now: Instant) {
-        let Some(state) = self.brokers.get_mut(&broker) else { return };
+        let Some(state) = self.brokers.get_mut(&broker) else {
+            return;
+        };
         let Some(link) = state.link() else { return };
         log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {error}", state.endpoint);
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
-        let ended = std::mem::replace(&mut state.state, LinkState::Down { not_before: Some(not_before) });
+        let ended = std::mem::replace(
+            &mut state.state,
+            LinkState::Down {
+                not_before: Some(not_before),
+            },
+        );
         self.network.close(link);
         self.metadata.request_refresh();
         if let LinkState::Ready(ready) = ended {
             for request in ready.in_flight {
                 for (slot, _) in request.partitions {
-                    if let Some(InFlightBatch { mut batch, leader, .. }) = self.state(slot).take_in_flight(request.id) {
+                    if let Some(InFlightBatch {
+                        mut batch, leader, ..
+                    }) = self.state(slot).take_in_flight(request.id)
+                    {
                         batch.maybe_written = true;
-                        let error = error.clone().with_topic_partition(batch.completion().topic_partition());
+                        let error = error
+                            .clone()
+                            .with_topic_partition(batch.completion().topic_partition());
                         self.retry(slot, batch, error, leader, now);
                         self.consider(slot, now);
                     }
@@ -633,7 +740,9 @@ impl<N: Network> Sender<N> {
 
     /// Connects, sends, times out: whatever one broker's link is due for.
     fn serve(&mut self, broker: i32, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else { return };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
         match &mut link.state {
             LinkState::Down { not_before } => {
                 if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
@@ -642,7 +751,11 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Connecting { .. } => {}
             LinkState::Ready(ready) => {
-                if ready.in_flight.front().is_some_and(|request| request.deadline <= now) {
+                if ready
+                    .in_flight
+                    .front()
+                    .is_some_and(|request| request.deadline <= now)
+                {
                     let ms = self.config.request_timeout.as_millis();
                     let message = format!("no answer within request.timeout.ms={ms}");
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
@@ -657,17 +770,27 @@ impl<N: Network> Sender<N> {
 
     fn connect(&mut self, broker: i32) {
         let id = self.next_link;
-        let Some(link) = self.brokers.get_mut(&broker) else { return };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
         self.next_link += 1;
         self.links.insert(id, broker);
         link.state = LinkState::Connecting { link: id };
-        self.network.connect(id, link.endpoint.clone(), link.failures);
+        self.network
+            .connect(id, link.endpoint.clone(), link.failures);
     }
 
     fn close_if_idle(&mut self, broker: i32, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else { return };
-        let LinkState::Ready(ready) = &link.state else { return };
-        let idle = self.config.connections_max_idle.is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let LinkState::Ready(ready) = &link.state else {
+            return;
+        };
+        let idle = self
+            .config
+            .connections_max_idle
+            .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
         if idle && ready.in_flight.is_empty() && !ready.writing && link.line.is_empty() {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
@@ -677,39 +800,63 @@ impl<N: Network> Sender<N> {
 
     /// For `partitioner.availability.timeout.ms`: notes brokers that leave somebody standing in line for too long.
     fn report_availability(&mut self, broker: i32, now: Instant) {
-        let Some(timeout) = self.config.availability_timeout else { return };
-        let Some(link) = self.brokers.get_mut(&broker) else { return };
+        let Some(timeout) = self.config.availability_timeout else {
+            return;
+        };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
         if link.line.is_empty() {
             link.blocked_since = None;
         } else {
             link.blocked_since.get_or_insert(now);
         }
-        let unavailable = link.blocked_since.is_some_and(|since| deadline_after(since, timeout) <= now);
+        let unavailable = link
+            .blocked_since
+            .is_some_and(|since| deadline_after(since, timeout) <= now);
         if std::mem::replace(&mut link.reported_unavailable, unavailable) != unavailable {
-            self.accumulator.unavailable_brokers().set(broker, self.config.index, unavailable);
+            self.accumulator
+                .unavailable_brokers()
+                .set(broker, self.config.index, unavailable);
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let timers = [&self.timers, &self.expiries].into_iter().filter_map(|heap| heap.peek());
+        let timers = [&self.timers, &self.expiries]
+            .into_iter()
+            .filter_map(|heap| heap.peek());
         let timers = timers.map(|Reverse((at, _))| *at);
-        let links = self.brokers.values().filter_map(|link| self.link_deadline(link));
+        let links = self
+            .brokers
+            .values()
+            .filter_map(|link| self.link_deadline(link));
         timers.chain(links).min()
     }
 
     fn link_deadline(&self, link: &BrokerLink) -> Option<Instant> {
         let availability = match (self.config.availability_timeout, link.blocked_since) {
-            (Some(timeout), Some(since)) if !link.reported_unavailable => Some(deadline_after(since, timeout)),
+            (Some(timeout), Some(since)) if !link.reported_unavailable => {
+                Some(deadline_after(since, timeout))
+            }
             _ => None,
         };
         let (first, second) = match &link.state {
             LinkState::Down { not_before } => (not_before.filter(|_| !link.line.is_empty()), None),
             LinkState::Connecting { .. } => (None, None),
             LinkState::Ready(ready) => match ready.in_flight.front() {
-                Some(request) => (Some(request.deadline), ready.throttled_until.filter(|_| !link.line.is_empty())),
+                Some(request) => (
+                    Some(request.deadline),
+                    ready.throttled_until.filter(|_| !link.line.is_empty()),
+                ),
                 None => {
-                    let idle = self.config.connections_max_idle.map(|idle| deadline_after(ready.last_used, idle));
-                    (idle, ready.throttled_until.filter(|_| !link.line.is_empty()))
+                    let idle = self
+                        .config
+                        .connections_max_idle
+                        .map(|idle| deadline_after(ready.last_used, idle));
+                    (
+                        idle,
+                        ready.throttled_until.filter(|_| !link.line.is_empty()),
+                    )
                 }
             },
         };
@@ -726,16 +873,21 @@ impl<N: Network> Sender<N> {
             }
         }
         for slot in 0..self.partitions.len() {
-            let Some(state) = &mut self.partitions[slot] else { continue };
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
             let mut batches: Vec<_> = state.in_flight.drain(..).map(|sent| sent.batch).collect();
             for batch in &mut batches {
                 batch.maybe_written = true;
             }
             batches.extend(state.queue.drain(..));
             for batch in batches {
-                let error = Error::new(ErrorKind::ForceClosed, "the producer was closed before the record was delivered")
-                    .with_topic_partition(batch.completion().topic_partition())
-                    .with_delivery(batch.delivery());
+                let error = Error::new(
+                    ErrorKind::ForceClosed,
+                    "the producer was closed before the record was delivered",
+                )
+                .with_topic_partition(batch.completion().topic_partition())
+                .with_delivery(batch.delivery());
                 self.settle(batch, Outcome::Failed(error));
             }
         }
