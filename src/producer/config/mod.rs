@@ -505,4 +505,20 @@ mod tests {
             "{error}"
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn any_text_is_taken_or_refused_and_what_is_taken_is_taken_again(row in 0..ROWS.len(), text in "-?[0-9]{1,25}|\\PC{0,20}") {
+            let property = ROWS[row].property;
+            let mut config = ProducerConfig::new();
+            if config.set(property, &text).is_ok() {
+                let shown = config.get(property).unwrap();
+                let mut again = ProducerConfig::new();
+                again.set(property, &shown).unwrap();
+                proptest::prop_assert_eq!(again.get(property), Some(shown));
+            }
+            let _ = config.bootstrap_servers(text).validate();
+        }
+    }
 }
