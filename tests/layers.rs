@@ -93,12 +93,7 @@ struct Source {
 impl Source {
     fn used_layers(&self) -> BTreeSet<String> {
         let exports = root_exports();
-        let layer_of = |name: &str| {
-            exports
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| name.to_owned())
-        };
+        let layer_of = |name: String| exports.get(&name).cloned().unwrap_or(name);
         first_segments(&self.code)
             .map(layer_of)
             .filter(|layer| is_layer(layer))

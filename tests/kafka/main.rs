@@ -16,11 +16,24 @@ use support::suite::{Suite, Test, Unavailable};
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
+    let mut group = |name, options: &ClusterOptions, tests: Tests| {
+        suite.group(name, || start(options), KafkaCluster::keep_folder, tests);
+    };
     let one_broker = ClusterOptions::new(KafkaVersion::V4_3_1);
-    suite.group(
-        "tools",
-        || start(&one_broker),
-        KafkaCluster::keep_folder,
+    group("tools", &one_broker, tools::TESTS);
+    group(
+        "tools_3",
+        &ClusterOptions::new(KafkaVersion::V4_3_1).brokers(3),
+        tools::TESTS,
+    );
+    group(
+        "tools_39",
+        &ClusterOptions::new(KafkaVersion::V3_9_1),
+        tools::TESTS,
+    );
+    group(
+        "tools_24",
+        &ClusterOptions::new(KafkaVersion::V2_4_1),
         tools::TESTS,
     );
     suite.finish()

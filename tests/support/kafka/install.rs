@@ -42,7 +42,11 @@ impl Install {
     pub(crate) fn find(version: KafkaVersion) -> Result<Install, String> {
         java_major()?;
         let libs = match env::var_os("KAFKA_HOME") {
-            Some(home) if version == KafkaVersion::V4_3_1 => Path::new(&home).join("libs"),
+            Some(home) if version == KafkaVersion::V4_3_1 => {
+                let home =
+                    std::path::absolute(home).map_err(|error| format!("KAFKA_HOME: {error}"))?;
+                home.join("libs")
+            }
             _ => build_folder()
                 .join("kafka")
                 .join(version.number())
