@@ -25,6 +25,7 @@ missing=
 
 main() {
     mkdir -p "$kafka" || exit 2
+    remove_kept_clusters
     case $KAFKA_TESTS in
         off) ;;
         auto | required) get_kafka ;;
@@ -35,6 +36,15 @@ main() {
     esac
     run_tests "$@"
     summarize
+}
+
+# Clusters of failed tests keep their logs until the next run; their names end in the test's process id and a number.
+remove_kept_clusters() {
+    for folder in "$target"/tmp/kafka-*-*-*; do
+        owner=${folder%-*}
+        owner=${owner##*-}
+        [ -d "$folder" ] && ! kill -0 "$owner" 2>/dev/null && rm -rf "$folder"
+    done
 }
 
 # --- Kafka and what it needs -----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 //! The producer against real Kafka clusters; what it wrote is read back with Kafka's own tools.
 //!
-//! Each group shares one cluster. Without Kafka or Java the tests are reported as ignored with the reason, or as failed
-//! where the environment says `KAFKA_TESTS=required`; `KAFKA_TESTS=off` leaves them out.
+//! The tests of a group share one cluster. Without Kafka or Java they are reported as ignored with the reason, or as
+//! failed where the environment says `KAFKA_TESTS=required`; `KAFKA_TESTS=off` leaves them out.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,30 +16,23 @@ use support::suite::{Suite, Test, Unavailable};
 
 fn main() -> ExitCode {
     let mut suite = Suite::from_args();
-    let mut group = |name, options: &ClusterOptions, tests: Tests| {
-        suite.group(name, || start(options), KafkaCluster::keep_folder, tests);
+    let mut group = |options: &ClusterOptions, modules: &[(&str, Tests)]| {
+        suite.group(|| start(options), KafkaCluster::keep_folder, modules);
     };
-    let one_broker = ClusterOptions::new(KafkaVersion::V4_3_1);
-    group("tools", &one_broker, tools::TESTS);
+    let one = ClusterOptions::new;
+    group(&one(KafkaVersion::V4_3_1), &[("tools", tools::TESTS)]);
     group(
-        "tools_3",
-        &ClusterOptions::new(KafkaVersion::V4_3_1).brokers(3),
-        tools::TESTS,
-    );
-    group(
-        "tools_39",
-        &ClusterOptions::new(KafkaVersion::V3_9_1),
-        tools::TESTS,
-    );
-    group(
-        "tools_24",
-        &ClusterOptions::new(KafkaVersion::V2_4_1),
-        tools::TESTS,
+        &one(KafkaVersion::V4_3_1)
+            .brokers(3)
+            .property(AUTO_CREATE, "true"),
+        &[("tools", tools::TESTS_OF_THREE_BROKERS)],
     );
     suite.finish()
 }
 
 type Tests = &'static [Test<KafkaCluster>];
+
+const AUTO_CREATE: &str = "auto.create.topics.enable";
 
 fn start(options: &ClusterOptions) -> Result<KafkaCluster, Unavailable> {
     if env::var("KAFKA_TESTS").is_ok_and(|value| value == "off") {

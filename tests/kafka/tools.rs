@@ -1,7 +1,7 @@
 //! The harness itself, shown on records that Kafka's own producers wrote.
 
 use crate::Tests;
-use crate::support::kafka::{KafkaCluster, TimestampType};
+use crate::support::kafka::{KafkaCluster, Replicas, TimestampType};
 
 pub(crate) const TESTS: Tests = &[
     (
@@ -21,6 +21,11 @@ pub(crate) const TESTS: Tests = &[
         a_killed_broker_returns_with_its_records,
     ),
 ];
+
+pub(crate) const TESTS_OF_THREE_BROKERS: Tests = &[(
+    "a_leader_moves_where_it_is_told",
+    a_leader_moves_where_it_is_told,
+)];
 
 fn console_producer_records_are_read_back(kafka: &KafkaCluster) {
     kafka.create_topic("tools-console", 1, 1, &[]);
@@ -133,6 +138,18 @@ fn topics_can_be_deleted_grown_and_altered(kafka: &KafkaCluster) {
     );
     kafka.delete_topic("tools-admin");
     assert!(kafka.partitions("tools-admin").is_empty());
+}
+
+fn a_leader_moves_where_it_is_told(kafka: &KafkaCluster) {
+    let replicas = Replicas::On(vec![vec![3, 1, 2], vec![2, 3, 1]]);
+    kafka.create_topic_on("tools-leader", &replicas, &[]);
+    assert_eq!(kafka.leader("tools-leader", 0), 3);
+    for leader in [1, 2, 3] {
+        kafka.move_leader("tools-leader", 0, leader);
+        assert_eq!(kafka.leader("tools-leader", 0), leader);
+    }
+    assert_eq!(kafka.leader("tools-leader", 1), 2);
+    kafka.wait_until_replicated();
 }
 
 fn a_killed_broker_returns_with_its_records(kafka: &KafkaCluster) {

@@ -26,22 +26,26 @@ impl Suite {
         }
     }
 
-    /// Runs the selected tests of a group. `start` makes what they share; where it answers with a reason instead,
-    /// `unavailable` says whether the tests count as skipped or as failed. `failed` is told of each failed test.
+    /// Runs the selected tests of some modules. `start` makes what they share, or says why there is nothing to share.
+    /// `failed` is told of each failed test.
     pub(crate) fn group<S>(
         &mut self,
-        name: &str,
         start: impl FnOnce() -> Result<S, Unavailable>,
         failed: impl Fn(&S),
-        tests: &[Test<S>],
+        modules: &[(&str, &[Test<S>])],
     ) {
-        let names = tests
+        let tests = modules
             .iter()
-            .map(|(test, run)| (format!("{name}::{test}"), *run));
-        let selected: Vec<_> = names
+            .flat_map(|(module, tests)| tests.iter().map(move |test| (module, test)));
+        let tests: Vec<_> = tests
+            .map(|(module, (test, run))| (format!("{module}::{test}"), run))
+            .collect();
+        let count = tests.len();
+        let selected: Vec<_> = tests
+            .into_iter()
             .filter(|(test, _)| self.selection.contains(test))
             .collect();
-        self.outcome.filtered_out += tests.len() - selected.len();
+        self.outcome.filtered_out += count - selected.len();
         if self.selection.list_only {
             selected
                 .iter()
