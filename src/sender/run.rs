@@ -114,7 +114,7 @@ impl<N: Network> Sender<N> {
     /// nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
         self.take_events(now);
-        let more = self.take_records(now);
+        let more = self.take_records(MOST_MESSAGES, now);
         self.follow_metadata(now);
         self.relieve_memory(now);
         self.fire_timers(now);
@@ -157,12 +157,13 @@ impl<N: Network> Sender<N> {
                 Event::Link(link, event) => self.on_link_event(link, event, now),
                 Event::Identity(result) => self.on_identity(result, now),
                 Event::Flush(reply) => {
-                    self.take_records(now);
+                    // All that was sent before the call, however much it is.
+                    self.take_records(self.records.len(), now);
                     let _ = reply.send(self.flush(now));
                 }
                 Event::Close => {
                     self.closing = true;
-                    self.take_records(now);
+                    self.take_records(MOST_MESSAGES, now);
                     self.consider_all(now);
                 }
                 Event::ForceClose => {
@@ -173,9 +174,9 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Takes batches and announcements from the callers; true if there are more.
-    fn take_records(&mut self, now: Instant) -> bool {
-        for _ in 0..MOST_MESSAGES {
+    /// Takes up to `most` batches and announcements from the callers; true if there may be more.
+    fn take_records(&mut self, most: usize, now: Instant) -> bool {
+        for _ in 0..most {
             let Ok(message) = self.records.try_recv() else {
                 return false;
             };
