@@ -40,13 +40,8 @@ fn a_broker_that_stops_reading_holds_up_no_other() {
         STUCK => Fault::delay(Duration::from_secs(3600)),
         _ => Fault::Pass,
     });
-    let producer = builder(&cluster)
-        .buffer_memory(48 << 20)
-        .max_block(Duration::ZERO)
-        .build()
-        .unwrap();
-    producer.partitions_for("t").unwrap_err();
-    assert!(cluster.wait_until(PATIENCE, |_| producer.partitions_for("t").is_ok()));
+    let producer = builder(&cluster).buffer_memory(48 << 20).build().unwrap();
+    producer.partitions_for("t").unwrap();
     fill_up(&producer, STUCK, 40 << 20);
     assert_healthy_partitions_are_served(&producer, &[0, 2]);
     let _ = producer.close(Duration::ZERO);
@@ -60,7 +55,7 @@ fn a_listener_that_never_reads_holds_up_no_other() {
 
 #[test]
 fn a_broker_that_reads_slowly_holds_up_no_other() {
-    let (slow, _listener) = slowly_reading(4096, Duration::from_millis(4));
+    let (slow, _listener) = slowly_reading(64 << 10, Duration::from_millis(3));
     assert_healthy_beside(Member::new(9, slow));
 }
 
@@ -103,9 +98,9 @@ pub(crate) fn port(cluster: &MockCluster) -> u16 {
 
 /// Gives `partition` more than any socket's buffers hold.
 fn fill_up(producer: &Producer, partition: i32, bytes: usize) {
-    let value: Bytes = vec![7; 100_000];
+    let value: Bytes = vec![7; 1_000_000];
     for _ in 0..bytes / value.len() {
-        producer.try_send(record(partition, value.clone())).unwrap();
+        drop(producer.try_send(record(partition, value.clone())).unwrap());
     }
 }
 
