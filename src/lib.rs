@@ -26,9 +26,16 @@ pub(crate) mod accumulator;
 
 mod producer;
 pub use producer::{
-    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
-    SecurityProtocol,
+    Acks, BoxError, ClientDnsLookup, DefaultSerializer, Future, Header, HeaderValue, Headers,
+    KafkaProducer, MetadataRecoveryStrategy, Partitioner, PartitionerClass, ProducerBuilder,
+    ProducerConfig, ProducerRecord, RecordMetadata, RoundRobinPartitioner, SecurityProtocol,
+    SendAllError, SendError, Serializer, SerializerFn, ToBytes, TopicName, Uuid,
+    UuidTextSerializer, partition_for_key, serializer_fn,
 };
 
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
+
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;

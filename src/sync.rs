@@ -12,7 +12,10 @@ pub(crate) fn spawn(
     stack_bytes: usize,
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(body)
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(stack_bytes)
+        .spawn(body)
 }
 
 /// Counts a producer's running threads, so that `close` can wait for their ends with a deadline and leave a stuck
@@ -186,7 +189,10 @@ mod tests {
                     wakeup.sleep_until(Some(far), || published.load(Ordering::SeqCst) != last);
                     last = published.load(Ordering::SeqCst);
                     seen.store(last, Ordering::SeqCst);
-                    assert!(started.elapsed() < Duration::from_secs(10), "slept through a wake-up");
+                    assert!(
+                        started.elapsed() < Duration::from_secs(10),
+                        "slept through a wake-up"
+                    );
                 }
             })
         };
@@ -208,7 +214,10 @@ mod tests {
         let wakeup = Wakeup::new(origin);
         wakeup.sleeps_until.store(5_000_000, Ordering::SeqCst);
         wakeup.wake_by(origin + Duration::from_millis(5));
-        assert!(wakeup.is_asleep(), "due at the very time the worker wakes by itself");
+        assert!(
+            wakeup.is_asleep(),
+            "due at the very time the worker wakes by itself"
+        );
         wakeup.wake_by(origin + Duration::from_millis(4));
         assert!(!wakeup.is_asleep());
     }
@@ -217,9 +226,17 @@ mod tests {
     fn join_returns_at_its_deadline_and_counts_who_is_left() {
         let group = Arc::new(ThreadGroup::default());
         let (release, hold) = channel::bounded::<()>(0);
-        group.spawn("stuck".into(), 64 * 1024, move || drop(hold.recv())).unwrap();
-        assert_eq!(group.join_until(Instant::now() + Duration::from_millis(10)), 1);
+        group
+            .spawn("stuck".into(), 64 * 1024, move || drop(hold.recv()))
+            .unwrap();
+        assert_eq!(
+            group.join_until(Instant::now() + Duration::from_millis(10)),
+            1
+        );
         drop(release);
-        assert_eq!(group.join_until(Instant::now() + Duration::from_secs(10)), 0);
+        assert_eq!(
+            group.join_until(Instant::now() + Duration::from_secs(10)),
+            0
+        );
     }
 }

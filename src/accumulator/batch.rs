@@ -6,12 +6,35 @@ use std::time::Instant;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
 use super::partition::Partition;
+use super::sequence::sequence_after;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
 
 /// What a user's callback becomes: it is called once, with its record's result.
-pub(crate) type RecordCallback = Box<dyn FnOnce(RecordResult) + Send>;
+pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
+
+/// A record that has its outcome.
+pub(crate) struct SettledRecord<'a> {
+    pub(crate) completion: &'a Completion,
+    pub(crate) details: RecordDetails,
+    pub(crate) result: RecordResult,
+}
+
+/// What a caller knows of its record beside the outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordDetails {
+    pub(crate) timestamp_ms: i64,
+    /// Bytes of the serialized key and value; -1 for null. A record is smaller than 2 GiB.
+    pub(crate) key_size: i32,
+    pub(crate) value_size: i32,
+}
+
+struct PendingCallback {
+    index: u32,
+    details: RecordDetails,
+    callback: RecordCallback,
+}
 
 /// Records of one partition that travel and succeed or fail together.
 ///
@@ -23,13 +46,15 @@ pub(crate) struct ProducerBatch {
     first_index: u32,
     pub(crate) contents: Contents,
     /// By index in this batch; ordered.
-    callbacks: Vec<(u32, RecordCallback)>,
+    callbacks: Vec<PendingCallback>,
     /// `delivery.timeout.ms` counts from here.
     pub(crate) created: Instant,
     /// How often the batch failed and was to be sent again.
     pub(crate) attempts: u32,
-    /// Whether the batch stems from a split; splitting it again halves it.
-    pub(crate) is_part: bool,
+    /// The place among the batches of its partition, from which retries return to their place in the queue.
+    pub(crate) order: u64,
+    /// The identity and sequence that the batch has or, once it is sealed, will have.
+    pub(crate) stamp: Option<ProducerStamp>,
     /// Whether some attempt's bytes reached a socket and no answer told their fate.
     pub(crate) maybe_written: bool,
     /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
@@ -40,9 +65,16 @@ pub(crate) struct ProducerBatch {
 /// The records of a batch.
 pub(crate) enum Contents {
     /// Open to more records, or full and not yet sealed.
-    Building { builder: BatchBuilder, reservation: Reservation },
-    /// Compressed and sealed: these bytes are sent, and sent again.
-    Sealed { bytes: Arc<SealedBatch>, stamp: ProducerStamp, records: i32 },
+    Building {
+        builder: BatchBuilder,
+        reservation: Reservation,
+    },
+    /// Compressed and sealed with `stamp`: these bytes are sent, and sent again.
+    Sealed {
+        bytes: Arc<SealedBatch>,
+        stamp: ProducerStamp,
+        records: i32,
+    },
     /// Being settled or split.
     Gone,
 }
@@ -66,7 +98,7 @@ pub(crate) struct Settlement {
     first_index: u32,
     records: u32,
     outcome: Option<Outcome>,
-    callbacks: Vec<(u32, RecordCallback)>,
+    callbacks: Vec<PendingCallback>,
     _memory: Contents,
 }
 
@@ -82,11 +114,15 @@ impl ProducerBatch {
             partition,
             completion,
             first_index: 0,
-            contents: Contents::Building { builder, reservation },
+            contents: Contents::Building {
+                builder,
+                reservation,
+            },
             callbacks: Vec::new(),
             created,
             attempts: 0,
-            is_part: false,
+            order: 0,
+            stamp: None,
             maybe_written: false,
             last_error: None,
             settled: false,
@@ -117,14 +153,28 @@ impl ProducerBatch {
     }
 
     /// Adds the callback of the record at `index`, the latest.
-    pub(crate) fn push_callback(&mut self, index: u32, callback: RecordCallback) {
-        self.callbacks.push((index, callback));
+    pub(crate) fn push_callback(
+        &mut self,
+        index: u32,
+        details: RecordDetails,
+        callback: RecordCallback,
+    ) {
+        self.callbacks.push(PendingCallback {
+            index,
+            details,
+            callback,
+        });
     }
 
-    /// The bytes of a sealed batch, and who is to be told to have written them.
-    pub(crate) fn sealed(&self) -> Option<(&Arc<SealedBatch>, ProducerStamp)> {
+    /// Where the batch belongs among the batches of its partition, the parts of a split one included.
+    pub(crate) fn place(&self) -> (u64, u32) {
+        (self.order, self.first_index)
+    }
+
+    /// The bytes of a sealed batch.
+    pub(crate) fn sealed(&self) -> Option<&Arc<SealedBatch>> {
         match &self.contents {
-            Contents::Sealed { bytes, stamp, .. } => Some((bytes, *stamp)),
+            Contents::Sealed { bytes, .. } => Some(bytes),
             _ => None,
         }
     }
@@ -140,7 +190,11 @@ impl ProducerBatch {
 
     /// What [`Delivery`] an error about this batch carries, unless the broker's answer says more.
     pub(crate) fn delivery(&self) -> Delivery {
-        if self.maybe_written { Delivery::MaybeWritten } else { Delivery::NotWritten }
+        if self.maybe_written {
+            Delivery::MaybeWritten
+        } else {
+            Delivery::NotWritten
+        }
     }
 
     /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
@@ -151,7 +205,8 @@ impl ProducerBatch {
         if self.callbacks.is_empty() {
             // Memory comes back first: whoever is woken by the outcome may send at once.
             self.contents = Contents::Gone;
-            self.completion.settle(self.first_index, self.first_index + records, outcome);
+            self.completion
+                .settle(self.first_index, self.first_index + records, outcome);
             return None;
         }
         Some(Settlement {
@@ -164,8 +219,8 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks and
-    /// the age go with them; the memory is shared out by size.
+    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks, the
+    /// age and the sequences go with them; the memory is shared out by size.
     pub(crate) fn split(mut self: Box<Self>, parts: Vec<BatchBuilder>) -> Vec<Box<ProducerBatch>> {
         self.settled = true;
         self.completion.split(parts.len() as u32);
@@ -184,8 +239,15 @@ impl ProducerBatch {
             .map(|builder| {
                 let count = builder.count() as u32;
                 let mut own_callbacks = Vec::new();
-                while callbacks.peek().is_some_and(|(index, _)| *index < first + count) {
-                    own_callbacks.extend(callbacks.next().map(|(index, callback)| (index - first, callback)));
+                while callbacks
+                    .peek()
+                    .is_some_and(|pending| pending.index < first + count)
+                {
+                    let pending = callbacks.next();
+                    own_callbacks.extend(pending.map(|pending| PendingCallback {
+                        index: pending.index - first,
+                        ..pending
+                    }));
                 }
                 let share = match &mut reservation {
                     Some(reservation) => reservation.split(builder.capacity()),
@@ -195,11 +257,18 @@ impl ProducerBatch {
                     partition: Arc::clone(&self.partition),
                     completion: Arc::clone(&self.completion),
                     first_index: self.first_index + first,
-                    contents: Contents::Building { builder, reservation: share },
+                    contents: Contents::Building {
+                        builder,
+                        reservation: share,
+                    },
                     callbacks: own_callbacks,
                     created: self.created,
                     attempts: self.attempts,
-                    is_part: true,
+                    order: self.order,
+                    stamp: self.stamp.map(|stamp| ProducerStamp {
+                        base_sequence: sequence_after(stamp.base_sequence, first as i32),
+                        ..stamp
+                    }),
                     maybe_written: false,
                     last_error: None,
                     settled: false,
@@ -215,15 +284,19 @@ impl Drop for ProducerBatch {
     fn drop(&mut self) {
         if !self.settled {
             let records = self.record_count();
-            let error = Error::new(ErrorKind::Internal, "the thread that was to send the batch has ended")
-                .with_topic_partition(self.completion.topic_partition())
-                .with_delivery(self.delivery());
+            let error = Error::new(
+                ErrorKind::Internal,
+                "the thread that was to send the batch has ended",
+            )
+            .with_topic_partition(self.completion.topic_partition())
+            .with_delivery(self.delivery());
             self.contents = Contents::Gone;
             let outcome = Outcome::Failed(error);
-            for (index, callback) in std::mem::take(&mut self.callbacks) {
-                run_callback(callback, outcome.of_record(index));
+            for pending in std::mem::take(&mut self.callbacks) {
+                pending.run(&self.completion, &outcome);
             }
-            self.completion.settle(self.first_index, self.first_index + records, outcome);
+            self.completion
+                .settle(self.first_index, self.first_index + records, outcome);
         }
     }
 }
@@ -232,8 +305,8 @@ impl Settlement {
     /// Runs the callbacks in the order of the records, then wakes the futures and gives the memory back.
     pub(crate) fn deliver(mut self) {
         if let Some(outcome) = &self.outcome {
-            for (index, callback) in std::mem::take(&mut self.callbacks) {
-                run_callback(callback, outcome.of_record(index));
+            for pending in std::mem::take(&mut self.callbacks) {
+                pending.run(&self.completion, outcome);
             }
         }
     }
@@ -244,15 +317,27 @@ impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
             self._memory = Contents::Gone;
-            self.completion.settle(self.first_index, self.first_index + self.records, outcome);
+            self.completion
+                .settle(self.first_index, self.first_index + self.records, outcome);
         }
     }
 }
 
-/// A callback is foreign code: its panic ends nothing but itself.
-fn run_callback(callback: RecordCallback, result: RecordResult) {
-    let run = std::panic::AssertUnwindSafe(move || callback(result));
-    if std::panic::catch_unwind(run).is_err() {
-        log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+impl PendingCallback {
+    /// A callback is foreign code: its panic ends nothing but itself.
+    fn run(self, completion: &Completion, outcome: &Outcome) {
+        let Self {
+            index,
+            details,
+            callback,
+        } = self;
+        let settled = SettledRecord {
+            completion,
+            details,
+            result: outcome.of_record(index),
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(settled))).is_err() {
+            log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+        }
     }
 }

@@ -48,12 +48,12 @@ impl Outcome {
                 ..*first
             }),
             Outcome::Failed(error) => Err(error.clone()),
-            Outcome::Refused { by_record, others } => {
-                Err(match by_record.binary_search_by_key(&index, |(refused, _)| *refused) {
+            Outcome::Refused { by_record, others } => Err(
+                match by_record.binary_search_by_key(&index, |(refused, _)| *refused) {
                     Ok(position) => by_record[position].1.clone(),
                     Err(_) => others.clone(),
-                })
-            }
+                },
+            ),
         }
     }
 
@@ -92,7 +92,10 @@ impl Completion {
             topic,
             partition,
             settled: AtomicBool::new(false),
-            state: Mutex::new(State { open_parts: 1, parts: Parts::None }),
+            state: Mutex::new(State {
+                open_parts: 1,
+                parts: Parts::None,
+            }),
             changed: Condvar::new(),
         })
     }
@@ -186,9 +189,9 @@ impl State {
         match &self.parts {
             Parts::None => false,
             Parts::Whole(_) => true,
-            Parts::Several(parts) => {
-                parts.iter().any(|(first, end, _)| (*first..*end).contains(&index))
-            }
+            Parts::Several(parts) => parts
+                .iter()
+                .any(|(first, end, _)| (*first..*end).contains(&index)),
         }
     }
 }
@@ -200,11 +203,16 @@ mod tests {
     use std::time::Duration;
 
     fn written_at(offset: i64) -> Outcome {
-        Outcome::Written(Written { offset: Some(offset), log_append_time_ms: None })
+        Outcome::Written(Written {
+            offset: Some(offset),
+            log_append_time_ms: None,
+        })
     }
 
     fn offset(completion: &Completion, index: u32) -> Option<i64> {
-        completion.try_get(index).and_then(|result| result.unwrap().offset)
+        completion
+            .try_get(index)
+            .and_then(|result| result.unwrap().offset)
     }
 
     #[test]
@@ -213,7 +221,12 @@ mod tests {
         assert!(!completion.is_settled(0) && completion.try_get(0).is_none());
         completion.settle(0, 3, written_at(40));
         assert!(completion.is_settled(2));
-        assert_eq!((0..3).map(|i| offset(&completion, i).unwrap()).collect::<Vec<_>>(), [40, 41, 42]);
+        assert_eq!(
+            (0..3)
+                .map(|i| offset(&completion, i).unwrap())
+                .collect::<Vec<_>>(),
+            [40, 41, 42]
+        );
     }
 
     #[test]
@@ -222,11 +235,18 @@ mod tests {
         completion.split(2);
         completion.settle(2, 4, written_at(90));
         assert!(completion.is_settled(3) && !completion.is_settled(1));
-        assert_eq!((offset(&completion, 2), offset(&completion, 0)), (Some(90), None));
+        assert_eq!(
+            (offset(&completion, 2), offset(&completion, 0)),
+            (Some(90), None)
+        );
         assert!(!completion.wait_all(Instant::now()));
         completion.split(2);
         completion.settle(0, 1, written_at(7));
-        completion.settle(1, 2, Outcome::Failed(Error::new(ErrorKind::RecordTooLarge, "too large")));
+        completion.settle(
+            1,
+            2,
+            Outcome::Failed(Error::new(ErrorKind::RecordTooLarge, "too large")),
+        );
         assert!(completion.wait_all(Instant::now()));
         assert_eq!(offset(&completion, 0), Some(7));
         assert!(completion.try_get(1).unwrap().is_err());
@@ -239,8 +259,20 @@ mod tests {
             by_record: vec![(1, Error::new(ErrorKind::InvalidRecord, "no key"))],
             others: Error::new(ErrorKind::InvalidRecord, "batch refused"),
         };
-        assert!(outcome.of_record(1).unwrap_err().to_string().contains("no key"));
-        assert!(outcome.of_record(0).unwrap_err().to_string().contains("batch refused"));
+        assert!(
+            outcome
+                .of_record(1)
+                .unwrap_err()
+                .to_string()
+                .contains("no key")
+        );
+        assert!(
+            outcome
+                .of_record(0)
+                .unwrap_err()
+                .to_string()
+                .contains("batch refused")
+        );
     }
 
     #[test]
@@ -251,18 +283,30 @@ mod tests {
                 let completion = Arc::clone(&completion);
                 std::thread::spawn(move || {
                     let deadline = Instant::now() + Duration::from_secs(30);
-                    completion.wait(index, deadline).unwrap().unwrap().offset.unwrap()
+                    completion
+                        .wait(index, deadline)
+                        .unwrap()
+                        .unwrap()
+                        .offset
+                        .unwrap()
                 })
             })
             .collect();
         completion.settle(0, 64, written_at(0));
-        let offsets: Vec<i64> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let offsets: Vec<i64> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
         assert_eq!(offsets, (0..64).collect::<Vec<i64>>());
     }
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
         let completion = Completion::new("t".into(), 0);
-        assert!(completion.wait(0, Instant::now() + Duration::from_millis(5)).is_none());
+        assert!(
+            completion
+                .wait(0, Instant::now() + Duration::from_millis(5))
+                .is_none()
+        );
     }
 }

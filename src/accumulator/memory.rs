@@ -17,6 +17,8 @@ pub(crate) struct BufferMemory {
     available: AtomicUsize,
     /// The length of `queue.waiting`, readable without the lock.
     waiting: AtomicUsize,
+    /// Counts the waits that ever began.
+    waits: std::sync::atomic::AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -48,6 +50,7 @@ impl BufferMemory {
             total,
             available: AtomicUsize::new(total),
             waiting: AtomicUsize::new(0),
+            waits: std::sync::atomic::AtomicU64::new(0),
             queue: Mutex::default(),
         })
     }
@@ -67,10 +70,17 @@ impl BufferMemory {
         self.waiting.load(SeqCst) > 0
     }
 
+    /// Rises whenever somebody begins to wait: a worker that has seen a count need not look again before the next.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits.load(SeqCst)
+    }
+
     /// Takes `bytes` if they are there and nobody else waits.
     pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        (self.waiting.load(SeqCst) == 0 && self.take(bytes))
-            .then(|| Reservation { memory: Arc::clone(self), bytes })
+        (self.waiting.load(SeqCst) == 0 && self.take(bytes)).then(|| Reservation {
+            memory: Arc::clone(self),
+            bytes,
+        })
     }
 
     /// Takes `bytes`, waiting in line until `deadline`. `on_wait` runs once if there is a wait, after this caller has
@@ -81,7 +91,10 @@ impl BufferMemory {
         deadline: Instant,
         on_wait: impl FnOnce(),
     ) -> Result<Reservation, ReserveError> {
-        debug_assert!(bytes <= self.total, "more than the whole budget would be waited for in vain");
+        debug_assert!(
+            bytes <= self.total,
+            "more than the whole budget would be waited for in vain"
+        );
         if let Some(reservation) = self.try_reserve(bytes) {
             return Ok(reservation);
         }
@@ -94,6 +107,7 @@ impl BufferMemory {
             let mut queue = self.queue.lock();
             queue.waiting.push_back(Arc::clone(&waiter));
             self.waiting.fetch_add(1, SeqCst);
+            self.waits.fetch_add(1, SeqCst);
             // Memory may have come back between the failed try and now, when nobody was in line to be told.
             self.grant(&mut queue);
         }
@@ -102,11 +116,17 @@ impl BufferMemory {
         let mut queue = self.queue.lock();
         loop {
             if waiter.granted.load(SeqCst) {
-                return Ok(Reservation { memory: Arc::clone(self), bytes });
+                return Ok(Reservation {
+                    memory: Arc::clone(self),
+                    bytes,
+                });
             }
             let error = if queue.closed {
                 ReserveError::Closed
-            } else if waiter.condition.wait_until(&mut queue, deadline).timed_out()
+            } else if waiter
+                .condition
+                .wait_until(&mut queue, deadline)
+                .timed_out()
                 && !waiter.granted.load(SeqCst)
             {
                 ReserveError::Exhausted
@@ -122,7 +142,10 @@ impl BufferMemory {
 
     /// A reservation of nothing.
     pub(crate) fn empty_reservation(self: &Arc<Self>) -> Reservation {
-        Reservation { memory: Arc::clone(self), bytes: 0 }
+        Reservation {
+            memory: Arc::clone(self),
+            bytes: 0,
+        }
     }
 
     /// Wakes every waiter with [`ReserveError::Closed`].
@@ -189,7 +212,10 @@ impl Reservation {
     pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Reservation { memory: Arc::clone(&self.memory), bytes }
+        Reservation {
+            memory: Arc::clone(&self.memory),
+            bytes,
+        }
     }
 }
 
@@ -250,7 +276,10 @@ mod tests {
     fn a_wait_ends_at_its_deadline_and_leaves_the_line() {
         let memory = BufferMemory::new(100);
         let held = memory.try_reserve(100).unwrap();
-        assert_eq!(memory.reserve(1, soon(), || {}).err(), Some(ReserveError::Exhausted));
+        assert_eq!(
+            memory.reserve(1, soon(), || {}).err(),
+            Some(ReserveError::Exhausted)
+        );
         assert!(!memory.is_exhausted());
         drop(held);
         assert_eq!(memory.available(), 100);
@@ -263,8 +292,14 @@ mod tests {
         let (served, order) = channel::unbounded();
         let threads = [70, 10, 20].map(|bytes| wait_in_line(&memory, bytes, served.clone()));
         held.shrink_to(50);
-        assert!(memory.try_reserve(1).is_none(), "nobody overtakes those in line");
-        assert!(order.try_recv().is_err(), "small requests wait behind the large one");
+        assert!(
+            memory.try_reserve(1).is_none(),
+            "nobody overtakes those in line"
+        );
+        assert!(
+            order.try_recv().is_err(),
+            "small requests wait behind the large one"
+        );
         drop(held);
         let mut got: Vec<usize> = Vec::new();
         let mut reservations = Vec::new();
@@ -291,7 +326,9 @@ mod tests {
             let memory = Arc::clone(&memory);
             std::thread::spawn(move || {
                 let deadline = Instant::now() + Duration::from_millis(100);
-                memory.reserve(90, deadline, || in_line.send(()).unwrap()).err()
+                memory
+                    .reserve(90, deadline, || in_line.send(()).unwrap())
+                    .err()
             })
         };
         is_in_line.recv().unwrap();
@@ -313,7 +350,9 @@ mod tests {
                 let memory = Arc::clone(&memory);
                 let (in_line, is_in_line) = channel::bounded(1);
                 let thread = std::thread::spawn(move || {
-                    memory.reserve(5, late(), || in_line.send(()).unwrap()).err()
+                    memory
+                        .reserve(5, late(), || in_line.send(()).unwrap())
+                        .err()
                 });
                 is_in_line.recv().unwrap();
                 thread

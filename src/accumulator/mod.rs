@@ -32,7 +32,6 @@ pub(crate) enum Message {
 
 /// A worker as callers see it.
 pub(crate) struct WorkerHandle {
-    index: usize,
     records: channel::Sender<Message>,
     wakeup: Arc<Wakeup>,
     /// Places given out in the worker's table of partitions.
@@ -40,12 +39,12 @@ pub(crate) struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    pub(crate) fn new(index: usize, records: channel::Sender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
-        Arc::new(Self { index, records, wakeup, slots: AtomicUsize::new(0) })
-    }
-
-    pub(crate) fn index(&self) -> usize {
-        self.index
+    pub(crate) fn new(records: channel::Sender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
+        Arc::new(Self {
+            records,
+            wakeup,
+            slots: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn wakeup(&self) -> &Wakeup {
@@ -65,7 +64,10 @@ impl WorkerHandle {
     /// has ended) is dropped, which settles it.
     fn push(&self, message: Message) {
         if let Err(error) = self.records.try_send(message) {
-            debug_assert!(error.is_disconnected(), "the channel is smaller than the memory budget allows");
+            debug_assert!(
+                error.is_disconnected(),
+                "the channel is smaller than the memory budget allows"
+            );
             drop(error);
         }
     }
@@ -78,7 +80,7 @@ impl WorkerHandle {
 /// Room in a worker's channel for two messages (the announcement and the chunk) for each batch that can exist: every
 /// batch holds at least its overhead and the smallest buffer of the budget.
 pub(crate) fn channel_capacity(buffer_memory: usize) -> usize {
-    2 * (buffer_memory / partition::MIN_BATCH_BYTES).max(1) + 2
+    2 * (buffer_memory / partition::min_batch_bytes(buffer_memory)).max(1) + 2
 }
 
 /// The state that callers and workers share.
@@ -91,7 +93,11 @@ pub(crate) struct RecordAccumulator {
 }
 
 impl RecordAccumulator {
-    pub(crate) fn new(memory: Arc<BufferMemory>, config: AppendConfig, workers: Vec<Arc<WorkerHandle>>) -> Self {
+    pub(crate) fn new(
+        memory: Arc<BufferMemory>,
+        config: AppendConfig,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
         Self {
             topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
             memory,

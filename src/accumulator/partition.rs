@@ -8,23 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::batch::{Contents, ProducerBatch, RecordCallback};
+use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
 use super::completion::Completion;
 use super::memory::{BufferMemory, Reservation};
 use super::{Message, WorkerHandle};
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
-use crate::record::estimator::CompressionRatio;
+use crate::record::compression::CompressionType;
+use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::Mutex;
 
-/// What a batch holds beside its buffer: its structures, its future block, its places in the channel. Every open batch
-/// is charged with it, which also bounds the number of batches.
+/// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
 const BATCH_OVERHEAD_BYTES: usize = 512;
 
 /// The smallest buffer of a batch: a partition that sees a record now and then does not hold a whole `batch.size`.
 const MIN_BUFFER_BYTES: usize = 512;
 
-/// The least that a batch holds of the budget.
-pub(crate) const MIN_BATCH_BYTES: usize = BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES;
+/// The least that a batch is charged of a budget of `buffer_memory`, which bounds the number of batches and with it the
+/// size of the workers' channels: about 1 KiB, and more where the budget is above 256 MiB.
+pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
+    const MOST_BATCHES: usize = 1 << 18;
+    (BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES).max(buffer_memory / MOST_BATCHES)
+}
 
 /// What a boxed callback is charged with. Its true size is the user's secret; most capture a few pointers.
 const CALLBACK_BYTES: usize = 128;
@@ -40,7 +44,7 @@ pub(crate) struct AppendConfig {
     /// A batch is never made larger than this uncompressed, however well it is expected to compress.
     pub(crate) max_batch_bytes: usize,
     pub(crate) linger: Duration,
-    pub(crate) is_compressed: bool,
+    pub(crate) compression: CompressionType,
 }
 
 /// A partition as callers and the worker share it.
@@ -52,7 +56,7 @@ pub(crate) struct Partition {
     slot: usize,
     memory: Arc<BufferMemory>,
     config: Arc<AppendConfig>,
-    ratio: Arc<CompressionRatio>,
+    ratio: Arc<CompressionRatioEstimator>,
     open: Mutex<Open>,
     /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
     queued_batches: AtomicUsize,
@@ -61,8 +65,8 @@ pub(crate) struct Partition {
 /// Everything here is guarded by the partition's lock.
 struct Open {
     batch: Option<Box<ProducerBatch>>,
-    /// Whether the worker was told of an open batch and has not answered by [`Partition::take_due`] yet: it will look
-    /// no later than `linger.ms` after any batch that is opened meanwhile.
+    /// Whether the worker was told of an open batch and has not found or left this partition without one since: it
+    /// will look no later than `linger.ms` after any batch that is opened meanwhile.
     announced: bool,
     /// Full batches given to the channel so far.
     pushed: u64,
@@ -73,6 +77,15 @@ struct Open {
     closed: bool,
 }
 
+/// The memory that a record of that size takes in a batch of its own: more than the whole budget is refused, not waited
+/// for.
+pub(crate) fn least_memory(record_upper_bound: usize, buffer_memory: usize) -> usize {
+    let callbacks = CALLBACKS_STEP * CALLBACK_BYTES;
+    min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES
+        + callbacks
+        + record_upper_bound.max(MIN_BUFFER_BYTES)
+}
+
 /// A record on its way into a batch, serialized.
 pub(crate) struct SerializedRecord<'a, H> {
     pub(crate) timestamp_ms: i64,
@@ -81,10 +94,28 @@ pub(crate) struct SerializedRecord<'a, H> {
     pub(crate) headers: &'a [H],
 }
 
+impl<H> SerializedRecord<'_, H> {
+    pub(crate) fn details(&self) -> RecordDetails {
+        let size = |bytes: Option<&[u8]>| {
+            bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
+        };
+        RecordDetails {
+            timestamp_ms: self.timestamp_ms,
+            key_size: size(self.key),
+            value_size: size(self.value),
+        }
+    }
+}
+
 /// What came of an append.
 pub(crate) enum Append {
     /// The record is in a batch: wait for it by this block and index.
-    Done { completion: Arc<Completion>, index: u32, wake: Wake, sticky_full: bool },
+    Done {
+        completion: Arc<Completion>,
+        index: u32,
+        wake: Wake,
+        sticky_full: bool,
+    },
     /// The record is not in a batch: call again with a reservation of at least so many bytes.
     NeedsMemory { bytes: usize, wake: Wake },
     /// The producer is closed.
@@ -101,15 +132,14 @@ pub(crate) enum Wake {
     Now,
 }
 
-/// What the worker gets when it asks for the open batch.
-pub(crate) enum TakeDue {
-    /// Here it is. The next batch will be announced.
-    Batch(Box<ProducerBatch>),
-    /// Due only then; it stays announced.
-    NotBefore(Instant),
+/// What the worker learns of the open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// There is one; it stays announced.
+    OpenSince(Instant),
     /// A full batch is in the channel and comes first.
     ChunkUnderWay,
-    /// There is none. The next one will be announced.
+    /// There is none.
     None,
 }
 
@@ -121,7 +151,7 @@ impl Partition {
         slot: usize,
         memory: Arc<BufferMemory>,
         config: Arc<AppendConfig>,
-        ratio: Arc<CompressionRatio>,
+        ratio: Arc<CompressionRatioEstimator>,
     ) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -159,7 +189,7 @@ impl Partition {
         self.slot
     }
 
-    pub(crate) fn ratio(&self) -> &CompressionRatio {
+    pub(crate) fn ratio(&self) -> &CompressionRatioEstimator {
         &self.ratio
     }
 
@@ -204,8 +234,14 @@ impl Partition {
                         wake = Wake::Now;
                     }
                     let sticky_full = open.sticky_bytes >= self.config.batch_size
-                        && (open.batch.is_none() || open.sticky_bytes >= 2 * self.config.batch_size);
-                    return Append::Done { completion, index, wake, sticky_full };
+                        && (open.batch.is_none()
+                            || open.sticky_bytes >= 2 * self.config.batch_size);
+                    return Append::Done {
+                        completion,
+                        index,
+                        wake,
+                        sticky_full,
+                    };
                 }
                 AppendTo::Full => {
                     self.push_full(&mut open);
@@ -221,32 +257,42 @@ impl Partition {
         self.open.lock().sticky_bytes = 0;
     }
 
-    /// On the worker: takes the open batch if it has lingered, or at once with `at_once`. `received` is the number of
-    /// this partition's full batches that the worker has had from its channel.
-    pub(crate) fn take_due(&self, now: Instant, at_once: bool, received: u64) -> TakeDue {
+    /// On the worker: when the open batch was opened. `received` is the number of this partition's full batches that
+    /// the worker has had from its channel. After [`Peek::None`] the next open batch will be announced.
+    pub(crate) fn peek(&self, received: u64) -> Peek {
         let mut open = self.open.lock();
         if open.pushed != received {
-            return TakeDue::ChunkUnderWay;
+            return Peek::ChunkUnderWay;
         }
-        if let Some(batch) = &open.batch {
-            let due = batch.created + self.config.linger;
-            if due > now && !at_once {
-                return TakeDue::NotBefore(due);
+        match &open.batch {
+            Some(batch) => Peek::OpenSince(batch.created),
+            None => {
+                open.announced = false;
+                Peek::None
             }
-        }
-        open.announced = false;
-        match open.batch.take() {
-            Some(batch) => {
-                open.usual_bytes = batch.size();
-                TakeDue::Batch(batch)
-            }
-            None => TakeDue::None,
         }
     }
 
-    /// On the worker: when the open batch was opened, if there is one.
-    pub(crate) fn opened_at(&self) -> Option<Instant> {
-        self.open.lock().batch.as_ref().map(|batch| batch.created)
+    /// On the worker: takes the open batch; the next one will be announced. None if there is none, or if a full batch
+    /// is on its way in the channel and comes first.
+    pub(crate) fn take_open(&self, received: u64) -> Option<Box<ProducerBatch>> {
+        let mut open = self.open.lock();
+        if open.pushed != received {
+            return None;
+        }
+        open.announced = false;
+        let batch = open.batch.take()?;
+        open.usual_bytes = batch.size();
+        Some(batch)
+    }
+
+    /// On the worker, for a flush: what tells when the open batch is settled.
+    pub(crate) fn open_completion(&self) -> Option<Arc<Completion>> {
+        self.open
+            .lock()
+            .batch
+            .as_ref()
+            .map(|batch| Arc::clone(batch.completion()))
     }
 
     /// On the worker: one batch of this partition left for the wire, or failed before.
@@ -268,13 +314,22 @@ impl Partition {
         }
     }
 
-    /// How large a batch may grow before it is compressed.
+    /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect.
     fn batch_limit(&self) -> usize {
-        if !self.config.is_compressed {
-            return self.config.batch_size;
+        let config = &self.config;
+        if config.compression == CompressionType::None {
+            return config.batch_size;
         }
-        let expected = self.config.batch_size as f64 / f64::from(self.ratio.estimate()).max(0.05);
-        (expected as usize).clamp(self.config.batch_size, self.config.max_batch_bytes.max(self.config.batch_size))
+        let ratio = (1.05 * self.ratio.estimate(config.compression)).max(0.01);
+        let expected = config.batch_size as f64 / ratio;
+        (expected as usize).clamp(
+            config.batch_size,
+            config.max_batch_bytes.max(config.batch_size),
+        )
+    }
+
+    fn batch_overhead(&self) -> usize {
+        min_batch_bytes(self.memory.total()) - MIN_BUFFER_BYTES
     }
 
     /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.
@@ -286,9 +341,21 @@ impl Partition {
         limit: usize,
         spare: &mut Option<Reservation>,
     ) -> Result<Wake, usize> {
-        let first = upper_bound_size(record.key.map(<[u8]>::len), record.value.map(<[u8]>::len), record.headers);
-        let overhead = BATCH_OVERHEAD_BYTES + if with_callback { CALLBACKS_STEP * CALLBACK_BYTES } else { 0 };
-        let usual = open.usual_bytes.saturating_add(open.usual_bytes / 8).clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
+        let first = upper_bound_size(
+            record.key.map(<[u8]>::len),
+            record.value.map(<[u8]>::len),
+            record.headers,
+        );
+        let overhead = self.batch_overhead()
+            + if with_callback {
+                CALLBACKS_STEP * CALLBACK_BYTES
+            } else {
+                0
+            };
+        let usual = open
+            .usual_bytes
+            .saturating_add(open.usual_bytes / 8)
+            .clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
         let capacity = first.max(usual);
         // A tight budget gets the smallest buffer that does: better a small batch than none.
         let (reservation, capacity) = match self.obtain(overhead + capacity, spare) {
@@ -307,11 +374,20 @@ impl Partition {
         }
         open.batch = Some(batch);
         self.queued_batches.fetch_add(1, Ordering::Relaxed);
-        if std::mem::replace(&mut open.announced, true) {
-            return Ok(Wake::Nobody);
+        let announced = std::mem::replace(&mut open.announced, true);
+        if !announced {
+            self.worker.push(Message::Opened(Arc::clone(self)));
         }
-        self.worker.push(Message::Opened(Arc::clone(self)));
-        Ok(if self.config.linger.is_zero() { Wake::Now } else { Wake::By(now + self.config.linger) })
+        // While others wait for memory nothing lingers, or they and the worker would wait for each other.
+        Ok(
+            if self.config.linger.is_zero() || self.memory.is_exhausted() {
+                Wake::Now
+            } else if announced {
+                Wake::Nobody
+            } else {
+                Wake::By(now + self.config.linger)
+            },
+        )
     }
 
     fn append_to<H: RecordHeader>(
@@ -331,10 +407,19 @@ impl Partition {
                 reservation.absorb(more);
             }
         }
-        let Contents::Building { builder, reservation } = &mut batch.contents else {
+        let Contents::Building {
+            builder,
+            reservation,
+        } = &mut batch.contents
+        else {
             return AppendTo::Full;
         };
-        let SerializedRecord { timestamp_ms, key, value, headers } = *record;
+        let SerializedRecord {
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        } = *record;
         let size = builder.record_size(timestamp_ms, key, value, headers);
         let len = builder.len() + size;
         if len > limit && !builder.is_empty() {
@@ -356,7 +441,7 @@ impl Partition {
         // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
         let full = len + len / (index as usize + 1) > limit;
         if let Some(callback) = callback.take() {
-            batch.push_callback(index, callback);
+            batch.push_callback(index, record.details(), callback);
         }
         AppendTo::Done { index, size, full }
     }

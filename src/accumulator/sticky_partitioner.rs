@@ -28,15 +28,23 @@ struct Table {
 
 impl Default for StickyPartitioner {
     fn default() -> Self {
-        Self { current: AtomicI32::new(-1), table: Mutex::default() }
+        Self {
+            current: AtomicI32::new(-1),
+            table: Mutex::default(),
+        }
     }
 }
 
 impl StickyPartitioner {
     /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(&self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) -> i32 {
+    pub(crate) fn current(
+        &self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
         let current = self.current.load(Ordering::Relaxed);
-        if current >= 0 && (current as usize) < topic.partitions.len() {
+        if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
         self.switch(current, topic, adaptive, unavailable)
@@ -52,19 +60,24 @@ impl StickyPartitioner {
     ) -> i32 {
         let mut table = self.table.lock();
         let current = self.current.load(Ordering::Relaxed);
-        if current != from && current >= 0 && (current as usize) < topic.partitions.len() {
+        if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
         let next = table.choose(topic, adaptive, unavailable);
-        topic.partitions[next as usize].reset_sticky_bytes();
+        topic.partitions()[next as usize].reset_sticky_bytes();
         self.current.store(next, Ordering::Relaxed);
         next
     }
 }
 
 impl Table {
-    fn choose(&mut self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) -> i32 {
-        if self.choices_left == 0 || self.partition_count != topic.partitions.len() {
+    fn choose(
+        &mut self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
+        if self.choices_left == 0 || self.partition_count != topic.partitions().len() {
             self.fill(topic, adaptive, unavailable);
         }
         self.choices_left = self.choices_left.saturating_sub(1);
@@ -78,16 +91,17 @@ impl Table {
 
     /// Weighs the partitions that have a leader, or all of them if none has.
     fn fill(&mut self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) {
-        self.partition_count = topic.partitions.len();
+        self.partition_count = topic.partitions().len();
         self.choices_left = 1 + self.partition_count / 16;
         self.partitions.clear();
         self.running_sums.clear();
         let has_leader = |number: usize| topic.leaders.get(number).copied().flatten().is_some();
-        let is_available = |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
-            (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
-            (_, leader) => leader.is_some(),
-        };
-        let all = || 0..topic.partitions.len();
+        let is_available =
+            |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
+                (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
+                (_, leader) => leader.is_some(),
+            };
+        let all = || 0..topic.partitions().len();
         let mut candidates: Vec<usize> = all().filter(|&number| is_available(number)).collect();
         if candidates.is_empty() {
             candidates = all().filter(|&number| has_leader(number)).collect();
@@ -97,7 +111,13 @@ impl Table {
         }
         let queues: Vec<usize> = candidates
             .iter()
-            .map(|&number| if adaptive { topic.partitions[number].queue_length() } else { 0 })
+            .map(|&number| {
+                if adaptive {
+                    topic.partitions()[number].queue_length()
+                } else {
+                    0
+                }
+            })
             .collect();
         let longest = queues.iter().copied().max().unwrap_or(0);
         let mut sum = 0;

@@ -10,7 +10,7 @@ use super::memory::BufferMemory;
 use super::partition::{AppendConfig, Partition};
 use super::sticky_partitioner::StickyPartitioner;
 use crate::metadata::{Cluster, TopicMetadata};
-use crate::record::estimator::CompressionRatio;
+use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::RwLock;
 
 /// All topics of which there is metadata.
@@ -27,17 +27,37 @@ struct Registry {
     closed: bool,
 }
 
-/// A topic as callers see it. New metadata makes a new `Topic` with the same partitions.
+/// A topic as callers see it. New metadata makes a new `Topic` with the same partitions: these stay for good, because
+/// the sequences that their worker keeps must go on wherever the topic is used again.
 pub(crate) struct Topic {
-    pub(crate) partitions: Box<[Arc<Partition>]>,
-    /// The broker that leads each partition.
+    /// Every partition that was ever known, in order.
+    all_partitions: Box<[Arc<Partition>]>,
+    /// The broker that leads each partition that there is now.
     pub(crate) leaders: Box<[Option<i32>]>,
+    /// Whether the latest metadata has the topic.
+    is_current: bool,
     pub(crate) sticky: Arc<StickyPartitioner>,
-    ratio: Arc<CompressionRatio>,
+    ratio: Arc<CompressionRatioEstimator>,
     used: Arc<AtomicBool>,
 }
 
 impl Topic {
+    /// The partitions that there are now, in order.
+    pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
+        &self.all_partitions[..self.leaders.len()]
+    }
+
+    fn copy(&self) -> Topic {
+        Topic {
+            all_partitions: self.all_partitions.clone(),
+            leaders: self.leaders.clone(),
+            is_current: self.is_current,
+            sticky: Arc::clone(&self.sticky),
+            ratio: Arc::clone(&self.ratio),
+            used: Arc::clone(&self.used),
+        }
+    }
+
     /// Notes that somebody sends to the topic, which keeps it in the metadata.
     pub(crate) fn mark_used(&self) {
         if !self.used.load(Ordering::Relaxed) {
@@ -47,23 +67,50 @@ impl Topic {
 }
 
 impl Topics {
-    pub(crate) fn new(memory: Arc<BufferMemory>, config: Arc<AppendConfig>, workers: Vec<Arc<WorkerHandle>>) -> Self {
-        Self { memory, config, workers, registry: RwLock::default() }
+    pub(crate) fn new(
+        memory: Arc<BufferMemory>,
+        config: Arc<AppendConfig>,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
+        Self {
+            memory,
+            config,
+            workers,
+            registry: RwLock::default(),
+        }
     }
 
     /// Calls `body` with the topic of that name, under the registry's lock: `body` must not block.
     pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
-        self.registry.read().by_name.get(name).map(|topic| body(topic))
+        let registry = self.registry.read();
+        registry
+            .by_name
+            .get(name)
+            .filter(|topic| topic.is_current)
+            .map(|topic| body(topic))
     }
 
-    /// Brings topics and partitions in line with `cluster`. A topic that the metadata no longer has is forgotten;
-    /// batches that are still under way hold on to their partitions.
+    /// Brings topics and partitions in line with `cluster`.
     pub(crate) fn update(&self, cluster: &Cluster) {
         let mut registry = self.registry.write();
         if registry.closed {
             return;
         }
-        registry.by_name.retain(|name, _| cluster.topics.contains_key(name));
+        let gone: Vec<Arc<str>> = registry
+            .by_name
+            .iter()
+            .filter(|(name, topic)| topic.is_current && !cluster.topics.contains_key(*name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in gone {
+            let topic = registry.by_name.get(&name).map(|topic| Topic {
+                is_current: false,
+                ..topic.copy()
+            });
+            registry
+                .by_name
+                .extend(topic.map(|topic| (name, Arc::new(topic))));
+        }
         for (name, metadata) in &cluster.topics {
             let before = registry.by_name.get(name).cloned();
             let topic = self.topic(metadata, before.as_deref());
@@ -73,7 +120,11 @@ impl Topics {
 
     /// Whether the topic was sent to since this was last asked.
     pub(crate) fn take_used(&self, name: &str) -> bool {
-        self.registry.read().by_name.get(name).is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
+        self.registry
+            .read()
+            .by_name
+            .get(name)
+            .is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
     }
 
     /// Closes all partitions, and no others will come.
@@ -84,7 +135,7 @@ impl Topics {
             registry.by_name.values().cloned().collect()
         };
         for topic in topics {
-            for partition in &topic.partitions {
+            for partition in &topic.all_partitions {
                 partition.close();
             }
         }
@@ -92,29 +143,39 @@ impl Topics {
 
     fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
         let ratio = before.map_or_else(Default::default, |topic| Arc::clone(&topic.ratio));
-        let known = before.map_or(0, |topic| topic.partitions.len());
-        // Partitions are never taken away while a topic lives; one that was re-created with fewer keeps the surplus
-        // out of use.
-        let partitions = (0..metadata.partitions.len())
-            .map(|number| match before {
-                Some(topic) if number < known => Arc::clone(&topic.partitions[number]),
-                _ => self.partition(&metadata.name, number, Arc::clone(&ratio)),
-            })
-            .collect();
+        let mut all_partitions =
+            before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
+        for number in all_partitions.len()..metadata.partitions.len() {
+            all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&ratio)));
+        }
         Topic {
-            partitions,
-            leaders: metadata.partitions.iter().map(|partition| partition.leader).collect(),
+            all_partitions: all_partitions.into(),
+            leaders: metadata
+                .partitions
+                .iter()
+                .map(|partition| partition.leader)
+                .collect(),
+            is_current: true,
             sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
             ratio,
-            used: before.map_or_else(|| Arc::new(AtomicBool::new(true)), |topic| Arc::clone(&topic.used)),
+            used: before.map_or_else(
+                || Arc::new(AtomicBool::new(true)),
+                |topic| Arc::clone(&topic.used),
+            ),
         }
     }
 
-    fn partition(&self, topic: &Arc<str>, number: usize, ratio: Arc<CompressionRatio>) -> Arc<Partition> {
+    fn partition(
+        &self,
+        topic: &Arc<str>,
+        number: usize,
+        ratio: Arc<CompressionRatioEstimator>,
+    ) -> Arc<Partition> {
         // Neighbouring partitions go to different workers, and different topics start at different ones.
         let mut hasher = NameHasher::default();
         hasher.write(topic.as_bytes());
-        let worker = &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
+        let worker =
+            &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
         Partition::new(
             Arc::clone(topic),
             number as i32,

@@ -50,6 +50,11 @@ impl ErrorCode {
         matches!(self.remedy(), Remedy::NewProducer)
     }
 
+    /// Whether this client knows what the code means.
+    pub(crate) fn is_known(self) -> bool {
+        self.row().is_some()
+    }
+
     fn remedy(self) -> Remedy {
         self.row().map_or(Remedy::Fail, |row| row.remedy)
     }

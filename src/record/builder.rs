@@ -97,6 +97,25 @@ impl BatchBuilder {
         )
     }
 
+    /// Whether the record fits both the capacity and a batch of `limit` bytes, header included. Cheaper than
+    /// [`record_size`](Self::record_size): only near the end is the exact size looked at.
+    #[inline]
+    pub(crate) fn fits<H: RecordHeader>(
+        &self,
+        limit: usize,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[H],
+    ) -> bool {
+        let room = limit.min(self.capacity()).saturating_sub(self.len());
+        let longest_lengths = MAX_RECORD_OVERHEAD_BYTES + 2 * MAX_LENGTH_BYTES;
+        let bytes =
+            key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + Headers(headers).size();
+        longest_lengths + bytes <= room
+            || self.record_size(timestamp_ms, key, value, headers) <= room
+    }
+
     /// As [`record_size`](Self::record_size), with headers that are encoded already, their count in front.
     pub(crate) fn record_size_encoded_headers(
         &self,
@@ -224,6 +243,9 @@ pub(crate) fn upper_bound_size<H: RecordHeader>(
 
 /// The longest length, attributes, timestamp delta and offset delta: 5 + 1 + 10 + 5.
 const MAX_RECORD_OVERHEAD_BYTES: usize = 21;
+
+/// The longest varint of a key's or value's length.
+const MAX_LENGTH_BYTES: usize = 5;
 
 /// The varint of a null's length, -1.
 const NULL_BYTES: usize = 1;
@@ -505,6 +527,25 @@ mod tests {
             roomy.append(7, None, Some(&value), NO_HEADERS);
         }
         assert_eq!(tight.records(), roomy.records());
+    }
+
+    #[test]
+    fn a_record_fits_up_to_the_last_byte_of_the_limit_and_of_the_capacity() {
+        for length in [0, 1, 63, 64, 200] {
+            let value = vec![1; length];
+            let mut batch = builder(1000);
+            batch.append(0, None, Some(b"first"), NO_HEADERS);
+            let exact = batch.len() + batch.record_size(0, None, Some(&value), NO_HEADERS);
+            let fits =
+                |batch: &BatchBuilder, limit| batch.fits(limit, 0, None, Some(&value), NO_HEADERS);
+            assert!(fits(&batch, exact) && fits(&batch, usize::MAX));
+            assert!(!fits(&batch, exact - 1) && !fits(&batch, 0));
+            let mut tight = builder(exact - 1);
+            tight.append(0, None, Some(b"first"), NO_HEADERS);
+            assert!(!fits(&tight, usize::MAX));
+            tight.reserve_capacity(exact);
+            assert!(fits(&tight, usize::MAX));
+        }
     }
 
     #[test]

@@ -97,6 +97,13 @@ impl Attributes {
     }
 }
 
+/// The base timestamp of a sealed batch.
+///
+/// Panics if `batch` is shorter than a header: the caller sealed it.
+pub(crate) fn base_timestamp(batch: &[u8]) -> i64 {
+    BigEndian::read_i64(&batch[BASE_TIMESTAMP])
+}
+
 /// Fills the header of `batch`, which is [`BATCH_HEADER_BYTES`] of free space and then the records as they are to be
 /// sent, and makes it final: the CRC-32C over everything after it comes last. The base offset is 0, the partition
 /// leader epoch -1: both are the broker's to set.

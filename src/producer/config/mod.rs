@@ -77,24 +77,41 @@ impl ProducerConfig {
     /// characters. Of two with one name the later counts. An error names the line.
     pub fn from_properties(text: &str) -> Result<Self, Error> {
         let mut config = Self::new();
-        for property in properties::parse(text)? {
-            let placed =
-                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
-            config
-                .set(&property.name, &property.value)
-                .map_err(placed)?;
-        }
+        config.load_properties(text)?;
         Ok(config)
     }
 
     /// The settings of a Java `.properties` file, which must be UTF-8 and at most 1 MiB long; otherwise as
     /// [`from_properties`](Self::from_properties). An error names the file.
     pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let mut config = Self::new();
+        config.load_properties_file(path)?;
+        Ok(config)
+    }
+
+    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it: what it sets counts, what it
+    /// does not name stays. After an error the configuration is as it was.
+    pub fn load_properties(&mut self, text: &str) -> Result<(), Error> {
+        let mut loaded = self.clone();
+        for property in properties::parse(text)? {
+            let placed =
+                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
+            loaded
+                .set(&property.name, &property.value)
+                .map_err(placed)?;
+        }
+        *self = loaded;
+        Ok(())
+    }
+
+    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it, otherwise as
+    /// [`load_properties`](Self::load_properties).
+    pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let text = properties::read_file(path)?;
         let placed =
             |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
-        Self::from_properties(&text).map_err(placed)
+        self.load_properties(&text).map_err(placed)
     }
 
     /// Sets what Kafka calls `name` to a text; white space around the text does not count. An error of kind
@@ -339,39 +356,45 @@ mod tests {
     /// The range is words in the table and numbers in the code: the ends that the words name are the last legal ones.
     #[test]
     fn every_range_in_the_table_is_the_one_that_is_checked() {
+        let mut checked = 0;
         for row in ROWS {
-            let Some((min, max)) = row.range.split_once(" to ") else {
+            let (min, max) = if let Some(min) = row.range.strip_suffix(" or more") {
+                (min, Some(i64::MAX))
+            } else if let Some((min, max)) = row.range.split_once(" to ") {
+                (min, max.parse::<i64>().ok())
+            } else {
                 continue;
             };
-            let Ok(max) = max.parse::<i128>() else {
-                continue;
-            };
-            let Some(min) = min
+            let min = min
                 .split(' ')
                 .next_back()
-                .and_then(|min| min.parse::<i128>().ok())
-            else {
+                .and_then(|min| min.parse::<i64>().ok());
+            let (Some(min), Some(max)) = (min, max) else {
                 continue;
             };
             let mut config = ProducerConfig::new();
             for legal in [min, max] {
                 config.set(row.property, &legal.to_string()).unwrap();
             }
-            let error = refused(row.property, &(max + 1).to_string());
+            let above = (i128::from(max) + 1).to_string();
+            let error = refused(row.property, &above);
             assert_eq!(
                 error,
                 format!(
-                    "{}={} is out of range (range: {})",
-                    row.property,
-                    max + 1,
-                    row.range
+                    "{}={above} is out of range (range: {})",
+                    row.property, row.range
                 )
             );
-            if row.property != "connections.max.idle.ms" && row.property != "compression.gzip.level"
-            {
+            // Below -1 idle connections are as eternal as at -1; gzip's words name the part above its hole.
+            if !matches!(
+                row.property,
+                "connections.max.idle.ms" | "compression.gzip.level"
+            ) {
                 refused(row.property, &(min - 1).to_string());
             }
+            checked += 1;
         }
+        assert!(checked > 20, "only {checked} ranges were read");
     }
 
     #[test]
@@ -458,6 +481,16 @@ mod tests {
     }
 
     #[test]
+    fn a_properties_text_adds_to_what_is_set_or_changes_nothing() {
+        let mut config = ProducerConfig::new().linger(Duration::from_millis(7));
+        assert!(config.load_properties("acks=1\nlinger.ms=x").is_err());
+        assert_eq!(config.get("acks").as_deref(), Some("all"));
+        config.load_properties("acks=1").unwrap();
+        assert_eq!(config.get("acks").as_deref(), Some("1"));
+        assert_eq!(config.get("linger.ms").as_deref(), Some("7"));
+    }
+
+    #[test]
     fn a_properties_text_sets_and_an_error_names_its_line() {
         let config =
             ProducerConfig::from_properties("# mine\nlinger.ms = 20\nacks: 1\nlinger.ms=30\n")
@@ -471,5 +504,21 @@ mod tests {
                 .starts_with("line 3: linger.ms=x is not a whole number"),
             "{error}"
         );
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn any_text_is_taken_or_refused_and_what_is_taken_is_taken_again(row in 0..ROWS.len(), text in "-?[0-9]{1,25}|\\PC{0,20}") {
+            let property = ROWS[row].property;
+            let mut config = ProducerConfig::new();
+            if config.set(property, &text).is_ok() {
+                let shown = config.get(property).unwrap();
+                let mut again = ProducerConfig::new();
+                again.set(property, &shown).unwrap();
+                proptest::prop_assert_eq!(again.get(property), Some(shown));
+            }
+            let _ = config.bootstrap_servers(text).validate();
+        }
     }
 }

@@ -40,7 +40,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     if name.len() > LONGEST {
         return None;
     }
-    let tolerated = (name.chars().count() / 3).max(2);
+    let tolerated = (name.chars().count() / 3).max(3);
     known_names()
         .map(|known| (edit_distance(name, known), known))
         .filter(|(distance, _)| *distance <= tolerated)

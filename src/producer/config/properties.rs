@@ -134,7 +134,7 @@ fn unescape(text: &str) -> Result<String, &'static str> {
 /// The four digits behind `\u`, and those of a second escape where the first is half of a surrogate pair.
 fn unicode(characters: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
     const MALFORMED: &str = "\\u must be followed by the four hexadecimal digits of a character";
-    let mut unit = |characters: &mut Peekable<Chars<'_>>| -> Result<u16, &'static str> {
+    let unit = |characters: &mut Peekable<Chars<'_>>| -> Result<u16, &'static str> {
         let mut value = 0;
         for _ in 0..4 {
             let digit = characters

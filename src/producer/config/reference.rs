@@ -40,4 +40,14 @@ mod tests {
         }
         assert!(markdown.contains("| `linger.ms` | `linger` | `5` | 0 to 2147483647 | How long"));
     }
+
+    #[test]
+    fn the_readme_has_this_table() {
+        let readme = include_str!("../../../README.md");
+        let markdown = ProducerConfig::settings_as_markdown();
+        assert!(
+            readme.contains(&markdown),
+            "the README's table of settings should be:\n{markdown}"
+        );
+    }
 }

@@ -23,11 +23,11 @@ macro_rules! for_each_setting {
 
             /// How old metadata may grow before it is asked for again, changes or none.
             "metadata.max.age.ms", metadata_max_age(Duration): Duration = millis(0, i64::MAX),
-                default "300000", range "0 to 9223372036854775807";
+                default "300000", range "0 or more";
 
             /// After how long without a record a topic is no longer asked for.
             "metadata.max.idle.ms", metadata_max_idle(Duration): Duration = millis(5000, i64::MAX),
-                default "300000", range "5000 to 9223372036854775807";
+                default "300000", range "5000 or more";
 
             /// What to do when no known broker can be reached: begin anew from `bootstrap.servers`, or keep trying.
             "metadata.recovery.strategy",
@@ -49,11 +49,11 @@ macro_rules! for_each_setting {
 
             /// The bytes of memory for records that are not delivered yet. `send` waits while it is full.
             "buffer.memory", buffer_memory(usize): usize = bytes(0, i64::MAX),
-                default "33554432", range "0 to 9223372036854775807";
+                default "33554432", range "0 or more";
 
             /// How long `send` and `partitions_for` may wait, for metadata and memory together. 0: never.
             "max.block.ms", max_block(Duration): Duration = millis(0, i64::MAX),
-                default "60000", range "0 to 9223372036854775807";
+                default "60000", range "0 or more";
 
             /// How batches are compressed. Each but `none` needs the Cargo feature of that name.
             "compression.type", compression(CompressionType): CompressionType = choice(),
@@ -87,7 +87,7 @@ macro_rules! for_each_setting {
             /// A partition whose broker has taken no data for this long gets no record without a key. 0: off.
             "partitioner.availability.timeout.ms",
                 partitioner_availability_timeout(Option<Duration>): Option<Duration> = millis_or_zero(),
-                default "0", range "0 to 9223372036854775807";
+                default "0", range "0 or more";
 
             /// Who must have a record before it counts as delivered: `0` nobody, `1` the leader, `all` (or `-1`) every
             /// replica in sync. Idempotence needs `all`.
@@ -121,36 +121,36 @@ macro_rules! for_each_setting {
 
             /// The wait before a batch is first sent again. It doubles up to `retry.backoff.max.ms`, give or take 20 %.
             "retry.backoff.ms", retry_backoff(Duration): Duration = millis(0, i64::MAX),
-                default "100", range "0 to 9223372036854775807";
+                default "100", range "0 or more";
 
             /// The longest wait before a batch is sent again, give or take 20 %.
             "retry.backoff.max.ms", retry_backoff_max(Duration): Duration = millis(0, i64::MAX),
-                default "1000", range "0 to 9223372036854775807";
+                default "1000", range "0 or more";
 
             /// The wait before a broker is first connected to again. It doubles up to `reconnect.backoff.max.ms`, give
             /// or take 20 %.
             "reconnect.backoff.ms", reconnect_backoff(Duration): Duration = millis(0, i64::MAX),
-                default "50", range "0 to 9223372036854775807";
+                default "50", range "0 or more";
 
             /// The longest wait before a broker is connected to again, give or take 20 %. Where only
             /// `reconnect.backoff.ms` is set, equal to it.
             "reconnect.backoff.max.ms", reconnect_backoff_max(Duration): Duration = millis(0, i64::MAX),
-                default "1000", range "0 to 9223372036854775807";
+                default "1000", range "0 or more";
 
             /// How long a connection may take to be ready for requests. It doubles with each failure in a row.
             "socket.connection.setup.timeout.ms",
                 socket_connection_setup_timeout(Duration): Duration = millis(0, i64::MAX),
-                default "10000", range "0 to 9223372036854775807";
+                default "10000", range "0 or more";
 
             /// The most that the time for making a connection grows to, give or take 20 %.
             "socket.connection.setup.timeout.max.ms",
                 socket_connection_setup_timeout_max(Duration): Duration = millis(0, i64::MAX),
-                default "30000", range "0 to 9223372036854775807";
+                default "30000", range "0 or more";
 
             /// After how long without a request a connection is closed. Negative, or none in Rust: never.
             "connections.max.idle.ms",
                 connections_max_idle(Option<Duration>): Option<Duration> = millis_or_negative(),
-                default "540000", range "-1 to 9223372036854775807";
+                default "540000", range "-1 or more";
 
             /// The socket's send buffer (`SO_SNDBUF`) in bytes. -1, or none in Rust: the system's choice.
             "send.buffer.bytes", send_buffer(Option<usize>): Option<usize> = socket_buffer(),

@@ -1,0 +1,113 @@
+//! The crate's promise of no async runtime, and of no C compiler for the lean build, held against cargo's own view of
+//! the dependencies.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+#[test]
+fn no_feature_brings_an_async_runtime() {
+    let packages = packages(&["--all-features", "--edges", "normal,build"]);
+    let banned = [
+        "tokio",
+        "mio",
+        "async-std",
+        "smol",
+        "async-io",
+        "async-executor",
+        "futures-executor",
+    ];
+    let found: Vec<_> = banned
+        .iter()
+        .filter(|name| packages.contains(**name))
+        .collect();
+    assert!(found.is_empty(), "{found:?} among {packages:?}");
+}
+
+#[test]
+fn no_development_dependency_brings_an_async_runtime() {
+    let packages = packages(&["--all-features", "--edges", "all"]);
+    let banned = ["tokio", "mio", "async-std", "smol"];
+    let found: Vec<_> = banned
+        .iter()
+        .filter(|name| packages.contains(**name))
+        .collect();
+    assert!(found.is_empty(), "{found:?} among {packages:?}");
+}
+
+#[test]
+fn the_codecs_without_zstd_need_no_c_compiler() {
+    let packages = packages(&[
+        "--no-default-features",
+        "--features",
+        "gzip,snappy,lz4",
+        "--edges",
+        "normal,build",
+    ]);
+    let compilers: Vec<_> = packages
+        .iter()
+        .filter(|name| *name == "cc" || *name == "cmake")
+        .collect();
+    assert!(compilers.is_empty(), "{compilers:?} among {packages:?}");
+    // crc32c names its C-free build script's helper only; every `-sys` crate links foreign code.
+    let linked: Vec<_> = packages
+        .iter()
+        .filter(|name| name.ends_with("-sys") && *name != "linux-raw-sys")
+        .collect();
+    assert!(
+        linked.iter().all(|name| name.starts_with("windows")),
+        "{linked:?} among {packages:?}"
+    );
+}
+
+#[test]
+fn the_core_packages_are_those_the_library_was_asked_to_use() {
+    let packages = packages(&["--edges", "normal", "--depth", "1"]);
+    for name in [
+        "crossbeam-channel",
+        "parking_lot",
+        "byteorder",
+        "crc32c",
+        "flate2",
+        "socket2",
+        "log",
+    ] {
+        assert!(packages.contains(name), "no {name} among {packages:?}");
+    }
+}
+
+/// The names of all packages that `cargo tree` shows, for every platform where it can.
+fn packages(arguments: &[&str]) -> BTreeSet<String> {
+    // Building this test fetched what its own platform needs; the other platforms' packages may be missing still, and
+    // the network too.
+    let modes = [
+        &["--target", "all", "--offline"][..],
+        &["--target", "all"],
+        &["--offline"],
+    ];
+    let mut failures = Vec::new();
+    for mode in modes {
+        let output = cargo_tree(mode, arguments);
+        if output.status.success() {
+            let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
+            let names = text.lines().filter_map(|line| line.split(' ').next());
+            let packages: BTreeSet<_> = names.map(str::to_owned).collect();
+            assert!(
+                packages.contains("kafka-producer"),
+                "cargo tree shows nothing of this package: {text}"
+            );
+            return packages;
+        }
+        failures.push(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    panic!("cargo tree {arguments:?}: {failures:?}");
+}
+
+fn cargo_tree(mode: &[&str], arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix", "none", "--format", "{p}"])
+        .args(mode)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("run cargo")
+}

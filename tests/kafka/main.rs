@@ -1,0 +1,50 @@
+//! The producer against real Kafka clusters; what it wrote is read back with Kafka's own tools.
+//!
+//! The tests of a group share one cluster. Without Kafka or Java they are reported as ignored with the reason, or as
+//! failed where the environment says `KAFKA_TESTS=required`; `KAFKA_TESTS=off` leaves them out.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod tools;
+
+use std::env;
+use std::process::ExitCode;
+
+use support::kafka::{ClusterOptions, Install, KafkaCluster, KafkaVersion};
+use support::suite::{Suite, Test, Unavailable};
+
+fn main() -> ExitCode {
+    let mut suite = Suite::from_args();
+    let mut group = |options: &ClusterOptions, modules: &[(&str, Tests)]| {
+        suite.group(|| start(options), KafkaCluster::keep_folder, modules);
+    };
+    let one = ClusterOptions::new;
+    group(&one(KafkaVersion::V4_3_1), &[("tools", tools::TESTS)]);
+    group(
+        &one(KafkaVersion::V4_3_1)
+            .brokers(3)
+            .property(AUTO_CREATE, "true"),
+        &[("tools", tools::TESTS_OF_THREE_BROKERS)],
+    );
+    suite.finish()
+}
+
+type Tests = &'static [Test<KafkaCluster>];
+
+const AUTO_CREATE: &str = "auto.create.topics.enable";
+
+fn start(options: &ClusterOptions) -> Result<KafkaCluster, Unavailable> {
+    if env::var("KAFKA_TESTS").is_ok_and(|value| value == "off") {
+        return Err(Unavailable::Skipped("KAFKA_TESTS=off".to_owned()));
+    }
+    if let Err(missing) = Install::find(options.version()) {
+        return Err(
+            match env::var("KAFKA_TESTS").is_ok_and(|value| value == "required") {
+                true => Unavailable::Failed(missing),
+                false => Unavailable::Skipped(missing),
+            },
+        );
+    }
+    KafkaCluster::start(options).map_err(Unavailable::Failed)
+}

@@ -1,0 +1,239 @@
+#!/bin/sh
+# Runs every test of this repository: unit, integration, documentation and example programs, and the tests against real
+# Kafka clusters, which start and stop inside the tests.
+#
+#   sh tests/run.sh
+#
+# Apache Kafka comes from KAFKA_HOME if that is set, else as Maven artifacts into the build folder, where nothing else is
+# written either. A missing Java runtime or Maven is installed by the system's package manager when this runs as root.
+# Where Kafka cannot be had, the tests that need it are listed as skipped at the end and the others run.
+#
+#   KAFKA_TESTS=required   a missing Kafka is a failure, as in CI
+#   KAFKA_TESTS=off        leave the tests that need Kafka out
+#
+# Words after the command go to cargo test: sh tests/run.sh --test kafka
+
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+KAFKA_TESTS=${KAFKA_TESTS:-auto}
+export KAFKA_TESTS
+target=${CARGO_TARGET_DIR:-target}
+kafka=$target/kafka
+versions="4.3.1 3.9.1 2.4.1"
+missing=
+
+main() {
+    mkdir -p "$kafka" || exit 2
+    remove_kept_clusters
+    case $KAFKA_TESTS in
+        off) ;;
+        auto | required) get_kafka ;;
+        *)
+            echo "KAFKA_TESTS is '$KAFKA_TESTS': it can be auto, required or off" >&2
+            exit 2
+            ;;
+    esac
+    run_tests "$@"
+    summarize
+}
+
+# Clusters of failed tests keep their logs until the next run; their names end in the test's process id and a number.
+remove_kept_clusters() {
+    for folder in "$target"/tmp/kafka-*-*-*; do
+        owner=${folder%-*}
+        owner=${owner##*-}
+        [ -d "$folder" ] && ! kill -0 "$owner" 2>/dev/null && rm -rf "$folder"
+    done
+}
+
+# --- Kafka and what it needs -----------------------------------------------------------------------------------------
+
+get_kafka() {
+    if ! java_is_usable; then
+        install_packages "openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless" \
+            "java-17-openjdk-headless java-21-openjdk-headless java-latest-openjdk-headless" \
+            "openjdk17-jre-headless openjdk21-jre-headless"
+        if ! java_is_usable; then
+            lacks "Java 17 or newer is missing; install a runtime, for example: $(how_to_install "openjdk-17-jre-headless" \
+                "java-21-openjdk-headless" "openjdk17-jre-headless")"
+            return
+        fi
+    fi
+    if [ -n "${KAFKA_HOME:-}" ] && ! [ -d "$KAFKA_HOME/libs" ]; then
+        lacks "KAFKA_HOME is '$KAFKA_HOME', and there is no folder libs in it"
+    fi
+    for version in $versions; do
+        if [ -n "${KAFKA_HOME:-}" ] && [ "$version" = 4.3.1 ]; then
+            continue
+        fi
+        [ -d "$kafka/$version/libs" ] || fetch "$version" || return
+    done
+}
+
+java_is_usable() {
+    java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+    major=$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
+    [ "${major:-0}" -ge 17 ]
+}
+
+# Puts a version's jars into $kafka/<version>/libs; two runs at once take turns.
+fetch() {
+    if ! command -v mvn >/dev/null 2>&1; then
+        install_packages maven maven maven
+        if ! command -v mvn >/dev/null 2>&1; then
+            lacks "Maven is missing; install it: $(how_to_install maven maven maven); or set KAFKA_HOME to a Kafka"
+            return 1
+        fi
+    fi
+    take_lock
+    if ! [ -d "$kafka/$1/libs" ]; then
+        echo "getting Apache Kafka $1"
+        rm -rf "$kafka/$1.part"
+        mkdir -p "$kafka/$1.part" "$kafka/$1"
+        pom "$1" >"$kafka/$1.part/pom.xml"
+        if copy_dependencies "$kafka/$1.part" && ls "$kafka/$1.part/libs"/kafka_2.1*.jar >/dev/null 2>&1; then
+            mv "$kafka/$1.part/libs" "$kafka/$1/libs"
+            rm -rf "$kafka/$1.part"
+        fi
+    fi
+    drop_lock
+    [ -d "$kafka/$1/libs" ] || {
+        lacks "Maven could not get Kafka $1 (see above); run again with a connection to Maven's repository"
+        return 1
+    }
+}
+
+copy_dependencies() {
+    limit=
+    if command -v timeout >/dev/null 2>&1; then limit="timeout 900"; fi
+    repository=$(cd "$kafka" && pwd)/m2
+    (cd "$1" && $limit mvn -q -B -C "-Dmaven.repo.local=$repository" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory=libs) </dev/null
+}
+
+pom() {
+    case $1 in
+        4.*) artifacts="kafka_2.13 kafka-tools" ;;
+        3.*) artifacts="kafka_2.13" ;;
+        *) artifacts="kafka_2.12" ;;
+    esac
+    echo "<project><modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>kafka-for-tests</artifactId>"
+    echo "<version>1</version><packaging>pom</packaging><dependencies>"
+    for artifact in $artifacts; do dependency org.apache.kafka "$artifact" "$1"; done
+    # Without a logging binding a broker does not even say why it ended.
+    dependency org.slf4j slf4j-simple 1.7.36
+    echo "</dependencies></project>"
+}
+
+dependency() {
+    echo "<dependency><groupId>$1</groupId><artifactId>$2</artifactId><version>$3</version></dependency>"
+}
+
+# A folder is made by one process only; the id in it tells a lock whose owner died.
+take_lock() {
+    waited=0
+    until mkdir "$kafka/lock" 2>/dev/null; do
+        owner=$(cat "$kafka/lock/owner" 2>/dev/null || echo "")
+        if [ "$waited" -ge 1800 ] || { [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; }; then
+            rm -rf "$kafka/lock"
+            continue
+        fi
+        sleep 1
+        waited=$((waited + 1))
+    done
+    echo $$ >"$kafka/lock/owner"
+    trap 'drop_lock; exit 130' INT TERM HUP
+}
+
+drop_lock() {
+    rm -rf "$kafka/lock"
+    trap - INT TERM HUP
+}
+
+# Names for apt-get, dnf and apk; the first of each that can be installed is enough.
+install_packages() {
+    [ "$(id -u)" = 0 ] || return 0
+    if command -v apt-get >/dev/null 2>&1; then
+        DEBIAN_FRONTEND=noninteractive
+        export DEBIAN_FRONTEND
+        [ -n "${lists_are_fresh:-}" ] || apt-get update -qq && lists_are_fresh=yes
+        install_first "apt-get install -y -qq --no-install-recommends" "$1"
+    elif command -v dnf >/dev/null 2>&1; then
+        install_first "dnf install -y -q" "$2"
+    elif command -v apk >/dev/null 2>&1; then
+        install_first "apk add --quiet" "$3"
+    fi
+}
+
+install_first() {
+    for package in $2; do
+        echo "installing $package"
+        if $1 "$package" >"$kafka/install.log" 2>&1 </dev/null; then return 0; fi
+    done
+    tail -n 5 "$kafka/install.log"
+}
+
+how_to_install() {
+    if command -v apt-get >/dev/null 2>&1; then
+        echo "apt-get install $1"
+    elif command -v dnf >/dev/null 2>&1; then
+        echo "dnf install $2"
+    elif command -v apk >/dev/null 2>&1; then
+        echo "apk add $3"
+    else
+        echo "the package $1 or its like"
+    fi
+}
+
+lacks() {
+    missing="$missing$1
+"
+    echo "$1" >&2
+}
+
+# --- The tests -------------------------------------------------------------------------------------------------------
+
+run_tests() {
+    log=$target/tests.log
+    status_file=$target/tests.status
+    {
+        cargo test --all-features --no-fail-fast "$@"
+        echo $? >"$status_file"
+    } 2>&1 | tee "$log"
+    status=$(cat "$status_file")
+}
+
+summarize() {
+    passed=$(count passed)
+    failed=$(count failed)
+    skipped=$(count ignored)
+    echo "----------------------------------------------------------------------"
+    sed -n 's/^test \(.*\) \.\.\. ignored, \(.*\)$/skipped: \1: \2/p; s/^test \(.*\) \.\.\. ignored$/skipped: \1/p' "$log"
+    sed -n 's/^test \(.*\) \.\.\. FAILED.*$/failed: \1/p' "$log"
+    if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+        # No test reported itself as failed: something did not compile, or a test ended its process.
+        grep '^error' "$log" | head -n 5
+        echo "failed: cargo test ended with status $status"
+        failed=1
+    fi
+    if [ -n "$missing" ] && [ "$KAFKA_TESTS" = required ]; then
+        printf 'failed: KAFKA_TESTS=required, but %s' "$missing"
+        [ "$failed" != 0 ] || failed=1
+    elif [ -n "$missing" ]; then
+        printf 'no tests against some real Kafka: %s' "$missing"
+    fi
+    if [ "$((passed + failed + skipped))" = 0 ]; then
+        echo "failed: no test ran"
+        failed=1
+    fi
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}
+
+# The sum of one number of all lines like: test result: ok. 5 passed; 0 failed; 0 ignored; ...
+count() {
+    sed -n "s/^test result: .* \([0-9][0-9]*\) $1;.*/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+main "$@"

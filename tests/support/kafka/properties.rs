@@ -1,0 +1,141 @@
+//! The property files of brokers and of ZooKeeper.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A broker's place in its cluster.
+pub(crate) struct Place<'a> {
+    pub(crate) id: i32,
+    pub(crate) port: u16,
+    pub(crate) folder: &'a Path,
+    pub(crate) brokers: usize,
+    pub(crate) coordination: Coordination<'a>,
+}
+
+/// Who keeps the cluster's metadata.
+pub(crate) enum Coordination<'a> {
+    /// Every broker is a controller too; (id, controller port) of each.
+    Kraft(&'a [(i32, u16)]),
+    /// The port of a ZooKeeper.
+    Zookeeper(u16),
+}
+
+/// A broker's property file; `extra` comes last, so it wins.
+pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
+    let replication = place.brokers.min(3);
+    let mut lines = vec![
+        (
+            "log.dirs".to_owned(),
+            place.folder.join("data").display().to_string(),
+        ),
+        (
+            "advertised.listeners".to_owned(),
+            format!("PLAINTEXT://127.0.0.1:{}", place.port),
+        ),
+        (
+            "default.replication.factor".to_owned(),
+            replication.to_string(),
+        ),
+        (
+            "min.insync.replicas".to_owned(),
+            replication.div_ceil(2).to_string(),
+        ),
+        (
+            "offsets.topic.replication.factor".to_owned(),
+            replication.to_string(),
+        ),
+        (
+            "transaction.state.log.replication.factor".to_owned(),
+            replication.to_string(),
+        ),
+        (
+            "transaction.state.log.min.isr".to_owned(),
+            replication.div_ceil(2).to_string(),
+        ),
+        // One partition for each of Kafka's own topics: fifty would cost every start and stop some seconds.
+        ("offsets.topic.num.partitions".to_owned(), "1".to_owned()),
+        (
+            "transaction.state.log.num.partitions".to_owned(),
+            "1".to_owned(),
+        ),
+        (
+            "group.initial.rebalance.delay.ms".to_owned(),
+            "0".to_owned(),
+        ),
+        ("auto.create.topics.enable".to_owned(), "false".to_owned()),
+        ("num.network.threads".to_owned(), "2".to_owned()),
+        ("num.io.threads".to_owned(), "4".to_owned()),
+        // A dead or hung broker is noticed soon.
+        ("replica.lag.time.max.ms".to_owned(), "5000".to_owned()),
+    ];
+    lines.extend(coordination(place));
+    lines.extend(extra.iter().cloned());
+    to_text(&lines)
+}
+
+/// The property file of a ZooKeeper of one.
+pub(crate) fn zookeeper(port: u16, folder: &Path) -> String {
+    to_text(&[
+        (
+            "dataDir".to_owned(),
+            folder.join("data").display().to_string(),
+        ),
+        ("clientPort".to_owned(), port.to_string()),
+        ("clientPortAddress".to_owned(), "127.0.0.1".to_owned()),
+        ("admin.enableServer".to_owned(), "false".to_owned()),
+        ("tickTime".to_owned(), "1000".to_owned()),
+    ])
+}
+
+fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
+    let pairs: Vec<(&str, String)> = match place.coordination {
+        Coordination::Kraft(controllers) => {
+            let own = controllers
+                .iter()
+                .find(|(id, _)| *id == place.id)
+                .expect("each broker is a controller")
+                .1;
+            let voters: Vec<_> = controllers
+                .iter()
+                .map(|(id, port)| format!("{id}@127.0.0.1:{port}"))
+                .collect();
+            vec![
+                ("process.roles", "broker,controller".to_owned()),
+                ("node.id", place.id.to_string()),
+                (
+                    "listeners",
+                    format!(
+                        "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{own}",
+                        place.port
+                    ),
+                ),
+                ("controller.listener.names", "CONTROLLER".to_owned()),
+                (
+                    "listener.security.protocol.map",
+                    "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+                ),
+                ("controller.quorum.voters", voters.join(",")),
+                ("broker.session.timeout.ms", "6000".to_owned()),
+            ]
+        }
+        Coordination::Zookeeper(port) => vec![
+            ("broker.id", place.id.to_string()),
+            ("listeners", format!("PLAINTEXT://127.0.0.1:{}", place.port)),
+            ("zookeeper.connect", format!("127.0.0.1:{port}")),
+            ("zookeeper.connection.timeout.ms", "30000".to_owned()),
+        ],
+    };
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn to_text(lines: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (name, value) in lines {
+        // Backslashes are the format's escape character.
+        writeln!(text, "{name}={}", value.replace('\\', "\\\\")).expect("write to a String");
+    }
+    text
+}
