@@ -28,17 +28,38 @@ struct Turn {
 
 fn main() {
     null_broker::run_if_asked();
-    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(3.0);
+    let seconds = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(3.0);
     let span = Duration::from_secs_f64(seconds);
-    println!("{} cores, turns of {seconds} s", std::thread::available_parallelism().map_or(0, usize::from));
-    println!("{:<32} {:>12} {:>10} {:>14} {:>10}", "", "M records/s", "of floor", "us CPU/record", "of floor");
+    println!(
+        "{} cores, turns of {seconds} s",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    );
+    println!(
+        "{:<32} {:>12} {:>10} {:>14} {:>10}",
+        "", "M records/s", "of floor", "us CPU/record", "of floor"
+    );
     let mut broker = NullBroker::start(PARTITIONS, Checks::Count);
     for _ in 0..2 {
         let floor = measure(|| floor(&broker));
         report("floor", &floor, &floor);
-        report("send, futures looked at", &measure(|| sends(&broker, span, Acks::Leader)), &floor);
-        report("send_all, 100 at a time", &measure(|| sends_all(&broker, span)), &floor);
-        report("send, acks=all, idempotence", &measure(|| sends(&broker, span, Acks::All)), &floor);
+        report(
+            "send, futures looked at",
+            &measure(|| sends(&broker, span, Acks::Leader)),
+            &floor,
+        );
+        report(
+            "send_all, 100 at a time",
+            &measure(|| sends_all(&broker, span)),
+            &floor,
+        );
+        report(
+            "send, acks=all, idempotence",
+            &measure(|| sends(&broker, span, Acks::All)),
+            &floor,
+        );
     }
     assert_eq!(broker.seen().refused, 0);
 }
@@ -46,8 +67,14 @@ fn main() {
 fn measure(turn: impl FnOnce() -> (u64, Duration)) -> Turn {
     let before = process_time();
     let (records, elapsed) = turn();
-    let cpu = process_time().zip(before).map_or(Duration::ZERO, |(after, before)| after - before);
-    Turn { records, elapsed, cpu }
+    let cpu = process_time()
+        .zip(before)
+        .map_or(Duration::ZERO, |(after, before)| after - before);
+    Turn {
+        records,
+        elapsed,
+        cpu,
+    }
 }
 
 fn report(name: &str, turn: &Turn, floor: &Turn) {
@@ -84,13 +111,19 @@ fn sends(broker: &NullBroker, span: Duration, acks: Acks) -> (u64, Duration) {
     let (started, mut sent) = (Instant::now(), 0u64);
     while started.elapsed() < span {
         for _ in 0..1000 {
-            futures.push(producer.send(ProducerRecord::new("bench", Arc::clone(&value))).expect("a place"));
+            futures.push(
+                producer
+                    .send(ProducerRecord::new("bench", Arc::clone(&value)))
+                    .expect("a place"),
+            );
         }
         sent += 1000;
     }
     futures.check_all();
     let elapsed = started.elapsed();
-    producer.close(Duration::from_secs(10)).expect("everything delivered");
+    producer
+        .close(Duration::from_secs(10))
+        .expect("everything delivered");
     (sent, elapsed)
 }
 
@@ -110,7 +143,9 @@ fn sends_all(broker: &NullBroker, span: Duration) -> (u64, Duration) {
     }
     futures.check_all();
     let elapsed = started.elapsed();
-    producer.close(Duration::from_secs(10)).expect("everything delivered");
+    producer
+        .close(Duration::from_secs(10))
+        .expect("everything delivered");
     (sent, elapsed)
 }
 
