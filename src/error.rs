@@ -78,7 +78,6 @@ impl Error {
                 broker: None,
                 broker_message: None,
                 retriable: None,
-                fatal: None,
                 advice: None,
                 source: None,
             }),
@@ -116,12 +115,6 @@ impl Error {
     /// Overrides what is usual for the kind.
     pub(crate) fn with_retriable(mut self, retriable: bool) -> Self {
         self.inner_mut().retriable = Some(retriable);
-        self
-    }
-
-    /// Overrides what is usual for the kind.
-    pub(crate) fn with_fatal(mut self, fatal: bool) -> Self {
-        self.inner_mut().fatal = Some(fatal);
         self
     }
 
@@ -216,7 +209,6 @@ struct Inner {
     broker: Option<BrokerError>,
     broker_message: Option<Box<str>>,
     retriable: Option<bool>,
-    fatal: Option<bool>,
     advice: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -252,7 +244,7 @@ impl ErrorKind {
         )
     }
 
-    fn is_usually_fatal(self) -> bool {
+    fn is_fatal(self) -> bool {
         matches!(self, Self::Closed | Self::ForceClosed | Self::Internal)
     }
 
@@ -417,8 +409,8 @@ mod tests {
     fn a_clone_keeps_the_cause_and_is_not_changed_by_later_additions() {
         let original = Error::new(ErrorKind::Network, "connection to broker 1 lost")
             .with_source(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        let changed = original.clone().with_fatal(true);
-        assert!(!original.is_fatal() && changed.is_fatal());
+        let changed = original.clone().with_retriable(false);
+        assert!(original.is_retriable() && !changed.is_retriable());
         for error in [original, changed] {
             let source = error.source().expect("a cause");
             assert!(source.downcast_ref::<std::io::Error>().is_some());
