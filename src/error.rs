@@ -61,9 +61,7 @@ impl Error {
 
     /// Whether this producer can send nothing any more: close it and, where that makes sense, start another.
     pub fn is_fatal(&self) -> bool {
-        self.inner
-            .fatal
-            .unwrap_or(self.inner.kind.is_usually_fatal())
+        self.inner.kind.is_fatal()
     }
 
     /// An error of `kind`; `message` says what happened, in lower case, without a full stop and without what the other
