@@ -132,7 +132,10 @@ fn send_lines(
         } else {
             let failures = failures.clone();
             let callback = move |result: Result<_, Error>| failures.note(number, result.map(drop));
-            producer.send_with(record, callback).map_err(Error::from)
+            producer
+                .send_with(record, callback)
+                .map(drop)
+                .map_err(Error::from)
         };
         failures.note(number, result);
     }

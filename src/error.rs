@@ -246,9 +246,18 @@ impl ErrorKind {
         matches!(self, Self::Closed | Self::ForceClosed | Self::Internal)
     }
 
-    /// Whether the error is about a record, so that its fate is worth a word.
-    fn concerns_a_record(self) -> bool {
-        !matches!(self, Self::Config | Self::Resource)
+    /// Whether a failure of the kind is of a record even where it names no topic, so that its fate is worth a word.
+    fn is_of_a_record(self) -> bool {
+        !matches!(
+            self,
+            Self::Config
+                | Self::Resource
+                | Self::Authentication
+                | Self::Network
+                | Self::UnsupportedVersion
+                | Self::Protocol
+                | Self::Timeout
+        )
     }
 
     fn usual_advice(self) -> &'static str {
@@ -288,7 +297,7 @@ impl fmt::Display for Error {
         if let Some(message) = &inner.broker_message {
             write!(f, ": {message}")?;
         }
-        if inner.kind.concerns_a_record() {
+        if inner.topic_partition.is_some() || inner.kind.is_of_a_record() {
             f.write_str(match self.delivery() {
                 Delivery::NotWritten => "; not written",
                 Delivery::MaybeWritten => "; maybe written",
@@ -382,9 +391,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_setting_says_nothing_of_a_record() {
+    fn what_is_of_no_record_says_nothing_of_a_fate() {
         let error = Error::new(ErrorKind::Config, "linger.ms must not be negative");
         assert_eq!(error.to_string(), "linger.ms must not be negative");
+        let error = Error::new(ErrorKind::Network, "connection refused");
+        assert_eq!(
+            error.to_string(),
+            "connection refused; check the brokers and the network"
+        );
+        let error = error.with_topic_partition(TopicPartition::new("t", 0));
+        assert!(error.to_string().contains("; maybe written;"));
     }
 
     #[test]
