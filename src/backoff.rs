@@ -12,14 +12,21 @@ pub(crate) struct ExponentialBackoff {
 impl ExponentialBackoff {
     /// As in Java, an `initial` above `max` makes the backoff constant at `max`.
     pub(crate) fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial: initial.min(max), max }
+        Self {
+            initial: initial.min(max),
+            max,
+        }
     }
 
     /// The wait after `failures` failures in a row, counted from 0. The jitter never takes it above `max` by more
     /// than 20 %, and an `initial` of zero waits not at all.
     pub(crate) fn after(&self, failures: u32) -> Duration {
-        let exponential = self.initial.saturating_mul(2u32.saturating_pow(failures.min(30)));
-        exponential.min(self.max).mul_f64(0.8 + 0.4 * fastrand::f64())
+        let exponential = self
+            .initial
+            .saturating_mul(2u32.saturating_pow(failures.min(30)));
+        exponential
+            .min(self.max)
+            .mul_f64(0.8 + 0.4 * fastrand::f64())
     }
 }
 
@@ -29,11 +36,21 @@ mod tests {
 
     #[test]
     fn grows_twofold_up_to_its_maximum_with_a_fifth_of_jitter() {
-        let backoff = ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1000));
-        for (failures, expected_ms) in [(0, 100.0), (1, 200.0), (3, 800.0), (4, 1000.0), (u32::MAX, 1000.0)] {
+        let backoff =
+            ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1000));
+        for (failures, expected_ms) in [
+            (0, 100.0),
+            (1, 200.0),
+            (3, 800.0),
+            (4, 1000.0),
+            (u32::MAX, 1000.0),
+        ] {
             for _ in 0..100 {
                 let wait_ms = backoff.after(failures).as_secs_f64() * 1000.0;
-                assert!((0.799 * expected_ms..=1.201 * expected_ms).contains(&wait_ms), "{failures}: {wait_ms}");
+                assert!(
+                    (0.799 * expected_ms..=1.201 * expected_ms).contains(&wait_ms),
+                    "{failures}: {wait_ms}"
+                );
             }
         }
     }

@@ -1,18 +1,41 @@
 //! A blocking producer for Apache Kafka: plain OS threads, no async runtime.
 
-pub mod backoff;
-pub mod time;
-pub mod topic_partition;
+pub(crate) mod backoff;
+pub(crate) mod sync;
+pub(crate) mod time;
+mod topic_partition;
+pub use topic_partition::TopicPartition;
 
-pub mod protocol;
+pub(crate) mod protocol;
+pub use protocol::ErrorCode;
 
-pub mod error;
+mod error;
+pub use error::{Delivery, Error, ErrorKind};
 
-pub mod record;
+pub(crate) mod record;
+pub use record::compression::{CompressionType, UnknownCompressionType};
 
-pub mod metadata;
+mod metadata;
+pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 
-pub mod producer;
+pub(crate) mod connection;
 
-#[cfg(feature = "mock")]
+pub(crate) mod sender;
+
+pub(crate) mod accumulator;
+
+mod producer;
+pub use producer::{
+    Acks, BoxError, ClientDnsLookup, DefaultSerializer, Future, Header, HeaderValue, Headers,
+    KafkaProducer, MetadataRecoveryStrategy, Partitioner, PartitionerClass, ProducerBuilder,
+    ProducerConfig, ProducerRecord, RecordMetadata, RoundRobinPartitioner, SecurityProtocol,
+    SendAllError, SendError, Serializer, SerializerFn, ToBytes, TopicName, Uuid,
+    UuidTextSerializer, partition_for_key, serializer_fn,
+};
+
+#[cfg(any(test, feature = "mock"))]
 pub mod mock;
+
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;

@@ -13,5 +13,6 @@ pub(crate) fn wall_clock_ms() -> i64 {
 /// `now + wait`, or a point beyond anybody's patience where that cannot be written as an `Instant`
 /// (`Duration::MAX` is a legal timeout).
 pub(crate) fn deadline_after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30))
+    now.checked_add(wait)
+        .unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30))
 }

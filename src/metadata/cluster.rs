@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::LeaderHint;
+
 /// What the brokers said of the cluster at one moment. Never changes: newer metadata is another `Cluster`.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
@@ -31,6 +33,34 @@ impl Cluster {
     /// What is known of a topic, where anything is.
     pub fn topic(&self, name: &str) -> Option<&TopicMetadata> {
         self.topics.get(name).map(|topic| &**topic)
+    }
+
+    /// The same cluster with one leader moved, if `hint` is newer than what is known of a known partition.
+    pub(crate) fn with_leader(&self, hint: &LeaderHint) -> Option<Cluster> {
+        let topic = self.topics.get(&hint.topic)?;
+        let partition = topic
+            .partitions
+            .get(usize::try_from(hint.partition).ok()?)?;
+        let is_newer = partition
+            .leader_epoch
+            .is_some_and(|epoch| epoch < hint.leader_epoch);
+        if !is_newer || !(self.brokers.contains_key(&hint.leader) || hint.broker.is_some()) {
+            return None;
+        }
+        let mut cluster = self.clone();
+        let mut topic = TopicMetadata::clone(topic);
+        let partition = &mut topic.partitions[hint.partition as usize];
+        partition.leader = Some(hint.leader);
+        partition.leader_epoch = Some(hint.leader_epoch);
+        cluster
+            .topics
+            .insert(Arc::clone(&hint.topic), Arc::new(topic));
+        if let Some(broker) = &hint.broker {
+            cluster
+                .brokers
+                .insert(hint.leader, Arc::new(broker.clone()));
+        }
+        Some(cluster)
     }
 }
 
@@ -153,11 +183,16 @@ impl TopicId {
 /// Kafka's own form: 22 characters of unpadded base64url.
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let bits = u128::from_be_bytes(self.0);
         for digit in 0..22 {
             // 22 digits of 6 bits are 132: the last digit carries 2 bits and 4 zeros.
-            let index = if digit < 21 { (bits >> (122 - 6 * digit)) & 63 } else { (bits << 4) & 63 };
+            let index = if digit < 21 {
+                (bits >> (122 - 6 * digit)) & 63
+            } else {
+                (bits << 4) & 63
+            };
             write!(f, "{}", ALPHABET[index as usize] as char)?;
         }
         Ok(())

@@ -1,5 +1,9 @@
-//! The cluster as the brokers describe it.
+//! The cluster as the brokers describe it: snapshots for everybody, kept up to date by one thread.
 
+mod cache;
 mod cluster;
+pub(crate) mod refresh;
+mod response;
 
+pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdentity};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};

@@ -1,1 +1,33 @@
-//! (in the making)
+//! The public producer API.
+
+mod builder;
+mod config;
+mod engine;
+mod future;
+mod headers;
+mod kafka_producer;
+mod murmur2;
+mod partitioner;
+mod record;
+mod send_all_error;
+mod send_error;
+mod serializer;
+
+pub use builder::ProducerBuilder;
+use config::BootstrapAddress;
+pub use config::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
+    SecurityProtocol,
+};
+pub use future::Future;
+pub use headers::{Header, HeaderValue, Headers};
+pub use kafka_producer::KafkaProducer;
+pub use murmur2::partition_for_key;
+pub use partitioner::{Partitioner, RoundRobinPartitioner};
+pub use record::{ProducerRecord, RecordMetadata, TopicName};
+pub use send_all_error::SendAllError;
+pub use send_error::SendError;
+pub use serializer::{
+    BoxError, DefaultSerializer, Serializer, SerializerFn, ToBytes, Uuid, UuidTextSerializer,
+    serializer_fn,
+};

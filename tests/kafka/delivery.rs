@@ -361,11 +361,9 @@ fn send_all_delivers_in_order(kafka: &KafkaCluster) {
     let records: Vec<_> = (0..3_000)
         .map(|number| numbered(topic, 0, number))
         .collect();
-    let results = producer.send_all(records.iter().cloned());
-    let futures: Vec<_> = results
-        .into_iter()
-        .map(|result| result.expect("a record taken"))
-        .collect();
+    let futures = producer
+        .send_all(records.iter().cloned())
+        .unwrap_or_else(|error| panic!("{}", error.error()));
     let metadata: Vec<_> = futures
         .into_iter()
         .map(|future| future.get(SOON).expect("a delivery"))

@@ -1,0 +1,343 @@
+//! A batch of one partition in memory, from its first record until its fate is known.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::completion::{Completion, Outcome, RecordResult};
+use super::memory::Reservation;
+use super::partition::Partition;
+use super::sequence::sequence_after;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::record::builder::BatchBuilder;
+use crate::record::header::ProducerStamp;
+
+/// What a user's callback becomes: it is called once, with its record's result.
+pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
+
+/// A record that has its outcome.
+pub(crate) struct SettledRecord<'a> {
+    pub(crate) completion: &'a Completion,
+    pub(crate) details: RecordDetails,
+    pub(crate) result: RecordResult,
+}
+
+/// What a caller knows of its record beside the outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordDetails {
+    pub(crate) timestamp_ms: i64,
+    /// Bytes of the serialized key and value; -1 for null. A record is smaller than 2 GiB.
+    pub(crate) key_size: i32,
+    pub(crate) value_size: i32,
+}
+
+struct PendingCallback {
+    index: u32,
+    details: RecordDetails,
+    callback: RecordCallback,
+}
+
+/// Records of one partition that travel and succeed or fail together.
+///
+/// Whoever drops a batch that was not settled settles it: no end of a thread can leave a future waiting.
+pub(crate) struct ProducerBatch {
+    pub(crate) partition: Arc<Partition>,
+    completion: Arc<Completion>,
+    /// The index in `completion` of this batch's first record: above 0 in the later parts of a split batch.
+    first_index: u32,
+    pub(crate) contents: Contents,
+    /// By index in this batch; ordered.
+    callbacks: Vec<PendingCallback>,
+    /// `delivery.timeout.ms` counts from here.
+    pub(crate) created: Instant,
+    /// How often the batch failed and was to be sent again.
+    pub(crate) attempts: u32,
+    /// The place among the batches of its partition, from which retries return to their place in the queue.
+    pub(crate) order: u64,
+    /// The identity and sequence that the batch has or, once it is sealed, will have.
+    pub(crate) stamp: Option<ProducerStamp>,
+    /// Whether some attempt's bytes reached a socket and no answer told their fate.
+    pub(crate) maybe_written: bool,
+    /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
+    pub(crate) last_error: Option<Error>,
+    settled: bool,
+}
+
+/// The records of a batch.
+pub(crate) enum Contents {
+    /// Open to more records, or full and not yet sealed.
+    Building {
+        builder: BatchBuilder,
+        reservation: Reservation,
+    },
+    /// Compressed and sealed with `stamp`: these bytes are sent, and sent again.
+    Sealed {
+        bytes: Arc<SealedBatch>,
+        stamp: ProducerStamp,
+        records: i32,
+    },
+    /// Being settled or split.
+    Gone,
+}
+
+/// A sealed batch's bytes with the memory they stand for. The network holds on to this while it still reads the
+/// bytes, whatever has become of the batch meanwhile: neither bytes nor budget are reused before (KAFKA-19012).
+pub(crate) struct SealedBatch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) reservation: Reservation,
+}
+
+impl AsRef<[u8]> for SealedBatch {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A settled batch's callbacks, to be run on the delivery thread, and what becomes known when they have run.
+pub(crate) struct Settlement {
+    completion: Arc<Completion>,
+    first_index: u32,
+    records: u32,
+    outcome: Option<Outcome>,
+    callbacks: Vec<PendingCallback>,
+    _memory: Contents,
+}
+
+impl ProducerBatch {
+    pub(crate) fn new(
+        partition: Arc<Partition>,
+        builder: BatchBuilder,
+        reservation: Reservation,
+        created: Instant,
+    ) -> Box<Self> {
+        let completion = Completion::new(Arc::clone(partition.topic()), partition.partition());
+        Box::new(Self {
+            partition,
+            completion,
+            first_index: 0,
+            contents: Contents::Building {
+                builder,
+                reservation,
+            },
+            callbacks: Vec::new(),
+            created,
+            attempts: 0,
+            order: 0,
+            stamp: None,
+            maybe_written: false,
+            last_error: None,
+            settled: false,
+        })
+    }
+
+    pub(crate) fn completion(&self) -> &Arc<Completion> {
+        &self.completion
+    }
+
+    /// The number of records.
+    pub(crate) fn record_count(&self) -> u32 {
+        match &self.contents {
+            Contents::Building { builder, .. } => builder.count() as u32,
+            Contents::Sealed { records, .. } => *records as u32,
+            Contents::Gone => 0,
+        }
+    }
+
+    /// The callbacks for which there is room without further memory.
+    pub(crate) fn has_callback_room(&self) -> bool {
+        self.callbacks.len() < self.callbacks.capacity()
+    }
+
+    /// Makes room for `additional` callbacks, whose memory the caller has added to the reservation.
+    pub(crate) fn reserve_callbacks(&mut self, additional: usize) {
+        self.callbacks.reserve_exact(additional);
+    }
+
+    /// Adds the callback of the record at `index`, the latest.
+    pub(crate) fn push_callback(
+        &mut self,
+        index: u32,
+        details: RecordDetails,
+        callback: RecordCallback,
+    ) {
+        self.callbacks.push(PendingCallback {
+            index,
+            details,
+            callback,
+        });
+    }
+
+    /// Where the batch belongs among the batches of its partition, the parts of a split one included.
+    pub(crate) fn place(&self) -> (u64, u32) {
+        (self.order, self.first_index)
+    }
+
+    /// The bytes of a sealed batch.
+    pub(crate) fn sealed(&self) -> Option<&Arc<SealedBatch>> {
+        match &self.contents {
+            Contents::Sealed { bytes, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Bytes as they are or will at most be on the wire.
+    pub(crate) fn size(&self) -> usize {
+        match &self.contents {
+            Contents::Building { builder, .. } => builder.len(),
+            Contents::Sealed { bytes, .. } => bytes.bytes.len(),
+            Contents::Gone => 0,
+        }
+    }
+
+    /// What [`Delivery`] an error about this batch carries, unless the broker's answer says more.
+    pub(crate) fn delivery(&self) -> Delivery {
+        if self.maybe_written {
+            Delivery::MaybeWritten
+        } else {
+            Delivery::NotWritten
+        }
+    }
+
+    /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
+    /// callbacks they wake when these have run, so the settlement goes to the delivery thread.
+    pub(crate) fn settle(mut self: Box<Self>, outcome: Outcome) -> Option<Settlement> {
+        self.settled = true;
+        let records = self.record_count();
+        if self.callbacks.is_empty() {
+            // Memory comes back first: whoever is woken by the outcome may send at once.
+            self.contents = Contents::Gone;
+            self.completion
+                .settle(self.first_index, self.first_index + records, outcome);
+            return None;
+        }
+        Some(Settlement {
+            completion: Arc::clone(&self.completion),
+            first_index: self.first_index,
+            records,
+            outcome: Some(outcome),
+            callbacks: std::mem::take(&mut self.callbacks),
+            _memory: std::mem::replace(&mut self.contents, Contents::Gone),
+        })
+    }
+
+    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks, the
+    /// age and the sequences go with them; the memory is shared out by size.
+    pub(crate) fn split(mut self: Box<Self>, parts: Vec<BatchBuilder>) -> Vec<Box<ProducerBatch>> {
+        self.settled = true;
+        self.completion.split(parts.len() as u32);
+        let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
+            Contents::Building { reservation, .. } => Some(reservation),
+            Contents::Sealed { bytes, .. } => {
+                // Where the network still holds the bytes their memory stays theirs; the parts go unaccounted then.
+                Arc::try_unwrap(bytes).ok().map(|sealed| sealed.reservation)
+            }
+            Contents::Gone => None,
+        };
+        let mut callbacks = std::mem::take(&mut self.callbacks).into_iter().peekable();
+        let mut first = 0;
+        parts
+            .into_iter()
+            .map(|builder| {
+                let count = builder.count() as u32;
+                let mut own_callbacks = Vec::new();
+                while callbacks
+                    .peek()
+                    .is_some_and(|pending| pending.index < first + count)
+                {
+                    let pending = callbacks.next();
+                    own_callbacks.extend(pending.map(|pending| PendingCallback {
+                        index: pending.index - first,
+                        ..pending
+                    }));
+                }
+                let share = match &mut reservation {
+                    Some(reservation) => reservation.split(builder.capacity()),
+                    None => self.partition.empty_reservation(),
+                };
+                let part = Box::new(ProducerBatch {
+                    partition: Arc::clone(&self.partition),
+                    completion: Arc::clone(&self.completion),
+                    first_index: self.first_index + first,
+                    contents: Contents::Building {
+                        builder,
+                        reservation: share,
+                    },
+                    callbacks: own_callbacks,
+                    created: self.created,
+                    attempts: self.attempts,
+                    order: self.order,
+                    stamp: self.stamp.map(|stamp| ProducerStamp {
+                        base_sequence: sequence_after(stamp.base_sequence, first as i32),
+                        ..stamp
+                    }),
+                    maybe_written: false,
+                    last_error: None,
+                    settled: false,
+                });
+                first += count;
+                part
+            })
+            .collect()
+    }
+}
+
+impl Drop for ProducerBatch {
+    fn drop(&mut self) {
+        if !self.settled {
+            let records = self.record_count();
+            let error = Error::new(
+                ErrorKind::Internal,
+                "the thread that was to send the batch has ended",
+            )
+            .with_topic_partition(self.completion.topic_partition())
+            .with_delivery(self.delivery());
+            self.contents = Contents::Gone;
+            let outcome = Outcome::Failed(error);
+            for pending in std::mem::take(&mut self.callbacks) {
+                pending.run(&self.completion, &outcome);
+            }
+            self.completion
+                .settle(self.first_index, self.first_index + records, outcome);
+        }
+    }
+}
+
+impl Settlement {
+    /// Runs the callbacks in the order of the records, then wakes the futures and gives the memory back.
+    pub(crate) fn deliver(mut self) {
+        if let Some(outcome) = &self.outcome {
+            for pending in std::mem::take(&mut self.callbacks) {
+                pending.run(&self.completion, outcome);
+            }
+        }
+    }
+}
+
+/// Whatever becomes of the callbacks (the delivery thread may be gone), the futures wake.
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            self._memory = Contents::Gone;
+            self.completion
+                .settle(self.first_index, self.first_index + self.records, outcome);
+        }
+    }
+}
+
+impl PendingCallback {
+    /// A callback is foreign code: its panic ends nothing but itself.
+    fn run(self, completion: &Completion, outcome: &Outcome) {
+        let Self {
+            index,
+            details,
+            callback,
+        } = self;
+        let settled = SettledRecord {
+            completion,
+            details,
+            result: outcome.of_record(index),
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(settled))).is_err() {
+            log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+        }
+    }
+}

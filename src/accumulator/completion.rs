@@ -1,0 +1,312 @@
+//! The outcome of a batch: the completing half stays with the batch, the waiting half is in the callers' futures.
+//!
+//! One block serves all records of a batch, so that a record costs a reference count and an index, and a batch one
+//! notification. A batch that is split (the broker found it too large) settles its block in parts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::sync::{Condvar, Mutex};
+use crate::topic_partition::TopicPartition;
+
+/// What became of one record.
+pub(crate) type RecordResult = Result<Written, Error>;
+
+/// Where a record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// None where the broker did not tell: `acks=0`, or a duplicate of which only its being written is known.
+    pub(crate) offset: Option<i64>,
+    /// The broker's own timestamp, where the topic is set to `LogAppendTime`.
+    pub(crate) log_append_time_ms: Option<i64>,
+}
+
+/// What becomes of a batch, or of a part of one.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// All records are written; the first has this offset.
+    Written(Written),
+    /// No record is acknowledged.
+    Failed(Error),
+    /// The broker refused the batch for some of its records (KIP-467).
+    Refused {
+        /// By index in the part; ordered.
+        by_record: Vec<(u32, Error)>,
+        /// For the records that were refused only because of the others.
+        others: Error,
+    },
+}
+
+impl Outcome {
+    /// The result of the record at `index` of the part.
+    pub(crate) fn of_record(&self, index: u32) -> RecordResult {
+        match self {
+            Outcome::Written(first) => Ok(Written {
+                offset: first.offset.map(|offset| offset + i64::from(index)),
+                ..*first
+            }),
+            Outcome::Failed(error) => Err(error.clone()),
+            Outcome::Refused { by_record, others } => Err(
+                match by_record.binary_search_by_key(&index, |(refused, _)| *refused) {
+                    Ok(position) => by_record[position].1.clone(),
+                    Err(_) => others.clone(),
+                },
+            ),
+        }
+    }
+
+    pub(crate) fn is_written(&self) -> bool {
+        matches!(self, Outcome::Written(_))
+    }
+}
+
+/// The block that a batch's futures share. Settled exactly once for every record.
+pub(crate) struct Completion {
+    topic: Arc<str>,
+    partition: i32,
+    /// Set after the last part is settled: the lock-free answer for most readers.
+    settled: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// Parts that are still open; a new block is one part.
+    open_parts: u32,
+    parts: Parts,
+}
+
+enum Parts {
+    None,
+    /// The usual case costs no allocation.
+    Whole(Outcome),
+    /// Each with its first record's index in the block.
+    Several(Vec<(u32, u32, Outcome)>),
+}
+
+impl Completion {
+    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Arc<Self> {
+        Arc::new(Self {
+            topic,
+            partition,
+            settled: AtomicBool::new(false),
+            state: Mutex::new(State {
+                open_parts: 1,
+                parts: Parts::None,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    pub(crate) fn topic_partition(&self) -> TopicPartition {
+        TopicPartition::new(Arc::clone(&self.topic), self.partition)
+    }
+
+    /// Announces that one part will be settled as `parts` of them.
+    pub(crate) fn split(&self, parts: u32) {
+        self.state.lock().open_parts += parts.saturating_sub(1);
+    }
+
+    /// Settles the records `first..end` and wakes whoever waits for them.
+    pub(crate) fn settle(&self, first: u32, end: u32, outcome: Outcome) {
+        let mut state = self.state.lock();
+        debug_assert!(state.open_parts > 0, "settled twice");
+        state.open_parts = state.open_parts.saturating_sub(1);
+        let last = state.open_parts == 0;
+        match &mut state.parts {
+            Parts::None if last => state.parts = Parts::Whole(outcome),
+            Parts::None => state.parts = Parts::Several(vec![(first, end, outcome)]),
+            Parts::Several(parts) => parts.push((first, end, outcome)),
+            Parts::Whole(_) => {}
+        }
+        if last {
+            self.settled.store(true, Ordering::Release);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The result of the record at `index`, if it is there.
+    pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
+        // While nothing is settled this is one load; once something is, the lock is free but for other readers.
+        let state = self.state.lock();
+        state.result(index)
+    }
+
+    /// Whether the record at `index` has its result.
+    pub(crate) fn is_settled(&self, index: u32) -> bool {
+        self.settled.load(Ordering::Acquire) || self.state.lock().covers(index)
+    }
+
+    /// Waits for the result of the record at `index`; none at `deadline`.
+    pub(crate) fn wait(&self, index: u32, deadline: Instant) -> Option<RecordResult> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(result) = state.result(index) {
+                return Some(result);
+            }
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return state.result(index);
+            }
+        }
+    }
+
+    /// Waits until every record has its result; false at `deadline`.
+    pub(crate) fn wait_all(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        while state.open_parts > 0 {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return state.open_parts == 0;
+            }
+        }
+        true
+    }
+}
+
+impl State {
+    fn result(&self, index: u32) -> Option<RecordResult> {
+        match &self.parts {
+            Parts::None => None,
+            Parts::Whole(outcome) => Some(outcome.of_record(index)),
+            Parts::Several(parts) => parts
+                .iter()
+                .find(|(first, end, _)| (*first..*end).contains(&index))
+                .map(|(first, _, outcome)| outcome.of_record(index - first)),
+        }
+    }
+
+    fn covers(&self, index: u32) -> bool {
+        match &self.parts {
+            Parts::None => false,
+            Parts::Whole(_) => true,
+            Parts::Several(parts) => parts
+                .iter()
+                .any(|(first, end, _)| (*first..*end).contains(&index)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::time::Duration;
+
+    fn written_at(offset: i64) -> Outcome {
+        Outcome::Written(Written {
+            offset: Some(offset),
+            log_append_time_ms: None,
+        })
+    }
+
+    fn offset(completion: &Completion, index: u32) -> Option<i64> {
+        completion
+            .try_get(index)
+            .and_then(|result| result.unwrap().offset)
+    }
+
+    #[test]
+    fn every_record_has_the_offset_of_its_place_in_the_batch() {
+        let completion = Completion::new("t".into(), 0);
+        assert!(!completion.is_settled(0) && completion.try_get(0).is_none());
+        completion.settle(0, 3, written_at(40));
+        assert!(completion.is_settled(2));
+        assert_eq!(
+            (0..3)
+                .map(|i| offset(&completion, i).unwrap())
+                .collect::<Vec<_>>(),
+            [40, 41, 42]
+        );
+    }
+
+    #[test]
+    fn a_split_batch_settles_part_by_part() {
+        let completion = Completion::new("t".into(), 0);
+        completion.split(2);
+        completion.settle(2, 4, written_at(90));
+        assert!(completion.is_settled(3) && !completion.is_settled(1));
+        assert_eq!(
+            (offset(&completion, 2), offset(&completion, 0)),
+            (Some(90), None)
+        );
+        assert!(!completion.wait_all(Instant::now()));
+        completion.split(2);
+        completion.settle(0, 1, written_at(7));
+        completion.settle(
+            1,
+            2,
+            Outcome::Failed(Error::new(ErrorKind::RecordTooLarge, "too large")),
+        );
+        assert!(completion.wait_all(Instant::now()));
+        assert_eq!(offset(&completion, 0), Some(7));
+        assert!(completion.try_get(1).unwrap().is_err());
+        assert_eq!(offset(&completion, 3), Some(91));
+    }
+
+    #[test]
+    fn a_refused_record_gets_its_own_error_and_its_neighbours_the_common_one() {
+        let outcome = Outcome::Refused {
+            by_record: vec![(1, Error::new(ErrorKind::InvalidRecord, "no key"))],
+            others: Error::new(ErrorKind::InvalidRecord, "batch refused"),
+        };
+        assert!(
+            outcome
+                .of_record(1)
+                .unwrap_err()
+                .to_string()
+                .contains("no key")
+        );
+        assert!(
+            outcome
+                .of_record(0)
+                .unwrap_err()
+                .to_string()
+                .contains("batch refused")
+        );
+    }
+
+    #[test]
+    fn waiters_on_many_threads_are_all_woken() {
+        let completion = Completion::new("t".into(), 0);
+        let threads: Vec<_> = (0..64)
+            .map(|index| {
+                let completion = Arc::clone(&completion);
+                std::thread::spawn(move || {
+                    let deadline = Instant::now() + Duration::from_secs(30);
+                    completion
+                        .wait(index, deadline)
+                        .unwrap()
+                        .unwrap()
+                        .offset
+                        .unwrap()
+                })
+            })
+            .collect();
+        completion.settle(0, 64, written_at(0));
+        let offsets: Vec<i64> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert_eq!(offsets, (0..64).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let completion = Completion::new("t".into(), 0);
+        assert!(
+            completion
+                .wait(0, Instant::now() + Duration::from_millis(5))
+                .is_none()
+        );
+    }
+}

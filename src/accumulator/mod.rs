@@ -1,0 +1,171 @@
+//! Batches in memory: where callers append records and from where the workers take them.
+//!
+//! A record is encoded once, by its caller, into its partition's open batch; a full batch travels to the partition's
+//! worker over the worker's bounded channel, a part-filled one is taken by the worker when it has lingered.
+
+pub(crate) mod batch;
+pub(crate) mod completion;
+pub(crate) mod memory;
+pub(crate) mod partition;
+pub(crate) mod sequence;
+pub(crate) mod sticky_partitioner;
+pub(crate) mod topics;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::sync::{RwLock, Wakeup, channel};
+
+use batch::ProducerBatch;
+use memory::{BufferMemory, Reservation};
+use partition::{AppendConfig, Partition, Wake};
+use topics::Topics;
+
+/// What travels from callers to a worker.
+pub(crate) enum Message {
+    /// The partition has an open batch, and the worker has not been told of one since it last asked.
+    Opened(Arc<Partition>),
+    /// A full batch.
+    Chunk(Box<ProducerBatch>),
+}
+
+/// A worker as callers see it.
+pub(crate) struct WorkerHandle {
+    records: channel::Sender<Message>,
+    wakeup: Arc<Wakeup>,
+    /// Places given out in the worker's table of partitions.
+    slots: AtomicUsize,
+}
+
+impl WorkerHandle {
+    pub(crate) fn new(records: channel::Sender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
+        Arc::new(Self {
+            records,
+            wakeup,
+            slots: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn wakeup(&self) -> &Wakeup {
+        &self.wakeup
+    }
+
+    /// Wakes the worker as an append asked for. Not to be called under a lock.
+    pub(crate) fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Nobody => {}
+            Wake::By(deadline) => self.wakeup.wake_by(deadline),
+            Wake::Now => self.wakeup.wake(),
+        }
+    }
+
+    /// Never blocks: the channel has room for all that the memory budget lets exist. What cannot be pushed (the worker
+    /// has ended) is dropped, which settles it.
+    fn push(&self, message: Message) {
+        if let Err(error) = self.records.try_send(message) {
+            debug_assert!(
+                error.is_disconnected(),
+                "the channel is smaller than the memory budget allows"
+            );
+            drop(error);
+        }
+    }
+
+    fn next_slot(&self) -> usize {
+        self.slots.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Room in a worker's channel for two messages (the announcement and the chunk) for each batch that can exist: every
+/// batch holds at least its overhead and the smallest buffer of the budget.
+pub(crate) fn channel_capacity(buffer_memory: usize) -> usize {
+    2 * (buffer_memory / partition::min_batch_bytes(buffer_memory)).max(1) + 2
+}
+
+/// The state that callers and workers share.
+pub(crate) struct RecordAccumulator {
+    pub(crate) memory: Arc<BufferMemory>,
+    pub(crate) topics: Topics,
+    workers: Vec<Arc<WorkerHandle>>,
+    closed: AtomicBool,
+    unavailable: UnavailableBrokers,
+}
+
+impl RecordAccumulator {
+    pub(crate) fn new(
+        memory: Arc<BufferMemory>,
+        config: AppendConfig,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
+        Self {
+            topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
+            memory,
+            workers,
+            closed: AtomicBool::new(false),
+            unavailable: UnavailableBrokers::default(),
+        }
+    }
+
+    pub(crate) fn workers(&self) -> &[Arc<WorkerHandle>] {
+        &self.workers
+    }
+
+    pub(crate) fn wake_workers(&self) {
+        for worker in &self.workers {
+            worker.wakeup.wake();
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Refuses every later append, wakes every caller that waits for memory, and leaves all records with the workers.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.memory.close();
+        self.topics.close();
+    }
+
+    /// Waits for `bytes` of memory. The workers see that it is exhausted and send what they have.
+    pub(crate) fn reserve(
+        &self,
+        bytes: usize,
+        deadline: std::time::Instant,
+    ) -> Result<Reservation, memory::ReserveError> {
+        self.memory.reserve(bytes, deadline, || self.wake_workers())
+    }
+
+    pub(crate) fn unavailable_brokers(&self) -> &UnavailableBrokers {
+        &self.unavailable
+    }
+}
+
+/// The brokers that could not be sent to for `partitioner.availability.timeout.ms` although there was something to
+/// send: the adaptive partitioner leaves their partitions out. Each worker reports on its own links.
+#[derive(Default)]
+pub(crate) struct UnavailableBrokers {
+    /// A bit for each worker that finds the broker unavailable.
+    by_broker: RwLock<HashMap<i32, u64>>,
+}
+
+impl UnavailableBrokers {
+    pub(crate) fn set(&self, broker: i32, worker: usize, unavailable: bool) {
+        let bit = 1u64 << (worker % 64);
+        let mut by_broker = self.by_broker.write();
+        let workers = by_broker.entry(broker).or_default();
+        if unavailable {
+            *workers |= bit;
+        } else {
+            *workers &= !bit;
+        }
+        if *workers == 0 {
+            by_broker.remove(&broker);
+        }
+    }
+
+    pub(crate) fn contains(&self, broker: i32) -> bool {
+        self.by_broker.read().contains_key(&broker)
+    }
+}

@@ -1,0 +1,480 @@
+//! One partition's open batch: what callers append to and the worker takes.
+//!
+//! The order of records in a partition is the order in which `send` got this lock. Under it nothing blocks: memory is
+//! only tried for (a caller that must wait lets go of the lock first), and the worker's channel always has room,
+//! because every batch carries its slots with its memory (see [`crate::accumulator::channel_capacity`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
+use super::completion::Completion;
+use super::memory::{BufferMemory, Reservation};
+use super::{Message, WorkerHandle};
+use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
+use crate::record::compression::CompressionType;
+use crate::record::estimator::CompressionRatioEstimator;
+use crate::sync::Mutex;
+
+/// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
+const BATCH_OVERHEAD_BYTES: usize = 512;
+
+/// The smallest buffer of a batch: a partition that sees a record now and then does not hold a whole `batch.size`.
+const MIN_BUFFER_BYTES: usize = 512;
+
+/// The least that a batch is charged of a budget of `buffer_memory`, which bounds the number of batches and with it the
+/// size of the workers' channels: about 1 KiB, and more where the budget is above 256 MiB.
+pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
+    const MOST_BATCHES: usize = 1 << 18;
+    (BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES).max(buffer_memory / MOST_BATCHES)
+}
+
+/// What a boxed callback is charged with. Its true size is the user's secret; most capture a few pointers.
+const CALLBACK_BYTES: usize = 128;
+
+/// Callbacks for which room is made at once.
+const CALLBACKS_STEP: usize = 16;
+
+/// The settings that appending needs.
+#[derive(Clone, Debug)]
+pub(crate) struct AppendConfig {
+    /// `batch.size`: a batch of this many (compressed) bytes is full.
+    pub(crate) batch_size: usize,
+    /// A batch is never made larger than this uncompressed, however well it is expected to compress.
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) linger: Duration,
+    pub(crate) compression: CompressionType,
+}
+
+/// A partition as callers and the worker share it.
+pub(crate) struct Partition {
+    topic: Arc<str>,
+    partition: i32,
+    /// The worker that owns the partition for life, and the partition's place in the worker's table.
+    worker: Arc<WorkerHandle>,
+    slot: usize,
+    memory: Arc<BufferMemory>,
+    config: Arc<AppendConfig>,
+    ratio: Arc<CompressionRatioEstimator>,
+    open: Mutex<Open>,
+    /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
+    queued_batches: AtomicUsize,
+}
+
+/// Everything here is guarded by the partition's lock.
+struct Open {
+    batch: Option<Box<ProducerBatch>>,
+    /// Whether the worker was told of an open batch and has not found or left this partition without one since: it
+    /// will look no later than `linger.ms` after any batch that is opened meanwhile.
+    announced: bool,
+    /// Full batches given to the channel so far.
+    pushed: u64,
+    /// The size that the latest batch reached: what the next one starts with.
+    usual_bytes: usize,
+    /// Bytes appended since the sticky partitioner chose this partition.
+    sticky_bytes: usize,
+    closed: bool,
+}
+
+/// The memory that a record of that size takes in a batch of its own: more than the whole budget is refused, not waited
+/// for.
+pub(crate) fn least_memory(record_upper_bound: usize, buffer_memory: usize) -> usize {
+    let callbacks = CALLBACKS_STEP * CALLBACK_BYTES;
+    min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES
+        + callbacks
+        + record_upper_bound.max(MIN_BUFFER_BYTES)
+}
+
+/// A record on its way into a batch, serialized.
+pub(crate) struct SerializedRecord<'a, H> {
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [H],
+}
+
+impl<H> SerializedRecord<'_, H> {
+    pub(crate) fn details(&self) -> RecordDetails {
+        let size = |bytes: Option<&[u8]>| {
+            bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
+        };
+        RecordDetails {
+            timestamp_ms: self.timestamp_ms,
+            key_size: size(self.key),
+            value_size: size(self.value),
+        }
+    }
+}
+
+/// What came of an append.
+pub(crate) enum Append {
+    /// The record is in a batch: wait for it by this block and index.
+    Done {
+        completion: Arc<Completion>,
+        index: u32,
+        wake: Wake,
+        sticky_full: bool,
+    },
+    /// The record is not in a batch: call again with a reservation of at least so many bytes.
+    NeedsMemory { bytes: usize, wake: Wake },
+    /// The producer is closed.
+    Closed,
+}
+
+/// Whom the caller wakes, after it let go of its locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Nobody,
+    /// The worker has a new deadline.
+    By(Instant),
+    /// There is a full batch.
+    Now,
+}
+
+/// What the worker learns of the open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// There is one; it stays announced.
+    OpenSince(Instant),
+    /// A full batch is in the channel and comes first.
+    ChunkUnderWay,
+    /// There is none.
+    None,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        worker: Arc<WorkerHandle>,
+        slot: usize,
+        memory: Arc<BufferMemory>,
+        config: Arc<AppendConfig>,
+        ratio: Arc<CompressionRatioEstimator>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            topic,
+            partition,
+            worker,
+            slot,
+            memory,
+            config,
+            ratio,
+            open: Mutex::new(Open {
+                batch: None,
+                announced: false,
+                pushed: 0,
+                usual_bytes: 0,
+                sticky_bytes: 0,
+                closed: false,
+            }),
+            queued_batches: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerHandle {
+        &self.worker
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub(crate) fn ratio(&self) -> &CompressionRatioEstimator {
+        &self.ratio
+    }
+
+    /// Batches that wait for being sent.
+    pub(crate) fn queue_length(&self) -> usize {
+        self.queued_batches.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn empty_reservation(&self) -> Reservation {
+        self.memory.empty_reservation()
+    }
+
+    /// On a caller's thread: appends `record` to the open batch, or to a new one. Never blocks.
+    ///
+    /// `spare` is memory that the caller waited for; what is not used stays in it. `callback` is taken on success.
+    pub(crate) fn append<H: RecordHeader>(
+        self: &Arc<Self>,
+        record: &SerializedRecord<'_, H>,
+        callback: &mut Option<RecordCallback>,
+        spare: &mut Option<Reservation>,
+    ) -> Append {
+        let mut open = self.open.lock();
+        if open.closed {
+            return Append::Closed;
+        }
+        let limit = self.batch_limit();
+        let mut wake = Wake::Nobody;
+        loop {
+            let Some(batch) = &mut open.batch else {
+                match self.open_batch(&mut open, record, callback.is_some(), limit, spare) {
+                    Ok(opened) => wake = wake.max(opened),
+                    Err(bytes) => return Append::NeedsMemory { bytes, wake },
+                }
+                continue;
+            };
+            match self.append_to(batch, record, callback, limit, spare) {
+                AppendTo::Done { index, size, full } => {
+                    let completion = Arc::clone(batch.completion());
+                    open.sticky_bytes += size;
+                    if full {
+                        self.push_full(&mut open);
+                        wake = Wake::Now;
+                    }
+                    let sticky_full = open.sticky_bytes >= self.config.batch_size
+                        && (open.batch.is_none()
+                            || open.sticky_bytes >= 2 * self.config.batch_size);
+                    return Append::Done {
+                        completion,
+                        index,
+                        wake,
+                        sticky_full,
+                    };
+                }
+                AppendTo::Full => {
+                    self.push_full(&mut open);
+                    wake = Wake::Now;
+                }
+                AppendTo::NeedsMemory(bytes) => return Append::NeedsMemory { bytes, wake },
+            }
+        }
+    }
+
+    /// The sticky partitioner's count starts anew: it has just chosen this partition, or left it.
+    pub(crate) fn reset_sticky_bytes(&self) {
+        self.open.lock().sticky_bytes = 0;
+    }
+
+    /// On the worker: when the open batch was opened. `received` is the number of this partition's full batches that
+    /// the worker has had from its channel. After [`Peek::None`] the next open batch will be announced.
+    pub(crate) fn peek(&self, received: u64) -> Peek {
+        let mut open = self.open.lock();
+        if open.pushed != received {
+            return Peek::ChunkUnderWay;
+        }
+        match &open.batch {
+            Some(batch) => Peek::OpenSince(batch.created),
+            None => {
+                open.announced = false;
+                Peek::None
+            }
+        }
+    }
+
+    /// On the worker: takes the open batch; the next one will be announced. None if there is none, or if a full batch
+    /// is on its way in the channel and comes first.
+    pub(crate) fn take_open(&self, received: u64) -> Option<Box<ProducerBatch>> {
+        let mut open = self.open.lock();
+        if open.pushed != received {
+            return None;
+        }
+        open.announced = false;
+        let batch = open.batch.take()?;
+        open.usual_bytes = batch.size();
+        Some(batch)
+    }
+
+    /// On the worker, for a flush: what tells when the open batch is settled.
+    pub(crate) fn open_completion(&self) -> Option<Arc<Completion>> {
+        self.open
+            .lock()
+            .batch
+            .as_ref()
+            .map(|batch| Arc::clone(batch.completion()))
+    }
+
+    /// On the worker: one batch of this partition left for the wire, or failed before.
+    pub(crate) fn batch_drained(&self) {
+        self.queued_batches.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// On the worker: batches of this partition wait (again) for being sent.
+    pub(crate) fn batches_requeued(&self, batches: usize) {
+        self.queued_batches.fetch_add(batches, Ordering::Relaxed);
+    }
+
+    /// Refuses every later append and hands the open batch to the worker.
+    pub(crate) fn close(&self) {
+        let mut open = self.open.lock();
+        open.closed = true;
+        if open.batch.is_some() {
+            self.push_full(&mut open);
+        }
+    }
+
+    /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect.
+    fn batch_limit(&self) -> usize {
+        let config = &self.config;
+        if config.compression == CompressionType::None {
+            return config.batch_size;
+        }
+        let ratio = (1.05 * self.ratio.estimate(config.compression)).max(0.01);
+        let expected = config.batch_size as f64 / ratio;
+        (expected as usize).clamp(
+            config.batch_size,
+            config.max_batch_bytes.max(config.batch_size),
+        )
+    }
+
+    fn batch_overhead(&self) -> usize {
+        min_batch_bytes(self.memory.total()) - MIN_BUFFER_BYTES
+    }
+
+    /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.
+    fn open_batch<H: RecordHeader>(
+        self: &Arc<Self>,
+        open: &mut Open,
+        record: &SerializedRecord<'_, H>,
+        with_callback: bool,
+        limit: usize,
+        spare: &mut Option<Reservation>,
+    ) -> Result<Wake, usize> {
+        let first = upper_bound_size(
+            record.key.map(<[u8]>::len),
+            record.value.map(<[u8]>::len),
+            record.headers,
+        );
+        let overhead = self.batch_overhead()
+            + if with_callback {
+                CALLBACKS_STEP * CALLBACK_BYTES
+            } else {
+                0
+            };
+        let usual = open
+            .usual_bytes
+            .saturating_add(open.usual_bytes / 8)
+            .clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
+        let capacity = first.max(usual);
+        // A tight budget gets the smallest buffer that does: better a small batch than none.
+        let (reservation, capacity) = match self.obtain(overhead + capacity, spare) {
+            Some(reservation) => (reservation, capacity),
+            None => {
+                let least = first.max(MIN_BUFFER_BYTES);
+                let needed = overhead + least;
+                (self.obtain(needed, spare).ok_or(needed)?, least)
+            }
+        };
+        let now = Instant::now();
+        let builder = BatchBuilder::new(Vec::with_capacity(capacity));
+        let mut batch = ProducerBatch::new(Arc::clone(self), builder, reservation, now);
+        if with_callback {
+            batch.reserve_callbacks(CALLBACKS_STEP);
+        }
+        open.batch = Some(batch);
+        self.queued_batches.fetch_add(1, Ordering::Relaxed);
+        let announced = std::mem::replace(&mut open.announced, true);
+        if !announced {
+            self.worker.push(Message::Opened(Arc::clone(self)));
+        }
+        // While others wait for memory nothing lingers, or they and the worker would wait for each other.
+        Ok(
+            if self.config.linger.is_zero() || self.memory.is_exhausted() {
+                Wake::Now
+            } else if announced {
+                Wake::Nobody
+            } else {
+                Wake::By(now + self.config.linger)
+            },
+        )
+    }
+
+    fn append_to<H: RecordHeader>(
+        &self,
+        batch: &mut Box<ProducerBatch>,
+        record: &SerializedRecord<'_, H>,
+        callback: &mut Option<RecordCallback>,
+        limit: usize,
+        spare: &mut Option<Reservation>,
+    ) -> AppendTo {
+        if callback.is_some() && !batch.has_callback_room() {
+            let Some(more) = self.obtain(CALLBACKS_STEP * CALLBACK_BYTES, spare) else {
+                return AppendTo::NeedsMemory(CALLBACKS_STEP * CALLBACK_BYTES);
+            };
+            batch.reserve_callbacks(CALLBACKS_STEP);
+            if let Contents::Building { reservation, .. } = &mut batch.contents {
+                reservation.absorb(more);
+            }
+        }
+        let Contents::Building {
+            builder,
+            reservation,
+        } = &mut batch.contents
+        else {
+            return AppendTo::Full;
+        };
+        let SerializedRecord {
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        } = *record;
+        let size = builder.record_size(timestamp_ms, key, value, headers);
+        let len = builder.len() + size;
+        if len > limit && !builder.is_empty() {
+            return AppendTo::Full;
+        }
+        if len > builder.capacity() {
+            let capacity = (2 * builder.capacity()).min(limit).max(len);
+            let mut more = self.obtain(capacity - builder.capacity(), spare);
+            if more.is_none() && len < capacity {
+                more = self.obtain(len - builder.capacity(), spare);
+            }
+            let Some(more) = more else {
+                return AppendTo::NeedsMemory(len - builder.capacity());
+            };
+            builder.reserve_capacity(builder.capacity() + more.bytes());
+            reservation.absorb(more);
+        }
+        let index = builder.append(timestamp_ms, key, value, headers) as u32;
+        // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
+        let full = len + len / (index as usize + 1) > limit;
+        if let Some(callback) = callback.take() {
+            batch.push_callback(index, record.details(), callback);
+        }
+        AppendTo::Done { index, size, full }
+    }
+
+    /// Takes `bytes` from the caller's spare memory if that suffices, else from the budget without waiting.
+    fn obtain(&self, bytes: usize, spare: &mut Option<Reservation>) -> Option<Reservation> {
+        match spare {
+            Some(spare) if spare.bytes() >= bytes => Some(spare.split(bytes)),
+            _ => self.memory.try_reserve(bytes),
+        }
+    }
+
+    fn push_full(&self, open: &mut Open) {
+        if let Some(batch) = open.batch.take() {
+            open.usual_bytes = batch.size();
+            open.pushed += 1;
+            self.worker.push(Message::Chunk(batch));
+        }
+    }
+}
+
+enum AppendTo {
+    Done { index: u32, size: usize, full: bool },
+    Full,
+    NeedsMemory(usize),
+}
+
+impl Wake {
+    fn max(self, other: Wake) -> Wake {
+        match (self, other) {
+            (Wake::Now, _) | (_, Wake::Now) => Wake::Now,
+            (Wake::By(at), _) => Wake::By(at),
+            (Wake::Nobody, other) => other,
+        }
+    }
+}

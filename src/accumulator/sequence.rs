@@ -1,0 +1,140 @@
+//! The sequence numbers of one partition (KIP-98).
+//!
+//! A broker keeps epoch and sequences for each partition by itself, so an idempotent producer without transactions may
+//! raise its epoch in one partition and leave the others alone: each partition heals for itself, and no two workers
+//! have to agree.
+
+use crate::metadata::ProducerIdentity;
+use crate::record::header::ProducerStamp;
+
+/// Which identity and sequence the next batch of a partition gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PartitionSequence {
+    identity: Option<ProducerIdentity>,
+    next: i32,
+    /// An earlier identity of which some batch has an unknown fate and can have been written: batches sent under it
+    /// behind that one can have been written too, so they must not be sent again under another identity.
+    suspect: Option<ProducerIdentity>,
+    /// The producer id whose epochs are used up.
+    spent: Option<i64>,
+}
+
+impl PartitionSequence {
+    pub(crate) fn identity(&self) -> Option<ProducerIdentity> {
+        self.identity
+    }
+
+    /// The producer id that cannot be begun with again.
+    pub(crate) fn spent(&self) -> Option<i64> {
+        self.spent
+    }
+
+    /// Begins a new identity, at sequence 0.
+    pub(crate) fn begin(&mut self, identity: ProducerIdentity) {
+        self.identity = Some(identity);
+        self.next = 0;
+    }
+
+    /// The stamp of the next batch, of `records` records. None without an identity.
+    pub(crate) fn assign(&mut self, records: i32) -> Option<ProducerStamp> {
+        let stamp = stamp(self.identity?, self.next);
+        self.next = sequence_after(self.next, records);
+        Some(stamp)
+    }
+
+    /// Raises the epoch and starts over at sequence 0; at the highest epoch a new producer id is needed. With
+    /// `maybe_written` the batch that is the reason can have been written.
+    pub(crate) fn bump_epoch(&mut self, maybe_written: bool) {
+        if maybe_written {
+            self.suspect = self.identity;
+        }
+        self.next = 0;
+        let Some(identity) = self.identity else {
+            return;
+        };
+        self.identity = match identity.producer_epoch.checked_add(1) {
+            Some(producer_epoch) => Some(ProducerIdentity {
+                producer_epoch,
+                ..identity
+            }),
+            None => {
+                self.spent = Some(identity.producer_id);
+                None
+            }
+        };
+    }
+
+    /// Whether `stamp` is of the current identity.
+    pub(crate) fn is_current(&self, stamp: ProducerStamp) -> bool {
+        self.identity.is_some_and(|identity| is_of(stamp, identity))
+    }
+
+    /// Whether a batch of `stamp`, if its fate is unknown, may not be sent again under a new identity.
+    pub(crate) fn is_suspect(&self, stamp: ProducerStamp) -> bool {
+        self.suspect.is_some_and(|identity| is_of(stamp, identity))
+    }
+}
+
+/// The sequence `records` after `sequence`: after 2^31 - 1 comes 0.
+pub(crate) fn sequence_after(sequence: i32, records: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(records)) & i64::from(i32::MAX)) as i32
+}
+
+fn stamp(identity: ProducerIdentity, base_sequence: i32) -> ProducerStamp {
+    ProducerStamp {
+        producer_id: identity.producer_id,
+        producer_epoch: identity.producer_epoch,
+        base_sequence,
+    }
+}
+
+fn is_of(stamp: ProducerStamp, identity: ProducerIdentity) -> bool {
+    stamp.producer_id == identity.producer_id && stamp.producer_epoch == identity.producer_epoch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(producer_epoch: i16) -> ProducerIdentity {
+        ProducerIdentity {
+            producer_id: 5,
+            producer_epoch,
+        }
+    }
+
+    #[test]
+    fn sequences_count_records_and_wrap_after_the_largest() {
+        let mut sequence = PartitionSequence::default();
+        assert!(
+            sequence.assign(1).is_none(),
+            "nothing is stamped without an identity"
+        );
+        sequence.begin(identity(0));
+        assert_eq!(sequence.assign(10).unwrap().base_sequence, 0);
+        assert_eq!(sequence.assign(1).unwrap().base_sequence, 10);
+        assert_eq!(sequence_after(i32::MAX, 1), 0);
+        assert_eq!(sequence_after(i32::MAX - 2, 5), 2);
+    }
+
+    #[test]
+    fn a_bump_starts_over_under_the_next_epoch() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let before = sequence.assign(7).unwrap();
+        sequence.bump_epoch(false);
+        assert!(!sequence.is_current(before) && !sequence.is_suspect(before));
+        let after = sequence.assign(1).unwrap();
+        assert_eq!((after.producer_epoch, after.base_sequence), (4, 0));
+        sequence.bump_epoch(true);
+        assert!(sequence.is_suspect(after));
+    }
+
+    #[test]
+    fn the_highest_epoch_needs_a_new_producer_id() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(i16::MAX));
+        sequence.bump_epoch(false);
+        assert_eq!((sequence.identity(), sequence.spent()), (None, Some(5)));
+    }
+}

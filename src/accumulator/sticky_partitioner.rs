@@ -1,0 +1,130 @@
+//! The built-in choice of partition for records without a key (KIP-794): stick to one partition until about
+//! `batch.size` bytes went to it, then choose another, the likelier the shorter its queue.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::UnavailableBrokers;
+use super::topics::Topic;
+use crate::sync::Mutex;
+
+/// The choice for one topic. The current partition changes only under that partition's lock holder's call of
+/// [`switch`](Self::switch), so callers read it without a lock.
+pub(crate) struct StickyPartitioner {
+    /// -1 before the first choice.
+    current: AtomicI32,
+    table: Mutex<Table>,
+}
+
+/// The weights as a table of running sums, made anew after some choices: for many partitions making it costs more than
+/// a choice is worth.
+#[derive(Default)]
+struct Table {
+    partitions: Vec<i32>,
+    running_sums: Vec<usize>,
+    /// The topic's partitions when the table was made.
+    partition_count: usize,
+    choices_left: usize,
+}
+
+impl Default for StickyPartitioner {
+    fn default() -> Self {
+        Self {
+            current: AtomicI32::new(-1),
+            table: Mutex::default(),
+        }
+    }
+}
+
+impl StickyPartitioner {
+    /// The partition to send to, chosen now if none was.
+    pub(crate) fn current(
+        &self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
+        let current = self.current.load(Ordering::Relaxed);
+        if current >= 0 && (current as usize) < topic.partitions().len() {
+            return current;
+        }
+        self.switch(current, topic, adaptive, unavailable)
+    }
+
+    /// Leaves `from`, unless another caller did so meanwhile, and returns the partition to send to.
+    pub(crate) fn switch(
+        &self,
+        from: i32,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
+        let mut table = self.table.lock();
+        let current = self.current.load(Ordering::Relaxed);
+        if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
+            return current;
+        }
+        let next = table.choose(topic, adaptive, unavailable);
+        topic.partitions()[next as usize].reset_sticky_bytes();
+        self.current.store(next, Ordering::Relaxed);
+        next
+    }
+}
+
+impl Table {
+    fn choose(
+        &mut self,
+        topic: &Topic,
+        adaptive: bool,
+        unavailable: Option<&UnavailableBrokers>,
+    ) -> i32 {
+        if self.choices_left == 0 || self.partition_count != topic.partitions().len() {
+            self.fill(topic, adaptive, unavailable);
+        }
+        self.choices_left = self.choices_left.saturating_sub(1);
+        let total = self.running_sums.last().copied().unwrap_or(0);
+        if total == 0 {
+            return 0;
+        }
+        let point = fastrand::usize(..total);
+        self.partitions[self.running_sums.partition_point(|&sum| sum <= point)]
+    }
+
+    /// Weighs the partitions that have a leader, or all of them if none has.
+    fn fill(&mut self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) {
+        self.partition_count = topic.partitions().len();
+        self.choices_left = 1 + self.partition_count / 16;
+        self.partitions.clear();
+        self.running_sums.clear();
+        let has_leader = |number: usize| topic.leaders.get(number).copied().flatten().is_some();
+        let is_available =
+            |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
+                (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
+                (_, leader) => leader.is_some(),
+            };
+        let all = || 0..topic.partitions().len();
+        let mut candidates: Vec<usize> = all().filter(|&number| is_available(number)).collect();
+        if candidates.is_empty() {
+            candidates = all().filter(|&number| has_leader(number)).collect();
+        }
+        if candidates.is_empty() {
+            candidates = all().collect();
+        }
+        let queues: Vec<usize> = candidates
+            .iter()
+            .map(|&number| {
+                if adaptive {
+                    topic.partitions()[number].queue_length()
+                } else {
+                    0
+                }
+            })
+            .collect();
+        let longest = queues.iter().copied().max().unwrap_or(0);
+        let mut sum = 0;
+        for (number, queue) in candidates.into_iter().zip(queues) {
+            sum += longest + 1 - queue;
+            self.partitions.push(number as i32);
+            self.running_sums.push(sum);
+        }
+    }
+}

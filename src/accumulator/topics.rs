@@ -1,0 +1,219 @@
+//! The topics that callers send to, with their partitions: looked up for every record, changed only by new metadata.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::WorkerHandle;
+use super::memory::BufferMemory;
+use super::partition::{AppendConfig, Partition};
+use super::sticky_partitioner::StickyPartitioner;
+use crate::metadata::{Cluster, TopicMetadata};
+use crate::record::estimator::CompressionRatioEstimator;
+use crate::sync::RwLock;
+
+/// All topics of which there is metadata.
+pub(crate) struct Topics {
+    memory: Arc<BufferMemory>,
+    config: Arc<AppendConfig>,
+    workers: Vec<Arc<WorkerHandle>>,
+    registry: RwLock<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    by_name: HashMap<Arc<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>,
+    closed: bool,
+}
+
+/// A topic as callers see it. New metadata makes a new `Topic` with the same partitions: these stay for good, because
+/// the sequences that their worker keeps must go on wherever the topic is used again.
+pub(crate) struct Topic {
+    /// Every partition that was ever known, in order.
+    all_partitions: Box<[Arc<Partition>]>,
+    /// The broker that leads each partition that there is now.
+    pub(crate) leaders: Box<[Option<i32>]>,
+    /// Whether the latest metadata has the topic.
+    is_current: bool,
+    pub(crate) sticky: Arc<StickyPartitioner>,
+    ratio: Arc<CompressionRatioEstimator>,
+    used: Arc<AtomicBool>,
+}
+
+impl Topic {
+    /// The partitions that there are now, in order.
+    pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
+        &self.all_partitions[..self.leaders.len()]
+    }
+
+    fn copy(&self) -> Topic {
+        Topic {
+            all_partitions: self.all_partitions.clone(),
+            leaders: self.leaders.clone(),
+            is_current: self.is_current,
+            sticky: Arc::clone(&self.sticky),
+            ratio: Arc::clone(&self.ratio),
+            used: Arc::clone(&self.used),
+        }
+    }
+
+    /// Notes that somebody sends to the topic, which keeps it in the metadata.
+    pub(crate) fn mark_used(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Topics {
+    pub(crate) fn new(
+        memory: Arc<BufferMemory>,
+        config: Arc<AppendConfig>,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
+        Self {
+            memory,
+            config,
+            workers,
+            registry: RwLock::default(),
+        }
+    }
+
+    /// Calls `body` with the topic of that name, under the registry's lock: `body` must not block.
+    pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
+        let registry = self.registry.read();
+        registry
+            .by_name
+            .get(name)
+            .filter(|topic| topic.is_current)
+            .map(|topic| body(topic))
+    }
+
+    /// Brings topics and partitions in line with `cluster`.
+    pub(crate) fn update(&self, cluster: &Cluster) {
+        let mut registry = self.registry.write();
+        if registry.closed {
+            return;
+        }
+        let gone: Vec<Arc<str>> = registry
+            .by_name
+            .iter()
+            .filter(|(name, topic)| topic.is_current && !cluster.topics.contains_key(*name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in gone {
+            let topic = registry.by_name.get(&name).map(|topic| Topic {
+                is_current: false,
+                ..topic.copy()
+            });
+            registry
+                .by_name
+                .extend(topic.map(|topic| (name, Arc::new(topic))));
+        }
+        for (name, metadata) in &cluster.topics {
+            let before = registry.by_name.get(name).cloned();
+            let topic = self.topic(metadata, before.as_deref());
+            registry.by_name.insert(Arc::clone(name), Arc::new(topic));
+        }
+    }
+
+    /// Whether the topic was sent to since this was last asked.
+    pub(crate) fn take_used(&self, name: &str) -> bool {
+        self.registry
+            .read()
+            .by_name
+            .get(name)
+            .is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
+    }
+
+    /// Closes all partitions, and no others will come.
+    pub(crate) fn close(&self) {
+        let topics: Vec<Arc<Topic>> = {
+            let mut registry = self.registry.write();
+            registry.closed = true;
+            registry.by_name.values().cloned().collect()
+        };
+        for topic in topics {
+            for partition in &topic.all_partitions {
+                partition.close();
+            }
+        }
+    }
+
+    fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
+        let ratio = before.map_or_else(Default::default, |topic| Arc::clone(&topic.ratio));
+        let mut all_partitions =
+            before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
+        for number in all_partitions.len()..metadata.partitions.len() {
+            all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&ratio)));
+        }
+        Topic {
+            all_partitions: all_partitions.into(),
+            leaders: metadata
+                .partitions
+                .iter()
+                .map(|partition| partition.leader)
+                .collect(),
+            is_current: true,
+            sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
+            ratio,
+            used: before.map_or_else(
+                || Arc::new(AtomicBool::new(true)),
+                |topic| Arc::clone(&topic.used),
+            ),
+        }
+    }
+
+    fn partition(
+        &self,
+        topic: &Arc<str>,
+        number: usize,
+        ratio: Arc<CompressionRatioEstimator>,
+    ) -> Arc<Partition> {
+        // Neighbouring partitions go to different workers, and different topics start at different ones.
+        let mut hasher = NameHasher::default();
+        hasher.write(topic.as_bytes());
+        let worker =
+            &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
+        Partition::new(
+            Arc::clone(topic),
+            number as i32,
+            Arc::clone(worker),
+            worker.next_slot(),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.config),
+            ratio,
+        )
+    }
+}
+
+/// A quick hash of short names: eight bytes a step, multiply and rotate. The names are the program's own, so nobody
+/// gains by choosing them to collide.
+#[derive(Default)]
+pub(crate) struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.add(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.add(u64::from(byte));
+    }
+
+    fn finish(&self) -> u64 {
+        // hashbrown takes its tag from the upper bits and its bucket from the lower ones.
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
+impl NameHasher {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

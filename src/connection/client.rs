@@ -1,0 +1,82 @@
+//! A connection on which one thread asks and waits: for the rare, slow requests.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::ConnectionControl;
+use super::dial::{Dialed, dial, protocol_error, send_all, set_read_deadline};
+use super::{BrokerVersions, ConnectionConfig, Endpoint};
+use crate::error::{Error, ErrorKind};
+use crate::protocol::{Request, decode_response, encode_request};
+use crate::sync::ThreadGroup;
+
+/// One connection, one request at a time.
+pub(crate) struct BlockingClient {
+    dialed: Dialed,
+    control: Arc<ConnectionControl>,
+    client_id: Arc<str>,
+    next_correlation_id: i32,
+}
+
+impl BlockingClient {
+    /// Connects; blocks as [`dial`] does.
+    pub(crate) fn connect(
+        endpoint: &Endpoint,
+        failures: u32,
+        config: &ConnectionConfig,
+        control: Arc<ConnectionControl>,
+        threads: &Arc<ThreadGroup>,
+    ) -> Result<Self, Error> {
+        let dialed = dial(endpoint, failures, config, &control, threads)?;
+        Ok(Self {
+            dialed,
+            control,
+            client_id: Arc::clone(&config.client_id),
+            next_correlation_id: 1,
+        })
+    }
+
+    pub(crate) fn versions(&self) -> &BrokerVersions {
+        &self.dialed.versions
+    }
+
+    /// Sends `request` and waits up to `timeout` for its answer. After an error the connection is of no more use.
+    pub(crate) fn call<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+        timeout: Duration,
+    ) -> Result<R::Response, Error> {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = self.next_correlation_id.checked_add(1).unwrap_or(1);
+        let mut bytes = Vec::new();
+        encode_request(
+            request,
+            version,
+            correlation_id,
+            Some(&self.client_id),
+            &mut bytes,
+        )
+        .map_err(|error| {
+            Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded")
+                .with_source(error)
+        })?;
+        let deadline = Instant::now() + timeout;
+        send_all(&self.dialed.socket, &bytes, deadline)?;
+        set_read_deadline(&self.dialed.socket, deadline)?;
+        let frame = self.dialed.frames.next(&mut &*self.dialed.socket)?;
+        let (answered, response) = decode_response::<R>(version, &frame).map_err(protocol_error)?;
+        if answered != correlation_id {
+            let message =
+                format!("the broker answered request {answered} where {correlation_id} was asked");
+            return Err(Error::new(ErrorKind::Protocol, message));
+        }
+        Ok(response)
+    }
+}
+
+impl Drop for BlockingClient {
+    fn drop(&mut self) {
+        self.control.cancel();
+    }
+}

@@ -1,0 +1,267 @@
+//! Making a connection: look the name up, connect to one of its addresses, ask for the broker's versions.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::{ConnectionControl, cancelled_error};
+use super::frames::FrameReader;
+use super::socket::TcpSocket;
+use super::versions::BrokerVersions;
+use super::{ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
+use crate::backoff::ExponentialBackoff;
+use crate::error::{Error, ErrorKind};
+use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use crate::protocol::{
+    ApiKey, ErrorCode, Reader, Request, Response, decode_response_header, encode_request,
+};
+use crate::sync::{ThreadGroup, channel};
+
+/// A connection that is ready for requests.
+pub(crate) struct Dialed {
+    pub(crate) socket: Arc<TcpSocket>,
+    pub(crate) frames: FrameReader,
+    pub(crate) versions: BrokerVersions,
+}
+
+/// Connects to `endpoint`. Blocks until the connection is ready, cancelled through `control`, or the set-up time for
+/// this attempt is over; that time grows with the `failures` so far (KIP-601), and they also choose which of several
+/// addresses comes first.
+pub(crate) fn dial(
+    endpoint: &Endpoint,
+    failures: u32,
+    config: &ConnectionConfig,
+    control: &ConnectionControl,
+    threads: &Arc<ThreadGroup>,
+) -> Result<Dialed, Error> {
+    let deadline = Instant::now() + setup_timeout(config, failures);
+    let mut addresses = resolve(endpoint, control, threads, deadline)?;
+    let first = failures as usize % addresses.len();
+    addresses.rotate_left(first);
+    let socket = connect_to_any(endpoint, &addresses, config, control, deadline)?;
+    let mut frames = FrameReader::default();
+    let versions = ask_versions(&socket, &mut frames, config, deadline)
+        .map_err(|error| while_connecting(endpoint, error))?;
+    Ok(Dialed {
+        socket,
+        frames,
+        versions,
+    })
+}
+
+/// The time for one attempt to connect.
+pub(crate) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
+    ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
+}
+
+/// The addresses of a host, none of them twice. `getaddrinfo` has no timeout and cannot be interrupted, so it gets a
+/// thread that may be left behind.
+fn resolve(
+    endpoint: &Endpoint,
+    control: &ConnectionControl,
+    threads: &Arc<ThreadGroup>,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(address) = endpoint.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, endpoint.port)]);
+    }
+    let (answer, answered) = channel::bounded(1);
+    let (host, port) = (Arc::clone(&endpoint.host), endpoint.port);
+    let look_up = move || {
+        let _ = answer.send(
+            (&*host, port)
+                .to_socket_addrs()
+                .map(|found| found.collect::<Vec<_>>()),
+        );
+    };
+    threads
+        .spawn("kafka-producer-resolve".into(), SMALL_STACK_BYTES, look_up)
+        .map_err(|error| {
+            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
+        })?;
+    let found = channel::select! {
+        recv(answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
+        recv(control.cancelled()) -> _ => return Err(cancelled_error()),
+        default(deadline.saturating_duration_since(Instant::now())) => {
+            let message = format!("looking up {} took too long", endpoint.host);
+            return Err(Error::new(ErrorKind::Network, message));
+        }
+    };
+    match found {
+        Ok(mut addresses) if !addresses.is_empty() => {
+            let mut seen = std::collections::HashSet::new();
+            addresses.retain(|address| seen.insert(*address));
+            Ok(addresses)
+        }
+        Ok(_) => Err(Error::new(
+            ErrorKind::Network,
+            format!("{} has no address", endpoint.host),
+        )),
+        Err(error) => Err(Error::new(
+            ErrorKind::Network,
+            format!("{} cannot be looked up", endpoint.host),
+        )
+        .with_source(error)),
+    }
+}
+
+/// Tries the addresses in turn, each with its share of the time that is left.
+fn connect_to_any(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+    config: &ConnectionConfig,
+    control: &ConnectionControl,
+    deadline: Instant,
+) -> Result<Arc<TcpSocket>, Error> {
+    let mut last_error = None;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / (addresses.len() - tried) as u32;
+        if share.is_zero() {
+            break;
+        }
+        let attempt = TcpSocket::new(address, config)
+            .map(Arc::new)
+            .and_then(|socket| {
+                control.adopt(&socket).map_err(std::io::Error::other)?;
+                socket.connect(*address, share)?;
+                Ok(socket)
+            });
+        match attempt {
+            Ok(socket) => {
+                // Cancelled while connecting: the shutdown may have come before there was anything to shut down.
+                control.adopt(&socket)?;
+                return Ok(socket);
+            }
+            Err(error) => last_error = Some((address, error)),
+        }
+    }
+    let error = Error::new(ErrorKind::Network, format!("cannot connect to {endpoint}"));
+    Err(match last_error {
+        Some((address, source)) => error.with_source(std::io::Error::new(
+            source.kind(),
+            format!("{address}: {source}"),
+        )),
+        None => error,
+    })
+}
+
+/// The first exchange on every connection. Brokers before 2.4 do not know version 3: they answer UNSUPPORTED_VERSION in
+/// the layout of version 0, later ones (KIP-511) with the range they know.
+fn ask_versions(
+    socket: &TcpSocket,
+    frames: &mut FrameReader,
+    config: &ConnectionConfig,
+    deadline: Instant,
+) -> Result<BrokerVersions, Error> {
+    const NEWEST: i16 = 3;
+    let mut version = NEWEST;
+    loop {
+        let response = exchange_versions(version, socket, frames, config, deadline)?;
+        if response.error.is_none() {
+            return Ok(BrokerVersions::from(&response));
+        }
+        if response.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
+            return Err(
+                Error::new(ErrorKind::Broker, "the broker refused to tell its versions")
+                    .with_broker_code(response.error.code(), response.error.name()),
+            );
+        }
+        let known = response
+            .api_keys
+            .iter()
+            .find(|api| api.api_code == ApiKey::ApiVersions.code());
+        version = known.map_or(0, |api| api.max_version).clamp(0, version - 1);
+    }
+}
+
+fn exchange_versions(
+    version: i16,
+    socket: &TcpSocket,
+    frames: &mut FrameReader,
+    config: &ConnectionConfig,
+    deadline: Instant,
+) -> Result<ApiVersionsResponse, Error> {
+    let request = ApiVersionsRequest {
+        client_software_name: SOFTWARE_NAME,
+        client_software_version: env!("CARGO_PKG_VERSION"),
+    };
+    let mut bytes = Vec::new();
+    encode_request(&request, version, 0, Some(&config.client_id), &mut bytes)
+        .map_err(protocol_error)?;
+    send_all(socket, &bytes, deadline)?;
+    set_read_deadline(socket, deadline)?;
+    let frame = frames.next(&mut &*socket)?;
+    socket.set_read_timeout(None).map_err(socket_error)?;
+
+    let mut reader = Reader::new(&frame);
+    decode_response_header(ApiKey::ApiVersions, version, &mut reader).map_err(protocol_error)?;
+    // The error comes first in every version, and tells in which layout the rest is.
+    let mut ahead = Reader::new(&frame[frame.len() - reader.remaining()..]);
+    let refused = ahead.i16().map_err(protocol_error)? == ErrorCode::UNSUPPORTED_VERSION.code();
+    ApiVersionsResponse::decode(if refused { 0 } else { version }, &mut reader)
+        .map_err(protocol_error)
+}
+
+/// The name under which brokers count this client (KIP-511).
+const SOFTWARE_NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Writes all of `bytes`, each piece of it before `deadline`.
+pub(super) fn send_all(
+    socket: &TcpSocket,
+    mut bytes: &[u8],
+    deadline: Instant,
+) -> Result<(), Error> {
+    while !bytes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::new(
+                ErrorKind::Network,
+                "the broker did not take the request in time",
+            ));
+        }
+        socket.set_write_timeout(Some(left)).map_err(socket_error)?;
+        match socket.write_vectored(&[std::io::IoSlice::new(bytes)]) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if is_timeout(&error) || error.kind() == std::io::ErrorKind::Interrupted => {
+            }
+            Err(error) => return Err(socket_error(error)),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn set_read_deadline(socket: &TcpSocket, deadline: Instant) -> Result<(), Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Zero would mean for ever.
+    socket
+        .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+        .map_err(socket_error)
+}
+
+pub(super) fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
+}
+
+pub(super) fn socket_error(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Network, "the connection to the broker broke").with_source(error)
+}
+
+pub(super) fn protocol_error(error: crate::protocol::ProtocolError) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the broker's answer is not Kafka's protocol",
+    )
+    .with_source(error)
+}
+
+fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
+    let kind = error.kind();
+    Error::new(kind, format!("no Kafka connection to {endpoint}")).with_source(error)
+}
+
+// The request's type names its versions; the fallback above relies on 3 being among them.
+const _: () = assert!(*<ApiVersionsRequest<'static> as Request>::VERSIONS.end() >= 3);

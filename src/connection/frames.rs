@@ -1,0 +1,164 @@
+//! Reading frames off a byte stream.
+
+use std::io::{self, Read};
+
+use crate::error::{Error, ErrorKind};
+use crate::protocol::frame_length;
+
+/// The largest answer that is read: what librdkafka allows too. The metadata of 100,000 partitions is about 10 MB.
+const MAX_FRAME_BYTES: usize = 100_000_000;
+
+/// Bytes asked of the stream at once.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Cuts a stream into frames. Holds what was read beyond the last one.
+#[derive(Default)]
+pub(crate) struct FrameReader {
+    /// `unread.start..` is not given out yet.
+    buffer: Vec<u8>,
+    start: usize,
+    seen_frame: bool,
+}
+
+impl FrameReader {
+    /// The next frame without its length. Blocks as `stream` blocks; never holds more than has arrived.
+    pub(crate) fn next(&mut self, stream: &mut impl Read) -> Result<Vec<u8>, Error> {
+        self.fill(4, stream)?;
+        let mut prefix = [0; 4];
+        prefix.copy_from_slice(&self.buffer[self.start..self.start + 4]);
+        let length =
+            frame_length(prefix, MAX_FRAME_BYTES).map_err(|error| self.not_kafka(prefix, error))?;
+        self.start += 4;
+        self.fill(length, stream)?;
+        let frame = self.buffer[self.start..self.start + length].to_vec();
+        self.start += length;
+        self.seen_frame = true;
+        Ok(frame)
+    }
+
+    /// Reads until `wanted` bytes are there.
+    fn fill(&mut self, wanted: usize, stream: &mut impl Read) -> Result<(), Error> {
+        while self.buffer.len() - self.start < wanted {
+            if self.start > 0 {
+                self.buffer.drain(..self.start);
+                self.start = 0;
+            }
+            let filled = self.buffer.len();
+            // Grows with what arrives, never with what a length promises.
+            self.buffer.resize(filled + CHUNK_BYTES, 0);
+            let read = stream.read(&mut self.buffer[filled..]);
+            self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => {
+                    return Err(Error::new(
+                        ErrorKind::Network,
+                        "the broker closed the connection",
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    return Err(Error::new(
+                        ErrorKind::Network,
+                        "the broker did not answer in time",
+                    ));
+                }
+                Err(error) => {
+                    return Err(
+                        Error::new(ErrorKind::Network, "reading from the broker failed")
+                            .with_source(error),
+                    );
+                }
+            }
+        }
+        if self.start == self.buffer.len() && self.buffer.capacity() > 4 * CHUNK_BYTES {
+            // One large answer does not make a connection large for good.
+            self.buffer = Vec::new();
+            self.start = 0;
+        }
+        Ok(())
+    }
+
+    fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
+        let guess = match &prefix {
+            _ if self.seen_frame => "the broker sent bytes that are not Kafka's protocol",
+            [0x15, 0x03, ..] => {
+                "the broker answered in TLS: this listener wants an encrypted connection"
+            }
+            b"HTTP" => "the server answered in HTTP: this is not a Kafka listener",
+            _ => "the server's first bytes are not Kafka's protocol",
+        };
+        Error::new(ErrorKind::Protocol, guess).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its bytes out a few at a time.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(self.1).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn frames_are_found_however_the_stream_is_cut() {
+        let long = vec![7u8; 100_000];
+        let mut bytes = vec![0, 0, 0, 3, 1, 2, 3, 0, 0, 0, 0];
+        bytes.extend((long.len() as u32).to_be_bytes());
+        bytes.extend(&long);
+        for step in [1, 2, 5, 4096, 1 << 20] {
+            let mut stream = Trickle(&bytes, step);
+            let mut frames = FrameReader::default();
+            assert_eq!(frames.next(&mut stream).unwrap(), [1, 2, 3]);
+            assert_eq!(frames.next(&mut stream).unwrap(), []);
+            assert_eq!(frames.next(&mut stream).unwrap(), long);
+            assert_eq!(
+                frames.next(&mut stream).unwrap_err().kind(),
+                ErrorKind::Network
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_of_two_gigabytes_or_below_zero_is_refused_unread() {
+        for prefix in [[0x7f, 0xff, 0xff, 0xff], [0xff, 0xff, 0xff, 0xfe]] {
+            let error = FrameReader::default().next(&mut &prefix[..]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+        }
+    }
+
+    #[test]
+    fn a_promise_of_much_allocates_only_what_arrives() {
+        let mut bytes = 90_000_000u32.to_be_bytes().to_vec();
+        bytes.extend([1; 1000]);
+        let mut frames = FrameReader::default();
+        assert!(frames.next(&mut &bytes[..]).is_err());
+        assert!(frames.buffer.capacity() < 100_000);
+    }
+
+    #[test]
+    fn other_protocols_are_recognised() {
+        let tls_alert = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
+        let error = FrameReader::default()
+            .next(&mut &tls_alert[..])
+            .unwrap_err();
+        assert!(error.to_string().contains("TLS"), "{error}");
+        let error = FrameReader::default()
+            .next(&mut &b"HTTP/1.1 400 Bad Request"[..])
+            .unwrap_err();
+        assert!(error.to_string().contains("HTTP"), "{error}");
+    }
+}

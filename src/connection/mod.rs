@@ -1,0 +1,47 @@
+//! One link to a broker: dialling, frames, writing that a stuck broker cannot hold hostage. Knows nothing of topics,
+//! batches or retries.
+
+pub(crate) mod client;
+pub(crate) mod control;
+pub(crate) mod dial;
+mod frames;
+pub(crate) mod link;
+mod socket;
+mod versions;
+
+pub(crate) use versions::BrokerVersions;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What connections are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionConfig {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) receive_buffer: Option<usize>,
+    /// `socket.connection.setup.timeout.ms` and its maximum: the time grows twofold with each failure in a row.
+    pub(crate) setup_timeout: Duration,
+    pub(crate) setup_timeout_max: Duration,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Endpoint {
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The stack of a thread that only reads, writes or resolves.
+const SMALL_STACK_BYTES: usize = 256 * 1024;

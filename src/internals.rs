@@ -1,0 +1,113 @@
+//! The record layer and the Produce request for this crate's own benchmarks. No part of the public API.
+
+use crate::CompressionType;
+use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
+use crate::record::builder::BatchBuilder;
+use crate::record::compression::{Compression, Compressor};
+use crate::record::header::{Attributes, BatchHeader, ProducerStamp, seal};
+
+/// A batch under construction.
+pub struct Batch(BatchBuilder);
+
+impl Batch {
+    /// An empty batch that fills up to the capacity of `buffer`.
+    pub fn new(buffer: Vec<u8>) -> Self {
+        Self(BatchBuilder::new(buffer))
+    }
+
+    /// Adds a record without headers, or returns false if it does not fit.
+    #[inline]
+    pub fn append(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: &[u8]) -> bool {
+        const NO_HEADERS: &[(&str, Option<&[u8]>)] = &[];
+        let fits = self
+            .0
+            .fits(usize::MAX, timestamp_ms, key, Some(value), NO_HEADERS);
+        if fits {
+            self.0.append(timestamp_ms, key, Some(value), NO_HEADERS);
+        }
+        fits
+    }
+
+    /// The number of records.
+    pub fn count(&self) -> i32 {
+        self.0.count()
+    }
+
+    /// Bytes in use, header included.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What [`seal`](Self::seal) needs to know of the batch, and its buffer.
+    pub fn into_parts(self) -> (Header, Vec<u8>) {
+        let header = self
+            .0
+            .header(Attributes::new(CompressionType::None), ProducerStamp::NONE);
+        (Header(header), self.0.into_buffer())
+    }
+
+    /// The batch as it is sent uncompressed, without a producer id.
+    pub fn seal(self) -> Vec<u8> {
+        let (header, mut bytes) = self.into_parts();
+        header.seal(&mut bytes);
+        bytes
+    }
+}
+
+/// The header of an uncompressed batch.
+pub struct Header(BatchHeader);
+
+impl Header {
+    /// Writes the header and the CRC into the batch's buffer.
+    pub fn seal(&self, bytes: &mut [u8]) {
+        seal(bytes, &self.0);
+    }
+}
+
+/// The codecs of one thread.
+#[derive(Default)]
+pub struct Codecs(Compressor);
+
+impl Codecs {
+    /// The batch as it is sent with `codec` at its default level, without a producer id. None if that failed.
+    pub fn seal(&mut self, batch: &Batch, codec: CompressionType) -> Option<Vec<u8>> {
+        let compression = Compression::with_default_level(codec);
+        let mut bytes = self.0.compress_batch(compression, batch.0.records()).ok()?;
+        seal(
+            &mut bytes,
+            &batch.0.header(Attributes::new(codec), ProducerStamp::NONE),
+        );
+        Some(bytes)
+    }
+}
+
+/// Appends to `out` a Produce request of v7 for the batches of partitions 0, 1, 2 and so on of `topic`, but for the
+/// batches themselves, and to `cuts` where they belong. Returns false if it cannot be said in a request.
+pub fn encode_produce_request(
+    correlation_id: i32,
+    acks: i16,
+    topic: &str,
+    batches: &[Vec<u8>],
+    out: &mut Vec<u8>,
+    cuts: &mut Vec<usize>,
+) -> bool {
+    let partitions = batches
+        .iter()
+        .zip(0..)
+        .map(|(records, index)| ProducePartition { index, records })
+        .collect();
+    let topics = vec![ProduceTopic {
+        name: topic,
+        id: [0; 16],
+        partitions,
+    }];
+    let request = ProduceRequest {
+        transactional_id: None,
+        acks,
+        timeout_ms: 30_000,
+        topics,
+    };
+    request
+        .encode_scattered(7, correlation_id, Some("bench"), out, cuts)
+        .is_ok()
+}

@@ -1,0 +1,549 @@
+//! The current picture of the cluster, who waits for a newer one, and what the metadata thread is to ask next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::cluster::{Broker, Cluster};
+use crate::error::{Error, ErrorKind};
+use crate::sync::{Condvar, Mutex, RwLock};
+
+/// Shared by callers, workers and the metadata thread.
+pub(crate) struct MetadataCache {
+    cluster: RwLock<Arc<Cluster>>,
+    /// Counts the pictures, so that a worker sees by one load whether it has the latest.
+    generation: AtomicU64,
+    state: Mutex<State>,
+    /// An attempt ended or the producer was closed: for callers.
+    answered: Condvar,
+    /// There is something to ask: for the metadata thread.
+    wanted: Condvar,
+    observer: Box<dyn ClusterObserver>,
+}
+
+/// Who is told of every new picture, under no lock.
+pub(crate) trait ClusterObserver: Send + Sync {
+    /// Before anybody can see it.
+    fn before_publication(&self, cluster: &Cluster);
+    /// When everybody can see it.
+    fn after_publication(&self);
+}
+
+#[derive(Default)]
+struct State {
+    /// The topics to ask for, each with when it was last used.
+    topics: HashMap<Arc<str>, Interest>,
+    wants: Wants,
+    /// Attempts that have ended.
+    attempts: u64,
+    /// By topic: the attempt that told of an error, and the error.
+    topic_errors: HashMap<Arc<str>, (u64, Error)>,
+    /// Why the latest attempt failed, if it did.
+    last_error: Option<Error>,
+    identity: Option<ProducerIdentity>,
+    /// Callers wait no longer; the thread goes on for the workers.
+    closed: bool,
+    /// The thread ends.
+    stopped: bool,
+}
+
+struct Interest {
+    last_used: Instant,
+    /// Somebody waits for it.
+    wanted: bool,
+    /// It has never been asked for.
+    is_new: bool,
+}
+
+/// What the metadata thread is to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// All topics anew.
+    pub(crate) refresh: bool,
+    /// The topics that somebody waits for.
+    pub(crate) topics: bool,
+    /// A producer id.
+    pub(crate) identity: bool,
+}
+
+impl Wants {
+    pub(crate) fn any(self) -> bool {
+        self.refresh || self.topics || self.identity
+    }
+}
+
+/// A producer id with the epoch it was given out with (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProducerIdentity {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+}
+
+/// What a broker's answer told of a partition's new leader (KIP-951).
+#[derive(Clone, Debug)]
+pub(crate) struct LeaderHint {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+    /// The leader's address, where the answer had it.
+    pub(crate) broker: Option<Broker>,
+}
+
+impl MetadataCache {
+    pub(crate) fn new(observer: Box<dyn ClusterObserver>) -> Arc<Self> {
+        Arc::new(Self {
+            cluster: RwLock::default(),
+            generation: AtomicU64::new(0),
+            state: Mutex::default(),
+            answered: Condvar::new(),
+            wanted: Condvar::new(),
+            observer,
+        })
+    }
+
+    /// The latest picture; empty before the first answer.
+    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.cluster.read())
+    }
+
+    /// Rises with every new picture.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// On a caller's thread: waits until `topic` is known, with a partition of number `partition` if that is given.
+    /// The topic is asked for again and again until `deadline`; a deadline that has passed asks once and fails.
+    pub(crate) fn wait_for_topic(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        max_block: Duration,
+        deadline: Instant,
+    ) -> Result<Arc<Cluster>, Error> {
+        let mut state = self.state.lock();
+        let first_attempt = state.attempts;
+        loop {
+            let known = state.look_up(&self.cluster(), topic, partition, first_attempt)?;
+            if let Some(cluster) = known {
+                return Ok(cluster);
+            }
+            state.want_topic(topic);
+            self.wanted.notify_one();
+            if self.answered.wait_until(&mut state, deadline).timed_out() {
+                return match state.look_up(&self.cluster(), topic, partition, first_attempt)? {
+                    Some(cluster) => Ok(cluster),
+                    None => Err(state.timeout(&self.cluster(), topic, partition, max_block)),
+                };
+            }
+        }
+    }
+
+    /// Keeps `topic` among those that are asked for, without waiting for it.
+    pub(crate) fn keep_topic(&self, topic: &str) {
+        let mut state = self.state.lock();
+        if !state.topics.contains_key(topic) {
+            state.want_topic(topic);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Asks for all topics anew: some leader is not where it was thought to be.
+    pub(crate) fn request_refresh(&self) {
+        let mut state = self.state.lock();
+        if !state.wants.refresh {
+            state.wants.refresh = true;
+            self.wanted.notify_one();
+        }
+    }
+
+    /// The producer's identity, unless there is none yet or its id is `spent`: then a new one is asked for.
+    pub(crate) fn identity(&self, spent: Option<i64>) -> Option<ProducerIdentity> {
+        let mut state = self.state.lock();
+        let usable = state
+            .identity
+            .filter(|identity| Some(identity.producer_id) != spent);
+        if usable.is_none() && !state.wants.identity {
+            state.wants.identity = true;
+            self.wanted.notify_one();
+        }
+        usable
+    }
+
+    /// Takes a leader from a broker's answer, if it is newer than what is known.
+    pub(crate) fn apply_leader_hint(&self, hint: &LeaderHint) -> bool {
+        let cluster = self.cluster();
+        match cluster.with_leader(hint) {
+            Some(cluster) => {
+                self.publish(cluster);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether there is any topic to ask for.
+    pub(super) fn has_topics(&self) -> bool {
+        !self.state.lock().topics.is_empty()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
+    }
+
+    /// Wakes every waiting caller with an error; the metadata thread goes on, for the workers still need it.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.answered.notify_all();
+    }
+
+    /// Lets the metadata thread end.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wanted.notify_all();
+    }
+}
+
+/// The metadata thread's side.
+impl MetadataCache {
+    /// Waits until there is something to ask, or until `deadline`; none when the thread is to end.
+    pub(super) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if state.wants.any() || self.wanted.wait_until(&mut state, deadline).timed_out() {
+                return (!state.stopped).then_some(state.wants);
+            }
+        }
+    }
+
+    /// Waits until `deadline`, a backoff's end; a topic that nobody has asked for yet ends the wait too (KIP-526's
+    /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
+    pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
+        let mut state = self.state.lock();
+        while !state.stopped
+            && !(new_topics_break && state.topics.values().any(|interest| interest.is_new))
+            && !self.wanted.wait_until(&mut state, deadline).timed_out()
+        {}
+        !state.stopped
+    }
+
+    /// The topics to ask for now: all, or only those that somebody waits for. Topics that were not used for `max_idle` are dropped;
+    /// `take_used` tells whether callers sent to one.
+    pub(super) fn topics_to_ask(
+        &self,
+        only_wanted: bool,
+        max_idle: Duration,
+        now: Instant,
+        take_used: impl Fn(&str) -> bool,
+    ) -> Vec<Arc<str>> {
+        let mut state = self.state.lock();
+        if only_wanted {
+            let wanted = state.topics.iter().filter(|(_, interest)| interest.wanted);
+            return wanted.map(|(topic, _)| Arc::clone(topic)).collect();
+        }
+        state.topics.retain(|topic, interest| {
+            if take_used(topic) {
+                interest.last_used = now;
+            }
+            interest.wanted || now.saturating_duration_since(interest.last_used) < max_idle
+        });
+        state.topics.keys().cloned().collect()
+    }
+
+    /// Ends an attempt that got an answer: publishes `cluster` and wakes the waiting callers.
+    pub(super) fn answered(
+        &self,
+        asked: &[Arc<str>],
+        was_full: bool,
+        cluster: Cluster,
+        errors: Vec<(Arc<str>, Error)>,
+    ) {
+        self.publish(cluster);
+        let mut state = self.state.lock();
+        state.attempts += 1;
+        let attempt = state.attempts;
+        state.last_error = None;
+        for topic in asked {
+            state.topic_errors.remove(topic);
+            if let Some(interest) = state.topics.get_mut(topic) {
+                interest.is_new = false;
+                interest.wanted = false;
+            }
+        }
+        for (topic, error) in errors {
+            state.topic_errors.insert(topic, (attempt, error));
+        }
+        state.wants.topics = state.topics.values().any(|interest| interest.wanted);
+        if was_full {
+            state.wants.refresh = false;
+        }
+        drop(state);
+        self.answered.notify_all();
+    }
+
+    /// Ends an attempt that got no answer. Callers go on waiting; those that give up tell why.
+    pub(super) fn failed(&self, error: Error) {
+        let mut state = self.state.lock();
+        state.attempts += 1;
+        state.last_error = Some(error);
+    }
+
+    /// Ends the asking for a producer id.
+    pub(super) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
+        let mut state = self.state.lock();
+        state.wants.identity = false;
+        if identity.is_some() {
+            state.identity = identity;
+        }
+    }
+
+    fn publish(&self, cluster: Cluster) {
+        self.observer.before_publication(&cluster);
+        *self.cluster.write() = Arc::new(cluster);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.observer.after_publication();
+    }
+}
+
+impl State {
+    fn look_up(
+        &self,
+        cluster: &Arc<Cluster>,
+        topic: &str,
+        partition: Option<i32>,
+        first_attempt: u64,
+    ) -> Result<Option<Arc<Cluster>>, Error> {
+        if self.closed {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the producer was closed while the record waited for metadata",
+            ));
+        }
+        if let Some((attempt, error)) = self.topic_errors.get(topic) {
+            if *attempt > first_attempt && !error.is_retriable() {
+                return Err(error.clone());
+            }
+        }
+        let known = cluster.topics.get(topic).is_some_and(|metadata| {
+            partition.is_none_or(|partition| (partition as usize) < metadata.partitions.len())
+        });
+        Ok(known.then(|| Arc::clone(cluster)))
+    }
+
+    fn want_topic(&mut self, topic: &str) {
+        self.wants.topics = true;
+        let last_used = Instant::now();
+        match self.topics.get_mut(topic) {
+            Some(interest) => {
+                *interest = Interest {
+                    last_used,
+                    wanted: true,
+                    is_new: interest.is_new,
+                }
+            }
+            None => {
+                self.topics.insert(
+                    topic.into(),
+                    Interest {
+                        last_used,
+                        wanted: true,
+                        is_new: true,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Java's words, which users search the web for.
+    fn timeout(
+        &self,
+        cluster: &Cluster,
+        topic: &str,
+        partition: Option<i32>,
+        max_block: Duration,
+    ) -> Error {
+        let ms = max_block.as_millis();
+        let error = match (cluster.topics.get(topic), partition) {
+            (Some(metadata), Some(partition)) => Error::new(
+                ErrorKind::UnknownPartition,
+                format!(
+                    "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
+                    metadata.partitions.len()
+                ),
+            ),
+            _ => Error::new(
+                ErrorKind::MetadataTimeout,
+                format!("Topic {topic} not present in metadata after {ms} ms"),
+            ),
+        };
+        let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
+        match topic_error.or(self.last_error.as_ref()) {
+            Some(cause) => error.with_source(cause.clone()),
+            None => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::{PartitionMetadata, TopicMetadata};
+
+    fn cluster_with(topic: &str, partitions: i32) -> Cluster {
+        let partitions = (0..partitions)
+            .map(|partition| PartitionMetadata {
+                partition,
+                leader: Some(1),
+                leader_epoch: Some(3),
+                replicas: vec![1],
+                in_sync_replicas: vec![1],
+                offline_replicas: vec![],
+            })
+            .collect();
+        let metadata = TopicMetadata {
+            name: topic.into(),
+            id: None,
+            is_internal: false,
+            partitions,
+        };
+        Cluster {
+            topics: HashMap::from([(topic.into(), Arc::new(metadata))]),
+            ..Cluster::default()
+        }
+    }
+
+    fn cache() -> Arc<MetadataCache> {
+        struct Nobody;
+        impl ClusterObserver for Nobody {
+            fn before_publication(&self, _: &Cluster) {}
+            fn after_publication(&self) {}
+        }
+        MetadataCache::new(Box::new(Nobody))
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_caller_waits_until_its_topic_is_known() {
+        let cache = cache();
+        let waiter = {
+            let cache = Arc::clone(&cache);
+            std::thread::spawn(move || {
+                cache.wait_for_topic("t", Some(1), LONG, Instant::now() + LONG)
+            })
+        };
+        let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
+        assert!(wants.topics && !wants.refresh);
+        let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
+        cache.answered(&asked, false, cluster_with("t", 1), vec![]);
+        // One partition is not enough: the topic is asked for again.
+        assert!(cache.wait_for_wants(Instant::now() + LONG).unwrap().topics);
+        cache.answered(&asked, false, cluster_with("t", 2), vec![]);
+        assert_eq!(
+            waiter
+                .join()
+                .unwrap()
+                .unwrap()
+                .topic("t")
+                .unwrap()
+                .partitions()
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn an_error_that_waiting_does_not_cure_ends_the_wait_but_not_the_next_one() {
+        let cache = cache();
+        let error = Error::new(ErrorKind::InvalidTopic, "no such name");
+        let asked: Vec<Arc<str>> = vec!["t".into()];
+        let waiter = {
+            let cache = Arc::clone(&cache);
+            std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
+        };
+        cache.wait_for_wants(Instant::now() + LONG).unwrap();
+        cache.answered(&asked, false, Cluster::default(), vec![("t".into(), error)]);
+        assert_eq!(
+            waiter.join().unwrap().unwrap_err().kind(),
+            ErrorKind::InvalidTopic
+        );
+        let later = cache
+            .wait_for_topic("t", None, Duration::ZERO, Instant::now())
+            .unwrap_err();
+        assert_eq!(
+            later.kind(),
+            ErrorKind::MetadataTimeout,
+            "an old error is only the cause"
+        );
+        assert!(std::error::Error::source(&later).is_some());
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_asks_and_fails_at_once() {
+        let cache = cache();
+        let error = cache
+            .wait_for_topic("t", None, Duration::ZERO, Instant::now())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
+        assert!(cache.wait_for_wants(Instant::now()).unwrap().topics);
+    }
+
+    #[test]
+    fn closing_ends_every_wait() {
+        let cache = cache();
+        let waiters: Vec<_> = (0..4)
+            .map(|_| {
+                let cache = Arc::clone(&cache);
+                std::thread::spawn(move || {
+                    cache.wait_for_topic("t", None, LONG, Instant::now() + LONG)
+                })
+            })
+            .collect();
+        cache.close();
+        for waiter in waiters {
+            assert_eq!(
+                waiter.join().unwrap().unwrap_err().kind(),
+                ErrorKind::Closed
+            );
+        }
+        assert!(
+            cache.wait_for_wants(Instant::now() + LONG).is_some(),
+            "the thread goes on until it is stopped"
+        );
+        cache.stop();
+        assert!(cache.wait_for_wants(Instant::now() + LONG).is_none());
+    }
+
+    #[test]
+    fn idle_topics_are_dropped_and_used_ones_are_kept() {
+        let cache = cache();
+        for topic in ["idle", "used"] {
+            cache.keep_topic(topic);
+        }
+        let asked: Vec<Arc<str>> = vec!["idle".into(), "used".into()];
+        cache.answered(&asked, false, Cluster::default(), vec![]);
+        let later = Instant::now() + Duration::from_secs(600);
+        let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| {
+            topic == "used"
+        });
+        assert_eq!(kept, ["used".into()] as [Arc<str>; 1]);
+    }
+
+    #[test]
+    fn a_spent_identity_is_not_given_out_again() {
+        let cache = cache();
+        assert_eq!(cache.identity(None), None);
+        let first = ProducerIdentity {
+            producer_id: 7,
+            producer_epoch: 0,
+        };
+        cache.identity_answered(Some(first));
+        assert_eq!(cache.identity(None), Some(first));
+        assert_eq!(cache.identity(Some(first.producer_id)), None);
+        assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
+    }
+}

@@ -1,0 +1,383 @@
+//! The metadata thread: one request after the other on one connection, each an ordinary blocking call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cache::{MetadataCache, ProducerIdentity, Wants};
+use super::cluster::Cluster;
+use super::response::update;
+use crate::backoff::ExponentialBackoff;
+use crate::connection::client::BlockingClient;
+use crate::connection::control::ConnectionControl;
+use crate::connection::{ConnectionConfig, Endpoint};
+use crate::error::{Error, ErrorKind};
+use crate::protocol::messages::{
+    InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use crate::protocol::{ErrorCode, Request};
+use crate::sync::{Mutex, ThreadGroup};
+
+/// What the metadata thread goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshConfig {
+    pub(crate) bootstrap: Vec<Endpoint>,
+    /// Whether to begin anew from `bootstrap` when no known broker answers (KIP-899).
+    pub(crate) rebootstrap: bool,
+    pub(crate) max_age: Duration,
+    pub(crate) max_idle: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) retry_backoff: ExponentialBackoff,
+    pub(crate) reconnect_backoff: ExponentialBackoff,
+    pub(crate) connections_max_idle: Option<Duration>,
+}
+
+/// What happens on the metadata thread and concerns others. Both calls must not block.
+pub(crate) trait RefreshObserver: Send {
+    /// Whether callers sent to the topic since this was last asked.
+    fn take_used(&self, topic: &str) -> bool;
+    /// There is a producer id, or none can be had.
+    fn identity(&self, identity: Result<ProducerIdentity, Error>);
+}
+
+/// The thread's own state.
+pub(crate) struct MetadataRefresher<O> {
+    cache: Arc<MetadataCache>,
+    config: RefreshConfig,
+    connection_config: Arc<ConnectionConfig>,
+    threads: Arc<ThreadGroup>,
+    observer: O,
+    /// Where the connection under way can be ended from outside.
+    current: Arc<CurrentConnection>,
+    client: Option<(Endpoint, BlockingClient)>,
+    /// Failed attempts in a row, for each address.
+    failures: HashMap<Endpoint, u32>,
+    last_refresh: Instant,
+    last_use: Instant,
+}
+
+/// The handle by which `close` interrupts the metadata thread's blocking call.
+#[derive(Default)]
+pub(crate) struct CurrentConnection {
+    state: Mutex<(bool, Option<Arc<ConnectionControl>>)>,
+}
+
+impl CurrentConnection {
+    /// Ends the connection under way and every later one.
+    pub(crate) fn cancel(&self) {
+        let control = {
+            let mut state = self.state.lock();
+            state.0 = true;
+            state.1.take()
+        };
+        if let Some(control) = control {
+            control.cancel();
+        }
+    }
+
+    fn start(&self) -> Option<Arc<ConnectionControl>> {
+        let mut state = self.state.lock();
+        let control = (!state.0).then(ConnectionControl::new);
+        state.1 = control.clone();
+        control
+    }
+}
+
+/// How an attempt to answer all wants went.
+enum Attempt {
+    /// Everything was answered.
+    Done,
+    /// Something is to be asked again after a backoff: a topic without a leader, a coordinator that loads.
+    AskAgain,
+}
+
+/// A broker that does not answer metadata requests within this is left for another one, long before
+/// `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster. Doubles with each failure.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+
+impl<O: RefreshObserver> MetadataRefresher<O> {
+    pub(crate) fn new(
+        cache: Arc<MetadataCache>,
+        config: RefreshConfig,
+        connection_config: Arc<ConnectionConfig>,
+        threads: Arc<ThreadGroup>,
+        observer: O,
+        current: Arc<CurrentConnection>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            cache,
+            config,
+            connection_config,
+            threads,
+            observer,
+            current,
+            client: None,
+            failures: HashMap::new(),
+            last_refresh: now,
+            last_use: now,
+        }
+    }
+
+    /// The thread's body: until the cache is closed.
+    pub(crate) fn run(mut self) {
+        let (mut unanswered, mut unreachable) = (0, 0);
+        while let Some(wants) = self.next_wants() {
+            let backoff = match self.answer(wants) {
+                Ok(Attempt::Done) => {
+                    (unanswered, unreachable) = (0, 0);
+                    continue;
+                }
+                Ok(Attempt::AskAgain) => {
+                    unreachable = 0;
+                    unanswered += 1;
+                    self.config.retry_backoff.after(unanswered - 1)
+                }
+                Err(error) => {
+                    log::warn!(target: "kafka_producer::metadata", "no broker answers: {}", with_sources(&error));
+                    self.cache.failed(error);
+                    unreachable += 1;
+                    self.config.reconnect_backoff.after(unreachable - 1)
+                }
+            };
+            if !self
+                .cache
+                .wait_out_backoff(Instant::now() + backoff, unreachable == 0)
+            {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to ask; age alone asks for a refresh, once there is something to refresh. Closes the
+    /// connection when it has been idle for long. None when the producer is closed.
+    fn next_wants(&mut self) -> Option<Wants> {
+        let far = Instant::now() + Duration::from_secs(86_400 * 365);
+        loop {
+            let refresh_at = match self.cache.has_topics() {
+                true => crate::time::deadline_after(self.last_refresh, self.config.max_age),
+                false => far,
+            };
+            let idle_at = match (&self.client, self.config.connections_max_idle) {
+                (Some(_), Some(idle)) => crate::time::deadline_after(self.last_use, idle),
+                _ => far,
+            };
+            let mut wants = self.cache.wait_for_wants(refresh_at.min(idle_at))?;
+            let now = Instant::now();
+            wants.refresh |= now >= refresh_at;
+            if wants.any() {
+                return Some(wants);
+            }
+            if now >= idle_at {
+                self.client = None;
+            }
+        }
+    }
+
+    /// Asks one broker after the other until one has answered all wants. An error: none of them did.
+    fn answer(&mut self, wants: Wants) -> Result<Attempt, Error> {
+        let mut last_error = None;
+        for endpoint in self.candidates() {
+            match self.ask(&endpoint, wants) {
+                Ok(attempt) => {
+                    self.failures.clear();
+                    return Ok(attempt);
+                }
+                Err(error) => {
+                    self.client = None;
+                    *self.failures.entry(endpoint).or_default() += 1;
+                    last_error = Some(error);
+                }
+            }
+            if self.cache.is_stopped() {
+                break;
+            }
+        }
+        Err(last_error.unwrap_or_else(|| Error::new(ErrorKind::Network, "no broker is known")))
+    }
+
+    /// Whom to ask, in order: the connected broker, then the known ones from a random start, those that failed last,
+    /// then the bootstrap addresses.
+    fn candidates(&self) -> Vec<Endpoint> {
+        let cluster = self.cache.cluster();
+        let mut known: Vec<Endpoint> = cluster
+            .brokers()
+            .map(|broker| Endpoint {
+                host: Arc::clone(&broker.host),
+                port: broker.port,
+            })
+            .collect();
+        fastrand::shuffle(&mut known);
+        if known.is_empty() || self.config.rebootstrap {
+            let mut bootstrap = self.config.bootstrap.clone();
+            fastrand::shuffle(&mut bootstrap);
+            known.extend(
+                bootstrap
+                    .into_iter()
+                    .filter(|endpoint| !known.contains(endpoint))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let connected = self.client.as_ref().map(|(endpoint, _)| endpoint);
+        known.sort_by_key(|endpoint| {
+            (
+                connected != Some(endpoint),
+                self.failures.get(endpoint).copied().unwrap_or(0),
+            )
+        });
+        known
+    }
+
+    fn ask(&mut self, endpoint: &Endpoint, wants: Wants) -> Result<Attempt, Error> {
+        self.connect(endpoint)?;
+        let mut attempt = Attempt::Done;
+        if wants.refresh || wants.topics {
+            attempt = self.ask_metadata(wants.refresh)?;
+        }
+        if wants.identity {
+            if let Attempt::AskAgain = self.ask_identity()? {
+                attempt = Attempt::AskAgain;
+            }
+        }
+        Ok(attempt)
+    }
+
+    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        if self
+            .client
+            .as_ref()
+            .is_some_and(|(connected, _)| connected == endpoint)
+        {
+            return Ok(());
+        }
+        self.client = None;
+        let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
+        let control = self.current.start().ok_or_else(closed)?;
+        let failures = self.failures.get(endpoint).copied().unwrap_or(0);
+        let client = BlockingClient::connect(
+            endpoint,
+            failures,
+            &self.connection_config,
+            control,
+            &self.threads,
+        )?;
+        self.client = Some((endpoint.clone(), client));
+        Ok(())
+    }
+
+    fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
+        let Some((endpoint, client)) = &mut self.client else {
+            return Err(Error::new(ErrorKind::Network, "not connected"));
+        };
+        let failures = self.failures.get(endpoint).copied().unwrap_or(0);
+        let patience = FIRST_PATIENCE
+            .saturating_mul(1 << failures.min(8))
+            .min(self.config.request_timeout);
+        self.last_use = Instant::now();
+        let version = client.versions().best::<R>()?;
+        Ok((version, client.call(request, version, patience)?))
+    }
+
+    fn ask_metadata(&mut self, is_full: bool) -> Result<Attempt, Error> {
+        let observer = &self.observer;
+        let asked =
+            self.cache
+                .topics_to_ask(!is_full, self.config.max_idle, Instant::now(), |topic| {
+                    observer.take_used(topic)
+                });
+        let request = MetadataRequest {
+            topics: Some(
+                asked
+                    .iter()
+                    .map(|topic| MetadataRequestTopic::by_name(topic))
+                    .collect(),
+            ),
+            // Java's producer always allows it too; whether topics are created is the broker's decision.
+            allow_auto_topic_creation: true,
+        };
+        let (version, response): (i16, MetadataResponse) = self.call(&request)?;
+        if !response.error.is_none() {
+            return Err(Error::new(
+                ErrorKind::Broker,
+                "the broker refused to describe the cluster",
+            )
+            .with_broker_code(response.error.code(), response.error.name()));
+        }
+        if response.brokers.is_empty() && self.cache.cluster().brokers.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Network,
+                "the broker does not know its cluster yet",
+            ));
+        }
+        if is_full {
+            self.last_refresh = Instant::now();
+        }
+        let update = update(&self.cache.cluster(), response, version, &asked, is_full);
+        self.forget_failures_of_strangers(&update.cluster);
+        let is_incomplete = update.is_incomplete;
+        self.cache
+            .answered(&asked, is_full, update.cluster, update.errors);
+        if is_incomplete {
+            // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
+            return Ok(Attempt::AskAgain);
+        }
+        Ok(Attempt::Done)
+    }
+
+    fn forget_failures_of_strangers(&mut self, cluster: &Cluster) {
+        let bootstrap = &self.config.bootstrap;
+        self.failures.retain(|endpoint, _| {
+            bootstrap.contains(endpoint)
+                || cluster
+                    .brokers()
+                    .any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
+        });
+    }
+
+    fn ask_identity(&mut self) -> Result<Attempt, Error> {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            producer_id: -1,
+            producer_epoch: -1,
+        };
+        let (_, response) = self.call(&request)?;
+        let error = response.error;
+        if error.is_none() {
+            let identity = ProducerIdentity {
+                producer_id: response.producer_id,
+                producer_epoch: response.producer_epoch,
+            };
+            self.cache.identity_answered(Some(identity));
+            self.observer.identity(Ok(identity));
+            return Ok(Attempt::Done);
+        }
+        if error.is_retriable() {
+            return Ok(Attempt::AskAgain);
+        }
+        self.cache.identity_answered(None);
+        let kind = match error {
+            ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+            _ => ErrorKind::Broker,
+        };
+        self.observer
+            .identity(Err(Error::new(kind, "the broker gave no producer id")
+                .with_broker_code(error.code(), error.name())
+                .with_advice(
+                    "allow this client to write idempotently, or set enable.idempotence=false",
+                )));
+        Ok(Attempt::Done)
+    }
+}
+
+/// An error with its causes, for a log line.
+fn with_sources(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

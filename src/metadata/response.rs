@@ -1,0 +1,343 @@
+//! A Metadata response into a new picture of the cluster.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::{MetadataPartition, MetadataResponse, MetadataTopic};
+use crate::topic_partition::TopicPartition;
+
+/// Leader epochs are right from this version on (KAFKA-9212: before, a broker that was restarted could tell old ones).
+const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
+
+/// What a response changed.
+pub(super) struct Update {
+    pub(super) cluster: Cluster,
+    /// Topics with an error; waiting cures the retriable ones.
+    pub(super) errors: Vec<(Arc<str>, Error)>,
+    /// Whether some topic's or partition's answer is worth asking again: no leader yet, or not created yet.
+    pub(super) is_incomplete: bool,
+}
+
+/// The picture after `response` to a request for `asked`. Topics that were not asked for stay as they are in `before`,
+/// unless the request was for all (`is_full`).
+pub(super) fn update(
+    before: &Cluster,
+    response: MetadataResponse,
+    version: i16,
+    asked: &[Arc<str>],
+    is_full: bool,
+) -> Update {
+    let asked_for: HashSet<&str> = asked.iter().map(|topic| &**topic).collect();
+    let mut topics: HashMap<Arc<str>, Arc<TopicMetadata>> = before
+        .topics
+        .iter()
+        .filter(|(name, _)| !is_full && !asked_for.contains(&***name))
+        .map(|(name, topic)| (Arc::clone(name), Arc::clone(topic)))
+        .collect();
+    let mut errors = Vec::new();
+    let mut is_incomplete = false;
+    for topic in response.topics {
+        let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else {
+            continue;
+        };
+        if topic.error.is_none() {
+            let known = before.topics.get(&name).map(|topic| &**topic);
+            let topic = topic_metadata(&name, topic, version, known);
+            is_incomplete |= topic
+                .partitions
+                .iter()
+                .any(|partition| partition.leader.is_none());
+            topics.insert(name, Arc::new(topic));
+        } else {
+            is_incomplete |= topic.error.is_retriable();
+            errors.push((Arc::clone(&name), topic_error(&name, topic.error)));
+        }
+    }
+    // A response without a broker is a broker that has not found its cluster yet.
+    let brokers = if response.brokers.is_empty() {
+        before.brokers.clone()
+    } else {
+        response.brokers.into_iter().filter_map(broker).collect()
+    };
+    let cluster_id = response
+        .cluster_id
+        .map(Arc::from)
+        .or_else(|| before.cluster_id.clone());
+    Update {
+        cluster: Cluster {
+            cluster_id,
+            brokers,
+            topics,
+        },
+        errors,
+        is_incomplete,
+    }
+}
+
+fn broker(broker: crate::protocol::messages::MetadataBroker) -> Option<(i32, Arc<Broker>)> {
+    let port = u16::try_from(broker.port).ok()?;
+    let id = broker.node_id;
+    Some((
+        id,
+        Arc::new(Broker {
+            id,
+            host: broker.host.into(),
+            port,
+            rack: broker.rack.map(Arc::from),
+        }),
+    ))
+}
+
+fn topic_metadata(
+    name: &Arc<str>,
+    topic: MetadataTopic,
+    version: i16,
+    known: Option<&TopicMetadata>,
+) -> TopicMetadata {
+    let id = (topic.id != [0; 16]).then_some(TopicId(topic.id));
+    // Epochs of a topic of the same name that was deleted mean nothing for this one.
+    let known = known.filter(|known| known.id == id);
+    let mut partitions: Vec<PartitionMetadata> = topic
+        .partitions
+        .into_iter()
+        .filter(|partition| partition.index >= 0)
+        .map(|partition| partition_metadata(partition, version))
+        .collect();
+    partitions.sort_by_key(|partition| partition.partition);
+    // Numbers run from 0 without a gap; what comes after a gap cannot be addressed yet.
+    let contiguous = partitions
+        .iter()
+        .zip(0..)
+        .take_while(|(partition, number)| partition.partition == *number)
+        .count();
+    partitions.truncate(contiguous);
+    for (partition, before) in partitions
+        .iter_mut()
+        .zip(known.iter().flat_map(|known| &known.partitions))
+    {
+        if matches!((partition.leader_epoch, before.leader_epoch), (Some(now), Some(before)) if now < before)
+        {
+            // From a broker that lags behind the one that was asked before.
+            *partition = before.clone();
+        }
+    }
+    TopicMetadata {
+        name: Arc::clone(name),
+        id,
+        is_internal: topic.is_internal,
+        partitions,
+    }
+}
+
+fn partition_metadata(partition: MetadataPartition, version: i16) -> PartitionMetadata {
+    let has_leader = partition.leader_id >= 0 && partition.error != ErrorCode::LEADER_NOT_AVAILABLE;
+    let epoch = (version >= FIRST_VERSION_WITH_RELIABLE_EPOCHS && partition.leader_epoch >= 0)
+        .then_some(partition.leader_epoch);
+    PartitionMetadata {
+        partition: partition.index,
+        leader: has_leader.then_some(partition.leader_id),
+        leader_epoch: epoch,
+        replicas: partition.replica_nodes,
+        in_sync_replicas: partition.isr_nodes,
+        offline_replicas: partition.offline_replicas,
+    }
+}
+
+fn topic_error(name: &Arc<str>, code: ErrorCode) -> Error {
+    let kind = match code {
+        ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+        _ => ErrorKind::Broker,
+    };
+    Error::new(kind, "the broker did not describe the topic")
+        .with_retriable(code.is_retriable())
+        .with_topic_partition(TopicPartition::new(Arc::clone(name), -1))
+        .with_broker_code(code.code(), code.name())
+        .with_delivery(Delivery::NotWritten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::messages::MetadataBroker;
+
+    fn partition(index: i32, leader_id: i32, leader_epoch: i32) -> MetadataPartition {
+        MetadataPartition {
+            error: ErrorCode::NONE,
+            index,
+            leader_id,
+            leader_epoch,
+            replica_nodes: vec![],
+            isr_nodes: vec![],
+            offline_replicas: vec![],
+        }
+    }
+
+    fn topic(name: &str, id: u8, partitions: Vec<MetadataPartition>) -> MetadataTopic {
+        let name = Some(name.to_string());
+        MetadataTopic {
+            error: ErrorCode::NONE,
+            name,
+            id: [id; 16],
+            is_internal: false,
+            partitions,
+        }
+    }
+
+    fn response(topics: Vec<MetadataTopic>) -> MetadataResponse {
+        MetadataResponse {
+            throttle_time_ms: 0,
+            brokers: vec![MetadataBroker {
+                node_id: 1,
+                host: "h".into(),
+                port: 9092,
+                rack: None,
+            }],
+            cluster_id: Some("c".into()),
+            controller_id: 1,
+            topics,
+            error: ErrorCode::NONE,
+        }
+    }
+
+    fn after(
+        before: &Cluster,
+        topics: Vec<MetadataTopic>,
+        asked: &[&str],
+        is_full: bool,
+    ) -> Update {
+        let asked: Vec<Arc<str>> = asked.iter().map(|topic| Arc::from(*topic)).collect();
+        update(before, response(topics), 12, &asked, is_full)
+    }
+
+    #[test]
+    fn an_answer_about_one_topic_leaves_the_others() {
+        let first = after(
+            &Cluster::default(),
+            vec![topic("a", 1, vec![partition(0, 1, 0)])],
+            &["a"],
+            false,
+        );
+        let second = after(
+            &first.cluster,
+            vec![topic("b", 2, vec![partition(0, 1, 0)])],
+            &["b"],
+            false,
+        );
+        assert!(second.cluster.topic("a").is_some() && second.cluster.topic("b").is_some());
+        let full = after(
+            &second.cluster,
+            vec![topic("b", 2, vec![partition(0, 1, 0)])],
+            &["a", "b"],
+            true,
+        );
+        assert!(
+            full.cluster.topic("a").is_none(),
+            "a topic that is gone is gone"
+        );
+    }
+
+    #[test]
+    fn an_older_leader_epoch_is_ignored_unless_the_topic_was_made_anew() {
+        let first = after(
+            &Cluster::default(),
+            vec![topic("t", 1, vec![partition(0, 1, 7)])],
+            &["t"],
+            true,
+        )
+        .cluster;
+        let leader = |cluster: &Cluster| cluster.topic("t").unwrap().partitions()[0].leader();
+        let stale = after(
+            &first,
+            vec![topic("t", 1, vec![partition(0, 2, 6)])],
+            &["t"],
+            true,
+        )
+        .cluster;
+        assert_eq!(leader(&stale), Some(1));
+        let recreated = after(
+            &first,
+            vec![topic("t", 2, vec![partition(0, 2, 0)])],
+            &["t"],
+            true,
+        )
+        .cluster;
+        assert_eq!(leader(&recreated), Some(2));
+    }
+
+    #[test]
+    fn partitions_are_in_order_without_gaps_whatever_the_answer_says() {
+        let numbers = [2, 0, 5, -3].map(|index| partition(index, 1, 0)).to_vec();
+        let update = after(
+            &Cluster::default(),
+            vec![topic("t", 1, numbers)],
+            &["t"],
+            true,
+        );
+        assert_eq!(update.cluster.topic("t").unwrap().partitions().len(), 1);
+    }
+
+    #[test]
+    fn errors_that_waiting_cures_are_told_from_the_others() {
+        let error = |name: &str, error| MetadataTopic {
+            error,
+            ..topic(name, 0, vec![])
+        };
+        let update = after(
+            &Cluster::default(),
+            vec![
+                error("later", ErrorCode::LEADER_NOT_AVAILABLE),
+                error("never", ErrorCode::INVALID_TOPIC_EXCEPTION),
+                error("forbidden", ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            ],
+            &["later", "never", "forbidden"],
+            true,
+        );
+        assert!(update.is_incomplete);
+        let errors: Vec<_> = update
+            .errors
+            .iter()
+            .map(|(_, error)| (error.kind(), error.is_retriable()))
+            .collect();
+        let expected = [
+            (ErrorKind::Broker, true),
+            (ErrorKind::InvalidTopic, false),
+            (ErrorKind::Authorization, false),
+        ];
+        assert_eq!(errors, expected);
+    }
+
+    #[test]
+    fn a_hint_moves_a_leader_only_forward() {
+        let cluster = after(
+            &Cluster::default(),
+            vec![topic("t", 1, vec![partition(0, 1, 7)])],
+            &["t"],
+            true,
+        )
+        .cluster;
+        let hint = |leader, leader_epoch, host: Option<&str>| crate::metadata::LeaderHint {
+            topic: "t".into(),
+            partition: 0,
+            leader,
+            leader_epoch,
+            broker: host.map(|host| Broker {
+                id: leader,
+                host: host.into(),
+                port: 1,
+                rack: None,
+            }),
+        };
+        assert!(cluster.with_leader(&hint(1, 7, None)).is_none());
+        assert!(
+            cluster.with_leader(&hint(9, 8, None)).is_none(),
+            "a broker without an address is no use"
+        );
+        let moved = cluster.with_leader(&hint(9, 8, Some("h9"))).unwrap();
+        assert_eq!(moved.topic("t").unwrap().partitions()[0].leader(), Some(9));
+        assert_eq!(moved.broker(9).unwrap().host(), "h9");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a broker looks at before it takes a batch.
+
+use std::sync::Arc;
+
+use super::cluster::Options;
+use super::log::MAX_DECOMPRESSED_BYTES;
+use crate::ErrorCode;
+use crate::record::compression::{CompressionError, CompressionType};
+use crate::record::decode::{self, DecodeError, RecordBatch};
+use crate::record::header::BatchHeader;
+
+/// A batch that may be appended.
+pub(super) struct CheckedBatch {
+    pub(super) header: BatchHeader,
+    /// A copy of its bytes that nobody else has yet, where they are to be retained.
+    pub(super) retained: Option<Arc<[u8]>>,
+}
+
+/// Why a batch is refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: ErrorCode,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    fn new(error: ErrorCode, message: impl ToString) -> Self {
+        Self {
+            error,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// Checks what one partition of a Produce request of `version` carries: exactly one batch, of a header that makes sense,
+/// and behind it, if `options` say so, the records that the header promises.
+pub(super) fn check(
+    bytes: &[u8],
+    version: i16,
+    options: &Options,
+) -> Result<CheckedBatch, Refusal> {
+    if bytes.len() > options.max_message_bytes {
+        let message = format!(
+            "the batch has {} bytes, {} are allowed",
+            bytes.len(),
+            options.max_message_bytes
+        );
+        return Err(Refusal::new(ErrorCode::MESSAGE_TOO_LARGE, message));
+    }
+    let mut batches = decode::batches(bytes);
+    let batch = match batches.next() {
+        Some(Ok(batch)) => batch,
+        Some(Err(error @ DecodeError::UnsupportedMagic(_))) => {
+            return Err(Refusal::new(ErrorCode::INVALID_RECORD, error));
+        }
+        Some(Err(error)) => return Err(Refusal::new(ErrorCode::CORRUPT_MESSAGE, error)),
+        None => return Err(Refusal::new(ErrorCode::INVALID_RECORD, "there is no batch")),
+    };
+    if batches.next().is_some() {
+        return Err(Refusal::new(
+            ErrorCode::INVALID_RECORD,
+            "there is more than one batch",
+        ));
+    }
+    check_header(&batch.header, version)?;
+    if options.check_batches {
+        check_contents(&batch)?;
+    }
+    let retained = options.retain_records.then(|| Arc::from(bytes));
+    Ok(CheckedBatch {
+        header: batch.header,
+        retained,
+    })
+}
+
+fn check_header(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
+    let invalid = |message: &str| Err(Refusal::new(ErrorCode::INVALID_RECORD, message));
+    match header.attributes.codec() {
+        None => {
+            return Err(Refusal::new(
+                ErrorCode::CORRUPT_MESSAGE,
+                "the attributes name no codec",
+            ));
+        }
+        Some(CompressionType::Zstd) if version < FIRST_VERSION_WITH_ZSTD => {
+            let message = format!("zstd needs Produce version {FIRST_VERSION_WITH_ZSTD}");
+            return Err(Refusal::new(
+                ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+                message,
+            ));
+        }
+        Some(_) => {}
+    }
+    if header.attributes.is_control() {
+        return invalid("only brokers write control batches");
+    }
+    if header.records_count < 1
+        || header.last_offset_delta.checked_add(1) != Some(header.records_count)
+    {
+        return invalid("the header's count of records and last offset do not fit");
+    }
+    let producer = header.producer;
+    if producer.producer_id >= 0 && (producer.base_sequence < 0 || producer.producer_epoch < 0) {
+        return invalid("a producer id without a sequence number or epoch");
+    }
+    Ok(())
+}
+
+fn check_contents(batch: &RecordBatch<'_>) -> Result<(), Refusal> {
+    batch
+        .check_crc()
+        .map_err(|error| Refusal::new(ErrorCode::CORRUPT_MESSAGE, error))?;
+    match batch.records(MAX_DECOMPRESSED_BYTES) {
+        Ok(_) => Ok(()),
+        Err(error @ DecodeError::Compression(CompressionError::NotCompiledIn(_))) => {
+            Err(Refusal::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, error))
+        }
+        Err(error @ DecodeError::Compression(_)) => {
+            Err(Refusal::new(ErrorCode::CORRUPT_MESSAGE, error))
+        }
+        Err(error) => Err(Refusal::new(ErrorCode::INVALID_RECORD, error)),
+    }
+}
+
+/// KIP-110.
+const FIRST_VERSION_WITH_ZSTD: i16 = 7;

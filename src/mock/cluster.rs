@@ -1,0 +1,429 @@
+//! The cluster as tests hold it.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker::Broker;
+use super::fault::{Fault, HookId, Hooks};
+use super::log::{MockBatch, MockRecord};
+use super::request::{LoggedRequest, MockApi, MockRequest};
+use super::state::State;
+use crate::metadata::TopicId;
+use crate::sync::{Condvar, Mutex};
+use crate::time::deadline_after;
+
+/// A running cluster of mock brokers, with the ids 0, 1, 2 and so on. Dropping it stops every broker, closes every
+/// connection and waits for their threads.
+///
+/// Methods that change a topic, a partition or a broker panic where there is none of that name or number: a test that
+/// changes nothing shows nothing. Methods that only look answer with `None` or with nothing.
+pub struct MockCluster {
+    shared: Arc<Shared>,
+    brokers: Vec<Broker>,
+}
+
+/// How a [`MockCluster`] is to behave. Made by [`MockCluster::builder`].
+#[derive(Clone, Debug)]
+pub struct MockClusterBuilder {
+    brokers: usize,
+    pub(super) options: Options,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) auto_create_topics: bool,
+    pub(super) default_partitions: i32,
+    pub(super) max_message_bytes: usize,
+    pub(super) retain_records: bool,
+    pub(super) check_batches: bool,
+}
+
+/// What brokers and connections share. No lock is held while another is taken or a hook runs.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) hooks: Hooks,
+    pub(super) state: Mutex<State>,
+    /// With `state`: something has happened that `wait_until` may be waiting for.
+    pub(super) happened: Condvar,
+}
+
+impl MockCluster {
+    /// Starts a cluster of `brokers` brokers, at least one, with the default options.
+    ///
+    /// # Errors
+    /// Where a listener cannot be opened or a thread not be started.
+    pub fn start(brokers: usize) -> io::Result<Self> {
+        Self::builder().brokers(brokers).start()
+    }
+
+    /// Options first: see [`MockClusterBuilder`].
+    pub fn builder() -> MockClusterBuilder {
+        let options = Options {
+            auto_create_topics: true,
+            default_partitions: 1,
+            max_message_bytes: 1024 * 1024 + 12,
+            retain_records: true,
+            check_batches: true,
+        };
+        MockClusterBuilder {
+            brokers: 1,
+            options,
+        }
+    }
+
+    /// The addresses of all brokers, up or down, as `bootstrap.servers` takes them.
+    pub fn bootstrap_servers(&self) -> String {
+        let addresses = self
+            .brokers
+            .iter()
+            .map(|broker| format!("127.0.0.1:{}", broker.port()));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// Creates a topic, its partitions led by the brokers in turn.
+    ///
+    /// # Panics
+    /// If the topic exists, the name is none that Kafka allows, or `partitions` is below 1.
+    #[track_caller]
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        assert!(
+            partitions >= 1,
+            "a topic has at least one partition, not {partitions}"
+        );
+        let mut state = self.shared.state.lock();
+        assert!(
+            state.create_topic(name, partitions),
+            "topic {name} exists, or has no valid name"
+        );
+    }
+
+    /// Deletes a topic with its records. One created later under the same name has another id.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    #[track_caller]
+    pub fn delete_topic(&self, name: &str) {
+        let deleted = self.shared.state.lock().delete_topic(name);
+        assert!(deleted, "there is no topic {name}");
+    }
+
+    /// Gives a topic `count` more partitions.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    #[track_caller]
+    pub fn add_partitions(&self, topic: &str, count: i32) {
+        let added = self.shared.state.lock().add_partitions(topic, count);
+        assert!(added, "there is no topic {topic}");
+    }
+
+    /// Makes `leader` lead a partition, or nobody, and raises the partition's leader epoch.
+    ///
+    /// # Panics
+    /// If there is no such topic, partition or broker.
+    #[track_caller]
+    pub fn set_leader(&self, topic: &str, partition: i32, leader: Option<i32>) {
+        if let Some(broker) = leader {
+            self.broker(broker);
+        }
+        let mut state = self.shared.state.lock();
+        let Some(partition) = state.partition_mut(topic, partition) else {
+            panic!("there is no partition {topic}-{partition}")
+        };
+        partition.leader = leader;
+        partition.leader_epoch += 1;
+    }
+
+    /// The id of the broker that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        self.shared.state.lock().partition(topic, partition)?.leader
+    }
+
+    /// How often the partition's leadership has moved.
+    pub fn leader_epoch(&self, topic: &str, partition: i32) -> Option<i32> {
+        Some(
+            self.shared
+                .state
+                .lock()
+                .partition(topic, partition)?
+                .leader_epoch,
+        )
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        Some(TopicId(self.shared.state.lock().topic(topic)?.id))
+    }
+
+    /// How many partitions the topic has.
+    pub fn partitions(&self, topic: &str) -> Option<i32> {
+        let state = self.shared.state.lock();
+        i32::try_from(state.topic(topic)?.partitions.len()).ok()
+    }
+
+    /// The offset that the partition's next record will have: how many records it has been given.
+    pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        Some(
+            self.shared
+                .state
+                .lock()
+                .partition(topic, partition)?
+                .log
+                .end_offset(),
+        )
+    }
+
+    /// The records of a partition in order; none where there is no such partition, or where records are not retained.
+    /// Batches that cannot be read, which are stored only if checks are off, are left out.
+    pub fn records(&self, topic: &str, partition: i32) -> Vec<MockRecord> {
+        self.batches(topic, partition)
+            .iter()
+            .flat_map(MockBatch::records)
+            .collect()
+    }
+
+    /// The batches of a partition in order; none where there is no such partition, or where records are not retained.
+    pub fn batches(&self, topic: &str, partition: i32) -> Vec<MockBatch> {
+        let state = self.shared.state.lock();
+        state
+            .partition(topic, partition)
+            .map(|partition| partition.log.batches())
+            .unwrap_or_default()
+    }
+
+    /// Whether records of the topic get the broker's time (`message.timestamp.type=LogAppendTime`) instead of keeping
+    /// the producer's. Off for a new topic.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    #[track_caller]
+    pub fn set_log_append_time(&self, topic: &str, log_append_time: bool) {
+        let mut state = self.shared.state.lock();
+        let Some(topic) = state.topic_mut(topic) else {
+            panic!("there is no topic {topic}")
+        };
+        topic.log_append_time = log_append_time;
+    }
+
+    /// Stops a broker: its connections are closed, its port refuses new ones, metadata no longer names it and its
+    /// partitions have no leader. Its records stay. Waits until its threads have ended; nothing happens if it is down.
+    ///
+    /// # Panics
+    /// If there is no such broker.
+    #[track_caller]
+    pub fn broker_down(&self, broker: i32) {
+        let stopped = self.broker(broker);
+        self.shared.state.lock().set_broker_up(broker, false);
+        stopped.stop();
+    }
+
+    /// Starts a stopped broker again, on the same port. Nothing happens if it is up.
+    ///
+    /// # Errors
+    /// Where the port cannot be listened on any more or the thread not be started.
+    ///
+    /// # Panics
+    /// If there is no such broker.
+    #[track_caller]
+    pub fn broker_up(&self, broker: i32) -> io::Result<()> {
+        self.broker(broker).start(&self.shared)?;
+        self.shared.state.lock().set_broker_up(broker, true);
+        Ok(())
+    }
+
+    /// How many connections to the broker are open.
+    ///
+    /// # Panics
+    /// If there is no such broker.
+    #[track_caller]
+    pub fn connections(&self, broker: i32) -> usize {
+        self.broker(broker).connections()
+    }
+
+    /// Closes the broker's connections. It stays up.
+    ///
+    /// # Panics
+    /// If there is no such broker.
+    #[track_caller]
+    pub fn disconnect(&self, broker: i32) {
+        self.broker(broker).disconnect();
+    }
+
+    /// Makes the brokers speak only these versions of an API, as older brokers do. An empty range takes the API away.
+    /// Connections that are open go on with what ApiVersions told them before, and are closed at the first request of a
+    /// version that is gone.
+    pub fn restrict_versions(&self, api: MockApi, versions: RangeInclusive<i16>) {
+        self.shared.state.lock().restrict_versions(api, versions);
+    }
+
+    /// Asks `hook` before each request of an API what is to happen with it, until [`remove`](Self::remove) is called.
+    /// Where several hooks are set, the first that says something other than [`Fault::Pass`] decides.
+    ///
+    /// Hooks run on the broker's threads, several at a time: they are to be quick, and a hook that never returns keeps
+    /// the cluster from stopping.
+    pub fn on(
+        &self,
+        api: MockApi,
+        hook: impl Fn(&MockRequest) -> Fault + Send + Sync + 'static,
+    ) -> HookId {
+        self.shared.hooks.add(api, usize::MAX, Box::new(hook))
+    }
+
+    /// As [`on`](Self::on), but the hook is gone once it has said something other than [`Fault::Pass`].
+    pub fn once(
+        &self,
+        api: MockApi,
+        hook: impl Fn(&MockRequest) -> Fault + Send + Sync + 'static,
+    ) -> HookId {
+        self.shared.hooks.add(api, 1, Box::new(hook))
+    }
+
+    /// The next `times` requests of an API, at any broker, meet `fault`.
+    pub fn fail_next(&self, api: MockApi, times: usize, fault: Fault) -> HookId {
+        self.shared
+            .hooks
+            .add(api, times, Box::new(move |_| fault.clone()))
+    }
+
+    /// Removes a hook; nothing happens if it has gone by itself.
+    pub fn remove(&self, hook: HookId) {
+        self.shared.hooks.remove(hook);
+    }
+
+    /// Removes all hooks.
+    pub fn remove_all_hooks(&self) {
+        self.shared.hooks.clear();
+    }
+
+    /// How many requests of an API all brokers have received since the start.
+    pub fn request_count(&self, api: MockApi) -> u64 {
+        self.shared.state.lock().requests.count(api)
+    }
+
+    /// The requests received, the oldest first: the latest 10,000 of them.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.shared.state.lock().requests.entries()
+    }
+
+    /// Waits until `condition` holds, for at most `timeout`, and tells whether it does. It is asked again whenever a
+    /// broker has received or handled a request or a connection has come or gone.
+    pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let deadline = deadline_after(Instant::now(), timeout);
+        loop {
+            let seen = self.shared.state.lock().events;
+            if condition(self) {
+                return true;
+            }
+            let mut state = self.shared.state.lock();
+            while state.events == seen {
+                if self
+                    .shared
+                    .happened
+                    .wait_until(&mut state, deadline)
+                    .timed_out()
+                {
+                    drop(state);
+                    return condition(self);
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn broker(&self, id: i32) -> &Broker {
+        let broker = usize::try_from(id)
+            .ok()
+            .and_then(|index| self.brokers.get(index));
+        broker.unwrap_or_else(|| panic!("there is no broker {id}"))
+    }
+}
+
+impl Drop for MockCluster {
+    fn drop(&mut self) {
+        for broker in &self.brokers {
+            broker.stop();
+        }
+    }
+}
+
+impl MockClusterBuilder {
+    /// How many brokers: 1 to 1000, 1 by default. A number outside is taken as the nearest inside.
+    pub fn brokers(mut self, brokers: usize) -> Self {
+        self.brokers = brokers.clamp(1, 1000);
+        self
+    }
+
+    /// Whether asking for the metadata of a topic creates it. On by default.
+    pub fn auto_create_topics(mut self, auto_create_topics: bool) -> Self {
+        self.options.auto_create_topics = auto_create_topics;
+        self
+    }
+
+    /// How many partitions a topic has that is created by being asked for: 1 by default, at least 1.
+    pub fn default_partitions(mut self, partitions: i32) -> Self {
+        self.options.default_partitions = partitions.max(1);
+        self
+    }
+
+    /// The largest batch that is accepted, in bytes with its header: 1,048,588 by default, as Kafka's
+    /// `message.max.bytes`.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_message_bytes = bytes;
+        self
+    }
+
+    /// Whether batches are kept to be read back. On by default; off, they are only counted, and memory stays small
+    /// whatever is sent.
+    pub fn retain_records(mut self, retain_records: bool) -> Self {
+        self.options.retain_records = retain_records;
+        self
+    }
+
+    /// Whether each batch's CRC is computed and its records are decompressed and looked at before it is accepted. On by
+    /// default. Off, only the header is looked at, sequences included, which costs next to nothing: for benchmarks.
+    pub fn check_batches(mut self, check_batches: bool) -> Self {
+        self.options.check_batches = check_batches;
+        self
+    }
+
+    /// Starts the cluster.
+    ///
+    /// # Errors
+    /// Where a listener cannot be opened or a thread not be started.
+    pub fn start(self) -> io::Result<MockCluster> {
+        let mut brokers = Vec::with_capacity(self.brokers);
+        for id in (0..).take(self.brokers) {
+            brokers.push(Broker::bind(id)?);
+        }
+        let shared = Arc::new(Shared {
+            options: self.options,
+            hooks: Hooks::default(),
+            state: Mutex::new(State::new(brokers.iter().map(Broker::port).collect())),
+            happened: Condvar::new(),
+        });
+        // From here on an early return drops the cluster, which stops the brokers that have started.
+        let cluster = MockCluster { shared, brokers };
+        for broker in &cluster.brokers {
+            broker.start(&cluster.shared)?;
+        }
+        Ok(cluster)
+    }
+}
+
+impl Shared {
+    /// Tells those who wait that there is something new to look at.
+    pub(super) fn notify(&self) {
+        self.state.lock().events += 1;
+        self.happened.notify_all();
+    }
+}
+
+impl std::fmt::Debug for MockCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MockCluster")
+            .field("bootstrap_servers", &self.bootstrap_servers())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,320 @@
+//! One connection: frames in, answers out, in the order of the requests, and the faults in between.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker::Stop;
+use super::cluster::Shared;
+use super::exchange::{Answer, Question};
+use super::fault::{Corruption, Fault};
+use super::request::{LoggedRequest, MockApi, MockRequest};
+use crate::protocol::{ProtocolError, Reader, ReceivedHeader, encode_response, frame_length};
+
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    broker: i32,
+    stream: TcpStream,
+    stop: Arc<Stop>,
+    client_id: Option<Arc<str>>,
+    client_software: Option<Arc<str>>,
+    /// Answers not written yet: those of all requests that one read has brought go out together.
+    out: Vec<u8>,
+}
+
+/// Whether the connection goes on after a request.
+type Flow = ControlFlow<End>;
+
+enum End {
+    Close,
+    /// Read on until the client closes, and answer nothing.
+    Ignore,
+}
+
+/// A request's place in the conversation.
+#[derive(Clone, Copy)]
+struct Call {
+    api: MockApi,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        broker: i32,
+        stream: TcpStream,
+        stop: Arc<Stop>,
+    ) -> Self {
+        Self {
+            shared,
+            broker,
+            stream,
+            stop,
+            client_id: None,
+            client_software: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) fn run(&mut self) {
+        let mut input = Input::default();
+        // An error ends the connection as the client sees it; nobody else is interested.
+        let _ = self.stream.set_nodelay(true);
+        let end = self.serve_until_end(&mut input);
+        let _ = self.flush();
+        if let Ok(End::Ignore) = end {
+            let _ = io::copy(&mut self.stream, &mut io::sink());
+        }
+    }
+
+    fn serve_until_end(&mut self, input: &mut Input) -> io::Result<End> {
+        loop {
+            while let Some(frame) = input.next_frame().map_err(io::Error::other)? {
+                if let ControlFlow::Break(end) = self.serve(frame) {
+                    return Ok(end);
+                }
+            }
+            self.flush()?;
+            if !input.fill(&mut self.stream)? {
+                return Ok(End::Close);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.stream.write_all(&self.out);
+        self.out.clear();
+        written
+    }
+
+    /// Like a broker, closes the connection at a request that cannot be read.
+    fn serve(&mut self, frame: &[u8]) -> Flow {
+        let mut reader = Reader::new(frame);
+        let Ok(header) = ReceivedHeader::decode(&mut reader) else {
+            return close();
+        };
+        let Some(api) = MockApi::from_code(header.api_code) else {
+            return close();
+        };
+        let call = Call {
+            api,
+            version: header.version,
+            correlation_id: header.correlation_id,
+        };
+        if self.client_id.as_deref() != header.client_id {
+            self.client_id = header.client_id.map(Arc::from);
+        }
+        if !self.shared.state.lock().speaks(api, call.version) {
+            self.log(call);
+            return self.refuse_version(call);
+        }
+        let Ok(question) = Question::decode(api, call.version, &mut reader) else {
+            return close();
+        };
+        if let Question::ApiVersions(request) = &question {
+            if call.version >= 3 {
+                let software = format!(
+                    "{}/{}",
+                    request.client_software_name, request.client_software_version
+                );
+                self.client_software = Some(software.into());
+            }
+        }
+        self.log(call);
+        let fault = self
+            .shared
+            .hooks
+            .decide(api, || self.describe(call, &question));
+        let flow = self.act(call, &question, fault);
+        self.shared.notify();
+        flow
+    }
+
+    fn log(&self, call: Call) {
+        let request = LoggedRequest {
+            api: call.api,
+            version: call.version,
+            broker: self.broker,
+            at: Instant::now(),
+            client_id: self.client_id.clone(),
+            client_software: self.client_software.clone(),
+        };
+        self.shared.state.lock().requests.add(request);
+        self.shared.notify();
+    }
+
+    fn describe(&self, call: Call, question: &Question<'_>) -> MockRequest {
+        MockRequest {
+            api: call.api,
+            version: call.version,
+            broker: self.broker,
+            correlation_id: call.correlation_id,
+            client_id: self.client_id.clone(),
+            acks: question.acks(),
+            topics: question.topics(&self.shared, call.version),
+            batches: question.batches(&self.shared, call.version),
+        }
+    }
+
+    /// ApiVersions is answered in any version, in the layout of version 0 (KIP-511).
+    fn refuse_version(&mut self, call: Call) -> Flow {
+        if call.api != MockApi::ApiVersions {
+            return close();
+        }
+        let refusal = self.shared.state.lock().unsupported_api_versions();
+        self.answer(Call { version: 0, ..call }, &Answer::ApiVersions(refusal))
+    }
+
+    fn act(&mut self, call: Call, question: &Question<'_>, mut fault: Fault) -> Flow {
+        let handle =
+            |shared: &Shared, broker: i32| question.handle(shared, broker, call.version, &[]);
+        while let Fault::Delay(time, then) = fault {
+            self.pause(time)?;
+            fault = *then;
+        }
+        let answer = match fault {
+            Fault::Pass => handle(&self.shared, self.broker),
+            Fault::Error(error) => question.refuse(&self.shared, error),
+            Fault::PartitionErrors(failed) => {
+                question.handle(&self.shared, self.broker, call.version, &failed)
+            }
+            Fault::Throttle(time) => {
+                let mut answer = handle(&self.shared, self.broker);
+                answer.set_throttle_time(time);
+                answer
+            }
+            Fault::LoseAnswer => {
+                handle(&self.shared, self.broker);
+                return close();
+            }
+            Fault::Corrupt(corruption) => {
+                let answer = handle(&self.shared, self.broker);
+                let start = self.out.len();
+                self.answer(call, &answer)?;
+                corruption.damage(&mut self.out, start);
+                return Flow::Continue(());
+            }
+            Fault::NoAnswer => return Flow::Break(End::Ignore),
+            Fault::Disconnect | Fault::Delay(..) => return close(),
+        };
+        if question.is_answered() {
+            self.answer(call, &answer)
+        } else if answer.is_failure() {
+            // The only way to tell a producer that wants no answers.
+            close()
+        } else {
+            Flow::Continue(())
+        }
+    }
+
+    /// Does nothing for a time, once what is due to the client has been written.
+    fn pause(&mut self, time: Duration) -> Flow {
+        if self.flush().is_err() || self.stop.wait(time) {
+            close()
+        } else {
+            Flow::Continue(())
+        }
+    }
+
+    fn answer(&mut self, call: Call, answer: &Answer) -> Flow {
+        match encode_response(
+            answer,
+            call.api.key(),
+            call.version,
+            call.correlation_id,
+            &mut self.out,
+        ) {
+            Ok(()) => Flow::Continue(()),
+            Err(_) => close(),
+        }
+    }
+}
+
+fn close() -> Flow {
+    Flow::Break(End::Close)
+}
+
+impl Corruption {
+    /// Damages the frame that begins at `start`.
+    fn damage(self, out: &mut Vec<u8>, start: usize) {
+        const PREFIX: usize = 4;
+        const CORRELATION_ID: usize = 4;
+        let Some(frame) = out.get_mut(start..) else {
+            return;
+        };
+        let length = frame.len();
+        if length < PREFIX + CORRELATION_ID {
+            return;
+        }
+        match self {
+            Self::CorrelationId => frame[PREFIX..PREFIX + CORRELATION_ID]
+                .iter_mut()
+                .for_each(|byte| *byte = !*byte),
+            Self::ShortFrame => {
+                let kept = CORRELATION_ID + (length - PREFIX - CORRELATION_ID) / 2;
+                frame[..PREFIX].copy_from_slice(&(kept as u32).to_be_bytes());
+                out.truncate(start + PREFIX + kept);
+            }
+            Self::HugeLength => frame[..PREFIX].copy_from_slice(&(i32::MAX - 1).to_be_bytes()),
+            Self::NegativeLength => frame[..PREFIX].copy_from_slice(&(-2i32).to_be_bytes()),
+            Self::Garbage => fastrand::Rng::new().fill(&mut frame[PREFIX + CORRELATION_ID..]),
+        }
+    }
+}
+
+/// Bytes received and not yet served. Reads are large, so that many small requests cost one system call.
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    const FIRST_BYTES: usize = 64 << 10;
+
+    /// The next whole frame, without its length.
+    fn next_frame(&mut self) -> Result<Option<&[u8]>, ProtocolError> {
+        let Some((prefix, rest)) = self.buffer[self.start..self.end].split_first_chunk() else {
+            return Ok(None);
+        };
+        let length = frame_length(*prefix, MAX_REQUEST_BYTES)?;
+        let Some(frame) = rest.get(..length) else {
+            return Ok(None);
+        };
+        self.start += prefix.len() + length;
+        Ok(Some(frame))
+    }
+
+    /// Reads once; false at the end of the stream. The buffer grows with what has come, not with what is announced.
+    fn fill(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            if self.end == self.buffer.len() {
+                self.buffer
+                    .resize((2 * self.buffer.len()).max(Self::FIRST_BYTES), 0);
+            }
+        }
+        loop {
+            match stream.read(&mut self.buffer[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Kafka's `socket.request.max.bytes`.
+const MAX_REQUEST_BYTES: usize = 100 << 20;

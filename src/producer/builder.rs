@@ -1,0 +1,156 @@
+//! How a producer is put together.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::record::compression::CompressionType;
+
+use super::config::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
+    SecurityProtocol, for_each_setting,
+};
+use super::partitioner::Partitioner;
+use super::serializer::{DefaultSerializer, Serializer};
+
+/// Gathers what a producer of keys `K` and values `V` is made of: settings, serializers, partitioner.
+///
+/// Keys and values of types that know their bytes ([`ToBytes`](crate::ToBytes)) need no serializer.
+#[must_use = "nothing is started before `build` is called"]
+pub struct ProducerBuilder<K, V, KS = DefaultSerializer, VS = DefaultSerializer> {
+    pub(crate) config: ProducerConfig,
+    pub(crate) key_serializer: KS,
+    pub(crate) value_serializer: VS,
+    pub(crate) partitioner: Option<Arc<dyn Partitioner>>,
+    records: PhantomData<fn(K, V)>,
+}
+
+impl<K, V> ProducerBuilder<K, V> {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: ProducerConfig::new(),
+            key_serializer: DefaultSerializer,
+            value_serializer: DefaultSerializer,
+            partitioner: None,
+            records: PhantomData,
+        }
+    }
+}
+
+impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
+    /// Takes all settings from `config`; those made before are gone.
+    pub fn config(mut self, config: ProducerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets what Kafka calls `name` to a text: see [`ProducerConfig::set`].
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        self.config.set(name, value)?;
+        Ok(self)
+    }
+
+    /// Serializes keys with `serializer`.
+    pub fn key_serializer<S: Serializer<K> + 'static>(
+        self,
+        serializer: S,
+    ) -> ProducerBuilder<K, V, S, VS> {
+        ProducerBuilder {
+            config: self.config,
+            key_serializer: serializer,
+            value_serializer: self.value_serializer,
+            partitioner: self.partitioner,
+            records: PhantomData,
+        }
+    }
+
+    /// Serializes values with `serializer`.
+    pub fn value_serializer<S: Serializer<V> + 'static>(
+        self,
+        serializer: S,
+    ) -> ProducerBuilder<K, V, KS, S> {
+        ProducerBuilder {
+            config: self.config,
+            key_serializer: self.key_serializer,
+            value_serializer: serializer,
+            partitioner: self.partitioner,
+            records: PhantomData,
+        }
+    }
+
+    /// Chooses partitions with `partitioner`, whatever `partitioner.class` says; the other settings of the default
+    /// partitioner then have no effect.
+    pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+}
+
+macro_rules! define_builder_setters {
+    ($(
+        $(#[doc = $doc:literal])+
+        $property:literal, $setter:ident($argument:ty): $type:ty = $kind:expr,
+            default $default:literal, range $range:literal;
+    )+) => {
+        /// The settings, each by its type.
+        impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
+            $(
+                $(#[doc = $doc])+
+                ///
+                #[doc = concat!("Kafka's `", $property, "`. Default: `", $default, "`. Range: ", $range, ".")]
+                pub fn $setter(mut self, value: $argument) -> Self {
+                    self.config = self.config.$setter(value);
+                    self
+                }
+            )+
+        }
+    };
+}
+
+for_each_setting!(define_builder_setters);
+
+/// Shows the settings, as [`ProducerConfig`] does.
+impl<K, V, KS, VS> fmt::Debug for ProducerBuilder<K, V, KS, VS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::producer::{Headers, RoundRobinPartitioner, serializer_fn};
+
+    struct Order;
+
+    #[test]
+    fn settings_reach_the_configuration_by_type_and_by_name() {
+        let builder = ProducerBuilder::<String, Vec<u8>>::new()
+            .bootstrap_servers("localhost:9092")
+            .acks(Acks::Leader)
+            .linger(Duration::from_millis(7))
+            .set("batch.size", "100")
+            .unwrap()
+            .partitioner(RoundRobinPartitioner::new());
+        let get = |name| builder.config.get(name);
+        assert_eq!(get("bootstrap.servers").as_deref(), Some("localhost:9092"));
+        assert_eq!(get("acks").as_deref(), Some("1"));
+        assert_eq!(get("linger.ms").as_deref(), Some("7"));
+        assert_eq!(get("batch.size").as_deref(), Some("100"));
+        assert!(builder.partitioner.is_some());
+        assert!(builder.set("linger.mss", "7").is_err());
+    }
+
+    #[test]
+    fn any_type_is_served_by_a_serializer_of_its_own() {
+        fn builds<K, V, KS: Serializer<K>, VS: Serializer<V>>(_: &ProducerBuilder<K, V, KS, VS>) {}
+        let serializer =
+            serializer_fn(|_: &str, _: &mut Headers, _: &Order, _: &mut Vec<u8>| Ok(()));
+        builds(&ProducerBuilder::<i64, Order>::new().value_serializer(serializer));
+        builds(&ProducerBuilder::<String, Option<String>>::new());
+    }
+}

@@ -1,0 +1,168 @@
+//! The addresses of `bootstrap.servers`.
+
+use crate::error::Error;
+
+use super::{Shown, config_error};
+
+/// One address to find the cluster by. The host is a name or an IP address, without brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BootstrapAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// The addresses in their order, each once.
+pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, Error> {
+    if text.trim().is_empty() {
+        return Err(config_error(
+            "bootstrap.servers is not set: give it host:port of a broker".to_owned(),
+        ));
+    }
+    let mut addresses = Vec::new();
+    for address in text.split(',').map(str::trim) {
+        let parsed = parse_address(address).map_err(|fault| {
+            config_error(format!("bootstrap.servers: \"{}\" {fault}", Shown(address)))
+        })?;
+        if !addresses.contains(&parsed) {
+            addresses.push(parsed);
+        }
+    }
+    Ok(addresses)
+}
+
+fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
+    if address.is_empty() {
+        return Err("is an empty address");
+    }
+    // Java accepts a protocol in front, as the broker's `listeners` have it.
+    let address = address
+        .rsplit_once("://")
+        .map_or(address, |(_, address)| address);
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => bracketed(rest)?,
+        None => address
+            .rsplit_once(':')
+            .ok_or("has no port: write host:port")?,
+    };
+    if host.is_empty() {
+        return Err("has no host: write host:port");
+    }
+    if host.contains(':') && !address.starts_with('[') {
+        return Err("has more than one colon: write an IPv6 address in brackets, as [::1]:9092");
+    }
+    if host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]/@,\\".contains(c)) {
+        return Err("has a character that no host name has");
+    }
+    Ok(BootstrapAddress {
+        host: host.to_owned(),
+        port: parse_port(port)?,
+    })
+}
+
+/// `::1]:9092`, the opening bracket gone, into address and port.
+fn bracketed(rest: &str) -> Result<(&str, &str), &'static str> {
+    let (host, port) = rest.split_once(']').ok_or("has no closing bracket")?;
+    let numeric = host.split('%').next().unwrap_or(host);
+    if numeric.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err("has no IPv6 address between its brackets");
+    }
+    Ok((
+        host,
+        port.strip_prefix(':')
+            .ok_or("has no port: write [address]:port")?,
+    ))
+}
+
+fn parse_port(port: &str) -> Result<u16, &'static str> {
+    if port.is_empty() {
+        return Err("has no port: write host:port");
+    }
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err("has a port that is not a number");
+    }
+    match port.parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("has a port outside 1 to 65535"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(text: &str) -> Vec<(String, u16)> {
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|address| (address.host, address.port))
+            .collect()
+    }
+
+    #[test]
+    fn addresses_keep_their_order_and_duplicates_are_dropped() {
+        assert_eq!(
+            addresses(" b:2 ,a:1,b:2,b:3"),
+            [
+                ("b".to_owned(), 2),
+                ("a".to_owned(), 1),
+                ("b".to_owned(), 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn ipv6_stands_in_brackets() {
+        assert_eq!(addresses("[::1]:9092"), [("::1".to_owned(), 9092)]);
+        assert_eq!(
+            addresses("[fe80::1%eth0]:9092"),
+            [("fe80::1%eth0".to_owned(), 9092)]
+        );
+        assert_eq!(
+            addresses("127.0.0.1:9092"),
+            [("127.0.0.1".to_owned(), 9092)]
+        );
+    }
+
+    #[test]
+    fn a_protocol_in_front_is_skipped_as_in_java() {
+        assert_eq!(
+            addresses("PLAINTEXT://broker:9092"),
+            [("broker".to_owned(), 9092)]
+        );
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_by_name() {
+        for (text, fault) in [
+            ("", "bootstrap.servers is not set"),
+            ("  ", "bootstrap.servers is not set"),
+            ("a:1,", "\"\" is an empty address"),
+            (",a:1", "\"\" is an empty address"),
+            ("localhost", "\"localhost\" has no port"),
+            ("localhost:", "\"localhost:\" has no port"),
+            (":9092", "\":9092\" has no host"),
+            ("a:0", "\"a:0\" has a port outside 1 to 65535"),
+            ("a:70000", "\"a:70000\" has a port outside 1 to 65535"),
+            ("a:99999999999999999999", "has a port outside 1 to 65535"),
+            ("a:+1", "\"a:+1\" has a port that is not a number"),
+            ("a:-1", "has a port that is not a number"),
+            ("::1:9092", "\"::1:9092\" has more than one colon"),
+            ("[::1:9092", "has no closing bracket"),
+            ("[::1]", "has no port: write [address]:port"),
+            (
+                "[localhost]:9092",
+                "has no IPv6 address between its brackets",
+            ),
+            ("[]:9092", "has no IPv6 address between its brackets"),
+            (
+                "a b:9092",
+                "\"a b:9092\" has a character that no host name has",
+            ),
+            ("a:9092;b:9092", "has more than one colon"),
+            ("a:1, ,b:2", "\"\" is an empty address"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(fault), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! The producer's configuration: Kafka's own property names, checked as Java checks them.
+
+mod bootstrap;
+mod choices;
+mod names;
+mod properties;
+mod reference;
+mod table;
+mod validate;
+mod value;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::record::compression::CompressionType;
+
+use value::*;
+
+pub(crate) use bootstrap::BootstrapAddress;
+pub use choices::{
+    Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, SecurityProtocol,
+};
+pub(crate) use table::for_each_setting;
+pub(crate) use validate::ValidatedConfig;
+
+/// The settings of a producer, each with the default of Kafka 4.x until it is set.
+///
+/// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
+/// A text is checked at once; what a typed setter was given, and what settings mean for each other, when the producer
+/// is built. The names that Java's producer knows and this one does not serve yet are refused, none is ignored, but for
+/// those that only mean something inside a JVM, as `key.serializer`, which are accepted with a warning in the log.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use kafka_producer::{Acks, ProducerConfig};
+/// let mut config = ProducerConfig::new()
+///     .bootstrap_servers("localhost:9092")
+///     .linger(Duration::from_millis(20))
+///     .acks(Acks::All);
+/// config.set("batch.size", "65536")?;
+/// assert_eq!(config.get("linger.ms").as_deref(), Some("20"));
+/// # Ok::<(), kafka_producer::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ProducerConfig {
+    settings: Settings,
+    explicit: Explicit,
+}
+
+impl ProducerConfig {
+    /// All defaults. `bootstrap.servers` has none and must be set.
+    pub fn new() -> Self {
+        static DEFAULTS: LazyLock<Settings> = LazyLock::new(Settings::defaults);
+        Self {
+            settings: DEFAULTS.clone(),
+            explicit: Explicit::default(),
+        }
+    }
+
+    /// The settings of a list of names and texts, as [`set`](Self::set) takes them. Of two with one name the later
+    /// counts.
+    pub fn from_pairs<N: AsRef<str>, T: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, T)>,
+    ) -> Result<Self, Error> {
+        let mut config = Self::new();
+        for (name, value) in pairs {
+            config.set(name.as_ref(), value.as_ref())?;
+        }
+        Ok(config)
+    }
+
+    /// The settings of a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value`
+    /// on each line, `#` and `!` for comments, `\` to go on in the next line, `\t \n \r \f \\` and `\uXXXX` for
+    /// characters. Of two with one name the later counts. An error names the line.
+    pub fn from_properties(text: &str) -> Result<Self, Error> {
+        let mut config = Self::new();
+        config.load_properties(text)?;
+        Ok(config)
+    }
+
+    /// The settings of a Java `.properties` file, which must be UTF-8 and at most 1 MiB long; otherwise as
+    /// [`from_properties`](Self::from_properties). An error names the file.
+    pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let mut config = Self::new();
+        config.load_properties_file(path)?;
+        Ok(config)
+    }
+
+    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it: what it sets counts, what it
+    /// does not name stays. After an error the configuration is as it was.
+    pub fn load_properties(&mut self, text: &str) -> Result<(), Error> {
+        let mut loaded = self.clone();
+        for property in properties::parse(text)? {
+            let placed =
+                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
+            loaded
+                .set(&property.name, &property.value)
+                .map_err(placed)?;
+        }
+        *self = loaded;
+        Ok(())
+    }
+
+    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it, otherwise as
+    /// [`load_properties`](Self::load_properties).
+    pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let text = properties::read_file(path)?;
+        let placed =
+            |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
+        self.load_properties(&text).map_err(placed)
+    }
+
+    /// Sets what Kafka calls `name` to a text; white space around the text does not count. An error of kind
+    /// [`ErrorKind::Config`] says why not: an unknown name (and the nearest known one), a text of the wrong type or out
+    /// of range, or a setting of Java's that does not work here yet. After an error the configuration is as it was.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        match self.set_served(name, value.trim()) {
+            Some(result) => result,
+            None => names::accept_or_refuse(name, value.trim()),
+        }
+    }
+
+    fn explicitly_set(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let names = self.explicit.names();
+        names
+            .into_iter()
+            .filter_map(|name| Some((name, self.get(name)?)))
+    }
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Shows what was set, under Kafka's names. No setting served so far is a secret; one that is must not be shown here.
+impl fmt::Debug for ProducerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProducerConfig ")?;
+        f.debug_map().entries(self.explicitly_set()).finish()
+    }
+}
+
+macro_rules! define_settings {
+    ($(
+        $(#[doc = $doc:literal])+
+        $property:literal, $setter:ident($argument:ty): $type:ty = $kind:expr,
+            default $default:literal, range $range:literal;
+    )+) => {
+        /// The values of all settings.
+        #[derive(Clone)]
+        pub(crate) struct Settings {
+            $( $(#[doc = $doc])+ pub(crate) $setter: $type, )+
+        }
+
+        impl Settings {
+            fn defaults() -> Self {
+                Self { $( $setter: default_of($property, $kind, $default), )+ }
+            }
+
+            /// The range of each setting by itself.
+            fn check(&self) -> Result<(), Error> {
+                $( check($property, $kind, $range, &self.$setter)?; )+
+                Ok(())
+            }
+        }
+
+        /// Which settings were set, as against left at their default.
+        #[derive(Clone, Default)]
+        struct Explicit {
+            $( $setter: bool, )+
+        }
+
+        impl Explicit {
+            fn names(&self) -> Vec<&'static str> {
+                [$( (self.$setter, $property) ),+]
+                    .into_iter()
+                    .filter_map(|(is_set, name)| is_set.then_some(name))
+                    .collect()
+            }
+        }
+
+        impl ProducerConfig {
+            $(
+                $(#[doc = $doc])+
+                ///
+                #[doc = concat!("Kafka's `", $property, "`. Default: `", $default, "`. Range: ", $range, ".")]
+                #[must_use]
+                pub fn $setter(mut self, value: $argument) -> Self {
+                    self.settings.$setter = value.into();
+                    self.explicit.$setter = true;
+                    self
+                }
+            )+
+
+            /// The text of what Kafka calls `name`: what was set, or else the default. None where this crate does not
+            /// serve that name.
+            pub fn get(&self, name: &str) -> Option<String> {
+                match name {
+                    $( $property => Some($kind.format(&self.settings.$setter)), )+
+                    _ => None,
+                }
+            }
+
+            /// None where `name` is not in the table.
+            fn set_served(&mut self, name: &str, value: &str) -> Option<Result<(), Error>> {
+                match name {
+                    $( $property => {
+                        let parsed = parse($property, $kind, $range, value);
+                        Some(parsed.map(|parsed| {
+                            self.settings.$setter = parsed;
+                            self.explicit.$setter = true;
+                        }))
+                    } )+
+                    _ => None,
+                }
+            }
+        }
+
+        /// The table's texts, in its order.
+        const ROWS: &[Row] = &[
+            $( Row {
+                property: $property,
+                setter: stringify!($setter),
+                default: $default,
+                range: $range,
+                doc: &[$($doc),+],
+            }, )+
+        ];
+    };
+}
+
+for_each_setting!(define_settings);
+
+/// What the table says in words of one setting.
+struct Row {
+    property: &'static str,
+    setter: &'static str,
+    default: &'static str,
+    range: &'static str,
+    doc: &'static [&'static str],
+}
+
+/// A test reads every default, so that none can fail here.
+fn default_of<K: Kind>(property: &str, kind: K, text: &str) -> K::Value {
+    match kind.parse(text) {
+        Ok(value) => value,
+        Err(fault) => unreachable!("the default {property}={text} {fault}"),
+    }
+}
+
+fn parse<K: Kind>(property: &str, kind: K, range: &str, text: &str) -> Result<K::Value, Error> {
+    let checked = kind
+        .parse(text)
+        .and_then(|value| kind.check(&value).map(|()| value));
+    checked.map_err(|fault| illegal_value(property, text, &fault, range))
+}
+
+fn check<K: Kind>(property: &str, kind: K, range: &str, value: &K::Value) -> Result<(), Error> {
+    kind.check(value)
+        .map_err(|fault| illegal_value(property, &kind.format(value), &fault, range))
+}
+
+fn illegal_value(property: &str, text: &str, fault: &str, range: &str) -> Error {
+    config_error(format!(
+        "{property}={} {fault} (range: {range})",
+        Shown(text)
+    ))
+}
+
+fn config_error(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+/// A text of the user's, shortened and without control characters, fit for an error and a log line.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 100;
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(LONGEST) {
+            write!(
+                f,
+                "{}",
+                if character.is_control() {
+                    '\u{fffd}'
+                } else {
+                    character
+                }
+            )?;
+        }
+        if characters.next().is_some() {
+            f.write_str("...")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, value: &str) -> String {
+        let mut config = ProducerConfig::new();
+        let error = config.set(name, value).expect_err("a refusal");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(format!("{config:?}"), "ProducerConfig {}");
+        error.to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_kafka_4() {
+        let config = ProducerConfig::new();
+        for (name, value) in [
+            ("acks", "all"),
+            ("linger.ms", "5"),
+            ("batch.size", "16384"),
+            ("buffer.memory", "33554432"),
+            ("enable.idempotence", "true"),
+            ("metadata.recovery.strategy", "rebootstrap"),
+            ("retries", "2147483647"),
+            ("connections.max.idle.ms", "540000"),
+            ("partitioner.availability.timeout.ms", "0"),
+            ("compression.type", "none"),
+        ] {
+            assert_eq!(config.get(name).as_deref(), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_legal_and_written_as_the_table_writes_it() {
+        for row in ROWS {
+            let mut config = ProducerConfig::new();
+            if row.property == "sender.threads" {
+                let threads: usize = config.get(row.property).unwrap().parse().unwrap();
+                assert!((1..=4).contains(&threads));
+            } else {
+                assert_eq!(
+                    config.get(row.property).as_deref(),
+                    Some(row.default),
+                    "{}",
+                    row.property
+                );
+            }
+            config.set(row.property, row.default).unwrap();
+        }
+    }
+
+    /// The range is words in the table and numbers in the code: the ends that the words name are the last legal ones.
+    #[test]
+    fn every_range_in_the_table_is_the_one_that_is_checked() {
+        let mut checked = 0;
+        for row in ROWS {
+            let (min, max) = if let Some(min) = row.range.strip_suffix(" or more") {
+                (min, Some(i64::MAX))
+            } else if let Some((min, max)) = row.range.split_once(" to ") {
+                (min, max.parse::<i64>().ok())
+            } else {
+                continue;
+            };
+            let min = min
+                .split(' ')
+                .next_back()
+                .and_then(|min| min.parse::<i64>().ok());
+            let (Some(min), Some(max)) = (min, max) else {
+                continue;
+            };
+            let mut config = ProducerConfig::new();
+            for legal in [min, max] {
+                config.set(row.property, &legal.to_string()).unwrap();
+            }
+            let above = (i128::from(max) + 1).to_string();
+            let error = refused(row.property, &above);
+            assert_eq!(
+                error,
+                format!(
+                    "{}={above} is out of range (range: {})",
+                    row.property, row.range
+                )
+            );
+            // Below -1 idle connections are as eternal as at -1; gzip's words name the part above its hole.
+            if !matches!(
+                row.property,
+                "connections.max.idle.ms" | "compression.gzip.level"
+            ) {
+                refused(row.property, &(min - 1).to_string());
+            }
+            checked += 1;
+        }
+        assert!(checked > 20, "only {checked} ranges were read");
+    }
+
+    #[test]
+    fn texts_of_the_wrong_type_are_refused_with_name_value_and_range() {
+        assert_eq!(
+            refused("linger.ms", "abc"),
+            "linger.ms=abc is not a whole number (range: 0 to 2147483647)"
+        );
+        assert_eq!(
+            refused("linger.ms", ""),
+            "linger.ms= is not a whole number (range: 0 to 2147483647)"
+        );
+        assert_eq!(
+            refused("enable.idempotence", "yes"),
+            "enable.idempotence=yes is neither true nor false (range: true, false)"
+        );
+        assert_eq!(
+            refused("acks", "2"),
+            "acks=2 is not one of the values (range: all, -1, 0, 1)"
+        );
+        assert_eq!(
+            refused("compression.gzip.level", "0"),
+            "compression.gzip.level=0 is out of range (range: -1 or 1 to 9)"
+        );
+        assert_eq!(
+            refused("security.protocol", "sasl_ssl"),
+            "security.protocol=sasl_ssl is not supported yet (range: PLAINTEXT)"
+        );
+        assert!(refused("batch.size", "99999999999999999999999").contains("is out of range"));
+        assert!(refused("compression.type", "GZIP").contains("is not one of the values"));
+    }
+
+    #[test]
+    fn long_and_unprintable_values_are_shown_shortened() {
+        let error = refused("linger.ms", &format!("1\n2{}", "x".repeat(10_000)));
+        assert!(error.len() < 250 && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn texts_are_read_without_surrounding_space_and_names_of_choices_as_java_reads_them() {
+        let mut config = ProducerConfig::new();
+        for (name, value, shown) in [
+            ("linger.ms", " 7 ", "7"),
+            ("acks", "-1", "all"),
+            ("acks", "ALL", "all"),
+            ("acks", "0", "0"),
+            ("enable.idempotence", "FALSE", "false"),
+            ("metadata.recovery.strategy", "NONE", "none"),
+            ("security.protocol", "plaintext", "PLAINTEXT"),
+            ("send.buffer.bytes", "-1", "-1"),
+            ("connections.max.idle.ms", "-5", "-1"),
+            ("sender.threads", "64", "64"),
+            (
+                "partitioner.class",
+                "RoundRobinPartitioner",
+                "org.apache.kafka.clients.producer.RoundRobinPartitioner",
+            ),
+        ] {
+            config.set(name, value).unwrap();
+            assert_eq!(config.get(name).as_deref(), Some(shown), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn typed_setters_and_names_set_the_same() {
+        let typed = ProducerConfig::new()
+            .bootstrap_servers("a:1")
+            .linger(Duration::from_millis(20))
+            .connections_max_idle(None)
+            .send_buffer(Some(4096))
+            .compression(CompressionType::Gzip)
+            .acks(Acks::Leader);
+        let named = ProducerConfig::from_pairs([
+            ("bootstrap.servers", "a:1"),
+            ("linger.ms", "20"),
+            ("connections.max.idle.ms", "-1"),
+            ("send.buffer.bytes", "4096"),
+            ("compression.type", "gzip"),
+            ("acks", "1"),
+        ])
+        .unwrap();
+        assert_eq!(format!("{typed:?}"), format!("{named:?}"));
+        assert!(format!("{typed:?}").contains(r#""linger.ms": "20""#));
+    }
+
+    #[test]
+    fn a_properties_text_adds_to_what_is_set_or_changes_nothing() {
+        let mut config = ProducerConfig::new().linger(Duration::from_millis(7));
+        assert!(config.load_properties("acks=1\nlinger.ms=x").is_err());
+        assert_eq!(config.get("acks").as_deref(), Some("all"));
+        config.load_properties("acks=1").unwrap();
+        assert_eq!(config.get("acks").as_deref(), Some("1"));
+        assert_eq!(config.get("linger.ms").as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_properties_text_sets_and_an_error_names_its_line() {
+        let config =
+            ProducerConfig::from_properties("# mine\nlinger.ms = 20\nacks: 1\nlinger.ms=30\n")
+                .unwrap();
+        assert_eq!(config.get("linger.ms").as_deref(), Some("30"));
+        assert_eq!(config.get("acks").as_deref(), Some("1"));
+        let error = ProducerConfig::from_properties("acks=1\n\nlinger.ms=x").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("line 3: linger.ms=x is not a whole number"),
+            "{error}"
+        );
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn any_text_is_taken_or_refused_and_what_is_taken_is_taken_again(row in 0..ROWS.len(), text in "-?[0-9]{1,25}|\\PC{0,20}") {
+            let property = ROWS[row].property;
+            let mut config = ProducerConfig::new();
+            if config.set(property, &text).is_ok() {
+                let shown = config.get(property).unwrap();
+                let mut again = ProducerConfig::new();
+                again.set(property, &shown).unwrap();
+                proptest::prop_assert_eq!(again.get(property), Some(shown));
+            }
+            let _ = config.bootstrap_servers(text).validate();
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What settings mean for each other, as Java's `ProducerConfig` and `KafkaProducer` check it.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::record::compression::CompressionType;
+
+use super::choices::Acks;
+use super::{BootstrapAddress, ProducerConfig, Settings, bootstrap, config_error};
+
+/// Settings that are each in range and agree with each other; what follows from others is filled in.
+#[derive(Clone)]
+pub(crate) struct ValidatedConfig {
+    settings: Settings,
+    pub(crate) bootstrap_addresses: Vec<BootstrapAddress>,
+}
+
+impl ValidatedConfig {
+    /// The level to compress with: the one of the codec chosen. Codecs without levels ignore it.
+    pub(crate) fn compression_level(&self) -> i32 {
+        match self.compression {
+            CompressionType::None | CompressionType::Snappy => 0,
+            CompressionType::Gzip => self.compression_gzip_level,
+            CompressionType::Lz4 => self.compression_lz4_level,
+            CompressionType::Zstd => self.compression_zstd_level,
+        }
+    }
+}
+
+impl Deref for ValidatedConfig {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl ProducerConfig {
+    /// Checks each setting's range and what settings mean for each other.
+    pub(crate) fn validate(&self) -> Result<ValidatedConfig, Error> {
+        self.settings.check()?;
+        let mut settings = self.settings.clone();
+        let bootstrap_addresses = bootstrap::parse(&settings.bootstrap_servers)?;
+        settings.client_id = client_id(&settings.client_id)?;
+        settings.enable_idempotence = self.idempotence()?;
+        settings.delivery_timeout = self.delivery_timeout_for_linger_and_request()?;
+        if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
+            settings.reconnect_backoff_max = settings.reconnect_backoff;
+        }
+        // From text 0 is none already; from the typed setter it may come as a span of nothing.
+        settings.partitioner_availability_timeout = settings
+            .partitioner_availability_timeout
+            .filter(|timeout| !timeout.is_zero());
+        codec_is_compiled_in(settings.compression)?;
+        Ok(ValidatedConfig {
+            settings,
+            bootstrap_addresses,
+        })
+    }
+
+    /// Idempotence as asked for, or off where it was not asked for and `acks` or `retries` rule it out. Too many
+    /// requests in flight are refused even then, as they are by Java since 4.0.
+    fn idempotence(&self) -> Result<bool, Error> {
+        const MOST_IN_FLIGHT: usize = 5;
+        let settings = &self.settings;
+        if !settings.enable_idempotence {
+            return Ok(false);
+        }
+        let mut obstacle = None;
+        if settings.retries == 0 {
+            obstacle = Some("retries=0");
+        }
+        if settings.acks != Acks::All {
+            obstacle = Some(if settings.acks == Acks::None {
+                "acks=0"
+            } else {
+                "acks=1"
+            });
+        }
+        if let Some(obstacle) = obstacle.filter(|_| self.explicit.enable_idempotence) {
+            return Err(config_error(format!(
+                "enable.idempotence=true and {obstacle} exclude each other: idempotence needs acks=all and retries \
+                 of at least 1"
+            )));
+        }
+        if settings.max_in_flight_requests_per_connection > MOST_IN_FLIGHT {
+            return Err(config_error(format!(
+                "max.in.flight.requests.per.connection={} is more than the {MOST_IN_FLIGHT} that idempotence allows: \
+                 lower it or set enable.idempotence=false",
+                settings.max_in_flight_requests_per_connection
+            )));
+        }
+        if let Some(obstacle) = obstacle {
+            log::info!("idempotence is off because of {obstacle}");
+        }
+        Ok(obstacle.is_none())
+    }
+
+    /// `delivery.timeout.ms`, at least `linger.ms` + `request.timeout.ms`: raised to that where it was not set.
+    fn delivery_timeout_for_linger_and_request(&self) -> Result<Duration, Error> {
+        const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+        let settings = &self.settings;
+        let least = settings
+            .linger
+            .saturating_add(settings.request_timeout)
+            .min(LONGEST);
+        if settings.delivery_timeout >= least {
+            return Ok(settings.delivery_timeout);
+        }
+        if self.explicit.delivery_timeout {
+            return Err(config_error(format!(
+                "delivery.timeout.ms={} is less than linger.ms + request.timeout.ms = {}",
+                settings.delivery_timeout.as_millis(),
+                least.as_millis()
+            )));
+        }
+        log::warn!(
+            "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
+            least.as_millis()
+        );
+        Ok(least)
+    }
+}
+
+/// The client id given, or `producer-` and a number that no other producer of this process has.
+fn client_id(given: &str) -> Result<String, Error> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    if given.is_empty() {
+        return Ok(format!("producer-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    }
+    // On the wire its length is an int16.
+    if given.len() > i16::MAX as usize {
+        return Err(config_error(format!(
+            "client.id is {} bytes long and may be {} at most",
+            given.len(),
+            i16::MAX
+        )));
+    }
+    Ok(given.to_owned())
+}
+
+fn codec_is_compiled_in(codec: CompressionType) -> Result<(), Error> {
+    if codec.is_compiled_in() {
+        return Ok(());
+    }
+    Err(config_error(format!(
+        "compression.type={codec} needs the Cargo feature \"{codec}\" of kafka-producer, which is off in this build"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> ProducerConfig {
+        let mut config = ProducerConfig::new().bootstrap_servers("localhost:9092");
+        for (name, value) in pairs {
+            config.set(name, value).unwrap();
+        }
+        config
+    }
+
+    fn refused(pairs: &[(&str, &str)]) -> String {
+        match config(pairs).validate() {
+            Ok(_) => panic!("{pairs:?} was accepted"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The matrix of Java's KafkaProducerTest and ProducerConfig: what is set, and whether idempotence is on (none: an
+    /// error).
+    #[test]
+    fn idempotence_follows_acks_retries_and_requests_in_flight_as_in_java() {
+        let matrix: &[(&[(&str, &str)], Option<bool>)] = &[
+            (&[], Some(true)),
+            (&[("enable.idempotence", "true")], Some(true)),
+            (&[("enable.idempotence", "false")], Some(false)),
+            // acks
+            (&[("acks", "0")], Some(false)),
+            (&[("acks", "1")], Some(false)),
+            (&[("acks", "all")], Some(true)),
+            (&[("acks", "-1")], Some(true)),
+            (&[("acks", "0"), ("enable.idempotence", "true")], None),
+            (&[("acks", "1"), ("enable.idempotence", "true")], None),
+            (
+                &[("acks", "all"), ("enable.idempotence", "true")],
+                Some(true),
+            ),
+            (
+                &[("acks", "-1"), ("enable.idempotence", "true")],
+                Some(true),
+            ),
+            (
+                &[("acks", "1"), ("enable.idempotence", "false")],
+                Some(false),
+            ),
+            (
+                &[("acks", "all"), ("enable.idempotence", "false")],
+                Some(false),
+            ),
+            // retries
+            (&[("retries", "0")], Some(false)),
+            (&[("retries", "1")], Some(true)),
+            (&[("retries", "0"), ("enable.idempotence", "true")], None),
+            (
+                &[("retries", "1"), ("enable.idempotence", "true")],
+                Some(true),
+            ),
+            (
+                &[("retries", "0"), ("enable.idempotence", "false")],
+                Some(false),
+            ),
+            // in flight
+            (
+                &[("max.in.flight.requests.per.connection", "5")],
+                Some(true),
+            ),
+            (&[("max.in.flight.requests.per.connection", "6")], None),
+            (
+                &[
+                    ("max.in.flight.requests.per.connection", "6"),
+                    ("enable.idempotence", "true"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("max.in.flight.requests.per.connection", "6"),
+                    ("enable.idempotence", "false"),
+                ],
+                Some(false),
+            ),
+            (
+                &[
+                    ("max.in.flight.requests.per.connection", "6"),
+                    ("acks", "1"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("max.in.flight.requests.per.connection", "6"),
+                    ("retries", "0"),
+                ],
+                None,
+            ),
+            // two obstacles
+            (&[("acks", "1"), ("retries", "0")], Some(false)),
+            (
+                &[
+                    ("acks", "1"),
+                    ("retries", "0"),
+                    ("enable.idempotence", "true"),
+                ],
+                None,
+            ),
+        ];
+        for (pairs, expected) in matrix {
+            let idempotence = config(pairs)
+                .validate()
+                .ok()
+                .map(|valid| valid.enable_idempotence);
+            assert_eq!(idempotence, *expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn an_obstacle_to_idempotence_is_named() {
+        let error = refused(&[("acks", "1"), ("enable.idempotence", "true")]);
+        assert!(
+            error.contains("enable.idempotence=true and acks=1 exclude each other"),
+            "{error}"
+        );
+        let error = refused(&[
+            ("max.in.flight.requests.per.connection", "10"),
+            ("acks", "1"),
+        ]);
+        assert!(
+            error.contains("max.in.flight.requests.per.connection=10"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn delivery_timeout_covers_linger_and_request_timeout() {
+        let explicit = [("delivery.timeout.ms", "30004"), ("linger.ms", "5")];
+        assert!(refused(&explicit).contains("delivery.timeout.ms=30004 is less than"));
+        let raised = config(&[("request.timeout.ms", "150000")])
+            .validate()
+            .unwrap();
+        assert_eq!(raised.delivery_timeout, Duration::from_millis(150_005));
+        let enough = config(&[("delivery.timeout.ms", "30005"), ("linger.ms", "5")])
+            .validate()
+            .unwrap();
+        assert_eq!(enough.delivery_timeout, Duration::from_millis(30_005));
+        let capped = config(&[("linger.ms", "2147483647")]).validate().unwrap();
+        assert_eq!(
+            capped.delivery_timeout,
+            Duration::from_millis(2_147_483_647)
+        );
+    }
+
+    #[test]
+    fn reconnect_backoff_set_alone_is_constant() {
+        let alone = config(&[("reconnect.backoff.ms", "7000")])
+            .validate()
+            .unwrap();
+        assert_eq!(alone.reconnect_backoff_max, Duration::from_secs(7));
+        let both = config(&[
+            ("reconnect.backoff.ms", "70"),
+            ("reconnect.backoff.max.ms", "700"),
+        ])
+        .validate()
+        .unwrap();
+        assert_eq!(both.reconnect_backoff_max, Duration::from_millis(700));
+    }
+
+    #[test]
+    fn typed_setters_out_of_range_are_refused_with_name_value_and_range() {
+        let base = || config(&[]);
+        for (config, expected) in [
+            (base().linger(Duration::MAX), "linger.ms="),
+            (
+                base().request_timeout(Duration::from_millis(1 << 31)),
+                "request.timeout.ms=2147483648 is out of range",
+            ),
+            (
+                base().batch_size(1 << 31),
+                "batch.size=2147483648 is out of range (range: 0 to 2147483647)",
+            ),
+            (
+                base().sender_threads(0),
+                "sender.threads=0 is out of range (range: auto or 1 to 64)",
+            ),
+            (
+                base().compression_gzip_level(0),
+                "compression.gzip.level=0 is out of range",
+            ),
+            (
+                base().retries(u32::MAX),
+                "retries=4294967295 is out of range",
+            ),
+            (
+                base().send_buffer(Some(1 << 31)),
+                "send.buffer.bytes=2147483648 is out of range",
+            ),
+            (
+                base().client_id("x".repeat(40_000)),
+                "client.id is 40000 bytes long",
+            ),
+        ] {
+            let error = config.validate().err().expect(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_longest_time_is_a_legal_wait() {
+        let config = config(&[])
+            .max_block(Duration::MAX)
+            .metadata_max_age(Duration::MAX);
+        assert_eq!(config.validate().unwrap().max_block, Duration::MAX);
+    }
+
+    #[test]
+    fn bootstrap_servers_must_be_set() {
+        let error = ProducerConfig::new().validate().err().unwrap().to_string();
+        assert!(error.starts_with("bootstrap.servers is not set"), "{error}");
+    }
+
+    #[test]
+    fn client_ids_left_open_are_numbered() {
+        let [one, two] = [(); 2].map(|()| config(&[]).validate().unwrap().client_id.clone());
+        assert!(one.starts_with("producer-") && two.starts_with("producer-") && one != two);
+        assert_eq!(
+            config(&[("client.id", "mine")])
+                .validate()
+                .unwrap()
+                .client_id,
+            "mine"
+        );
+    }
+
+    #[test]
+    fn a_codec_is_accepted_exactly_where_its_feature_is_on() {
+        for codec in CompressionType::ALL {
+            match config(&[("compression.type", codec.name())]).validate() {
+                Ok(_) => assert!(codec.is_compiled_in(), "{codec}"),
+                Err(error) => {
+                    assert!(!codec.is_compiled_in(), "{codec}");
+                    assert!(
+                        error
+                            .to_string()
+                            .contains(&format!("Cargo feature \"{codec}\"")),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_codec_chosen() {
+        let mut levels = config(&[
+            ("compression.zstd.level", "7"),
+            ("compression.gzip.level", "4"),
+        ]);
+        for (codec, level) in [
+            ("none", 0),
+            ("gzip", 4),
+            ("snappy", 0),
+            ("lz4", 9),
+            ("zstd", 7),
+        ] {
+            levels.set("compression.type", codec).unwrap();
+            if let Ok(valid) = levels.validate() {
+                assert_eq!(valid.compression_level(), level, "{codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_availability_timeout_of_nothing_is_none() {
+        let valid = config(&[])
+            .partitioner_availability_timeout(Some(Duration::ZERO))
+            .validate()
+            .unwrap();
+        assert_eq!(valid.partitioner_availability_timeout, None);
+    }
+}

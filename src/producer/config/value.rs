@@ -1,0 +1,343 @@
+//! How the value of a setting is read from text, checked and written: one small type for each kind of setting.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::choices::Choice;
+
+/// One kind of setting. What `parse` and `check` refuse is a phrase that goes behind `name=value`, as
+/// `is not a whole number`.
+pub(super) trait Kind {
+    type Value;
+
+    /// Reads text without white space around it. What it returns may still be out of range.
+    fn parse(&self, text: &str) -> Result<Self::Value, String>;
+
+    /// The range, for what came from text and from a typed setter alike.
+    fn check(&self, value: &Self::Value) -> Result<(), String>;
+
+    /// The text that `parse` would read as `value`.
+    fn format(&self, value: &Self::Value) -> String;
+}
+
+/// Any text, checked elsewhere if at all.
+pub(super) fn text() -> Text {
+    Text
+}
+
+/// `true` or `false`.
+pub(super) fn boolean() -> Boolean {
+    Boolean
+}
+
+/// One of an enum's names.
+pub(super) fn choice<T: Choice>() -> OneOf<T> {
+    OneOf(PhantomData)
+}
+
+/// A span of time in whole milliseconds.
+pub(super) fn millis(min: i64, max: i64) -> Millis {
+    Millis {
+        range: min..=max,
+        none: NoMillis::Nothing,
+    }
+}
+
+/// A span of time in which 0 means none.
+pub(super) fn millis_or_zero() -> OptionalMillis {
+    OptionalMillis(Millis {
+        range: 0..=i64::MAX,
+        none: NoMillis::Zero,
+    })
+}
+
+/// A span of time in which a negative number means none.
+pub(super) fn millis_or_negative() -> OptionalMillis {
+    OptionalMillis(Millis {
+        range: 0..=i64::MAX,
+        none: NoMillis::Negative,
+    })
+}
+
+/// A whole number that counts bytes or things in memory.
+pub(super) fn bytes(min: i64, max: i64) -> Whole<usize> {
+    Whole::new(min, max)
+}
+
+/// A whole number from `min` to the largest `int` of Java's.
+pub(super) fn count(min: i64) -> Whole<u32> {
+    Whole::new(min, i32::MAX as i64)
+}
+
+/// A level of compression.
+pub(super) fn level(min: i64, max: i64) -> Whole<i32> {
+    Whole::new(min, max)
+}
+
+/// gzip's levels have a hole: -1 and 1 to 9.
+pub(super) fn gzip_level() -> Whole<i32> {
+    Whole {
+        range: -1..=9,
+        except: Some(0),
+        value: PhantomData,
+    }
+}
+
+/// The size of a socket's buffer; -1 is the system's choice.
+pub(super) fn socket_buffer() -> SocketBuffer {
+    SocketBuffer
+}
+
+/// A number of threads; `auto` counts the cores.
+pub(super) fn threads() -> Threads {
+    Threads
+}
+
+pub(super) struct Text;
+
+impl Kind for Text {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn check(&self, _value: &String) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn format(&self, value: &String) -> String {
+        value.clone()
+    }
+}
+
+pub(super) struct Boolean;
+
+impl Kind for Boolean {
+    type Value = bool;
+
+    fn parse(&self, text: &str) -> Result<bool, String> {
+        match text {
+            _ if text.eq_ignore_ascii_case("true") => Ok(true),
+            _ if text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err("is neither true nor false".to_owned()),
+        }
+    }
+
+    fn check(&self, _value: &bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn format(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+pub(super) struct OneOf<T>(PhantomData<T>);
+
+impl<T: Choice> Kind for OneOf<T> {
+    type Value = T;
+
+    fn parse(&self, text: &str) -> Result<T, String> {
+        let named = |(name, _): &&(&str, T)| {
+            if T::IGNORES_CASE {
+                name.eq_ignore_ascii_case(text)
+            } else {
+                *name == text
+            }
+        };
+        if let Some((_, value)) = T::NAMES.iter().find(named) {
+            return Ok(*value);
+        }
+        if T::NOT_YET
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(text))
+        {
+            return Err("is not supported yet".to_owned());
+        }
+        Err("is not one of the values".to_owned())
+    }
+
+    fn check(&self, _value: &T) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn format(&self, value: &T) -> String {
+        let name = T::NAMES.iter().find(|(_, candidate)| candidate == value);
+        name.map_or("", |(name, _)| name).to_owned()
+    }
+}
+
+/// Which numbers, outside the range, stand for no span of time at all.
+#[derive(PartialEq)]
+enum NoMillis {
+    Nothing,
+    Zero,
+    Negative,
+}
+
+pub(super) struct Millis {
+    range: RangeInclusive<i64>,
+    none: NoMillis,
+}
+
+impl Kind for Millis {
+    type Value = Duration;
+
+    fn parse(&self, text: &str) -> Result<Duration, String> {
+        let number: i64 = whole_number(text)?;
+        let millis = u64::try_from(number).map_err(|_| "is out of range".to_owned())?;
+        Ok(Duration::from_millis(millis))
+    }
+
+    fn check(&self, value: &Duration) -> Result<(), String> {
+        // Longer than i64 milliseconds would be, were they counted: a caller's way to write "for ever".
+        let millis = i64::try_from(value.as_millis()).unwrap_or(i64::MAX);
+        in_range(&self.range, millis)
+    }
+
+    fn format(&self, value: &Duration) -> String {
+        match value.subsec_nanos() % 1_000_000 {
+            0 => value.as_millis().to_string(),
+            _ => (value.as_secs_f64() * 1000.0).to_string(),
+        }
+    }
+}
+
+pub(super) struct OptionalMillis(Millis);
+
+impl Kind for OptionalMillis {
+    type Value = Option<Duration>;
+
+    fn parse(&self, text: &str) -> Result<Option<Duration>, String> {
+        let number: i64 = whole_number(text)?;
+        match self.0.none {
+            NoMillis::Negative if number < 0 => Ok(None),
+            NoMillis::Zero if number == 0 => Ok(None),
+            _ => self.0.parse(text).map(Some),
+        }
+    }
+
+    fn check(&self, value: &Option<Duration>) -> Result<(), String> {
+        value.as_ref().map_or(Ok(()), |value| self.0.check(value))
+    }
+
+    fn format(&self, value: &Option<Duration>) -> String {
+        match value {
+            Some(value) => self.0.format(value),
+            None if self.0.none == NoMillis::Negative => "-1".to_owned(),
+            None => "0".to_owned(),
+        }
+    }
+}
+
+pub(super) struct Whole<T> {
+    range: RangeInclusive<i64>,
+    except: Option<i64>,
+    value: PhantomData<T>,
+}
+
+impl<T> Whole<T> {
+    fn new(min: i64, max: i64) -> Self {
+        Self {
+            range: min..=max,
+            except: None,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T: TryInto<i64> + TryFrom<i64> + Display + Copy> Kind for Whole<T> {
+    type Value = T;
+
+    fn parse(&self, text: &str) -> Result<T, String> {
+        let number: i64 = whole_number(text)?;
+        T::try_from(number).map_err(|_| "is out of range".to_owned())
+    }
+
+    fn check(&self, value: &T) -> Result<(), String> {
+        match (*value).try_into() {
+            Ok(number) if Some(number) != self.except => in_range(&self.range, number),
+            _ => Err("is out of range".to_owned()),
+        }
+    }
+
+    fn format(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+pub(super) struct SocketBuffer;
+
+impl Kind for SocketBuffer {
+    type Value = Option<usize>;
+
+    fn parse(&self, text: &str) -> Result<Option<usize>, String> {
+        match whole_number::<i64>(text)? {
+            -1 => Ok(None),
+            size => usize::try_from(size)
+                .map(Some)
+                .map_err(|_| "is out of range".to_owned()),
+        }
+    }
+
+    fn check(&self, value: &Option<usize>) -> Result<(), String> {
+        match value {
+            Some(size) if *size > i32::MAX as usize => Err("is out of range".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn format(&self, value: &Option<usize>) -> String {
+        value.map_or("-1".to_owned(), |size| size.to_string())
+    }
+}
+
+pub(super) struct Threads;
+
+impl Threads {
+    fn auto() -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        (cores / 2).clamp(1, 4)
+    }
+}
+
+impl Kind for Threads {
+    type Value = usize;
+
+    fn parse(&self, text: &str) -> Result<usize, String> {
+        if text.eq_ignore_ascii_case("auto") {
+            Ok(Self::auto())
+        } else {
+            bytes(1, 64).parse(text)
+        }
+    }
+
+    fn check(&self, value: &usize) -> Result<(), String> {
+        bytes(1, 64).check(value)
+    }
+
+    fn format(&self, value: &usize) -> String {
+        value.to_string()
+    }
+}
+
+fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(text: &str) -> Result<N, String> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    text.parse()
+        .map_err(|error: std::num::ParseIntError| match error.kind() {
+            PosOverflow | NegOverflow => "is out of range".to_owned(),
+            _ => "is not a whole number".to_owned(),
+        })
+}
+
+fn in_range(range: &RangeInclusive<i64>, number: i64) -> Result<(), String> {
+    if range.contains(&number) {
+        Ok(())
+    } else {
+        Err("is out of range".to_owned())
+    }
+}

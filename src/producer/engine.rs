@@ -1,0 +1,535 @@
+//! The threads of one producer and what they share: everything that does not depend on the types of keys and values.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::accumulator::memory::BufferMemory;
+use crate::accumulator::partition::AppendConfig;
+use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::backoff::ExponentialBackoff;
+use crate::connection::link::{LinkEvent, LinkId, TcpNetwork};
+use crate::connection::{ConnectionConfig, Endpoint};
+use crate::error::{Error, ErrorKind};
+use crate::metadata::refresh::{
+    CurrentConnection, MetadataRefresher, RefreshConfig, RefreshObserver,
+};
+use crate::metadata::{Cluster, ClusterObserver, MetadataCache, ProducerIdentity};
+use crate::record::compression::Compression;
+use crate::sender::{Delivery, Event, Sender, SenderConfig};
+use crate::sync::{Condvar, Mutex, ThreadGroup, Wakeup, channel};
+use crate::time::deadline_after;
+
+use super::config::{MetadataRecoveryStrategy, ValidatedConfig};
+use super::future::{in_callback, mark_callback_thread};
+
+/// Threads and shared state of a producer.
+pub(crate) struct Engine {
+    pub(crate) config: ValidatedConfig,
+    pub(crate) accumulator: Arc<RecordAccumulator>,
+    pub(crate) metadata: Arc<MetadataCache>,
+    workers: Vec<WorkerControl>,
+    progress: Arc<Progress>,
+    deliveries: Deliveries,
+    current_connection: Arc<CurrentConnection>,
+    threads: Arc<ThreadGroup>,
+    close_started: AtomicBool,
+    close_result: Mutex<Option<u64>>,
+    close_ended: Condvar,
+}
+
+struct WorkerControl {
+    events: channel::Sender<Event>,
+    wakeup: Arc<Wakeup>,
+}
+
+/// The workers that still run, and the records they failed to deliver since the close began.
+#[derive(Default)]
+struct Progress {
+    state: Mutex<WorkersState>,
+    changed: Condvar,
+    /// A worker ended by a panic: every call says so from then on.
+    panicked: AtomicBool,
+}
+
+#[derive(Default)]
+struct WorkersState {
+    running: usize,
+    undelivered: u64,
+}
+
+/// The way to the delivery thread, which is started with the first callback.
+struct Deliveries {
+    sender: Mutex<Option<channel::Sender<Delivery>>>,
+    receiver: Mutex<Option<channel::Receiver<Delivery>>>,
+    is_started: AtomicBool,
+}
+
+/// Stack of the threads that do the work: codecs are the deepest that runs on them.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// How long a close waits, beyond its own time, for threads that have been told to end at once.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Starts the threads. Connects to nothing yet. After an error nothing is left running.
+    pub(crate) fn start(config: ValidatedConfig) -> Result<Arc<Self>, Error> {
+        let origin = Instant::now();
+        let memory = BufferMemory::new(config.buffer_memory);
+        let capacity = channel_capacity(config.buffer_memory);
+        let (handles, ends): (Vec<_>, Vec<_>) = (0..config.sender_threads)
+            .map(|index| {
+                let wakeup = Arc::new(Wakeup::new(origin));
+                let (records, received) = channel::bounded(capacity);
+                let (events, happened) = channel::unbounded();
+                let handle = WorkerHandle::new(records, Arc::clone(&wakeup));
+                (
+                    handle,
+                    (index, received, happened, WorkerControl { events, wakeup }),
+                )
+            })
+            .unzip();
+        let accumulator = Arc::new(RecordAccumulator::new(
+            memory,
+            append_config(&config),
+            handles,
+        ));
+        let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+        let (sender, receiver) = channel::unbounded();
+        let threads = Arc::new(ThreadGroup::default());
+        let connection_config = Arc::new(connection_config(&config));
+        let progress = Arc::new(Progress::default());
+
+        let mut workers = Vec::new();
+        let mut starts = Vec::new();
+        for (index, records, events, control) in ends {
+            let network = TcpNetwork::new(
+                Arc::clone(&connection_config),
+                Arc::clone(&threads),
+                event_sink(&control),
+                thread_name(&config, &format!("sender-{index}")),
+            );
+            let worker = Sender::new(
+                sender_config(&config, index),
+                Arc::clone(&accumulator),
+                Arc::clone(&metadata),
+                network,
+                records,
+                events,
+                sender.clone(),
+            );
+            starts.push((index, worker, Arc::clone(&control.wakeup)));
+            workers.push(control);
+        }
+        let engine = Arc::new(Self {
+            accumulator,
+            metadata,
+            workers,
+            progress,
+            deliveries: Deliveries {
+                sender: Mutex::new(Some(sender)),
+                receiver: Mutex::new(Some(receiver)),
+                is_started: AtomicBool::new(false),
+            },
+            current_connection: Arc::default(),
+            threads,
+            close_started: AtomicBool::new(false),
+            close_result: Mutex::new(None),
+            close_ended: Condvar::new(),
+            config,
+        });
+        let started = engine.start_threads(starts, connection_config);
+        if let Err(error) = started {
+            let _ = engine.close(Duration::ZERO);
+            return Err(error);
+        }
+        Ok(engine)
+    }
+
+    fn start_threads(
+        &self,
+        workers: Vec<(usize, Sender<TcpNetwork>, Arc<Wakeup>)>,
+        connection_config: Arc<ConnectionConfig>,
+    ) -> Result<(), Error> {
+        for (index, worker, wakeup) in workers {
+            let guard = WorkerGuard::new(&self.progress, &self.accumulator);
+            self.spawn(&format!("sender-{index}"), move || {
+                let guard = guard;
+                guard.ended(worker.run(&wakeup));
+            })?;
+        }
+        let observer = Observer {
+            accumulator: Arc::clone(&self.accumulator),
+            workers: self
+                .workers
+                .iter()
+                .map(|worker| (worker.events.clone(), Arc::clone(&worker.wakeup)))
+                .collect(),
+        };
+        let refresher = MetadataRefresher::new(
+            Arc::clone(&self.metadata),
+            refresh_config(&self.config),
+            connection_config,
+            Arc::clone(&self.threads),
+            observer,
+            Arc::clone(&self.current_connection),
+        );
+        self.spawn("metadata", move || refresher.run())
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        self.threads
+            .spawn(thread_name(&self.config, name), STACK_BYTES, body)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Resource,
+                    format!("the {name} thread cannot be started"),
+                )
+                .with_source(error)
+            })
+    }
+
+    /// Starts the delivery thread unless it runs: the first callback needs it.
+    pub(crate) fn start_deliveries(&self) -> Result<(), Error> {
+        if self.deliveries.is_started.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut receiver = self.deliveries.receiver.lock();
+        let Some(deliveries) = receiver.as_ref().cloned() else {
+            return Ok(());
+        };
+        self.spawn("delivery", move || run_deliveries(&deliveries))?;
+        *receiver = None;
+        self.deliveries.is_started.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// An error if the producer takes no more records.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if !self.accumulator.is_closed() {
+            return Ok(());
+        }
+        Err(self.closed_error())
+    }
+
+    #[cold]
+    pub(crate) fn closed_error(&self) -> Error {
+        if self.progress.panicked.load(Ordering::Acquire) {
+            return Error::new(
+                ErrorKind::Internal,
+                "a sender thread of the producer has panicked",
+            )
+            .with_delivery(crate::error::Delivery::NotWritten);
+        }
+        Error::new(ErrorKind::Closed, "the producer is closed")
+    }
+
+    /// Sends everything that is here now, whatever `linger.ms` says, and waits until each record has its outcome and its
+    /// callback has run.
+    pub(crate) fn flush(&self, timeout: Duration) -> Result<(), Error> {
+        if in_callback() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "flush cannot be called in a delivery callback",
+            ));
+        }
+        let deadline = deadline_after(Instant::now(), timeout);
+        let late = || {
+            Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "not everything was delivered within {} ms",
+                    timeout.as_millis()
+                ),
+            )
+        };
+        let answers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| worker.ask(Event::Flush))
+            .collect();
+        for answer in answers {
+            match answer.recv_deadline(deadline) {
+                Ok(completions) => {
+                    for completion in completions {
+                        if !completion.wait_all(deadline) {
+                            return Err(late());
+                        }
+                    }
+                }
+                Err(channel::RecvTimeoutError::Timeout) => return Err(late()),
+                // The worker has ended, and with it every batch has its outcome.
+                Err(channel::RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        self.pass_callbacks(deadline).ok_or_else(late)?;
+        if self.progress.panicked.load(Ordering::Acquire) {
+            return Err(self.closed_error());
+        }
+        Ok(())
+    }
+
+    /// Waits until the callbacks that are due now have run; none at the deadline.
+    fn pass_callbacks(&self, deadline: Instant) -> Option<()> {
+        if !self.deliveries.is_started.load(Ordering::Acquire) {
+            return Some(());
+        }
+        let (done, passed) = channel::bounded(1);
+        match self
+            .deliveries
+            .sender
+            .lock()
+            .as_ref()
+            .map(|sender| sender.send(Delivery::Barrier(done)))
+        {
+            Some(Ok(())) => match passed.recv_deadline(deadline) {
+                Err(channel::RecvTimeoutError::Timeout) => None,
+                _ => Some(()),
+            },
+            _ => Some(()),
+        }
+    }
+
+    /// Takes no more records, delivers those there are, and ends the threads; what is not delivered within `timeout`
+    /// fails. Returns the number of records that were not delivered, and whether this call is the first.
+    pub(crate) fn close(&self, timeout: Duration) -> (u64, bool) {
+        let own_callback = in_callback();
+        // A callback that waited for deliveries would wait for itself.
+        let timeout = if own_callback {
+            Duration::ZERO
+        } else {
+            timeout
+        };
+        let deadline = deadline_after(Instant::now(), timeout);
+        if self.close_started.swap(true, Ordering::AcqRel) {
+            return (self.await_other_close(deadline, own_callback), false);
+        }
+        self.accumulator.close();
+        self.metadata.close();
+        self.tell_workers(|| Event::Close);
+        if !self.progress.wait_until_ended(deadline) {
+            self.tell_workers(|| Event::ForceClose);
+            self.progress.wait_until_ended(Instant::now() + GRACE);
+        }
+        self.metadata.stop();
+        self.current_connection.cancel();
+        // The workers' ends of the channel are gone; without this one the delivery thread ends when it has run all
+        // callbacks.
+        *self.deliveries.sender.lock() = None;
+        let undelivered = self.progress.state.lock().undelivered;
+        if !own_callback {
+            let left = self
+                .threads
+                .join_until(deadline.max(Instant::now() + GRACE));
+            if left > 0 {
+                log::warn!(target: "kafka_producer", "{left} thread(s) of the closed producer are still busy and end by themselves");
+            }
+        }
+        *self.close_result.lock() = Some(undelivered);
+        self.close_ended.notify_all();
+        (undelivered, true)
+    }
+
+    pub(crate) fn is_close_started(&self) -> bool {
+        self.close_started.load(Ordering::Acquire)
+    }
+
+    /// Another thread closes or has closed the producer.
+    fn await_other_close(&self, deadline: Instant, own_callback: bool) -> u64 {
+        let mut result = self.close_result.lock();
+        while result.is_none() && !own_callback {
+            if self
+                .close_ended
+                .wait_until(&mut result, deadline)
+                .timed_out()
+            {
+                break;
+            }
+        }
+        drop(result);
+        self.progress.state.lock().undelivered
+    }
+
+    fn tell_workers(&self, event: impl Fn() -> Event) {
+        for worker in &self.workers {
+            let _ = worker.events.send(event());
+            worker.wakeup.wake();
+        }
+    }
+}
+
+impl WorkerControl {
+    fn ask<T>(&self, event: impl FnOnce(channel::Sender<T>) -> Event) -> channel::Receiver<T> {
+        let (reply, answer) = channel::bounded(1);
+        let _ = self.events.send(event(reply));
+        self.wakeup.wake();
+        answer
+    }
+}
+
+impl Progress {
+    fn wait_until_ended(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
+        while state.running > 0 {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return state.running == 0;
+            }
+        }
+        true
+    }
+}
+
+/// Notices a worker's end, however it comes. After a panic nobody may wait for the worker: its batches were failed when
+/// it let go of them, and the producer takes no more records.
+struct WorkerGuard {
+    progress: Arc<Progress>,
+    accumulator: Arc<RecordAccumulator>,
+}
+
+impl WorkerGuard {
+    fn new(progress: &Arc<Progress>, accumulator: &Arc<RecordAccumulator>) -> Self {
+        progress.state.lock().running += 1;
+        Self {
+            progress: Arc::clone(progress),
+            accumulator: Arc::clone(accumulator),
+        }
+    }
+
+    fn ended(&self, undelivered: u64) {
+        self.progress.state.lock().undelivered += undelivered;
+    }
+}
+
+impl Drop for WorkerGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!(target: "kafka_producer", "a sender thread panicked; the producer takes no more records");
+            self.progress.panicked.store(true, Ordering::Release);
+            self.accumulator.close();
+        }
+        self.progress.state.lock().running -= 1;
+        self.progress.changed.notify_all();
+    }
+}
+
+/// Brings a new picture of the cluster to callers and workers.
+struct Publication(Arc<RecordAccumulator>);
+
+impl ClusterObserver for Publication {
+    fn before_publication(&self, cluster: &Cluster) {
+        self.0.topics.update(cluster);
+    }
+
+    fn after_publication(&self) {
+        self.0.wake_workers();
+    }
+}
+
+/// Carries news between the metadata thread and the workers.
+struct Observer {
+    accumulator: Arc<RecordAccumulator>,
+    workers: Vec<(channel::Sender<Event>, Arc<Wakeup>)>,
+}
+
+impl RefreshObserver for Observer {
+    fn take_used(&self, topic: &str) -> bool {
+        self.accumulator.topics.take_used(topic)
+    }
+
+    fn identity(&self, identity: Result<ProducerIdentity, Error>) {
+        for (events, wakeup) in &self.workers {
+            let _ = events.send(Event::Identity(identity.clone()));
+            wakeup.wake();
+        }
+    }
+}
+
+/// The body of the delivery thread.
+fn run_deliveries(deliveries: &channel::Receiver<Delivery>) {
+    mark_callback_thread();
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Settled(settlement) => settlement.deliver(),
+            Delivery::Barrier(done) => drop(done),
+        }
+    }
+}
+
+fn event_sink(control: &WorkerControl) -> crate::connection::link::EventSink {
+    let (events, wakeup) = (control.events.clone(), Arc::clone(&control.wakeup));
+    Arc::new(move |link: LinkId, event: LinkEvent| {
+        let _ = events.send(Event::Link(link, event));
+        wakeup.wake();
+    })
+}
+
+/// Linux shows the first 15 bytes: what the thread is comes first.
+fn thread_name(config: &ValidatedConfig, role: &str) -> String {
+    format!("kp-{role} {}", config.client_id).replace('\0', "")
+}
+
+fn append_config(config: &ValidatedConfig) -> AppendConfig {
+    AppendConfig {
+        batch_size: config.batch_size.max(1),
+        max_batch_bytes: config.max_request_size,
+        linger: config.linger,
+        compression: config.compression,
+    }
+}
+
+fn connection_config(config: &ValidatedConfig) -> ConnectionConfig {
+    ConnectionConfig {
+        client_id: config.client_id.as_str().into(),
+        send_buffer: config.send_buffer,
+        receive_buffer: config.receive_buffer,
+        setup_timeout: config.socket_connection_setup_timeout,
+        setup_timeout_max: config.socket_connection_setup_timeout_max,
+    }
+}
+
+fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
+    let endpoint = |address: &super::BootstrapAddress| Endpoint {
+        host: address.host.as_str().into(),
+        port: address.port,
+    };
+    RefreshConfig {
+        bootstrap: config.bootstrap_addresses.iter().map(endpoint).collect(),
+        rebootstrap: config.metadata_recovery_strategy == MetadataRecoveryStrategy::Rebootstrap,
+        max_age: config.metadata_max_age,
+        max_idle: config.metadata_max_idle,
+        request_timeout: config.request_timeout,
+        retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
+        reconnect_backoff: ExponentialBackoff::new(
+            config.reconnect_backoff,
+            config.reconnect_backoff_max,
+        ),
+        connections_max_idle: config.connections_max_idle,
+    }
+}
+
+fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
+    SenderConfig {
+        index,
+        client_id: config.client_id.as_str().into(),
+        acks: config.acks.code(),
+        idempotence: config.enable_idempotence,
+        linger: config.linger,
+        batch_size: config.batch_size.max(1),
+        max_request_size: config.max_request_size,
+        max_in_flight: config.max_in_flight_requests_per_connection,
+        request_timeout: config.request_timeout,
+        delivery_timeout: config.delivery_timeout,
+        retries: config.retries,
+        retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
+        reconnect_backoff: ExponentialBackoff::new(
+            config.reconnect_backoff,
+            config.reconnect_backoff_max,
+        ),
+        connections_max_idle: config.connections_max_idle,
+        availability_timeout: config.partitioner_availability_timeout,
+        compression: Compression {
+            codec: config.compression,
+            level: config.compression_level(),
+        },
+    }
+}

@@ -1,0 +1,134 @@
+//! What `send` returns: the place where the record's outcome will be.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::accumulator::batch::{RecordDetails, SettledRecord};
+use crate::accumulator::completion::{Completion, RecordResult};
+use crate::error::{Error, ErrorKind};
+use crate::time::deadline_after;
+
+use super::record::RecordMetadata;
+
+/// The outcome of one `send`, to be waited for or looked at, from any thread, as often as wanted.
+///
+/// Dropping it cancels nothing: the record is delivered all the same. It holds no memory of the record's content.
+#[must_use = "the record is delivered without it, but only it (or a flush) tells whether that succeeded"]
+pub struct Future {
+    completion: Arc<Completion>,
+    index: u32,
+    details: RecordDetails,
+}
+
+impl Future {
+    pub(crate) fn new(completion: Arc<Completion>, index: u32, details: RecordDetails) -> Self {
+        Self {
+            completion,
+            index,
+            details,
+        }
+    }
+
+    /// Waits up to `timeout` for the outcome: the record's topic, partition, offset and timestamp, or why it was not
+    /// delivered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get` can
+    /// be called again. Every other error is the record's own: its [`delivery`](Error::delivery) tells whether the
+    /// record can be in the log. In a delivery callback `get` does not wait: the outcome may depend on that callback's
+    /// end.
+    pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
+        if let Some(result) = self.try_get() {
+            return result;
+        }
+        if in_callback() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "get cannot wait inside a delivery callback",
+            )
+            .with_topic_partition(self.completion.topic_partition()));
+        }
+        match self
+            .completion
+            .wait(self.index, deadline_after(Instant::now(), timeout))
+        {
+            Some(result) => self.metadata(result),
+            None => Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "the record has no outcome yet after {} ms",
+                    timeout.as_millis()
+                ),
+            )
+            .with_topic_partition(self.completion.topic_partition())),
+        }
+    }
+
+    /// The outcome if it is there. Never blocks.
+    pub fn try_get(&self) -> Option<Result<RecordMetadata, Error>> {
+        if !self.is_done() {
+            return None;
+        }
+        self.completion
+            .try_get(self.index)
+            .map(|result| self.metadata(result))
+    }
+
+    /// Whether the outcome is there. Never blocks.
+    pub fn is_done(&self) -> bool {
+        self.completion.is_settled(self.index)
+    }
+
+    fn metadata(&self, result: RecordResult) -> Result<RecordMetadata, Error> {
+        record_metadata(SettledRecord {
+            completion: &self.completion,
+            details: self.details,
+            result,
+        })
+    }
+}
+
+impl fmt::Debug for Future {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Future")
+            .field(
+                "topic_partition",
+                &format_args!("{}", self.completion.topic_partition()),
+            )
+            .field("is_done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record's outcome in the words of the public API.
+pub(crate) fn record_metadata(settled: SettledRecord<'_>) -> Result<RecordMetadata, Error> {
+    let SettledRecord {
+        completion,
+        details,
+        result,
+    } = settled;
+    let written = result?;
+    Ok(RecordMetadata::new(
+        completion.topic_partition(),
+        written.offset,
+        Some(written.log_append_time_ms.unwrap_or(details.timestamp_ms)),
+        u32::try_from(details.key_size).ok(),
+        u32::try_from(details.value_size).ok(),
+    ))
+}
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a delivery thread: whoever waits here for an outcome may wait for itself.
+pub(crate) fn in_callback() -> bool {
+    IN_CALLBACK.get()
+}
+
+/// Marks this thread as a delivery thread.
+pub(crate) fn mark_callback_thread() {
+    IN_CALLBACK.set(true);
+}

@@ -1,0 +1,190 @@
+//! Which partition a record goes to: the trait, and the round robin.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::metadata::{Cluster, PartitionMetadata};
+
+use super::serializer::BoxError;
+
+/// Chooses the partition of each record that names none itself.
+///
+/// Handed to the builder with [`partitioner`](crate::ProducerBuilder::partitioner); without one the producer hashes the
+/// key as Java does, and gives records without a key to one partition after the other. `partition` runs on the thread
+/// that sends, once for each record, and several threads may be in it at once.
+pub trait Partitioner: Send + Sync {
+    /// The partition for a record of `topic` with the serialized `key` and `value`; none is null. `cluster` knows the
+    /// topic and its partitions. An error, a negative partition or one that the topic does not have fails the send with
+    /// [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner).
+    fn partition(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        cluster: &Cluster,
+    ) -> Result<i32, BoxError>;
+
+    /// Called once, after the last record, when the producer has closed.
+    fn on_close(&self) {}
+}
+
+impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
+    fn partition(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        cluster: &Cluster,
+    ) -> Result<i32, BoxError> {
+        (**self).partition(topic, key, value, cluster)
+    }
+
+    fn on_close(&self) {
+        (**self).on_close();
+    }
+}
+
+/// Gives the records of each topic to its partitions in turn, whatever their keys; partitions without a leader are left
+/// out while others have one. Even to one record, where Java's of that name skips partitions (KAFKA-9965).
+#[derive(Debug, Default)]
+pub struct RoundRobinPartitioner {
+    turns: RwLock<HashMap<Box<str>, AtomicUsize>>,
+}
+
+impl RoundRobinPartitioner {
+    /// Begins with each topic's first partition.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn next_turn(&self, topic: &str) -> usize {
+        if let Some(turn) = self.turns.read().get(topic) {
+            return turn.fetch_add(1, Ordering::Relaxed);
+        }
+        self.turns
+            .write()
+            .entry(topic.into())
+            .or_default()
+            .fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Partitioner for RoundRobinPartitioner {
+    fn partition(
+        &self,
+        topic: &str,
+        _key: Option<&[u8]>,
+        _value: Option<&[u8]>,
+        cluster: &Cluster,
+    ) -> Result<i32, BoxError> {
+        let partitions = cluster
+            .topic(topic)
+            .map_or(&[][..], |topic| topic.partitions());
+        let has_leader = |partition: &&PartitionMetadata| partition.leader().is_some();
+        let with_leader = partitions.iter().filter(has_leader).count();
+        let turn = self.next_turn(topic);
+        let chosen = match with_leader {
+            0 => turn
+                .checked_rem(partitions.len())
+                .map(|index| &partitions[index]),
+            _ => partitions.iter().filter(has_leader).nth(turn % with_leader),
+        };
+        chosen
+            .map(PartitionMetadata::partition)
+            .ok_or_else(|| "the topic has no partitions".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::TopicMetadata;
+
+    fn cluster(leaders: &[Option<i32>]) -> Cluster {
+        let partitions = (0..)
+            .zip(leaders)
+            .map(|(partition, leader)| PartitionMetadata {
+                partition,
+                leader: *leader,
+                leader_epoch: None,
+                replicas: vec![],
+                in_sync_replicas: vec![],
+                offline_replicas: vec![],
+            });
+        let name: Arc<str> = "t".into();
+        let topic = TopicMetadata {
+            name: name.clone(),
+            id: None,
+            is_internal: false,
+            partitions: partitions.collect(),
+        };
+        Cluster {
+            topics: HashMap::from([(name, Arc::new(topic))]),
+            ..Cluster::default()
+        }
+    }
+
+    fn turns(leaders: &[Option<i32>], count: usize) -> Vec<i32> {
+        let partitioner = RoundRobinPartitioner::new();
+        let cluster = cluster(leaders);
+        (0..count)
+            .map(|_| {
+                partitioner
+                    .partition("t", Some(b"k"), None, &cluster)
+                    .unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn round_robin_visits_each_partition_in_turn() {
+        assert_eq!(turns(&[Some(0); 3], 7), [0, 1, 2, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn round_robin_leaves_out_partitions_without_a_leader_while_others_have_one() {
+        assert_eq!(turns(&[Some(0), None, Some(1)], 4), [0, 2, 0, 2]);
+        assert_eq!(turns(&[None; 2], 3), [0, 1, 0]);
+    }
+
+    #[test]
+    fn round_robin_without_partitions_is_an_error() {
+        let partitioner = RoundRobinPartitioner::new();
+        assert!(
+            partitioner
+                .partition("t", None, None, &cluster(&[]))
+                .is_err()
+        );
+        assert!(
+            partitioner
+                .partition("unknown", None, None, &cluster(&[Some(0)]))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn round_robin_is_even_with_many_threads() {
+        let partitioner = RoundRobinPartitioner::new();
+        let cluster = cluster(&[Some(0); 4]);
+        let counts: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let partition = partitioner.partition("t", None, None, &cluster).unwrap();
+                        counts[partition as usize].fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(
+            counts
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 1000),
+            "{counts:?}"
+        );
+    }
+}

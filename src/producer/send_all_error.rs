@@ -1,0 +1,85 @@
+//! A `send_all` that stopped on its way.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::error::Error;
+
+use super::future::Future;
+use super::record::ProducerRecord;
+use super::send_error::SendError;
+
+/// Why not all records were taken, and what became of each: those before the refused one are under way, the refused one
+/// and those behind it are here.
+///
+/// Turns into an [`Error`] with `?`, which drops the records that were not taken.
+pub struct SendAllError<K, V>(Box<Parts<K, V>>);
+
+struct Parts<K, V> {
+    futures: Vec<Future>,
+    refused: SendError<K, V>,
+    remaining: Vec<ProducerRecord<K, V>>,
+}
+
+impl<K, V> SendAllError<K, V> {
+    pub(crate) fn new(
+        futures: Vec<Future>,
+        refused: SendError<K, V>,
+        remaining: Vec<ProducerRecord<K, V>>,
+    ) -> Self {
+        Self(Box::new(Parts {
+            futures,
+            refused,
+            remaining,
+        }))
+    }
+
+    /// Why the first record that was not taken was not taken.
+    pub fn error(&self) -> &Error {
+        self.0.refused.error()
+    }
+
+    /// The futures of the records that were taken, the refused record with the reason, and the records behind it.
+    pub fn into_parts(self) -> (Vec<Future>, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
+        let Parts {
+            futures,
+            refused,
+            remaining,
+        } = *self.0;
+        (futures, refused, remaining)
+    }
+}
+
+impl<K, V> From<SendAllError<K, V>> for Error {
+    fn from(error: SendAllError<K, V>) -> Self {
+        error.0.refused.into()
+    }
+}
+
+/// Shows the reason and numbers only: a record's content is not for logs.
+impl<K, V> fmt::Debug for SendAllError<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAllError")
+            .field("error", self.error())
+            .field("taken", &self.0.futures.len())
+            .field("not_taken", &(self.0.remaining.len() + 1))
+            .finish()
+    }
+}
+
+impl<K, V> fmt::Display for SendAllError<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} record(s) taken, then one refused: {}",
+            self.0.futures.len(),
+            self.error()
+        )
+    }
+}
+
+impl<K, V> StdError for SendAllError<K, V> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error().source()
+    }
+}

@@ -1,0 +1,21 @@
+//! One file for each API: its request and its response, the version notes beside the fields.
+
+mod api_versions;
+mod init_producer_id;
+mod metadata;
+mod produce;
+
+pub(crate) use api_versions::{
+    ApiVersionRange, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeature, SupportedFeature,
+};
+pub(crate) use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+pub(crate) use metadata::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataTopic,
+};
+#[cfg(any(test, feature = "mock"))]
+pub(crate) use produce::FIRST_VERSION_BY_TOPIC_ID;
+pub(crate) use produce::{
+    LeaderIdAndEpoch, NodeEndpoint, ProducePartition, ProducePartitionResponse, ProduceRequest,
+    ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
+};

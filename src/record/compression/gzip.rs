@@ -1,0 +1,77 @@
+//! gzip: a standard stream (RFC 1952).
+
+use std::io::{self, Read};
+
+use flate2::{Compress, FlushCompress, Status};
+
+#[derive(Default)]
+pub(super) struct Encoder {
+    /// The level that the state was made for, and the state: about 270 KiB.
+    state: Option<(flate2::Compression, Compress)>,
+}
+
+impl Encoder {
+    pub(super) fn encode(
+        &mut self,
+        level: i32,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let level = match level {
+            ..=0 => flate2::Compression::default(),
+            _ => flate2::Compression::new(level.min(9) as u32),
+        };
+        let state = match &mut self.state {
+            Some((of, state)) if *of == level => {
+                state.reset();
+                state
+            }
+            other => {
+                &mut other
+                    .insert((level, Compress::new_gzip(level, WINDOW_BITS)))
+                    .1
+            }
+        };
+        compress(state, input, output)
+    }
+}
+
+/// The largest window, 32 KiB: what Java uses.
+const WINDOW_BITS: u8 = 15;
+
+fn compress(state: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+    // Incompressible input grows by some bytes for each stored block.
+    output.reserve(input.len() + input.len() / 256 + 64);
+    loop {
+        let consumed = state.total_in();
+        let produced = state.total_out();
+        let rest = &input[consumed as usize..];
+        if state.compress_vec(rest, output, FlushCompress::Finish)? == Status::StreamEnd {
+            return Ok(());
+        }
+        if (state.total_in(), state.total_out()) == (consumed, produced) {
+            return Err(io::Error::other("the compressor makes no progress"));
+        }
+        output.reserve(rest.len() / 4 + 1024);
+    }
+}
+
+/// Java reads members one after the other as one stream; so does this.
+pub(super) fn decoder(input: &[u8]) -> impl Read {
+    flate2::bufread::MultiGzDecoder::new(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_header_of_a_plain_gzip_stream() {
+        let mut output = Vec::new();
+        Encoder::default()
+            .encode(-1, b"records", &mut output)
+            .unwrap();
+        assert_eq!(output[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+        assert_eq!(output[output.len() - 4..], 7u32.to_le_bytes());
+    }
+}

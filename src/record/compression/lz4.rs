@@ -1,0 +1,89 @@
+//! lz4: the frame format with independent blocks of 64 KiB and no optional field, as Kafka's `Lz4BlockOutputStream`
+//! writes it for message format 2.
+
+use std::io::{self, Read};
+
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use lz4_flex::frame::FrameDecoder;
+
+/// Magic; version 1 with independent blocks; blocks up to 64 KiB; the second byte of the xxHash of those two.
+const FRAME_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+const BLOCK_BYTES: usize = 64 << 10;
+/// Marks the length of a block that is stored as it is.
+const STORED_BIT: u32 = 1 << 31;
+const END_MARK: [u8; 4] = [0; 4];
+
+/// The compressor has one level: the settings `compression.lz4.level` takes all act as its default.
+pub(super) struct Encoder {
+    /// For blocks below 64 KiB, with half the memory to clear.
+    small: CompressTable,
+    large: CompressTable,
+    block: Vec<u8>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self {
+            small: CompressTable::small(),
+            large: CompressTable::large(),
+            block: Vec::new(),
+        }
+    }
+}
+
+impl Encoder {
+    pub(super) fn encode(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+        self.block.resize(get_maximum_output_size(BLOCK_BYTES), 0);
+        output.extend_from_slice(&FRAME_HEADER);
+        for block in input.chunks(BLOCK_BYTES) {
+            let table = if block.len() < BLOCK_BYTES - 1 {
+                &mut self.small
+            } else {
+                &mut self.large
+            };
+            let length = compress_into_with_table(block, &mut self.block, table)
+                .map_err(io::Error::other)?;
+            if length < block.len() {
+                output.extend_from_slice(&(length as u32).to_le_bytes());
+                output.extend_from_slice(&self.block[..length]);
+            } else {
+                output.extend_from_slice(&(block.len() as u32 | STORED_BIT).to_le_bytes());
+                output.extend_from_slice(block);
+            }
+        }
+        output.extend_from_slice(&END_MARK);
+        Ok(())
+    }
+}
+
+pub(super) fn decoder(input: &[u8]) -> impl Read {
+    FrameDecoder::new(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_frame_that_kafka_writes() {
+        let mut output = Vec::new();
+        Encoder::default().encode(b"abc", &mut output).unwrap();
+        let stored_block = [3, 0, 0, 0x80, b'a', b'b', b'c'];
+        assert_eq!(
+            output,
+            [&FRAME_HEADER[..], &stored_block, &END_MARK].concat()
+        );
+    }
+
+    #[test]
+    fn its_header_is_that_of_the_crate_for_the_same_frame() {
+        use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+        use std::io::Write;
+        let mut encoder = FrameEncoder::with_frame_info(
+            FrameInfo::new().block_size(BlockSize::Max64KB),
+            Vec::new(),
+        );
+        encoder.write_all(b"abc").unwrap();
+        assert_eq!(encoder.finish().unwrap()[..7], FRAME_HEADER);
+    }
+}

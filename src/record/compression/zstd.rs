@@ -1,0 +1,51 @@
+//! zstd: standard frames (RFC 8878).
+
+use std::io::{self, Cursor, Read};
+
+use zstd::bulk::Compressor;
+
+#[derive(Default)]
+pub(super) struct Encoder {
+    /// The level that the context is set to, and the context.
+    context: Option<(i32, Compressor<'static>)>,
+}
+
+impl Encoder {
+    pub(super) fn encode(
+        &mut self,
+        level: i32,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let level = level.clamp(-131_072, 22);
+        let context = match &mut self.context {
+            Some((of, context)) if *of == level => context,
+            other => &mut other.insert((level, Compressor::new(level)?)).1,
+        };
+        output.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        let mut behind = Cursor::new(&mut *output);
+        behind.set_position(behind.get_ref().len() as u64);
+        context.compress_to_buffer(input, &mut behind)?;
+        Ok(())
+    }
+}
+
+/// Reads frames one after the other. The library's own limit of 128 MiB for the window stays.
+pub(super) fn decoder(input: &[u8]) -> io::Result<impl Read> {
+    zstd::stream::read::Decoder::with_buffer(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appends_a_frame_and_keeps_what_was_there() {
+        let mut output = b"header".to_vec();
+        Encoder::default()
+            .encode(3, &[0; 1000], &mut output)
+            .unwrap();
+        assert_eq!(output[..10], *b"header\x28\xb5\x2f\xfd");
+        assert!(output.len() < 100);
+    }
+}

@@ -1,0 +1,106 @@
+//! A worker's link to one broker: its state, who stands in line for it, what is in flight on it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::connection::Endpoint;
+use crate::connection::link::LinkId;
+
+/// One broker as a worker sees it.
+pub(super) struct BrokerLink {
+    pub(super) endpoint: Endpoint,
+    pub(super) state: LinkState,
+    /// Places of the partitions that have something to send, served in turn so that none starves.
+    pub(super) line: VecDeque<usize>,
+    /// Failures in a row since the link was last ready.
+    pub(super) failures: u32,
+    /// Since when somebody stands in line and is not served.
+    pub(super) blocked_since: Option<Instant>,
+    pub(super) reported_unavailable: bool,
+}
+
+pub(super) enum LinkState {
+    /// Not connected; not to be connected again before.
+    Down {
+        not_before: Option<Instant>,
+    },
+    Connecting {
+        link: LinkId,
+    },
+    Ready(ReadyLink),
+}
+
+/// A link that requests can be sent on.
+pub(super) struct ReadyLink {
+    pub(super) link: LinkId,
+    /// The version of Produce that both sides speak.
+    pub(super) version: i16,
+    /// In the order in which they were sent, which is the order of the answers.
+    pub(super) in_flight: VecDeque<InFlightRequest>,
+    /// The latest request is not written to its end: nothing may follow it yet.
+    pub(super) writing: bool,
+    pub(super) throttled_until: Option<Instant>,
+    pub(super) last_used: Instant,
+    next_correlation_id: i32,
+}
+
+/// A request without its answer.
+pub(super) struct InFlightRequest {
+    /// Unique in the worker's life, unlike correlation ids.
+    pub(super) id: u64,
+    pub(super) correlation_id: i32,
+    pub(super) version: i16,
+    pub(super) deadline: Instant,
+    /// The partitions in it. The topic's id is the one it was sent with: answers name topics by it (KIP-516).
+    pub(super) partitions: Vec<(usize, [u8; 16])>,
+}
+
+impl BrokerLink {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            state: LinkState::Down { not_before: None },
+            line: VecDeque::new(),
+            failures: 0,
+            blocked_since: None,
+            reported_unavailable: false,
+        }
+    }
+
+    pub(super) fn link(&self) -> Option<LinkId> {
+        match &self.state {
+            LinkState::Down { .. } => None,
+            LinkState::Connecting { link } => Some(*link),
+            LinkState::Ready(ready) => Some(ready.link),
+        }
+    }
+}
+
+impl ReadyLink {
+    pub(super) fn new(link: LinkId, version: i16, now: Instant) -> Self {
+        Self {
+            link,
+            version,
+            in_flight: VecDeque::new(),
+            writing: false,
+            throttled_until: None,
+            last_used: now,
+            // 0 was the handshake's.
+            next_correlation_id: 1,
+        }
+    }
+
+    /// Positive numbers, over and over.
+    pub(super) fn next_correlation_id(&mut self) -> i32 {
+        let id = self.next_correlation_id;
+        self.next_correlation_id = id.checked_add(1).unwrap_or(1);
+        id
+    }
+
+    /// Whether another request may be sent now.
+    pub(super) fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
+        !self.writing
+            && self.in_flight.len() < max_in_flight
+            && self.throttled_until.is_none_or(|until| until <= now)
+    }
+}

@@ -1,0 +1,32 @@
+//! What travels to a worker beside records, and from it to the delivery thread.
+
+use std::sync::Arc;
+
+use crate::accumulator::batch::Settlement;
+use crate::accumulator::completion::Completion;
+use crate::connection::link::{LinkEvent, LinkId};
+use crate::error::Error;
+use crate::metadata::ProducerIdentity;
+use crate::sync::channel;
+
+/// Told to a worker over a channel of its own: the path of responses never waits behind the path of records. Its
+/// length is bounded by the requests in flight and the calls under way.
+pub(crate) enum Event {
+    Link(LinkId, LinkEvent),
+    /// A producer id, or why there is none.
+    Identity(Result<ProducerIdentity, Error>),
+    /// Send everything that is here now, and answer with what tells when it is settled.
+    Flush(channel::Sender<Vec<Arc<Completion>>>),
+    /// Send everything and end.
+    Close,
+    /// Fail everything and end.
+    ForceClose,
+}
+
+/// Told to the delivery thread, in the order of each partition.
+pub(crate) enum Delivery {
+    /// Run these callbacks.
+    Settled(Settlement),
+    /// All callbacks before this have run.
+    Barrier(channel::Sender<()>),
+}

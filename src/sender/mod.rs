@@ -1,0 +1,44 @@
+//! The worker: it owns its partitions for life, from the batches that callers filled to the broker's answers.
+//!
+//! One thread runs [`Sender::run`]; nothing of a worker's state is shared with another thread, so there is no lock in
+//! this layer. [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without
+//! threads, sockets or sleep.
+
+mod broker_link;
+mod message;
+mod partition_state;
+mod request;
+mod response;
+mod run;
+
+pub(crate) use message::{Delivery, Event};
+pub(crate) use run::Sender;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::ExponentialBackoff;
+use crate::record::compression::Compression;
+
+/// What a worker goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct SenderConfig {
+    /// This worker among the producer's.
+    pub(crate) index: usize,
+    pub(crate) client_id: Arc<str>,
+    /// As the protocol numbers them: -1 all, 0, 1.
+    pub(crate) acks: i16,
+    pub(crate) idempotence: bool,
+    pub(crate) linger: Duration,
+    pub(crate) batch_size: usize,
+    pub(crate) max_request_size: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) retry_backoff: ExponentialBackoff,
+    pub(crate) reconnect_backoff: ExponentialBackoff,
+    pub(crate) connections_max_idle: Option<Duration>,
+    pub(crate) availability_timeout: Option<Duration>,
+    pub(crate) compression: Compression,
+}

@@ -1,0 +1,152 @@
+//! What a worker keeps of one partition: its batches in order, what is in flight, its sequences.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::accumulator::batch::ProducerBatch;
+use crate::accumulator::partition::Partition;
+use crate::accumulator::sequence::PartitionSequence;
+use crate::metadata::TopicId;
+
+/// A partition as its worker sees it.
+pub(super) struct PartitionState {
+    pub(super) partition: Arc<Partition>,
+    /// Batches that wait to be sent, in order; those to be sent again come first.
+    pub(super) queue: VecDeque<Box<ProducerBatch>>,
+    /// Batches sent and not answered, in order.
+    pub(super) in_flight: VecDeque<InFlightBatch>,
+    pub(super) sequence: PartitionSequence,
+    /// Full batches received from the channel.
+    pub(super) received: u64,
+    /// There may be an open batch: the partition announced one and was not found without since.
+    pub(super) announced: bool,
+    /// The open batch goes at once: a flush asked for it.
+    pub(super) flushing: bool,
+    /// The first batch is not sent again before this, unless the leader changes.
+    pub(super) retry: Option<Retry>,
+    /// When the worker will look at this partition next; earlier entries in its list of timers are void.
+    pub(super) timer: Option<Instant>,
+    /// Whether the worker has a note to look whether the oldest batch has expired.
+    pub(super) expiry_scheduled: bool,
+    /// Whether the partition stands in a broker's line.
+    pub(super) in_line: bool,
+    /// The topic's id when it was last looked up: another one is another topic of the same name.
+    pub(super) topic_id: Option<TopicId>,
+    next_order: u64,
+}
+
+/// A batch on its way.
+pub(super) struct InFlightBatch {
+    pub(super) batch: Box<ProducerBatch>,
+    /// The request that carries it.
+    pub(super) request: u64,
+    /// Whom it was sent to.
+    pub(super) leader: Leader,
+}
+
+/// The backoff of a partition's first batch.
+#[derive(Clone, Copy)]
+pub(super) struct Retry {
+    pub(super) not_before: Instant,
+    /// The leader and its epoch that failed: with another one the wait is over (KIP-951).
+    pub(super) failed: Leader,
+}
+
+/// A partition's leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) broker: i32,
+    pub(super) epoch: Option<i32>,
+}
+
+impl PartitionState {
+    pub(super) fn new(partition: Arc<Partition>) -> Self {
+        Self {
+            partition,
+            queue: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            sequence: PartitionSequence::default(),
+            received: 0,
+            announced: false,
+            flushing: false,
+            retry: None,
+            timer: None,
+            expiry_scheduled: false,
+            in_line: false,
+            topic_id: None,
+            next_order: 0,
+        }
+    }
+
+    /// A new batch joins the end of the queue.
+    pub(super) fn push(&mut self, mut batch: Box<ProducerBatch>) {
+        batch.order = self.next_order;
+        self.next_order += 1;
+        self.queue.push_back(batch);
+    }
+
+    /// A batch returns to its place in the queue.
+    pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
+        let place = batch.place();
+        let position = self.queue.partition_point(|other| other.place() < place);
+        self.queue.insert(position, batch);
+    }
+
+    /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
+    pub(super) fn take_in_flight(&mut self, request: u64) -> Option<InFlightBatch> {
+        let position = self
+            .in_flight
+            .iter()
+            .position(|sent| sent.request == request)?;
+        self.in_flight.remove(position)
+    }
+
+    /// Whether the order of the log allows the first batch of the queue to be sent now.
+    ///
+    /// With idempotence up to five batches are under way, which is as many as a broker remembers; a batch that is sent
+    /// again goes only as the first of those that are not acknowledged; and nothing is sent under a new identity
+    /// before all answers to the old one are in. Without idempotence the order is kept by one request in flight.
+    pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
+        const MOST_REMEMBERED: usize = 5;
+        let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else {
+            return true;
+        };
+        if !idempotence {
+            return max_in_flight > 1;
+        }
+        if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED) {
+            return false;
+        }
+        if earliest
+            .batch
+            .stamp
+            .is_some_and(|stamp| !self.sequence.is_current(stamp))
+        {
+            return false;
+        }
+        match self.queue.front() {
+            Some(next) if next.attempts > 0 => next.place() < earliest.batch.place(),
+            _ => true,
+        }
+    }
+
+    /// Whether no earlier batch is still unacknowledged.
+    pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
+        let earlier = |other: &ProducerBatch| other.place() < batch.place();
+        !self.in_flight.iter().any(|sent| earlier(&sent.batch))
+            && !self.queue.iter().any(|queued| earlier(queued))
+    }
+
+    /// When the oldest batch that the worker holds was created.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let in_flight = self.in_flight.iter().map(|sent| sent.batch.created);
+        in_flight
+            .chain(self.queue.iter().map(|batch| batch.created))
+            .min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty() && !self.announced
+    }
+}

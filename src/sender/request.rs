@@ -1,0 +1,402 @@
+//! From the batches that wait for a broker to a Produce request on its link.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
+use super::partition_state::{InFlightBatch, Leader};
+use super::run::Sender;
+use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
+use crate::accumulator::completion::{Outcome, Written as RecordWritten};
+use crate::connection::link::{Network, OutgoingRequest, Written};
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
+use crate::record::compression::CompressionType;
+use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
+use crate::time::deadline_after;
+
+/// The last version that names topics, for brokers or topics without ids.
+const LAST_VERSION_BY_NAME: i16 = 12;
+
+/// A batch taken for a request.
+struct Drained {
+    slot: usize,
+    leader: Leader,
+    topic_id: [u8; 16],
+    batch: Box<ProducerBatch>,
+}
+
+impl<N: Network> Sender<N> {
+    /// Sends as many requests as the link takes now.
+    pub(super) fn send_requests(&mut self, broker: i32, now: Instant) {
+        while self
+            .ready_link(broker)
+            .is_some_and(|ready| ready.has_room(self.config.max_in_flight, now))
+        {
+            let drained = self.drain(broker, now);
+            if drained.is_empty() {
+                return;
+            }
+            self.send_request(broker, drained, now);
+        }
+    }
+
+    fn ready_link(&self, broker: i32) -> Option<&ReadyLink> {
+        match &self.brokers.get(&broker)?.state {
+            LinkState::Ready(ready) => Some(ready),
+            _ => None,
+        }
+    }
+
+    fn ready_link_mut(&mut self, broker: i32) -> Option<&mut ReadyLink> {
+        match &mut self.brokers.get_mut(&broker)?.state {
+            LinkState::Ready(ready) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size`; at least one, however
+    /// large.
+    fn drain(&mut self, broker: i32, now: Instant) -> Vec<Drained> {
+        let mut drained: Vec<Drained> = Vec::new();
+        let mut bytes = 0;
+        let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
+        for _ in 0..in_line {
+            let Some(slot) = self
+                .brokers
+                .get_mut(&broker)
+                .and_then(|link| link.line.pop_front())
+            else {
+                break;
+            };
+            self.state(slot).in_line = false;
+            let Some(leader) = self
+                .sendable_to(slot, now)
+                .filter(|leader| leader.broker == broker)
+            else {
+                self.consider(slot, now);
+                continue;
+            };
+            let Some(batch) = self.next_sealed_batch(slot) else {
+                self.consider(slot, now);
+                continue;
+            };
+            if bytes + batch.size() > self.config.max_request_size && !drained.is_empty() {
+                let state = self.state(slot);
+                state.queue.push_front(batch);
+                state.in_line = true;
+                if let Some(link) = self.brokers.get_mut(&broker) {
+                    link.line.push_front(slot);
+                }
+                break;
+            }
+            bytes += batch.size();
+            let topic_id = self
+                .state(slot)
+                .topic_id
+                .map_or([0; 16], |id| *id.as_bytes());
+            drained.push(Drained {
+                slot,
+                leader,
+                topic_id,
+                batch,
+            });
+        }
+        drained
+    }
+
+    /// The partition's next batch, ready for the wire: from its queue, else the open one.
+    fn next_sealed_batch(&mut self, slot: usize) -> Option<Box<ProducerBatch>> {
+        loop {
+            let state = self.state(slot);
+            if state.queue.is_empty() {
+                let batch = state.partition.take_open(state.received)?;
+                (state.announced, state.flushing) = (false, false);
+                state.push(batch);
+            }
+            let mut batch = state.queue.pop_front()?;
+            match self.seal(slot, &mut batch) {
+                Ok(()) => return Some(batch),
+                Err(error) => {
+                    batch.partition.batch_drained();
+                    let error = error.with_topic_partition(batch.completion().topic_partition());
+                    self.give_up(slot, batch, Outcome::Failed(error));
+                }
+            }
+        }
+    }
+
+    /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
+    /// before keeps its bytes, unless the partition has a new identity since.
+    fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<(), Error> {
+        let stamp = self.stamp(slot, batch)?;
+        match std::mem::replace(&mut batch.contents, Contents::Gone) {
+            Contents::Building {
+                builder,
+                mut reservation,
+            } => {
+                let compression = self.config.compression;
+                let records = builder.count();
+                let header = builder.header(Attributes::new(compression.codec), stamp);
+                let uncompressed = builder.len();
+                let mut bytes = if compression.codec == CompressionType::None {
+                    builder.into_buffer()
+                } else {
+                    match self
+                        .compressor
+                        .compress_batch(compression, builder.records())
+                    {
+                        Ok(bytes) => {
+                            batch.partition.ratio().update(
+                                compression.codec,
+                                bytes.len(),
+                                uncompressed,
+                            );
+                            // What was compressed away comes back to the budget at once.
+                            let overhead = reservation.bytes().saturating_sub(builder.capacity());
+                            drop(builder);
+                            reservation.shrink_to(overhead + bytes.capacity());
+                            bytes
+                        }
+                        Err(error) => {
+                            batch.contents = Contents::Building {
+                                builder,
+                                reservation,
+                            };
+                            return Err(Error::new(
+                                ErrorKind::Compression,
+                                "the batch cannot be compressed",
+                            )
+                            .with_delivery(Delivery::NotWritten)
+                            .with_source(error));
+                        }
+                    }
+                };
+                seal(&mut bytes, &header);
+                let bytes = Arc::new(SealedBatch { bytes, reservation });
+                batch.contents = Contents::Sealed {
+                    bytes,
+                    stamp,
+                    records,
+                };
+            }
+            Contents::Sealed {
+                bytes,
+                stamp: sealed_with,
+                records,
+            } => {
+                let bytes = if sealed_with == stamp {
+                    bytes
+                } else {
+                    restamped(bytes, stamp, batch)
+                };
+                batch.contents = Contents::Sealed {
+                    bytes,
+                    stamp,
+                    records,
+                };
+            }
+            Contents::Gone => {}
+        }
+        batch.stamp = (stamp != ProducerStamp::NONE).then_some(stamp);
+        Ok(())
+    }
+
+    /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
+    fn stamp(&mut self, slot: usize, batch: &ProducerBatch) -> Result<ProducerStamp, Error> {
+        if !self.config.idempotence {
+            return Ok(ProducerStamp::NONE);
+        }
+        let state = self.state(slot);
+        if let Some(stamp) = batch.stamp {
+            if state.sequence.is_current(stamp) {
+                return Ok(stamp);
+            }
+            if batch.maybe_written && state.sequence.is_suspect(stamp) {
+                let message = "an earlier batch was given up with its fate unknown, so this one, whose fate is unknown too, \
+                               cannot be sent again without the risk of writing it twice";
+                return Err(Error::new(ErrorKind::Network, message)
+                    .with_delivery(Delivery::MaybeWritten)
+                    .with_retriable(false));
+            }
+        }
+        let no_identity = || {
+            Error::new(
+                ErrorKind::Internal,
+                "a batch was to be sent without a producer id",
+            )
+        };
+        state
+            .sequence
+            .assign(batch.record_count() as i32)
+            .ok_or_else(no_identity)
+    }
+
+    fn send_request(&mut self, broker: i32, mut drained: Vec<Drained>, now: Instant) {
+        // Partitions of a topic stand together in a request.
+        drained.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
+        let id = self.next_request;
+        self.next_request += 1;
+        let deadline = deadline_after(now, self.config.request_timeout);
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return;
+        };
+        let (link, correlation_id) = (ready.link, ready.next_correlation_id());
+        let has_ids = drained.iter().all(|drained| drained.topic_id != [0; 16]);
+        let version = if has_ids {
+            ready.version
+        } else {
+            ready.version.min(LAST_VERSION_BY_NAME)
+        };
+        ready.last_used = now;
+
+        let encoded = self.encode(&drained, version, correlation_id);
+        let partitions = drained
+            .iter()
+            .map(|drained| (drained.slot, drained.topic_id))
+            .collect();
+        let slots: Vec<usize> = drained.iter().map(|drained| drained.slot).collect();
+        for Drained {
+            slot,
+            leader,
+            batch,
+            ..
+        } in drained
+        {
+            batch.partition.batch_drained();
+            self.state(slot).in_flight.push_back(InFlightBatch {
+                batch,
+                request: id,
+                leader,
+            });
+        }
+        let request = InFlightRequest {
+            id,
+            correlation_id,
+            version,
+            deadline,
+            partitions,
+        };
+        let written = encoded.and_then(|outgoing| self.network.write(link, outgoing));
+        let expects_answer = self.config.acks != 0;
+        if let Some(ready) = self.ready_link_mut(broker) {
+            ready.in_flight.push_back(request);
+            ready.writing = matches!(written, Ok(Written::Later));
+        }
+        match written {
+            Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
+            Ok(_) => {}
+            Err(error) => self.link_failed(broker, error, now),
+        }
+        for slot in slots {
+            self.consider(slot, now);
+        }
+    }
+
+    fn encode(
+        &self,
+        drained: &[Drained],
+        version: i16,
+        correlation_id: i32,
+    ) -> Result<OutgoingRequest, Error> {
+        let mut topics: Vec<ProduceTopic<'_, &SealedBatch>> = Vec::new();
+        let mut batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>> =
+            Vec::with_capacity(drained.len());
+        for Drained {
+            topic_id, batch, ..
+        } in drained
+        {
+            let Some(sealed) = batch.sealed() else {
+                continue;
+            };
+            let name: &str = batch.partition.topic();
+            if topics.last().is_none_or(|topic| topic.name != name) {
+                topics.push(ProduceTopic {
+                    name,
+                    id: *topic_id,
+                    partitions: Vec::new(),
+                });
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(ProducePartition {
+                    index: batch.partition.partition(),
+                    records: &**sealed,
+                });
+            }
+            batches.push(Arc::clone(sealed) as Arc<dyn AsRef<[u8]> + Send + Sync>);
+        }
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: self.config.acks,
+            timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            topics,
+        };
+        let (mut fields, mut cuts) = (
+            Vec::with_capacity(64 + 16 * drained.len()),
+            Vec::with_capacity(drained.len()),
+        );
+        request
+            .encode_scattered(
+                version,
+                correlation_id,
+                Some(&self.config.client_id),
+                &mut fields,
+                &mut cuts,
+            )
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, "a produce request cannot be encoded")
+                    .with_source(error)
+            })?;
+        Ok(OutgoingRequest {
+            fields,
+            cuts,
+            batches,
+        })
+    }
+
+    pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
+        if let Some(ready) = self.ready_link_mut(broker) {
+            ready.writing = false;
+        }
+        if self.config.acks == 0 {
+            self.complete_unacknowledged(broker, now);
+        }
+    }
+
+    /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
+    fn complete_unacknowledged(&mut self, broker: i32, now: Instant) {
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return;
+        };
+        let requests = std::mem::take(&mut ready.in_flight);
+        for request in requests {
+            for (slot, _) in request.partitions {
+                if let Some(InFlightBatch { batch, .. }) =
+                    self.state(slot).take_in_flight(request.id)
+                {
+                    let written = RecordWritten {
+                        offset: None,
+                        log_append_time_ms: None,
+                    };
+                    self.settle(batch, Outcome::Written(written));
+                    self.consider(slot, now);
+                }
+            }
+        }
+    }
+}
+
+/// The batch's bytes under another identity. Where the network still reads the old bytes they are left alone.
+fn restamped(
+    sealed: Arc<SealedBatch>,
+    stamp: ProducerStamp,
+    batch: &ProducerBatch,
+) -> Arc<SealedBatch> {
+    debug_assert!(sealed.bytes.len() >= BATCH_HEADER_BYTES);
+    let mut sealed = Arc::try_unwrap(sealed).unwrap_or_else(|shared| SealedBatch {
+        bytes: shared.bytes.clone(),
+        reservation: batch.partition.empty_reservation(),
+    });
+    restamp(&mut sealed.bytes, stamp);
+    Arc::new(sealed)
+}

@@ -1,0 +1,368 @@
+//! What a broker answered, and what becomes of each batch: done, sent again, split, or failed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker_link::{InFlightRequest, LinkState};
+use super::partition_state::InFlightBatch;
+use super::run::Sender;
+use crate::accumulator::batch::{Contents, ProducerBatch};
+use crate::accumulator::completion::{Outcome, Written};
+use crate::connection::link::Network;
+use crate::error::{Error, ErrorKind};
+use crate::metadata::{Broker, LeaderHint};
+use crate::protocol::messages::{
+    NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse,
+};
+use crate::protocol::{ErrorCode, decode_response};
+use crate::record::compression::{CompressionType, decompress};
+use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
+use crate::record::split::split;
+
+/// From this version on the broker answers before it throttles, and leaves the waiting to the client (KIP-219).
+const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
+
+impl<N: Network> Sender<N> {
+    pub(super) fn on_frame(&mut self, broker: i32, frame: &[u8], now: Instant) {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let LinkState::Ready(ready) = &mut link.state else {
+            return;
+        };
+        let Some(request) = ready.in_flight.pop_front() else {
+            let error = Error::new(
+                ErrorKind::Protocol,
+                "the broker sent an answer to no request",
+            );
+            return self.link_failed(broker, error, now);
+        };
+        let decoded = decode_response::<ProduceRequest<'_, Vec<u8>>>(request.version, frame);
+        let error = match decoded {
+            Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
+                ready.last_used = now;
+                throttle(
+                    &mut ready.throttled_until,
+                    &mut ready.in_flight,
+                    request.version,
+                    &response,
+                    now,
+                );
+                return self.on_response(broker, request, response, now);
+            }
+            Ok((correlation_id, _)) => {
+                let expected = request.correlation_id;
+                let message = format!(
+                    "the broker answered request {correlation_id} where {expected} was next"
+                );
+                Error::new(ErrorKind::Protocol, message)
+            }
+            Err(error) => Error::new(
+                ErrorKind::Protocol,
+                "the broker's answer is not Kafka's protocol",
+            )
+            .with_source(error),
+        };
+        // Put back: the batches in it are sent again with those of the requests behind it.
+        ready.in_flight.push_front(request);
+        self.link_failed(broker, error, now);
+    }
+
+    fn on_response(
+        &mut self,
+        broker: i32,
+        request: InFlightRequest,
+        response: ProduceResponse,
+        now: Instant,
+    ) {
+        let InFlightRequest { id, partitions, .. } = request;
+        let mut answers: Vec<(usize, ProducePartitionResponse)> =
+            Vec::with_capacity(partitions.len());
+        for topic in response.topics {
+            for answer in topic.partitions {
+                let slot = partitions.iter().find(|(slot, topic_id)| {
+                    self.partitions[*slot].as_ref().is_some_and(|state| {
+                        state.partition.partition() == answer.index
+                            && if topic.name.is_empty() {
+                                *topic_id == topic.id
+                            } else {
+                                **state.partition.topic() == *topic.name
+                            }
+                    })
+                });
+                match slot {
+                    Some((slot, _)) => answers.push((*slot, answer)),
+                    None => log::warn!(
+                        target: "kafka_producer::sender",
+                        "broker {broker} answered for partition {} of topic {:?}, which was not in the request",
+                        answer.index, topic.name
+                    ),
+                }
+            }
+        }
+        for (slot, answer) in answers {
+            if let Some(sent) = self.state(slot).take_in_flight(id) {
+                self.on_answer(slot, sent, answer, &response.node_endpoints, now);
+            } else {
+                log::debug!(target: "kafka_producer::sender", "a late answer for a batch that was given up");
+            }
+        }
+        for (slot, _) in partitions {
+            // A partition that the broker left out: nothing is known of its batch.
+            if let Some(InFlightBatch {
+                mut batch, leader, ..
+            }) = self.state(slot).take_in_flight(id)
+            {
+                batch.maybe_written = true;
+                let error = Error::new(
+                    ErrorKind::Protocol,
+                    "the broker's answer left the partition out",
+                )
+                .with_topic_partition(batch.completion().topic_partition());
+                self.retry(slot, batch, error, leader, now);
+            }
+            self.consider(slot, now);
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        slot: usize,
+        InFlightBatch {
+            mut batch,
+            leader: sent_to,
+            ..
+        }: InFlightBatch,
+        answer: ProducePartitionResponse,
+        endpoints: &[NodeEndpoint],
+        now: Instant,
+    ) {
+        let code = answer.error;
+        if code.is_none() {
+            let written = Written {
+                offset: (answer.base_offset >= 0).then_some(answer.base_offset),
+                log_append_time_ms: (answer.log_append_time_ms >= 0)
+                    .then_some(answer.log_append_time_ms),
+            };
+            return self.settle(batch, Outcome::Written(written));
+        }
+        if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            // Written by an earlier attempt; the broker no longer knows where.
+            return self.settle(
+                batch,
+                Outcome::Written(Written {
+                    offset: None,
+                    log_append_time_ms: None,
+                }),
+            );
+        }
+        batch.maybe_written |= leaves_fate_unknown(code);
+        let error = broker_error(&batch, &answer);
+        if code == ErrorCode::MESSAGE_TOO_LARGE && batch.record_count() > 1 {
+            return self.split(slot, batch, error, now);
+        }
+        if code.is_metadata_stale() {
+            self.learn_leader(&batch, &answer, endpoints);
+            self.metadata.request_refresh();
+        }
+        if self.config.idempotence && is_sequence_error(code) {
+            let state = self.state(slot);
+            let current = batch
+                .stamp
+                .is_some_and(|stamp| state.sequence.is_current(stamp));
+            if current && state.is_head(&batch) {
+                // The broker lost what it knew of this producer, or lost records: start over in this partition.
+                state.sequence.bump_epoch(batch.maybe_written);
+            }
+            return self.retry(slot, batch, error, sent_to, now);
+        }
+        if code.is_retriable() {
+            return self.retry(slot, batch, error, sent_to, now);
+        }
+        let outcome = refusal(&answer, error.with_delivery(batch.delivery()));
+        self.give_up(slot, batch, outcome);
+    }
+
+    /// Takes the new leader from the answer itself (KIP-951), so that the batch need not wait for metadata.
+    fn learn_leader(
+        &mut self,
+        batch: &ProducerBatch,
+        answer: &ProducePartitionResponse,
+        endpoints: &[NodeEndpoint],
+    ) {
+        let leader = &answer.current_leader;
+        if leader.leader_id < 0 || leader.leader_epoch < 0 {
+            return;
+        }
+        let endpoint = endpoints
+            .iter()
+            .find(|endpoint| endpoint.node_id == leader.leader_id);
+        let broker = endpoint.and_then(|endpoint| {
+            Some(Broker {
+                id: endpoint.node_id,
+                host: endpoint.host.as_str().into(),
+                port: u16::try_from(endpoint.port).ok()?,
+                rack: endpoint.rack.as_deref().map(Into::into),
+            })
+        });
+        let hint = LeaderHint {
+            topic: Arc::clone(batch.partition.topic()),
+            partition: answer.index,
+            leader: leader.leader_id,
+            leader_epoch: leader.leader_epoch,
+            broker,
+        };
+        self.metadata.apply_leader_hint(&hint);
+    }
+
+    /// Halves a batch that the broker finds too large, or brings it down to `batch.size` where that is less. Order and
+    /// sequences stay; the attempt does not count as a retry.
+    fn split(&mut self, slot: usize, batch: Box<ProducerBatch>, error: Error, now: Instant) {
+        let codec = self.config.compression.codec;
+        match self.parts(&batch, codec) {
+            Some((parts, compressed, uncompressed)) if parts.len() > 1 => {
+                if codec != CompressionType::None {
+                    batch
+                        .partition
+                        .ratio()
+                        .reset_after_split(codec, compressed, uncompressed);
+                }
+                batch.partition.batches_requeued(parts.len());
+                let parts = batch.split(parts);
+                let state = self.state(slot);
+                for part in parts {
+                    state.put_back(part);
+                }
+                self.consider(slot, now);
+            }
+            _ => self.give_up(slot, batch, Outcome::Failed(error)),
+        }
+    }
+
+    /// The builders of the batch's parts, and its size compressed and not.
+    fn parts(
+        &self,
+        batch: &ProducerBatch,
+        codec: CompressionType,
+    ) -> Option<(Vec<crate::record::builder::BatchBuilder>, usize, usize)> {
+        let Contents::Sealed { bytes, .. } = &batch.contents else {
+            return None;
+        };
+        let bytes = &bytes.bytes;
+        // The batch is of our own making: what it decompresses to was bounded when it was built.
+        let records = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX).ok()?;
+        let uncompressed = BATCH_HEADER_BYTES + records.len();
+        let most = self.config.batch_size.min(uncompressed / 2).max(1);
+        let parts = split(&records, base_timestamp(bytes), most).ok()?;
+        Some((
+            parts.into_iter().map(|part| part.batch).collect(),
+            bytes.len(),
+            uncompressed,
+        ))
+    }
+}
+
+/// The client's part of a quota: nothing is sent for the time the broker says, and what is in flight may take longer.
+fn throttle(
+    throttled_until: &mut Option<Instant>,
+    in_flight: &mut std::collections::VecDeque<InFlightRequest>,
+    version: i16,
+    response: &ProduceResponse,
+    now: Instant,
+) {
+    let Ok(ms @ 1..) = u64::try_from(response.throttle_time_ms) else {
+        return;
+    };
+    if version < FIRST_VERSION_WITH_CLIENT_THROTTLING {
+        return;
+    }
+    let wait = Duration::from_millis(ms);
+    *throttled_until = Some(now + wait);
+    for request in in_flight {
+        request.deadline += wait;
+    }
+}
+
+/// Errors that say that the leader's log has or may have the batch although the request failed.
+fn leaves_fate_unknown(code: ErrorCode) -> bool {
+    !code.is_known()
+        || matches!(
+            code,
+            ErrorCode::REQUEST_TIMED_OUT
+                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                | ErrorCode::UNKNOWN_SERVER_ERROR
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::KAFKA_STORAGE_ERROR
+        )
+}
+
+fn is_sequence_error(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+            | ErrorCode::UNKNOWN_PRODUCER_ID
+            | ErrorCode::INVALID_PRODUCER_EPOCH
+    )
+}
+
+/// The error of a whole batch.
+fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Error {
+    let code = answer.error;
+    let kind = match code {
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            ErrorKind::RecordTooLarge
+        }
+        ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP => ErrorKind::InvalidRecord,
+        ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            ErrorKind::Authorization
+        }
+        _ => ErrorKind::Broker,
+    };
+    let mut error = Error::new(kind, code.message())
+        .with_topic_partition(batch.completion().topic_partition())
+        .with_broker_code(code.code(), code.name())
+        .with_retriable(code.is_retriable())
+        .with_delivery(batch.delivery());
+    if let Some(message) = &answer.error_message {
+        error = error.with_broker_message(message.as_str());
+    }
+    error
+}
+
+/// Tells each record of a refused batch why: its own fault, where the broker named it, or its company (KIP-467).
+fn refusal(answer: &ProducePartitionResponse, error: Error) -> Outcome {
+    if answer.record_errors.is_empty() {
+        return Outcome::Failed(error);
+    }
+    let mut by_record: Vec<(u32, Error)> = answer
+        .record_errors
+        .iter()
+        .filter_map(|refused| {
+            let index = u32::try_from(refused.batch_index).ok()?;
+            let own = match refused
+                .message
+                .as_deref()
+                .or(answer.error_message.as_deref())
+            {
+                Some(message) => error.clone().with_broker_message(message),
+                None => error.clone(),
+            };
+            Some((index, own))
+        })
+        .collect();
+    by_record.sort_by_key(|(index, _)| *index);
+    let code = answer.error;
+    let mut others = Error::new(
+        ErrorKind::InvalidRecord,
+        "the record was in a batch that the broker refused for other records of it",
+    )
+    .with_broker_code(code.code(), code.name())
+    // Without its company the record may well be accepted.
+    .with_retriable(true)
+    .with_delivery(error.delivery());
+    if let Some(topic_partition) = error.topic_partition() {
+        others = others.with_topic_partition(topic_partition.clone());
+    }
+    Outcome::Refused { by_record, others }
+}

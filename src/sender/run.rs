@@ -1,0 +1,895 @@
+//! The worker's loop.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::SenderConfig;
+use super::broker_link::{BrokerLink, LinkState, ReadyLink};
+use super::message::{Delivery, Event};
+use super::partition_state::{InFlightBatch, Leader, PartitionState, Retry};
+use crate::accumulator::batch::ProducerBatch;
+use crate::accumulator::completion::{Completion, Outcome};
+use crate::accumulator::partition::{Partition, Peek};
+use crate::accumulator::{Message, RecordAccumulator};
+use crate::connection::Endpoint;
+use crate::connection::link::{LinkEvent, LinkId, Network};
+use crate::error::{Error, ErrorKind};
+use crate::metadata::{Cluster, MetadataCache, ProducerIdentity};
+use crate::protocol::messages::ProduceRequest;
+use crate::record::compression::Compressor;
+use crate::sync::{Wakeup, channel};
+use crate::time::deadline_after;
+
+/// One worker.
+pub(crate) struct Sender<N> {
+    pub(super) config: SenderConfig,
+    pub(super) accumulator: Arc<RecordAccumulator>,
+    pub(super) metadata: Arc<MetadataCache>,
+    pub(super) network: N,
+    records: channel::Receiver<Message>,
+    events: channel::Receiver<Event>,
+    deliveries: channel::Sender<Delivery>,
+
+    /// By slot.
+    pub(super) partitions: Vec<Option<PartitionState>>,
+    pub(super) brokers: HashMap<i32, BrokerLink>,
+    /// The broker of each link that has not said its last word.
+    links: HashMap<LinkId, i32>,
+    next_link: LinkId,
+    pub(super) next_request: u64,
+    /// When to look at which partition; entries that are not the partition's own `timer` are void.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When a partition's oldest batch may expire: one entry for each partition at most.
+    expiries: BinaryHeap<Reverse<(Instant, usize)>>,
+    pub(super) cluster: Arc<Cluster>,
+    generation: u64,
+    /// The identity to begin partitions with.
+    identity: Option<ProducerIdentity>,
+    pub(super) compressor: Compressor,
+    /// The waits for memory that this worker has reacted to.
+    seen_waits: u64,
+    closing: bool,
+    force_closed: bool,
+    /// Records that failed since the close began.
+    undelivered: u64,
+}
+
+/// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
+const MOST_SLACK: Duration = Duration::from_millis(1);
+
+/// Messages taken from the channel at once, so that responses and deadlines have their turn under any load.
+const MOST_MESSAGES: usize = 4096;
+
+impl<N: Network> Sender<N> {
+    pub(crate) fn new(
+        config: SenderConfig,
+        accumulator: Arc<RecordAccumulator>,
+        metadata: Arc<MetadataCache>,
+        network: N,
+        records: channel::Receiver<Message>,
+        events: channel::Receiver<Event>,
+        deliveries: channel::Sender<Delivery>,
+    ) -> Self {
+        Self {
+            config,
+            accumulator,
+            metadata,
+            network,
+            records,
+            events,
+            deliveries,
+            partitions: Vec::new(),
+            brokers: HashMap::new(),
+            links: HashMap::new(),
+            next_link: 0,
+            next_request: 0,
+            timers: BinaryHeap::new(),
+            expiries: BinaryHeap::new(),
+            cluster: Arc::default(),
+            generation: 0,
+            identity: None,
+            compressor: Compressor::default(),
+            seen_waits: 0,
+            closing: false,
+            force_closed: false,
+            undelivered: 0,
+        }
+    }
+
+    /// The thread's body: until the producer is closed and nothing is left to send. Returns the number of records that
+    /// failed since the close began.
+    pub(crate) fn run(mut self, wakeup: &Wakeup) -> u64 {
+        loop {
+            let deadline = self.run_once(Instant::now());
+            if self.is_finished() {
+                return self.undelivered;
+            }
+            wakeup.sleep_until(deadline, || self.has_news());
+        }
+    }
+
+    /// One round: take in what happened, move every batch as far as it can go. Returns when the next round is due if
+    /// nothing happens before.
+    pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
+        self.take_events(now);
+        let more = self.take_records(now);
+        self.follow_metadata(now);
+        self.relieve_memory(now);
+        self.fire_timers(now);
+        self.serve_brokers(now);
+        if more {
+            Some(now)
+        } else {
+            self.next_deadline()
+        }
+    }
+
+    /// Whether something happened that `run_once` has not seen: the last look before a sleep.
+    fn has_news(&self) -> bool {
+        !self.records.is_empty()
+            || !self.events.is_empty()
+            || self.metadata.generation() != self.generation
+            || self.accumulator.memory.waits() != self.seen_waits
+    }
+
+    fn is_finished(&self) -> bool {
+        self.force_closed
+            || self.closing
+                && self.records.is_empty()
+                && self.states().all(PartitionState::is_empty)
+    }
+
+    fn states(&self) -> impl Iterator<Item = &PartitionState> {
+        self.partitions.iter().flatten()
+    }
+
+    pub(super) fn state(&mut self, slot: usize) -> &mut PartitionState {
+        self.partitions[slot]
+            .as_mut()
+            .expect("a slot is filled when it is first heard of")
+    }
+
+    fn take_events(&mut self, now: Instant) {
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                Event::Link(link, event) => self.on_link_event(link, event, now),
+                Event::Identity(result) => self.on_identity(result, now),
+                Event::Flush(reply) => {
+                    self.take_records(now);
+                    let _ = reply.send(self.flush(now));
+                }
+                Event::Close => {
+                    self.closing = true;
+                    self.take_records(now);
+                    self.consider_all(now);
+                }
+                Event::ForceClose => {
+                    self.force_closed = true;
+                    self.fail_everything();
+                }
+            }
+        }
+    }
+
+    /// Takes batches and announcements from the callers; true if there are more.
+    fn take_records(&mut self, now: Instant) -> bool {
+        for _ in 0..MOST_MESSAGES {
+            let Ok(message) = self.records.try_recv() else {
+                return false;
+            };
+            let slot = match message {
+                Message::Opened(partition) => {
+                    let slot = partition.slot();
+                    self.state_of(&partition).announced = true;
+                    slot
+                }
+                Message::Chunk(batch) => {
+                    let partition = Arc::clone(&batch.partition);
+                    let state = self.state_of(&partition);
+                    state.received += 1;
+                    state.push(batch);
+                    partition.slot()
+                }
+            };
+            self.consider(slot, now);
+        }
+        true
+    }
+
+    fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
+        let slot = partition.slot();
+        if slot >= self.partitions.len() {
+            self.partitions.resize_with(slot + 1, || None);
+        }
+        self.partitions[slot].get_or_insert_with(|| PartitionState::new(Arc::clone(partition)))
+    }
+
+    /// Looks at every partition anew if there is a new picture of the cluster.
+    fn follow_metadata(&mut self, now: Instant) {
+        let generation = self.metadata.generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        self.cluster = self.metadata.cluster();
+        self.follow_addresses(now);
+        self.consider_all(now);
+    }
+
+    /// A broker that moved to another address is connected to anew.
+    fn follow_addresses(&mut self, now: Instant) {
+        let mut moved = Vec::new();
+        for (id, link) in &mut self.brokers {
+            let Some(broker) = self.cluster.broker(*id) else {
+                continue;
+            };
+            if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
+                link.endpoint = Endpoint {
+                    host: broker.host().into(),
+                    port: broker.port(),
+                };
+                link.failures = 0;
+                moved.push(*id);
+            }
+        }
+        for id in moved {
+            self.link_failed(
+                id,
+                Error::new(ErrorKind::Network, "the broker moved to another address"),
+                now,
+            );
+            if let Some(BrokerLink {
+                state: LinkState::Down { not_before },
+                ..
+            }) = self.brokers.get_mut(&id)
+            {
+                *not_before = None;
+            }
+        }
+    }
+
+    /// While somebody waits for memory nothing lingers.
+    fn relieve_memory(&mut self, now: Instant) {
+        self.seen_waits = self.accumulator.memory.waits();
+        if self.accumulator.memory.is_exhausted() {
+            for slot in 0..self.partitions.len() {
+                if self.partitions[slot]
+                    .as_ref()
+                    .is_some_and(|state| state.announced && !state.in_line)
+                {
+                    self.consider(slot, now);
+                }
+            }
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        let horizon = now + self.slack();
+        while let Some(Reverse((at, slot))) = self.timers.peek().copied() {
+            if at > horizon {
+                break;
+            }
+            self.timers.pop();
+            if let Some(state) = self.partitions[slot]
+                .as_mut()
+                .filter(|state| state.timer == Some(at))
+            {
+                state.timer = None;
+                self.consider(slot, now);
+            }
+        }
+        while let Some(Reverse((at, slot))) = self.expiries.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.expiries.pop();
+            self.state(slot).expiry_scheduled = false;
+            self.consider(slot, now);
+        }
+    }
+
+    fn slack(&self) -> Duration {
+        (self.config.linger / 8).min(MOST_SLACK)
+    }
+
+    fn schedule(&mut self, slot: usize, at: Instant) {
+        let state = self.state(slot);
+        if state.timer.is_none_or(|timer| at < timer) {
+            state.timer = Some(at);
+            self.timers.push(Reverse((at, slot)));
+        }
+    }
+
+    /// Looks at the partition again when a batch of that age may expire. An entry that is there already is earlier, since
+    /// batches only get younger, and makes the next one when it fires.
+    fn schedule_expiry(&mut self, slot: usize, created: Instant) {
+        if !std::mem::replace(&mut self.state(slot).expiry_scheduled, true) {
+            let at = deadline_after(created, self.config.delivery_timeout);
+            self.expiries.push(Reverse((at, slot)));
+        }
+    }
+
+    fn consider_all(&mut self, now: Instant) {
+        for slot in 0..self.partitions.len() {
+            if self.partitions[slot]
+                .as_ref()
+                .is_some_and(|state| !state.is_empty())
+            {
+                self.consider(slot, now);
+            }
+        }
+    }
+
+    /// Looks at what a partition needs next: fails what is too old, and puts the partition in its leader's line, or
+    /// notes when to look again. Whatever else it waits for (an answer, a leader, a producer id) looks at it again.
+    pub(super) fn consider(&mut self, slot: usize, now: Instant) {
+        self.expire(slot, now);
+        if let Some(leader) = self.sendable_to(slot, now) {
+            let Some(broker) = self.cluster.broker(leader.broker) else {
+                return;
+            };
+            let endpoint = Endpoint {
+                host: broker.host().into(),
+                port: broker.port(),
+            };
+            if !std::mem::replace(&mut self.state(slot).in_line, true) {
+                self.brokers
+                    .entry(leader.broker)
+                    .or_insert_with(|| BrokerLink::new(endpoint))
+                    .line
+                    .push_back(slot);
+            }
+        }
+    }
+
+    /// The broker that the partition's next batch can be sent to now. Schedules the next look where time is what it
+    /// waits for.
+    pub(super) fn sendable_to(&mut self, slot: usize, now: Instant) -> Option<Leader> {
+        let (idempotence, max_in_flight) = (self.config.idempotence, self.config.max_in_flight);
+        if self.state(slot).queue.is_empty() && !self.open_batch_is_due(slot, now) {
+            return None;
+        }
+        let Some(leader) = self.leader(slot) else {
+            let topic = Arc::clone(self.state(slot).partition.topic());
+            self.metadata.keep_topic(&topic);
+            self.metadata.request_refresh();
+            let again = now
+                + self
+                    .config
+                    .retry_backoff
+                    .after(0)
+                    .max(Duration::from_millis(10));
+            self.schedule(slot, again);
+            return None;
+        };
+        let state = self.state(slot);
+        if let Some(retry) = state.retry {
+            if retry.not_before > now && retry.failed == leader {
+                self.schedule(slot, retry.not_before);
+                return None;
+            }
+            state.retry = None;
+        }
+        let elsewhere = state
+            .in_flight
+            .iter()
+            .any(|sent| sent.leader.broker != leader.broker);
+        if elsewhere || !state.may_send(idempotence, max_in_flight) {
+            return None;
+        }
+        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(slot) {
+            return None;
+        }
+        Some(leader)
+    }
+
+    /// Whether there is an open batch that need not linger any more.
+    fn open_batch_is_due(&mut self, slot: usize, now: Instant) -> bool {
+        let at_once = self.closing || self.accumulator.memory.is_exhausted();
+        let horizon = now + self.slack();
+        let linger = self.config.linger;
+        let state = self.state(slot);
+        if !state.announced {
+            return false;
+        }
+        match state.partition.peek(state.received) {
+            Peek::OpenSince(since) => {
+                let due = deadline_after(since, linger);
+                if at_once || state.flushing || due <= horizon {
+                    self.schedule_expiry(slot, since);
+                    return true;
+                }
+                self.schedule(slot, due);
+                false
+            }
+            Peek::None => {
+                (state.announced, state.flushing) = (false, false);
+                false
+            }
+            Peek::ChunkUnderWay => {
+                // The chunk that comes first is in the channel; with it the queue is not empty.
+                self.receive_chunk_of(slot);
+                !self.state(slot).queue.is_empty()
+            }
+        }
+    }
+
+    /// Takes messages until the next chunk of `slot`, which is known to be in the channel, is in its queue.
+    fn receive_chunk_of(&mut self, slot: usize) {
+        let mut others = Vec::new();
+        while self.state(slot).queue.is_empty() {
+            let Ok(message) = self.records.try_recv() else {
+                return;
+            };
+            match message {
+                Message::Opened(partition) => {
+                    self.state_of(&partition).announced = true;
+                    others.push(partition.slot());
+                }
+                Message::Chunk(batch) => {
+                    let partition = Arc::clone(&batch.partition);
+                    let state = self.state_of(&partition);
+                    state.received += 1;
+                    state.push(batch);
+                    others.push(partition.slot());
+                }
+            }
+        }
+        // They are looked at in this very round, by the timer that this sets: not here, where it would nest.
+        let soon = Instant::now();
+        for other in others {
+            self.schedule(other, soon);
+        }
+    }
+
+    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic: its log
+    /// knows nothing of the sequences so far.
+    pub(super) fn leader(&mut self, slot: usize) -> Option<Leader> {
+        let cluster = Arc::clone(&self.cluster);
+        let state = self.state(slot);
+        let topic = cluster.topic(state.partition.topic())?;
+        let partition = topic
+            .partitions()
+            .get(state.partition.partition() as usize)?;
+        if topic.id().is_some() && state.topic_id != topic.id() {
+            if state.topic_id.is_some() {
+                state.sequence.bump_epoch(true);
+            }
+            state.topic_id = topic.id();
+        }
+        let broker = partition
+            .leader()
+            .filter(|leader| cluster.broker(*leader).is_some())?;
+        Some(Leader {
+            broker,
+            epoch: partition.leader_epoch(),
+        })
+    }
+
+    /// Gives the partition the producer's identity, if there is one that it has not spent.
+    fn begin_identity(&mut self, slot: usize) -> bool {
+        let spent = self.state(slot).sequence.spent();
+        let usable = |identity: &ProducerIdentity| Some(identity.producer_id) != spent;
+        match self
+            .identity
+            .filter(usable)
+            .or_else(|| self.metadata.identity(spent))
+        {
+            Some(identity) => {
+                self.identity = Some(identity);
+                self.state(slot).sequence.begin(identity);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn on_identity(&mut self, result: Result<ProducerIdentity, Error>, now: Instant) {
+        match result {
+            Ok(identity) => {
+                self.identity = Some(identity);
+                self.consider_all(now);
+            }
+            Err(error) => {
+                // Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
+                for slot in 0..self.partitions.len() {
+                    let waits = |state: &PartitionState| state.sequence.identity().is_none();
+                    if self.partitions[slot].as_ref().is_some_and(waits) {
+                        while let Some(batch) = self.state(slot).queue.pop_front() {
+                            batch.partition.batch_drained();
+                            let error = error
+                                .clone()
+                                .with_topic_partition(batch.completion().topic_partition())
+                                .with_delivery(batch.delivery());
+                            self.settle(batch, Outcome::Failed(error));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes everything sendable at once and returns what tells when it is settled.
+    fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
+        let mut completions = Vec::new();
+        for slot in 0..self.partitions.len() {
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
+            if state.is_empty() {
+                continue;
+            }
+            completions.extend(
+                state
+                    .in_flight
+                    .iter()
+                    .map(|sent| Arc::clone(sent.batch.completion())),
+            );
+            completions.extend(
+                state
+                    .queue
+                    .iter()
+                    .map(|batch| Arc::clone(batch.completion())),
+            );
+            if state.announced {
+                completions.extend(state.partition.open_completion());
+                state.flushing = true;
+            }
+            self.consider(slot, now);
+        }
+        completions
+    }
+
+    /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
+    fn expire(&mut self, slot: usize, now: Instant) {
+        let timeout = self.config.delivery_timeout;
+        let expired = |created: Instant| deadline_after(created, timeout) <= now;
+        self.queue_expired_open_batch(slot, expired);
+        let Some(oldest) = self.state(slot).oldest() else {
+            return;
+        };
+        if !expired(oldest) {
+            return self.schedule_expiry(slot, oldest);
+        }
+        while self
+            .state(slot)
+            .in_flight
+            .front()
+            .is_some_and(|sent| expired(sent.batch.created))
+        {
+            if let Some(InFlightBatch { mut batch, .. }) = self.state(slot).in_flight.pop_front() {
+                batch.maybe_written = true;
+                self.fail_expired(slot, batch);
+            }
+        }
+        while self
+            .state(slot)
+            .queue
+            .front()
+            .is_some_and(|batch| expired(batch.created))
+        {
+            if let Some(batch) = self.state(slot).queue.pop_front() {
+                batch.partition.batch_drained();
+                self.fail_expired(slot, batch);
+            }
+        }
+        if let Some(oldest) = self.state(slot).oldest() {
+            self.schedule_expiry(slot, oldest);
+        }
+    }
+
+    /// An open batch that could never be sent grows old too.
+    fn queue_expired_open_batch(&mut self, slot: usize, expired: impl Fn(Instant) -> bool) {
+        let state = self.state(slot);
+        if !state.announced || !state.queue.is_empty() {
+            return;
+        }
+        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
+        {
+            if let Some(batch) = state.partition.take_open(state.received) {
+                (state.announced, state.flushing) = (false, false);
+                state.push(batch);
+            }
+        }
+    }
+
+    fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
+        let message = format!(
+            "{} record(s) were not acknowledged within delivery.timeout.ms={}",
+            batch.record_count(),
+            self.config.delivery_timeout.as_millis()
+        );
+        let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
+            .with_topic_partition(batch.completion().topic_partition())
+            .with_delivery(batch.delivery());
+        if let Some(cause) = &batch.last_error {
+            error = error.with_source(cause.clone());
+        }
+        self.give_up(slot, batch, Outcome::Failed(error));
+    }
+
+    /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
+    /// sequence would leave a gap if this batch was not written.
+    pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
+        if let Some(stamp) = batch.stamp {
+            let state = self.state(slot);
+            if state.sequence.is_current(stamp) {
+                state.sequence.bump_epoch(batch.maybe_written);
+            }
+        }
+        self.settle(batch, outcome);
+    }
+
+    /// Ends a batch: futures wake, callbacks go to the delivery thread, memory returns.
+    pub(super) fn settle(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
+        if self.closing && !outcome.is_written() {
+            self.undelivered += u64::from(batch.record_count());
+        }
+        if let Some(settlement) = batch.settle(outcome) {
+            // Without a delivery thread the settlement is dropped, which wakes the futures all the same.
+            let _ = self.deliveries.send(Delivery::Settled(settlement));
+        }
+    }
+
+    /// Puts a batch that failed for now back into its place, to be sent again after a backoff; fails it where there
+    /// is no retry or no time left.
+    pub(super) fn retry(
+        &mut self,
+        slot: usize,
+        mut batch: Box<ProducerBatch>,
+        error: Error,
+        failed: Leader,
+        now: Instant,
+    ) {
+        if deadline_after(batch.created, self.config.delivery_timeout) <= now {
+            batch.last_error = Some(error);
+            return self.fail_expired(slot, batch);
+        }
+        if batch.attempts >= self.config.retries {
+            let error = error.with_delivery(batch.delivery());
+            return self.give_up(slot, batch, Outcome::Failed(error));
+        }
+        let backoff = self.config.retry_backoff.after(batch.attempts);
+        batch.attempts += 1;
+        batch.last_error = Some(error);
+        batch.partition.batches_requeued(1);
+        let state = self.state(slot);
+        state.put_back(batch);
+        let not_before = now + backoff;
+        if state
+            .retry
+            .is_none_or(|retry| retry.not_before < not_before)
+        {
+            state.retry = Some(Retry { not_before, failed });
+        }
+    }
+
+    fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
+        let Some(&broker) = self.links.get(&link) else {
+            return;
+        };
+        if matches!(event, LinkEvent::Closed(_)) {
+            self.links.remove(&link);
+        }
+        if self.brokers.get(&broker).and_then(BrokerLink::link) != Some(link) {
+            // The last words of a link that was given up.
+            return;
+        }
+        match event {
+            LinkEvent::Connected(versions) => {
+                match versions.best::<ProduceRequest<'_, Vec<u8>>>() {
+                    Ok(version) => {
+                        if let Some(state) = self.brokers.get_mut(&broker) {
+                            state.failures = 0;
+                            state.state = LinkState::Ready(ReadyLink::new(link, version, now));
+                        }
+                    }
+                    Err(error) => self.link_failed(broker, error, now),
+                }
+            }
+            LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
+            LinkEvent::WriteFinished => self.on_write_finished(broker, now),
+            LinkEvent::Closed(error) => self.link_failed(broker, error, now),
+        }
+    }
+
+    /// Gives a link up: its requests are without an answer for good, their batches are sent again.
+    pub(super) fn link_failed(&mut self, broker: i32, error: Error, now: Instant) {
+        let Some(state) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let Some(link) = state.link() else { return };
+        log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {error}", state.endpoint);
+        let not_before = now + self.config.reconnect_backoff.after(state.failures);
+        state.failures = state.failures.saturating_add(1);
+        let ended = std::mem::replace(
+            &mut state.state,
+            LinkState::Down {
+                not_before: Some(not_before),
+            },
+        );
+        self.network.close(link);
+        self.metadata.request_refresh();
+        if let LinkState::Ready(ready) = ended {
+            for request in ready.in_flight {
+                for (slot, _) in request.partitions {
+                    if let Some(InFlightBatch {
+                        mut batch, leader, ..
+                    }) = self.state(slot).take_in_flight(request.id)
+                    {
+                        batch.maybe_written = true;
+                        let error = error
+                            .clone()
+                            .with_topic_partition(batch.completion().topic_partition());
+                        self.retry(slot, batch, error, leader, now);
+                        self.consider(slot, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve_brokers(&mut self, now: Instant) {
+        let ids: Vec<i32> = self.brokers.keys().copied().collect();
+        for broker in ids {
+            self.serve(broker, now);
+        }
+    }
+
+    /// Connects, sends, times out: whatever one broker's link is due for.
+    fn serve(&mut self, broker: i32, now: Instant) {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        match &mut link.state {
+            LinkState::Down { not_before } => {
+                if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
+                    self.connect(broker);
+                }
+            }
+            LinkState::Connecting { .. } => {}
+            LinkState::Ready(ready) => {
+                if ready
+                    .in_flight
+                    .front()
+                    .is_some_and(|request| request.deadline <= now)
+                {
+                    let ms = self.config.request_timeout.as_millis();
+                    let message = format!("no answer within request.timeout.ms={ms}");
+                    self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
+                } else {
+                    self.send_requests(broker, now);
+                    self.close_if_idle(broker, now);
+                }
+            }
+        }
+        self.report_availability(broker, now);
+    }
+
+    fn connect(&mut self, broker: i32) {
+        let id = self.next_link;
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        self.next_link += 1;
+        self.links.insert(id, broker);
+        link.state = LinkState::Connecting { link: id };
+        self.network
+            .connect(id, link.endpoint.clone(), link.failures);
+    }
+
+    fn close_if_idle(&mut self, broker: i32, now: Instant) {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let LinkState::Ready(ready) = &link.state else {
+            return;
+        };
+        let idle = self
+            .config
+            .connections_max_idle
+            .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
+        if idle && ready.in_flight.is_empty() && !ready.writing && link.line.is_empty() {
+            let id = ready.link;
+            link.state = LinkState::Down { not_before: None };
+            self.network.close(id);
+        }
+    }
+
+    /// For `partitioner.availability.timeout.ms`: notes brokers that leave somebody standing in line for too long.
+    fn report_availability(&mut self, broker: i32, now: Instant) {
+        let Some(timeout) = self.config.availability_timeout else {
+            return;
+        };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        if link.line.is_empty() {
+            link.blocked_since = None;
+        } else {
+            link.blocked_since.get_or_insert(now);
+        }
+        let unavailable = link
+            .blocked_since
+            .is_some_and(|since| deadline_after(since, timeout) <= now);
+        if std::mem::replace(&mut link.reported_unavailable, unavailable) != unavailable {
+            self.accumulator
+                .unavailable_brokers()
+                .set(broker, self.config.index, unavailable);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let timers = [&self.timers, &self.expiries]
+            .into_iter()
+            .filter_map(|heap| heap.peek());
+        let timers = timers.map(|Reverse((at, _))| *at);
+        let links = self
+            .brokers
+            .values()
+            .filter_map(|link| self.link_deadline(link));
+        timers.chain(links).min()
+    }
+
+    fn link_deadline(&self, link: &BrokerLink) -> Option<Instant> {
+        let availability = match (self.config.availability_timeout, link.blocked_since) {
+            (Some(timeout), Some(since)) if !link.reported_unavailable => {
+                Some(deadline_after(since, timeout))
+            }
+            _ => None,
+        };
+        let (first, second) = match &link.state {
+            LinkState::Down { not_before } => (not_before.filter(|_| !link.line.is_empty()), None),
+            LinkState::Connecting { .. } => (None, None),
+            LinkState::Ready(ready) => match ready.in_flight.front() {
+                Some(request) => (
+                    Some(request.deadline),
+                    ready.throttled_until.filter(|_| !link.line.is_empty()),
+                ),
+                None => {
+                    let idle = self
+                        .config
+                        .connections_max_idle
+                        .map(|idle| deadline_after(ready.last_used, idle));
+                    (
+                        idle,
+                        ready.throttled_until.filter(|_| !link.line.is_empty()),
+                    )
+                }
+            },
+        };
+        [availability, first, second].into_iter().flatten().min()
+    }
+
+    /// Fails whatever is left at a close that ran out of time.
+    fn fail_everything(&mut self) {
+        self.closing = true;
+        while let Ok(message) = self.records.try_recv() {
+            if let Message::Chunk(batch) = message {
+                let partition = Arc::clone(&batch.partition);
+                self.state_of(&partition).push(batch);
+            }
+        }
+        for slot in 0..self.partitions.len() {
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
+            let mut batches: Vec<_> = state.in_flight.drain(..).map(|sent| sent.batch).collect();
+            for batch in &mut batches {
+                batch.maybe_written = true;
+            }
+            batches.extend(state.queue.drain(..));
+            for batch in batches {
+                let error = Error::new(
+                    ErrorKind::ForceClosed,
+                    "the producer was closed before the record was delivered",
+                )
+                .with_topic_partition(batch.completion().topic_partition())
+                .with_delivery(batch.delivery());
+                self.settle(batch, Outcome::Failed(error));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The one place that names the lock, channel and thread libraries, so that a model checker can take their place.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+pub(crate) use crossbeam_channel as channel;
+pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+
+/// Starts a named thread with a stack of `stack_bytes`. Spawning can fail (limits of the system): that is an error.
+pub(crate) fn spawn(
+    name: String,
+    stack_bytes: usize,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(stack_bytes)
+        .spawn(body)
+}
+
+/// Counts a producer's running threads, so that `close` can wait for their ends with a deadline and leave a stuck
+/// one (in `getaddrinfo`, in a user's callback) behind.
+#[derive(Default)]
+pub(crate) struct ThreadGroup {
+    state: Mutex<GroupState>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct GroupState {
+    running: usize,
+    handles: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl ThreadGroup {
+    /// Starts a thread that counts as running until its body has returned or panicked.
+    pub(crate) fn spawn(
+        self: &std::sync::Arc<Self>,
+        name: String,
+        stack_bytes: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        struct Running(std::sync::Arc<ThreadGroup>);
+        impl Drop for Running {
+            fn drop(&mut self) {
+                self.0.state.lock().running -= 1;
+                self.0.ended.notify_all();
+            }
+        }
+
+        self.state.lock().running += 1;
+        let running = Running(std::sync::Arc::clone(self));
+        let handle = spawn(name, stack_bytes, move || {
+            let _running = running;
+            body();
+        })?;
+        let mut state = self.state.lock();
+        // Threads come and go with connections: forget those that have ended, or the list grows for ever.
+        state.handles.retain(|handle| !handle.is_finished());
+        state.handles.push(handle);
+        Ok(())
+    }
+
+    /// Waits until every thread has ended or `deadline` has come; returns how many are still running.
+    pub(crate) fn join_until(&self, deadline: Instant) -> usize {
+        let mut state = self.state.lock();
+        while state.running > 0 {
+            if self.ended.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        let running = state.running;
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        if running == 0 {
+            // Each body has returned: what is left of its thread ends within microseconds.
+            let this_thread = std::thread::current().id();
+            for handle in handles {
+                if handle.thread().id() != this_thread {
+                    let _ = handle.join();
+                }
+            }
+        }
+        running
+    }
+}
+
+/// A worker's alarm clock. Whoever has work publishes it first (a channel, an atomic) and then calls
+/// [`wake_by`](Self::wake_by); the worker announces until when it sleeps and then looks at the work once more.
+/// One of the two always sees the other, so no wake-up is lost, and nobody pays for waking a worker that is awake or
+/// that will look in time anyway.
+pub(crate) struct Wakeup {
+    origin: Instant,
+    /// Nanoseconds after `origin` at which the sleeping worker wakes by itself; [`AWAKE`](Self::AWAKE) otherwise.
+    sleeps_until: std::sync::atomic::AtomicU64,
+    woken: Mutex<bool>,
+    condition: Condvar,
+}
+
+impl Wakeup {
+    const AWAKE: u64 = 0;
+
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self {
+            origin,
+            sleeps_until: std::sync::atomic::AtomicU64::new(Self::AWAKE),
+            woken: Mutex::new(false),
+            condition: Condvar::new(),
+        }
+    }
+
+    /// Wakes the worker at once if it sleeps.
+    pub(crate) fn wake(&self) {
+        self.wake_before(1);
+    }
+
+    /// Wakes the worker if it would otherwise sleep past `deadline`.
+    pub(crate) fn wake_by(&self, deadline: Instant) {
+        self.wake_before(self.nanos(deadline).saturating_add(1));
+    }
+
+    /// Whether the worker sleeps now; only a hint.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.sleeps_until.load(std::sync::atomic::Ordering::Relaxed) != Self::AWAKE
+    }
+
+    fn wake_before(&self, nanos: u64) {
+        use std::sync::atomic::Ordering::SeqCst;
+        // Orders the caller's publication before this load; its counterpart is the store in `sleep_until`.
+        std::sync::atomic::fence(SeqCst);
+        if self.sleeps_until.load(SeqCst) >= nanos
+            && self.sleeps_until.swap(Self::AWAKE, SeqCst) != Self::AWAKE
+        {
+            *self.woken.lock() = true;
+            self.condition.notify_one();
+        }
+    }
+
+    /// On the worker: sleeps until `deadline` (for ever without one) or a wake-up, unless `has_work` says, after the
+    /// sleep was announced, that there is something to do.
+    pub(crate) fn sleep_until(&self, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let until = deadline.map_or(u64::MAX, |deadline| self.nanos(deadline));
+        self.sleeps_until.store(until.max(Self::AWAKE + 1), SeqCst);
+        std::sync::atomic::fence(SeqCst);
+        if !has_work() {
+            let mut woken = self.woken.lock();
+            while !*woken {
+                match deadline {
+                    Some(deadline) => {
+                        if self.condition.wait_until(&mut woken, deadline).timed_out() {
+                            break;
+                        }
+                    }
+                    None => self.condition.wait(&mut woken),
+                }
+            }
+            *woken = false;
+        }
+        self.sleeps_until.store(Self::AWAKE, SeqCst);
+    }
+
+    fn nanos(&self, instant: Instant) -> u64 {
+        let elapsed = instant.saturating_duration_since(self.origin);
+        u64::try_from(elapsed.min(Duration::from_secs(1 << 33)).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn a_wakeup_is_never_lost() {
+        // The producer publishes a number and wakes; the worker must see each without its deadline's help.
+        let wakeup = Arc::new(Wakeup::new(Instant::now()));
+        let published = Arc::new(AtomicU64::new(0));
+        let seen = Arc::new(AtomicU64::new(0));
+        const ROUNDS: u64 = 20_000;
+        let worker = {
+            let (wakeup, published, seen) = (wakeup.clone(), published.clone(), seen.clone());
+            std::thread::spawn(move || {
+                let mut last = 0;
+                while last < ROUNDS {
+                    let started = Instant::now();
+                    let far = started + Duration::from_secs(20);
+                    wakeup.sleep_until(Some(far), || published.load(Ordering::SeqCst) != last);
+                    last = published.load(Ordering::SeqCst);
+                    seen.store(last, Ordering::SeqCst);
+                    assert!(
+                        started.elapsed() < Duration::from_secs(10),
+                        "slept through a wake-up"
+                    );
+                }
+            })
+        };
+        for round in 1..=ROUNDS {
+            published.store(round, Ordering::SeqCst);
+            wakeup.wake();
+            if round % 64 == 0 {
+                while seen.load(Ordering::SeqCst) < round {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_will_look_in_time_is_not_woken() {
+        let origin = Instant::now();
+        let wakeup = Wakeup::new(origin);
+        wakeup.sleeps_until.store(5_000_000, Ordering::SeqCst);
+        wakeup.wake_by(origin + Duration::from_millis(5));
+        assert!(
+            wakeup.is_asleep(),
+            "due at the very time the worker wakes by itself"
+        );
+        wakeup.wake_by(origin + Duration::from_millis(4));
+        assert!(!wakeup.is_asleep());
+    }
+
+    #[test]
+    fn join_returns_at_its_deadline_and_counts_who_is_left() {
+        let group = Arc::new(ThreadGroup::default());
+        let (release, hold) = channel::bounded::<()>(0);
+        group
+            .spawn("stuck".into(), 64 * 1024, move || drop(hold.recv()))
+            .unwrap();
+        assert_eq!(
+            group.join_until(Instant::now() + Duration::from_millis(10)),
+            1
+        );
+        drop(release);
+        assert_eq!(
+            group.join_until(Instant::now() + Duration::from_secs(10)),
+            0
+        );
+    }
+}
