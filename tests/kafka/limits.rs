@@ -153,18 +153,24 @@ fn a_batch_over_the_topics_limit_is_split(kafka: &KafkaCluster) {
         metadata.extend(deliver(&producer(kafka, &settings), &batch));
         records.extend(batch);
     }
-    assert_holds(kafka, topic, &records, &metadata);
     let consumed = kafka.consume(topic);
     for (partition, batches) in kafka.dump_log(topic) {
-        assert!(batches.iter().all(|batch| batch.size <= 1_000));
+        assert!(
+            batches.iter().all(|batch| batch.size <= 1_000),
+            "{batches:?}"
+        );
         let sent = records
             .iter()
             .filter(|record| record.partition == Some(partition));
-        assert_sequence(
-            sent,
-            consumed.iter().filter(|found| found.partition == partition),
+        let found = consumed.iter().filter(|found| found.partition == partition);
+        let numbers: Vec<_> = found.clone().map(|found| &found.text()[5..8]).collect();
+        assert!(
+            numbers.is_sorted(),
+            "the order in partition {partition}: {numbers:?}"
         );
+        assert_sequence(sent, found);
     }
+    assert_holds(kafka, topic, &records, &metadata);
 }
 
 fn a_timestamp_the_topic_refuses_fails_its_record(kafka: &KafkaCluster) {
