@@ -145,12 +145,18 @@ fn a_batch_over_the_topics_limit_is_split(kafka: &KafkaCluster) {
     kafka.create_topic(topic, 2, 1, &[("max.message.bytes", "1000")]);
     let mut records = Vec::new();
     let mut metadata = Vec::new();
-    for (partition, idempotence) in [(0, "true"), (1, "false")] {
+    // Without idempotence Kafka keeps the order of what is sent again only with one request in flight.
+    for (partition, idempotence, in_flight) in [(0, "true", "5"), (1, "false", "1")] {
         let batch: Vec<_> = (0..60)
             .map(|number| numbered(topic, partition, number))
             .collect();
-        let settings = [("linger.ms", "1000"), ("enable.idempotence", idempotence)];
-        metadata.extend(deliver(&producer(kafka, &settings), &batch));
+        let settings = [
+            ("linger.ms", "1000"),
+            ("enable.idempotence", idempotence),
+            ("max.in.flight.requests.per.connection", in_flight),
+        ];
+        let placed = deliver(&producer(kafka, &settings), &batch);
+        metadata.extend(placed);
         records.extend(batch);
     }
     let consumed = kafka.consume(topic);
