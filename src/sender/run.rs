@@ -257,7 +257,7 @@ impl<N: Network> Sender<N> {
             for slot in 0..self.partitions.len() {
                 if self.partitions[slot]
                     .as_ref()
-                    .is_some_and(|state| state.announced && !state.in_line)
+                    .is_some_and(|state| state.announced && state.in_line.is_none())
                 {
                     self.consider(slot, now);
                 }
@@ -267,25 +267,22 @@ impl<N: Network> Sender<N> {
 
     fn fire_timers(&mut self, now: Instant) {
         let horizon = now + self.slack();
-        while let Some(Reverse((at, slot))) = self.timers.peek().copied() {
-            if at > horizon {
-                break;
-            }
-            self.timers.pop();
-            if let Some(state) = self.partitions[slot]
-                .as_mut()
-                .filter(|state| state.timer == Some(at))
-            {
+        // All that are due first: a partition may set itself a timer that is due again, for the next round.
+        let mut due = Vec::new();
+        while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= horizon) {
+            let Some(Reverse((at, slot))) = self.timers.pop() else { break };
+            let state = self.state(slot);
+            if state.timer == Some(at) {
                 state.timer = None;
-                self.consider(slot, now);
+                due.push(slot);
             }
         }
-        while let Some(Reverse((at, slot))) = self.expiries.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.expiries.pop();
+        while self.expiries.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((_, slot))) = self.expiries.pop() else { break };
             self.state(slot).expiry_scheduled = false;
+            due.push(slot);
+        }
+        for slot in due {
             self.consider(slot, now);
         }
     }
@@ -334,13 +331,16 @@ impl<N: Network> Sender<N> {
                 host: broker.host().into(),
                 port: broker.port(),
             };
-            if !std::mem::replace(&mut self.state(slot).in_line, true) {
-                self.brokers
-                    .entry(leader.broker)
-                    .or_insert_with(|| BrokerLink::new(endpoint))
-                    .line
-                    .push_back(slot);
+            let before = self.state(slot).in_line.replace(leader.broker);
+            if before == Some(leader.broker) {
+                return;
             }
+            // The leader moved while the partition stood in the old one's line.
+            if let Some(link) = before.and_then(|broker| self.brokers.get_mut(&broker)) {
+                link.line.retain(|other| *other != slot);
+            }
+            let link = self.brokers.entry(leader.broker).or_insert_with(|| BrokerLink::new(endpoint));
+            link.line.push_back(slot);
         }
     }
 
