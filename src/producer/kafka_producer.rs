@@ -192,17 +192,18 @@ impl<K, V> KafkaProducer<K, V> {
     }
 }
 
-impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS>
-where
-    KS: Serializer<K> + 'static,
-    VS: Serializer<V> + 'static,
-{
+impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings that are missing or at odds with each other; [`ErrorKind::Resource`] if a thread
     /// cannot be started.
-    pub fn build(self) -> Result<KafkaProducer<K, V>, Error> {
+    pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
+    where
+        // Here and not on the `impl`, so that a type without a serializer is told what to do about it.
+        KS: Serializer<K> + 'static,
+        VS: Serializer<V> + 'static,
+    {
         let config = self.config.validate()?;
         let partitioner = self.partitioner.or_else(|| match config.partitioner_class {
             PartitionerClass::Default => None,
