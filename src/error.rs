@@ -61,9 +61,7 @@ impl Error {
 
     /// Whether this producer can send nothing any more: close it and, where that makes sense, start another.
     pub fn is_fatal(&self) -> bool {
-        self.inner
-            .fatal
-            .unwrap_or(self.inner.kind.is_usually_fatal())
+        self.inner.kind.is_fatal()
     }
 
     /// An error of `kind`; `message` says what happened, in lower case, without a full stop and without what the other
@@ -78,7 +76,6 @@ impl Error {
                 broker: None,
                 broker_message: None,
                 retriable: None,
-                fatal: None,
                 advice: None,
                 source: None,
             }),
@@ -116,12 +113,6 @@ impl Error {
     /// Overrides what is usual for the kind.
     pub(crate) fn with_retriable(mut self, retriable: bool) -> Self {
         self.inner_mut().retriable = Some(retriable);
-        self
-    }
-
-    /// Overrides what is usual for the kind.
-    pub(crate) fn with_fatal(mut self, fatal: bool) -> Self {
-        self.inner_mut().fatal = Some(fatal);
         self
     }
 
@@ -216,7 +207,6 @@ struct Inner {
     broker: Option<BrokerError>,
     broker_message: Option<Box<str>>,
     retriable: Option<bool>,
-    fatal: Option<bool>,
     advice: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -252,13 +242,22 @@ impl ErrorKind {
         )
     }
 
-    fn is_usually_fatal(self) -> bool {
+    fn is_fatal(self) -> bool {
         matches!(self, Self::Closed | Self::ForceClosed | Self::Internal)
     }
 
-    /// Whether the error is about a record, so that its fate is worth a word.
-    fn concerns_a_record(self) -> bool {
-        !matches!(self, Self::Config | Self::Resource)
+    /// Whether a failure of the kind is of a record even where it names no topic, so that its fate is worth a word.
+    fn is_of_a_record(self) -> bool {
+        !matches!(
+            self,
+            Self::Config
+                | Self::Resource
+                | Self::Authentication
+                | Self::Network
+                | Self::UnsupportedVersion
+                | Self::Protocol
+                | Self::Timeout
+        )
     }
 
     fn usual_advice(self) -> &'static str {
@@ -298,7 +297,7 @@ impl fmt::Display for Error {
         if let Some(message) = &inner.broker_message {
             write!(f, ": {message}")?;
         }
-        if inner.kind.concerns_a_record() {
+        if inner.topic_partition.is_some() || inner.kind.is_of_a_record() {
             f.write_str(match self.delivery() {
                 Delivery::NotWritten => "; not written",
                 Delivery::MaybeWritten => "; maybe written",
@@ -392,9 +391,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_setting_says_nothing_of_a_record() {
+    fn what_is_of_no_record_says_nothing_of_a_fate() {
         let error = Error::new(ErrorKind::Config, "linger.ms must not be negative");
         assert_eq!(error.to_string(), "linger.ms must not be negative");
+        let error = Error::new(ErrorKind::Network, "connection refused");
+        assert_eq!(
+            error.to_string(),
+            "connection refused; check the brokers and the network"
+        );
+        let error = error.with_topic_partition(TopicPartition::new("t", 0));
+        assert!(error.to_string().contains("; maybe written;"));
     }
 
     #[test]
@@ -417,8 +423,8 @@ mod tests {
     fn a_clone_keeps_the_cause_and_is_not_changed_by_later_additions() {
         let original = Error::new(ErrorKind::Network, "connection to broker 1 lost")
             .with_source(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        let changed = original.clone().with_fatal(true);
-        assert!(!original.is_fatal() && changed.is_fatal());
+        let changed = original.clone().with_retriable(false);
+        assert!(original.is_retriable() && !changed.is_retriable());
         for error in [original, changed] {
             let source = error.source().expect("a cause");
             assert!(source.downcast_ref::<std::io::Error>().is_some());

@@ -39,3 +39,8 @@ pub mod mock;
 #[cfg(feature = "unstable-internals")]
 #[doc(hidden)]
 pub mod internals;
+
+/// The README's code compiles: `cargo test --doc` reads it here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -119,11 +119,6 @@ impl Wakeup {
         self.wake_before(self.nanos(deadline).saturating_add(1));
     }
 
-    /// Whether the worker sleeps now; only a hint.
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.sleeps_until.load(std::sync::atomic::Ordering::Relaxed) != Self::AWAKE
-    }
-
     fn wake_before(&self, nanos: u64) {
         use std::sync::atomic::Ordering::SeqCst;
         // Orders the caller's publication before this load; its counterpart is the store in `sleep_until`.
@@ -158,6 +153,13 @@ impl Wakeup {
             *woken = false;
         }
         self.sleeps_until.store(Self::AWAKE, SeqCst);
+    }
+
+    /// On the worker: rests for `span` without being woken by work, which it takes all at once then.
+    pub(crate) fn rest(&self, span: Duration) {
+        let mut woken = self.woken.lock();
+        let _ = self.condition.wait_for(&mut woken, span);
+        *woken = false;
     }
 
     fn nanos(&self, instant: Instant) -> u64 {

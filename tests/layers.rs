@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom-up. The first four are leaves that every layer may use.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "time",
     "sync",
     "backoff",
@@ -20,6 +20,7 @@ const LAYERS: [&str; 15] = [
     "producer",
     "mock",
     "ffi",
+    "internals",
     "design",
 ];
 

@@ -13,9 +13,10 @@ pub(crate) mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use crate::sync::{RwLock, Wakeup, channel};
+use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
 use memory::{BufferMemory, Reservation};
@@ -36,6 +37,36 @@ pub(crate) struct WorkerHandle {
     wakeup: Arc<Wakeup>,
     /// Places given out in the worker's table of partitions.
     slots: AtomicUsize,
+    clock: WorkerClock,
+}
+
+/// The wall clock as a worker read it last. While a worker is awake it reads the clock many times a millisecond anyway,
+/// and callers need not read it for every record; while the worker sleeps they do.
+#[derive(Default)]
+pub(crate) struct WorkerClock {
+    /// Milliseconds since 1970; 0 while the worker sleeps.
+    now_ms: AtomicI64,
+}
+
+impl WorkerClock {
+    /// The time for a record. Never ahead of the clock, and behind it by no more than one round of the worker.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> i64 {
+        match self.now_ms.load(Ordering::Relaxed) {
+            0 => wall_clock_ms(),
+            now_ms => now_ms,
+        }
+    }
+
+    /// On the worker: a round begins.
+    pub(crate) fn tick(&self) {
+        self.now_ms.store(wall_clock_ms(), Ordering::Relaxed);
+    }
+
+    /// On the worker: it goes to sleep.
+    pub(crate) fn stop(&self) {
+        self.now_ms.store(0, Ordering::Relaxed);
+    }
 }
 
 impl WorkerHandle {
@@ -44,11 +75,16 @@ impl WorkerHandle {
             records,
             wakeup,
             slots: AtomicUsize::new(0),
+            clock: WorkerClock::default(),
         })
     }
 
     pub(crate) fn wakeup(&self) -> &Wakeup {
         &self.wakeup
+    }
+
+    pub(crate) fn clock(&self) -> &WorkerClock {
+        &self.clock
     }
 
     /// Wakes the worker as an append asked for. Not to be called under a lock.

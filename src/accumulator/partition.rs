@@ -420,30 +420,50 @@ impl Partition {
             value,
             headers,
         } = *record;
-        let size = builder.record_size(timestamp_ms, key, value, headers);
-        let len = builder.len() + size;
-        if len > limit && !builder.is_empty() {
-            return AppendTo::Full;
-        }
-        if len > builder.capacity() {
-            let capacity = (2 * builder.capacity()).min(limit).max(len);
-            let mut more = self.obtain(capacity - builder.capacity(), spare);
-            if more.is_none() && len < capacity {
-                more = self.obtain(len - builder.capacity(), spare);
+        if !builder.fits(limit, timestamp_ms, key, value, headers) {
+            let len = builder.len() + builder.record_size(timestamp_ms, key, value, headers);
+            if len > limit && !builder.is_empty() {
+                return AppendTo::Full;
             }
-            let Some(more) = more else {
-                return AppendTo::NeedsMemory(len - builder.capacity());
-            };
-            builder.reserve_capacity(builder.capacity() + more.bytes());
-            reservation.absorb(more);
+            if let Err(bytes) = self.grow(builder, reservation, len, limit, spare) {
+                return AppendTo::NeedsMemory(bytes);
+            }
         }
+        let before = builder.len();
         let index = builder.append(timestamp_ms, key, value, headers) as u32;
-        // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
-        let full = len + len / (index as usize + 1) > limit;
+        let (len, size) = (builder.len(), builder.len() - before);
+        // Full if another one like it would not fit: it goes at once instead of lingering for nothing.
+        let full = len + size > limit;
         if let Some(callback) = callback.take() {
             batch.push_callback(index, record.details(), callback);
         }
         AppendTo::Done { index, size, full }
+    }
+
+    /// Gives the builder room for `len` bytes, and for as many again where memory and the limit allow; otherwise tells
+    /// how many more bytes it takes.
+    #[cold]
+    fn grow(
+        &self,
+        builder: &mut BatchBuilder,
+        reservation: &mut Reservation,
+        len: usize,
+        limit: usize,
+        spare: &mut Option<Reservation>,
+    ) -> Result<(), usize> {
+        let capacity = builder.capacity();
+        if len <= capacity {
+            return Ok(());
+        }
+        let ample = (2 * capacity).min(limit).max(len) - capacity;
+        let least = len - capacity;
+        let more = self
+            .obtain(ample, spare)
+            .or_else(|| self.obtain(least, spare))
+            .ok_or(least)?;
+        builder.reserve_capacity(capacity + more.bytes());
+        reservation.absorb(more);
+        Ok(())
     }
 
     /// Takes `bytes` from the caller's spare memory if that suffices, else from the budget without waiting.

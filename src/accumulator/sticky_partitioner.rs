@@ -15,6 +15,14 @@ pub(crate) struct StickyPartitioner {
     table: Mutex<Table>,
 }
 
+/// What a choice goes by.
+pub(crate) struct Stickiness<'a> {
+    /// Whether partitions with short queues are preferred.
+    pub(crate) adaptive: bool,
+    /// Brokers whose partitions are left out.
+    pub(crate) unavailable: Option<&'a UnavailableBrokers>,
+}
+
 /// The weights as a table of running sums, made anew after some choices: for many partitions making it costs more than
 /// a choice is worth.
 #[derive(Default)]
@@ -37,33 +45,22 @@ impl Default for StickyPartitioner {
 
 impl StickyPartitioner {
     /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(
-        &self,
-        topic: &Topic,
-        adaptive: bool,
-        unavailable: Option<&UnavailableBrokers>,
-    ) -> i32 {
+    pub(crate) fn current(&self, topic: &Topic, how: &Stickiness<'_>) -> i32 {
         let current = self.current.load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
-        self.switch(current, topic, adaptive, unavailable)
+        self.switch(current, topic, how)
     }
 
     /// Leaves `from`, unless another caller did so meanwhile, and returns the partition to send to.
-    pub(crate) fn switch(
-        &self,
-        from: i32,
-        topic: &Topic,
-        adaptive: bool,
-        unavailable: Option<&UnavailableBrokers>,
-    ) -> i32 {
+    pub(crate) fn switch(&self, from: i32, topic: &Topic, how: &Stickiness<'_>) -> i32 {
         let mut table = self.table.lock();
         let current = self.current.load(Ordering::Relaxed);
         if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
-        let next = table.choose(topic, adaptive, unavailable);
+        let next = table.choose(topic, how);
         topic.partitions()[next as usize].reset_sticky_bytes();
         self.current.store(next, Ordering::Relaxed);
         next
@@ -71,14 +68,9 @@ impl StickyPartitioner {
 }
 
 impl Table {
-    fn choose(
-        &mut self,
-        topic: &Topic,
-        adaptive: bool,
-        unavailable: Option<&UnavailableBrokers>,
-    ) -> i32 {
+    fn choose(&mut self, topic: &Topic, how: &Stickiness<'_>) -> i32 {
         if self.choices_left == 0 || self.partition_count != topic.partitions().len() {
-            self.fill(topic, adaptive, unavailable);
+            self.fill(topic, how);
         }
         self.choices_left = self.choices_left.saturating_sub(1);
         let total = self.running_sums.last().copied().unwrap_or(0);
@@ -90,17 +82,19 @@ impl Table {
     }
 
     /// Weighs the partitions that have a leader, or all of them if none has.
-    fn fill(&mut self, topic: &Topic, adaptive: bool, unavailable: Option<&UnavailableBrokers>) {
+    fn fill(&mut self, topic: &Topic, how: &Stickiness<'_>) {
         self.partition_count = topic.partitions().len();
         self.choices_left = 1 + self.partition_count / 16;
         self.partitions.clear();
         self.running_sums.clear();
         let has_leader = |number: usize| topic.leaders.get(number).copied().flatten().is_some();
-        let is_available =
-            |number: usize| match (unavailable, topic.leaders.get(number).copied().flatten()) {
-                (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
-                (_, leader) => leader.is_some(),
-            };
+        let is_available = |number: usize| match (
+            how.unavailable,
+            topic.leaders.get(number).copied().flatten(),
+        ) {
+            (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
+            (_, leader) => leader.is_some(),
+        };
         let all = || 0..topic.partitions().len();
         let mut candidates: Vec<usize> = all().filter(|&number| is_available(number)).collect();
         if candidates.is_empty() {
@@ -112,7 +106,7 @@ impl Table {
         let queues: Vec<usize> = candidates
             .iter()
             .map(|&number| {
-                if adaptive {
+                if how.adaptive {
                     topic.partitions()[number].queue_length()
                 } else {
                     0

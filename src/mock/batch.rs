@@ -1,13 +1,15 @@
 //! What a broker looks at before it takes a batch.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cluster::Options;
 use super::log::MAX_DECOMPRESSED_BYTES;
 use crate::ErrorCode;
-use crate::record::compression::{CompressionError, CompressionType};
+use crate::record::compression::{CompressionError, CompressionType, decompress};
 use crate::record::decode::{self, DecodeError, RecordBatch};
-use crate::record::header::BatchHeader;
+use crate::record::header::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::record::records::{EncodedRecord, RecordIter};
 
 /// A batch that may be appended.
 pub(super) struct CheckedBatch {
@@ -62,9 +64,9 @@ pub(super) fn check(
             "there is more than one batch",
         ));
     }
-    check_header(&batch.header, version)?;
+    let codec = check_header(&batch.header, version)?;
     if options.check_batches {
-        check_contents(&batch)?;
+        check_contents(&batch, codec)?;
     }
     let retained = options.retain_records.then(|| Arc::from(bytes));
     Ok(CheckedBatch {
@@ -73,23 +75,20 @@ pub(super) fn check(
     })
 }
 
-fn check_header(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
+fn check_header(header: &BatchHeader, version: i16) -> Result<CompressionType, Refusal> {
     let invalid = |message: &str| Err(Refusal::new(ErrorCode::INVALID_RECORD, message));
-    match header.attributes.codec() {
-        None => {
-            return Err(Refusal::new(
-                ErrorCode::CORRUPT_MESSAGE,
-                "the attributes name no codec",
-            ));
-        }
-        Some(CompressionType::Zstd) if version < FIRST_VERSION_WITH_ZSTD => {
-            let message = format!("zstd needs Produce version {FIRST_VERSION_WITH_ZSTD}");
-            return Err(Refusal::new(
-                ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
-                message,
-            ));
-        }
-        Some(_) => {}
+    let Some(codec) = header.attributes.codec() else {
+        return Err(Refusal::new(
+            ErrorCode::CORRUPT_MESSAGE,
+            "the attributes name no codec",
+        ));
+    };
+    if codec == CompressionType::Zstd && version < FIRST_VERSION_WITH_ZSTD {
+        let message = format!("zstd needs Produce version {FIRST_VERSION_WITH_ZSTD}");
+        return Err(Refusal::new(
+            ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            message,
+        ));
     }
     if header.attributes.is_control() {
         return invalid("only brokers write control batches");
@@ -103,23 +102,55 @@ fn check_header(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
     if producer.producer_id >= 0 && (producer.base_sequence < 0 || producer.producer_epoch < 0) {
         return invalid("a producer id without a sequence number or epoch");
     }
-    Ok(())
+    Ok(codec)
 }
 
-fn check_contents(batch: &RecordBatch<'_>) -> Result<(), Refusal> {
+/// The records are walked where they lie: this is most of what a default cluster does.
+fn check_contents(batch: &RecordBatch<'_>, codec: CompressionType) -> Result<(), Refusal> {
     batch
         .check_crc()
         .map_err(|error| Refusal::new(ErrorCode::CORRUPT_MESSAGE, error))?;
-    match batch.records(MAX_DECOMPRESSED_BYTES) {
-        Ok(_) => Ok(()),
-        Err(error @ DecodeError::Compression(CompressionError::NotCompiledIn(_))) => {
-            Err(Refusal::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, error))
+    let bytes = &batch.bytes[BATCH_HEADER_BYTES..];
+    let records = match codec {
+        CompressionType::None => Cow::Borrowed(bytes),
+        _ => Cow::Owned(
+            decompress(codec, bytes, MAX_DECOMPRESSED_BYTES).map_err(refuse_compression)?,
+        ),
+    };
+    let mut count = 0;
+    for record in RecordIter::new(&records) {
+        let is_in_place = record
+            .is_ok_and(|record| record.offset_delta == count && has_readable_headers(&record));
+        if !is_in_place {
+            return Err(Refusal::new(
+                ErrorCode::INVALID_RECORD,
+                format!("record {count} of the batch is not valid"),
+            ));
         }
-        Err(error @ DecodeError::Compression(_)) => {
-            Err(Refusal::new(ErrorCode::CORRUPT_MESSAGE, error))
-        }
-        Err(error) => Err(Refusal::new(ErrorCode::INVALID_RECORD, error)),
+        count += 1;
     }
+    if count != batch.header.records_count {
+        let message = format!(
+            "{count} records where the header says {}",
+            batch.header.records_count
+        );
+        return Err(Refusal::new(ErrorCode::INVALID_RECORD, message));
+    }
+    Ok(())
+}
+
+fn has_readable_headers(record: &EncodedRecord<'_>) -> bool {
+    record
+        .headers()
+        .all(|(key, _)| std::str::from_utf8(key).is_ok())
+}
+
+fn refuse_compression(error: CompressionError) -> Refusal {
+    let code = match error {
+        CompressionError::NotCompiledIn(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        _ => ErrorCode::CORRUPT_MESSAGE,
+    };
+    Refusal::new(code, error)
 }
 
 /// KIP-110.

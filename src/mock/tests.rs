@@ -815,7 +815,7 @@ fn throttled_answers_say_for_how_long() {
 fn damaged_answers_are_damaged_as_asked() {
     let cluster = MockCluster::start(1).unwrap();
     let request = metadata_request(None);
-    let mut damaged = |corruption| {
+    let damaged = |corruption| {
         cluster.fail_next(MockApi::Metadata, 1, Fault::Corrupt(corruption));
         let mut client = Client::connect(&cluster, 0);
         let correlation_id = client.send(&request, 9);

@@ -118,7 +118,7 @@ impl Engine {
                 events,
                 sender.clone(),
             );
-            starts.push((index, worker, Arc::clone(&control.wakeup)));
+            starts.push((index, worker, Arc::clone(&accumulator.workers()[index])));
             workers.push(control);
         }
         let engine = Arc::new(Self {
@@ -148,14 +148,14 @@ impl Engine {
 
     fn start_threads(
         &self,
-        workers: Vec<(usize, Sender<TcpNetwork>, Arc<Wakeup>)>,
+        workers: Vec<(usize, Sender<TcpNetwork>, Arc<WorkerHandle>)>,
         connection_config: Arc<ConnectionConfig>,
     ) -> Result<(), Error> {
-        for (index, worker, wakeup) in workers {
+        for (index, worker, handle) in workers {
             let guard = WorkerGuard::new(&self.progress, &self.accumulator);
             self.spawn(&format!("sender-{index}"), move || {
                 let guard = guard;
-                guard.ended(worker.run(&wakeup));
+                guard.ended(worker.run(&handle));
             })?;
         }
         let observer = Observer {

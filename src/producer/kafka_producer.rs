@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::{RecordCallback, SettledRecord};
+use crate::accumulator::batch::{RecordCallback, RecordDetails, SettledRecord};
 use crate::accumulator::memory::{Reservation, ReserveError};
 use crate::accumulator::partition::{Append, Partition, SerializedRecord, Wake, least_memory};
+use crate::accumulator::sticky_partitioner::Stickiness;
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::PartitionMetadata;
@@ -192,17 +193,18 @@ impl<K, V> KafkaProducer<K, V> {
     }
 }
 
-impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS>
-where
-    KS: Serializer<K> + 'static,
-    VS: Serializer<V> + 'static,
-{
+impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings that are missing or at odds with each other; [`ErrorKind::Resource`] if a thread
     /// cannot be started.
-    pub fn build(self) -> Result<KafkaProducer<K, V>, Error> {
+    pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
+    where
+        // Here and not on the `impl`, so that a type without a serializer is told what to do about it.
+        KS: Serializer<K> + 'static,
+        VS: Serializer<V> + 'static,
+    {
         let config = self.config.validate()?;
         let partitioner = self.partitioner.or_else(|| match config.partitioner_class {
             PartitionerClass::Default => None,
@@ -332,29 +334,22 @@ impl<K, V> Inner<K, V> {
         }
         let mut spare: Option<Reservation> = None;
         loop {
-            let serialized = SerializedRecord {
-                timestamp_ms: record.timestamp_ms.unwrap_or_else(wall_clock_ms),
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-            };
-            let attempt = self.engine.accumulator.topics.with(record.topic, |topic| {
-                self.append_to(topic, chosen, &serialized, &mut callback, &mut spare)
+            let topics = &self.engine.accumulator.topics;
+            let attempt = topics.with(record.topic, |topic| {
+                self.append_to(topic, chosen, record, &mut callback, &mut spare)
             });
             // The topic, or the partition that the record names, is not known yet.
-            let Some(Some((append, to_wake))) = attempt else {
+            let Some(Some(attempt)) = attempt else {
                 self.wait_for_partition(record, &mut wait)?;
                 continue;
             };
-            if let Some((partition, wake)) = to_wake {
+            if let Some((partition, wake)) = attempt.to_wake {
                 partition.worker().wake(wake);
             }
-            match append {
+            match attempt.append {
                 Append::Done {
                     completion, index, ..
-                } => {
-                    return Ok(Future::new(completion, index, serialized.details()));
-                }
+                } => return Ok(Future::new(completion, index, attempt.details)),
                 Append::NeedsMemory { bytes, .. } => {
                     // Too little of it is of no use, and waiting with it in hand could make others wait in a circle.
                     drop(spare.take());
@@ -365,48 +360,62 @@ impl<K, V> Inner<K, V> {
         }
     }
 
-    /// Under the topics' lock: nothing here blocks. None if the topic has no such partition. Whom to wake is returned,
-    /// to be woken when the lock is gone.
+    /// Under the topics' lock: nothing here blocks. None if the topic has no such partition.
     fn append_to(
         &self,
         topic: &Topic,
         chosen: Option<i32>,
-        record: &SerializedRecord<'_, Header>,
+        record: &Outbound<'_>,
         callback: &mut Option<RecordCallback>,
         spare: &mut Option<Reservation>,
-    ) -> Option<(Append, Option<(Arc<Partition>, Wake)>)> {
+    ) -> Option<Attempt> {
         let partitions = topic.partitions();
         let config = &self.engine.config;
-        let adaptive = config.partitioner_adaptive_partitioning;
-        let unavailable = config
-            .partitioner_availability_timeout
-            .map(|_| self.engine.accumulator.unavailable_brokers());
         let (number, is_sticky) = match (chosen, record.key) {
             (Some(number), _) => (number, false),
             (None, Some(key)) if !config.partitioner_ignore_keys => {
                 (partition_for_key(key, partitions.len()), false)
             }
-            _ => (topic.sticky.current(topic, adaptive, unavailable), true),
+            _ => (topic.sticky.current(topic, &self.stickiness()), true),
         };
         let partition = partitions.get(usize::try_from(number).ok()?)?;
         topic.mark_used();
-        let append = partition.append(record, callback, spare);
+        let serialized = SerializedRecord {
+            timestamp_ms: record
+                .timestamp_ms
+                .unwrap_or_else(|| partition.worker().clock().now_ms()),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        };
+        let append = partition.append(&serialized, callback, spare);
         let wake = match &append {
             Append::Done {
                 wake, sticky_full, ..
             } => {
                 if is_sticky && *sticky_full {
-                    topic.sticky.switch(number, topic, adaptive, unavailable);
+                    topic.sticky.switch(number, topic, &self.stickiness());
                 }
                 *wake
             }
             Append::NeedsMemory { wake, .. } => *wake,
             Append::Closed => Wake::Nobody,
         };
-        Some((
+        Some(Attempt {
             append,
-            (wake != Wake::Nobody).then(|| (Arc::clone(partition), wake)),
-        ))
+            details: serialized.details(),
+            to_wake: (wake != Wake::Nobody).then(|| (Arc::clone(partition), wake)),
+        })
+    }
+
+    fn stickiness(&self) -> Stickiness<'_> {
+        let config = &self.engine.config;
+        Stickiness {
+            adaptive: config.partitioner_adaptive_partitioning,
+            unavailable: config
+                .partitioner_availability_timeout
+                .map(|_| self.engine.accumulator.unavailable_brokers()),
+        }
     }
 
     #[cold]
@@ -539,6 +548,13 @@ impl Outbound<'_> {
     fn topic_partition(&self) -> TopicPartition {
         TopicPartition::new(self.topic, self.partition.unwrap_or(-1))
     }
+}
+
+/// A try to append, made under locks, with what is to be done when they are gone.
+struct Attempt {
+    append: Append,
+    details: RecordDetails,
+    to_wake: Option<(Arc<Partition>, Wake)>,
 }
 
 /// One call's budget for waiting.

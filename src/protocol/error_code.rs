@@ -61,7 +61,7 @@ impl ErrorCode {
 
     fn row(self) -> Option<&'static Row> {
         let index = usize::try_from(i32::from(self.0) - i32::from(FIRST_CODE)).ok()?;
-        TABLE.get(index)
+        TABLE.get(index).filter(|row| row.code == self.0)
     }
 }
 

@@ -60,10 +60,6 @@ impl<'a> Reader<'a> {
         self.take(4).map(BigEndian::read_i32)
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32> {
-        self.take(4).map(BigEndian::read_u32)
-    }
-
     pub(crate) fn i64(&mut self) -> Result<i64> {
         self.take(8).map(BigEndian::read_i64)
     }
@@ -76,33 +72,12 @@ impl<'a> Reader<'a> {
 
     /// Seven bits a byte, lowest first.
     pub(crate) fn unsigned_varint(&mut self) -> Result<u32> {
-        u32::try_from(self.varint_bits(5)?).map_err(|_| ProtocolError::VarintTooLong)
-    }
-
-    /// A zigzag varint of 32 bits.
-    pub(crate) fn varint(&mut self) -> Result<i32> {
-        let bits = self.unsigned_varint()?;
-        Ok((bits >> 1) as i32 ^ -((bits & 1) as i32))
-    }
-
-    /// A zigzag varint of 64 bits.
-    pub(crate) fn varlong(&mut self) -> Result<i64> {
-        let bits = self.varint_bits(10)?;
-        Ok((bits >> 1) as i64 ^ -((bits & 1) as i64))
-    }
-
-    fn varint_bits(&mut self, max_bytes: u32) -> Result<u64> {
         let mut value = 0u64;
-        for index in 0..max_bytes {
-            let byte = u64::from(self.take(1)?[0]);
-            let bits = byte & 0x7f;
-            // The tenth byte has room for one bit only.
-            if index == 9 && bits > 1 {
-                return Err(ProtocolError::VarintTooLong);
-            }
-            value |= bits << (7 * index);
+        for index in 0..5 {
+            let byte = self.take(1)?[0];
+            value |= u64::from(byte & 0x7f) << (7 * index);
             if byte & 0x80 == 0 {
-                return Ok(value);
+                return u32::try_from(value).map_err(|_| ProtocolError::VarintTooLong);
             }
         }
         Err(ProtocolError::VarintTooLong)
@@ -130,11 +105,6 @@ impl<'a> Reader<'a> {
         let text =
             std::str::from_utf8(self.take(length)?).map_err(|_| ProtocolError::InvalidUtf8)?;
         Ok(Some(text))
-    }
-
-    pub(crate) fn bytes(&mut self, form: Form) -> Result<&'a [u8]> {
-        self.nullable_bytes(form)?
-            .ok_or(ProtocolError::UnexpectedNull)
     }
 
     pub(crate) fn nullable_bytes(&mut self, form: Form) -> Result<Option<&'a [u8]>> {

@@ -8,15 +8,11 @@ type Result<T> = std::result::Result<T, ProtocolError>;
 /// What `Vec<u8>` needs to be a message. Only lengths that the format cannot write are errors.
 pub(crate) trait Writer {
     fn put_boolean(&mut self, value: bool);
-    fn put_i8(&mut self, value: i8);
     fn put_i16(&mut self, value: i16);
     fn put_i32(&mut self, value: i32);
-    fn put_u32(&mut self, value: u32);
     fn put_i64(&mut self, value: i64);
     fn put_uuid(&mut self, value: &[u8; 16]);
     fn put_unsigned_varint(&mut self, value: u32);
-    fn put_varint(&mut self, value: i32);
-    fn put_varlong(&mut self, value: i64);
     fn put_string(&mut self, form: Form, value: &str) -> Result<()>;
     fn put_nullable_string(&mut self, form: Form, value: Option<&str>) -> Result<()>;
     /// The length before bytes or an array; `None` is null.
@@ -36,19 +32,11 @@ impl Writer for Vec<u8> {
         self.push(u8::from(value));
     }
 
-    fn put_i8(&mut self, value: i8) {
-        self.push(value as u8);
-    }
-
     fn put_i16(&mut self, value: i16) {
         self.extend_from_slice(&value.to_be_bytes());
     }
 
     fn put_i32(&mut self, value: i32) {
-        self.extend_from_slice(&value.to_be_bytes());
-    }
-
-    fn put_u32(&mut self, value: u32) {
         self.extend_from_slice(&value.to_be_bytes());
     }
 
@@ -60,16 +48,12 @@ impl Writer for Vec<u8> {
         self.extend_from_slice(value);
     }
 
-    fn put_unsigned_varint(&mut self, value: u32) {
-        put_varint_bits(self, u64::from(value));
-    }
-
-    fn put_varint(&mut self, value: i32) {
-        put_varint_bits(self, u64::from(((value << 1) ^ (value >> 31)) as u32));
-    }
-
-    fn put_varlong(&mut self, value: i64) {
-        put_varint_bits(self, ((value << 1) ^ (value >> 63)) as u64);
+    fn put_unsigned_varint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
     }
 
     fn put_string(&mut self, form: Form, value: &str) -> Result<()> {
@@ -123,14 +107,6 @@ impl Writer for Vec<u8> {
             self.push(0);
         }
     }
-}
-
-fn put_varint_bits(out: &mut Vec<u8>, mut bits: u64) {
-    while bits >= 0x80 {
-        out.push(bits as u8 | 0x80);
-        bits >>= 7;
-    }
-    out.push(bits as u8);
 }
 
 /// Collects the tagged fields of one structure, which are written in the order of their tags behind their number.

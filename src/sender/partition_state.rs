@@ -29,8 +29,8 @@ pub(super) struct PartitionState {
     pub(super) timer: Option<Instant>,
     /// Whether the worker has a note to look whether the oldest batch has expired.
     pub(super) expiry_scheduled: bool,
-    /// Whether the partition stands in a broker's line.
-    pub(super) in_line: bool,
+    /// The broker in whose line the partition stands.
+    pub(super) in_line: Option<i32>,
     /// The topic's id when it was last looked up: another one is another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
     next_order: u64,
@@ -73,7 +73,7 @@ impl PartitionState {
             retry: None,
             timer: None,
             expiry_scheduled: false,
-            in_line: false,
+            in_line: None,
             topic_id: None,
             next_order: 0,
         }

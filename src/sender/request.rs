@@ -69,7 +69,7 @@ impl<N: Network> Sender<N> {
             else {
                 break;
             };
-            self.state(slot).in_line = false;
+            self.state(slot).in_line = None;
             let Some(leader) = self
                 .sendable_to(slot, now)
                 .filter(|leader| leader.broker == broker)
@@ -84,7 +84,7 @@ impl<N: Network> Sender<N> {
             if bytes + batch.size() > self.config.max_request_size && !drained.is_empty() {
                 let state = self.state(slot);
                 state.queue.push_front(batch);
-                state.in_line = true;
+                state.in_line = Some(broker);
                 if let Some(link) = self.brokers.get_mut(&broker) {
                     link.line.push_front(slot);
                 }

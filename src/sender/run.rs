@@ -12,14 +12,14 @@ use super::partition_state::{InFlightBatch, Leader, PartitionState, Retry};
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::partition::{Partition, Peek};
-use crate::accumulator::{Message, RecordAccumulator};
+use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Cluster, MetadataCache, ProducerIdentity};
 use crate::protocol::messages::ProduceRequest;
 use crate::record::compression::Compressor;
-use crate::sync::{Wakeup, channel};
+use crate::sync::channel;
 use crate::time::deadline_after;
 
 /// One worker.
@@ -48,6 +48,8 @@ pub(crate) struct Sender<N> {
     /// The identity to begin partitions with.
     identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
+    /// Full batches taken so far.
+    chunks: u64,
     /// The waits for memory that this worker has reacted to.
     seen_waits: u64,
     closing: bool,
@@ -58,6 +60,9 @@ pub(crate) struct Sender<N> {
 
 /// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
 const MOST_SLACK: Duration = Duration::from_millis(1);
+
+/// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
+const LONGEST_REST: Duration = Duration::from_micros(150);
 
 /// Messages taken from the channel at once, so that responses and deadlines have their turn under any load.
 const MOST_MESSAGES: usize = 4096;
@@ -91,6 +96,7 @@ impl<N: Network> Sender<N> {
             generation: 0,
             identity: None,
             compressor: Compressor::default(),
+            chunks: 0,
             seen_waits: 0,
             closing: false,
             force_closed: false,
@@ -100,13 +106,24 @@ impl<N: Network> Sender<N> {
 
     /// The thread's body: until the producer is closed and nothing is left to send. Returns the number of records that
     /// failed since the close began.
-    pub(crate) fn run(mut self, wakeup: &Wakeup) -> u64 {
+    ///
+    /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
+    /// wake it, and a broker that gets larger requests, are worth far more than the moment.
+    pub(crate) fn run(mut self, handle: &WorkerHandle) -> u64 {
+        let rest = (self.config.linger / 8).min(LONGEST_REST);
         loop {
+            handle.clock().tick();
+            let chunks = self.chunks;
             let deadline = self.run_once(Instant::now());
             if self.is_finished() {
                 return self.undelivered;
             }
-            wakeup.sleep_until(deadline, || self.has_news());
+            if self.chunks != chunks && !rest.is_zero() {
+                handle.wakeup().rest(rest);
+            } else {
+                handle.clock().stop();
+                handle.wakeup().sleep_until(deadline, || self.has_news());
+            }
         }
     }
 
@@ -187,6 +204,7 @@ impl<N: Network> Sender<N> {
                     slot
                 }
                 Message::Chunk(batch) => {
+                    self.chunks += 1;
                     let partition = Arc::clone(&batch.partition);
                     let state = self.state_of(&partition);
                     state.received += 1;
@@ -258,7 +276,7 @@ impl<N: Network> Sender<N> {
             for slot in 0..self.partitions.len() {
                 if self.partitions[slot]
                     .as_ref()
-                    .is_some_and(|state| state.announced && !state.in_line)
+                    .is_some_and(|state| state.announced && state.in_line.is_none())
                 {
                     self.consider(slot, now);
                 }
@@ -268,25 +286,34 @@ impl<N: Network> Sender<N> {
 
     fn fire_timers(&mut self, now: Instant) {
         let horizon = now + self.slack();
-        while let Some(Reverse((at, slot))) = self.timers.peek().copied() {
-            if at > horizon {
+        // All that are due first: a partition may set itself a timer that is due again, for the next round.
+        let mut due = Vec::new();
+        while self
+            .timers
+            .peek()
+            .is_some_and(|Reverse((at, _))| *at <= horizon)
+        {
+            let Some(Reverse((at, slot))) = self.timers.pop() else {
                 break;
-            }
-            self.timers.pop();
-            if let Some(state) = self.partitions[slot]
-                .as_mut()
-                .filter(|state| state.timer == Some(at))
-            {
+            };
+            let state = self.state(slot);
+            if state.timer == Some(at) {
                 state.timer = None;
-                self.consider(slot, now);
+                due.push(slot);
             }
         }
-        while let Some(Reverse((at, slot))) = self.expiries.peek().copied() {
-            if at > now {
+        while self
+            .expiries
+            .peek()
+            .is_some_and(|Reverse((at, _))| *at <= now)
+        {
+            let Some(Reverse((_, slot))) = self.expiries.pop() else {
                 break;
-            }
-            self.expiries.pop();
+            };
             self.state(slot).expiry_scheduled = false;
+            due.push(slot);
+        }
+        for slot in due {
             self.consider(slot, now);
         }
     }
@@ -335,13 +362,19 @@ impl<N: Network> Sender<N> {
                 host: broker.host().into(),
                 port: broker.port(),
             };
-            if !std::mem::replace(&mut self.state(slot).in_line, true) {
-                self.brokers
-                    .entry(leader.broker)
-                    .or_insert_with(|| BrokerLink::new(endpoint))
-                    .line
-                    .push_back(slot);
+            let before = self.state(slot).in_line.replace(leader.broker);
+            if before == Some(leader.broker) {
+                return;
             }
+            // The leader moved while the partition stood in the old one's line.
+            if let Some(link) = before.and_then(|broker| self.brokers.get_mut(&broker)) {
+                link.line.retain(|other| *other != slot);
+            }
+            let link = self
+                .brokers
+                .entry(leader.broker)
+                .or_insert_with(|| BrokerLink::new(endpoint));
+            link.line.push_back(slot);
         }
     }
 
@@ -430,6 +463,7 @@ impl<N: Network> Sender<N> {
                     others.push(partition.slot());
                 }
                 Message::Chunk(batch) => {
+                    self.chunks += 1;
                     let partition = Arc::clone(&batch.partition);
                     let state = self.state_of(&partition);
                     state.received += 1;

@@ -145,26 +145,38 @@ fn a_batch_over_the_topics_limit_is_split(kafka: &KafkaCluster) {
     kafka.create_topic(topic, 2, 1, &[("max.message.bytes", "1000")]);
     let mut records = Vec::new();
     let mut metadata = Vec::new();
-    for (partition, idempotence) in [(0, "true"), (1, "false")] {
+    // Without idempotence Kafka keeps the order of what is sent again only with one request in flight.
+    for (partition, idempotence, in_flight) in [(0, "true", "5"), (1, "false", "1")] {
         let batch: Vec<_> = (0..60)
             .map(|number| numbered(topic, partition, number))
             .collect();
-        let settings = [("linger.ms", "1000"), ("enable.idempotence", idempotence)];
-        metadata.extend(deliver(&producer(kafka, &settings), &batch));
+        let settings = [
+            ("linger.ms", "1000"),
+            ("enable.idempotence", idempotence),
+            ("max.in.flight.requests.per.connection", in_flight),
+        ];
+        let placed = deliver(&producer(kafka, &settings), &batch);
+        metadata.extend(placed);
         records.extend(batch);
     }
-    assert_holds(kafka, topic, &records, &metadata);
     let consumed = kafka.consume(topic);
     for (partition, batches) in kafka.dump_log(topic) {
-        assert!(batches.iter().all(|batch| batch.size <= 1_000));
+        assert!(
+            batches.iter().all(|batch| batch.size <= 1_000),
+            "{batches:?}"
+        );
         let sent = records
             .iter()
             .filter(|record| record.partition == Some(partition));
-        assert_sequence(
-            sent,
-            consumed.iter().filter(|found| found.partition == partition),
+        let found = consumed.iter().filter(|found| found.partition == partition);
+        let numbers: Vec<_> = found.clone().map(|found| &found.text()[5..8]).collect();
+        assert!(
+            numbers.is_sorted(),
+            "the order in partition {partition}: {numbers:?}"
         );
+        assert_sequence(sent, found);
     }
+    assert_holds(kafka, topic, &records, &metadata);
 }
 
 fn a_timestamp_the_topic_refuses_fails_its_record(kafka: &KafkaCluster) {

@@ -6,6 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compatibility;
+mod delivery;
+mod faults;
+mod limits;
+mod producing;
+mod programs;
 mod tools;
 
 use std::env;
@@ -20,12 +26,31 @@ fn main() -> ExitCode {
         suite.group(|| start(options), KafkaCluster::keep_folder, modules);
     };
     let one = ClusterOptions::new;
-    group(&one(KafkaVersion::V4_3_1), &[("tools", tools::TESTS)]);
+    group(
+        &one(KafkaVersion::V4_3_1),
+        &[
+            ("tools", tools::TESTS),
+            ("delivery", delivery::TESTS),
+            ("limits", limits::TESTS),
+        ],
+    );
     group(
         &one(KafkaVersion::V4_3_1)
             .brokers(3)
             .property(AUTO_CREATE, "true"),
-        &[("tools", tools::TESTS_OF_THREE_BROKERS)],
+        &[
+            ("tools", tools::TESTS_OF_THREE_BROKERS),
+            ("programs", programs::TESTS),
+            ("faults", faults::TESTS),
+        ],
+    );
+    group(
+        &one(KafkaVersion::V3_9_1).property(AUTO_CREATE, "true"),
+        &[("kafka_3_9_1", compatibility::TESTS)],
+    );
+    group(
+        &one(KafkaVersion::V2_4_1).property(AUTO_CREATE, "true"),
+        &[("kafka_2_4_1", compatibility::TESTS)],
     );
     suite.finish()
 }

@@ -173,7 +173,8 @@ mod tests {
     /// error).
     #[test]
     fn idempotence_follows_acks_retries_and_requests_in_flight_as_in_java() {
-        let matrix: &[(&[(&str, &str)], Option<bool>)] = &[
+        type Pairs = &'static [(&'static str, &'static str)];
+        let matrix: &[(Pairs, Option<bool>)] = &[
             (&[], Some(true)),
             (&[("enable.idempotence", "true")], Some(true)),
             (&[("enable.idempotence", "false")], Some(false)),

@@ -5,9 +5,9 @@ mod init_producer_id;
 mod metadata;
 mod produce;
 
-pub(crate) use api_versions::{
-    ApiVersionRange, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeature, SupportedFeature,
-};
+pub(crate) use api_versions::{ApiVersionRange, ApiVersionsRequest, ApiVersionsResponse};
+#[cfg(test)]
+pub(crate) use api_versions::{FinalizedFeature, SupportedFeature};
 pub(crate) use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,

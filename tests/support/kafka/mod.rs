@@ -267,12 +267,6 @@ impl KafkaCluster {
         });
     }
 
-    /// The names of all topics, Kafka's own among them.
-    pub(crate) fn topics(&self) -> Vec<String> {
-        let view = self.ask(|port| admin::metadata(port, None));
-        view.topics.into_iter().map(|topic| topic.name).collect()
-    }
-
     /// A topic's partitions as a running broker sees them; empty for one that does not exist.
     pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionView> {
         let view = self.ask(|port| admin::metadata(port, Some(&[topic])));

@@ -1,0 +1,514 @@
+//! Sends records as fast as may be, or at a rate, and prints throughput and latency: the options and output lines of
+//! kafka-producer-perf-test. A record's latency is the time from the call of `send` to its callback.
+//!
+//! `cargo run --release --example producer_performance -- --topic t --num-records 1000000 --record-size 100 --throughput -1
+//! --bootstrap-server localhost:9092`
+
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write, stderr};
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use kafka_producer::{Error, ErrorKind, KafkaProducer, ProducerConfig, ProducerRecord, TopicName};
+
+#[path = "support/arguments.rs"]
+mod arguments;
+#[path = "support/stderr_log.rs"]
+mod stderr_log;
+#[path = "support/throttle.rs"]
+mod throttle;
+
+use arguments::{Arguments, Takes, pair};
+use throttle::Throttle;
+
+const ABOUT: &str = "Measures the producer's throughput and latency.";
+const OPTIONS: &[arguments::Known] = &[
+    ("--topic", Takes::Value, "the topic to produce to; required"),
+    (
+        "--num-records",
+        Takes::Value,
+        "how many records to send; required",
+    ),
+    (
+        "--record-size",
+        Takes::Value,
+        "bytes of random capital letters in each record's value",
+    ),
+    (
+        "--payload-file",
+        Takes::Value,
+        "a file whose parts are sent as values, in random order",
+    ),
+    (
+        "--payload-delimiter",
+        Takes::Value,
+        "what parts the payload file (default: \\n)",
+    ),
+    (
+        "--payload-monotonic",
+        Takes::Nothing,
+        "values are 0, 1, 2, ...",
+    ),
+    (
+        "--throughput",
+        Takes::Value,
+        "records a second, about; -1: as fast as may be; required",
+    ),
+    (
+        "--bootstrap-server",
+        Takes::Value,
+        "HOST1:PORT1,HOST2:PORT2,... of brokers",
+    ),
+    (
+        "--command-property",
+        Takes::Values,
+        "name=value...: settings of the producer",
+    ),
+    (
+        "--producer-props",
+        Takes::Values,
+        "the older name of --command-property",
+    ),
+    (
+        "--command-config",
+        Takes::Value,
+        "a properties file with settings of the producer",
+    ),
+    (
+        "--producer.config",
+        Takes::Value,
+        "the older name of --command-config",
+    ),
+    (
+        "--warmup-records",
+        Takes::Value,
+        "how many of the first records the steady state leaves out (default: 0)",
+    ),
+    (
+        "--reporting-interval",
+        Takes::Value,
+        "milliseconds from one line to the next (default: 5000)",
+    ),
+];
+
+type Producer = KafkaProducer<(), Cow<'static, [u8]>>;
+
+fn main() -> ExitCode {
+    stderr_log::install();
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("producer_performance: {failed} records were not delivered");
+            ExitCode::FAILURE
+        }
+        Err(fault) => {
+            eprintln!("producer_performance: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The number of records that were not delivered.
+fn run() -> Result<u64, String> {
+    let options = Options::of(&Arguments::of_program(ABOUT, OPTIONS)?)?;
+    let producer: Producer = KafkaProducer::builder()
+        .config(options.config.clone())
+        .build()
+        .map_err(|error| error.to_string())?;
+    if options.warmup > 0 {
+        let warmup = options.warmup;
+        println!(
+            "Warmup first {warmup} records. Steady state results will print after the complete test summary."
+        );
+    }
+    let results = Arc::new(Mutex::new(Results::new(&options)));
+    let sent = send_all(&producer, &options, &results);
+    let progress = Progress::new(options.num_records);
+    let flushed = flush(&producer, &results, progress);
+    let closed = producer.close(Duration::MAX);
+    let results = lock(&results);
+    results.whole.print_total();
+    if let Some(steady) = &results.steady {
+        steady.print_total();
+    }
+    sent?;
+    flushed.and(closed).map_err(|error| error.to_string())?;
+    Ok(results.failed)
+}
+
+fn send_all(
+    producer: &Producer,
+    options: &Options,
+    results: &Arc<Mutex<Results>>,
+) -> Result<(), String> {
+    // The sender keeps the throttle's channel open: nothing stops this loop early.
+    let (_open, never) = channel();
+    let throttle = Throttle::new(options.throughput, never);
+    let mut progress = Progress::new(options.num_records);
+    for number in 0..options.num_records {
+        throttle.wait(number);
+        if number == options.warmup && number > 0 {
+            lock(results).begin_steady_state();
+        }
+        let value = options.payload.value(number);
+        let (size, is_steady) = (value.len(), options.warmup > 0 && number >= options.warmup);
+        let start = Instant::now();
+        let callback_results = Arc::clone(results);
+        let callback = move |result: Result<_, Error>| match result {
+            Ok(_) => lock(&callback_results).delivered(start, size, is_steady),
+            Err(error) => lock(&callback_results).fail(&error),
+        };
+        if let Err(refused) =
+            producer.send_with(ProducerRecord::new(&options.topic, value), callback)
+        {
+            let error = Error::from(refused);
+            if error.is_fatal() {
+                return Err(error.to_string());
+            }
+            lock(results).fail(&error);
+        }
+        progress.show(start, results);
+    }
+    Ok(())
+}
+
+/// Waits for every record, as long as that takes: `delivery.timeout.ms` bounds it.
+fn flush(
+    producer: &Producer,
+    results: &Mutex<Results>,
+    mut progress: Progress,
+) -> Result<(), Error> {
+    loop {
+        match producer.flush(Duration::from_secs(1)) {
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                progress.show(Instant::now(), results)
+            }
+            result => {
+                progress.clear();
+                return result;
+            }
+        }
+    }
+}
+
+fn lock(results: &Mutex<Results>) -> MutexGuard<'_, Results> {
+    results.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Options {
+    topic: TopicName,
+    num_records: u64,
+    warmup: u64,
+    throughput: f64,
+    reporting_interval: Duration,
+    payload: Payload,
+    config: ProducerConfig,
+}
+
+impl Options {
+    fn of(arguments: &Arguments) -> Result<Self, String> {
+        let topic = arguments.required("--topic")?.to_owned().into();
+        arguments.required("--num-records")?;
+        arguments.required("--throughput")?;
+        let num_records = arguments.number("--num-records")?.unwrap_or(0);
+        let warmup = arguments.number("--warmup-records")?.unwrap_or(0);
+        if num_records == 0 {
+            return Err("--num-records should be greater than zero".to_owned());
+        }
+        if warmup >= num_records {
+            return Err("--warmup-records must be fewer than --num-records".to_owned());
+        }
+        Ok(Self {
+            topic,
+            num_records,
+            warmup,
+            throughput: arguments.number("--throughput")?.unwrap_or(-1.0),
+            reporting_interval: Duration::from_millis(
+                arguments.number("--reporting-interval")?.unwrap_or(5000),
+            ),
+            payload: Payload::of(arguments)?,
+            config: config(arguments)?,
+        })
+    }
+}
+
+/// The properties of the command line win over the file's.
+fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
+    let mut config = ProducerConfig::new().client_id("perf-producer-client");
+    for file in arguments
+        .values("--producer.config")
+        .chain(arguments.values("--command-config"))
+    {
+        config
+            .load_properties_file(file)
+            .map_err(|error| error.to_string())?;
+    }
+    for property in arguments
+        .values("--producer-props")
+        .chain(arguments.values("--command-property"))
+    {
+        let (name, value) = pair(property)?;
+        config.set(name, value).map_err(|error| error.to_string())?;
+    }
+    if let Some(servers) = arguments.value("--bootstrap-server") {
+        config
+            .set("bootstrap.servers", servers)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(config)
+}
+
+/// Where values come from. Those that are known beforehand live as long as the program and are not copied.
+enum Payload {
+    Random { letters: &'static [u8], size: usize },
+    Parts(Vec<&'static [u8]>),
+    Monotonic,
+}
+
+impl Payload {
+    fn of(arguments: &Arguments) -> Result<Self, String> {
+        let size = arguments.number::<usize>("--record-size")?;
+        let file = arguments.value("--payload-file");
+        match (size, file, arguments.has("--payload-monotonic")) {
+            (Some(0), None, false) => Err("--record-size should be greater than zero".to_owned()),
+            (Some(size), None, false) => Ok(Self::random(size)),
+            (None, Some(file), false) => Self::parts(
+                file,
+                arguments.value("--payload-delimiter").unwrap_or("\\n"),
+            ),
+            (None, None, true) => Ok(Self::Monotonic),
+            _ => Err(
+                "exactly one of --record-size, --payload-file and --payload-monotonic is needed"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// Letters enough that records differ, made once: making each record's anew would be most of the work measured.
+    fn random(size: usize) -> Self {
+        const SPARE: usize = 1 << 20;
+        let mut random = fastrand::Rng::with_seed(0);
+        let letters: Vec<u8> = (0..size + SPARE).map(|_| random.u8(b'A'..=b'Z')).collect();
+        Self::Random {
+            letters: letters.leak(),
+            size,
+        }
+    }
+
+    fn parts(file: &str, delimiter: &str) -> Result<Self, String> {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        let delimiter = if delimiter == "\\n" { "\n" } else { delimiter };
+        let text: &'static str = text.leak();
+        let parts: Vec<_> = text
+            .split_terminator(delimiter)
+            .map(str::as_bytes)
+            .collect();
+        println!(
+            "Reading payloads from: {file}\nNumber of messages read: {}",
+            parts.len()
+        );
+        if parts.is_empty() {
+            Err(format!("{file}: empty"))
+        } else {
+            Ok(Self::Parts(parts))
+        }
+    }
+
+    fn value(&self, number: u64) -> Cow<'static, [u8]> {
+        match self {
+            Self::Random { letters, size } => {
+                let start = fastrand::usize(..=letters.len() - size);
+                letters[start..start + size].into()
+            }
+            Self::Parts(parts) => parts[fastrand::usize(..parts.len())].into(),
+            Self::Monotonic => number.to_string().into_bytes().into(),
+        }
+    }
+}
+
+struct Results {
+    whole: Stats,
+    steady: Option<Stats>,
+    failed: u64,
+}
+
+impl Results {
+    fn new(options: &Options) -> Self {
+        let whole = Stats::new("", options.reporting_interval);
+        Self {
+            whole,
+            steady: None,
+            failed: 0,
+        }
+    }
+
+    fn begin_steady_state(&mut self) {
+        self.whole.is_silent = true;
+        self.steady = Some(Stats::new(" steady state", self.whole.interval));
+    }
+
+    fn delivered(&mut self, start: Instant, size: usize, is_steady: bool) {
+        let now = Instant::now();
+        self.whole.record(now, now - start, size);
+        if let Some(steady) = self.steady.as_mut().filter(|_| is_steady) {
+            steady.record(now, now - start, size);
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        // The same failure of ten thousand records is said a few times.
+        const SAID: u64 = 10;
+        self.failed += 1;
+        if self.failed <= SAID {
+            eprintln!("producer_performance: {error}");
+        }
+    }
+}
+
+/// Latencies in microseconds, of all records and of those since the last line.
+struct Stats {
+    name: &'static str,
+    start: Instant,
+    interval: Duration,
+    is_silent: bool,
+    latencies: Histogram<u64>,
+    bytes: u64,
+    window: Window,
+}
+
+struct Window {
+    start: Instant,
+    count: u64,
+    bytes: u64,
+    latency: Duration,
+    longest: Duration,
+}
+
+impl Window {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            count: 0,
+            bytes: 0,
+            latency: Duration::ZERO,
+            longest: Duration::ZERO,
+        }
+    }
+}
+
+impl Stats {
+    fn new(name: &'static str, interval: Duration) -> Self {
+        const HOUR_US: u64 = 3_600_000_000;
+        let latencies =
+            Histogram::new_with_max(HOUR_US, 3).expect("the bounds of the histogram are legal");
+        let start = Instant::now();
+        Self {
+            name,
+            start,
+            interval,
+            is_silent: false,
+            latencies,
+            bytes: 0,
+            window: Window::new(start),
+        }
+    }
+
+    fn record(&mut self, now: Instant, latency: Duration, size: usize) {
+        self.latencies.saturating_record(latency.as_micros() as u64);
+        self.bytes += size as u64;
+        self.window.count += 1;
+        self.window.bytes += size as u64;
+        self.window.latency += latency;
+        self.window.longest = self.window.longest.max(latency);
+        if now - self.window.start >= self.interval {
+            self.print_window(now);
+            self.window = Window::new(now);
+        }
+    }
+
+    fn print_window(&self, now: Instant) {
+        let Window {
+            start,
+            count,
+            bytes,
+            latency,
+            longest,
+        } = &self.window;
+        if !self.name.is_empty() && *count == self.latencies.len() {
+            println!("In steady state.");
+        }
+        if self.is_silent {
+            return;
+        }
+        let seconds = (now - *start).as_secs_f64();
+        println!(
+            "{count} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
+            *count as f64 / seconds,
+            megabytes(*bytes) / seconds,
+            latency.as_secs_f64() * 1000.0 / *count as f64,
+            longest.as_secs_f64() * 1000.0,
+        );
+    }
+
+    fn print_total(&self) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let milliseconds = |quantile| self.latencies.value_at_quantile(quantile) / 1000;
+        println!(
+            "{}{} records sent, {:.6} records/sec ({:.2} MB/sec), {:.2} ms avg latency, {:.2} ms max latency, \
+             {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
+            self.latencies.len(),
+            self.name,
+            self.latencies.len() as f64 / seconds,
+            megabytes(self.bytes) / seconds,
+            self.latencies.mean() / 1000.0,
+            self.latencies.max() as f64 / 1000.0,
+            milliseconds(0.5),
+            milliseconds(0.95),
+            milliseconds(0.99),
+            milliseconds(0.999),
+        );
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+/// A line on a terminal that tells how far things are.
+struct Progress {
+    total: u64,
+    due: Option<Instant>,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        Self {
+            total,
+            due: stderr().is_terminal().then(Instant::now),
+        }
+    }
+
+    fn show(&mut self, now: Instant, results: &Mutex<Results>) {
+        const INTERVAL: Duration = Duration::from_millis(500);
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.due = Some(now + INTERVAL);
+        let delivered = lock(results).whole.latencies.len();
+        let percent = 100 * delivered / self.total;
+        let _ = write!(
+            stderr(),
+            "\r{delivered} of {} records delivered ({percent} %) ",
+            self.total
+        );
+    }
+
+    fn clear(&self) {
+        if self.due.is_some() {
+            let _ = write!(stderr(), "\r{:70}\r", "");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Command lines as Kafka's tools read them: `--name value`, `--name=value`, `--name` alone, and names with several
+//! values behind them.
+#![allow(dead_code, reason = "no program uses every kind of option")]
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+/// An option of the command line: its name with the two dashes, what follows it, and what it is for.
+pub(crate) type Known = (&'static str, Takes, &'static str);
+
+/// What follows an option's name.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Takes {
+    Nothing,
+    Value,
+    /// One or more values, up to the next option.
+    Values,
+}
+
+/// A command line taken apart. An option that comes twice has the values of both; as a single value the last counts.
+pub(crate) struct Arguments {
+    given: Vec<(&'static str, String)>,
+}
+
+impl Arguments {
+    /// The program's own arguments; with none, or with `--help`, prints the usage and ends the program.
+    pub(crate) fn of_program(about: &str, known: &[Known]) -> Result<Self, String> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
+            print!("{}", usage(about, known));
+            std::process::exit(0);
+        }
+        Self::parse(known, arguments)
+    }
+
+    fn parse(known: &[Known], arguments: Vec<String>) -> Result<Self, String> {
+        let mut given = Vec::new();
+        let mut rest = arguments.into_iter().peekable();
+        while let Some(argument) = rest.next() {
+            let (name, attached) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.as_str(), None),
+            };
+            let Some((name, takes, _)) = known.iter().find(|(candidate, _, _)| *candidate == name)
+            else {
+                return Err(format!("unknown option {name}"));
+            };
+            let missing = || format!("{name} needs a value");
+            match (takes, attached) {
+                (Takes::Nothing, None) => given.push((*name, String::new())),
+                (Takes::Nothing, Some(_)) => return Err(format!("{name} takes no value")),
+                (_, Some(value)) => given.push((*name, value)),
+                (Takes::Value, None) => given.push((*name, rest.next().ok_or_else(missing)?)),
+                (Takes::Values, None) => {
+                    given.push((*name, rest.next().ok_or_else(missing)?));
+                    while let Some(value) = rest.next_if(|value| !value.starts_with("--")) {
+                        given.push((*name, value));
+                    }
+                }
+            }
+        }
+        Ok(Self { given })
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let found = self.given.iter().rev().find(|(given, _)| *given == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
+        self.given
+            .iter()
+            .filter(move |(given, _)| *given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn required(&self, name: &str) -> Result<&str, String> {
+        self.value(name)
+            .ok_or_else(|| format!("{name} is required"))
+    }
+    pub(crate) fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, String> {
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| format!("{name} {text}: not a number that fits"))
+        };
+        self.value(name).map(parse).transpose()
+    }
+}
+
+/// `name=value` taken apart; the value may have an `=` of its own.
+pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=')
+        .ok_or_else(|| format!("{text}: not of the form name=value"))
+}
+
+fn usage(about: &str, known: &[Known]) -> String {
+    let mut usage = format!("{about}\n\nOptions:\n");
+    for (name, takes, help) in known {
+        let value = match takes {
+            Takes::Nothing => "",
+            Takes::Value => " VALUE",
+            Takes::Values => " VALUE...",
+        };
+        let _ = writeln!(usage, "  {:<28} {help}", format!("{name}{value}"));
+    }
+    usage
+}
