@@ -224,10 +224,13 @@ impl MetadataCache {
     /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
     pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
         let mut state = self.state.lock();
-        while !state.stopped
-            && !(new_topics_break && state.topics.values().any(|interest| interest.is_new))
-            && !self.wanted.wait_until(&mut state, deadline).timed_out()
-        {}
+        loop {
+            let is_new = |interest: &Interest| interest.is_new;
+            let broken = new_topics_break && state.topics.values().any(is_new);
+            if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
         !state.stopped
     }
 

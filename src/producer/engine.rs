@@ -274,18 +274,15 @@ impl Engine {
         if !self.deliveries.is_started.load(Ordering::Acquire) {
             return Some(());
         }
+        let Some(sender) = self.deliveries.sender.lock().clone() else {
+            return Some(());
+        };
         let (done, passed) = channel::bounded(1);
-        match self
-            .deliveries
-            .sender
-            .lock()
-            .as_ref()
-            .map(|sender| sender.send(Delivery::Barrier(done)))
-        {
-            Some(Ok(())) => match passed.recv_deadline(deadline) {
-                Err(channel::RecvTimeoutError::Timeout) => None,
-                _ => Some(()),
-            },
+        let _ = sender.send(Delivery::Barrier(done));
+        drop(sender);
+        // The other end is dropped when the barrier's turn has come, or with the thread.
+        match passed.recv_deadline(deadline) {
+            Err(channel::RecvTimeoutError::Timeout) => None,
             _ => Some(()),
         }
     }
