@@ -341,6 +341,8 @@ impl<K, V> Inner<K, V> {
             // The topic, or the partition that the record names, is not known yet.
             let Some(Some(attempt)) = attempt else {
                 self.wait_for_partition(record, chosen, &mut wait)?;
+                // After a close the topic may be known and still not come.
+                self.engine.check_open()?;
                 continue;
             };
             if let Some((partition, wake)) = attempt.to_wake {
