@@ -138,6 +138,11 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
+        if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            if let Some(stamp) = batch.stamp {
+                self.state(slot).sequence.acknowledge(stamp);
+            }
+        }
         if code.is_none() {
             let written = Written {
                 offset: (answer.base_offset >= 0).then_some(answer.base_offset),
