@@ -12,13 +12,14 @@ use crate::record::header::ProducerStamp;
 pub(crate) struct PartitionSequence {
     identity: Option<ProducerIdentity>,
     next: i32,
+    /// Whether a batch of the identity was acknowledged: only then does the leader hold the next ones to their order. Of
+    /// a producer that it knows nothing of it takes any sequence.
+    is_established: bool,
     /// An earlier identity of which some batch has an unknown fate and can have been written: batches sent under it
     /// behind that one can have been written too, so they must not be sent again under another identity.
     suspect: Option<ProducerIdentity>,
     /// The producer id whose epochs are used up.
     spent: Option<i64>,
-    /// Whether a batch under this identity was acknowledged: see [`is_known_to_broker`](Self::is_known_to_broker).
-    acknowledged: bool,
 }
 
 impl PartitionSequence {
@@ -35,19 +36,17 @@ impl PartitionSequence {
     pub(crate) fn begin(&mut self, identity: ProducerIdentity) {
         self.identity = Some(identity);
         self.next = 0;
-        self.acknowledged = false;
+        self.is_established = false;
     }
 
-    /// A batch of `stamp` was acknowledged.
+    /// A batch of `stamp` is written.
     pub(crate) fn acknowledge(&mut self, stamp: ProducerStamp) {
-        self.acknowledged |= self.is_current(stamp);
+        self.is_established |= self.is_current(stamp);
     }
 
-    /// Whether the broker has a batch under this identity, and so holds the next ones to their sequences. A broker takes
-    /// the first batch of an identity that it does not know at whatever sequence (KIP-360): were a second one on its way
-    /// behind it and the first refused, the second would be written before it.
-    pub(crate) fn is_known_to_broker(&self) -> bool {
-        self.acknowledged
+    /// Whether the leader is known to refuse what is out of order.
+    pub(crate) fn is_established(&self) -> bool {
+        self.is_established
     }
 
     /// The stamp of the next batch, of `records` records. None without an identity.
@@ -64,7 +63,7 @@ impl PartitionSequence {
             self.suspect = self.identity;
         }
         self.next = 0;
-        self.acknowledged = false;
+        self.is_established = false;
         let Some(identity) = self.identity else {
             return;
         };

@@ -408,6 +408,9 @@ impl Drop for WorkerGuard {
             log::error!(target: "kafka_producer", "a sender thread panicked; the producer takes no more records");
             self.progress.panicked.store(true, Ordering::Release);
             self.accumulator.close();
+            for worker in self.accumulator.workers() {
+                worker.bury_orphans();
+            }
         }
         self.progress.state.lock().running -= 1;
         self.progress.changed.notify_all();

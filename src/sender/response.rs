@@ -138,8 +138,10 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
-        if let (true, Some(stamp)) = (code.is_none(), batch.stamp) {
-            self.state(slot).sequence.acknowledge(stamp);
+        if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            if let Some(stamp) = batch.stamp {
+                self.state(slot).sequence.acknowledge(stamp);
+            }
         }
         if code.is_none() {
             let written = Written {
