@@ -5,4 +5,7 @@
 
 mod callbacks;
 mod isolation;
+mod memory;
+mod shutdown;
 mod support;
+mod threads;
