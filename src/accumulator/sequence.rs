@@ -17,6 +17,8 @@ pub(crate) struct PartitionSequence {
     suspect: Option<ProducerIdentity>,
     /// The producer id whose epochs are used up.
     spent: Option<i64>,
+    /// Whether a batch of the identity is known to be written.
+    established: bool,
 }
 
 impl PartitionSequence {
@@ -33,6 +35,18 @@ impl PartitionSequence {
     pub(crate) fn begin(&mut self, identity: ProducerIdentity) {
         self.identity = Some(identity);
         self.next = 0;
+        self.established = false;
+    }
+
+    /// Notes that a batch of `stamp` is written.
+    pub(crate) fn acknowledged(&mut self, stamp: ProducerStamp) {
+        self.established |= self.is_current(stamp);
+    }
+
+    /// Whether the broker knows the identity. Until then a broker takes any sequence as the first, so a batch that
+    /// overtakes the first one would be written, and the first one never more.
+    pub(crate) fn is_established(&self) -> bool {
+        self.established
     }
 
     /// The stamp of the next batch, of `records` records. None without an identity.
@@ -49,6 +63,7 @@ impl PartitionSequence {
             self.suspect = self.identity;
         }
         self.next = 0;
+        self.established = false;
         let Some(identity) = self.identity else {
             return;
         };
@@ -128,6 +143,21 @@ mod tests {
         assert_eq!((after.producer_epoch, after.base_sequence), (4, 0));
         sequence.bump_epoch(true);
         assert!(sequence.is_suspect(after));
+    }
+
+    #[test]
+    fn an_identity_is_established_by_a_written_batch_of_its_own() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let before = sequence.assign(1).unwrap();
+        sequence.acknowledged(before);
+        assert!(sequence.is_established());
+        sequence.bump_epoch(false);
+        sequence.acknowledged(before);
+        assert!(!sequence.is_established(), "a late answer to the old epoch");
+        let after = sequence.assign(1).unwrap();
+        sequence.acknowledged(after);
+        assert!(sequence.is_established());
     }
 
     #[test]
