@@ -6,6 +6,7 @@
 mod callbacks;
 mod isolation;
 mod memory;
+mod ordering;
 mod shutdown;
 mod support;
 mod threads;
