@@ -146,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_established_by_a_written_batch_of_its_own() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let before = sequence.assign(1).unwrap();
+        sequence.acknowledged(before);
+        assert!(sequence.is_established());
+        sequence.bump_epoch(false);
+        sequence.acknowledged(before);
+        assert!(!sequence.is_established(), "a late answer to the old epoch");
+        let after = sequence.assign(1).unwrap();
+        sequence.acknowledged(after);
+        assert!(sequence.is_established());
+    }
+
+    #[test]
     fn the_highest_epoch_needs_a_new_producer_id() {
         let mut sequence = PartitionSequence::default();
         sequence.begin(identity(i16::MAX));

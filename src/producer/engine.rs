@@ -336,20 +336,30 @@ impl Engine {
         self.close_started.load(Ordering::Acquire)
     }
 
-    /// Another thread closes or has closed the producer.
+    /// Another thread closes or has closed the producer. Whoever has less time ends it for both.
     fn await_other_close(&self, deadline: Instant, own_callback: bool) -> u64 {
+        if !own_callback && !self.wait_until_closed(deadline) {
+            // The other call may not have come that far yet.
+            self.accumulator.close();
+            self.tell_workers(|| Event::ForceClose);
+            self.wait_until_closed(Instant::now() + 2 * GRACE);
+        }
+        self.progress.state.lock().undelivered
+    }
+
+    /// False if `deadline` came first.
+    fn wait_until_closed(&self, deadline: Instant) -> bool {
         let mut result = self.close_result.lock();
-        while result.is_none() && !own_callback {
+        while result.is_none() {
             if self
                 .close_ended
                 .wait_until(&mut result, deadline)
                 .timed_out()
             {
-                break;
+                return result.is_some();
             }
         }
-        drop(result);
-        self.progress.state.lock().undelivered
+        true
     }
 
     fn tell_workers(&self, event: impl Fn() -> Event) {

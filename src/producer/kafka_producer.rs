@@ -165,7 +165,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// Takes no more records, delivers those there are, runs their callbacks and ends the producer's threads and
     /// connections. Always returns, at most a moment after `timeout`: records that are not delivered by then fail with
     /// [`ErrorKind::ForceClosed`]. Calls that wait in `send` on other threads return [`ErrorKind::Closed`]. A second
-    /// `close` waits for the first. In a delivery callback it waits for nothing, as if `timeout` were zero.
+    /// `close` waits with the first, until the time of either is over. In a delivery callback it waits for nothing, as if `timeout` were zero.
     ///
     /// # Errors
     /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.

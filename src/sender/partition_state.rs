@@ -86,6 +86,17 @@ impl PartitionState {
         self.queue.push_back(batch);
     }
 
+    /// The open batch, if there is one and no full one comes first, joins the end of the queue; the next one will be
+    /// announced. False if it does not.
+    pub(super) fn queue_open_batch(&mut self) -> bool {
+        let Some(batch) = self.partition.take_open(self.received) else {
+            return false;
+        };
+        (self.announced, self.flushing) = (false, false);
+        self.push(batch);
+        true
+    }
+
     /// A batch returns to its place in the queue.
     pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
         let place = batch.place();

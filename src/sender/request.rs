@@ -109,10 +109,8 @@ impl<N: Network> Sender<N> {
     fn next_sealed_batch(&mut self, slot: usize) -> Option<Box<ProducerBatch>> {
         loop {
             let state = self.state(slot);
-            if state.queue.is_empty() {
-                let batch = state.partition.take_open(state.received)?;
-                (state.announced, state.flushing) = (false, false);
-                state.push(batch);
+            if state.queue.is_empty() && !state.queue_open_batch() {
+                return None;
             }
             let mut batch = state.queue.pop_front()?;
             match self.seal(slot, &mut batch) {

@@ -138,12 +138,8 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
-        if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
-            if let Some(stamp) = batch.stamp {
-                self.state(slot).sequence.acknowledge(stamp);
-            }
-        }
         if code.is_none() {
+            self.acknowledged(slot, &batch);
             let written = Written {
                 offset: (answer.base_offset >= 0).then_some(answer.base_offset),
                 log_append_time_ms: (answer.log_append_time_ms >= 0)
@@ -153,6 +149,7 @@ impl<N: Network> Sender<N> {
         }
         if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             // Written by an earlier attempt; the broker no longer knows where.
+            self.acknowledged(slot, &batch);
             return self.settle(
                 batch,
                 Outcome::Written(Written {
@@ -186,6 +183,12 @@ impl<N: Network> Sender<N> {
         }
         let outcome = refusal(&answer, error.with_delivery(batch.delivery()));
         self.give_up(slot, batch, outcome);
+    }
+
+    fn acknowledged(&mut self, slot: usize, batch: &ProducerBatch) {
+        if let Some(stamp) = batch.stamp {
+            self.state(slot).sequence.acknowledge(stamp);
+        }
     }
 
     /// Takes the new leader from the answer itself (KIP-951), so that the batch need not wait for metadata.

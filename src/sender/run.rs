@@ -544,6 +544,7 @@ impl<N: Network> Sender<N> {
                 for slot in 0..self.partitions.len() {
                     let waits = |state: &PartitionState| state.sequence.identity().is_none();
                     if self.partitions[slot].as_ref().is_some_and(waits) {
+                        self.state(slot).queue_open_batch();
                         while let Some(batch) = self.state(slot).queue.pop_front() {
                             batch.partition.batch_drained();
                             let error = error
@@ -635,10 +636,7 @@ impl<N: Network> Sender<N> {
         }
         if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
         {
-            if let Some(batch) = state.partition.take_open(state.received) {
-                (state.announced, state.flushing) = (false, false);
-                state.push(batch);
-            }
+            state.queue_open_batch();
         }
     }
 

@@ -5,4 +5,8 @@
 
 mod callbacks;
 mod isolation;
+mod memory;
+mod ordering;
+mod shutdown;
 mod support;
+mod threads;
