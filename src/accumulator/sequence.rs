@@ -17,6 +17,8 @@ pub(crate) struct PartitionSequence {
     suspect: Option<ProducerIdentity>,
     /// The producer id whose epochs are used up.
     spent: Option<i64>,
+    /// Whether a batch under this identity was acknowledged: see [`is_known_to_broker`](Self::is_known_to_broker).
+    acknowledged: bool,
 }
 
 impl PartitionSequence {
@@ -33,6 +35,19 @@ impl PartitionSequence {
     pub(crate) fn begin(&mut self, identity: ProducerIdentity) {
         self.identity = Some(identity);
         self.next = 0;
+        self.acknowledged = false;
+    }
+
+    /// A batch of `stamp` was acknowledged.
+    pub(crate) fn acknowledge(&mut self, stamp: ProducerStamp) {
+        self.acknowledged |= self.is_current(stamp);
+    }
+
+    /// Whether the broker has a batch under this identity, and so holds the next ones to their sequences. A broker takes
+    /// the first batch of an identity that it does not know at whatever sequence (KIP-360): were a second one on its way
+    /// behind it and the first refused, the second would be written before it.
+    pub(crate) fn is_known_to_broker(&self) -> bool {
+        self.acknowledged
     }
 
     /// The stamp of the next batch, of `records` records. None without an identity.
@@ -49,6 +64,7 @@ impl PartitionSequence {
             self.suspect = self.identity;
         }
         self.next = 0;
+        self.acknowledged = false;
         let Some(identity) = self.identity else {
             return;
         };

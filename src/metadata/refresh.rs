@@ -312,11 +312,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if is_full {
             self.last_refresh = Instant::now();
         }
-        let update = update(&self.cache.cluster(), response, version, &asked, is_full);
-        self.forget_failures_of_strangers(&update.cluster);
-        let is_incomplete = update.is_incomplete;
-        self.cache
-            .answered(&asked, is_full, update.cluster, update.errors);
+        let is_incomplete = self.cache.answered(&asked, is_full, |before| {
+            update(before, response, version, &asked, is_full)
+        });
+        self.forget_failures_of_strangers(&self.cache.cluster());
         if is_incomplete {
             // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
             return Ok(Attempt::AskAgain);

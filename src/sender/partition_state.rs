@@ -104,7 +104,8 @@ impl PartitionState {
 
     /// Whether the order of the log allows the first batch of the queue to be sent now.
     ///
-    /// With idempotence up to five batches are under way, which is as many as a broker remembers; a batch that is sent
+    /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one before the
+    /// broker knows the identity; a batch that is sent
     /// again goes only as the first of those that are not acknowledged; and nothing is sent under a new identity
     /// before all answers to the old one are in. Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
@@ -115,7 +116,9 @@ impl PartitionState {
         if !idempotence {
             return max_in_flight > 1;
         }
-        if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED) {
+        if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED)
+            || !self.sequence.is_known_to_broker()
+        {
             return false;
         }
         if earliest

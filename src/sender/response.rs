@@ -138,6 +138,9 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
+        if let (true, Some(stamp)) = (code.is_none(), batch.stamp) {
+            self.state(slot).sequence.acknowledge(stamp);
+        }
         if code.is_none() {
             let written = Written {
                 offset: (answer.base_offset >= 0).then_some(answer.base_offset),

@@ -151,7 +151,7 @@ impl<N: Network> Sender<N> {
             || self.accumulator.memory.waits() != self.seen_waits
     }
 
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.force_closed
             || self.closing
                 && self.records.is_empty()
@@ -444,14 +444,14 @@ impl<N: Network> Sender<N> {
             }
             Peek::ChunkUnderWay => {
                 // The chunk that comes first is in the channel; with it the queue is not empty.
-                self.receive_chunk_of(slot);
+                self.receive_chunk_of(slot, now);
                 !self.state(slot).queue.is_empty()
             }
         }
     }
 
     /// Takes messages until the next chunk of `slot`, which is known to be in the channel, is in its queue.
-    fn receive_chunk_of(&mut self, slot: usize) {
+    fn receive_chunk_of(&mut self, slot: usize, now: Instant) {
         let mut others = Vec::new();
         while self.state(slot).queue.is_empty() {
             let Ok(message) = self.records.try_recv() else {
@@ -472,10 +472,9 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-        // They are looked at in this very round, by the timer that this sets: not here, where it would nest.
-        let soon = Instant::now();
+        // They are looked at by the timer that this sets: not here, where it would nest.
         for other in others {
-            self.schedule(other, soon);
+            self.schedule(other, now);
         }
     }
 
