@@ -197,7 +197,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other; [`ErrorKind::Resource`] if a thread
+    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no address of
+    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s); [`ErrorKind::Resource`] if a thread
     /// cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
