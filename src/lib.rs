@@ -52,12 +52,28 @@ pub(crate) mod time;
 mod topic_partition;
 pub use topic_partition::TopicPartition;
 
+#[cfg_attr(
+    not(feature = "mock"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the broker's half serves the mock cluster; with it nothing is dead"
+    )
+)]
 pub(crate) mod protocol;
 pub use protocol::ErrorCode;
 
 mod error;
 pub use error::{Delivery, Error, ErrorKind};
 
+#[cfg_attr(
+    not(feature = "mock"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the broker's half serves the mock cluster; with it nothing is dead"
+    )
+)]
 pub(crate) mod record;
 pub use record::compression::{CompressionType, UnknownCompressionType};
 
