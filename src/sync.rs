@@ -230,7 +230,9 @@ mod tests {
         let group = Arc::new(ThreadGroup::default());
         let (release, hold) = channel::bounded::<()>(0);
         group
-            .spawn("stuck".into(), 64 * 1024, move || drop(hold.recv()))
+            .spawn("stuck".into(), 64 * 1024, move || {
+                let _ = hold.recv();
+            })
             .unwrap();
         assert_eq!(
             group.join_until(Instant::now() + Duration::from_millis(10)),

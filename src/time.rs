@@ -16,3 +16,23 @@ pub(crate) fn deadline_after(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait)
         .unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30))
 }
+
+/// The monotonic clock, for code that is not handed the time. Tests on one thread can set it by hand.
+pub(crate) fn monotonic_now() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = MANUAL_CLOCK.get() {
+        return now;
+    }
+    Instant::now()
+}
+
+/// Sets this thread's monotonic clock by hand, for good.
+#[cfg(test)]
+pub(crate) fn set_monotonic_now(now: Instant) {
+    MANUAL_CLOCK.set(Some(now));
+}
+
+#[cfg(test)]
+thread_local! {
+    static MANUAL_CLOCK: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
+}

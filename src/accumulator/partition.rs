@@ -16,6 +16,7 @@ use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
 use crate::record::compression::CompressionType;
 use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::Mutex;
+use crate::time::monotonic_now;
 
 /// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
 const BATCH_OVERHEAD_BYTES: usize = 512;
@@ -366,7 +367,7 @@ impl Partition {
                 (self.obtain(needed, spare).ok_or(needed)?, least)
             }
         };
-        let now = Instant::now();
+        let now = monotonic_now();
         let builder = BatchBuilder::new(Vec::with_capacity(capacity));
         let mut batch = ProducerBatch::new(Arc::clone(self), builder, reservation, now);
         if with_callback {

@@ -12,13 +12,14 @@ use crate::record::header::ProducerStamp;
 pub(crate) struct PartitionSequence {
     identity: Option<ProducerIdentity>,
     next: i32,
+    /// Whether a batch of the identity was acknowledged: only then does the leader hold the next ones to their order. Of
+    /// a producer that it knows nothing of it takes any sequence.
+    is_established: bool,
     /// An earlier identity of which some batch has an unknown fate and can have been written: batches sent under it
     /// behind that one can have been written too, so they must not be sent again under another identity.
     suspect: Option<ProducerIdentity>,
     /// The producer id whose epochs are used up.
     spent: Option<i64>,
-    /// Whether a batch of the identity is known to be written.
-    established: bool,
 }
 
 impl PartitionSequence {
@@ -35,18 +36,17 @@ impl PartitionSequence {
     pub(crate) fn begin(&mut self, identity: ProducerIdentity) {
         self.identity = Some(identity);
         self.next = 0;
-        self.established = false;
+        self.is_established = false;
     }
 
-    /// Notes that a batch of `stamp` is written.
-    pub(crate) fn acknowledged(&mut self, stamp: ProducerStamp) {
-        self.established |= self.is_current(stamp);
+    /// A batch of `stamp` is written.
+    pub(crate) fn acknowledge(&mut self, stamp: ProducerStamp) {
+        self.is_established |= self.is_current(stamp);
     }
 
-    /// Whether the broker knows the identity. Until then a broker takes any sequence as the first, so a batch that
-    /// overtakes the first one would be written, and the first one never more.
+    /// Whether the leader is known to refuse what is out of order.
     pub(crate) fn is_established(&self) -> bool {
-        self.established
+        self.is_established
     }
 
     /// The stamp of the next batch, of `records` records. None without an identity.
@@ -63,7 +63,7 @@ impl PartitionSequence {
             self.suspect = self.identity;
         }
         self.next = 0;
-        self.established = false;
+        self.is_established = false;
         let Some(identity) = self.identity else {
             return;
         };

@@ -1,17 +1,22 @@
 //! The current picture of the cluster, who waits for a newer one, and what the metadata thread is to ask next.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::cluster::{Broker, Cluster};
+use super::response::Update;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Condvar, Mutex, RwLock};
 
 /// Shared by callers, workers and the metadata thread.
 pub(crate) struct MetadataCache {
     cluster: RwLock<Arc<Cluster>>,
+    /// Held from the reading of one picture to the publication of the next: none is lost, and the observer sees them in
+    /// order. Taken before every other lock.
+    publishing: Mutex<()>,
     /// Counts the pictures, so that a worker sees by one load whether it has the latest.
     generation: AtomicU64,
     state: Mutex<State>,
@@ -22,7 +27,7 @@ pub(crate) struct MetadataCache {
     observer: Box<dyn ClusterObserver>,
 }
 
-/// Who is told of every new picture, under no lock.
+/// Who is told of every new picture, in order. Must not block, nor call the cache.
 pub(crate) trait ClusterObserver: Send + Sync {
     /// Before anybody can see it.
     fn before_publication(&self, cluster: &Cluster);
@@ -95,6 +100,7 @@ impl MetadataCache {
     pub(crate) fn new(observer: Box<dyn ClusterObserver>) -> Arc<Self> {
         Arc::new(Self {
             cluster: RwLock::default(),
+            publishing: Mutex::default(),
             generation: AtomicU64::new(0),
             state: Mutex::default(),
             answered: Condvar::new(),
@@ -173,14 +179,13 @@ impl MetadataCache {
 
     /// Takes a leader from a broker's answer, if it is newer than what is known.
     pub(crate) fn apply_leader_hint(&self, hint: &LeaderHint) -> bool {
-        let cluster = self.cluster();
-        match cluster.with_leader(hint) {
-            Some(cluster) => {
-                self.publish(cluster);
-                true
-            }
-            None => false,
-        }
+        let mut is_newer = false;
+        self.publish(|before| {
+            let cluster = before.with_leader(hint);
+            is_newer = cluster.is_some();
+            cluster
+        });
+        is_newer
     }
 
     /// Whether there is any topic to ask for.
@@ -208,7 +213,7 @@ impl MetadataCache {
 /// The metadata thread's side.
 impl MetadataCache {
     /// Waits until there is something to ask, or until `deadline`; none when the thread is to end.
-    pub(super) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
+    pub(crate) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
@@ -224,10 +229,13 @@ impl MetadataCache {
     /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
     pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
         let mut state = self.state.lock();
-        while !state.stopped
-            && !(new_topics_break && state.topics.values().any(|interest| interest.is_new))
-            && !self.wanted.wait_until(&mut state, deadline).timed_out()
-        {}
+        loop {
+            let is_new = |interest: &Interest| interest.is_new;
+            let broken = new_topics_break && state.topics.values().any(is_new);
+            if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
         !state.stopped
     }
 
@@ -251,18 +259,29 @@ impl MetadataCache {
             }
             interest.wanted || now.saturating_duration_since(interest.last_used) < max_idle
         });
+        let State {
+            topics,
+            topic_errors,
+            ..
+        } = &mut *state;
+        topic_errors.retain(|topic, _| topics.contains_key(topic));
         state.topics.keys().cloned().collect()
     }
 
-    /// Ends an attempt that got an answer: publishes `cluster` and wakes the waiting callers.
+    /// Ends an attempt that got an answer: publishes what `update` makes of the picture so far, and wakes the waiting
+    /// callers. Returns whether something is to be asked again.
     pub(super) fn answered(
         &self,
         asked: &[Arc<str>],
         was_full: bool,
-        cluster: Cluster,
-        errors: Vec<(Arc<str>, Error)>,
-    ) {
-        self.publish(cluster);
+        update: impl FnOnce(&Cluster) -> Update,
+    ) -> bool {
+        let (mut errors, mut is_incomplete) = (Vec::new(), false);
+        self.publish(|before| {
+            let update = update(before);
+            (errors, is_incomplete) = (update.errors, update.is_incomplete);
+            Some(update.cluster)
+        });
         let mut state = self.state.lock();
         state.attempts += 1;
         let attempt = state.attempts;
@@ -283,6 +302,7 @@ impl MetadataCache {
         }
         drop(state);
         self.answered.notify_all();
+        is_incomplete
     }
 
     /// Ends an attempt that got no answer. Callers go on waiting; those that give up tell why.
@@ -293,7 +313,7 @@ impl MetadataCache {
     }
 
     /// Ends the asking for a producer id.
-    pub(super) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
+    pub(crate) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
         let mut state = self.state.lock();
         state.wants.identity = false;
         if identity.is_some() {
@@ -301,11 +321,21 @@ impl MetadataCache {
         }
     }
 
-    fn publish(&self, cluster: Cluster) {
+    /// Publishes what `make` makes of the picture so far, if anything.
+    fn publish(&self, make: impl FnOnce(&Cluster) -> Option<Cluster>) {
+        let _publishing = self.publishing.lock();
+        let Some(cluster) = make(&self.cluster()) else {
+            return;
+        };
         self.observer.before_publication(&cluster);
         *self.cluster.write() = Arc::new(cluster);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.observer.after_publication();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn publish_cluster(&self, cluster: Cluster) {
+        self.publish(|_| Some(cluster));
     }
 }
 
@@ -367,24 +397,26 @@ impl State {
         max_block: Duration,
     ) -> Error {
         let ms = max_block.as_millis();
-        let error = match (cluster.topics.get(topic), partition) {
-            (Some(metadata), Some(partition)) => Error::new(
+        let (kind, mut message) = match (cluster.topics.get(topic), partition) {
+            (Some(metadata), Some(partition)) => (
                 ErrorKind::UnknownPartition,
                 format!(
                     "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
                     metadata.partitions.len()
                 ),
             ),
-            _ => Error::new(
+            _ => (
                 ErrorKind::MetadataTimeout,
                 format!("Topic {topic} not present in metadata after {ms} ms"),
             ),
         };
         let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
-        match topic_error.or(self.last_error.as_ref()) {
-            Some(cause) => error.with_source(cause.clone()),
-            None => error,
-        }
+        let Some(cause) = topic_error.or(self.last_error.as_ref()) else {
+            return Error::new(kind, message);
+        };
+        // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
+        let _ = write!(message, " (last attempt: {})", cause.message());
+        Error::new(kind, message).with_source(cause.clone())
     }
 }
 
@@ -425,6 +457,14 @@ mod tests {
         MetadataCache::new(Box::new(Nobody))
     }
 
+    fn update(cluster: Cluster) -> Update {
+        Update {
+            cluster,
+            errors: Vec::new(),
+            is_incomplete: false,
+        }
+    }
+
     const LONG: Duration = Duration::from_secs(30);
 
     #[test]
@@ -439,10 +479,10 @@ mod tests {
         let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
         assert!(wants.topics && !wants.refresh);
         let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-        cache.answered(&asked, false, cluster_with("t", 1), vec![]);
+        cache.answered(&asked, false, |_| update(cluster_with("t", 1)));
         // One partition is not enough: the topic is asked for again.
         assert!(cache.wait_for_wants(Instant::now() + LONG).unwrap().topics);
-        cache.answered(&asked, false, cluster_with("t", 2), vec![]);
+        cache.answered(&asked, false, |_| update(cluster_with("t", 2)));
         assert_eq!(
             waiter
                 .join()
@@ -466,7 +506,10 @@ mod tests {
             std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
         };
         cache.wait_for_wants(Instant::now() + LONG).unwrap();
-        cache.answered(&asked, false, Cluster::default(), vec![("t".into(), error)]);
+        cache.answered(&asked, false, |_| Update {
+            errors: vec![("t".into(), error)],
+            ..update(Cluster::default())
+        });
         assert_eq!(
             waiter.join().unwrap().unwrap_err().kind(),
             ErrorKind::InvalidTopic
@@ -511,7 +554,7 @@ mod tests {
             );
         }
         assert!(
-            cache.wait_for_wants(Instant::now() + LONG).is_some(),
+            cache.wait_for_wants(Instant::now()).is_some(),
             "the thread goes on until it is stopped"
         );
         cache.stop();
@@ -525,7 +568,7 @@ mod tests {
             cache.keep_topic(topic);
         }
         let asked: Vec<Arc<str>> = vec!["idle".into(), "used".into()];
-        cache.answered(&asked, false, Cluster::default(), vec![]);
+        cache.answered(&asked, false, |_| update(Cluster::default()));
         let later = Instant::now() + Duration::from_secs(600);
         let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| {
             topic == "used"
@@ -545,5 +588,51 @@ mod tests {
         assert_eq!(cache.identity(None), Some(first));
         assert_eq!(cache.identity(Some(first.producer_id)), None);
         assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
+    }
+
+    #[test]
+    fn a_leader_hint_never_undoes_an_answer_that_comes_at_the_same_time() {
+        const ROUNDS: i32 = 500;
+        let cache = cache();
+        cache.publish_cluster(Cluster {
+            brokers: HashMap::from([(
+                1,
+                Arc::new(Broker {
+                    id: 1,
+                    host: "h".into(),
+                    port: 9092,
+                    rack: None,
+                }),
+            )]),
+            ..cluster_with("t", 1)
+        });
+        let hints = {
+            let cache = Arc::clone(&cache);
+            std::thread::spawn(move || {
+                for leader_epoch in 4..4 + ROUNDS {
+                    let hint = LeaderHint {
+                        topic: "t".into(),
+                        partition: 0,
+                        leader: 1,
+                        leader_epoch,
+                        broker: None,
+                    };
+                    assert!(cache.apply_leader_hint(&hint));
+                }
+            })
+        };
+        for round in 0..ROUNDS {
+            let name: Arc<str> = format!("new-{round}").into();
+            cache.answered(&[Arc::clone(&name)], false, |before| {
+                let mut cluster = before.clone();
+                cluster.topics.extend(cluster_with(&name, 1).topics);
+                update(cluster)
+            });
+        }
+        hints.join().unwrap();
+        let cluster = cache.cluster();
+        assert_eq!(cluster.topics.len() as i32, 1 + ROUNDS);
+        let partition = &cluster.topic("t").unwrap().partitions()[0];
+        assert_eq!(partition.leader_epoch(), Some(3 + ROUNDS));
     }
 }

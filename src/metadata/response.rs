@@ -46,6 +46,15 @@ pub(super) fn update(
         if topic.error.is_none() {
             let known = before.topics.get(&name).map(|topic| &**topic);
             let topic = topic_metadata(&name, topic, version, known);
+            if topic.partitions.is_empty() {
+                // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
+                is_incomplete = true;
+                errors.push((
+                    Arc::clone(&name),
+                    topic_error(&name, ErrorCode::LEADER_NOT_AVAILABLE),
+                ));
+                continue;
+            }
             is_incomplete |= topic
                 .partitions
                 .iter()
@@ -278,6 +287,19 @@ mod tests {
             true,
         );
         assert_eq!(update.cluster.topic("t").unwrap().partitions().len(), 1);
+    }
+
+    #[test]
+    fn a_topic_without_a_partition_is_as_good_as_not_there_yet() {
+        let partitions = vec![partition(1, 1, 0)];
+        let update = after(
+            &Cluster::default(),
+            vec![topic("t", 1, partitions)],
+            &["t"],
+            true,
+        );
+        assert!(update.cluster.topic("t").is_none() && update.is_incomplete);
+        assert!(update.errors[0].1.is_retriable());
     }
 
     #[test]

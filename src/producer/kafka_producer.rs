@@ -197,7 +197,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other; [`ErrorKind::Resource`] if a thread
+    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no address of
+    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s); [`ErrorKind::Resource`] if a thread
     /// cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
@@ -340,7 +341,9 @@ impl<K, V> Inner<K, V> {
             });
             // The topic, or the partition that the record names, is not known yet.
             let Some(Some(attempt)) = attempt else {
-                self.wait_for_partition(record, &mut wait)?;
+                self.wait_for_partition(record, chosen, &mut wait)?;
+                // After a close the topic may be known and still not come.
+                self.engine.check_open()?;
                 continue;
             };
             if let Some((partition, wake)) = attempt.to_wake {
@@ -427,7 +430,7 @@ impl<K, V> Inner<K, V> {
     ) -> Result<i32, Error> {
         let mut cluster = self.engine.metadata.cluster();
         if cluster.topic(record.topic).is_none() {
-            self.wait_for_partition(record, wait)?;
+            self.wait_for_partition(record, None, wait)?;
             cluster = self.engine.metadata.cluster();
         }
         let failed = |message: String| {
@@ -449,12 +452,17 @@ impl<K, V> Inner<K, V> {
     }
 
     #[cold]
-    fn wait_for_partition(&self, record: &Outbound<'_>, wait: &mut Wait) -> Result<(), Error> {
+    fn wait_for_partition(
+        &self,
+        record: &Outbound<'_>,
+        chosen: Option<i32>,
+        wait: &mut Wait,
+    ) -> Result<(), Error> {
         super::record::check_topic_name(record.topic)?;
         let deadline = wait.deadline();
         self.engine
             .metadata
-            .wait_for_topic(record.topic, record.partition, wait.max_block, deadline)
+            .wait_for_topic(record.topic, chosen, wait.max_block, deadline)
             .map(drop)
             .map_err(|error| match error.topic_partition() {
                 Some(_) => error,

@@ -10,6 +10,8 @@ mod partition_state;
 mod request;
 mod response;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use message::{Delivery, Event};
 pub(crate) use run::Sender;

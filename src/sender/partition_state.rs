@@ -115,9 +115,10 @@ impl PartitionState {
 
     /// Whether the order of the log allows the first batch of the queue to be sent now.
     ///
-    /// With idempotence up to five batches are under way, which is as many as a broker remembers; a batch that is sent
-    /// again goes only as the first of those that are not acknowledged; and nothing is sent under a new identity
-    /// before all answers to the old one are in, nor a second batch before the first of an identity is written. Without idempotence the order is kept by one request in flight.
+    /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one until the
+    /// leader is known to hold the producer to its sequences; a batch that is sent again goes only as the first of those
+    /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in.
+    /// Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
         const MOST_REMEMBERED: usize = 5;
         let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else {
@@ -126,8 +127,8 @@ impl PartitionState {
         if !idempotence {
             return max_in_flight > 1;
         }
-        if !self.sequence.is_established()
-            || self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED)
+        if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED)
+            || !self.sequence.is_established()
         {
             return false;
         }

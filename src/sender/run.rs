@@ -131,7 +131,7 @@ impl<N: Network> Sender<N> {
     /// nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
         self.take_events(now);
-        let more = self.take_records(MOST_MESSAGES, now);
+        let more = self.take_records(now);
         self.follow_metadata(now);
         self.relieve_memory(now);
         self.fire_timers(now);
@@ -144,18 +144,23 @@ impl<N: Network> Sender<N> {
     }
 
     /// Whether something happened that `run_once` has not seen: the last look before a sleep.
-    fn has_news(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         !self.records.is_empty()
             || !self.events.is_empty()
             || self.metadata.generation() != self.generation
             || self.accumulator.memory.waits() != self.seen_waits
     }
 
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.force_closed
             || self.closing
                 && self.records.is_empty()
                 && self.states().all(PartitionState::is_empty)
+    }
+
+    #[cfg(test)]
+    pub(super) fn undelivered(&self) -> u64 {
+        self.undelivered
     }
 
     fn states(&self) -> impl Iterator<Item = &PartitionState> {
@@ -174,13 +179,12 @@ impl<N: Network> Sender<N> {
                 Event::Link(link, event) => self.on_link_event(link, event, now),
                 Event::Identity(result) => self.on_identity(result, now),
                 Event::Flush(reply) => {
-                    // All that was sent before the call, however much it is.
-                    self.take_records(self.records.len(), now);
+                    self.take_all_records(now);
                     let _ = reply.send(self.flush(now));
                 }
                 Event::Close => {
                     self.closing = true;
-                    self.take_records(MOST_MESSAGES, now);
+                    self.take_all_records(now);
                     self.consider_all(now);
                 }
                 Event::ForceClose => {
@@ -191,8 +195,17 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Takes up to `most` batches and announcements from the callers; true if there may be more.
-    fn take_records(&mut self, most: usize, now: Instant) -> bool {
+    /// Takes batches and announcements from the callers; true if there may be more.
+    fn take_records(&mut self, now: Instant) -> bool {
+        self.take_messages(MOST_MESSAGES, now)
+    }
+
+    /// Takes what the callers have handed over so far, and not what they go on to hand over meanwhile.
+    fn take_all_records(&mut self, now: Instant) {
+        self.take_messages(self.records.len(), now);
+    }
+
+    fn take_messages(&mut self, most: usize, now: Instant) -> bool {
         for _ in 0..most {
             let Ok(message) = self.records.try_recv() else {
                 return false;
@@ -444,14 +457,14 @@ impl<N: Network> Sender<N> {
             }
             Peek::ChunkUnderWay => {
                 // The chunk that comes first is in the channel; with it the queue is not empty.
-                self.receive_chunk_of(slot);
+                self.receive_chunk_of(slot, now);
                 !self.state(slot).queue.is_empty()
             }
         }
     }
 
     /// Takes messages until the next chunk of `slot`, which is known to be in the channel, is in its queue.
-    fn receive_chunk_of(&mut self, slot: usize) {
+    fn receive_chunk_of(&mut self, slot: usize, now: Instant) {
         let mut others = Vec::new();
         while self.state(slot).queue.is_empty() {
             let Ok(message) = self.records.try_recv() else {
@@ -472,10 +485,9 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-        // They are looked at in this very round, by the timer that this sets: not here, where it would nest.
-        let soon = Instant::now();
+        // They are looked at by the timer that this sets: not here, where it would nest.
         for other in others {
-            self.schedule(other, soon);
+            self.schedule(other, now);
         }
     }
 
@@ -784,6 +796,7 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Connecting { .. } => {}
             LinkState::Ready(ready) => {
+                ready.throttled_until = ready.throttled_until.filter(|until| *until > now);
                 if ready
                     .in_flight
                     .front()

@@ -1,0 +1,155 @@
+//! The end: what close delivers, what it fails, and what a worker's death leaves behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::harness::{Harness, MS};
+use crate::error::{Delivery, ErrorKind};
+use crate::sender::Event;
+
+#[test]
+fn close_sends_what_lingers_and_ends_when_all_is_answered() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    let tickets = [worker.send(0, "a"), worker.send(1, "b")];
+    worker.run();
+    worker.close();
+    assert!(!worker.sender.is_finished());
+    for request in worker.requests() {
+        worker.serve(&request);
+    }
+    assert!(tickets.iter().all(|ticket| ticket.offset().is_some()));
+    assert!(worker.sender.is_finished());
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn close_ends_at_once_where_nothing_is_left() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.close();
+    assert!(worker.sender.is_finished());
+}
+
+#[test]
+fn close_waits_for_retries_and_ends_when_the_delivery_timeout_has_run_out() {
+    let mut worker = Harness::new(|settings| settings.connects = false);
+    let ticket = worker.send(0, "a");
+    worker.close();
+    worker.run_for(4999 * MS);
+    assert!(!worker.sender.is_finished());
+    worker.run_for(MS);
+    assert!(worker.sender.is_finished());
+    assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+    assert_eq!(worker.sender.undelivered(), 1);
+}
+
+#[test]
+fn a_forced_close_fails_the_rest_in_order_and_counts_it() {
+    let mut worker = Harness::new(|settings| settings.sender.max_in_flight = 1);
+    let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let delivered = worker.send_batch(0, "0");
+    let request = worker.request();
+    worker.serve(&request);
+    let mut tickets = Vec::new();
+    for name in ["a", "b", "c"] {
+        let order = Arc::clone(&order);
+        let value = name.repeat(850);
+        tickets.push(worker.send_with(0, &value, move |result| {
+            order.lock().push((name, result.unwrap_err().delivery()));
+        }));
+    }
+    worker.run();
+    worker.close();
+    worker.tell(Event::ForceClose);
+    assert!(worker.sender.is_finished());
+    worker.deliver();
+    assert_eq!(
+        *order.lock(),
+        [
+            ("a", Delivery::MaybeWritten),
+            ("b", Delivery::NotWritten),
+            ("c", Delivery::NotWritten)
+        ]
+    );
+    assert!(delivered.offset().is_some());
+    assert_eq!(worker.sender.undelivered(), 3);
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn futures_wake_and_memory_returns_after_the_callbacks_of_their_batch() {
+    let mut worker = Harness::new(|_| {});
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let ticket = worker.send_with(0, "a", move |result| {
+        assert_eq!(result.unwrap().offset, Some(0));
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    worker.advance(10 * MS);
+    let request = worker.request();
+    worker.serve(&request);
+    assert!(ticket.result().is_none() && worker.memory_in_use() > 0);
+    worker.deliver();
+    assert_eq!(
+        (ticket.offset(), calls.load(Ordering::SeqCst)),
+        (Some(0), 1)
+    );
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn a_worker_that_ends_by_a_panic_leaves_no_future_waiting() {
+    let mut worker = Harness::new(|settings| settings.partitions = 4);
+    let mut tickets = vec![worker.send_batch(0, "in flight")];
+    worker.run();
+    worker.move_leader(1, None);
+    worker.publish();
+    tickets.push(worker.send_batch(1, "queued"));
+    worker.run();
+    tickets.push(worker.send_batch(2, "in the channel"));
+    tickets.push(worker.send(3, "open"));
+    let Harness {
+        sender,
+        accumulator,
+        ..
+    } = worker;
+    drop(sender);
+    // What the guard of the worker's thread does.
+    accumulator.close();
+    for (ticket, delivery) in tickets.iter().zip([
+        Delivery::MaybeWritten,
+        Delivery::NotWritten,
+        Delivery::NotWritten,
+        Delivery::NotWritten,
+    ]) {
+        assert_eq!(ticket.error().kind(), ErrorKind::Internal);
+        assert_eq!(ticket.error().delivery(), delivery);
+    }
+    assert_eq!(accumulator.memory.available(), accumulator.memory.total());
+}
+
+/// A callback that looks at its own partition must not find it locked.
+#[test]
+fn no_callback_runs_under_a_lock_when_the_worker_is_gone() {
+    let worker = Harness::new(|_| {});
+    let accumulator = Arc::clone(&worker.accumulator);
+    let (done, is_done) = crate::sync::channel::bounded(1);
+    let lookup = Arc::clone(&accumulator);
+    worker.send_with(0, "a", move |_| {
+        let partition = lookup.topics.with(super::harness::TOPIC, |topic| {
+            Arc::clone(&topic.partitions()[0])
+        });
+        // On another thread, so that a lock that is held fails the test and does not hang it.
+        let (answer, answered) = crate::sync::channel::bounded(1);
+        std::thread::spawn(move || {
+            partition.unwrap().reset_sticky_bytes();
+            let _ = answer.send(());
+        });
+        let _ = done.send(answered.recv_timeout(std::time::Duration::from_secs(2)));
+    });
+    drop(worker.sender);
+    accumulator.close();
+    assert_eq!(is_done.try_recv().unwrap(), Ok(()));
+}

@@ -1,0 +1,183 @@
+//! `delivery.timeout.ms`: what has waited too long fails, wherever it is.
+
+use super::harness::{Harness, MS, Sent};
+use crate::error::{Delivery, ErrorKind};
+use crate::protocol::ErrorCode;
+
+fn established() -> Harness {
+    let mut worker = Harness::new(|settings| settings.sender.request_timeout = 60_000 * MS);
+    worker.send_batch(0, "first");
+    let request = worker.request();
+    worker.serve(&request);
+    worker
+}
+
+#[test]
+fn what_could_not_be_sent_expires_as_not_written() {
+    let mut worker = Harness::new(|settings| settings.connects = false);
+    let full = worker.send_batch(0, "full");
+    let open = worker.send(0, "open");
+    worker.run();
+    worker.run_for(4999 * MS);
+    assert!(full.result().is_none());
+    worker.run_for(MS);
+    for ticket in [full, open] {
+        assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+        assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
+    }
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn what_waits_for_a_leader_or_a_producer_id_expires_too() {
+    let mut leaderless = Harness::new(|_| {});
+    leaderless.move_leader(0, None);
+    leaderless.publish();
+    let nameless = Harness::new(|settings| settings.has_identity = false);
+    for mut worker in [leaderless, nameless] {
+        crate::time::set_monotonic_now(worker.now);
+        let tickets = [worker.send_batch(0, "full"), worker.send(0, "open")];
+        worker.run_for(5000 * MS);
+        for ticket in tickets {
+            assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+        }
+    }
+}
+
+#[test]
+fn an_error_tells_what_went_wrong_last() {
+    let mut worker = Harness::new(|_| {});
+    let ticket = worker.send_batch(0, "a");
+    for _ in 0..20 {
+        worker.run();
+        for request in worker.requests() {
+            worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        worker.run_for(300 * MS);
+    }
+    let error = ticket.error();
+    let cause = std::error::Error::source(&error)
+        .expect("a cause")
+        .to_string();
+    assert!(cause.contains("NOT_ENOUGH_REPLICAS"), "{cause}");
+}
+
+#[test]
+fn a_batch_under_way_expires_as_maybe_written_and_its_late_answer_is_ignored() {
+    let mut worker = established();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(5000 * MS);
+    assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
+    worker.serve(&request);
+    assert!(ticket.result().unwrap().is_err());
+    let next = worker.send_batch(0, "b");
+    let request = worker.request();
+    assert_eq!((request.sequence(), request.epoch()), (0, 1));
+    worker.serve(&request);
+    assert_eq!(next.offset(), Some(2));
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_next_epoch() {
+    let mut worker = established();
+    let first = worker.send_batch(0, "a");
+    worker.run();
+    worker.advance(1000 * MS);
+    let second = worker.send_batch(0, "b");
+    worker.run();
+    let requests = worker.requests();
+    worker.run_for(4000 * MS);
+    assert!(first.result().is_some() && second.result().is_none());
+    worker.send_batch(0, "c");
+    worker.no_request();
+    // The broker never saw the first one, so it refuses the second, which then cannot have been written.
+    worker.answer(&requests[0], |_| {
+        super::harness::refused(ErrorCode::NOT_ENOUGH_REPLICAS)
+    });
+    worker.serve(&requests[1]);
+    worker.run_for(500 * MS);
+    let again = worker.requests();
+    assert_eq!((again[0].sequence(), again[0].epoch()), (0, 1));
+    worker.serve(&again[0]);
+    assert_eq!(second.offset(), Some(1));
+}
+
+#[test]
+fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
+    let mut worker = established();
+    let old = worker.send_batch(0, "a");
+    worker.run();
+    worker.advance(1000 * MS);
+    let young = worker.send_batch(0, "b");
+    worker.run();
+    let requests = worker.requests();
+    // The older one is sent again while the younger one is under way.
+    worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(500 * MS);
+    assert_eq!(
+        worker
+            .requests()
+            .iter()
+            .map(Sent::sequence)
+            .collect::<Vec<_>>(),
+        [1]
+    );
+    worker.run_for(3500 * MS);
+    assert!(old.result().is_some());
+    assert!(young.result().is_none());
+    worker.run_for(1000 * MS);
+    assert!(young.result().is_some());
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn bytes_and_memory_of_an_expired_batch_stay_while_the_network_reads_them() {
+    let mut worker = established();
+    worker.wire.borrow_mut().holds = true;
+    worker.wire.borrow_mut().stalls = true;
+    let ticket = worker.send_batch(0, "a");
+    let sent = worker.request();
+    worker.run_for(5000 * MS);
+    assert!(ticket.result().is_some());
+    assert!(
+        worker.memory_in_use() > 0,
+        "as long as somebody can read it"
+    );
+    let held = std::mem::take(&mut worker.wire.borrow_mut().held);
+    assert_eq!((*held[0].batches[0]).as_ref(), sent.batch().bytes);
+    drop(held);
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn bytes_that_the_network_still_reads_are_not_restamped() {
+    let mut worker = established();
+    worker.wire.borrow_mut().holds = true;
+    worker.send_batch(0, "a");
+    let sent = worker.request();
+    worker.refuse(&sent, ErrorCode::UNKNOWN_PRODUCER_ID);
+    worker.run_for(500 * MS);
+    assert_eq!(worker.requests().remove(0).epoch(), 1);
+    let wire = worker.wire.borrow();
+    assert_eq!((*wire.held[0].batches[0]).as_ref(), sent.batch().bytes);
+}
+
+#[test]
+fn a_timeout_for_ever_is_no_panic() {
+    let forever = std::time::Duration::MAX;
+    let mut worker = Harness::new(|settings| {
+        settings.sender.delivery_timeout = forever;
+        settings.sender.request_timeout = forever;
+        settings.sender.connections_max_idle = Some(forever);
+        settings.sender.availability_timeout = Some(forever);
+    });
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(200 * MS);
+    let request = worker.requests().remove(0);
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}

@@ -1,0 +1,398 @@
+//! Sequences and epochs: what a retry keeps, what a bump changes, what the order of the log demands.
+
+use super::harness::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
+use crate::accumulator::sequence::PartitionSequence;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::metadata::{ProducerIdentity, TopicId};
+use crate::protocol::ErrorCode;
+use crate::sender::Event;
+
+/// A worker whose partition 0 has one record acknowledged, so that more batches of it may be under way.
+fn established() -> Harness {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "first");
+    let request = worker.request();
+    worker.serve(&request);
+    worker
+}
+
+/// Sends batches of one record each and returns their requests.
+fn pipeline(worker: &mut Harness, names: &[&str]) -> Vec<Sent> {
+    for name in names {
+        worker.send_batch(0, name);
+    }
+    worker.run();
+    let requests = worker.requests();
+    assert_eq!(requests.len(), names.len());
+    requests
+}
+
+fn names(worker: &Harness) -> String {
+    worker.log(0).iter().map(|value| &value[..1]).collect()
+}
+
+#[test]
+fn five_batches_of_a_partition_are_under_way_and_no_more() {
+    let mut worker = established();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        worker.send_batch(0, name);
+    }
+    worker.run();
+    let requests = worker.requests();
+    let sequences: Vec<_> = requests.iter().map(Sent::sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4, 5]);
+    worker.serve(&requests[0]);
+    assert_eq!(worker.request().sequence(), 6);
+}
+
+#[test]
+fn fewer_are_under_way_where_the_connection_takes_fewer() {
+    let mut worker = Harness::new(|settings| settings.sender.max_in_flight = 1);
+    for name in ["a", "b"] {
+        worker.send_batch(0, name);
+    }
+    for offset in 0..2 {
+        let request = worker.request();
+        worker.no_request();
+        worker.answer(&request, |_| written(offset));
+    }
+}
+
+/// A broker that knows nothing of a producer takes any sequence from it. Were the second batch sent before the first
+/// one is answered, it could be written first.
+#[test]
+fn nothing_follows_the_first_batch_of_an_identity_before_that_is_acknowledged() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    worker.send_batch(0, "b");
+    let first = worker.request();
+    worker.refuse(&first, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    assert_eq!(again.batch(), first.batch());
+    worker.serve(&again);
+    let second = worker.requests().remove(0);
+    worker.serve(&second);
+    assert_eq!(names(&worker), "ab");
+}
+
+#[test]
+fn a_retry_sends_the_same_bytes() {
+    let mut worker = established();
+    let first = pipeline(&mut worker, &["a"]).remove(0);
+    worker.refuse(&first, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(200 * MS);
+    let second = worker.requests().remove(0);
+    assert_eq!(first.batch(), second.batch());
+    assert_ne!(first.correlation_id, second.correlation_id);
+}
+
+#[test]
+fn retried_batches_go_one_by_one_in_order_and_before_later_ones() {
+    let mut worker = established();
+    let requests = pipeline(&mut worker, &["a", "b", "c"]);
+    for request in &requests {
+        worker.refuse(request, ErrorCode::NOT_ENOUGH_REPLICAS);
+    }
+    worker.send_batch(0, "d");
+    worker.no_request();
+    worker.run_for(200 * MS);
+    for expected in 1..=4 {
+        let request = worker.requests().remove(0);
+        assert_eq!(request.sequence(), expected);
+        worker.serve(&request);
+    }
+    assert_eq!(names(&worker), "fabcd");
+}
+
+#[test]
+fn a_lost_answer_is_no_lost_and_no_doubled_record() {
+    let mut worker = established();
+    let requests = pipeline(&mut worker, &["a", "b"]);
+    for request in &requests {
+        worker.append(request);
+    }
+    worker.hang_up(1);
+    worker.run_for(2000 * MS);
+    for _ in 0..2 {
+        for request in worker.requests() {
+            worker.serve(&request);
+        }
+        worker.run_for(200 * MS);
+    }
+    assert_eq!(names(&worker), "fab");
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn a_duplicate_is_a_success_without_an_offset() {
+    let mut worker = established();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    assert_eq!(ticket.offset(), None);
+}
+
+#[test]
+fn out_of_order_behind_a_failed_batch_is_retried_under_the_same_epoch() {
+    let mut worker = established();
+    let requests = pipeline(&mut worker, &["a", "b"]);
+    worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.serve(&requests[1]);
+    worker.run_for(500 * MS);
+    for sequence in [1, 2] {
+        let request = worker.requests().remove(0);
+        assert_eq!((request.sequence(), request.epoch()), (sequence, 0));
+        worker.serve(&request);
+        worker.run();
+    }
+    assert_eq!(names(&worker), "fab");
+}
+
+#[test]
+fn out_of_order_at_the_head_starts_over_under_the_next_epoch() {
+    for code in [
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::UNKNOWN_PRODUCER_ID,
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    ] {
+        let mut worker = established();
+        let requests = pipeline(&mut worker, &["a", "b"]);
+        worker.refuse(&requests[0], code);
+        worker.run_for(500 * MS);
+        assert!(
+            worker.requests().is_empty(),
+            "nothing of the new epoch while answers to the old one are out"
+        );
+        worker.refuse(&requests[1], code);
+        worker.run_for(500 * MS);
+        for sequence in [0, 1] {
+            let request = worker.requests().remove(0);
+            assert_eq!(
+                (request.sequence(), request.epoch()),
+                (sequence, 1),
+                "{code:?}"
+            );
+            worker.serve(&request);
+            worker.run();
+        }
+        assert_eq!(names(&worker), "fab");
+    }
+}
+
+#[test]
+fn a_batch_that_can_be_written_is_not_sent_under_another_epoch() {
+    let mut worker = established();
+    let ticket = worker.send_batch(0, "a");
+    worker.run();
+    worker.requests();
+    worker.hang_up(1);
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    worker.refuse(&again, ErrorCode::UNKNOWN_PRODUCER_ID);
+    worker.run_for(500 * MS);
+    assert!(worker.requests().is_empty());
+    assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
+    let next = pipeline(&mut worker, &["b"]).remove(0);
+    assert_eq!((next.sequence(), next.epoch()), (0, 1));
+}
+
+/// The broker may have written the batch whose answer was lost, and then finds it too large: a topic's limit was
+/// lowered meanwhile. Its parts can be in the log already.
+#[test]
+fn parts_of_a_batch_that_can_be_written_are_not_sent_under_another_epoch() {
+    let mut worker = established();
+    let tickets = ["a", "b"].map(|value| worker.send(0, &value.repeat(450)));
+    let first = worker.request();
+    worker.append(&first);
+    worker.hang_up(1);
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    worker.refuse(&again, ErrorCode::MESSAGE_TOO_LARGE);
+    for _ in 0..5 {
+        worker.run_for(500 * MS);
+        for request in worker.requests() {
+            worker.serve(&request);
+        }
+    }
+    assert_eq!(names(&worker), "fab");
+    for ticket in tickets {
+        assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
+    }
+}
+
+#[test]
+fn a_failed_batch_leaves_no_gap_for_those_behind_it() {
+    let mut worker = established();
+    let bad = worker.send_batch(0, "a");
+    let good = worker.send_batch(0, "b");
+    worker.run();
+    let requests = worker.requests();
+    worker.refuse(&requests[0], ErrorCode::INVALID_RECORD);
+    assert_eq!(bad.error().delivery(), Delivery::NotWritten);
+    worker.serve(&requests[1]);
+    worker.run_for(500 * MS);
+    let request = worker.requests().remove(0);
+    assert_eq!((request.sequence(), request.epoch()), (0, 1));
+    worker.serve(&request);
+    assert_eq!((names(&worker).as_str(), good.offset()), ("fb", Some(1)));
+}
+
+#[test]
+fn records_wait_for_a_producer_id() {
+    let mut worker = Harness::new(|settings| settings.has_identity = false);
+    let ticket = worker.send_batch(0, "a");
+    worker.no_request();
+    let wants = worker.metadata.wait_for_wants(worker.now).unwrap();
+    assert!(wants.identity);
+    worker.metadata.identity_answered(Some(identity(4)));
+    worker.tell(Event::Identity(Ok(identity(4))));
+    let request = worker.requests().remove(0);
+    let stamp = request.batch().stamp;
+    assert_eq!(
+        (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence),
+        (PRODUCER_ID, 4, 0)
+    );
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
+    let mut worker = Harness::new(|settings| {
+        settings.has_identity = false;
+        settings.partitions = 3;
+    });
+    let tickets = [
+        worker.send_batch(0, "full"),
+        worker.send(0, "behind it"),
+        worker.send(1, "part-filled"),
+    ];
+    worker.run_for(20 * MS);
+    let lingering = worker.send(2, "lingers");
+    worker.run();
+    worker.metadata.identity_answered(None);
+    let refused = Error::new(ErrorKind::Authorization, "no");
+    worker.tell(Event::Identity(Err(refused.clone())));
+    for ticket in tickets {
+        assert_eq!(ticket.error().kind(), ErrorKind::Authorization);
+        assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
+    }
+    assert!(lingering.result().is_none());
+    worker.run_for(20 * MS);
+    assert!(
+        worker.metadata.wait_for_wants(worker.now).unwrap().identity,
+        "what comes later asks again"
+    );
+    worker.tell(Event::Identity(Err(refused)));
+    assert!(lingering.result().is_some());
+    assert_eq!(worker.memory_in_use(), 0);
+    worker.close();
+    assert!(worker.sender.is_finished());
+}
+
+#[test]
+fn after_the_highest_epoch_comes_another_producer_id() {
+    let mut worker = Harness::new(|settings| settings.has_identity = false);
+    let last = identity(i16::MAX);
+    worker.metadata.identity_answered(Some(last));
+    worker.tell(Event::Identity(Ok(last)));
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::UNKNOWN_PRODUCER_ID);
+    worker.run_for(500 * MS);
+    assert!(worker.requests().is_empty());
+    assert!(worker.metadata.wait_for_wants(worker.now).unwrap().identity);
+    let next = ProducerIdentity {
+        producer_id: PRODUCER_ID + 1,
+        producer_epoch: 0,
+    };
+    worker.metadata.identity_answered(Some(next));
+    worker.tell(Event::Identity(Ok(next)));
+    let stamp = worker.requests().remove(0).batch().stamp;
+    assert_eq!(
+        (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence),
+        (PRODUCER_ID + 1, 0, 0)
+    );
+}
+
+#[test]
+fn sequences_go_on_at_zero_after_the_largest() {
+    let mut worker = established();
+    let mut sequence = PartitionSequence::default();
+    sequence.begin(identity(0));
+    sequence.assign(i32::MAX);
+    let stamp = sequence.assign(0).unwrap();
+    sequence.acknowledge(stamp);
+    worker.sender.state(0).sequence = sequence;
+    let requests = pipeline(&mut worker, &["a", "b"]);
+    let sequences: Vec<_> = requests.iter().map(Sent::sequence).collect();
+    assert_eq!(sequences, [i32::MAX, 0]);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_gets_sequences_of_its_own() {
+    let mut worker = Harness::new(|settings| {
+        settings.produce_version = 13;
+        settings.topic_id = Some(TopicId([1; 16]));
+    });
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.topic_id = Some(TopicId([2; 16]));
+    worker.logs.clear();
+    worker.publish();
+    worker.send_batch(0, "b");
+    let request = worker.request();
+    assert_eq!(request.batch().topic_id, [2; 16]);
+    assert_eq!((request.sequence(), request.epoch()), (0, 1));
+    worker.serve(&request);
+    assert_eq!(names(&worker), "b");
+}
+
+#[test]
+fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_retried() {
+    let mut worker = Harness::new(|settings| {
+        settings.produce_version = 13;
+        settings.topic_id = Some(TopicId([1; 16]));
+    });
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::UNKNOWN_TOPIC_ID);
+    assert!(worker.wants_refresh());
+    worker.topic_id = Some(TopicId([2; 16]));
+    worker.publish();
+    worker.run_for(500 * MS);
+    let request = worker.requests().remove(0);
+    assert_eq!(request.batch().topic_id, [2; 16]);
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_broker_that_forgot_the_producer_gets_the_next_records_all_the_same() {
+    let mut worker = established();
+    worker.logs.get_mut(&0).unwrap().forget_producers();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.answer(&request, |_| refused(ErrorCode::UNKNOWN_PRODUCER_ID));
+    worker.run_for(500 * MS);
+    let request = worker.requests().remove(0);
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(1));
+}
+
+#[test]
+fn without_idempotence_batches_have_no_identity_and_wait_for_none() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.idempotence = false;
+        settings.has_identity = false;
+    });
+    worker.send_batch(0, "a");
+    worker.send_batch(0, "b");
+    worker.run();
+    let requests = worker.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].batch().stamp.producer_id, -1);
+    assert!(!worker.metadata.wait_for_wants(worker.now).unwrap().identity);
+}

@@ -1,0 +1,236 @@
+//! Links: made, lost, stalled, idle, late; and `acks=0`.
+
+use super::harness::{Harness, MS, written};
+use crate::connection::link::LinkEvent;
+use crate::sender::Event;
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
+    let mut worker = Harness::new(|settings| {
+        settings.connects = false;
+        settings.sender.delivery_timeout = 60_000 * MS;
+    });
+    worker.send_batch(0, "a");
+    worker.run();
+    for (failures, nominal) in (0..).zip([50, 100, 200, 400, 500, 500]) {
+        let (link, broker, failed_before) = worker.wire.borrow().connecting[0];
+        assert_eq!((broker, failed_before), (1, failures));
+        worker.wire.borrow_mut().lose(link);
+        let due = worker.run().expect("a deadline") - worker.now;
+        assert!(
+            due >= nominal * 4 * MS / 5 && due <= nominal * 6 * MS / 5,
+            "{due:?}"
+        );
+        worker.run_for(due);
+    }
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    worker.wire.borrow_mut().connected(link);
+    assert_eq!(worker.request().broker, 1);
+}
+
+#[test]
+fn no_connection_is_made_for_what_has_expired() {
+    let mut worker = Harness::new(|settings| {
+        settings.connects = false;
+        settings.sender.delivery_timeout = 1000 * MS;
+    });
+    worker.send_batch(0, "a");
+    worker.run_for(1000 * MS);
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    worker.wire.borrow_mut().lose(link);
+    worker.run_for(10_000 * MS);
+    assert!(worker.wire.borrow().connecting.is_empty());
+    assert_eq!(
+        worker.run(),
+        None,
+        "an idle worker sleeps until it is woken"
+    );
+}
+
+#[test]
+fn a_link_that_breaks_is_made_again_and_its_batches_are_sent_again_in_order() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(1, "b");
+    let second = worker.request();
+    worker.hang_up(1);
+    assert!(worker.wants_refresh());
+    worker.run_for(1000 * MS);
+    let again = worker.requests();
+    assert_ne!(again[0].link, first.link);
+    let batches: Vec<_> = again.iter().flat_map(|sent| sent.batches.clone()).collect();
+    assert!(batches.contains(first.batch()) && batches.contains(second.batch()));
+}
+
+#[test]
+fn an_answer_that_does_not_come_ends_the_connection() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    worker.run_for(500 * MS);
+    assert_eq!(worker.requests().remove(0).batch(), request.batch());
+}
+
+#[test]
+fn a_write_that_fails_ends_the_connection() {
+    let mut worker = Harness::new(|_| {});
+    worker.wire.borrow_mut().fails = true;
+    let ticket = worker.send_batch(0, "a");
+    worker.no_request();
+    assert_eq!(worker.wire.borrow().closed.len(), 1);
+    worker.run_for(500 * MS);
+    let request = worker.requests().remove(0);
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn nothing_follows_a_request_that_is_not_written_to_its_end() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    worker.wire.borrow_mut().stalls = true;
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(1, "b");
+    worker.no_request();
+    worker.tell(Event::Link(first.link, LinkEvent::WriteFinished));
+    assert_eq!(worker.requests().remove(0).batch().partition, 1);
+}
+
+#[test]
+fn a_write_that_stalls_for_ever_ends_the_connection_even_if_the_broker_answers() {
+    for answers in [false, true] {
+        let mut worker = Harness::new(|settings| settings.partitions = 2);
+        worker.wire.borrow_mut().stalls = true;
+        worker.send_batch(0, "a");
+        let request = worker.request();
+        if answers {
+            worker.serve(&request);
+        }
+        worker.send_batch(1, "b");
+        worker.run_for(1000 * MS);
+        assert_eq!(worker.wire.borrow().closed, [request.link], "{answers}");
+        worker.run_for(500 * MS);
+        assert!(!worker.requests().is_empty());
+    }
+}
+
+#[test]
+fn the_connection_takes_so_many_requests_and_no_more() {
+    let mut worker = Harness::new(|settings| {
+        settings.partitions = 4;
+        settings.sender.max_in_flight = 2;
+    });
+    let mut requests = Vec::new();
+    for partition in 0..4 {
+        worker.send_batch(partition, "a");
+        worker.run();
+        requests.extend(worker.requests());
+    }
+    assert_eq!(requests.len(), 2);
+    worker.serve(&requests[0]);
+    assert_eq!(worker.requests().len(), 1);
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_made_again_when_needed() {
+    let mut worker = Harness::new(|settings| settings.sender.connections_max_idle = Some(300 * MS));
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(400 * MS);
+    assert!(
+        worker.wire.borrow().closed.is_empty(),
+        "an answer is awaited"
+    );
+    worker.serve(&request);
+    worker.run_for(299 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.run(), None);
+    worker.send_batch(0, "b");
+    assert_ne!(worker.request().link, request.link);
+}
+
+#[test]
+fn last_words_of_a_link_that_was_given_up_change_nothing() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.hang_up(1);
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    worker.frame(request.link, vec![0; 10]);
+    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    worker.serve(&again);
+    assert_eq!(worker.log(0).len(), 1);
+}
+
+#[test]
+fn a_broker_at_another_address_is_connected_to_anew() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    let mut cluster = (*worker.metadata.cluster()).clone();
+    let broker = crate::metadata::Broker {
+        id: 1,
+        host: "broker-9".into(),
+        port: 9092,
+        rack: None,
+    };
+    cluster.brokers.insert(1, std::sync::Arc::new(broker));
+    worker.metadata.publish_cluster(cluster);
+    worker.run_for(500 * MS);
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.requests().remove(0).broker, 9);
+}
+
+#[test]
+fn without_acks_a_written_request_is_done() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.acks = 0;
+        settings.sender.idempotence = false;
+    });
+    let ticket = worker.send_batch(0, "a");
+    assert_eq!(worker.request().acks, 0);
+    assert_eq!(ticket.offset(), None);
+    worker.wire.borrow_mut().stalls = true;
+    let ticket = worker.send_batch(0, "b");
+    let request = worker.request();
+    assert!(ticket.result().is_none(), "not written yet");
+    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    assert_eq!(ticket.offset(), None);
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.availability_timeout = Some(200 * MS);
+        settings.partitions = 8;
+        settings.sender.max_in_flight = 1;
+        settings.sender.request_timeout = 60_000 * MS;
+    });
+    let reported = |worker: &Harness| worker.accumulator.unavailable_brokers().contains(1);
+    for partition in 0..8 {
+        worker.send_batch(partition, "a");
+    }
+    worker.run();
+    // Busy is not unavailable: something is sent now and then, though there is always somebody in line.
+    let mut request = worker.requests().remove(0);
+    for partition in 0..8 {
+        worker.send_batch(partition, "b");
+        worker.run_for(150 * MS);
+        assert!(!reported(&worker));
+        worker.answer(&request, |_| written(0));
+        request = worker.requests().remove(0);
+    }
+    worker.run_for(200 * MS);
+    assert!(reported(&worker));
+    worker.answer(&request, |_| written(0));
+    assert!(!reported(&worker));
+}

@@ -1,0 +1,302 @@
+//! What is tried again, when, and where.
+
+use super::harness::{Harness, MS, TOPIC, encode, refused, written};
+use crate::error::{Delivery, ErrorKind};
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::{
+    LeaderIdAndEpoch, NodeEndpoint, ProducePartitionResponse, ProduceResponse,
+    ProduceTopicResponse, RecordError,
+};
+
+#[test]
+fn the_wait_before_a_retry_doubles_up_to_its_maximum() {
+    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 60_000 * MS);
+    worker.send_batch(0, "a");
+    let mut request = worker.request();
+    for nominal in [100, 200, 400, 800, 1000, 1000] {
+        worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+        let wait = worker.run().expect("a deadline") - worker.now;
+        assert!(
+            wait >= nominal * 4 * MS / 5 && wait <= nominal * 6 * MS / 5,
+            "{wait:?}"
+        );
+        worker.advance(wait);
+        request = worker.request();
+    }
+}
+
+#[test]
+fn a_round_just_before_the_wait_is_over_comes_to_rest() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+    let wait = worker.run().expect("a deadline") - worker.now;
+    worker.advance(wait - MS / 2);
+    worker.send_batch(1, "b");
+    worker.run();
+    worker.advance(MS / 2);
+    worker.run();
+    assert_eq!(worker.requests().len(), 2);
+}
+
+#[test]
+fn no_more_is_tried_than_retries_allow() {
+    let mut worker = Harness::new(|settings| settings.sender.retries = 1);
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(200 * MS);
+    let request = worker.requests().remove(0);
+    worker.refuse(&request, ErrorCode::REQUEST_TIMED_OUT);
+    let error = ticket.error();
+    assert_eq!(error.broker_error_name(), Some("REQUEST_TIMED_OUT"));
+    assert_eq!(error.delivery(), Delivery::MaybeWritten);
+}
+
+#[test]
+fn errors_that_no_retry_cures_fail_at_once() {
+    for (code, kind) in [
+        (
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ErrorKind::Authorization,
+        ),
+        (ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorKind::InvalidTopic),
+        (ErrorCode::RECORD_LIST_TOO_LARGE, ErrorKind::RecordTooLarge),
+        (ErrorCode::INVALID_TIMESTAMP, ErrorKind::InvalidRecord),
+        (ErrorCode::POLICY_VIOLATION, ErrorKind::Broker),
+        (ErrorCode::from(12345), ErrorKind::Broker),
+    ] {
+        let mut worker = Harness::new(|_| {});
+        let ticket = worker.send_batch(0, "a");
+        let request = worker.request();
+        worker.refuse(&request, code);
+        assert_eq!(ticket.error().kind(), kind, "{code:?}");
+        assert_eq!(ticket.error().broker_code(), Some(code.code()));
+    }
+}
+
+#[test]
+fn a_refused_record_is_told_from_its_company() {
+    let mut worker = Harness::new(|_| {});
+    let tickets = ["a", "b", "c"].map(|value| worker.send(0, value));
+    worker.advance(10 * MS);
+    let request = worker.request();
+    worker.answer(&request, |_| ProducePartitionResponse {
+        record_errors: vec![RecordError {
+            batch_index: 1,
+            message: Some("no key".into()),
+        }],
+        ..refused(ErrorCode::INVALID_RECORD)
+    });
+    assert_eq!(tickets[1].error().broker_message(), Some("no key"));
+    assert!(!tickets[1].error().is_retriable());
+    for innocent in [0, 2] {
+        assert!(tickets[innocent].error().is_retriable());
+    }
+}
+
+#[test]
+fn stale_metadata_is_refreshed_and_a_new_leader_tried_without_waiting() {
+    let mut worker = Harness::new(|settings| settings.brokers = 2);
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.move_leader(0, Some(2));
+    worker.serve(&request);
+    assert!(worker.wants_refresh());
+    worker.no_request();
+    worker.publish();
+    let again = worker.request();
+    assert_eq!(again.broker, 2);
+    worker.serve(&again);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_leader_that_the_answer_names_is_tried_at_once() {
+    let mut worker = Harness::new(|settings| settings.brokers = 2);
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    let mut response = ProduceResponse {
+        topics: vec![ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions: vec![ProducePartitionResponse {
+                current_leader: LeaderIdAndEpoch {
+                    leader_id: 7,
+                    leader_epoch: 2,
+                },
+                ..refused(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+            }],
+            ..ProduceTopicResponse::default()
+        }],
+        node_endpoints: vec![NodeEndpoint {
+            node_id: 7,
+            host: "broker-7".into(),
+            port: 9092,
+            rack: None,
+        }],
+        ..ProduceResponse::default()
+    };
+    worker.answer_with(&request, &mut response);
+    assert_eq!(worker.requests()[0].broker, 7);
+}
+
+#[test]
+fn nothing_goes_to_a_new_leader_while_answers_of_the_old_one_are_out() {
+    let mut worker = Harness::new(|settings| settings.brokers = 2);
+    worker.send_batch(0, "0");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.send_batch(0, "a");
+    let old = worker.request();
+    worker.move_leader(0, Some(2));
+    worker.publish();
+    worker.send_batch(0, "b");
+    worker.no_request();
+    worker.serve(&old);
+    let new = worker.requests().remove(0);
+    assert_eq!((new.broker, new.values()[0].as_bytes()[0]), (2, b'a'));
+}
+
+#[test]
+fn a_partition_leaves_the_line_of_a_broker_that_cannot_be_reached_when_its_leader_moves() {
+    let mut worker = Harness::new(|settings| {
+        settings.brokers = 2;
+        settings.connects = false;
+    });
+    worker.send_batch(0, "a");
+    worker.run();
+    worker.wire.borrow_mut().connects = true;
+    worker.move_leader(0, Some(2));
+    worker.publish();
+    assert_eq!(worker.request().broker, 2);
+}
+
+#[test]
+fn a_partition_without_a_leader_waits_and_asks() {
+    let mut worker = Harness::new(|_| {});
+    worker.move_leader(0, None);
+    worker.publish();
+    worker.send_batch(0, "a");
+    worker.no_request();
+    assert!(worker.wants_refresh());
+    worker.move_leader(0, Some(1));
+    worker.publish();
+    assert_eq!(worker.request().batches.len(), 1);
+}
+
+#[test]
+fn an_answer_that_leaves_a_partition_out_is_no_success() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
+    let request = worker.request();
+    let mut response = ProduceResponse {
+        topics: vec![ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions: vec![
+                ProducePartitionResponse {
+                    index: 1,
+                    ..written(5)
+                },
+                // One that was not asked about, and the same one twice.
+                ProducePartitionResponse {
+                    index: 7,
+                    ..written(6)
+                },
+                ProducePartitionResponse {
+                    index: 1,
+                    ..refused(ErrorCode::INVALID_RECORD)
+                },
+            ],
+            ..ProduceTopicResponse::default()
+        }],
+        ..ProduceResponse::default()
+    };
+    worker.answer_with(&request, &mut response);
+    assert_eq!(tickets[1].offset(), Some(5));
+    assert!(tickets[0].result().is_none());
+    worker.run_for(200 * MS);
+    assert_eq!(worker.requests().remove(0).batch().partition, 0);
+}
+
+#[test]
+fn garbage_ends_the_connection_and_the_batch_is_sent_again() {
+    let garbage: [fn(&super::harness::Sent) -> Vec<u8>; 3] = [
+        |_| vec![],
+        |_| vec![0xff; 40],
+        |sent| {
+            let mut other = sent.clone();
+            other.correlation_id += 1;
+            encode(&other, &ProduceResponse::default())
+        },
+    ];
+    for garble in garbage {
+        let mut worker = Harness::new(|_| {});
+        worker.send_batch(0, "a");
+        let request = worker.request();
+        worker.frame(request.link, garble(&request));
+        assert_eq!(worker.wire.borrow().closed, [request.link]);
+        worker.run_for(500 * MS);
+        let again = worker.requests().remove(0);
+        assert_eq!(again.batch(), request.batch());
+    }
+}
+
+#[test]
+fn an_answer_to_nothing_ends_the_connection() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.serve(&request);
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+}
+
+#[test]
+fn an_offset_at_the_end_of_the_range_is_no_panic() {
+    let mut worker = Harness::new(|_| {});
+    let tickets = ["a", "b"].map(|value| worker.send(0, value));
+    worker.advance(10 * MS);
+    let request = worker.request();
+    worker.answer(&request, |_| written(i64::MAX));
+    assert_eq!(tickets[0].offset(), Some(i64::MAX));
+    assert_eq!(tickets[1].offset(), None);
+}
+
+#[test]
+fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
+    let mut worker = Harness::new(|settings| {
+        settings.partitions = 8;
+        settings.sender.max_in_flight = 2;
+    });
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(1, "b");
+    let second = worker.request();
+    let mut response = ProduceResponse {
+        topics: vec![ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions: vec![written(0)],
+            ..ProduceTopicResponse::default()
+        }],
+        throttle_time_ms: 700,
+        ..ProduceResponse::default()
+    };
+    worker.answer_with(&first, &mut response);
+    worker.send_batch(2, "c");
+    worker.no_request();
+    worker.run_for(699 * MS);
+    assert!(worker.requests().is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.requests().len(), 1);
+    // The answer to what is in flight may take longer by as much.
+    worker.run_for(900 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.serve(&second);
+    // With no room left and somebody in line the worker sleeps all the same.
+    for partition in 3..8 {
+        worker.send_batch(partition, "d");
+    }
+    let due = worker.run().expect("a deadline");
+    assert!(due > worker.now);
+}
