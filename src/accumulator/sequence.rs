@@ -150,13 +150,13 @@ mod tests {
         let mut sequence = PartitionSequence::default();
         sequence.begin(identity(3));
         let before = sequence.assign(1).unwrap();
-        sequence.acknowledged(before);
+        sequence.acknowledge(before);
         assert!(sequence.is_established());
         sequence.bump_epoch(false);
-        sequence.acknowledged(before);
+        sequence.acknowledge(before);
         assert!(!sequence.is_established(), "a late answer to the old epoch");
         let after = sequence.assign(1).unwrap();
-        sequence.acknowledged(after);
+        sequence.acknowledge(after);
         assert!(sequence.is_established());
     }
 
