@@ -4,9 +4,13 @@
 //! with a deadline far above what it takes, and delays are made by the cluster's hooks.
 
 mod callbacks;
+mod errors;
 mod isolation;
+mod leaders;
 mod memory;
 mod ordering;
 mod shutdown;
+mod splitting;
 mod support;
 mod threads;
+mod timeouts;

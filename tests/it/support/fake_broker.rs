@@ -3,8 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ impl Member {
 /// Answers ApiVersions, Metadata and InitProducerId, and knows one topic, `t`.
 pub(crate) struct FakeBootstrap {
     port: u16,
+    /// The answer to Metadata.
+    metadata: Arc<Mutex<Vec<u8>>>,
     stopped: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -40,10 +42,10 @@ impl FakeBootstrap {
     pub(crate) fn start(members: Vec<Member>, leaders: Vec<i32>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let metadata = Arc::new(metadata(&members, &leaders));
+        let metadata = Arc::new(Mutex::new(metadata(&members, &leaders)));
         let stopped = Arc::new(AtomicBool::new(false));
         let accept = {
-            let stopped = Arc::clone(&stopped);
+            let (stopped, metadata) = (Arc::clone(&stopped), Arc::clone(&metadata));
             move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if stopped.load(Ordering::Acquire) {
@@ -57,9 +59,14 @@ impl FakeBootstrap {
         };
         Self {
             port,
+            metadata,
             stopped,
             accepting: Some(std::thread::spawn(accept)),
         }
+    }
+
+    pub(crate) fn set_leaders(&self, members: &[Member], leaders: &[i32]) {
+        *self.metadata.lock().unwrap() = metadata(members, leaders);
     }
 
     pub(crate) fn address(&self) -> String {
@@ -136,7 +143,7 @@ fn answering_versions(
             }
             let (then, stop) = (Arc::clone(&then), Arc::clone(&stop));
             std::thread::spawn(move || {
-                if answer_one(&mut stream, &[]).is_ok() {
+                if answer_one(&mut stream, &Mutex::default()).is_ok() {
                     then(stream, &stop);
                 }
             });
@@ -145,7 +152,7 @@ fn answering_versions(
     (port, Listener(port, stopped))
 }
 
-fn serve(mut stream: TcpStream, metadata: &[u8]) {
+fn serve(mut stream: TcpStream, metadata: &Mutex<Vec<u8>>) {
     while answer_one(&mut stream, metadata).is_ok() {}
 }
 
@@ -154,7 +161,7 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
-fn answer_one(stream: &mut TcpStream, metadata: &[u8]) -> io::Result<()> {
+fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut request = vec![0; u32::from_be_bytes(length) as usize];
@@ -165,7 +172,7 @@ fn answer_one(stream: &mut TcpStream, metadata: &[u8]) -> io::Result<()> {
         // Above version 0: that it is not known, in the layout of version 0.
         API_VERSIONS if version > 0 => [&35i16.to_be_bytes()[..], &versions()].concat(),
         API_VERSIONS => [&0i16.to_be_bytes()[..], &versions()].concat(),
-        METADATA => metadata.to_vec(),
+        METADATA => metadata.lock().unwrap().clone(),
         INIT_PRODUCER_ID => {
             let mut body = Vec::new();
             put(&mut body, &0i32.to_be_bytes());
