@@ -4,13 +4,17 @@
 //! with a deadline far above what it takes, and delays are made by the cluster's hooks.
 
 mod callbacks;
+mod connections;
 mod errors;
 mod isolation;
 mod leaders;
 mod memory;
 mod ordering;
+mod partitioning;
+mod sending;
 mod shutdown;
 mod splitting;
 mod support;
 mod threads;
 mod timeouts;
+mod versions;
