@@ -14,7 +14,7 @@ pub(super) struct PartitionState {
     pub(super) partition: Arc<Partition>,
     /// Batches that wait to be sent, in order; those to be sent again come first.
     pub(super) queue: VecDeque<Box<ProducerBatch>>,
-    /// Batches sent and not answered, in order.
+    /// Batches sent and not answered, in the order of their records.
     pub(super) in_flight: VecDeque<InFlightBatch>,
     pub(super) sequence: PartitionSequence,
     /// Full batches received from the channel.
@@ -93,6 +93,14 @@ impl PartitionState {
         self.queue.insert(position, batch);
     }
 
+    /// A batch goes out: the oldest stays the first, whatever was sent last.
+    pub(super) fn sent(&mut self, sent: InFlightBatch) {
+        let place = sent.batch.place();
+        let in_flight = &mut self.in_flight;
+        let position = in_flight.partition_point(|other| other.batch.place() < place);
+        in_flight.insert(position, sent);
+    }
+
     /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
     pub(super) fn take_in_flight(&mut self, request: u64) -> Option<InFlightBatch> {
         let position = self
@@ -109,7 +117,7 @@ impl PartitionState {
     /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in. Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
         const MOST_REMEMBERED: usize = 5;
-        let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else {
+        let Some(earliest) = self.in_flight.front() else {
             return true;
         };
         if !idempotence {
@@ -136,16 +144,18 @@ impl PartitionState {
     /// Whether no earlier batch is still unacknowledged.
     pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
         let earlier = |other: &ProducerBatch| other.place() < batch.place();
-        !self.in_flight.iter().any(|sent| earlier(&sent.batch))
-            && !self.queue.iter().any(|queued| earlier(queued))
+        !self
+            .in_flight
+            .front()
+            .is_some_and(|sent| earlier(&sent.batch))
+            && !self.queue.front().is_some_and(|queued| earlier(queued))
     }
 
     /// When the oldest batch that the worker holds was created.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let in_flight = self.in_flight.iter().map(|sent| sent.batch.created);
-        in_flight
-            .chain(self.queue.iter().map(|batch| batch.created))
-            .min()
+        let in_flight = self.in_flight.front().map(|sent| sent.batch.created);
+        let queued = self.queue.front().map(|batch| batch.created);
+        in_flight.into_iter().chain(queued).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -264,7 +264,7 @@ impl<N: Network> Sender<N> {
         } in drained
         {
             batch.partition.batch_drained();
-            self.state(slot).in_flight.push_back(InFlightBatch {
+            self.state(slot).sent(InFlightBatch {
                 batch,
                 request: id,
                 leader,
