@@ -108,13 +108,10 @@ impl<N: Network> Sender<N> {
     /// The partition's next batch, ready for the wire: from its queue, else the open one.
     fn next_sealed_batch(&mut self, slot: usize) -> Option<Box<ProducerBatch>> {
         loop {
-            let state = self.state(slot);
-            if state.queue.is_empty() {
-                let batch = state.partition.take_open(state.received)?;
-                (state.announced, state.flushing) = (false, false);
-                state.push(batch);
+            if self.state(slot).queue.is_empty() {
+                self.queue_open_batch(slot);
             }
-            let mut batch = state.queue.pop_front()?;
+            let mut batch = self.state(slot).queue.pop_front()?;
             match self.seal(slot, &mut batch) {
                 Ok(()) => return Some(batch),
                 Err(error) => {

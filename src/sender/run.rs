@@ -540,21 +540,38 @@ impl<N: Network> Sender<N> {
                 self.consider_all(now);
             }
             Err(error) => {
-                // Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
                 for slot in 0..self.partitions.len() {
                     let waits = |state: &PartitionState| state.sequence.identity().is_none();
                     if self.partitions[slot].as_ref().is_some_and(waits) {
-                        while let Some(batch) = self.state(slot).queue.pop_front() {
-                            batch.partition.batch_drained();
-                            let error = error
-                                .clone()
-                                .with_topic_partition(batch.completion().topic_partition())
-                                .with_delivery(batch.delivery());
-                            self.settle(batch, Outcome::Failed(error));
-                        }
+                        self.fail_without_identity(slot, &error, now);
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
+    fn fail_without_identity(&mut self, slot: usize, error: &Error, now: Instant) {
+        if self.open_batch_is_due(slot, now) {
+            self.queue_open_batch(slot);
+        }
+        while let Some(batch) = self.state(slot).queue.pop_front() {
+            batch.partition.batch_drained();
+            let error = error
+                .clone()
+                .with_topic_partition(batch.completion().topic_partition())
+                .with_delivery(batch.delivery());
+            self.settle(batch, Outcome::Failed(error));
+        }
+        self.consider(slot, now);
+    }
+
+    /// Moves the open batch, if there is one, to the end of the queue.
+    pub(super) fn queue_open_batch(&mut self, slot: usize) {
+        let state = self.state(slot);
+        if let Some(batch) = state.partition.take_open(state.received) {
+            (state.announced, state.flushing) = (false, false);
+            state.push(batch);
         }
     }
 
@@ -635,10 +652,7 @@ impl<N: Network> Sender<N> {
         }
         if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
         {
-            if let Some(batch) = state.partition.take_open(state.received) {
-                (state.announced, state.flushing) = (false, false);
-                state.push(batch);
-            }
+            self.queue_open_batch(slot);
         }
     }
 
