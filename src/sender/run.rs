@@ -23,7 +23,7 @@ use crate::sync::channel;
 use crate::time::deadline_after;
 
 /// One worker.
-pub(crate) struct Sender<N> {
+pub(crate) struct Sender<N: Network> {
     pub(super) config: SenderConfig,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
@@ -63,6 +63,18 @@ const MOST_SLACK: Duration = Duration::from_millis(1);
 
 /// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
 const LONGEST_REST: Duration = Duration::from_micros(150);
+
+/// However the worker ends, by a panic too, every batch has its outcome. The channel would keep what is in it for as
+/// long as somebody could send into it, so nobody may, before it is emptied.
+impl<N: Network> Drop for Sender<N> {
+    fn drop(&mut self) {
+        self.accumulator.close();
+        self.fail_everything(&Error::new(
+            ErrorKind::Internal,
+            "the thread that was to send the record has ended",
+        ));
+    }
+}
 
 /// Messages taken from the channel at once, so that responses and deadlines have their turn under any load.
 const MOST_MESSAGES: usize = 4096;
@@ -189,7 +201,10 @@ impl<N: Network> Sender<N> {
                 }
                 Event::ForceClose => {
                     self.force_closed = true;
-                    self.fail_everything();
+                    self.fail_everything(&Error::new(
+                        ErrorKind::ForceClosed,
+                        "the producer was closed before the record was delivered",
+                    ));
                 }
             }
         }
@@ -924,8 +939,8 @@ impl<N: Network> Sender<N> {
         [availability, first, second].into_iter().flatten().min()
     }
 
-    /// Fails whatever is left at a close that ran out of time.
-    fn fail_everything(&mut self) {
+    /// Fails whatever is left, in order. Callers hand over nothing any more.
+    fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Ok(message) = self.records.try_recv() {
             if let Message::Chunk(batch) = message {
@@ -942,13 +957,12 @@ impl<N: Network> Sender<N> {
                 batch.maybe_written = true;
             }
             batches.extend(state.queue.drain(..));
+            batches.sort_by_key(|batch| batch.place());
             for batch in batches {
-                let error = Error::new(
-                    ErrorKind::ForceClosed,
-                    "the producer was closed before the record was delivered",
-                )
-                .with_topic_partition(batch.completion().topic_partition())
-                .with_delivery(batch.delivery());
+                let error = error
+                    .clone()
+                    .with_topic_partition(batch.completion().topic_partition())
+                    .with_delivery(batch.delivery());
                 self.settle(batch, Outcome::Failed(error));
             }
         }
