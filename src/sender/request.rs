@@ -276,9 +276,13 @@ impl<N: Network> Sender<N> {
         };
         let written = encoded.and_then(|outgoing| self.network.write(link, outgoing));
         let expects_answer = self.config.acks != 0;
+        if let Some(state) = self.brokers.get_mut(&broker) {
+            // Somebody was served.
+            state.blocked_since = None;
+        }
         if let Some(ready) = self.ready_link_mut(broker) {
             ready.in_flight.push_back(request);
-            ready.writing = matches!(written, Ok(Written::Later));
+            ready.writing_until = matches!(written, Ok(Written::Later)).then_some(deadline);
         }
         match written {
             Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
@@ -353,7 +357,7 @@ impl<N: Network> Sender<N> {
 
     pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
         if let Some(ready) = self.ready_link_mut(broker) {
-            ready.writing = false;
+            ready.writing_until = None;
         }
         if self.config.acks == 0 {
             self.complete_unacknowledged(broker, now);

@@ -151,7 +151,7 @@ impl<N: Network> Sender<N> {
         if more {
             Some(now)
         } else {
-            self.next_deadline()
+            self.next_deadline(now)
         }
     }
 
@@ -822,16 +822,13 @@ impl<N: Network> Sender<N> {
         match &mut link.state {
             LinkState::Down { not_before } => {
                 if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
-                    self.connect(broker);
+                    self.connect(broker, now);
                 }
             }
             LinkState::Connecting { .. } => {}
             LinkState::Ready(ready) => {
-                if ready
-                    .in_flight
-                    .front()
-                    .is_some_and(|request| request.deadline <= now)
-                {
+                ready.throttled_until = ready.throttled_until.filter(|until| *until > now);
+                if ready.request_deadline().is_some_and(|at| at <= now) {
                     let ms = self.config.request_timeout.as_millis();
                     let message = format!("no answer within request.timeout.ms={ms}");
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
@@ -844,11 +841,23 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    fn connect(&mut self, broker: i32) {
+    /// Connects, if there is still something to send: what stands in line may have expired there.
+    fn connect(&mut self, broker: i32, now: Instant) {
+        let line = match self.brokers.get_mut(&broker) {
+            Some(link) => std::mem::take(&mut link.line),
+            None => return,
+        };
+        for slot in line {
+            self.state(slot).in_line = None;
+            self.consider(slot, now);
+        }
         let id = self.next_link;
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
+        if link.line.is_empty() {
+            return;
+        }
         self.next_link += 1;
         self.links.insert(id, broker);
         link.state = LinkState::Connecting { link: id };
@@ -867,7 +876,7 @@ impl<N: Network> Sender<N> {
             .config
             .connections_max_idle
             .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
-        if idle && ready.in_flight.is_empty() && !ready.writing && link.line.is_empty() {
+        if idle && ready.is_idle() && link.line.is_empty() {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
             self.network.close(id);
@@ -897,7 +906,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let timers = [&self.timers, &self.expiries]
             .into_iter()
             .filter_map(|heap| heap.peek());
@@ -905,11 +914,13 @@ impl<N: Network> Sender<N> {
         let links = self
             .brokers
             .values()
-            .filter_map(|link| self.link_deadline(link));
+            .filter_map(|link| self.link_deadline(link, now));
         timers.chain(links).min()
     }
 
-    fn link_deadline(&self, link: &BrokerLink) -> Option<Instant> {
+    /// When the link is due for something. Not before `now`, unless that can be done then.
+    fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
+        let somebody_waits = !link.line.is_empty();
         let availability = match (self.config.availability_timeout, link.blocked_since) {
             (Some(timeout), Some(since)) if !link.reported_unavailable => {
                 Some(deadline_after(since, timeout))
@@ -917,24 +928,22 @@ impl<N: Network> Sender<N> {
             _ => None,
         };
         let (first, second) = match &link.state {
-            LinkState::Down { not_before } => (not_before.filter(|_| !link.line.is_empty()), None),
+            // A partition can have joined the line after the broker had its turn in this round.
+            LinkState::Down { not_before } => {
+                (somebody_waits.then(|| not_before.unwrap_or(now)), None)
+            }
             LinkState::Connecting { .. } => (None, None),
-            LinkState::Ready(ready) => match ready.in_flight.front() {
-                Some(request) => (
-                    Some(request.deadline),
-                    ready.throttled_until.filter(|_| !link.line.is_empty()),
-                ),
-                None => {
-                    let idle = self
-                        .config
-                        .connections_max_idle
-                        .map(|idle| deadline_after(ready.last_used, idle));
-                    (
-                        idle,
-                        ready.throttled_until.filter(|_| !link.line.is_empty()),
-                    )
-                }
-            },
+            LinkState::Ready(ready) if somebody_waits => {
+                let room = ready
+                    .has_room(self.config.max_in_flight, now)
+                    .then_some(now);
+                (ready.request_deadline(), room.or(ready.throttled_until))
+            }
+            LinkState::Ready(ready) if ready.is_idle() => {
+                let idle = self.config.connections_max_idle;
+                (idle.map(|idle| deadline_after(ready.last_used, idle)), None)
+            }
+            LinkState::Ready(ready) => (ready.request_deadline(), None),
         };
         [availability, first, second].into_iter().flatten().min()
     }
