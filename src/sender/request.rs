@@ -126,47 +126,25 @@ impl<N: Network> Sender<N> {
     /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
     /// before keeps its bytes, unless the partition has a new identity since.
     fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<(), Error> {
+        // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
+        // fail, no sequence is taken.
+        let compressed = self.compress(batch)?;
         let stamp = self.stamp(slot, batch)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
             Contents::Building {
                 builder,
                 mut reservation,
             } => {
-                let compression = self.config.compression;
                 let records = builder.count();
-                let header = builder.header(Attributes::new(compression.codec), stamp);
-                let uncompressed = builder.len();
-                let mut bytes = if compression.codec == CompressionType::None {
-                    builder.into_buffer()
-                } else {
-                    match self
-                        .compressor
-                        .compress_batch(compression, builder.records())
-                    {
-                        Ok(bytes) => {
-                            batch.partition.ratio().update(
-                                compression.codec,
-                                bytes.len(),
-                                uncompressed,
-                            );
-                            // What was compressed away comes back to the budget at once.
-                            let overhead = reservation.bytes().saturating_sub(builder.capacity());
-                            drop(builder);
-                            reservation.shrink_to(overhead + bytes.capacity());
-                            bytes
-                        }
-                        Err(error) => {
-                            batch.contents = Contents::Building {
-                                builder,
-                                reservation,
-                            };
-                            return Err(Error::new(
-                                ErrorKind::Compression,
-                                "the batch cannot be compressed",
-                            )
-                            .with_delivery(Delivery::NotWritten)
-                            .with_source(error));
-                        }
+                let header = builder.header(Attributes::new(self.config.compression.codec), stamp);
+                let mut bytes = match compressed {
+                    None => builder.into_buffer(),
+                    Some(bytes) => {
+                        // What was compressed away comes back to the budget at once.
+                        let overhead = reservation.bytes().saturating_sub(builder.capacity());
+                        drop(builder);
+                        reservation.shrink_to(overhead + bytes.capacity());
+                        bytes
                     }
                 };
                 seal(&mut bytes, &header);
@@ -197,6 +175,28 @@ impl<N: Network> Sender<N> {
         }
         batch.stamp = (stamp != ProducerStamp::NONE).then_some(stamp);
         Ok(())
+    }
+
+    /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
+    fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
+        let compression = self.config.compression;
+        let Contents::Building { builder, .. } = &batch.contents else {
+            return Ok(None);
+        };
+        if compression.codec == CompressionType::None {
+            return Ok(None);
+        }
+        let bytes = self
+            .compressor
+            .compress_batch(compression, builder.records())
+            .map_err(|error| {
+                Error::new(ErrorKind::Compression, "the batch cannot be compressed")
+                    .with_delivery(batch.delivery())
+                    .with_source(error)
+            })?;
+        let ratio = batch.partition.ratio();
+        ratio.update(compression.codec, bytes.len(), builder.len());
+        Ok(Some(bytes))
     }
 
     /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
