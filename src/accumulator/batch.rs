@@ -283,8 +283,8 @@ impl ProducerBatch {
                             base_sequence: sequence_after(stamp.base_sequence, first as i32),
                             ..stamp
                         }),
-                        maybe_written: false,
-                        last_error: None,
+                        maybe_written: self.maybe_written,
+                        last_error: self.last_error.clone(),
                         settled: false,
                     })
                 },

@@ -44,7 +44,10 @@ impl Outcome {
     pub(crate) fn of_record(&self, index: u32) -> RecordResult {
         match self {
             Outcome::Written(first) => Ok(Written {
-                offset: first.offset.map(|offset| offset + i64::from(index)),
+                // A broker can say any number.
+                offset: first
+                    .offset
+                    .and_then(|offset| offset.checked_add(i64::from(index))),
                 ..*first
             }),
             Outcome::Failed(error) => Err(error.clone()),

@@ -37,8 +37,8 @@ pub(super) struct ReadyLink {
     pub(super) version: i16,
     /// In the order in which they were sent, which is the order of the answers.
     pub(super) in_flight: VecDeque<InFlightRequest>,
-    /// The latest request is not written to its end: nothing may follow it yet.
-    pub(super) writing: bool,
+    /// The latest request is not written to its end: nothing may follow it yet. The link fails if it still is not then.
+    pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
     next_correlation_id: i32,
@@ -82,12 +82,23 @@ impl ReadyLink {
             link,
             version,
             in_flight: VecDeque::new(),
-            writing: false,
+            writing_until: None,
             throttled_until: None,
             last_used: now,
             // 0 was the handshake's.
             next_correlation_id: 1,
         }
+    }
+
+    /// When `request.timeout.ms` is over for the oldest answer or the write that is awaited.
+    pub(super) fn request_deadline(&self) -> Option<Instant> {
+        let answer = self.in_flight.front().map(|request| request.deadline);
+        answer.into_iter().chain(self.writing_until).min()
+    }
+
+    /// Whether there is nothing that is to be waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.writing_until.is_none()
     }
 
     /// Positive numbers, over and over.
@@ -99,7 +110,7 @@ impl ReadyLink {
 
     /// Whether another request may be sent now.
     pub(super) fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
-        !self.writing
+        self.writing_until.is_none()
             && self.in_flight.len() < max_in_flight
             && self.throttled_until.is_none_or(|until| until <= now)
     }

@@ -14,7 +14,7 @@ pub(super) struct PartitionState {
     pub(super) partition: Arc<Partition>,
     /// Batches that wait to be sent, in order; those to be sent again come first.
     pub(super) queue: VecDeque<Box<ProducerBatch>>,
-    /// Batches sent and not answered, in order.
+    /// Batches sent and not answered, in the order of their records.
     pub(super) in_flight: VecDeque<InFlightBatch>,
     pub(super) sequence: PartitionSequence,
     /// Full batches received from the channel.
@@ -86,22 +86,19 @@ impl PartitionState {
         self.queue.push_back(batch);
     }
 
-    /// The open batch, if there is one and no full one comes first, joins the end of the queue; the next one will be
-    /// announced. False if it does not.
-    pub(super) fn queue_open_batch(&mut self) -> bool {
-        let Some(batch) = self.partition.take_open(self.received) else {
-            return false;
-        };
-        (self.announced, self.flushing) = (false, false);
-        self.push(batch);
-        true
-    }
-
     /// A batch returns to its place in the queue.
     pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
         let place = batch.place();
         let position = self.queue.partition_point(|other| other.place() < place);
         self.queue.insert(position, batch);
+    }
+
+    /// A batch goes out: the oldest stays the first, whatever was sent last.
+    pub(super) fn sent(&mut self, sent: InFlightBatch) {
+        let place = sent.batch.place();
+        let in_flight = &mut self.in_flight;
+        let position = in_flight.partition_point(|other| other.batch.place() < place);
+        in_flight.insert(position, sent);
     }
 
     /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
@@ -121,7 +118,7 @@ impl PartitionState {
     /// Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
         const MOST_REMEMBERED: usize = 5;
-        let Some(earliest) = self.in_flight.iter().min_by_key(|sent| sent.batch.place()) else {
+        let Some(earliest) = self.in_flight.front() else {
             return true;
         };
         if !idempotence {
@@ -148,16 +145,18 @@ impl PartitionState {
     /// Whether no earlier batch is still unacknowledged.
     pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
         let earlier = |other: &ProducerBatch| other.place() < batch.place();
-        !self.in_flight.iter().any(|sent| earlier(&sent.batch))
-            && !self.queue.iter().any(|queued| earlier(queued))
+        !self
+            .in_flight
+            .front()
+            .is_some_and(|sent| earlier(&sent.batch))
+            && !self.queue.front().is_some_and(|queued| earlier(queued))
     }
 
     /// When the oldest batch that the worker holds was created.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let in_flight = self.in_flight.iter().map(|sent| sent.batch.created);
-        in_flight
-            .chain(self.queue.iter().map(|batch| batch.created))
-            .min()
+        let in_flight = self.in_flight.front().map(|sent| sent.batch.created);
+        let queued = self.queue.front().map(|batch| batch.created);
+        in_flight.into_iter().chain(queued).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -108,11 +108,10 @@ impl<N: Network> Sender<N> {
     /// The partition's next batch, ready for the wire: from its queue, else the open one.
     fn next_sealed_batch(&mut self, slot: usize) -> Option<Box<ProducerBatch>> {
         loop {
-            let state = self.state(slot);
-            if state.queue.is_empty() && !state.queue_open_batch() {
-                return None;
+            if self.state(slot).queue.is_empty() {
+                self.queue_open_batch(slot);
             }
-            let mut batch = state.queue.pop_front()?;
+            let mut batch = self.state(slot).queue.pop_front()?;
             match self.seal(slot, &mut batch) {
                 Ok(()) => return Some(batch),
                 Err(error) => {
@@ -127,47 +126,25 @@ impl<N: Network> Sender<N> {
     /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
     /// before keeps its bytes, unless the partition has a new identity since.
     fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<(), Error> {
+        // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
+        // fail, no sequence is taken.
+        let compressed = self.compress(batch)?;
         let stamp = self.stamp(slot, batch)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
             Contents::Building {
                 builder,
                 mut reservation,
             } => {
-                let compression = self.config.compression;
                 let records = builder.count();
-                let header = builder.header(Attributes::new(compression.codec), stamp);
-                let uncompressed = builder.len();
-                let mut bytes = if compression.codec == CompressionType::None {
-                    builder.into_buffer()
-                } else {
-                    match self
-                        .compressor
-                        .compress_batch(compression, builder.records())
-                    {
-                        Ok(bytes) => {
-                            batch.partition.ratio().update(
-                                compression.codec,
-                                bytes.len(),
-                                uncompressed,
-                            );
-                            // What was compressed away comes back to the budget at once.
-                            let overhead = reservation.bytes().saturating_sub(builder.capacity());
-                            drop(builder);
-                            reservation.shrink_to(overhead + bytes.capacity());
-                            bytes
-                        }
-                        Err(error) => {
-                            batch.contents = Contents::Building {
-                                builder,
-                                reservation,
-                            };
-                            return Err(Error::new(
-                                ErrorKind::Compression,
-                                "the batch cannot be compressed",
-                            )
-                            .with_delivery(Delivery::NotWritten)
-                            .with_source(error));
-                        }
+                let header = builder.header(Attributes::new(self.config.compression.codec), stamp);
+                let mut bytes = match compressed {
+                    None => builder.into_buffer(),
+                    Some(bytes) => {
+                        // What was compressed away comes back to the budget at once.
+                        let overhead = reservation.bytes().saturating_sub(builder.capacity());
+                        drop(builder);
+                        reservation.shrink_to(overhead + bytes.capacity());
+                        bytes
                     }
                 };
                 seal(&mut bytes, &header);
@@ -198,6 +175,28 @@ impl<N: Network> Sender<N> {
         }
         batch.stamp = (stamp != ProducerStamp::NONE).then_some(stamp);
         Ok(())
+    }
+
+    /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
+    fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
+        let compression = self.config.compression;
+        let Contents::Building { builder, .. } = &batch.contents else {
+            return Ok(None);
+        };
+        if compression.codec == CompressionType::None {
+            return Ok(None);
+        }
+        let bytes = self
+            .compressor
+            .compress_batch(compression, builder.records())
+            .map_err(|error| {
+                Error::new(ErrorKind::Compression, "the batch cannot be compressed")
+                    .with_delivery(batch.delivery())
+                    .with_source(error)
+            })?;
+        let ratio = batch.partition.ratio();
+        ratio.update(compression.codec, bytes.len(), builder.len());
+        Ok(Some(bytes))
     }
 
     /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
@@ -262,7 +261,7 @@ impl<N: Network> Sender<N> {
         } in drained
         {
             batch.partition.batch_drained();
-            self.state(slot).in_flight.push_back(InFlightBatch {
+            self.state(slot).sent(InFlightBatch {
                 batch,
                 request: id,
                 leader,
@@ -277,9 +276,13 @@ impl<N: Network> Sender<N> {
         };
         let written = encoded.and_then(|outgoing| self.network.write(link, outgoing));
         let expects_answer = self.config.acks != 0;
+        if let Some(state) = self.brokers.get_mut(&broker) {
+            // Somebody was served.
+            state.blocked_since = None;
+        }
         if let Some(ready) = self.ready_link_mut(broker) {
             ready.in_flight.push_back(request);
-            ready.writing = matches!(written, Ok(Written::Later));
+            ready.writing_until = matches!(written, Ok(Written::Later)).then_some(deadline);
         }
         match written {
             Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
@@ -354,7 +357,7 @@ impl<N: Network> Sender<N> {
 
     pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
         if let Some(ready) = self.ready_link_mut(broker) {
-            ready.writing = false;
+            ready.writing_until = None;
         }
         if self.config.acks == 0 {
             self.complete_unacknowledged(broker, now);

@@ -78,9 +78,12 @@ impl<N: Network> Sender<N> {
         let InFlightRequest { id, partitions, .. } = request;
         let mut answers: Vec<(usize, ProducePartitionResponse)> =
             Vec::with_capacity(partitions.len());
+        // Brokers answer in the order of the request: the next one is looked at first.
+        let mut next = 0;
         for topic in response.topics {
             for answer in topic.partitions {
-                let slot = partitions.iter().find(|(slot, topic_id)| {
+                let (before, behind) = partitions.split_at(next);
+                let position = behind.iter().chain(before).position(|(slot, topic_id)| {
                     self.partitions[*slot].as_ref().is_some_and(|state| {
                         state.partition.partition() == answer.index
                             && if topic.name.is_empty() {
@@ -90,8 +93,12 @@ impl<N: Network> Sender<N> {
                             }
                     })
                 });
-                match slot {
-                    Some((slot, _)) => answers.push((*slot, answer)),
+                match position {
+                    Some(position) => {
+                        let found = (next + position) % partitions.len();
+                        next = (found + 1) % partitions.len();
+                        answers.push((partitions[found].0, answer));
+                    }
                     None => log::warn!(
                         target: "kafka_producer::sender",
                         "broker {broker} answered for partition {} of topic {:?}, which was not in the request",

@@ -23,7 +23,7 @@ use crate::sync::channel;
 use crate::time::deadline_after;
 
 /// One worker.
-pub(crate) struct Sender<N> {
+pub(crate) struct Sender<N: Network> {
     pub(super) config: SenderConfig,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
@@ -63,6 +63,18 @@ const MOST_SLACK: Duration = Duration::from_millis(1);
 
 /// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
 const LONGEST_REST: Duration = Duration::from_micros(150);
+
+/// However the worker ends, by a panic too, every batch has its outcome. The channel would keep what is in it for as
+/// long as somebody could send into it, so nobody may, before it is emptied.
+impl<N: Network> Drop for Sender<N> {
+    fn drop(&mut self) {
+        self.accumulator.close();
+        self.fail_everything(&Error::new(
+            ErrorKind::Internal,
+            "the thread that was to send the record has ended",
+        ));
+    }
+}
 
 /// Messages taken from the channel at once, so that responses and deadlines have their turn under any load.
 const MOST_MESSAGES: usize = 4096;
@@ -139,7 +151,7 @@ impl<N: Network> Sender<N> {
         if more {
             Some(now)
         } else {
-            self.next_deadline()
+            self.next_deadline(now)
         }
     }
 
@@ -189,7 +201,10 @@ impl<N: Network> Sender<N> {
                 }
                 Event::ForceClose => {
                     self.force_closed = true;
-                    self.fail_everything();
+                    self.fail_everything(&Error::new(
+                        ErrorKind::ForceClosed,
+                        "the producer was closed before the record was delivered",
+                    ));
                 }
             }
         }
@@ -540,22 +555,38 @@ impl<N: Network> Sender<N> {
                 self.consider_all(now);
             }
             Err(error) => {
-                // Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
                 for slot in 0..self.partitions.len() {
                     let waits = |state: &PartitionState| state.sequence.identity().is_none();
                     if self.partitions[slot].as_ref().is_some_and(waits) {
-                        self.state(slot).queue_open_batch();
-                        while let Some(batch) = self.state(slot).queue.pop_front() {
-                            batch.partition.batch_drained();
-                            let error = error
-                                .clone()
-                                .with_topic_partition(batch.completion().topic_partition())
-                                .with_delivery(batch.delivery());
-                            self.settle(batch, Outcome::Failed(error));
-                        }
+                        self.fail_without_identity(slot, &error, now);
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
+    fn fail_without_identity(&mut self, slot: usize, error: &Error, now: Instant) {
+        if self.open_batch_is_due(slot, now) {
+            self.queue_open_batch(slot);
+        }
+        while let Some(batch) = self.state(slot).queue.pop_front() {
+            batch.partition.batch_drained();
+            let error = error
+                .clone()
+                .with_topic_partition(batch.completion().topic_partition())
+                .with_delivery(batch.delivery());
+            self.settle(batch, Outcome::Failed(error));
+        }
+        self.consider(slot, now);
+    }
+
+    /// Moves the open batch, if there is one, to the end of the queue.
+    pub(super) fn queue_open_batch(&mut self, slot: usize) {
+        let state = self.state(slot);
+        if let Some(batch) = state.partition.take_open(state.received) {
+            (state.announced, state.flushing) = (false, false);
+            state.push(batch);
         }
     }
 
@@ -636,7 +667,7 @@ impl<N: Network> Sender<N> {
         }
         if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
         {
-            state.queue_open_batch();
+            self.queue_open_batch(slot);
         }
     }
 
@@ -791,17 +822,13 @@ impl<N: Network> Sender<N> {
         match &mut link.state {
             LinkState::Down { not_before } => {
                 if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
-                    self.connect(broker);
+                    self.connect(broker, now);
                 }
             }
             LinkState::Connecting { .. } => {}
             LinkState::Ready(ready) => {
                 ready.throttled_until = ready.throttled_until.filter(|until| *until > now);
-                if ready
-                    .in_flight
-                    .front()
-                    .is_some_and(|request| request.deadline <= now)
-                {
+                if ready.request_deadline().is_some_and(|at| at <= now) {
                     let ms = self.config.request_timeout.as_millis();
                     let message = format!("no answer within request.timeout.ms={ms}");
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
@@ -814,11 +841,23 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    fn connect(&mut self, broker: i32) {
+    /// Connects, if there is still something to send: what stands in line may have expired there.
+    fn connect(&mut self, broker: i32, now: Instant) {
+        let line = match self.brokers.get_mut(&broker) {
+            Some(link) => std::mem::take(&mut link.line),
+            None => return,
+        };
+        for slot in line {
+            self.state(slot).in_line = None;
+            self.consider(slot, now);
+        }
         let id = self.next_link;
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
+        if link.line.is_empty() {
+            return;
+        }
         self.next_link += 1;
         self.links.insert(id, broker);
         link.state = LinkState::Connecting { link: id };
@@ -837,7 +876,7 @@ impl<N: Network> Sender<N> {
             .config
             .connections_max_idle
             .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
-        if idle && ready.in_flight.is_empty() && !ready.writing && link.line.is_empty() {
+        if idle && ready.is_idle() && link.line.is_empty() {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
             self.network.close(id);
@@ -867,7 +906,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let timers = [&self.timers, &self.expiries]
             .into_iter()
             .filter_map(|heap| heap.peek());
@@ -875,11 +914,13 @@ impl<N: Network> Sender<N> {
         let links = self
             .brokers
             .values()
-            .filter_map(|link| self.link_deadline(link));
+            .filter_map(|link| self.link_deadline(link, now));
         timers.chain(links).min()
     }
 
-    fn link_deadline(&self, link: &BrokerLink) -> Option<Instant> {
+    /// When the link is due for something. Not before `now`, unless that can be done then.
+    fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
+        let somebody_waits = !link.line.is_empty();
         let availability = match (self.config.availability_timeout, link.blocked_since) {
             (Some(timeout), Some(since)) if !link.reported_unavailable => {
                 Some(deadline_after(since, timeout))
@@ -887,30 +928,28 @@ impl<N: Network> Sender<N> {
             _ => None,
         };
         let (first, second) = match &link.state {
-            LinkState::Down { not_before } => (not_before.filter(|_| !link.line.is_empty()), None),
+            // A partition can have joined the line after the broker had its turn in this round.
+            LinkState::Down { not_before } => {
+                (somebody_waits.then(|| not_before.unwrap_or(now)), None)
+            }
             LinkState::Connecting { .. } => (None, None),
-            LinkState::Ready(ready) => match ready.in_flight.front() {
-                Some(request) => (
-                    Some(request.deadline),
-                    ready.throttled_until.filter(|_| !link.line.is_empty()),
-                ),
-                None => {
-                    let idle = self
-                        .config
-                        .connections_max_idle
-                        .map(|idle| deadline_after(ready.last_used, idle));
-                    (
-                        idle,
-                        ready.throttled_until.filter(|_| !link.line.is_empty()),
-                    )
-                }
-            },
+            LinkState::Ready(ready) if somebody_waits => {
+                let room = ready
+                    .has_room(self.config.max_in_flight, now)
+                    .then_some(now);
+                (ready.request_deadline(), room.or(ready.throttled_until))
+            }
+            LinkState::Ready(ready) if ready.is_idle() => {
+                let idle = self.config.connections_max_idle;
+                (idle.map(|idle| deadline_after(ready.last_used, idle)), None)
+            }
+            LinkState::Ready(ready) => (ready.request_deadline(), None),
         };
         [availability, first, second].into_iter().flatten().min()
     }
 
-    /// Fails whatever is left at a close that ran out of time.
-    fn fail_everything(&mut self) {
+    /// Fails whatever is left, in order. Callers hand over nothing any more.
+    fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Ok(message) = self.records.try_recv() {
             if let Message::Chunk(batch) = message {
@@ -927,13 +966,12 @@ impl<N: Network> Sender<N> {
                 batch.maybe_written = true;
             }
             batches.extend(state.queue.drain(..));
+            batches.sort_by_key(|batch| batch.place());
             for batch in batches {
-                let error = Error::new(
-                    ErrorKind::ForceClosed,
-                    "the producer was closed before the record was delivered",
-                )
-                .with_topic_partition(batch.completion().topic_partition())
-                .with_delivery(batch.delivery());
+                let error = error
+                    .clone()
+                    .with_topic_partition(batch.completion().topic_partition())
+                    .with_delivery(batch.delivery());
                 self.settle(batch, Outcome::Failed(error));
             }
         }

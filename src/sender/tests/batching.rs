@@ -64,7 +64,9 @@ fn without_linger_every_round_sends_what_is_there() {
     let mut worker = Harness::new(|settings| settings.sender.linger = 0 * MS);
     worker.send(0, "a");
     worker.send(0, "b");
-    assert_eq!(worker.request().values(), ["a", "b"]);
+    let request = worker.request();
+    assert_eq!(request.values(), ["a", "b"]);
+    worker.serve(&request);
     worker.send(0, "c");
     assert_eq!(worker.request().values(), ["c"]);
 }

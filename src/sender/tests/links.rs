@@ -151,7 +151,8 @@ fn an_idle_connection_is_closed_and_made_again_when_needed() {
     assert!(worker.wire.borrow().closed.is_empty());
     worker.run_for(MS);
     assert_eq!(worker.wire.borrow().closed, [request.link]);
-    assert_eq!(worker.run(), None);
+    worker.run_for(5000 * MS);
+    assert_eq!(worker.run(), None, "nothing is due ever again");
     worker.send_batch(0, "b");
     assert_ne!(worker.request().link, request.link);
 }
@@ -213,6 +214,7 @@ fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
         settings.sender.availability_timeout = Some(200 * MS);
         settings.partitions = 8;
         settings.sender.max_in_flight = 1;
+        settings.sender.max_request_size = 1000;
         settings.sender.request_timeout = 60_000 * MS;
     });
     let reported = |worker: &Harness| worker.accumulator.unavailable_brokers().contains(1);

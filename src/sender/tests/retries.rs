@@ -268,6 +268,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 8;
         settings.sender.max_in_flight = 2;
+        settings.sender.max_request_size = 1000;
     });
     worker.send_batch(0, "a");
     let first = worker.request();
