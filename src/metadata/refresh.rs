@@ -357,7 +357,14 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             producer_id: -1,
             producer_epoch: -1,
         };
-        let (_, response) = self.call(&request)?;
+        let response = match self.call(&request) {
+            Ok((_, response)) => response,
+            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
+                self.refuse_identity(error.with_advice("set enable.idempotence=false"));
+                return Ok(Attempt::Done);
+            }
+            Err(error) => return Err(error),
+        };
         let error = response.error;
         if error.is_none() {
             let identity = ProducerIdentity {
@@ -371,18 +378,24 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if error.is_retriable() {
             return Ok(Attempt::AskAgain);
         }
-        self.cache.identity_answered(None);
         let kind = match error {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
             _ => ErrorKind::Broker,
         };
-        self.observer
-            .identity(Err(Error::new(kind, "the broker gave no producer id")
+        self.refuse_identity(
+            Error::new(kind, "the broker gave no producer id")
                 .with_broker_code(error.code(), error.name())
                 .with_advice(
                     "allow this client to write idempotently, or set enable.idempotence=false",
-                )));
+                ),
+        );
         Ok(Attempt::Done)
+    }
+
+    /// Tells those who wait for a producer id that there is none for them.
+    fn refuse_identity(&self, error: Error) {
+        self.cache.identity_answered(None);
+        self.observer.identity(Err(error));
     }
 }
 

@@ -73,10 +73,7 @@ fn a_record_that_was_never_sent_is_not_written_and_the_reason_is_told() {
             (ErrorKind::DeliveryTimeout, Delivery::NotWritten)
         );
         let told = with_causes(&error);
-        assert!(
-            told.contains(&member.host) && told.contains(&member.port.to_string()),
-            "{told}"
-        );
+        assert!(told.contains(&member.host), "{told}");
     }
 }
 
@@ -93,6 +90,11 @@ fn a_record_that_waits_for_a_leader_ends_in_time() {
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::DeliveryTimeout, Delivery::NotWritten)
+    );
+    assert!(
+        with_causes(&error).contains("no leader"),
+        "{}",
+        with_causes(&error)
     );
     cluster.set_leader("t", 0, Some(0));
     deliver(&producer, 0, "after").unwrap();
