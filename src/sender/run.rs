@@ -171,6 +171,14 @@ impl<N: Network> Sender<N> {
     }
 
     #[cfg(test)]
+    pub(super) fn is_writing(&self, link: LinkId) -> bool {
+        self.brokers.values().any(|broker| match &broker.state {
+            LinkState::Ready(ready) => ready.link == link && ready.writing_until.is_some(),
+            _ => false,
+        })
+    }
+
+    #[cfg(test)]
     pub(super) fn undelivered(&self) -> u64 {
         self.undelivered
     }
