@@ -525,7 +525,7 @@ impl<N: Network> Sender<N> {
             .get(state.partition.partition() as usize)?;
         if topic.id().is_some() && state.topic_id != topic.id() {
             if state.topic_id.is_some() {
-                state.sequence.bump_epoch(true);
+                state.sequence.bump_epoch();
             }
             state.topic_id = topic.id();
         }
@@ -698,9 +698,12 @@ impl<N: Network> Sender<N> {
     /// sequence would leave a gap if this batch was not written.
     pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
         if let Some(stamp) = batch.stamp {
-            let state = self.state(slot);
-            if state.sequence.is_current(stamp) {
-                state.sequence.bump_epoch(batch.maybe_written);
+            let sequence = &mut self.state(slot).sequence;
+            if !batch.maybe_written {
+                sequence.note_gap(stamp, batch.place());
+            }
+            if sequence.is_current(stamp) {
+                sequence.bump_epoch();
             }
         }
         self.settle(batch, outcome);
