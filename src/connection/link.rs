@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
 use super::dial::{dial, is_timeout, socket_error};
+use super::frames::MAX_PRODUCE_FRAME_BYTES;
 use super::socket::TcpSocket;
 use super::{BrokerVersions, ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
 use crate::error::{Error, ErrorKind};
@@ -208,6 +209,11 @@ fn dial_and_read(
     threads: &Arc<ThreadGroup>,
     events: &EventSink,
 ) {
+    let mut farewell = Farewell {
+        link,
+        events,
+        error: None,
+    };
     let dialed = dial(endpoint, failures, config, control, threads).and_then(|dialed| {
         dialed
             .socket
@@ -217,6 +223,7 @@ fn dial_and_read(
     });
     let error = match dialed {
         Ok(mut dialed) => {
+            dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
             events(link, LinkEvent::Connected(dialed.versions));
             loop {
                 match dialed.frames.next(&mut &*dialed.socket) {
@@ -228,7 +235,23 @@ fn dial_and_read(
         Err(error) => error,
     };
     control.cancel();
-    events(link, LinkEvent::Closed(error));
+    farewell.error = Some(error);
+}
+
+/// A link's last words, which its worker waits for, however the thread ends.
+struct Farewell<'a> {
+    link: LinkId,
+    events: &'a EventSink,
+    error: Option<Error>,
+}
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        let error = self.error.take().unwrap_or_else(|| {
+            Error::new(ErrorKind::Internal, "the thread of a connection panicked")
+        });
+        (self.events)(self.link, LinkEvent::Closed(error));
+    }
 }
 
 /// The life of a stalled link's writer thread: until the link is closed.
