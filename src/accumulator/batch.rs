@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
 use super::partition::Partition;
-use super::sequence::sequence_after;
+use super::sequence::{Place, sequence_after};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
@@ -168,7 +168,7 @@ impl ProducerBatch {
     }
 
     /// Where the batch belongs among the batches of its partition, the parts of a split one included.
-    pub(crate) fn place(&self) -> (u64, u32) {
+    pub(crate) fn place(&self) -> Place {
         (self.order, self.first_index)
     }
 

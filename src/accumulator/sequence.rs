@@ -7,6 +7,10 @@
 use crate::metadata::ProducerIdentity;
 use crate::record::header::ProducerStamp;
 
+/// Where a batch belongs among those of its partition: its own number, and for the parts of a split one the index of the
+/// first record.
+pub(crate) type Place = (u64, u32);
+
 /// Which identity and sequence the next batch of a partition gets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartitionSequence {
@@ -15,9 +19,9 @@ pub(crate) struct PartitionSequence {
     /// Whether a batch of the identity was acknowledged: only then does the leader hold the next ones to their order. Of
     /// a producer that it knows nothing of it takes any sequence.
     is_established: bool,
-    /// An earlier identity of which some batch has an unknown fate and can have been written: batches sent under it
-    /// behind that one can have been written too, so they must not be sent again under another identity.
-    suspect: Option<ProducerIdentity>,
+    /// A batch that was sent under that identity and is certainly not in the log, nor ever will be: none behind it can
+    /// be, for the leader holds the producer to its sequences.
+    gap: Option<(ProducerIdentity, Place)>,
     /// The producer id whose epochs are used up.
     spent: Option<i64>,
 }
@@ -56,12 +60,8 @@ impl PartitionSequence {
         Some(stamp)
     }
 
-    /// Raises the epoch and starts over at sequence 0; at the highest epoch a new producer id is needed. With
-    /// `maybe_written` the batch that is the reason can have been written.
-    pub(crate) fn bump_epoch(&mut self, maybe_written: bool) {
-        if maybe_written {
-            self.suspect = self.identity;
-        }
+    /// Raises the epoch and starts over at sequence 0; at the highest epoch a new producer id is needed.
+    pub(crate) fn bump_epoch(&mut self) {
         self.next = 0;
         self.is_established = false;
         let Some(identity) = self.identity else {
@@ -84,9 +84,23 @@ impl PartitionSequence {
         self.identity.is_some_and(|identity| is_of(stamp, identity))
     }
 
-    /// Whether a batch of `stamp`, if its fate is unknown, may not be sent again under a new identity.
-    pub(crate) fn is_suspect(&self, stamp: ProducerStamp) -> bool {
-        self.suspect.is_some_and(|identity| is_of(stamp, identity))
+    /// The batch of `stamp` at `place` is not written, and will not be under that stamp.
+    pub(crate) fn note_gap(&mut self, stamp: ProducerStamp, place: Place) {
+        let earliest = match self.gap {
+            Some((identity, before)) if is_of(stamp, identity) => before.min(place),
+            _ => place,
+        };
+        let identity = ProducerIdentity {
+            producer_id: stamp.producer_id,
+            producer_epoch: stamp.producer_epoch,
+        };
+        self.gap = Some((identity, earliest));
+    }
+
+    /// Whether the batch of `stamp` at `place` cannot be in the log for want of an earlier one.
+    pub(crate) fn is_behind_gap(&self, stamp: ProducerStamp, place: Place) -> bool {
+        self.gap
+            .is_some_and(|(identity, gap)| is_of(stamp, identity) && place >= gap)
     }
 }
 
@@ -137,12 +151,24 @@ mod tests {
         let mut sequence = PartitionSequence::default();
         sequence.begin(identity(3));
         let before = sequence.assign(7).unwrap();
-        sequence.bump_epoch(false);
-        assert!(!sequence.is_current(before) && !sequence.is_suspect(before));
+        sequence.acknowledge(before);
+        sequence.bump_epoch();
+        assert!(!sequence.is_current(before) && !sequence.is_established());
         let after = sequence.assign(1).unwrap();
         assert_eq!((after.producer_epoch, after.base_sequence), (4, 0));
-        sequence.bump_epoch(true);
-        assert!(sequence.is_suspect(after));
+    }
+
+    #[test]
+    fn what_is_behind_a_gap_of_its_own_identity_is_not_written() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let stamp = sequence.assign(7).unwrap();
+        sequence.note_gap(stamp, (5, 0));
+        sequence.note_gap(stamp, (8, 0));
+        assert!(sequence.is_behind_gap(stamp, (6, 0)) && !sequence.is_behind_gap(stamp, (4, 0)));
+        sequence.bump_epoch();
+        let other = sequence.assign(7).unwrap();
+        assert!(!sequence.is_behind_gap(other, (6, 0)));
     }
 
     #[test]
@@ -152,7 +178,7 @@ mod tests {
         let before = sequence.assign(1).unwrap();
         sequence.acknowledge(before);
         assert!(sequence.is_established());
-        sequence.bump_epoch(false);
+        sequence.bump_epoch();
         sequence.acknowledge(before);
         assert!(!sequence.is_established(), "a late answer to the old epoch");
         let after = sequence.assign(1).unwrap();
@@ -164,7 +190,7 @@ mod tests {
     fn the_highest_epoch_needs_a_new_producer_id() {
         let mut sequence = PartitionSequence::default();
         sequence.begin(identity(i16::MAX));
-        sequence.bump_epoch(false);
+        sequence.bump_epoch();
         assert_eq!((sequence.identity(), sequence.spent()), (None, Some(5)));
     }
 }

@@ -9,7 +9,7 @@ use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, Written as RecordWritten};
 use crate::connection::link::{Network, OutgoingRequest, Written};
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
@@ -200,22 +200,22 @@ impl<N: Network> Sender<N> {
     }
 
     /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
+    ///
+    /// A batch that can be in the log keeps its stamp whatever happened since: only by that can the leader know it again.
+    /// It goes before all that are sent under a later one, for it stands before them in the queue.
     fn stamp(&mut self, slot: usize, batch: &ProducerBatch) -> Result<ProducerStamp, Error> {
         if !self.config.idempotence {
             return Ok(ProducerStamp::NONE);
         }
-        let state = self.state(slot);
+        let sequence = &mut self.state(slot).sequence;
         if let Some(stamp) = batch.stamp {
-            if state.sequence.is_current(stamp) {
+            let place = batch.place();
+            if sequence.is_current(stamp)
+                || (batch.maybe_written && !sequence.is_behind_gap(stamp, place))
+            {
                 return Ok(stamp);
             }
-            if batch.maybe_written && state.sequence.is_suspect(stamp) {
-                let message = "an earlier batch was given up with its fate unknown, so this one, whose fate is unknown too, \
-                               cannot be sent again without the risk of writing it twice";
-                return Err(Error::new(ErrorKind::Network, message)
-                    .with_delivery(Delivery::MaybeWritten)
-                    .with_retriable(false));
-            }
+            sequence.note_gap(stamp, place);
         }
         let no_identity = || {
             Error::new(
@@ -223,8 +223,7 @@ impl<N: Network> Sender<N> {
                 "a batch was to be sent without a producer id",
             )
         };
-        state
-            .sequence
+        sequence
             .assign(batch.record_count() as i32)
             .ok_or_else(no_identity)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker_link::{InFlightRequest, LinkState};
-use super::partition_state::InFlightBatch;
+use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
 use crate::accumulator::completion::{Outcome, Written};
@@ -145,8 +145,12 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
+        if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+            if let Some(stamp) = batch.stamp {
+                self.state(slot).sequence.acknowledge(stamp);
+            }
+        }
         if code.is_none() {
-            self.acknowledged(slot, &batch);
             let written = Written {
                 offset: (answer.base_offset >= 0).then_some(answer.base_offset),
                 log_append_time_ms: (answer.log_append_time_ms >= 0)
@@ -156,7 +160,6 @@ impl<N: Network> Sender<N> {
         }
         if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             // Written by an earlier attempt; the broker no longer knows where.
-            self.acknowledged(slot, &batch);
             return self.settle(
                 batch,
                 Outcome::Written(Written {
@@ -175,15 +178,7 @@ impl<N: Network> Sender<N> {
             self.metadata.request_refresh();
         }
         if self.config.idempotence && is_sequence_error(code) {
-            let state = self.state(slot);
-            let current = batch
-                .stamp
-                .is_some_and(|stamp| state.sequence.is_current(stamp));
-            if current && state.is_head(&batch) {
-                // The broker lost what it knew of this producer, or lost records: start over in this partition.
-                state.sequence.bump_epoch(batch.maybe_written);
-            }
-            return self.retry(slot, batch, error, sent_to, now);
+            return self.on_sequence_error(slot, batch, error, sent_to, now);
         }
         if code.is_retriable() {
             return self.retry(slot, batch, error, sent_to, now);
@@ -192,10 +187,32 @@ impl<N: Network> Sender<N> {
         self.give_up(slot, batch, outcome);
     }
 
-    fn acknowledged(&mut self, slot: usize, batch: &ProducerBatch) {
-        if let Some(stamp) = batch.stamp {
-            self.state(slot).sequence.acknowledge(stamp);
+    /// The leader misses an earlier batch, or lost what it knew of this producer, or lost records. While earlier batches
+    /// are not acknowledged theirs is the fault; the first one itself starts over under another identity. Unless it can
+    /// be written: the leader does not know it again, so to send it under another stamp could be to write it twice.
+    fn on_sequence_error(
+        &mut self,
+        slot: usize,
+        batch: Box<ProducerBatch>,
+        error: Error,
+        sent_to: Leader,
+        now: Instant,
+    ) {
+        let state = self.state(slot);
+        if state.is_head(&batch) {
+            if batch.maybe_written {
+                let outcome = Outcome::Failed(error.with_retriable(false));
+                return self.give_up(slot, batch, outcome);
+            }
+            if let Some(stamp) = batch
+                .stamp
+                .filter(|stamp| state.sequence.is_current(*stamp))
+            {
+                state.sequence.note_gap(stamp, batch.place());
+                state.sequence.bump_epoch();
+            }
         }
+        self.retry(slot, batch, error, sent_to, now);
     }
 
     /// Takes the new leader from the answer itself (KIP-951), so that the batch need not wait for metadata.

@@ -172,6 +172,14 @@ impl<N: Network> Sender<N> {
     }
 
     #[cfg(test)]
+    pub(super) fn is_writing(&self, link: LinkId) -> bool {
+        self.brokers.values().any(|broker| match &broker.state {
+            LinkState::Ready(ready) => ready.link == link && ready.writing_until.is_some(),
+            _ => false,
+        })
+    }
+
+    #[cfg(test)]
     pub(super) fn undelivered(&self) -> u64 {
         self.undelivered
     }
@@ -518,7 +526,7 @@ impl<N: Network> Sender<N> {
             .get(state.partition.partition() as usize)?;
         if topic.id().is_some() && state.topic_id != topic.id() {
             if state.topic_id.is_some() {
-                state.sequence.bump_epoch(true);
+                state.sequence.bump_epoch();
             }
             state.topic_id = topic.id();
         }
@@ -705,9 +713,12 @@ impl<N: Network> Sender<N> {
     /// sequence would leave a gap if this batch was not written.
     pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
         if let Some(stamp) = batch.stamp {
-            let state = self.state(slot);
-            if state.sequence.is_current(stamp) {
-                state.sequence.bump_epoch(batch.maybe_written);
+            let sequence = &mut self.state(slot).sequence;
+            if !batch.maybe_written {
+                sequence.note_gap(stamp, batch.place());
+            }
+            if sequence.is_current(stamp) {
+                sequence.bump_epoch();
             }
         }
         self.settle(batch, outcome);
