@@ -18,7 +18,7 @@ use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
     Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity, TopicId,
-    TopicMetadata,
+    TopicMetadata, Wants,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, ProducePartitionResponse, ProduceRequest,
@@ -625,10 +625,14 @@ impl Harness {
         }
     }
 
-    /// Whether a refresh of the metadata was asked for since it was last published as an answer.
+    /// What the metadata thread was asked for and has not answered.
+    pub(super) fn wants(&self) -> Wants {
+        // By the true clock, for this is a true wait.
+        self.metadata.wait_for_wants(Instant::now()).unwrap()
+    }
+
     pub(super) fn wants_refresh(&self) -> bool {
-        let wants = self.metadata.wait_for_wants(Instant::now());
-        wants.is_some_and(|wants| wants.refresh)
+        self.wants().refresh
     }
 
     pub(super) fn memory_in_use(&self) -> usize {
