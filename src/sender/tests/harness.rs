@@ -616,6 +616,12 @@ impl Harness {
         self.tell(Event::Close);
     }
 
+    /// The worker's thread ends as by a panic; another producer's worker stands in its place.
+    pub(super) fn die(&mut self) {
+        self.sender = Harness::new(|_| {}).sender;
+        set_monotonic_now(self.now);
+    }
+
     /// Runs the callbacks that are due.
     pub(super) fn deliver(&self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
