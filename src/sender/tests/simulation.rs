@@ -153,6 +153,11 @@ impl Simulation {
 
     fn send(&mut self) {
         let partition = self.rng.i32(0..PARTITIONS);
+        self.send_to(partition);
+    }
+
+    /// None where memory is exhausted.
+    fn send_to(&mut self, partition: i32) -> Option<Ticket> {
         let records = self.sent.entry(partition).or_default();
         let name = format!("{partition}-{:06}", records.len());
         let padding = "-".repeat(self.rng.usize(..120));
@@ -164,10 +169,10 @@ impl Simulation {
             }) as _
         });
         let value = format!("{name}{padding}");
-        if let Some(ticket) = self.worker.try_send(partition, &value, boxed) {
-            records.push((name, ticket));
-            self.callbacks_due += usize::from(callback);
-        }
+        let ticket = self.worker.try_send(partition, &value, boxed)?;
+        records.push((name, ticket.clone()));
+        self.callbacks_due += usize::from(callback);
+        Some(ticket)
     }
 
     fn time_passes(&mut self) {
@@ -218,7 +223,9 @@ impl Simulation {
 
     fn tell_about_the_cluster(&mut self) {
         let wants = self.worker.wants();
-        self.worker.publish();
+        if wants.any() {
+            self.worker.publish();
+        }
         if wants.identity {
             let identity = ProducerIdentity {
                 producer_id: self.next_producer_id,
@@ -326,6 +333,9 @@ impl Simulation {
             self.worker
                 .move_leader(partition, Some(partition % BROKERS + 1));
         }
+        let fresh: Vec<Ticket> = (0..PARTITIONS)
+            .filter_map(|partition| self.send_to(partition))
+            .collect();
         self.worker.accumulator.close();
         self.worker.tell(Event::Close);
         for _ in 0..2000 {
@@ -342,6 +352,10 @@ impl Simulation {
             "the worker ends after a close"
         );
         self.worker.deliver();
+        for ticket in fresh {
+            let result = ticket.result().expect("an outcome");
+            assert!(result.is_ok(), "nothing was wrong any more: {result:?}");
+        }
     }
 
     /// A close without time, or the worker's death.
