@@ -336,26 +336,33 @@ impl Simulation {
         let fresh: Vec<Ticket> = (0..PARTITIONS)
             .filter_map(|partition| self.send_to(partition))
             .collect();
+        self.work_until("records are delivered once nothing is wrong", |_| {
+            fresh.iter().all(|ticket| ticket.result().is_some())
+        });
+        for ticket in fresh {
+            let result = ticket.result();
+            assert!(result.is_some_and(|result| result.is_ok()));
+        }
         self.worker.accumulator.close();
         self.worker.tell(Event::Close);
+        self.work_until("the worker ends after a close", |worker| {
+            worker.sender.is_finished()
+        });
+        self.worker.deliver();
+    }
+
+    fn work_until(&mut self, what: &str, is_done: impl Fn(&Harness) -> bool) {
         for _ in 0..2000 {
-            if self.worker.sender.is_finished() {
-                break;
+            if is_done(&self.worker) {
+                return;
             }
             self.round();
             self.tell_about_the_cluster();
             self.brokers_work();
             self.time_passes();
+            self.worker.deliver();
         }
-        assert!(
-            self.worker.sender.is_finished(),
-            "the worker ends after a close"
-        );
-        self.worker.deliver();
-        for ticket in fresh {
-            let result = ticket.result().expect("an outcome");
-            assert!(result.is_ok(), "nothing was wrong any more: {result:?}");
-        }
+        panic!("{what}");
     }
 
     /// A close without time, or the worker's death.
