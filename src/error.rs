@@ -130,6 +130,11 @@ impl Error {
         self
     }
 
+    /// What happened, and nothing else.
+    pub(crate) fn message(&self) -> &str {
+        &self.inner.message
+    }
+
     fn inner_mut(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.inner)
     }

@@ -1,17 +1,79 @@
-//! A blocking producer for Apache Kafka: plain OS threads, no async runtime.
+//! A blocking producer for Apache Kafka: Java's guarantees on plain OS threads, without an async runtime.
+//!
+//! ```
+//! use std::time::Duration;
+//! use kafka_producer::{KafkaProducer, ProducerRecord};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[cfg(feature = "mock")] {
+//! # let cluster = kafka_producer::mock::MockCluster::start(1)?;
+//! # let address = cluster.bootstrap_servers();
+//! let producer = KafkaProducer::<String, String>::builder()
+//!     .bootstrap_servers(address) // "localhost:9092"
+//!     .build()?;
+//! let record = ProducerRecord::new("forest-defense", "Prepare for battle!".into()).key("robin".into());
+//! let metadata = producer.send(record)?.get(Duration::from_secs(30))?;
+//! println!("written to {metadata}");
+//! producer.close(Duration::from_secs(30))?;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`send`](KafkaProducer::send) hands a record over and returns a [`Future`] to wait for its outcome with
+//! [`get`](Future::get). Threads of the producer's own batch records by partition, compress them and write them to the
+//! brokers; `send` itself waits only for the metadata of a new topic and for memory, `max.block.ms` at most.
+//!
+//! # Guarantees
+//!
+//! With the defaults (`acks=all`, idempotence):
+//!
+//! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
+//! - Every record has exactly one outcome, within `delivery.timeout.ms`: success, or an error that tells whether the record
+//!   was [not written](Delivery::NotWritten) or [maybe written](Delivery::MaybeWritten).
+//! - Memory for records stays within `buffer.memory`, whatever the outage.
+//! - A slow or failing broker holds up the partitions it leads and no others; a slow or panicking callback holds up no
+//!   sending; [`close`](KafkaProducer::close) always returns.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `gzip`, `snappy`, `lz4` | yes | codecs in pure Rust |
+//! | `zstd` | yes | zstd through libzstd, which takes a C compiler |
+//! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
+//!
+//! How it works inside is told in [`design`].
 
 pub(crate) mod backoff;
+pub mod design;
 pub(crate) mod sync;
 pub(crate) mod time;
 mod topic_partition;
 pub use topic_partition::TopicPartition;
 
+#[cfg_attr(
+    not(feature = "mock"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the broker's half serves the mock cluster; with it nothing is dead"
+    )
+)]
 pub(crate) mod protocol;
 pub use protocol::ErrorCode;
 
 mod error;
 pub use error::{Delivery, Error, ErrorKind};
 
+#[cfg_attr(
+    not(feature = "mock"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the broker's half serves the mock cluster; with it nothing is dead"
+    )
+)]
 pub(crate) mod record;
 pub use record::compression::{CompressionType, UnknownCompressionType};
 

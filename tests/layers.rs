@@ -113,7 +113,7 @@ fn rank(layer: &str) -> usize {
         .unwrap_or_else(|| panic!("{layer} is no layer"))
 }
 
-/// Every file under src but the root.
+/// Every file under src but the root and the modules of tests.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -142,6 +142,9 @@ fn sources() -> Vec<Source> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("read a folder of src") {
         let path = entry.expect("an entry").path();
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -10,6 +10,7 @@ use super::sequence::{Place, sequence_after};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
+use crate::record::split::Part;
 
 /// What a user's callback becomes: it is called once, with its record's result.
 pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
@@ -199,6 +200,10 @@ impl ProducerBatch {
 
     /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
     /// callbacks they wake when these have run, so the settlement goes to the delivery thread.
+    #[expect(
+        clippy::boxed_local,
+        reason = "batches move between queues by their pointers"
+    )]
     pub(crate) fn settle(mut self: Box<Self>, outcome: Outcome) -> Option<Settlement> {
         self.settled = true;
         let records = self.record_count();
@@ -219,9 +224,14 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, each the builder of the batch's next records, in order. Futures, callbacks, the
+    /// Replaces the batch by `parts`, which hold its records in order. Futures, callbacks, the
     /// age and the sequences go with them; the memory is shared out by size.
-    pub(crate) fn split(mut self: Box<Self>, parts: Vec<BatchBuilder>) -> Vec<Box<ProducerBatch>> {
+    #[expect(
+        clippy::boxed_local,
+        clippy::vec_box,
+        reason = "batches move between queues by their pointers"
+    )]
+    pub(crate) fn split(mut self: Box<Self>, parts: Vec<Part>) -> Vec<Box<ProducerBatch>> {
         self.settled = true;
         self.completion.split(parts.len() as u32);
         let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
@@ -233,49 +243,52 @@ impl ProducerBatch {
             Contents::Gone => None,
         };
         let mut callbacks = std::mem::take(&mut self.callbacks).into_iter().peekable();
-        let mut first = 0;
         parts
             .into_iter()
-            .map(|builder| {
-                let count = builder.count() as u32;
-                let mut own_callbacks = Vec::new();
-                while callbacks
-                    .peek()
-                    .is_some_and(|pending| pending.index < first + count)
-                {
-                    let pending = callbacks.next();
-                    own_callbacks.extend(pending.map(|pending| PendingCallback {
-                        index: pending.index - first,
-                        ..pending
-                    }));
-                }
-                let share = match &mut reservation {
-                    Some(reservation) => reservation.split(builder.capacity()),
-                    None => self.partition.empty_reservation(),
-                };
-                let part = Box::new(ProducerBatch {
-                    partition: Arc::clone(&self.partition),
-                    completion: Arc::clone(&self.completion),
-                    first_index: self.first_index + first,
-                    contents: Contents::Building {
-                        builder,
-                        reservation: share,
-                    },
-                    callbacks: own_callbacks,
-                    created: self.created,
-                    attempts: self.attempts,
-                    order: self.order,
-                    stamp: self.stamp.map(|stamp| ProducerStamp {
-                        base_sequence: sequence_after(stamp.base_sequence, first as i32),
-                        ..stamp
-                    }),
-                    maybe_written: self.maybe_written,
-                    last_error: self.last_error.clone(),
-                    settled: false,
-                });
-                first += count;
-                part
-            })
+            .map(
+                |Part {
+                     first,
+                     batch: builder,
+                 }| {
+                    let first = first as u32;
+                    let count = builder.count() as u32;
+                    let mut own_callbacks = Vec::new();
+                    while callbacks
+                        .peek()
+                        .is_some_and(|pending| pending.index < first + count)
+                    {
+                        let pending = callbacks.next();
+                        own_callbacks.extend(pending.map(|pending| PendingCallback {
+                            index: pending.index - first,
+                            ..pending
+                        }));
+                    }
+                    let share = match &mut reservation {
+                        Some(reservation) => reservation.split(builder.capacity()),
+                        None => self.partition.empty_reservation(),
+                    };
+                    Box::new(ProducerBatch {
+                        partition: Arc::clone(&self.partition),
+                        completion: Arc::clone(&self.completion),
+                        first_index: self.first_index + first,
+                        contents: Contents::Building {
+                            builder,
+                            reservation: share,
+                        },
+                        callbacks: own_callbacks,
+                        created: self.created,
+                        attempts: self.attempts,
+                        order: self.order,
+                        stamp: self.stamp.map(|stamp| ProducerStamp {
+                            base_sequence: sequence_after(stamp.base_sequence, first as i32),
+                            ..stamp
+                        }),
+                        maybe_written: self.maybe_written,
+                        last_error: self.last_error.clone(),
+                        settled: false,
+                    })
+                },
+            )
             .collect()
     }
 }

@@ -103,14 +103,6 @@ impl Completion {
         })
     }
 
-    pub(crate) fn topic(&self) -> &Arc<str> {
-        &self.topic
-    }
-
-    pub(crate) fn partition(&self) -> i32 {
-        self.partition
-    }
-
     pub(crate) fn topic_partition(&self) -> TopicPartition {
         TopicPartition::new(Arc::clone(&self.topic), self.partition)
     }

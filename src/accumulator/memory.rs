@@ -61,6 +61,7 @@ impl BufferMemory {
     }
 
     /// What nobody holds, in bytes.
+    #[cfg(test)]
     pub(crate) fn available(&self) -> usize {
         self.available.load(SeqCst)
     }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
-use crate::sync::{RwLock, Wakeup, channel};
+use crate::sync::{Mutex, RwLock, Wakeup, channel};
 use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
@@ -37,6 +37,8 @@ pub(crate) struct WorkerHandle {
     wakeup: Arc<Wakeup>,
     /// Places given out in the worker's table of partitions.
     slots: AtomicUsize,
+    /// Messages that came after the worker's end: it panicked.
+    orphans: Mutex<Vec<Message>>,
     clock: WorkerClock,
 }
 
@@ -75,6 +77,7 @@ impl WorkerHandle {
             records,
             wakeup,
             slots: AtomicUsize::new(0),
+            orphans: Mutex::default(),
             clock: WorkerClock::default(),
         })
     }
@@ -96,16 +99,23 @@ impl WorkerHandle {
         }
     }
 
-    /// Never blocks: the channel has room for all that the memory budget lets exist. What cannot be pushed (the worker
-    /// has ended) is dropped, which settles it.
+    /// Never blocks: the channel has room for all that the memory budget lets exist. What cannot be pushed because the
+    /// worker has ended waits for [`bury_orphans`](Self::bury_orphans): the caller holds locks, and a batch that is dropped
+    /// runs its callbacks.
     fn push(&self, message: Message) {
         if let Err(error) = self.records.try_send(message) {
             debug_assert!(
                 error.is_disconnected(),
                 "the channel is smaller than the memory budget allows"
             );
-            drop(error);
+            self.orphans.lock().push(error.into_inner());
         }
+    }
+
+    /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.
+    pub(crate) fn bury_orphans(&self) {
+        let orphans = std::mem::take(&mut *self.orphans.lock());
+        drop(orphans);
     }
 
     fn next_slot(&self) -> usize {

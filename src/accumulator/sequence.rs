@@ -172,6 +172,21 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_established_by_a_written_batch_of_its_own() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let before = sequence.assign(1).unwrap();
+        sequence.acknowledge(before);
+        assert!(sequence.is_established());
+        sequence.bump_epoch();
+        sequence.acknowledge(before);
+        assert!(!sequence.is_established(), "a late answer to the old epoch");
+        let after = sequence.assign(1).unwrap();
+        sequence.acknowledge(after);
+        assert!(sequence.is_established());
+    }
+
+    #[test]
     fn the_highest_epoch_needs_a_new_producer_id() {
         let mut sequence = PartitionSequence::default();
         sequence.begin(identity(i16::MAX));

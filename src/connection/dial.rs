@@ -49,6 +49,53 @@ pub(crate) fn dial(
     })
 }
 
+/// Looks up all `endpoints` at once and returns when one of them has an address. An error: none of them has; after
+/// `patience` that is still open, and not held against them.
+pub(crate) fn look_up_any(
+    endpoints: &[Endpoint],
+    patience: Duration,
+    threads: &Arc<ThreadGroup>,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
+    let (answer, answered) = channel::bounded(endpoints.len());
+    for endpoint in endpoints {
+        if endpoint.host.parse::<IpAddr>().is_ok() {
+            return Ok(());
+        }
+        let (endpoint, answer) = (endpoint.clone(), answer.clone());
+        let look_up = move || {
+            let found = (&*endpoint.host, endpoint.port).to_socket_addrs();
+            let found = found.map(|mut addresses| addresses.next().is_some());
+            let _ = answer.send((endpoint, found));
+        };
+        spawn_resolver(threads, look_up)?;
+    }
+    let mut failed = Vec::new();
+    while failed.len() < endpoints.len() {
+        match answered.recv_deadline(deadline) {
+            Ok((_, Ok(true))) | Err(_) => return Ok(()),
+            Ok((endpoint, Ok(false))) => failed.push(format!("{endpoint}: no address")),
+            Ok((endpoint, Err(error))) => failed.push(format!("{endpoint}: {error}")),
+        }
+    }
+    let message = format!(
+        "no address of bootstrap.servers can be looked up ({})",
+        failed.join("; ")
+    );
+    Err(Error::new(ErrorKind::Config, message))
+}
+
+fn spawn_resolver(
+    threads: &Arc<ThreadGroup>,
+    look_up: impl FnOnce() + Send + 'static,
+) -> Result<(), Error> {
+    threads
+        .spawn("kp-resolve".into(), SMALL_STACK_BYTES, look_up)
+        .map_err(|error| {
+            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
+        })
+}
+
 /// The time for one attempt to connect.
 pub(crate) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
     ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
@@ -74,11 +121,7 @@ fn resolve(
                 .map(|found| found.collect::<Vec<_>>()),
         );
     };
-    threads
-        .spawn("kafka-producer-resolve".into(), SMALL_STACK_BYTES, look_up)
-        .map_err(|error| {
-            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
-        })?;
+    spawn_resolver(threads, look_up)?;
     let found = channel::select! {
         recv(answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
         recv(control.cancelled()) -> _ => return Err(cancelled_error()),

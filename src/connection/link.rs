@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
 use super::dial::{dial, is_timeout, socket_error};
@@ -154,14 +154,11 @@ impl Network for TcpNetwork {
             request,
             written: 0,
         };
-        loop {
-            match remainder.write_some(&socket) {
-                Ok(true) => return Ok(Written::Now),
-                Ok(false) => {}
-                Err(error) if is_timeout(&error) => break,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(socket_error(error)),
-            }
+        if remainder
+            .write_until(&socket, Instant::now() + WRITE_PATIENCE)
+            .map_err(socket_error)?
+        {
+            return Ok(Written::Now);
         }
         if state.writer.is_none() {
             let (writer, remainders) = channel::bounded(1);
@@ -265,6 +262,21 @@ fn write_remainders(
 }
 
 impl Remainder {
+    /// Writes until all is written, and then it is true, or until `deadline`. A broker that takes a little at a time is
+    /// no better than one that takes nothing.
+    fn write_until(&mut self, socket: &TcpSocket, deadline: Instant) -> std::io::Result<bool> {
+        loop {
+            match self.write_some(socket) {
+                Ok(true) => return Ok(true),
+                Ok(false) if Instant::now() >= deadline => return Ok(false),
+                Ok(false) => {}
+                Err(error) if is_timeout(&error) => return Ok(false),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// One write to the socket; true when nothing is left.
     fn write_some(&mut self, socket: &TcpSocket) -> std::io::Result<bool> {
         let written = socket.write_vectored(&self.request.slices(self.written))?;
@@ -346,6 +358,48 @@ mod tests {
                 .collect();
             assert_eq!(rest, &whole[skip..]);
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_a_little_at_a_time_does_not_hold_the_writer() {
+        use std::io::Read;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = ConnectionConfig {
+            client_id: "c".into(),
+            send_buffer: Some(16 << 10),
+            receive_buffer: None,
+            setup_timeout: Duration::from_secs(10),
+            setup_timeout_max: Duration::from_secs(10),
+        };
+        let address = listener.local_addr().unwrap();
+        let socket = TcpSocket::new(&address, &config).unwrap();
+        socket.connect(address, Duration::from_secs(10)).unwrap();
+        socket.set_write_timeout(Some(WRITE_PATIENCE)).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        let reader = std::thread::spawn(move || {
+            let mut buffer = vec![0; 16 << 10];
+            let mut read = 0;
+            while let Ok(count @ 1..) = peer.read(&mut buffer) {
+                read += count;
+                std::thread::park_timeout(Duration::from_micros(500));
+            }
+            read
+        });
+        // At that pace this takes a second or more.
+        let request = request(&vec![1; 32 << 20], &[], &[]);
+        let mut remainder = Remainder {
+            total: request.len(),
+            request,
+            written: 0,
+        };
+        let start = Instant::now();
+        let is_written = remainder
+            .write_until(&socket, start + WRITE_PATIENCE)
+            .unwrap();
+        let took = start.elapsed();
+        socket.shut_down();
+        assert!(!is_written && took < Duration::from_millis(300), "{took:?}");
+        assert!(reader.join().unwrap() >= remainder.written.min(1));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The current picture of the cluster, who waits for a newer one, and what the metadata thread is to ask next.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -228,10 +229,13 @@ impl MetadataCache {
     /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
     pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
         let mut state = self.state.lock();
-        while !state.stopped
-            && !(new_topics_break && state.topics.values().any(|interest| interest.is_new))
-            && !self.wanted.wait_until(&mut state, deadline).timed_out()
-        {}
+        loop {
+            let is_new = |interest: &Interest| interest.is_new;
+            let broken = new_topics_break && state.topics.values().any(is_new);
+            if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
         !state.stopped
     }
 
@@ -398,24 +402,26 @@ impl State {
         max_block: Duration,
     ) -> Error {
         let ms = max_block.as_millis();
-        let error = match (cluster.topics.get(topic), partition) {
-            (Some(metadata), Some(partition)) => Error::new(
+        let (kind, mut message) = match (cluster.topics.get(topic), partition) {
+            (Some(metadata), Some(partition)) => (
                 ErrorKind::UnknownPartition,
                 format!(
                     "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
                     metadata.partitions.len()
                 ),
             ),
-            _ => Error::new(
+            _ => (
                 ErrorKind::MetadataTimeout,
                 format!("Topic {topic} not present in metadata after {ms} ms"),
             ),
         };
         let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
-        match topic_error.or(self.last_error.as_ref()) {
-            Some(cause) => error.with_source(cause.clone()),
-            None => error,
-        }
+        let Some(cause) = topic_error.or(self.last_error.as_ref()) else {
+            return Error::new(kind, message);
+        };
+        // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
+        let _ = write!(message, " (last attempt: {})", cause.message());
+        Error::new(kind, message).with_source(cause.clone())
     }
 }
 

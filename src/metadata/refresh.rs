@@ -17,6 +17,7 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ErrorCode, Request};
 use crate::sync::{Mutex, ThreadGroup};
+use crate::time::deadline_after;
 
 /// What the metadata thread goes by.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct MetadataRefresher<O> {
     failures: HashMap<Endpoint, u32>,
     last_refresh: Instant,
     last_use: Instant,
+    /// How long a broker's latest answer asks to wait before the next request.
+    throttle: Option<Duration>,
 }
 
 /// The handle by which `close` interrupts the metadata thread's blocking call.
@@ -95,6 +98,9 @@ enum Attempt {
 /// `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster. Doubles with each failure.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The least time between two refreshes that only age asks for.
+const SHORTEST_AGE: Duration = Duration::from_millis(100);
+
 impl<O: RefreshObserver> MetadataRefresher<O> {
     pub(crate) fn new(
         cache: Arc<MetadataCache>,
@@ -116,17 +122,22 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             failures: HashMap::new(),
             last_refresh: now,
             last_use: now,
+            throttle: None,
         }
     }
 
     /// The thread's body: until the cache is closed.
     pub(crate) fn run(mut self) {
-        let (mut unanswered, mut unreachable) = (0, 0);
+        let (mut unanswered, mut unreachable) = (0, 0u32);
         while let Some(wants) = self.next_wants() {
             let backoff = match self.answer(wants) {
                 Ok(Attempt::Done) => {
                     (unanswered, unreachable) = (0, 0);
-                    continue;
+                    // A quota's wait (KIP-219); usually there is none.
+                    match self.throttle.take() {
+                        Some(throttle) => throttle,
+                        None => continue,
+                    }
                 }
                 Ok(Attempt::AskAgain) => {
                     unreachable = 0;
@@ -134,9 +145,13 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     self.config.retry_backoff.after(unanswered - 1)
                 }
                 Err(error) => {
-                    log::warn!(target: "kafka_producer::metadata", "no broker answers: {}", with_sources(&error));
-                    self.cache.failed(error);
                     unreachable += 1;
+                    // The first, then fewer and fewer: an outage is no reason to fill a disk.
+                    if unreachable.is_power_of_two() {
+                        let error = with_sources(&error);
+                        log::warn!(target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
+                    }
+                    self.cache.failed(error);
                     self.config.reconnect_backoff.after(unreachable - 1)
                 }
             };
@@ -155,11 +170,12 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let far = Instant::now() + Duration::from_secs(86_400 * 365);
         loop {
             let refresh_at = match self.cache.has_topics() {
-                true => crate::time::deadline_after(self.last_refresh, self.config.max_age),
+                // An age of 0 is legal, and is no reason to ask without a pause.
+                true => deadline_after(self.last_refresh, self.config.max_age.max(SHORTEST_AGE)),
                 false => far,
             };
             let idle_at = match (&self.client, self.config.connections_max_idle) {
-                (Some(_), Some(idle)) => crate::time::deadline_after(self.last_use, idle),
+                (Some(_), Some(idle)) => deadline_after(self.last_use, idle),
                 _ => far,
             };
             let mut wants = self.cache.wait_for_wants(refresh_at.min(idle_at))?;
@@ -296,6 +312,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             allow_auto_topic_creation: true,
         };
         let (version, response): (i16, MetadataResponse) = self.call(&request)?;
+        self.throttle = throttle(version, response.throttle_time_ms);
         if !response.error.is_none() {
             return Err(Error::new(
                 ErrorKind::Broker,
@@ -340,7 +357,14 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             producer_id: -1,
             producer_epoch: -1,
         };
-        let (_, response) = self.call(&request)?;
+        let response = match self.call(&request) {
+            Ok((_, response)) => response,
+            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
+                self.refuse_identity(error.with_advice("set enable.idempotence=false"));
+                return Ok(Attempt::Done);
+            }
+            Err(error) => return Err(error),
+        };
         let error = response.error;
         if error.is_none() {
             let identity = ProducerIdentity {
@@ -354,19 +378,31 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if error.is_retriable() {
             return Ok(Attempt::AskAgain);
         }
-        self.cache.identity_answered(None);
         let kind = match error {
             ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
             _ => ErrorKind::Broker,
         };
-        self.observer
-            .identity(Err(Error::new(kind, "the broker gave no producer id")
+        self.refuse_identity(
+            Error::new(kind, "the broker gave no producer id")
                 .with_broker_code(error.code(), error.name())
                 .with_advice(
                     "allow this client to write idempotently, or set enable.idempotence=false",
-                )));
+                ),
+        );
         Ok(Attempt::Done)
     }
+
+    /// Tells those who wait for a producer id that there is none for them.
+    fn refuse_identity(&self, error: Error) {
+        self.cache.identity_answered(None);
+        self.observer.identity(Err(error));
+    }
+}
+
+/// The wait that a broker asks for: from version 6 on it leaves the waiting to the client.
+fn throttle(version: i16, throttle_time_ms: i32) -> Option<Duration> {
+    let ms = u64::try_from(throttle_time_ms).ok()?;
+    (version >= 6 && ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// An error with its causes, for a log line.

@@ -8,6 +8,7 @@ use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
 use crate::backoff::ExponentialBackoff;
+use crate::connection::dial::look_up_any;
 use crate::connection::link::{LinkEvent, LinkId, TcpNetwork};
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
@@ -68,6 +69,9 @@ struct Deliveries {
 /// Stack of the threads that do the work: codecs are the deepest that runs on them.
 const STACK_BYTES: usize = 1024 * 1024;
 
+/// How long the start waits for the look-up of the bootstrap addresses: a typo is told at once, a slow name server later.
+const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a close waits, beyond its own time, for threads that have been told to end at once.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -97,6 +101,7 @@ impl Engine {
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let (sender, receiver) = channel::unbounded();
         let threads = Arc::new(ThreadGroup::default());
+        look_up_any(&bootstrap_endpoints(&config), BOOTSTRAP_PATIENCE, &threads)?;
         let connection_config = Arc::new(connection_config(&config));
         let progress = Arc::new(Progress::default());
 
@@ -274,18 +279,15 @@ impl Engine {
         if !self.deliveries.is_started.load(Ordering::Acquire) {
             return Some(());
         }
+        let Some(sender) = self.deliveries.sender.lock().clone() else {
+            return Some(());
+        };
         let (done, passed) = channel::bounded(1);
-        match self
-            .deliveries
-            .sender
-            .lock()
-            .as_ref()
-            .map(|sender| sender.send(Delivery::Barrier(done)))
-        {
-            Some(Ok(())) => match passed.recv_deadline(deadline) {
-                Err(channel::RecvTimeoutError::Timeout) => None,
-                _ => Some(()),
-            },
+        let _ = sender.send(Delivery::Barrier(done));
+        drop(sender);
+        // The other end is dropped when the barrier's turn has come, or with the thread.
+        match passed.recv_deadline(deadline) {
+            Err(channel::RecvTimeoutError::Timeout) => None,
             _ => Some(()),
         }
     }
@@ -334,20 +336,30 @@ impl Engine {
         self.close_started.load(Ordering::Acquire)
     }
 
-    /// Another thread closes or has closed the producer.
+    /// Another thread closes or has closed the producer. Whoever has less time ends it for both.
     fn await_other_close(&self, deadline: Instant, own_callback: bool) -> u64 {
+        if !own_callback && !self.wait_until_closed(deadline) {
+            // The other call may not have come that far yet.
+            self.accumulator.close();
+            self.tell_workers(|| Event::ForceClose);
+            self.wait_until_closed(Instant::now() + 2 * GRACE);
+        }
+        self.progress.state.lock().undelivered
+    }
+
+    /// False if `deadline` came first.
+    fn wait_until_closed(&self, deadline: Instant) -> bool {
         let mut result = self.close_result.lock();
-        while result.is_none() && !own_callback {
+        while result.is_none() {
             if self
                 .close_ended
                 .wait_until(&mut result, deadline)
                 .timed_out()
             {
-                break;
+                return result.is_some();
             }
         }
-        drop(result);
-        self.progress.state.lock().undelivered
+        true
     }
 
     fn tell_workers(&self, event: impl Fn() -> Event) {
@@ -406,6 +418,9 @@ impl Drop for WorkerGuard {
             log::error!(target: "kafka_producer", "a sender thread panicked; the producer takes no more records");
             self.progress.panicked.store(true, Ordering::Release);
             self.accumulator.close();
+            for worker in self.accumulator.workers() {
+                worker.bury_orphans();
+            }
         }
         self.progress.state.lock().running -= 1;
         self.progress.changed.notify_all();
@@ -487,13 +502,19 @@ fn connection_config(config: &ValidatedConfig) -> ConnectionConfig {
     }
 }
 
+fn bootstrap_endpoints(config: &ValidatedConfig) -> Vec<Endpoint> {
+    let addresses = config.bootstrap_addresses.iter();
+    addresses
+        .map(|address| Endpoint {
+            host: address.host.as_str().into(),
+            port: address.port,
+        })
+        .collect()
+}
+
 fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
-    let endpoint = |address: &super::BootstrapAddress| Endpoint {
-        host: address.host.as_str().into(),
-        port: address.port,
-    };
     RefreshConfig {
-        bootstrap: config.bootstrap_addresses.iter().map(endpoint).collect(),
+        bootstrap: bootstrap_endpoints(config),
         rebootstrap: config.metadata_recovery_strategy == MetadataRecoveryStrategy::Rebootstrap,
         max_age: config.metadata_max_age,
         max_idle: config.metadata_max_idle,

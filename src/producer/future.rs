@@ -15,7 +15,6 @@ use super::record::RecordMetadata;
 /// The outcome of one `send`, to be waited for or looked at, from any thread, as often as wanted.
 ///
 /// Dropping it cancels nothing: the record is delivered all the same. It holds no memory of the record's content.
-#[must_use = "the record is delivered without it, but only it (or a flush) tells whether that succeeded"]
 pub struct Future {
     completion: Arc<Completion>,
     index: u32,

@@ -165,7 +165,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// Takes no more records, delivers those there are, runs their callbacks and ends the producer's threads and
     /// connections. Always returns, at most a moment after `timeout`: records that are not delivered by then fail with
     /// [`ErrorKind::ForceClosed`]. Calls that wait in `send` on other threads return [`ErrorKind::Closed`]. A second
-    /// `close` waits for the first. In a delivery callback it waits for nothing, as if `timeout` were zero.
+    /// `close` waits with the first, until the time of either is over. In a delivery callback it waits for nothing, as if `timeout` were zero.
     ///
     /// # Errors
     /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.
@@ -197,7 +197,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other; [`ErrorKind::Resource`] if a thread
+    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no address of
+    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s); [`ErrorKind::Resource`] if a thread
     /// cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where

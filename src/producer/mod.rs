@@ -14,7 +14,6 @@ mod send_error;
 mod serializer;
 
 pub use builder::ProducerBuilder;
-use config::BootstrapAddress;
 pub use config::{
     Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
     SecurityProtocol,

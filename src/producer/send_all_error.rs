@@ -40,6 +40,10 @@ impl<K, V> SendAllError<K, V> {
     }
 
     /// The futures of the records that were taken, the refused record with the reason, and the records behind it.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three things, each named by its own type"
+    )]
     pub fn into_parts(self) -> (Vec<Future>, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
         let Parts {
             futures,

@@ -116,23 +116,6 @@ impl BatchBuilder {
             || self.record_size(timestamp_ms, key, value, headers) <= room
     }
 
-    /// As [`record_size`](Self::record_size), with headers that are encoded already, their count in front.
-    pub(crate) fn record_size_encoded_headers(
-        &self,
-        timestamp_ms: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[u8],
-    ) -> usize {
-        encoded_size(
-            self.timestamp_delta(timestamp_ms),
-            self.count,
-            key,
-            value,
-            headers.len(),
-        )
-    }
-
     /// Raises the capacity to `capacity` bytes, header included; does nothing where it is there already.
     pub(crate) fn reserve_capacity(&mut self, capacity: usize) {
         self.buffer
@@ -164,11 +147,13 @@ impl BatchBuilder {
     }
 
     /// The first record's timestamp; -1 while empty.
+    #[cfg(test)]
     pub(crate) fn base_timestamp(&self) -> i64 {
         self.base_timestamp
     }
 
     /// The latest timestamp of any record; -1 while empty.
+    #[cfg(test)]
     pub(crate) fn max_timestamp(&self) -> i64 {
         self.max_timestamp
     }

@@ -43,6 +43,7 @@ impl<'a> Iterator for Batches<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordBatch<'a> {
     pub(crate) base_offset: i64,
+    #[cfg(test)]
     pub(crate) partition_leader_epoch: i32,
     pub(crate) header: BatchHeader,
     /// The whole batch, header included.
@@ -69,6 +70,7 @@ impl<'a> RecordBatch<'a> {
         *rest = after;
         Ok(Self {
             base_offset: BigEndian::read_i64(&bytes[BASE_OFFSET]),
+            #[cfg(test)]
             partition_leader_epoch: BigEndian::read_i32(&bytes[PARTITION_LEADER_EPOCH]),
             header: read_header(bytes),
             bytes,

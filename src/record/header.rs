@@ -46,24 +46,18 @@ impl ProducerStamp {
     };
 }
 
-/// The attribute bits of a batch: codec, timestamp type, transactional, control.
+/// The attribute bits of a batch: codec, timestamp type, control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes(i16);
 
 const CODEC_BITS: i16 = 0x07;
 const LOG_APPEND_TIME_BIT: i16 = 0x08;
-const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
 
 impl Attributes {
     /// A batch of `codec` with creation timestamps, outside of any transaction.
     pub(crate) fn new(codec: CompressionType) -> Self {
         Self(codec.code())
-    }
-
-    /// The same as part of a transaction.
-    pub(crate) fn transactional(self) -> Self {
-        Self(self.0 | TRANSACTIONAL_BIT)
     }
 
     /// The same with timestamps that are the broker's.
@@ -82,10 +76,6 @@ impl Attributes {
     /// None where the codec's number names no codec.
     pub(crate) fn codec(self) -> Option<CompressionType> {
         CompressionType::from_code(self.0 & CODEC_BITS)
-    }
-
-    pub(crate) fn is_transactional(self) -> bool {
-        self.0 & TRANSACTIONAL_BIT != 0
     }
 
     pub(crate) fn is_log_append_time(self) -> bool {
@@ -183,7 +173,7 @@ mod tests {
     #[test]
     fn puts_every_field_at_its_place() {
         let mut batch = vec![0xaa; BATCH_HEADER_BYTES + 3];
-        let attributes = Attributes::new(CompressionType::Zstd).transactional();
+        let attributes = Attributes::from_bits(CompressionType::Zstd.code() | 0x10);
         seal(
             &mut batch,
             &BatchHeader {
@@ -224,13 +214,9 @@ mod tests {
         for codec in CompressionType::ALL {
             let attributes = Attributes::new(codec);
             assert_eq!(attributes.codec(), Some(codec));
-            assert!(
-                !attributes.is_transactional()
-                    && !attributes.is_log_append_time()
-                    && !attributes.is_control()
-            );
-            let all = attributes.transactional().log_append_time();
-            assert!(all.is_transactional() && all.is_log_append_time() && !all.is_control());
+            assert!(!attributes.is_log_append_time() && !attributes.is_control());
+            let all = attributes.log_append_time();
+            assert!(all.is_log_append_time() && !all.is_control());
             assert_eq!(all.codec(), Some(codec));
         }
         assert!(Attributes::from_bits(0x20).is_control());

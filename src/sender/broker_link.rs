@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
+use crate::error::Error;
 
 /// One broker as a worker sees it.
 pub(super) struct BrokerLink {
@@ -14,6 +15,8 @@ pub(super) struct BrokerLink {
     pub(super) line: VecDeque<usize>,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,
+    /// Why the link was lost or could not be made, until it is ready again: what to tell those who waited in vain.
+    pub(super) last_error: Option<Error>,
     /// Since when somebody stands in line and is not served.
     pub(super) blocked_since: Option<Instant>,
     pub(super) reported_unavailable: bool,
@@ -62,6 +65,7 @@ impl BrokerLink {
             state: LinkState::Down { not_before: None },
             line: VecDeque::new(),
             failures: 0,
+            last_error: None,
             blocked_since: None,
             reported_unavailable: false,
         }

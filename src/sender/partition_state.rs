@@ -114,7 +114,8 @@ impl PartitionState {
     ///
     /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one until the
     /// leader is known to hold the producer to its sequences; a batch that is sent again goes only as the first of those
-    /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in. Without idempotence the order is kept by one request in flight.
+    /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in.
+    /// Without idempotence the order is kept by one request in flight.
     pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
         const MOST_REMEMBERED: usize = 5;
         let Some(earliest) = self.in_flight.front() else {

@@ -9,7 +9,7 @@ use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, Written as RecordWritten};
 use crate::connection::link::{Network, OutgoingRequest, Written};
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};

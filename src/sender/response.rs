@@ -17,7 +17,7 @@ use crate::protocol::messages::{
 use crate::protocol::{ErrorCode, decode_response};
 use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
-use crate::record::split::split;
+use crate::record::split::{Part, split};
 
 /// From this version on the broker answers before it throttles, and leaves the waiting to the client (KIP-219).
 const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
@@ -276,7 +276,7 @@ impl<N: Network> Sender<N> {
         &self,
         batch: &ProducerBatch,
         codec: CompressionType,
-    ) -> Option<(Vec<crate::record::builder::BatchBuilder>, usize, usize)> {
+    ) -> Option<(Vec<Part>, usize, usize)> {
         let Contents::Sealed { bytes, .. } = &batch.contents else {
             return None;
         };
@@ -286,11 +286,7 @@ impl<N: Network> Sender<N> {
         let uncompressed = BATCH_HEADER_BYTES + records.len();
         let most = self.config.batch_size.min(uncompressed / 2).max(1);
         let parts = split(&records, base_timestamp(bytes), most).ok()?;
-        Some((
-            parts.into_iter().map(|part| part.batch).collect(),
-            bytes.len(),
-            uncompressed,
-        ))
+        Some((parts, bytes.len(), uncompressed))
     }
 }
 

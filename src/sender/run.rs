@@ -16,7 +16,8 @@ use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network};
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{Cluster, MetadataCache, ProducerIdentity};
+use crate::metadata::{Cluster, MetadataCache, PartitionMetadata, ProducerIdentity};
+use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProduceRequest;
 use crate::record::compression::Compressor;
 use crate::sync::channel;
@@ -688,10 +689,24 @@ impl<N: Network> Sender<N> {
         let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
             .with_topic_partition(batch.completion().topic_partition())
             .with_delivery(batch.delivery());
-        if let Some(cause) = &batch.last_error {
-            error = error.with_source(cause.clone());
+        let cause = batch.last_error.clone();
+        if let Some(cause) = cause.or_else(|| self.obstacle(&batch.partition)) {
+            error = error.with_source(cause);
         }
         self.give_up(slot, batch, Outcome::Failed(error));
+    }
+
+    /// What keeps a partition's batches from being sent, if anything is known to.
+    fn obstacle(&self, partition: &Partition) -> Option<Error> {
+        let topic = self.cluster.topic(partition.topic());
+        let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
+        match known.and_then(PartitionMetadata::leader) {
+            Some(leader) => self.brokers.get(&leader)?.last_error.clone(),
+            None => Some(Error::new(
+                ErrorKind::Broker,
+                ErrorCode::LEADER_NOT_AVAILABLE.message(),
+            )),
+        }
     }
 
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
@@ -770,15 +785,38 @@ impl<N: Network> Sender<N> {
                     Ok(version) => {
                         if let Some(state) = self.brokers.get_mut(&broker) {
                             state.failures = 0;
+                            state.last_error = None;
                             state.state = LinkState::Ready(ReadyLink::new(link, version, now));
                         }
                     }
-                    Err(error) => self.link_failed(broker, error, now),
+                    Err(error) => {
+                        self.fail_line(broker, &error);
+                        self.link_failed(broker, error, now);
+                    }
                 }
             }
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
+        }
+    }
+
+    /// Fails what stands in the line of a broker that cannot be produced to, now or later.
+    fn fail_line(&mut self, broker: i32, error: &Error) {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        for slot in std::mem::take(&mut link.line) {
+            self.state(slot).in_line = None;
+            self.queue_open_batch(slot);
+            while let Some(batch) = self.state(slot).queue.pop_front() {
+                batch.partition.batch_drained();
+                let error = error
+                    .clone()
+                    .with_topic_partition(batch.completion().topic_partition())
+                    .with_delivery(batch.delivery());
+                self.give_up(slot, batch, Outcome::Failed(error));
+            }
         }
     }
 
@@ -791,6 +829,7 @@ impl<N: Network> Sender<N> {
         log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {error}", state.endpoint);
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
+        state.last_error = Some(error.clone());
         let ended = std::mem::replace(
             &mut state.state,
             LinkState::Down {

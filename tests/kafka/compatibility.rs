@@ -1,7 +1,7 @@
 //! The same producer against brokers of other ages.
 
 use crate::Tests;
-use crate::delivery::{codecs_and_acks, shapes};
+use crate::delivery::{codecs_and_acks, shapes, the_first_records_of_a_new_topic_keep_their_order};
 use crate::faults::{
     a_missing_topic_is_created_where_brokers_do_so, exactly_once_through, kill_and_restart,
 };
@@ -12,6 +12,10 @@ pub(crate) const TESTS: Tests = &[
     ("every_codec_arrives_with_every_acks_level", |kafka| {
         codecs_and_acks(kafka, "compatibility-codecs")
     }),
+    (
+        "the_first_records_of_a_new_topic_keep_their_order",
+        the_first_records_of_a_new_topic_keep_their_order,
+    ),
     (
         "headers_nulls_and_empty_bytes_arrive_as_they_were",
         headers_nulls_and_empty_bytes_arrive_as_they_were,

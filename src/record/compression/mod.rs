@@ -23,6 +23,7 @@ pub(crate) struct Compression {
 }
 
 impl Compression {
+    #[cfg(any(test, feature = "unstable-internals"))]
     pub(crate) fn with_default_level(codec: CompressionType) -> Self {
         Self {
             codec,

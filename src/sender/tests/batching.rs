@@ -1,5 +1,7 @@
 //! When records leave: linger, full batches, flush, exhausted memory; which leave together.
 
+use std::time::Duration;
+
 use super::harness::{Harness, MS, TOPIC, refused, written};
 use crate::protocol::ErrorCode;
 
@@ -61,7 +63,7 @@ fn a_full_batch_leaves_at_once_and_the_rest_lingers() {
 
 #[test]
 fn without_linger_every_round_sends_what_is_there() {
-    let mut worker = Harness::new(|settings| settings.sender.linger = 0 * MS);
+    let mut worker = Harness::new(|settings| settings.sender.linger = Duration::ZERO);
     worker.send(0, "a");
     worker.send(0, "b");
     let request = worker.request();

@@ -1,0 +1,99 @@
+//! How this crate works, and why: the page to read before changing it. No code.
+//!
+//! # A record's way
+//!
+//! 1. **`send`, on the caller's thread** (`producer::kafka_producer`). The record is checked and serialized, without a
+//!    copy where key and value are bytes already; its topic is looked up under a shared lock; a partition is chosen; and it
+//!    is encoded, in its final wire form, into the partition's *open batch* (`accumulator::partition`). A record is copied
+//!    once on its way to the socket. The caller gets a [`Future`](crate::Future): a reference to the batch's one block of
+//!    outcomes and an index in it.
+//! 2. **Hand-over.** A full batch goes, as one message of a pointer, over the worker's bounded crossbeam channel. A
+//!    part-filled batch stays open to more records and is taken by the worker when it has lingered, or later, when the
+//!    partition can be sent to: a slow broker gets fuller batches, not more of them.
+//! 3. **`run_once`, on the worker** (`sender::run`): take in events, batches, metadata, timers; then serve each broker.
+//!    A batch is compressed and sealed when it is first sent (`sender::request`), and these bytes are kept: a retry sends
+//!    the same ones. One Produce request carries a batch of each partition that stands in the broker's line, in turn, up
+//!    to `max.request.size`.
+//! 4. **The socket** (`connection::link`). The worker writes fields and batches with one vectored call, without copying
+//!    them together. Another thread for each connection, which also made it, reads answers and hands their bytes to the
+//!    worker.
+//! 5. **The answer** (`sender::response`) completes each batch exactly once: written, sent again, split or failed. Then
+//!    memory returns, futures wake, and callbacks go to the delivery thread; with callbacks, futures wake after them.
+//!
+//! # Threads
+//!
+//! | thread | how many | does | blocks on |
+//! |---|---|---|---|
+//! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
+//! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its alarm clock ([below](#wake-ups)); a write, for a few ms |
+//! | `kp-sender-N-link` | one a connection | dials (look-up, TCP, ApiVersions), then reads frames | its socket |
+//! | `kp-sender-N-writer` | one a connection that stalled | writes what the worker could not | its socket |
+//! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
+//! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
+//! | `kp-resolve` | one a look-up | `getaddrinfo`, which has no timeout; may be left behind | the system |
+//!
+//! # Decisions
+//!
+//! **Callers encode.** The first sketch had callers copy records into chunks of 64 and the worker encode them into
+//! batches. Here the chunk *is* the batch: one copy less, the encoding is spread over the callers, and a worker's share of
+//! a record is its CRC, its compression and its write. The figures are in `benches/README.md`.
+//!
+//! **The channel is bounded by the memory budget.** A chunk is pushed under its partition's lock, so that the order of
+//! batches is the order of their records; there a push must not block. It cannot: every batch is charged at least about
+//! 1 KiB of `buffer.memory` (more above 256 MiB), and the channel has two places, for the announcement and the chunk, for
+//! as many batches as the budget allows. Waiting happens in one place only, where memory is reserved, before the lock.
+//!
+//! **Memory is counted by capacity**, when a batch is opened or grows, not for each record: buffer, structures, callbacks.
+//! What compression saves comes back when the batch is sealed. A sealed batch's memory is returned by the last holder of
+//! its bytes, which may be the network long after the batch has failed: neither bytes nor budget are reused before
+//! (KAFKA-19012). A partition's buffer starts with the size its latest batch reached, so idle partitions hold little.
+//!
+//! **Each partition has its own epoch.** A broker keeps producer epoch and sequences for each partition by itself, so
+//! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order
+//! sequence it raises its own epoch and starts over at sequence 0. Workers need not agree on anything.
+//!
+//! **A batch of unknown fate is never sent under another identity** if it can be in the log already: behind a batch that
+//! was given up while its fate was unknown, later ones that were sent too fail as *maybe written*, where Java sends them
+//! again and can write them twice.
+//!
+//! **One batch until the broker knows the identity.** A broker takes the first batch of a producer id or epoch that it does
+//! not know at whatever sequence. Were two on their way and the first refused (too large, say), the second would be written
+//! before it; a test on a real broker showed it. So up to five batches of a partition are in flight only after the first
+//! one of the identity was acknowledged.
+//!
+//! **Writes block for a few milliseconds at most**, then the rest of the request goes to a writer thread of that connection
+//! alone. A stopped broker costs its worker one such wait; a link that keeps up never has the thread. Sending again and
+//! again in small time slices, the first sketch, cost the other brokers a share of the worker for as long as it lasted.
+//!
+//! **The metadata thread has a connection of its own** and leaves a broker that does not answer within two seconds (then
+//! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster.
+//!
+//! # Wake-ups
+//!
+//! Waking a thread costs more than a hundred records. A sleeping worker publishes until when it sleeps (`sync::Wakeup`);
+//! whoever has work publishes it first and wakes the worker only if it would be late. A worker that has been told of an
+//! open batch will look within `linger.ms` anyway, so batches opened in between are not announced. After a round that
+//! took full batches the worker *rests* for up to 150 us (at most `linger.ms`/8) without being woken: more will come, and
+//! it takes all of it at once. Under load no caller ever wakes it, requests are larger, and the time of day is read once a
+//! round and shared with the callers (`accumulator::WorkerClock`): a record's timestamp is at most a round old.
+//!
+//! # Order of locks
+//!
+//! Topics (shared) → sticky partitioner → a partition → memory's line of waiters. The metadata cache's lock, a batch's
+//! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is held
+//! over user code, I/O, a log line or a wait; wake-ups come after.
+//!
+//! # What a reader may trip over
+//!
+//! - A worker receives a batch's announcement before any chunk of that partition, because both go through one channel.
+//! - `take_open` refuses while a full batch of the partition is in the channel: that one comes first.
+//! - Partitions are never dropped while the producer lives: their sequences must go on when a topic is used again.
+//! - An answer is matched by topic name or, from Produce 13 on, by the topic id the request was sent with.
+//! - A batch is settled by whoever drops it, so a worker that panics leaves no future waiting.
+//! - `close` first refuses appends in every partition, then tells the workers: no record can slip in behind them.
+//!
+//! # Layers
+//!
+//! `time`, `sync`, `backoff`, `topic_partition` → `protocol` → `error` → `record` → `connection` → `metadata` →
+//! `accumulator` → `sender` → `producer` → `mock`. A module uses those before it, never those behind it; `tests/layers.rs`
+//! holds it.

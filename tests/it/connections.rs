@@ -1,0 +1,146 @@
+//! Connections: when they are made, where to, and when they end.
+
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::{Fault, MockApi};
+
+use crate::support::{PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, values};
+
+#[test]
+fn nothing_is_connected_to_before_there_is_something_to_ask() {
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    producer.flush(PATIENCE).unwrap();
+    producer.close(PATIENCE).unwrap();
+    assert!(cluster.requests().is_empty());
+}
+
+#[test]
+fn idle_connections_are_closed_and_made_again() {
+    let cluster = cluster(2, 2);
+    let producer = builder(&cluster)
+        .connections_max_idle(Some(Duration::from_millis(200)))
+        .build()
+        .unwrap();
+    for round in 0..3 {
+        for partition in [0, 1] {
+            deliver(&producer, partition, round.to_string()).unwrap();
+        }
+        assert!(cluster.wait_until(SOON, |cluster| cluster.connections(0)
+            + cluster.connections(1)
+            == 0));
+    }
+    assert_eq!(values(&cluster, 1), ["0", "1", "2"]);
+}
+
+#[test]
+fn connections_without_limit_stay() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .connections_max_idle(None)
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    let gone = cluster.wait_until(Duration::from_millis(300), |cluster| {
+        cluster.connections(0) == 0
+    });
+    assert!(!gone);
+    producer.close(PATIENCE).unwrap();
+    assert!(cluster.wait_until(SOON, |cluster| cluster.connections(0) == 0));
+}
+
+#[test]
+fn a_broker_that_refuses_connections_is_tried_at_growing_intervals() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .reconnect_backoff(Duration::from_millis(100))
+        .reconnect_backoff_max(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    cluster.on(MockApi::ApiVersions, |_| Fault::Disconnect);
+    let tried = || cluster.request_count(MockApi::ApiVersions);
+    let before = tried();
+    cluster.disconnect(0);
+    let future = producer.send(crate::support::record(0, "waits")).unwrap();
+    assert!(future.get(Duration::from_millis(1500)).is_err());
+    // Of the worker after 100, 200, 400 and 800 ms; the metadata thread tries as often.
+    let attempts = tried() - before;
+    assert!((2..=14).contains(&attempts), "{attempts} attempts in 1.5 s");
+    cluster.remove_all_hooks();
+    future.get(PATIENCE).unwrap();
+}
+
+/// `localhost` has an IPv6 address, too, on most machines; nobody listens there.
+#[test]
+fn every_address_of_a_name_is_tried() {
+    let cluster = cluster(1, 1);
+    let port = crate::isolation::port(&cluster);
+    let producer = builder_at(&format!("localhost:{port}")).build().unwrap();
+    deliver(&producer, 0, "v").unwrap();
+}
+
+#[test]
+fn one_bootstrap_server_that_answers_is_enough() {
+    let cluster = cluster(1, 1);
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let servers = format!(
+        "127.0.0.1:{closed},no-such-host.invalid:9092,{}",
+        cluster.bootstrap_servers()
+    );
+    for _ in 0..5 {
+        let producer = builder_at(&servers).build().unwrap();
+        let start = Instant::now();
+        deliver(&producer, 0, "v").unwrap();
+        assert!(start.elapsed() < SOON);
+    }
+}
+
+#[test]
+fn a_lost_connection_is_noticed_while_nothing_is_sent() {
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    deliver(&producer, 0, "first").unwrap();
+    for round in 0..20 {
+        cluster.disconnect(0);
+        deliver(&producer, 0, round.to_string()).unwrap();
+    }
+    assert_eq!(values(&cluster, 0).len(), 21);
+}
+
+#[test]
+fn a_server_that_speaks_another_protocol_is_told_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        use std::io::Write;
+        // Until the test's own connection.
+        while let Ok((mut stream, peer)) = listener.accept() {
+            if peer.ip().is_loopback()
+                && stream
+                    .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    .is_err()
+            {
+                return;
+            }
+            let mut byte = [0];
+            if std::io::Read::read(&mut stream, &mut byte).is_ok_and(|count| count == 0) {
+                return;
+            }
+        }
+    });
+    let producer = builder_at(&address.to_string())
+        .max_block(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    let refused = producer.send(crate::support::record(0, "v")).unwrap_err();
+    let told = crate::support::with_causes(refused.error());
+    assert!(told.contains("not a Kafka listener"), "{told}");
+    producer.close(PATIENCE).unwrap();
+    drop(TcpStream::connect(address).unwrap());
+    server.join().unwrap();
+}

@@ -1,0 +1,398 @@
+//! Which partition a record goes to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use kafka_producer::{
+    BoxError, Cluster, ErrorKind, Partitioner, PartitionerClass, ProducerRecord,
+    RoundRobinPartitioner, partition_for_key,
+};
+
+use crate::support::{
+    Bytes, PATIENCE, Producer, Record, builder, cluster, eventually, producer, record,
+};
+
+fn keyed(key: &[u8], value: impl Into<Bytes>) -> Record {
+    ProducerRecord::new("t", value.into()).key(key.to_vec())
+}
+
+fn unkeyed(bytes: usize) -> Record {
+    ProducerRecord::new("t", vec![b'v'; bytes])
+}
+
+fn counts(cluster: &MockCluster) -> Vec<i64> {
+    let partitions = cluster.partitions("t").unwrap();
+    (0..partitions)
+        .map(|partition| cluster.end_offset("t", partition).unwrap())
+        .collect()
+}
+
+#[test]
+fn keys_go_where_javas_murmur2_sends_them() {
+    let cluster = cluster(1, 10);
+    let producer = producer(&cluster);
+    // Partitions of ten that Java's DefaultPartitioner chooses: toPositive(murmur2(key)) % 10, by its own test vectors.
+    for (key, hash) in [
+        (&b"21"[..], -973_932_308_i32),
+        (b"foobar", -790_332_482),
+        (b"a-little-bit-long-string", -985_981_536),
+        (b"a-little-bit-longer-string", -1_486_304_829),
+        (
+            b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+            -58_897_971,
+        ),
+        (b"abc", 479_470_107),
+    ] {
+        let expected = (hash & i32::MAX) % 10;
+        assert_eq!(partition_for_key(key, 10), expected);
+        let metadata = producer
+            .send(keyed(key, "v"))
+            .unwrap()
+            .get(PATIENCE)
+            .unwrap();
+        assert_eq!(metadata.partition(), expected, "{key:?}");
+    }
+}
+
+/// All partitions count, those without a leader too: a key stays where it is.
+#[test]
+fn a_keys_partition_does_not_depend_on_leaders() {
+    let cluster = cluster(2, 4);
+    let producer = producer(&cluster);
+    let key = (0..)
+        .map(|n: i32| n.to_string())
+        .find(|key| partition_for_key(key.as_bytes(), 4) == 2)
+        .unwrap();
+    cluster.set_leader("t", 2, None);
+    let future = producer.send(keyed(key.as_bytes(), "v")).unwrap();
+    assert_eq!(
+        future.get(Duration::from_millis(100)).unwrap_err().kind(),
+        ErrorKind::Timeout
+    );
+    cluster.set_leader("t", 2, Some(1));
+    assert_eq!(future.get(PATIENCE).unwrap().partition(), 2);
+}
+
+#[test]
+fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
+    let cluster = cluster(1, 4);
+    let producer = builder(&cluster)
+        .linger(Duration::from_millis(50))
+        .batch_size(10_000)
+        .build()
+        .unwrap();
+    let futures: Vec<_> = (0..2000)
+        .map(|_| producer.send(unkeyed(100)).unwrap())
+        .collect();
+    let partitions: Vec<i32> = futures
+        .into_iter()
+        .map(|future| future.get(PATIENCE).unwrap().partition())
+        .collect();
+    let mut runs: Vec<(i32, usize)> = Vec::new();
+    for partition in partitions {
+        match runs.last_mut() {
+            Some((last, count)) if *last == partition => *count += 1,
+            _ => runs.push((partition, 1)),
+        }
+    }
+    // A batch takes some 94 of them. The same partition may be chosen several times in a row, none is left early.
+    let last = runs.pop().unwrap();
+    assert!(
+        runs.iter().all(|(_, count)| *count >= 90),
+        "{runs:?} {last:?}"
+    );
+    assert!(runs.len() >= 6, "{runs:?}");
+    assert!(
+        counts(&cluster).iter().all(|count| *count > 0),
+        "{:?}",
+        counts(&cluster)
+    );
+}
+
+/// By bytes, not by records: large records do not pile up where small ones would have.
+#[test]
+fn the_partitions_get_equal_shares_of_bytes() {
+    let cluster = cluster(1, 4);
+    let producer = builder(&cluster).batch_size(1000).build().unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..8000 {
+        drop(producer.send(unkeyed(random.usize(10..200))).unwrap());
+    }
+    producer.flush(PATIENCE).unwrap();
+    let bytes: Vec<usize> = (0..4)
+        .map(|partition| {
+            cluster
+                .batches("t", partition)
+                .iter()
+                .map(|batch| batch.bytes.len())
+                .sum()
+        })
+        .collect();
+    let (least, most) = (*bytes.iter().min().unwrap(), *bytes.iter().max().unwrap());
+    assert!(most < 2 * least, "{bytes:?}");
+}
+
+#[test]
+fn the_adaptive_partitioner_prefers_short_queues() {
+    let share_of_the_slow = |adaptive: bool| {
+        let cluster = cluster(2, 2);
+        cluster.on(MockApi::Produce, |request| match request.broker() {
+            1 => Fault::delay(Duration::from_millis(20)),
+            _ => Fault::Pass,
+        });
+        let producer = builder(&cluster)
+            .partitioner_adaptive_partitioning(adaptive)
+            .batch_size(500)
+            .build()
+            .unwrap();
+        let slow = AtomicUsize::new(0);
+        // Two senders that go no faster than the fast partition takes.
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..60 {
+                        let futures: Vec<_> = (0..20)
+                            .map(|_| producer.send(unkeyed(100)).unwrap())
+                            .collect();
+                        for future in futures.into_iter().filter(|future| future.is_done()) {
+                            future.get(PATIENCE).unwrap();
+                        }
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        producer.close(PATIENCE).unwrap();
+        slow.store(
+            cluster.end_offset("t", 1).unwrap() as usize,
+            Ordering::Relaxed,
+        );
+        slow.into_inner() as f64 / 2400.0
+    };
+    let (adaptive, uniform) = (share_of_the_slow(true), share_of_the_slow(false));
+    assert!(
+        adaptive < 0.4 && adaptive < uniform,
+        "{adaptive} with, {uniform} without"
+    );
+}
+
+#[test]
+fn a_broker_that_takes_nothing_is_left_out_after_the_availability_timeout() {
+    let cluster = cluster(2, 2);
+    let producer = builder(&cluster)
+        .partitioner_availability_timeout(Some(Duration::from_millis(50)))
+        .batch_size(200)
+        .build()
+        .unwrap();
+    producer.partitions_for("t").unwrap();
+    let silence = cluster.on(MockApi::Produce, |request| match request.broker() {
+        1 => Fault::delay(Duration::from_secs(3600)),
+        _ => Fault::Pass,
+    });
+    // More than what may be in flight, so that something stands in line.
+    for _ in 0..20 {
+        drop(producer.send(record(1, vec![1; 150])).unwrap());
+    }
+    // Two hundred in a row to the other one are no chance.
+    eventually("the stuck broker left out", || {
+        let before = cluster.end_offset("t", 0).unwrap();
+        for _ in 0..200 {
+            let sent = producer.send(unkeyed(150)).unwrap();
+            if sent.get(Duration::from_millis(200)).is_err() {
+                return false;
+            }
+        }
+        cluster.end_offset("t", 0) == Some(before + 200)
+    });
+    cluster.remove(silence);
+    cluster.disconnect(1);
+    eventually("the broker that recovered used again", || {
+        let before = cluster.end_offset("t", 1);
+        producer.send(unkeyed(150)).unwrap().get(PATIENCE).unwrap();
+        cluster.end_offset("t", 1) > before
+    });
+}
+
+#[test]
+fn partitions_without_leader_get_no_records_without_key() {
+    let cluster = cluster(2, 4);
+    cluster.set_leader("t", 1, None);
+    cluster.set_leader("t", 3, None);
+    let producer = builder(&cluster).batch_size(200).build().unwrap();
+    for _ in 0..200 {
+        producer.send(unkeyed(150)).unwrap().get(PATIENCE).unwrap();
+    }
+    let counts = counts(&cluster);
+    assert!(counts[0] > 50 && counts[2] > 50, "{counts:?}");
+}
+
+#[test]
+fn keys_can_be_ignored() {
+    let cluster = cluster(1, 4);
+    let producer = builder(&cluster)
+        .partitioner_ignore_keys(true)
+        .batch_size(200)
+        .build()
+        .unwrap();
+    for _ in 0..200 {
+        producer
+            .send(keyed(b"always the same", vec![b'v'; 150]))
+            .unwrap()
+            .get(PATIENCE)
+            .unwrap();
+    }
+    assert!(
+        counts(&cluster).iter().all(|count| *count > 10),
+        "{:?}",
+        counts(&cluster)
+    );
+}
+
+#[test]
+fn round_robin_is_even_whatever_the_keys() {
+    for by_class in [true, false] {
+        let cluster = cluster(1, 4);
+        let builder = builder(&cluster);
+        let producer = match by_class {
+            true => builder
+                .partitioner_class(PartitionerClass::RoundRobin)
+                .build(),
+            false => builder.partitioner(RoundRobinPartitioner::new()).build(),
+        }
+        .unwrap();
+        for index in 0..40 {
+            let metadata = producer
+                .send(keyed(b"k", "v"))
+                .unwrap()
+                .get(PATIENCE)
+                .unwrap();
+            assert_eq!(metadata.partition(), index % 4);
+        }
+    }
+}
+
+#[derive(Default)]
+struct ByFirstByte {
+    closed: AtomicUsize,
+}
+
+impl Partitioner for ByFirstByte {
+    fn partition(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        cluster: &Cluster,
+    ) -> Result<i32, BoxError> {
+        assert_eq!(topic, "t");
+        assert!(
+            cluster
+                .topic(topic)
+                .is_some_and(|topic| topic.partitions().len() == 4)
+        );
+        assert_eq!(value, Some(&b"v"[..]));
+        match key {
+            Some([b'?', ..]) => Err("no idea".into()),
+            Some([byte, ..]) => Ok(i32::from(*byte as i8)),
+            _ => Ok(0),
+        }
+    }
+
+    fn on_close(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_custom_partitioner_decides_and_its_failure_is_the_senders() {
+    let cluster = cluster(1, 4);
+    let partitioner = Arc::new(ByFirstByte::default());
+    let producer = builder(&cluster)
+        .partitioner(Arc::clone(&partitioner))
+        .build()
+        .unwrap();
+    for partition in 0..4u8 {
+        let metadata = producer
+            .send(keyed(&[partition], "v"))
+            .unwrap()
+            .get(PATIENCE)
+            .unwrap();
+        assert_eq!(metadata.partition(), i32::from(partition));
+    }
+    // An explicit partition is not asked about.
+    let metadata = producer
+        .send(keyed(b"?", "v").partition(3))
+        .unwrap()
+        .get(PATIENCE)
+        .unwrap();
+    assert_eq!(metadata.partition(), 3);
+    for (key, told) in [
+        (&b"?"[..], "no idea"),
+        (&[4], "partition 4"),
+        (&[0xff], "partition -1"),
+    ] {
+        let refused = producer.send(keyed(key, "v")).unwrap_err();
+        assert_eq!(refused.error().kind(), ErrorKind::Partitioner);
+        assert!(crate::support::with_causes(refused.error()).contains(told));
+        assert_eq!(refused.record().key.as_deref(), Some(key));
+    }
+    let other = producer.clone();
+    producer.close(PATIENCE).unwrap();
+    other.close(PATIENCE).unwrap();
+    drop((producer, other));
+    assert_eq!(partitioner.closed.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_negative_partition_is_no_partition() {
+    let cluster = cluster(1, 1);
+    let producer: Producer = producer(&cluster);
+    let refused = producer.send(record(-1, "v")).unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::InvalidArgument);
+    let refused = producer.send(record(0, "v").timestamp(-1)).unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn the_same_key_stays_in_order_in_one_partition() {
+    let cluster = cluster(3, 6);
+    let producer = builder(&cluster)
+        .sender_threads(3)
+        .linger(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    for index in 0..3000 {
+        drop(
+            producer
+                .send(keyed(
+                    format!("key {}", index % 50).as_bytes(),
+                    index.to_string(),
+                ))
+                .unwrap(),
+        );
+    }
+    producer.close(PATIENCE).unwrap();
+    let mut of_key: HashMap<Bytes, (i32, Vec<usize>)> = HashMap::new();
+    for partition in 0..6 {
+        for record in cluster.records("t", partition) {
+            let number = String::from_utf8(record.value.unwrap())
+                .unwrap()
+                .parse()
+                .unwrap();
+            let entry = of_key
+                .entry(record.key.unwrap())
+                .or_insert((partition, Vec::new()));
+            assert_eq!(entry.0, partition);
+            entry.1.push(number);
+        }
+    }
+    assert_eq!(of_key.len(), 50);
+    assert!(
+        of_key
+            .values()
+            .all(|(_, numbers)| numbers.len() == 60 && numbers.is_sorted())
+    );
+}

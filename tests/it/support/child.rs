@@ -1,0 +1,32 @@
+//! A test's second half in a process of its own, where memory, threads and sockets are the producer's alone.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+const ADDRESSES: &str = "KAFKA_PRODUCER_IT_CHILD";
+
+/// In the child: the bootstrap servers that the parent has given.
+pub(crate) fn addresses() -> Option<String> {
+    env::var(ADDRESSES).ok()
+}
+
+/// Runs the test named `test`, with its module's path, again in a process of its own, and fails as it fails.
+#[track_caller]
+pub(crate) fn run(test: &str, addresses: &str) {
+    let output = Command::new(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ADDRESSES, addresses)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        output.status.success(),
+        "{test} in its own process:\n{said}"
+    );
+    assert!(
+        said.contains("1 passed"),
+        "there is no test {test}:\n{said}"
+    );
+}

@@ -1,0 +1,131 @@
+//! What the tests share: producers with short backoffs, records, waiting, brokers that are none.
+
+pub(crate) mod child;
+pub(crate) mod fake_broker;
+pub(crate) mod process;
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::MockCluster;
+use kafka_producer::{Error, Future, KafkaProducer, ProducerBuilder, ProducerRecord};
+
+/// Far above what anything here takes, and far below the producer's own limits (30 and 120 seconds).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Within this a healthy broker's answer has come, on a busy machine too.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+pub(crate) type Bytes = Vec<u8>;
+pub(crate) type Producer = KafkaProducer<Bytes, Bytes>;
+pub(crate) type Builder = ProducerBuilder<Bytes, Bytes>;
+pub(crate) type Record = ProducerRecord<Bytes, Bytes>;
+
+/// A producer for `cluster` with one worker, no lingering and short backoffs.
+pub(crate) fn builder(cluster: &MockCluster) -> Builder {
+    builder_at(&cluster.bootstrap_servers())
+}
+
+pub(crate) fn builder_at(bootstrap_servers: &str) -> Builder {
+    Producer::builder()
+        .bootstrap_servers(bootstrap_servers)
+        .sender_threads(1)
+        .linger(Duration::ZERO)
+        .max_block(PATIENCE)
+        .retry_backoff(Duration::from_millis(2))
+        .retry_backoff_max(Duration::from_millis(20))
+        .reconnect_backoff(Duration::from_millis(2))
+        .reconnect_backoff_max(Duration::from_millis(20))
+}
+
+pub(crate) fn producer(cluster: &MockCluster) -> Producer {
+    builder(cluster).build().unwrap()
+}
+
+/// A cluster with one topic `t`.
+pub(crate) fn cluster(brokers: usize, partitions: i32) -> MockCluster {
+    let cluster = MockCluster::start(brokers).unwrap();
+    cluster.create_topic("t", partitions);
+    cluster
+}
+
+pub(crate) fn record(partition: i32, value: impl Into<Bytes>) -> Record {
+    ProducerRecord::new("t", value.into()).partition(partition)
+}
+
+/// Sends to topic `t` and waits for the outcome.
+pub(crate) fn deliver(
+    producer: &Producer,
+    partition: i32,
+    value: impl Into<Bytes>,
+) -> Result<kafka_producer::RecordMetadata, Error> {
+    producer.send(record(partition, value))?.get(PATIENCE)
+}
+
+/// The values of a partition of topic `t`, as text.
+pub(crate) fn values(cluster: &MockCluster, partition: i32) -> Vec<String> {
+    let text = |value: Option<Bytes>| String::from_utf8(value.unwrap()).unwrap();
+    let records = cluster.records("t", partition).into_iter();
+    records.map(|record| text(record.value)).collect()
+}
+
+pub(crate) fn get_all(futures: Vec<Future>) {
+    for future in futures {
+        future.get(PATIENCE).unwrap();
+    }
+}
+
+/// The message of an error with those of its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_causes(cause)),
+        None => error.to_string(),
+    }
+}
+
+/// What several threads look at and wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Watched<T>(Arc<(Mutex<T>, Condvar)>);
+
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.0.1.notify_all();
+        result
+    }
+
+    pub(crate) fn get(&self) -> T
+    where
+        T: Clone,
+    {
+        self.change(|value| value.clone())
+    }
+
+    /// Waits until `condition` holds.
+    #[track_caller]
+    pub(crate) fn wait(&self, condition: impl Fn(&T) -> bool) {
+        let held = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_held, wait) = self
+            .0
+            .1
+            .wait_timeout_while(held, PATIENCE, |value| !condition(value))
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!wait.timed_out(), "waited in vain");
+    }
+}
+
+/// Asks again and again until `condition` holds: for what nobody tells of, such as the system's list of threads.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
