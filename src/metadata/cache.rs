@@ -341,9 +341,14 @@ impl MetadataCache {
         self.observer.after_publication();
     }
 
+    /// As an answer about all topics does.
     #[cfg(test)]
     pub(crate) fn publish_cluster(&self, cluster: Cluster) {
-        self.publish(|_| Some(cluster));
+        self.answered(&[], true, |_| Update {
+            cluster,
+            errors: Vec::new(),
+            is_incomplete: false,
+        });
     }
 }
 

@@ -5,5 +5,7 @@ mod cluster;
 pub(crate) mod refresh;
 mod response;
 
+#[cfg(test)]
+pub(crate) use cache::Wants;
 pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdentity};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};

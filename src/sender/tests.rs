@@ -3,6 +3,7 @@
 mod batching;
 mod closing;
 mod expiry;
+mod handover;
 mod harness;
 mod idempotence;
 mod links;

@@ -18,7 +18,7 @@ use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
     Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity, TopicId,
-    TopicMetadata,
+    TopicMetadata, Wants,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, ProducePartitionResponse, ProduceRequest,
@@ -217,16 +217,9 @@ impl Wire {
     /// The link is ready.
     pub(super) fn connected(&mut self, link: LinkId) {
         self.connecting.retain(|(other, _, _)| *other != link);
-        let versions = BrokerVersions::from(&ApiVersionsResponse {
-            api_keys: vec![ApiVersionRange {
-                api_code: ApiKey::Produce.code(),
-                min_version: 3,
-                max_version: self.produce_version,
-            }],
-            ..ApiVersionsResponse::default()
-        });
-        let event = Event::Link(link, LinkEvent::Connected(versions));
-        self.events.send(event).unwrap();
+        self.events
+            .send(connected(link, self.produce_version))
+            .unwrap();
     }
 
     /// The link ends by the broker's doing, or cannot be made.
@@ -240,7 +233,20 @@ impl Wire {
     }
 }
 
-fn decode(link: LinkId, broker: i32, request: &OutgoingRequest) -> Sent {
+/// The link is ready, and the broker has Produce up to `produce_version`.
+pub(super) fn connected(link: LinkId, produce_version: i16) -> Event {
+    let versions = BrokerVersions::from(&ApiVersionsResponse {
+        api_keys: vec![ApiVersionRange {
+            api_code: ApiKey::Produce.code(),
+            min_version: 3,
+            max_version: produce_version,
+        }],
+        ..ApiVersionsResponse::default()
+    });
+    Event::Link(link, LinkEvent::Connected(versions))
+}
+
+pub(super) fn decode(link: LinkId, broker: i32, request: &OutgoingRequest) -> Sent {
     let (mut frame, mut start) = (Vec::new(), 0);
     for (cut, batch) in request.cuts.iter().zip(&request.batches) {
         frame.extend_from_slice(&request.fields[start..*cut]);
@@ -292,6 +298,15 @@ pub(super) struct Leadership {
     pub(super) epoch: i32,
 }
 
+impl Default for Leadership {
+    fn default() -> Self {
+        Self {
+            broker: Some(1),
+            epoch: 1,
+        }
+    }
+}
+
 pub(super) struct Harness {
     pub(super) now: Instant,
     pub(super) sender: Sender<Script>,
@@ -306,7 +321,7 @@ pub(super) struct Harness {
     brokers: i32,
 }
 
-struct Publication(Arc<RecordAccumulator>);
+pub(super) struct Publication(pub(super) Arc<RecordAccumulator>);
 
 impl ClusterObserver for Publication {
     fn before_publication(&self, cluster: &Cluster) {
@@ -384,7 +399,17 @@ impl Harness {
 
     /// Tells the worker and the callers what the brokers know.
     pub(super) fn publish(&self) {
-        let brokers = (1..=self.brokers).map(|id| {
+        Self::publish_to(&self.metadata, self.brokers, &self.leaders, self.topic_id);
+    }
+
+    pub(super) fn publish_to(
+        metadata: &MetadataCache,
+        brokers: i32,
+        leaders: &[Leadership],
+        topic_id: Option<TopicId>,
+    ) {
+        let replicas: Vec<i32> = (1..=brokers).collect();
+        let brokers = (1..=brokers).map(|id| {
             let broker = Broker {
                 id,
                 host: format!("broker-{id}").into(),
@@ -393,24 +418,23 @@ impl Harness {
             };
             (id, Arc::new(broker))
         });
-        let partitions = (0..).zip(&self.leaders).map(|(partition, leadership)| {
-            let replicas: Vec<i32> = (1..=self.brokers).collect();
-            PartitionMetadata {
+        let partitions = (0..)
+            .zip(leaders)
+            .map(|(partition, leadership)| PartitionMetadata {
                 partition,
                 leader: leadership.broker,
                 leader_epoch: Some(leadership.epoch),
                 replicas: replicas.clone(),
-                in_sync_replicas: replicas,
+                in_sync_replicas: replicas.clone(),
                 offline_replicas: Vec::new(),
-            }
-        });
+            });
         let topic = TopicMetadata {
             name: TOPIC.into(),
-            id: self.topic_id,
+            id: topic_id,
             is_internal: false,
             partitions: partitions.collect(),
         };
-        self.metadata.publish_cluster(Cluster {
+        metadata.publish_cluster(Cluster {
             cluster_id: None,
             brokers: brokers.collect(),
             topics: HashMap::from([(TOPIC.into(), Arc::new(topic))]),
@@ -616,6 +640,12 @@ impl Harness {
         self.tell(Event::Close);
     }
 
+    /// The worker's thread ends as by a panic; another producer's worker stands in its place.
+    pub(super) fn die(&mut self) {
+        self.sender = Harness::new(|_| {}).sender;
+        set_monotonic_now(self.now);
+    }
+
     /// Runs the callbacks that are due.
     pub(super) fn deliver(&self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
@@ -625,10 +655,14 @@ impl Harness {
         }
     }
 
-    /// Whether a refresh of the metadata was asked for since it was last published as an answer.
+    /// What the metadata thread was asked for and has not answered.
+    pub(super) fn wants(&self) -> Wants {
+        // By the true clock, for this is a true wait.
+        self.metadata.wait_for_wants(Instant::now()).unwrap()
+    }
+
     pub(super) fn wants_refresh(&self) -> bool {
-        let wants = self.metadata.wait_for_wants(Instant::now());
-        wants.is_some_and(|wants| wants.refresh)
+        self.wants().refresh
     }
 
     pub(super) fn memory_in_use(&self) -> usize {
@@ -654,6 +688,23 @@ pub(super) fn encode(sent: &Sent, response: &ProduceResponse) -> Vec<u8> {
     )
     .unwrap();
     frame.split_off(4)
+}
+
+/// The answer that takes everything.
+pub(super) fn answer_all(sent: &Sent) -> Vec<u8> {
+    let partitions = sent.batches.iter().map(|batch| ProducePartitionResponse {
+        index: batch.partition,
+        ..written(0)
+    });
+    let response = ProduceResponse {
+        topics: vec![ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions: partitions.collect(),
+            ..ProduceTopicResponse::default()
+        }],
+        ..ProduceResponse::default()
+    };
+    encode(sent, &response)
 }
 
 pub(super) fn written(base_offset: i64) -> ProducePartitionResponse {

@@ -248,7 +248,7 @@ fn records_wait_for_a_producer_id() {
     let mut worker = Harness::new(|settings| settings.has_identity = false);
     let ticket = worker.send_batch(0, "a");
     worker.no_request();
-    let wants = worker.metadata.wait_for_wants(worker.now).unwrap();
+    let wants = worker.wants();
     assert!(wants.identity);
     worker.metadata.identity_answered(Some(identity(4)));
     worker.tell(Event::Identity(Ok(identity(4))));
@@ -285,10 +285,7 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
     }
     assert!(lingering.result().is_none());
     worker.run_for(20 * MS);
-    assert!(
-        worker.metadata.wait_for_wants(worker.now).unwrap().identity,
-        "what comes later asks again"
-    );
+    assert!(worker.wants().identity, "what comes later asks again");
     worker.tell(Event::Identity(Err(refused)));
     assert!(lingering.result().is_some());
     assert_eq!(worker.memory_in_use(), 0);
@@ -307,7 +304,7 @@ fn after_the_highest_epoch_comes_another_producer_id() {
     worker.refuse(&request, ErrorCode::UNKNOWN_PRODUCER_ID);
     worker.run_for(500 * MS);
     assert!(worker.requests().is_empty());
-    assert!(worker.metadata.wait_for_wants(worker.now).unwrap().identity);
+    assert!(worker.wants().identity);
     let next = ProducerIdentity {
         producer_id: PRODUCER_ID + 1,
         producer_epoch: 0,
@@ -399,5 +396,5 @@ fn without_idempotence_batches_have_no_identity_and_wait_for_none() {
     let requests = worker.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].batch().stamp.producer_id, -1);
-    assert!(!worker.metadata.wait_for_wants(worker.now).unwrap().identity);
+    assert!(!worker.wants().identity);
 }

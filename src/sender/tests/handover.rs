@@ -1,0 +1,243 @@
+//! Callers on threads of their own against a running worker: no record is lost, overtaken or left lying.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::harness::{
+    Harness, MS, Publication, Settings, TOPIC, Ticket, answer_all, connected, decode, identity,
+};
+use crate::accumulator::memory::BufferMemory;
+use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
+use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::connection::Endpoint;
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
+use crate::error::Error;
+use crate::metadata::MetadataCache;
+use crate::sender::{Event, Sender};
+use crate::sync::{Mutex, Wakeup, channel};
+
+const CALLERS: usize = 4;
+const PARTITIONS: i32 = 3;
+
+type Logs = Arc<Mutex<HashMap<i32, Vec<String>>>>;
+
+/// A broker that answers at once.
+struct Echo {
+    events: channel::Sender<Event>,
+    logs: Logs,
+}
+
+impl Network for Echo {
+    fn connect(&mut self, link: LinkId, _: Endpoint, _: u32) {
+        let _ = self.events.send(connected(link, 12));
+    }
+
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
+        let sent = decode(link, 1, &request);
+        let mut logs = self.logs.lock();
+        for batch in &sent.batches {
+            let log = logs.entry(batch.partition).or_default();
+            log.extend(batch.records.iter().cloned());
+        }
+        let frame = LinkEvent::Frame(answer_all(&sent));
+        let _ = self.events.send(Event::Link(link, frame));
+        Ok(Written::Now)
+    }
+
+    fn close(&mut self, _: LinkId) {}
+}
+
+struct Running {
+    accumulator: Arc<RecordAccumulator>,
+    events: channel::Sender<Event>,
+    logs: Logs,
+    worker: std::thread::JoinHandle<u64>,
+}
+
+fn start(choose: impl FnOnce(&mut Settings)) -> Running {
+    let mut settings = Settings {
+        partitions: PARTITIONS,
+        ..Settings::default()
+    };
+    choose(&mut settings);
+    let memory = BufferMemory::new(settings.buffer_memory);
+    let (records, received) = channel::bounded(channel_capacity(settings.buffer_memory));
+    let (events, happened) = channel::unbounded();
+    let (delivered, _) = channel::unbounded();
+    let handle = WorkerHandle::new(records, Arc::new(Wakeup::new(Instant::now())));
+    let append = AppendConfig {
+        batch_size: settings.sender.batch_size,
+        max_batch_bytes: settings.sender.max_request_size,
+        linger: settings.sender.linger,
+        compression: settings.sender.compression.codec,
+    };
+    let workers = vec![Arc::clone(&handle)];
+    let accumulator = Arc::new(RecordAccumulator::new(memory, append, workers));
+    let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+    Harness::publish_to(
+        &metadata,
+        1,
+        &[Default::default(); PARTITIONS as usize],
+        None,
+    );
+    metadata.identity_answered(Some(identity(0)));
+    let logs = Logs::default();
+    let network = Echo {
+        events: events.clone(),
+        logs: Arc::clone(&logs),
+    };
+    let sender = Sender::new(
+        settings.sender,
+        Arc::clone(&accumulator),
+        metadata,
+        network,
+        received,
+        happened,
+        delivered,
+    );
+    let worker = std::thread::spawn(move || sender.run(&handle));
+    Running {
+        accumulator,
+        events,
+        logs,
+        worker,
+    }
+}
+
+impl Running {
+    /// As `KafkaProducer::send` does, waiting for memory.
+    fn send(&self, partition: i32, value: &str) -> Ticket {
+        let record = SerializedRecord::<(&str, Option<&[u8]>)> {
+            timestamp_ms: 1_000,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        let late = Instant::now() + Duration::from_secs(30);
+        let mut spare = None;
+        loop {
+            let (append, partition) = self
+                .accumulator
+                .topics
+                .with(TOPIC, |topic| {
+                    let partition = &topic.partitions()[partition as usize];
+                    let append = partition.append(&record, &mut None, &mut spare);
+                    (append, Arc::clone(partition))
+                })
+                .expect("the topic");
+            match append {
+                Append::Done {
+                    completion,
+                    index,
+                    wake,
+                    ..
+                } => {
+                    partition.worker().wake(wake);
+                    return Ticket { completion, index };
+                }
+                Append::NeedsMemory { bytes, wake } => {
+                    partition.worker().wake(wake);
+                    drop(spare.take());
+                    spare = Some(
+                        self.accumulator
+                            .reserve(bytes, late)
+                            .expect("memory in time"),
+                    );
+                }
+                Append::Closed => panic!("closed"),
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.send(event).unwrap();
+        self.accumulator.wake_workers();
+    }
+
+    fn close(self) -> HashMap<i32, Vec<String>> {
+        self.accumulator.close();
+        self.tell(Event::Close);
+        assert_eq!(self.worker.join().unwrap(), 0);
+        let memory = &self.accumulator.memory;
+        assert_eq!(memory.available(), memory.total());
+        let logs = std::mem::take(&mut *self.logs.lock());
+        logs
+    }
+}
+
+/// Many callers, batches that fill all the time, and lingers that end all the time.
+fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
+    let running = start(choose);
+    let wait = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (running, wait) = (&running, &wait);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(caller as u64);
+                let mut last: Option<Ticket> = None;
+                for number in 0..records {
+                    let partition = rng.i32(0..PARTITIONS);
+                    let padding = "-".repeat(rng.usize(0..60));
+                    let ticket = running.send(partition, &format!("{caller}/{number:08}{padding}"));
+                    if rng.u8(..) == 0 {
+                        // Now and then as `send().get()`: nothing else comes along that could wake the worker.
+                        let started = Instant::now();
+                        let late = started + Duration::from_secs(20);
+                        let result = ticket.completion.wait(ticket.index, late);
+                        assert!(result.expect("an outcome in time").is_ok());
+                        wait.fetch_max(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+                    }
+                    last = Some(ticket);
+                }
+                let last = last.unwrap();
+                let late = Instant::now() + Duration::from_secs(20);
+                assert!(
+                    last.completion.wait_all(late),
+                    "the last batch is not left lying"
+                );
+            });
+        }
+    });
+    assert!(wait.into_inner() < 10_000, "a wake-up was lost");
+    let logs = running.close();
+    let total: usize = logs.values().map(Vec::len).sum();
+    assert_eq!(total as u64, CALLERS as u64 * records);
+    for log in logs.values() {
+        let mut last: HashMap<&str, &str> = HashMap::new();
+        for value in log {
+            let (caller, number) = value.split_at(2);
+            let number = &number[..8];
+            assert!(
+                last.insert(caller, number)
+                    .is_none_or(|before| before < number)
+            );
+        }
+    }
+}
+
+#[test]
+fn records_of_many_callers_keep_their_order_and_none_is_left_lying() {
+    storm(20_000, |settings| {
+        settings.sender.linger = MS;
+        settings.sender.batch_size = 300;
+    });
+}
+
+#[test]
+fn without_linger_none_is_left_lying_either() {
+    storm(5_000, |settings| {
+        settings.sender.linger = Duration::ZERO;
+        settings.sender.batch_size = 300;
+    });
+}
+
+#[test]
+fn callers_that_wait_for_memory_all_get_it() {
+    storm(3_000, |settings| {
+        settings.buffer_memory = 6_000;
+        settings.sender.linger = 2000 * MS;
+        settings.sender.batch_size = 300;
+    });
+}
