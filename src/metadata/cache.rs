@@ -344,7 +344,7 @@ impl MetadataCache {
     /// As an answer about all topics does.
     #[cfg(test)]
     pub(crate) fn publish_cluster(&self, cluster: Cluster) {
-        self.answered(&[], true, |_| Update {
+        self.answered(&[], |_| Update {
             cluster,
             errors: Vec::new(),
             is_incomplete: false,
