@@ -12,6 +12,9 @@ pub(crate) struct ExponentialBackoff {
 impl ExponentialBackoff {
     /// As in Java, an `initial` above `max` makes the backoff constant at `max`.
     pub(crate) fn new(initial: Duration, max: Duration) -> Self {
+        // Beyond anybody's patience, and far from the end of what an `Instant` can say.
+        const LONGEST: Duration = Duration::from_secs(86_400 * 365);
+        let max = max.min(LONGEST);
         Self {
             initial: initial.min(max),
             max,
@@ -53,6 +56,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn any_duration_is_a_legal_wait() {
+        let backoff = ExponentialBackoff::new(Duration::MAX, Duration::MAX);
+        assert!(
+            std::time::Instant::now()
+                .checked_add(backoff.after(40))
+                .is_some()
+        );
     }
 
     #[test]

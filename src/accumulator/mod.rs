@@ -65,6 +65,13 @@ impl WorkerClock {
         self.now_ms.store(wall_clock_ms(), Ordering::Relaxed);
     }
 
+    /// On the worker, in the middle of a long round.
+    pub(crate) fn tick_if_running(&self) {
+        if self.now_ms.load(Ordering::Relaxed) != 0 {
+            self.tick();
+        }
+    }
+
     /// On the worker: it goes to sleep.
     pub(crate) fn stop(&self) {
         self.now_ms.store(0, Ordering::Relaxed);

@@ -287,13 +287,15 @@ impl Partition {
         Some(batch)
     }
 
-    /// On the worker, for a flush: what tells when the open batch is settled.
-    pub(crate) fn open_completion(&self) -> Option<Arc<Completion>> {
-        self.open
-            .lock()
+    /// On the worker, for a flush: how many full batches were given to the channel, and what tells when the open batch
+    /// behind them is settled.
+    pub(crate) fn handed_over(&self) -> (u64, Option<Arc<Completion>>) {
+        let open = self.open.lock();
+        let completion = open
             .batch
             .as_ref()
-            .map(|batch| Arc::clone(batch.completion()))
+            .map(|batch| Arc::clone(batch.completion()));
+        (open.pushed, completion)
     }
 
     /// On the worker: one batch of this partition left for the wire, or failed before.
@@ -433,8 +435,8 @@ impl Partition {
         let before = builder.len();
         let index = builder.append(timestamp_ms, key, value, headers) as u32;
         let (len, size) = (builder.len(), builder.len() - before);
-        // Full if another one like it would not fit: it goes at once instead of lingering for nothing.
-        let full = len + size > limit;
+        // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
+        let full = len + size > limit && len + len / (index as usize + 1) > limit;
         if let Some(callback) = callback.take() {
             batch.push_callback(index, record.details(), callback);
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
-use super::dial::{Dialed, dial, protocol_error, send_all, set_read_deadline};
+use super::dial::{Dialed, ReadUntil, dial, protocol_error, send_all};
 use super::{BrokerVersions, ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::{Request, decode_response, encode_request};
 use crate::sync::ThreadGroup;
+use crate::time::deadline_after;
 
 /// One connection, one request at a time.
 pub(crate) struct BlockingClient {
@@ -61,10 +62,12 @@ impl BlockingClient {
             Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded")
                 .with_source(error)
         })?;
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(Instant::now(), timeout);
         send_all(&self.dialed.socket, &bytes, deadline)?;
-        set_read_deadline(&self.dialed.socket, deadline)?;
-        let frame = self.dialed.frames.next(&mut &*self.dialed.socket)?;
+        let frame = self.dialed.frames.next(&mut ReadUntil {
+            socket: &self.dialed.socket,
+            deadline,
+        })?;
         let (answered, response) = decode_response::<R>(version, &frame).map_err(protocol_error)?;
         if answered != correlation_id {
             let message =

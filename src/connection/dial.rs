@@ -1,5 +1,6 @@
 //! Making a connection: look the name up, connect to one of its addresses, ask for the broker's versions.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -230,21 +231,33 @@ fn exchange_versions(
         client_software_version: env!("CARGO_PKG_VERSION"),
     };
     let mut bytes = Vec::new();
-    encode_request(&request, version, 0, Some(&config.client_id), &mut bytes)
-        .map_err(protocol_error)?;
+    encode_request(
+        &request,
+        version,
+        HANDSHAKE_CORRELATION_ID,
+        Some(&config.client_id),
+        &mut bytes,
+    )
+    .map_err(protocol_error)?;
     send_all(socket, &bytes, deadline)?;
-    set_read_deadline(socket, deadline)?;
-    let frame = frames.next(&mut &*socket)?;
+    let frame = frames.next(&mut ReadUntil { socket, deadline })?;
     socket.set_read_timeout(None).map_err(socket_error)?;
 
     let mut reader = Reader::new(&frame);
-    decode_response_header(ApiKey::ApiVersions, version, &mut reader).map_err(protocol_error)?;
+    let answered = decode_response_header(ApiKey::ApiVersions, version, &mut reader)
+        .map_err(protocol_error)?;
+    if answered != HANDSHAKE_CORRELATION_ID {
+        let message = format!("the broker answered request {answered}, which was not asked");
+        return Err(Error::new(ErrorKind::Protocol, message));
+    }
     // The error comes first in every version, and tells in which layout the rest is.
     let mut ahead = Reader::new(&frame[frame.len() - reader.remaining()..]);
     let refused = ahead.i16().map_err(protocol_error)? == ErrorCode::UNSUPPORTED_VERSION.code();
     ApiVersionsResponse::decode(if refused { 0 } else { version }, &mut reader)
         .map_err(protocol_error)
 }
+
+const HANDSHAKE_CORRELATION_ID: i32 = 0;
 
 /// The name under which brokers count this client (KIP-511).
 const SOFTWARE_NAME: &str = env!("CARGO_PKG_NAME");
@@ -274,12 +287,22 @@ pub(super) fn send_all(
     Ok(())
 }
 
-pub(super) fn set_read_deadline(socket: &TcpSocket, deadline: Instant) -> Result<(), Error> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    // Zero would mean for ever.
-    socket
-        .set_read_timeout(Some(left.max(Duration::from_millis(1))))
-        .map_err(socket_error)
+/// Reads that all end by one deadline: a peer that sends a byte now and then does not get more time by it.
+pub(super) struct ReadUntil<'a> {
+    pub(super) socket: &'a TcpSocket,
+    pub(super) deadline: Instant,
+}
+
+impl Read for ReadUntil<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.socket.set_read_timeout(Some(left))?;
+        let mut socket = self.socket;
+        socket.read(buffer)
+    }
 }
 
 pub(super) fn is_timeout(error: &std::io::Error) -> bool {

@@ -5,29 +5,49 @@ use std::io::{self, Read};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
 
-/// The largest answer that is read: what librdkafka allows too. The metadata of 100,000 partitions is about 10 MB.
+/// The largest answer that is read unless said otherwise: what librdkafka allows too. The metadata of 100,000 partitions
+/// is about 10 MB.
 const MAX_FRAME_BYTES: usize = 100_000_000;
+
+/// The largest answer to a Produce request: room for 100,000 partitions and their errors.
+pub(super) const MAX_PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes asked of the stream at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Cuts a stream into frames. Holds what was read beyond the last one.
-#[derive(Default)]
 pub(crate) struct FrameReader {
+    max_bytes: usize,
     /// `unread.start..` is not given out yet.
     buffer: Vec<u8>,
     start: usize,
     seen_frame: bool,
 }
 
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self {
+            max_bytes: MAX_FRAME_BYTES,
+            buffer: Vec::new(),
+            start: 0,
+            seen_frame: false,
+        }
+    }
+}
+
 impl FrameReader {
+    /// Refuses frames above `max_bytes` from now on.
+    pub(crate) fn limit(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     /// The next frame without its length. Blocks as `stream` blocks; never holds more than has arrived.
     pub(crate) fn next(&mut self, stream: &mut impl Read) -> Result<Vec<u8>, Error> {
         self.fill(4, stream)?;
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&self.buffer[self.start..self.start + 4]);
         let length =
-            frame_length(prefix, MAX_FRAME_BYTES).map_err(|error| self.not_kafka(prefix, error))?;
+            frame_length(prefix, self.max_bytes).map_err(|error| self.not_kafka(prefix, error))?;
         self.start += 4;
         self.fill(length, stream)?;
         let frame = self.buffer[self.start..self.start + length].to_vec();

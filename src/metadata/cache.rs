@@ -177,15 +177,24 @@ impl MetadataCache {
         usable
     }
 
-    /// Takes a leader from a broker's answer, if it is newer than what is known.
-    pub(crate) fn apply_leader_hint(&self, hint: &LeaderHint) -> bool {
+    /// Takes leaders from a broker's answer where they are newer than what is known; whether any was.
+    pub(crate) fn apply_leader_hints(&self, hints: &[LeaderHint]) -> bool {
         let mut is_newer = false;
         self.publish(|before| {
-            let cluster = before.with_leader(hint);
+            let cluster = before.with_leaders(hints);
             is_newer = cluster.is_some();
             cluster
         });
         is_newer
+    }
+
+    /// Whether there is a topic that was never asked for.
+    pub(super) fn has_new_topics(&self) -> bool {
+        self.state
+            .lock()
+            .topics
+            .values()
+            .any(|interest| interest.is_new)
     }
 
     /// Whether there is any topic to ask for.
@@ -253,6 +262,8 @@ impl MetadataCache {
             let wanted = state.topics.iter().filter(|(_, interest)| interest.wanted);
             return wanted.map(|(topic, _)| Arc::clone(topic)).collect();
         }
+        // From here on a request for a refresh is for a later one than this.
+        state.wants.refresh = false;
         state.topics.retain(|topic, interest| {
             if take_used(topic) {
                 interest.last_used = now;
@@ -273,7 +284,6 @@ impl MetadataCache {
     pub(super) fn answered(
         &self,
         asked: &[Arc<str>],
-        was_full: bool,
         update: impl FnOnce(&Cluster) -> Update,
     ) -> bool {
         let (mut errors, mut is_incomplete) = (Vec::new(), false);
@@ -297,19 +307,17 @@ impl MetadataCache {
             state.topic_errors.insert(topic, (attempt, error));
         }
         state.wants.topics = state.topics.values().any(|interest| interest.wanted);
-        if was_full {
-            state.wants.refresh = false;
-        }
         drop(state);
         self.answered.notify_all();
         is_incomplete
     }
 
     /// Ends an attempt that got no answer. Callers go on waiting; those that give up tell why.
-    pub(super) fn failed(&self, error: Error) {
+    pub(super) fn failed(&self, error: Error, wants: Wants) {
         let mut state = self.state.lock();
         state.attempts += 1;
         state.last_error = Some(error);
+        state.wants.refresh |= wants.refresh;
     }
 
     /// Ends the asking for a producer id.
@@ -336,7 +344,7 @@ impl MetadataCache {
     /// As an answer about all topics does.
     #[cfg(test)]
     pub(crate) fn publish_cluster(&self, cluster: Cluster) {
-        self.answered(&[], true, |_| Update {
+        self.answered(&[], |_| Update {
             cluster,
             errors: Vec::new(),
             is_incomplete: false,
@@ -484,10 +492,10 @@ mod tests {
         let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
         assert!(wants.topics && !wants.refresh);
         let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-        cache.answered(&asked, false, |_| update(cluster_with("t", 1)));
+        cache.answered(&asked, |_| update(cluster_with("t", 1)));
         // One partition is not enough: the topic is asked for again.
         assert!(cache.wait_for_wants(Instant::now() + LONG).unwrap().topics);
-        cache.answered(&asked, false, |_| update(cluster_with("t", 2)));
+        cache.answered(&asked, |_| update(cluster_with("t", 2)));
         assert_eq!(
             waiter
                 .join()
@@ -511,7 +519,7 @@ mod tests {
             std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
         };
         cache.wait_for_wants(Instant::now() + LONG).unwrap();
-        cache.answered(&asked, false, |_| Update {
+        cache.answered(&asked, |_| Update {
             errors: vec![("t".into(), error)],
             ..update(Cluster::default())
         });
@@ -573,7 +581,7 @@ mod tests {
             cache.keep_topic(topic);
         }
         let asked: Vec<Arc<str>> = vec!["idle".into(), "used".into()];
-        cache.answered(&asked, false, |_| update(Cluster::default()));
+        cache.answered(&asked, |_| update(Cluster::default()));
         let later = Instant::now() + Duration::from_secs(600);
         let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| {
             topic == "used"
@@ -622,13 +630,13 @@ mod tests {
                         leader_epoch,
                         broker: None,
                     };
-                    assert!(cache.apply_leader_hint(&hint));
+                    assert!(cache.apply_leader_hints(&[hint]));
                 }
             })
         };
         for round in 0..ROUNDS {
             let name: Arc<str> = format!("new-{round}").into();
-            cache.answered(&[Arc::clone(&name)], false, |before| {
+            cache.answered(&[Arc::clone(&name)], |before| {
                 let mut cluster = before.clone();
                 cluster.topics.extend(cluster_with(&name, 1).topics);
                 update(cluster)

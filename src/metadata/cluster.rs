@@ -35,32 +35,41 @@ impl Cluster {
         self.topics.get(name).map(|topic| &**topic)
     }
 
-    /// The same cluster with one leader moved, if `hint` is newer than what is known of a known partition.
-    pub(crate) fn with_leader(&self, hint: &LeaderHint) -> Option<Cluster> {
-        let topic = self.topics.get(&hint.topic)?;
-        let partition = topic
-            .partitions
-            .get(usize::try_from(hint.partition).ok()?)?;
-        let is_newer = partition
-            .leader_epoch
-            .is_some_and(|epoch| epoch < hint.leader_epoch);
-        if !is_newer || !(self.brokers.contains_key(&hint.leader) || hint.broker.is_some()) {
-            return None;
+    /// The same cluster with leaders moved, where a hint is newer than what is known of a known partition; none where none
+    /// is.
+    pub(crate) fn with_leaders(&self, hints: &[LeaderHint]) -> Option<Cluster> {
+        let mut moved: Option<Cluster> = None;
+        for hint in hints {
+            let before = moved.as_ref().unwrap_or(self);
+            if before.is_outdated_by(hint) {
+                moved.get_or_insert_with(|| self.clone()).move_leader(hint);
+            }
         }
-        let mut cluster = self.clone();
-        let mut topic = TopicMetadata::clone(topic);
-        let partition = &mut topic.partitions[hint.partition as usize];
-        partition.leader = Some(hint.leader);
-        partition.leader_epoch = Some(hint.leader_epoch);
-        cluster
-            .topics
-            .insert(Arc::clone(&hint.topic), Arc::new(topic));
+        moved
+    }
+
+    fn is_outdated_by(&self, hint: &LeaderHint) -> bool {
+        let has_address = self.brokers.contains_key(&hint.leader) || hint.broker.is_some();
+        let known = self.topics.get(&hint.topic).and_then(|topic| {
+            let partition = usize::try_from(hint.partition).ok()?;
+            topic.partitions.get(partition)?.leader_epoch
+        });
+        has_address && known.is_some_and(|epoch| epoch < hint.leader_epoch)
+    }
+
+    fn move_leader(&mut self, hint: &LeaderHint) {
         if let Some(broker) = &hint.broker {
-            cluster
-                .brokers
-                .insert(hint.leader, Arc::new(broker.clone()));
+            let broker = Arc::new(broker.clone());
+            self.brokers.insert(hint.leader, broker);
         }
-        Some(cluster)
+        // Copied with the first hint for the topic, and changed in place by the others.
+        let topic = self.topics.get_mut(&hint.topic).map(Arc::make_mut);
+        if let Some(partition) =
+            topic.and_then(|topic| topic.partitions.get_mut(hint.partition as usize))
+        {
+            partition.leader = Some(hint.leader);
+            partition.leader_epoch = Some(hint.leader_epoch);
+        }
     }
 }
 

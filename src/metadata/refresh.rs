@@ -55,8 +55,13 @@ pub(crate) struct MetadataRefresher<O> {
     failures: HashMap<Endpoint, u32>,
     last_refresh: Instant,
     last_use: Instant,
-    /// How long a broker's latest answer asks to wait before the next request.
+    /// How long the latest answers ask to wait before the next request.
     throttle: Option<Duration>,
+    /// How often each address let a request run out of its patience; a quick answer takes one back.
+    slowness: HashMap<Endpoint, u32>,
+    /// When the latest attempt was answered, and how many were before it with hardly a pause between.
+    last_answer: Option<Instant>,
+    repeats: u32,
 }
 
 /// The handle by which `close` interrupts the metadata thread's blocking call.
@@ -98,6 +103,9 @@ enum Attempt {
 /// `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster. Doubles with each failure.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The least time between two questions for the same thing, whatever `retry.backoff.ms` says.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// The least time between two refreshes that only age asks for.
 const SHORTEST_AGE: Duration = Duration::from_millis(100);
 
@@ -123,6 +131,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             last_refresh: now,
             last_use: now,
             throttle: None,
+            slowness: HashMap::new(),
+            last_answer: None,
+            repeats: 0,
         }
     }
 
@@ -130,11 +141,23 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     pub(crate) fn run(mut self) {
         let (mut unanswered, mut unreachable) = (0, 0u32);
         while let Some(wants) = self.next_wants() {
-            let backoff = match self.answer(wants) {
+            if let Some(pause) = self.pause_before(wants) {
+                if !self
+                    .cache
+                    .wait_out_backoff(deadline_after(Instant::now(), pause), true)
+                {
+                    return;
+                }
+                continue;
+            }
+            let answer = self.answer(wants);
+            self.last_answer = Some(Instant::now());
+            // A quota's wait (KIP-219); usually there is none.
+            let throttle = self.throttle.take();
+            let backoff = match answer {
                 Ok(Attempt::Done) => {
                     (unanswered, unreachable) = (0, 0);
-                    // A quota's wait (KIP-219); usually there is none.
-                    match self.throttle.take() {
+                    match throttle {
                         Some(throttle) => throttle,
                         None => continue,
                     }
@@ -142,7 +165,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 Ok(Attempt::AskAgain) => {
                     unreachable = 0;
                     unanswered += 1;
-                    self.config.retry_backoff.after(unanswered - 1)
+                    let backoff = self.config.retry_backoff.after(unanswered - 1);
+                    backoff.max(throttle.unwrap_or_default())
                 }
                 Err(error) => {
                     unreachable += 1;
@@ -151,17 +175,40 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                         let error = with_sources(&error);
                         log::warn!(target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
                     }
-                    self.cache.failed(error);
+                    self.cache.failed(error, wants);
                     self.config.reconnect_backoff.after(unreachable - 1)
                 }
             };
             if !self
                 .cache
-                .wait_out_backoff(Instant::now() + backoff, unreachable == 0)
+                .wait_out_backoff(deadline_after(Instant::now(), backoff), unreachable == 0)
             {
                 return;
             }
         }
+    }
+
+    /// How long to wait before asking once more for what was just answered and is wanted all the same, as a partition
+    /// that the topic does not have: longer and longer, as for any retry. Topics that are new do not wait, nor does a
+    /// producer id.
+    fn pause_before(&mut self, wants: Wants) -> Option<Duration> {
+        let since = self.last_answer?.elapsed();
+        let pause = self
+            .config
+            .retry_backoff
+            .after(self.repeats)
+            .max(SHORTEST_PAUSE);
+        if since >= pause {
+            self.repeats = 0;
+            return None;
+        }
+        if wants.identity || self.cache.has_new_topics() {
+            return None;
+        }
+        self.repeats = self.repeats.saturating_add(1);
+        // What the pause has grown to counts from now on; this one is over the sooner.
+        self.last_answer = None;
+        Some(pause - since)
     }
 
     /// Waits for something to ask; age alone asks for a refresh, once there is something to refresh. Closes the
@@ -285,13 +332,22 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let Some((endpoint, client)) = &mut self.client else {
             return Err(Error::new(ErrorKind::Network, "not connected"));
         };
-        let failures = self.failures.get(endpoint).copied().unwrap_or(0);
+        let slowness = self.slowness.entry(endpoint.clone()).or_default();
         let patience = FIRST_PATIENCE
-            .saturating_mul(1 << failures.min(8))
+            .saturating_mul(1 << (*slowness).min(8))
             .min(self.config.request_timeout);
-        self.last_use = Instant::now();
+        let began = Instant::now();
+        self.last_use = began;
         let version = client.versions().best::<R>()?;
-        Ok((version, client.call(request, version, patience)?))
+        let answer = client.call(request, version, patience);
+        // A broker that is slow for good gets its time after one failure, and keeps it.
+        let elapsed = began.elapsed();
+        if elapsed >= patience {
+            *slowness = slowness.saturating_add(1);
+        } else if elapsed < patience / 4 {
+            *slowness = slowness.saturating_sub(1);
+        }
+        Ok((version, answer?))
     }
 
     fn ask_metadata(&mut self, is_full: bool) -> Result<Attempt, Error> {
@@ -312,7 +368,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             allow_auto_topic_creation: true,
         };
         let (version, response): (i16, MetadataResponse) = self.call(&request)?;
-        self.throttle = throttle(version, response.throttle_time_ms);
+        self.note_throttle(version >= 6, response.throttle_time_ms);
         if !response.error.is_none() {
             return Err(Error::new(
                 ErrorKind::Broker,
@@ -329,7 +385,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if is_full {
             self.last_refresh = Instant::now();
         }
-        let is_incomplete = self.cache.answered(&asked, is_full, |before| {
+        let is_incomplete = self.cache.answered(&asked, |before| {
             update(before, response, version, &asked, is_full)
         });
         self.forget_failures_of_strangers(&self.cache.cluster());
@@ -340,14 +396,25 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         Ok(Attempt::Done)
     }
 
+    /// The wait that a broker asks for. Later versions leave the waiting to the client (`by_client`); before, the broker
+    /// has waited itself.
+    fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
+        let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
+        if by_client && wait > 0 {
+            self.throttle = self.throttle.max(Some(Duration::from_millis(wait)));
+        }
+    }
+
     fn forget_failures_of_strangers(&mut self, cluster: &Cluster) {
         let bootstrap = &self.config.bootstrap;
-        self.failures.retain(|endpoint, _| {
+        let is_known = |endpoint: &Endpoint| {
             bootstrap.contains(endpoint)
                 || cluster
                     .brokers()
                     .any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
-        });
+        };
+        self.failures.retain(|endpoint, _| is_known(endpoint));
+        self.slowness.retain(|endpoint, _| is_known(endpoint));
     }
 
     fn ask_identity(&mut self) -> Result<Attempt, Error> {
@@ -358,7 +425,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             producer_epoch: -1,
         };
         let response = match self.call(&request) {
-            Ok((_, response)) => response,
+            Ok((version, response)) => {
+                self.note_throttle(version >= 1, response.throttle_time_ms);
+                response
+            }
             Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
                 self.refuse_identity(error.with_advice("set enable.idempotence=false"));
                 return Ok(Attempt::Done);
@@ -397,12 +467,6 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         self.cache.identity_answered(None);
         self.observer.identity(Err(error));
     }
-}
-
-/// The wait that a broker asks for: from version 6 on it leaves the waiting to the client.
-fn throttle(version: i16, throttle_time_ms: i32) -> Option<Duration> {
-    let ms = u64::try_from(throttle_time_ms).ok()?;
-    (version >= 6 && ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// An error with its causes, for a log line.

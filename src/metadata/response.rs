@@ -353,12 +353,12 @@ mod tests {
                 rack: None,
             }),
         };
-        assert!(cluster.with_leader(&hint(1, 7, None)).is_none());
+        assert!(cluster.with_leaders(&[hint(1, 7, None)]).is_none());
         assert!(
-            cluster.with_leader(&hint(9, 8, None)).is_none(),
+            cluster.with_leaders(&[hint(9, 8, None)]).is_none(),
             "a broker without an address is no use"
         );
-        let moved = cluster.with_leader(&hint(9, 8, Some("h9"))).unwrap();
+        let moved = cluster.with_leaders(&[hint(9, 8, Some("h9"))]).unwrap();
         assert_eq!(moved.topic("t").unwrap().partitions()[0].leader(), Some(9));
         assert_eq!(moved.broker(9).unwrap().host(), "h9");
     }

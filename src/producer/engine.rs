@@ -308,8 +308,11 @@ impl Engine {
         }
         self.accumulator.close();
         self.metadata.close();
-        self.tell_workers(|| Event::Close);
-        if !self.progress.wait_until_ended(deadline) {
+        // Without time to deliver nothing more is sent: what never was is certain not to be written.
+        if !timeout.is_zero() {
+            self.tell_workers(|| Event::Close);
+        }
+        if timeout.is_zero() || !self.progress.wait_until_ended(deadline) {
             self.tell_workers(|| Event::ForceClose);
             self.progress.wait_until_ended(Instant::now() + GRACE);
         }

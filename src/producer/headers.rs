@@ -47,6 +47,11 @@ impl Headers {
         before - self.headers.len()
     }
 
+    /// Keeps the first `length` headers.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.headers.truncate(length);
+    }
+
     /// Takes all headers away.
     pub fn clear(&mut self) {
         self.headers.clear();

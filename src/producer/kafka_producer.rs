@@ -238,9 +238,14 @@ impl<K, V> Inner<K, V> {
         callback: Option<RecordCallback>,
         blocking: Blocking,
     ) -> Result<Future, SendError<K, V>> {
+        let headers = record.headers.len();
         match self.serialize_and_append(&mut record, callback, blocking) {
             Ok(future) => Ok(future),
-            Err(error) => Err(SendError::new(error, record)),
+            Err(error) => {
+                // What serializers added goes: sent again, the record would have it twice.
+                record.headers.truncate(headers);
+                Err(SendError::new(error, record))
+            }
         }
     }
 
@@ -415,8 +420,10 @@ impl<K, V> Inner<K, V> {
         let config = &self.engine.config;
         Stickiness {
             adaptive: config.partitioner_adaptive_partitioning,
+            // As in Java, a part of adaptive partitioning.
             unavailable: config
                 .partitioner_availability_timeout
+                .filter(|_| config.partitioner_adaptive_partitioning)
                 .map(|_| self.engine.accumulator.unavailable_brokers()),
         }
     }

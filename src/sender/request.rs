@@ -186,14 +186,18 @@ impl<N: Network> Sender<N> {
         if compression.codec == CompressionType::None {
             return Ok(None);
         }
-        let bytes = self
+        let compressed = self
             .compressor
-            .compress_batch(compression, builder.records())
-            .map_err(|error| {
-                Error::new(ErrorKind::Compression, "the batch cannot be compressed")
-                    .with_delivery(batch.delivery())
-                    .with_source(error)
-            })?;
+            .compress_batch(compression, builder.records());
+        // Compression is what makes a round long; records take their time from the worker's clock.
+        if let Some(worker) = self.accumulator.workers().get(self.config.index) {
+            worker.clock().tick_if_running();
+        }
+        let bytes = compressed.map_err(|error| {
+            Error::new(ErrorKind::Compression, "the batch cannot be compressed")
+                .with_delivery(batch.delivery())
+                .with_source(error)
+        })?;
         let ratio = batch.partition.ratio();
         ratio.update(compression.codec, bytes.len(), builder.len());
         Ok(Some(bytes))

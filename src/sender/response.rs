@@ -114,6 +114,10 @@ impl<N: Network> Sender<N> {
                 log::debug!(target: "kafka_producer::sender", "a late answer for a batch that was given up");
             }
         }
+        if !self.hints.is_empty() {
+            self.metadata
+                .apply_leader_hints(&std::mem::take(&mut self.hints));
+        }
         for (slot, _) in partitions {
             // A partition that the broker left out: nothing is known of its batch.
             if let Some(InFlightBatch {
@@ -168,13 +172,15 @@ impl<N: Network> Sender<N> {
                 }),
             );
         }
-        batch.maybe_written |= leaves_fate_unknown(code);
+        // Whatever the code: a base offset says that the leader appended the batch before something went wrong, as when
+        // the leadership moved while it waited for the replicas.
+        batch.maybe_written |= leaves_fate_unknown(code) || answer.base_offset >= 0;
         let error = broker_error(&batch, &answer);
         if code == ErrorCode::MESSAGE_TOO_LARGE && batch.record_count() > 1 {
             return self.split(slot, batch, error, now);
         }
         if code.is_metadata_stale() {
-            self.learn_leader(&batch, &answer, endpoints);
+            self.hints.extend(leader_hint(&batch, &answer, endpoints));
             self.metadata.request_refresh();
         }
         if self.config.idempotence && is_sequence_error(code) {
@@ -213,38 +219,6 @@ impl<N: Network> Sender<N> {
             }
         }
         self.retry(slot, batch, error, sent_to, now);
-    }
-
-    /// Takes the new leader from the answer itself (KIP-951), so that the batch need not wait for metadata.
-    fn learn_leader(
-        &mut self,
-        batch: &ProducerBatch,
-        answer: &ProducePartitionResponse,
-        endpoints: &[NodeEndpoint],
-    ) {
-        let leader = &answer.current_leader;
-        if leader.leader_id < 0 || leader.leader_epoch < 0 {
-            return;
-        }
-        let endpoint = endpoints
-            .iter()
-            .find(|endpoint| endpoint.node_id == leader.leader_id);
-        let broker = endpoint.and_then(|endpoint| {
-            Some(Broker {
-                id: endpoint.node_id,
-                host: endpoint.host.as_str().into(),
-                port: u16::try_from(endpoint.port).ok()?,
-                rack: endpoint.rack.as_deref().map(Into::into),
-            })
-        });
-        let hint = LeaderHint {
-            topic: Arc::clone(batch.partition.topic()),
-            partition: answer.index,
-            leader: leader.leader_id,
-            leader_epoch: leader.leader_epoch,
-            broker,
-        };
-        self.metadata.apply_leader_hint(&hint);
     }
 
     /// Halves a batch that the broker finds too large, or brings it down to `batch.size` where that is less. Order and
@@ -288,6 +262,36 @@ impl<N: Network> Sender<N> {
         let parts = split(&records, base_timestamp(bytes), most).ok()?;
         Some((parts, bytes.len(), uncompressed))
     }
+}
+
+/// The new leader as the answer itself names it (KIP-951), so that the batch need not wait for metadata.
+fn leader_hint(
+    batch: &ProducerBatch,
+    answer: &ProducePartitionResponse,
+    endpoints: &[NodeEndpoint],
+) -> Option<LeaderHint> {
+    let leader = &answer.current_leader;
+    if leader.leader_id < 0 || leader.leader_epoch < 0 {
+        return None;
+    }
+    let endpoint = endpoints
+        .iter()
+        .find(|endpoint| endpoint.node_id == leader.leader_id);
+    let broker = endpoint.and_then(|endpoint| {
+        Some(Broker {
+            id: endpoint.node_id,
+            host: endpoint.host.as_str().into(),
+            port: u16::try_from(endpoint.port).ok()?,
+            rack: endpoint.rack.as_deref().map(Into::into),
+        })
+    });
+    Some(LeaderHint {
+        topic: Arc::clone(batch.partition.topic()),
+        partition: answer.index,
+        leader: leader.leader_id,
+        leader_epoch: leader.leader_epoch,
+        broker,
+    })
 }
 
 /// The client's part of a quota: nothing is sent for the time the broker says, and what is in flight may take longer.

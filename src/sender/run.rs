@@ -16,7 +16,7 @@ use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network};
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{Cluster, MetadataCache, PartitionMetadata, ProducerIdentity};
+use crate::metadata::{Cluster, LeaderHint, MetadataCache, PartitionMetadata, ProducerIdentity};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProduceRequest;
 use crate::record::compression::Compressor;
@@ -49,6 +49,8 @@ pub(crate) struct Sender<N: Network> {
     /// The identity to begin partitions with.
     identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
+    /// New leaders that the response under way named.
+    pub(super) hints: Vec<LeaderHint>,
     /// Full batches taken so far.
     chunks: u64,
     /// The waits for memory that this worker has reacted to.
@@ -109,6 +111,7 @@ impl<N: Network> Sender<N> {
             generation: 0,
             identity: None,
             compressor: Compressor::default(),
+            hints: Vec::new(),
             chunks: 0,
             seen_waits: 0,
             closing: false,
@@ -481,16 +484,17 @@ impl<N: Network> Sender<N> {
             }
             Peek::ChunkUnderWay => {
                 // The chunk that comes first is in the channel; with it the queue is not empty.
-                self.receive_chunk_of(slot, now);
+                let chunks = self.state(slot).received + 1;
+                self.receive_chunks_of(slot, chunks, now);
                 !self.state(slot).queue.is_empty()
             }
         }
     }
 
-    /// Takes messages until the next chunk of `slot`, which is known to be in the channel, is in its queue.
-    fn receive_chunk_of(&mut self, slot: usize, now: Instant) {
+    /// Takes messages until so many chunks of `slot` have ever been received; they are known to be in the channel.
+    fn receive_chunks_of(&mut self, slot: usize, chunks: u64, now: Instant) {
         let mut others = Vec::new();
-        while self.state(slot).queue.is_empty() {
+        while self.state(slot).received < chunks {
             let Ok(message) = self.records.try_recv() else {
                 return;
             };
@@ -609,6 +613,14 @@ impl<N: Network> Sender<N> {
             if state.is_empty() {
                 continue;
             }
+            // What is open now can be full, and in the channel, a moment later: one look tells of both.
+            let (pushed, open) = state.partition.handed_over();
+            if state.received != pushed {
+                self.receive_chunks_of(slot, pushed, now);
+            }
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
             completions.extend(
                 state
                     .in_flight
@@ -621,10 +633,8 @@ impl<N: Network> Sender<N> {
                     .iter()
                     .map(|batch| Arc::clone(batch.completion())),
             );
-            if state.announced {
-                completions.extend(state.partition.open_completion());
-                state.flushing = true;
-            }
+            completions.extend(open);
+            state.flushing = state.announced;
             self.consider(slot, now);
         }
         completions

@@ -1,6 +1,9 @@
 //! Connections: when they are made, where to, and when they end.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi};
@@ -116,23 +119,20 @@ fn a_lost_connection_is_noticed_while_nothing_is_sent() {
 fn a_server_that_speaks_another_protocol_is_told_of() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        use std::io::Write;
-        // Until the test's own connection.
-        while let Ok((mut stream, peer)) = listener.accept() {
-            if peer.ip().is_loopback()
-                && stream
-                    .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                    .is_err()
-            {
-                return;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let server = {
+        let stopped = Arc::clone(&stopped);
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept() {
+                if stopped.load(Ordering::Acquire) {
+                    return;
+                }
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                open.push(stream);
             }
-            let mut byte = [0];
-            if std::io::Read::read(&mut stream, &mut byte).is_ok_and(|count| count == 0) {
-                return;
-            }
-        }
-    });
+        })
+    };
     let producer = builder_at(&address.to_string())
         .max_block(Duration::from_millis(300))
         .build()
@@ -141,6 +141,7 @@ fn a_server_that_speaks_another_protocol_is_told_of() {
     let told = crate::support::with_causes(refused.error());
     assert!(told.contains("not a Kafka listener"), "{told}");
     producer.close(PATIENCE).unwrap();
+    stopped.store(true, Ordering::Release);
     drop(TcpStream::connect(address).unwrap());
     server.join().unwrap();
 }

@@ -10,11 +10,14 @@ mod isolation;
 mod leaders;
 mod memory;
 mod ordering;
+#[cfg(target_os = "linux")]
+mod outage;
 mod partitioning;
 mod sending;
 mod shutdown;
 mod splitting;
 mod support;
+#[cfg(target_os = "linux")]
 mod threads;
 mod timeouts;
 mod versions;

@@ -1,14 +1,11 @@
-//! `buffer.memory`: who waits for it, for how long, and that it bounds what the process holds.
+//! `buffer.memory`: who waits for it, for how long, and what comes then.
 
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
-use kafka_producer::{CompressionType, Delivery, ErrorKind};
+use kafka_producer::{Delivery, ErrorKind};
 
-use crate::support::{
-    Bytes, PATIENCE, Producer, SOON, Watched, builder, builder_at, child, cluster, process, record,
-    values,
-};
+use crate::support::{Bytes, PATIENCE, Producer, SOON, Watched, builder, cluster, record, values};
 
 const BUFFER: usize = 256 << 10;
 
@@ -179,110 +176,4 @@ fn a_record_larger_than_the_buffer_is_refused_at_once() {
         .unwrap()
         .get(PATIENCE)
         .unwrap();
-}
-
-/// What a process holds beside `buffer.memory`: its code, its threads' stacks, sockets, metadata, an allocator's slack.
-const FIXED_OVERHEAD: usize = 32 << 20;
-const LARGE_BUFFER: usize = 64 << 20;
-
-#[test]
-fn memory_stays_within_its_budget_while_no_broker_answers() {
-    outage(
-        "memory::memory_stays_within_its_budget_while_no_broker_answers",
-        100,
-        500,
-        CompressionType::None,
-    );
-}
-
-#[test]
-fn memory_stays_within_its_budget_with_one_partition() {
-    outage(
-        "memory::memory_stays_within_its_budget_with_one_partition",
-        1,
-        100,
-        CompressionType::None,
-    );
-}
-
-#[test]
-fn memory_stays_within_its_budget_with_ten_thousand_partitions() {
-    outage(
-        "memory::memory_stays_within_its_budget_with_ten_thousand_partitions",
-        10_000,
-        20,
-        CompressionType::None,
-    );
-}
-
-#[cfg(feature = "lz4")]
-#[test]
-fn memory_stays_within_its_budget_with_compression() {
-    outage(
-        "memory::memory_stays_within_its_budget_with_compression",
-        100,
-        500,
-        CompressionType::Lz4,
-    );
-}
-
-#[cfg(feature = "zstd")]
-#[test]
-fn memory_stays_within_its_budget_with_zstd() {
-    outage(
-        "memory::memory_stays_within_its_budget_with_zstd",
-        100,
-        500,
-        CompressionType::Zstd,
-    );
-}
-
-/// Fills the buffer of a producer in a process of its own while the brokers take connections and answer nothing; the
-/// process keeps no future, and its peak is what counts.
-fn outage(test: &str, partitions: i32, record_bytes: usize, compression: CompressionType) {
-    let Some(addresses) = child::addresses() else {
-        let cluster = cluster(2, partitions);
-        cluster.on(MockApi::Produce, |_| {
-            Fault::delay(Duration::from_secs(3600))
-        });
-        return child::run(test, &cluster.bootstrap_servers());
-    };
-    let before = process::resident_bytes();
-    let producer = builder_at(&addresses)
-        .buffer_memory(LARGE_BUFFER)
-        .compression(compression)
-        .linger(Duration::from_millis(5))
-        .build()
-        .unwrap();
-    let count = producer.partitions_for("t").unwrap().len() as i32;
-    let mut sent = 0usize;
-    let mut random = fastrand::Rng::with_seed(1);
-    let text: Bytes = std::iter::repeat_with(|| random.alphanumeric() as u8)
-        .take(1 << 20)
-        .collect();
-    let mut refusals = 0;
-    // With compression the workers free memory while they seal: full is when it stays full.
-    while refusals < 1000 {
-        let start = random.usize(..text.len() - record_bytes);
-        let value = text[start..start + record_bytes].to_vec();
-        match producer.try_send(record(sent as i32 % count, value)) {
-            Ok(_) => (sent, refusals) = (sent + 1, 0),
-            Err(refused) => {
-                assert_eq!(refused.error().kind(), ErrorKind::BufferExhausted);
-                refusals += 1;
-                std::thread::yield_now();
-            }
-        }
-    }
-    let held = process::peak_resident_bytes() - before;
-    println!("{sent} records of {record_bytes} bytes in {count} partitions, {held} bytes held");
-    assert!(
-        held <= LARGE_BUFFER + FIXED_OVERHEAD,
-        "{held} bytes held for {sent} records of {record_bytes} bytes and buffer.memory={LARGE_BUFFER}"
-    );
-    assert!(
-        sent * record_bytes > LARGE_BUFFER / 8,
-        "only {sent} records of {record_bytes} bytes"
-    );
-    let _ = producer.close(Duration::ZERO);
 }

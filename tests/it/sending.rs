@@ -367,3 +367,88 @@ fn text_numbers_and_nothing_are_sent_as_java_sends_them() {
         [(key.clone(), Some(b"text".to_vec())), (key, None)]
     );
 }
+
+#[test]
+fn a_flush_waits_for_what_its_thread_sent_while_others_fill_the_batches() {
+    let cluster = cluster(1, 2);
+    // Two records fill a batch: others push what this thread's flush is about to look at.
+    let producer = builder(&cluster)
+        .batch_size(300)
+        .linger(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    std::thread::scope(|scope| {
+        for partition in [0, 1, 0, 1] {
+            let producer = &producer;
+            scope.spawn(move || {
+                for round in 0..150 {
+                    let future = producer.send(record(partition, vec![0; 100])).unwrap();
+                    producer.flush(PATIENCE).unwrap();
+                    assert!(future.is_done(), "round {round} in partition {partition}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_partition_that_does_not_come_is_asked_for_ever_less_often() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .max_block(Duration::from_millis(1500))
+        .retry_backoff(Duration::from_millis(50))
+        .retry_backoff_max(Duration::from_millis(400))
+        .build()
+        .unwrap();
+    let refused = producer.send(record(7, "v")).unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::UnknownPartition);
+    let asked = cluster.request_count(MockApi::Metadata);
+    assert!((2..20).contains(&asked), "{asked} requests in 1.5 s");
+}
+
+#[test]
+fn a_refused_record_comes_back_without_what_its_serializer_added() {
+    let cluster = cluster(1, 1);
+    let producer = KafkaProducer::<(), String>::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .max_request_size(200)
+        .value_serializer(serializer_fn(
+            |_: &str, headers: &mut Headers, value: &String, out: &mut Vec<u8>| {
+                headers.add("type", "text");
+                out.extend_from_slice(value.as_bytes());
+                Ok(())
+            },
+        ))
+        .build()
+        .unwrap();
+    let record = ProducerRecord::new("t", "x".repeat(500)).header("own", "1");
+    let mut given_back = producer.send(record.clone()).unwrap_err().into_record();
+    assert_eq!(given_back, record);
+    given_back.value = Some("short".into());
+    producer.send(given_back).unwrap().get(PATIENCE).unwrap();
+    let written = &cluster.records("t", 0)[0];
+    assert_eq!(written.headers.len(), 2);
+}
+
+#[test]
+fn the_longest_durations_are_legal() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let producer = crate::support::builder_at(&address)
+        .reconnect_backoff(Duration::MAX)
+        .reconnect_backoff_max(Duration::MAX)
+        .socket_connection_setup_timeout(Duration::MAX)
+        .socket_connection_setup_timeout_max(Duration::MAX)
+        .metadata_max_age(Duration::MAX)
+        .max_block(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let refused = producer.send(record(0, "v")).unwrap_err();
+    assert_eq!(
+        refused.error().kind(),
+        ErrorKind::MetadataTimeout,
+        "{refused}"
+    );
+    producer.close(PATIENCE).unwrap();
+}

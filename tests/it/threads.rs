@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi};
 
+use crate::support::fake_broker::{FakeBootstrap, Member};
 use crate::support::process::{producer_threads, sockets, thread_names};
 use crate::support::{Producer, SOON, builder_at, child, cluster, deliver, eventually, record};
 
@@ -185,16 +186,38 @@ fn close_is_prompt_while_connections_are_refused() {
 }
 
 #[test]
-fn close_is_prompt_while_names_do_not_resolve() {
+fn close_is_prompt_while_a_brokers_name_does_not_resolve() {
+    let Some(addresses) = child::addresses() else {
+        let member = Member {
+            id: 9,
+            host: "no-such-host.invalid".to_owned(),
+            port: 9092,
+        };
+        let bootstrap = FakeBootstrap::start(vec![member], vec![9]);
+        return child::run(
+            "threads::close_is_prompt_while_a_brokers_name_does_not_resolve",
+            &bootstrap.address(),
+        );
+    };
+    assert_close_is_prompt(&addresses, |producer| {
+        drop(producer.send(record(0, "v")).unwrap());
+    });
+}
+
+#[test]
+fn a_producer_that_cannot_start_leaves_nothing() {
     if child::addresses().is_none() {
         return child::run(
-            "threads::close_is_prompt_while_names_do_not_resolve",
+            "threads::a_producer_that_cannot_start_leaves_nothing",
             "none",
         );
     }
-    assert_close_is_prompt("no-such-host.invalid:9092", |producer| {
-        drop(producer.try_send(record(0, "v")).unwrap_err());
-    });
+    let before = Before::look();
+    for servers in ["", "no-port", "no-such-host.invalid:9092"] {
+        let error = builder_at(servers).build().unwrap_err();
+        assert_eq!(error.kind(), kafka_producer::ErrorKind::Config, "{error}");
+    }
+    before.assert_nothing_more();
 }
 
 fn assert_close_is_prompt(addresses: &str, use_it: impl Fn(&Producer)) {

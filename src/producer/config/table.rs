@@ -34,8 +34,8 @@ macro_rules! for_each_setting {
                 metadata_recovery_strategy(MetadataRecoveryStrategy): MetadataRecoveryStrategy = choice(),
                 default "rebootstrap", range "rebootstrap, none";
 
-            /// How many bytes of records, uncompressed, a batch gathers at most. A larger record gets a batch of its
-            /// own; 0 turns batching off.
+            /// How many bytes a batch gathers at most, compressed as the topic's batches so far let expect. A larger
+            /// record gets a batch of its own; 0 turns batching off.
             "batch.size", batch_size(usize): usize = bytes(0, i32::MAX as i64),
                 default "16384", range "0 to 2147483647";
 
@@ -63,7 +63,7 @@ macro_rules! for_each_setting {
             "compression.gzip.level", compression_gzip_level(i32): i32 = gzip_level(),
                 default "-1", range "-1 or 1 to 9";
 
-            /// How hard lz4 tries. The codec built in has one level, so every value does the same.
+            /// Known for Java's files. The codec built in has one level: another value than the default is warned about.
             "compression.lz4.level", compression_lz4_level(i32): i32 = level(1, 17),
                 default "9", range "1 to 17";
 
@@ -84,7 +84,8 @@ macro_rules! for_each_setting {
             "partitioner.adaptive.partitioning.enable", partitioner_adaptive_partitioning(bool): bool = boolean(),
                 default "true", range "true, false";
 
-            /// A partition whose broker has taken no data for this long gets no record without a key. 0: off.
+            /// A partition whose broker has taken no data for this long gets no record without a key. 0: off. A part of
+            /// adaptive partitioning: without it, without effect.
             "partitioner.availability.timeout.ms",
                 partitioner_availability_timeout(Option<Duration>): Option<Duration> = millis_or_zero(),
                 default "0", range "0 or more";
@@ -99,16 +100,18 @@ macro_rules! for_each_setting {
             "retries", retries(u32): u32 = count(0),
                 default "2147483647", range "0 to 2147483647";
 
-            /// The longest time from `send` to a record's success or failure, retries and all. At least
+            /// The longest time from a batch's first record to its success or failure, retries and all. At least
             /// `linger.ms` + `request.timeout.ms`, to which an unset value is raised.
             "delivery.timeout.ms", delivery_timeout(Duration): Duration = millis(0, i32::MAX as i64),
                 default "120000", range "0 to 2147483647";
 
-            /// How long a broker has to answer a request before the connection is given up.
+            /// How long a broker has to answer a request before the connection is given up. For metadata another broker
+            /// is asked sooner.
             "request.timeout.ms", request_timeout(Duration): Duration = millis(0, i32::MAX as i64),
                 default "30000", range "0 to 2147483647";
 
-            /// How many requests are sent to a broker ahead of its answers. At most 5 with idempotence.
+            /// How many requests are sent on a connection ahead of their answers; each of `sender.threads` has its own
+            /// connection to a broker. At most 5 with idempotence.
             "max.in.flight.requests.per.connection",
                 max_in_flight_requests_per_connection(usize): usize = bytes(1, i32::MAX as i64),
                 default "5", range "1 to 2147483647";

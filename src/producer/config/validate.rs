@@ -54,6 +54,15 @@ impl ProducerConfig {
             .partitioner_availability_timeout
             .filter(|timeout| !timeout.is_zero());
         codec_is_compiled_in(settings.compression)?;
+        if settings.compression == CompressionType::Lz4
+            && settings.compression_lz4_level != LZ4_DEFAULT_LEVEL
+        {
+            log::warn!(
+                target: "kafka_producer::config",
+                "compression.lz4.level={} has no effect: the lz4 codec has one level",
+                settings.compression_lz4_level
+            );
+        }
         Ok(ValidatedConfig {
             settings,
             bootstrap_addresses,
@@ -140,6 +149,9 @@ fn client_id(given: &str) -> Result<String, Error> {
     }
     Ok(given.to_owned())
 }
+
+/// What Java's default means to Java; the only value that is not at odds with the codec's one level.
+const LZ4_DEFAULT_LEVEL: i32 = 9;
 
 fn codec_is_compiled_in(codec: CompressionType) -> Result<(), Error> {
     if codec.is_compiled_in() {

@@ -25,6 +25,7 @@ pub(crate) fn run(test: &str, addresses: &str) {
         output.status.success(),
         "{test} in its own process:\n{said}"
     );
+    print!("{said}");
     assert!(
         said.contains("1 passed"),
         "there is no test {test}:\n{said}"

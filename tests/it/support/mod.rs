@@ -1,7 +1,9 @@
 //! What the tests share: producers with short backoffs, records, waiting, brokers that are none.
 
+#[cfg(target_os = "linux")]
 pub(crate) mod child;
 pub(crate) mod fake_broker;
+#[cfg(target_os = "linux")]
 pub(crate) mod process;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
