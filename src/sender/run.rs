@@ -790,7 +790,7 @@ impl<N: Network> Sender<N> {
                         }
                     }
                     Err(error) => {
-                        self.fail_line(broker, &error);
+                        self.fail_line(broker, &error, now);
                         self.link_failed(broker, error, now);
                     }
                 }
@@ -802,7 +802,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// Fails what stands in the line of a broker that cannot be produced to, now or later.
-    fn fail_line(&mut self, broker: i32, error: &Error) {
+    fn fail_line(&mut self, broker: i32, error: &Error, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -817,6 +817,7 @@ impl<N: Network> Sender<N> {
                     .with_delivery(batch.delivery());
                 self.give_up(slot, batch, Outcome::Failed(error));
             }
+            self.consider(slot, now);
         }
     }
 

@@ -33,6 +33,22 @@ fn close_ends_at_once_where_nothing_is_left() {
 }
 
 #[test]
+fn close_ends_when_the_broker_turns_out_to_be_of_no_use() {
+    let mut worker = Harness::new(|settings| {
+        settings.connects = false;
+        settings.produce_version = 2;
+    });
+    let ticket = worker.send(0, "a");
+    worker.run();
+    worker.close();
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    worker.wire.borrow_mut().connected(link);
+    worker.run();
+    assert_eq!(ticket.error().kind(), ErrorKind::UnsupportedVersion);
+    assert!(worker.sender.is_finished());
+}
+
+#[test]
 fn close_waits_for_retries_and_ends_when_the_delivery_timeout_has_run_out() {
     let mut worker = Harness::new(|settings| settings.connects = false);
     let ticket = worker.send(0, "a");

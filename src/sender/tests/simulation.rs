@@ -333,6 +333,16 @@ impl Simulation {
             self.worker
                 .move_leader(partition, Some(partition % BROKERS + 1));
         }
+        // Old ones may expire yet, and take with them what joins their batches.
+        let old: Vec<Ticket> = self
+            .sent
+            .values()
+            .flatten()
+            .map(|(_, one)| one.clone())
+            .collect();
+        self.work_until("every record has an outcome", |_| {
+            old.iter().all(|ticket| ticket.result().is_some())
+        });
         let fresh: Vec<Ticket> = (0..PARTITIONS)
             .filter_map(|partition| self.send_to(partition))
             .collect();
