@@ -484,6 +484,8 @@ mod tests {
         .unwrap();
         assert_eq!(format!("{typed:?}"), format!("{named:?}"));
         assert!(format!("{typed:?}").contains(r#""linger.ms": "20""#));
+        assert!(typed.is_set("acks") && named.is_set("acks"));
+        assert!(!typed.is_set("partitioner.class"));
     }
 
     #[test]
