@@ -275,6 +275,21 @@ impl<N: Network> Sender<N> {
         self.cluster = self.metadata.cluster();
         self.follow_addresses(now);
         self.consider_all(now);
+        self.forget_strangers();
+    }
+
+    /// Brokers come and go for as long as a producer lives: those that are gone and left nothing behind are forgotten.
+    fn forget_strangers(&mut self) {
+        let (cluster, unavailable) = (&self.cluster, self.accumulator.unavailable_brokers());
+        let index = self.config.index;
+        self.brokers.retain(|id, link| {
+            let is_known = cluster.broker(*id).is_some();
+            let is_needed = link.link().is_some() || !link.line.is_empty();
+            if !is_known && !is_needed && link.reported_unavailable {
+                unavailable.set(*id, index, false);
+            }
+            is_known || is_needed
+        });
     }
 
     /// A broker that moved to another address is connected to anew.

@@ -162,8 +162,7 @@ impl Running {
         assert_eq!(self.worker.join().unwrap(), 0);
         let memory = &self.accumulator.memory;
         assert_eq!(memory.available(), memory.total());
-        let logs = std::mem::take(&mut *self.logs.lock());
-        logs
+        std::mem::take(&mut *self.logs.lock())
     }
 }
 
