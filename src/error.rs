@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::topic_partition::TopicPartition;
@@ -130,9 +130,28 @@ impl Error {
         self
     }
 
-    /// What happened, and nothing else.
-    pub(crate) fn message(&self) -> &str {
-        &self.inner.message
+    /// What happened and why, down to the first cause, without places, fates and advice: for a part of another sentence.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::from(&*self.inner.message);
+        if let Some(BrokerError { code, name }) = &self.inner.broker {
+            let _ = write!(text, ": the broker answered {name} ({code})");
+        }
+        match self.source() {
+            None => text,
+            Some(source) => match source.downcast_ref::<Error>() {
+                Some(cause) => text + ": " + &cause.summary(),
+                None => {
+                    let _ = write!(text, ": {source}");
+                    text
+                }
+            },
+        }
+    }
+
+    /// The code of a broker's answer that this error has, or that its cause has.
+    pub(crate) fn broker_answer(&self) -> Option<(i16, Cow<'static, str>)> {
+        let broker = self.inner.broker.as_ref();
+        broker.map(|broker| (broker.code, broker.name.clone()))
     }
 
     fn inner_mut(&mut self) -> &mut Inner {
@@ -240,6 +259,7 @@ impl ErrorKind {
             self,
             Self::BufferExhausted
                 | Self::MetadataTimeout
+                | Self::UnknownPartition
                 | Self::DeliveryTimeout
                 | Self::Network
                 | Self::Timeout
@@ -335,7 +355,8 @@ impl fmt::Debug for Error {
         }
         shown.field("delivery", &self.delivery());
         if let Some(source) = &self.inner.source {
-            shown.field("source", source);
+            // In its own words: its fields, the fate above all, are not this error's.
+            shown.field("source", &format_args!("{source}"));
         }
         shown.finish()
     }

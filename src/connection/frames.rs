@@ -69,14 +69,14 @@ impl FrameReader {
             let read = stream.read(&mut self.buffer[filled..]);
             self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
             match read {
-                Ok(0) => {
-                    return Err(Error::new(
-                        ErrorKind::Network,
-                        "the broker closed the connection",
-                    ));
-                }
+                Ok(0) => return Err(self.closed()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::ConnectionReset && !self.seen_frame =>
+                {
+                    return Err(self.closed().with_source(error));
+                }
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -102,6 +102,15 @@ impl FrameReader {
             self.start = 0;
         }
         Ok(())
+    }
+
+    fn closed(&self) -> Error {
+        let message = if self.seen_frame {
+            "the broker closed the connection"
+        } else {
+            "the server closed the connection before its first answer, as a listener that wants TLS does"
+        };
+        Error::new(ErrorKind::Network, message)
     }
 
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {

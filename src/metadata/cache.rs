@@ -410,6 +410,8 @@ impl State {
         max_block: Duration,
     ) -> Error {
         let ms = max_block.as_millis();
+        let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
+        let cause = topic_error.or(self.last_error.as_ref());
         let (kind, mut message) = match (cluster.topics.get(topic), partition) {
             (Some(metadata), Some(partition)) => (
                 ErrorKind::UnknownPartition,
@@ -418,18 +420,29 @@ impl State {
                     metadata.partitions.len()
                 ),
             ),
+            _ if max_block.is_zero() && cause.is_none() => {
+                let message =
+                    format!("The metadata of topic {topic} is not here yet; it has been asked for");
+                return Error::new(ErrorKind::MetadataTimeout, message)
+                    .with_advice("try again soon");
+            }
             _ => (
                 ErrorKind::MetadataTimeout,
                 format!("Topic {topic} not present in metadata after {ms} ms"),
             ),
         };
-        let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
-        let Some(cause) = topic_error.or(self.last_error.as_ref()) else {
+        let Some(cause) = cause else {
             return Error::new(kind, message);
         };
         // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
-        let _ = write!(message, " (last attempt: {})", cause.message());
-        Error::new(kind, message).with_source(cause.clone())
+        let _ = write!(message, " (last attempt: {})", cause.summary());
+        let error = Error::new(kind, message).with_source(cause.clone());
+        match topic_error.and_then(Error::broker_answer) {
+            Some((code, name)) => error.with_broker_code(code, name).with_advice(
+                "create the topic, or let the brokers do it (auto.create.topics.enable)",
+            ),
+            None => error,
+        }
     }
 }
 

@@ -171,8 +171,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 Err(error) => {
                     unreachable += 1;
                     // The first, then fewer and fewer: an outage is no reason to fill a disk.
-                    if unreachable.is_power_of_two() {
-                        let error = with_sources(&error);
+                    if unreachable.is_power_of_two() && !self.cache.is_stopped() {
+                        let error = error.summary();
                         log::warn!(target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
                     }
                     self.cache.failed(error, wants);
@@ -338,7 +338,13 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             .min(self.config.request_timeout);
         let began = Instant::now();
         self.last_use = began;
-        let version = client.versions().best::<R>()?;
+        let version = client.versions().best::<R>().map_err(|error| {
+            // A KRaft controller's port is taken for a broker's this way.
+            Error::new(
+                error.kind(),
+                format!("{endpoint} is of no use: {}", error.summary()),
+            )
+        })?;
         let answer = client.call(request, version, patience);
         // A broker that is slow for good gets its time after one failure, and keeps it.
         let elapsed = began.elapsed();
@@ -467,16 +473,4 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         self.cache.identity_answered(None);
         self.observer.identity(Err(error));
     }
-}
-
-/// An error with its causes, for a log line.
-fn with_sources(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -495,11 +495,13 @@ impl<K, V> Inner<K, V> {
                 .with_topic_partition(record.topic_partition()),
                 ReserveError::Exhausted => Error::new(
                     ErrorKind::BufferExhausted,
-                    format!(
-                        "no {bytes} bytes of buffer.memory={} became free within {} ms",
-                        accumulator.memory.total(),
-                        wait.max_block.as_millis()
-                    ),
+                    match wait.max_block.as_millis() {
+                        0 => format!("buffer.memory={} is full", accumulator.memory.total()),
+                        ms => format!(
+                            "no {bytes} bytes of buffer.memory={} became free within {ms} ms",
+                            accumulator.memory.total()
+                        ),
+                    },
                 )
                 .with_topic_partition(record.topic_partition()),
             })

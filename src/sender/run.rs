@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -706,16 +707,20 @@ impl<N: Network> Sender<N> {
     }
 
     fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
-        let message = format!(
+        let cause = batch.last_error.clone();
+        let cause = cause.or_else(|| self.obstacle(&batch.partition));
+        let mut message = format!(
             "{} record(s) were not acknowledged within delivery.timeout.ms={}",
             batch.record_count(),
             self.config.delivery_timeout.as_millis()
         );
+        if let Some(cause) = &cause {
+            let _ = write!(message, " (last: {})", cause.summary());
+        }
         let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
             .with_topic_partition(batch.completion().topic_partition())
             .with_delivery(batch.delivery());
-        let cause = batch.last_error.clone();
-        if let Some(cause) = cause.or_else(|| self.obstacle(&batch.partition)) {
+        if let Some(cause) = cause {
             error = error.with_source(cause);
         }
         self.give_up(slot, batch, Outcome::Failed(error));
@@ -852,7 +857,7 @@ impl<N: Network> Sender<N> {
             return;
         };
         let Some(link) = state.link() else { return };
-        log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {error}", state.endpoint);
+        log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {}", state.endpoint, error.summary());
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(error.clone());
