@@ -3,8 +3,7 @@
 //! One block serves all records of a batch, so that a record costs a reference count and an index, and a batch one
 //! notification. A batch that is split (the broker found it too large) settles its block in parts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::error::Error;
@@ -69,8 +68,8 @@ impl Outcome {
 pub(crate) struct Completion {
     topic: Arc<str>,
     partition: i32,
-    /// Set after the last part is settled: the lock-free answer for most readers.
-    settled: AtomicBool,
+    /// The outcome of a batch that was not split, which is nearly every one: read without a lock.
+    whole: OnceLock<Outcome>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -78,15 +77,8 @@ pub(crate) struct Completion {
 struct State {
     /// Parts that are still open; a new block is one part.
     open_parts: u32,
-    parts: Parts,
-}
-
-enum Parts {
-    None,
-    /// The usual case costs no allocation.
-    Whole(Outcome),
-    /// Each with its first record's index in the block.
-    Several(Vec<(u32, u32, Outcome)>),
+    /// Of a split batch: each part's first index, its end, its outcome.
+    parts: Vec<(u32, u32, Outcome)>,
 }
 
 impl Completion {
@@ -94,10 +86,10 @@ impl Completion {
         Arc::new(Self {
             topic,
             partition,
-            settled: AtomicBool::new(false),
+            whole: OnceLock::new(),
             state: Mutex::new(State {
                 open_parts: 1,
-                parts: Parts::None,
+                parts: Vec::new(),
             }),
             changed: Condvar::new(),
         })
@@ -117,15 +109,10 @@ impl Completion {
         let mut state = self.state.lock();
         debug_assert!(state.open_parts > 0, "settled twice");
         state.open_parts = state.open_parts.saturating_sub(1);
-        let last = state.open_parts == 0;
-        match &mut state.parts {
-            Parts::None if last => state.parts = Parts::Whole(outcome),
-            Parts::None => state.parts = Parts::Several(vec![(first, end, outcome)]),
-            Parts::Several(parts) => parts.push((first, end, outcome)),
-            Parts::Whole(_) => {}
-        }
-        if last {
-            self.settled.store(true, Ordering::Release);
+        if state.open_parts == 0 && state.parts.is_empty() {
+            let _ = self.whole.set(outcome);
+        } else {
+            state.parts.push((first, end, outcome));
         }
         drop(state);
         self.changed.notify_all();
@@ -133,26 +120,30 @@ impl Completion {
 
     /// The result of the record at `index`, if it is there.
     pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
-        // While nothing is settled this is one load; once something is, the lock is free but for other readers.
-        let state = self.state.lock();
-        state.result(index)
+        match self.whole.get() {
+            Some(outcome) => Some(outcome.of_record(index)),
+            None => self.state.lock().result(index),
+        }
     }
 
     /// Whether the record at `index` has its result.
     pub(crate) fn is_settled(&self, index: u32) -> bool {
-        self.settled.load(Ordering::Acquire) || self.state.lock().covers(index)
+        self.whole.get().is_some() || self.state.lock().part(index).is_some()
     }
 
     /// Waits for the result of the record at `index`; none at `deadline`.
     pub(crate) fn wait(&self, index: u32, deadline: Instant) -> Option<RecordResult> {
         let mut state = self.state.lock();
         loop {
-            if let Some(result) = state.result(index) {
+            // Set under the lock, so that whoever looks under the lock and then waits is woken.
+            let whole = self.whole.get().map(|outcome| outcome.of_record(index));
+            if let Some(result) = whole.or_else(|| state.result(index)) {
                 return Some(result);
             }
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return state.result(index);
+            if Instant::now() >= deadline {
+                return None;
             }
+            let _ = self.changed.wait_until(&mut state, deadline);
         }
     }
 
@@ -170,24 +161,15 @@ impl Completion {
 
 impl State {
     fn result(&self, index: u32) -> Option<RecordResult> {
-        match &self.parts {
-            Parts::None => None,
-            Parts::Whole(outcome) => Some(outcome.of_record(index)),
-            Parts::Several(parts) => parts
-                .iter()
-                .find(|(first, end, _)| (*first..*end).contains(&index))
-                .map(|(first, _, outcome)| outcome.of_record(index - first)),
-        }
+        let (first, outcome) = self.part(index)?;
+        Some(outcome.of_record(index - first))
     }
 
-    fn covers(&self, index: u32) -> bool {
-        match &self.parts {
-            Parts::None => false,
-            Parts::Whole(_) => true,
-            Parts::Several(parts) => parts
-                .iter()
-                .any(|(first, end, _)| (*first..*end).contains(&index)),
-        }
+    /// The settled part that holds the record, with its first index.
+    fn part(&self, index: u32) -> Option<(u32, &Outcome)> {
+        let holds = |(first, end, _): &&(u32, u32, Outcome)| (*first..*end).contains(&index);
+        let (first, _, outcome) = self.parts.iter().find(holds)?;
+        Some((*first, outcome))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::accumulator::sequence::PartitionSequence;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::{ProducerIdentity, TopicId};
 use crate::protocol::ErrorCode;
+use crate::protocol::messages::ProducePartitionResponse;
 use crate::sender::Event;
 
 /// A worker whose partition 0 has one record acknowledged, so that more batches of it may be under way.
@@ -241,6 +242,29 @@ fn a_failed_batch_leaves_no_gap_for_those_behind_it() {
     assert_eq!((request.sequence(), request.epoch()), (0, 1));
     worker.serve(&request);
     assert_eq!((names(&worker).as_str(), good.offset()), ("fb", Some(1)));
+}
+
+#[test]
+fn a_leader_that_lost_its_office_after_the_append_leaves_the_fate_open() {
+    let mut worker = established();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    // Appended at offset 1, and then the leadership moved while the batch waited for the replicas.
+    worker.answer(&request, |_| ProducePartitionResponse {
+        base_offset: 1,
+        ..refused(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    });
+    worker.tell(Event::ForceClose);
+    worker.run();
+    assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
+
+    let mut worker = established();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    worker.tell(Event::ForceClose);
+    worker.run();
+    assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
 }
 
 #[test]
