@@ -159,6 +159,21 @@ impl PartitionState {
         in_flight.into_iter().chain(queued).min()
     }
 
+    /// Takes the oldest batch, to be given up. One that is under way can be written.
+    pub(super) fn pop_oldest(&mut self) -> Option<Box<ProducerBatch>> {
+        let in_flight = self.in_flight.front().map(|sent| sent.batch.place());
+        let queued = self.queue.front().map(|batch| batch.place());
+        if in_flight.is_some_and(|place| queued.is_none_or(|queued| place < queued)) {
+            let mut batch = self.in_flight.pop_front()?.batch;
+            batch.maybe_written = true;
+            Some(batch)
+        } else {
+            let batch = self.queue.pop_front()?;
+            batch.partition.batch_drained();
+            Some(batch)
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty() && !self.announced
     }

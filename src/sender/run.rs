@@ -276,6 +276,21 @@ impl<N: Network> Sender<N> {
         self.cluster = self.metadata.cluster();
         self.follow_addresses(now);
         self.consider_all(now);
+        self.forget_strangers();
+    }
+
+    /// Brokers come and go for as long as a producer lives: those that are gone and left nothing behind are forgotten.
+    fn forget_strangers(&mut self) {
+        let (cluster, unavailable) = (&self.cluster, self.accumulator.unavailable_brokers());
+        let index = self.config.index;
+        self.brokers.retain(|id, link| {
+            let is_known = cluster.broker(*id).is_some();
+            let is_needed = link.link().is_some() || !link.line.is_empty();
+            if !is_known && !is_needed && link.reported_unavailable {
+                unavailable.set(*id, index, false);
+            }
+            is_known || is_needed
+        });
     }
 
     /// A broker that moved to another address is connected to anew.
@@ -646,31 +661,8 @@ impl<N: Network> Sender<N> {
         let timeout = self.config.delivery_timeout;
         let expired = |created: Instant| deadline_after(created, timeout) <= now;
         self.queue_expired_open_batch(slot, expired);
-        let Some(oldest) = self.state(slot).oldest() else {
-            return;
-        };
-        if !expired(oldest) {
-            return self.schedule_expiry(slot, oldest);
-        }
-        while self
-            .state(slot)
-            .in_flight
-            .front()
-            .is_some_and(|sent| expired(sent.batch.created))
-        {
-            if let Some(InFlightBatch { mut batch, .. }) = self.state(slot).in_flight.pop_front() {
-                batch.maybe_written = true;
-                self.fail_expired(slot, batch);
-            }
-        }
-        while self
-            .state(slot)
-            .queue
-            .front()
-            .is_some_and(|batch| expired(batch.created))
-        {
-            if let Some(batch) = self.state(slot).queue.pop_front() {
-                batch.partition.batch_drained();
+        while self.state(slot).oldest().is_some_and(expired) {
+            if let Some(batch) = self.state(slot).pop_oldest() {
                 self.fail_expired(slot, batch);
             }
         }
@@ -1024,16 +1016,10 @@ impl<N: Network> Sender<N> {
             }
         }
         for slot in 0..self.partitions.len() {
-            let Some(state) = &mut self.partitions[slot] else {
-                continue;
-            };
-            let mut batches: Vec<_> = state.in_flight.drain(..).map(|sent| sent.batch).collect();
-            for batch in &mut batches {
-                batch.maybe_written = true;
-            }
-            batches.extend(state.queue.drain(..));
-            batches.sort_by_key(|batch| batch.place());
-            for batch in batches {
+            while let Some(batch) = self.partitions[slot]
+                .as_mut()
+                .and_then(PartitionState::pop_oldest)
+            {
                 let error = error
                     .clone()
                     .with_topic_partition(batch.completion().topic_partition())

@@ -133,6 +133,23 @@ fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
 }
 
 #[test]
+fn a_batch_that_waits_for_its_retry_fails_before_a_later_one_that_is_under_way() {
+    let mut worker = established();
+    let order = std::sync::Arc::new(parking_lot::Mutex::new(String::new()));
+    for name in ["a", "b"] {
+        let order = std::sync::Arc::clone(&order);
+        worker.send_with(0, &name.repeat(850), move |_| order.lock().push_str(name));
+    }
+    worker.run();
+    let requests = worker.requests();
+    worker.run_for(4990 * MS);
+    worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(10 * MS);
+    worker.deliver();
+    assert_eq!(*order.lock(), "ab");
+}
+
+#[test]
 fn bytes_and_memory_of_an_expired_batch_stay_while_the_network_reads_them() {
     let mut worker = established();
     worker.wire.borrow_mut().holds = true;

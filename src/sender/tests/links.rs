@@ -191,6 +191,28 @@ fn a_broker_at_another_address_is_connected_to_anew() {
 }
 
 #[test]
+fn brokers_that_are_gone_are_forgotten() {
+    let mut worker = Harness::new(|settings| {
+        settings.brokers = 2;
+        settings.partitions = 2;
+        settings.sender.connections_max_idle = Some(300 * MS);
+    });
+    worker.send_batch(1, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.move_leader(1, Some(1));
+    let mut cluster = (*worker.metadata.cluster()).clone();
+    cluster.brokers.remove(&2);
+    worker.metadata.publish_cluster(cluster.clone());
+    worker.run();
+    assert!(worker.sender.brokers.contains_key(&2), "still connected");
+    worker.run_for(300 * MS);
+    worker.metadata.publish_cluster(cluster);
+    worker.run();
+    assert!(!worker.sender.brokers.contains_key(&2));
+}
+
+#[test]
 fn without_acks_a_written_request_is_done() {
     let mut worker = Harness::new(|settings| {
         settings.sender.acks = 0;

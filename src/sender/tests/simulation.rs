@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::harness::{Harness, MS, PRODUCER_ID, Sent, Ticket, refused};
+use super::harness::{Harness, MS, PRODUCER_ID, Sent, TOPIC, Ticket, encode, refused};
 use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::Delivery;
 use crate::metadata::ProducerIdentity;
 use crate::protocol::ErrorCode;
-use crate::protocol::messages::ProducePartitionResponse;
+use crate::protocol::messages::{
+    LeaderIdAndEpoch, ProducePartitionResponse, ProduceResponse, ProduceTopicResponse,
+};
 use crate::record::compression::{Compression, CompressionType};
 use crate::sender::Event;
 
@@ -84,6 +86,7 @@ impl Simulation {
             settings.buffer_memory = [16_384, 1 << 20][rng.usize(..2)];
             settings.connects = false;
             settings.has_identity = rng.bool();
+            settings.produce_version = [3, 9, 10, 12][rng.usize(..4)];
             let config = &mut settings.sender;
             config.linger = [Duration::ZERO, MS, 10 * MS][rng.usize(..3)];
             config.batch_size = [150, 400, 1000][rng.usize(..3)];
@@ -252,7 +255,7 @@ impl Simulation {
                 }
                 self.finish_write(link);
                 let answers = self.look_at(&request);
-                let frame = encode_answers(&request, answers);
+                let frame = self.encode(&request, answers);
                 self.answers.push((link, frame));
             }
         }
@@ -313,6 +316,51 @@ impl Simulation {
         answers.collect()
     }
 
+    /// The answer's bytes: rarely with partitions missing, garbled, or with the wish to be left alone for a while.
+    fn encode(&mut self, request: &Sent, answers: Vec<ProducePartitionResponse>) -> Vec<u8> {
+        let mut partitions = Vec::new();
+        for (batch, answer) in request.batches.iter().zip(answers) {
+            if self.happens() && self.rng.u8(0..4) == 0 {
+                continue;
+            }
+            let leader = self.worker.leaders[batch.partition as usize];
+            let mut answer = ProducePartitionResponse {
+                index: batch.partition,
+                ..answer
+            };
+            if answer.error == ErrorCode::NOT_LEADER_OR_FOLLOWER && self.rng.bool() {
+                answer.current_leader = LeaderIdAndEpoch {
+                    leader_id: leader.broker.unwrap_or(-1),
+                    leader_epoch: leader.epoch,
+                };
+            }
+            partitions.push(answer);
+        }
+        if self.rng.bool() {
+            partitions.reverse();
+        }
+        let throttle_time_ms = match self.happens() {
+            true => self.rng.i32(0..300),
+            false => 0,
+        };
+        let topic = ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions,
+            ..ProduceTopicResponse::default()
+        };
+        let response = ProduceResponse {
+            topics: vec![topic],
+            throttle_time_ms,
+            ..ProduceResponse::default()
+        };
+        let mut frame = encode(request, &response);
+        if self.happens() && self.rng.u8(0..8) == 0 {
+            let position = self.rng.usize(0..4);
+            frame[position] ^= 1;
+        }
+        frame
+    }
+
     fn break_a_link(&mut self) {
         let mut links: Vec<LinkId> = self.worker.wire.borrow().open.keys().copied().collect();
         links.sort_unstable();
@@ -358,6 +406,13 @@ impl Simulation {
         self.work_until("the worker ends after a close", |worker| {
             worker.sender.is_finished()
         });
+        let queued = self.worker.accumulator.topics.with(TOPIC, |topic| {
+            let partitions = topic.partitions().iter();
+            partitions
+                .map(|partition| partition.queue_length())
+                .sum::<usize>()
+        });
+        assert_eq!(queued, Some(0), "batches counted as queued");
         self.worker.deliver();
     }
 
@@ -435,28 +490,4 @@ impl Simulation {
         }
         assert!(self.worker.sender.undelivered() <= undelivered);
     }
-}
-
-fn encode_answers(request: &Sent, answers: Vec<ProducePartitionResponse>) -> Vec<u8> {
-    use super::harness::{TOPIC, encode};
-    use crate::protocol::messages::{ProduceResponse, ProduceTopicResponse};
-    let partitions =
-        request
-            .batches
-            .iter()
-            .zip(answers)
-            .map(|(batch, answer)| ProducePartitionResponse {
-                index: batch.partition,
-                ..answer
-            });
-    let topic = ProduceTopicResponse {
-        name: TOPIC.into(),
-        partitions: partitions.collect(),
-        ..ProduceTopicResponse::default()
-    };
-    let response = ProduceResponse {
-        topics: vec![topic],
-        ..ProduceResponse::default()
-    };
-    encode(request, &response)
 }
