@@ -234,13 +234,16 @@ impl MetadataCache {
         }
     }
 
-    /// Waits until `deadline`, a backoff's end; a topic that nobody has asked for yet ends the wait too (KIP-526's
-    /// reason: a new topic should not pay for another one's trouble). False when the thread is to end.
-    pub(super) fn wait_out_backoff(&self, deadline: Instant, new_topics_break: bool) -> bool {
+    /// Waits until `deadline`, a backoff's end. Where the brokers did answer, so that `answered` is known, what is wanted
+    /// since ends the wait too, a new topic or a producer id: neither should pay for another one's trouble (KIP-526).
+    /// False when the thread is to end.
+    pub(super) fn wait_out_backoff(&self, deadline: Instant, answered: Option<Wants>) -> bool {
         let mut state = self.state.lock();
         loop {
             let is_new = |interest: &Interest| interest.is_new;
-            let broken = new_topics_break && state.topics.values().any(is_new);
+            let broken = answered.is_some_and(|answered| {
+                state.wants.identity && !answered.identity || state.topics.values().any(is_new)
+            });
             if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
@@ -600,6 +603,35 @@ mod tests {
             topic == "used"
         });
         assert_eq!(kept, ["used".into()] as [Arc<str>; 1]);
+    }
+
+    #[test]
+    fn a_backoff_ends_for_a_producer_id_that_is_wanted_since() {
+        let cache = cache();
+        let topics = Wants {
+            topics: true,
+            ..Wants::default()
+        };
+        let waiter = {
+            let cache = Arc::clone(&cache);
+            std::thread::spawn(move || {
+                let began = Instant::now();
+                assert!(cache.wait_out_backoff(began + LONG, Some(topics)));
+                began.elapsed()
+            })
+        };
+        assert_eq!(cache.identity(None), None);
+        assert!(waiter.join().unwrap() < LONG);
+        // It was asked for in vain: that is what the backoff is for. And where nobody answers nobody is asked.
+        let identity = Wants {
+            identity: true,
+            ..topics
+        };
+        for answered in [Some(identity), None] {
+            let soon = Instant::now() + Duration::from_millis(20);
+            assert!(cache.wait_out_backoff(soon, answered));
+            assert!(Instant::now() >= soon);
+        }
     }
 
     #[test]

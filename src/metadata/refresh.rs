@@ -144,7 +144,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             if let Some(pause) = self.pause_before(wants) {
                 if !self
                     .cache
-                    .wait_out_backoff(deadline_after(Instant::now(), pause), true)
+                    .wait_out_backoff(deadline_after(Instant::now(), pause), Some(wants))
                 {
                     return;
                 }
@@ -179,10 +179,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     self.config.reconnect_backoff.after(unreachable - 1)
                 }
             };
-            if !self
-                .cache
-                .wait_out_backoff(deadline_after(Instant::now(), backoff), unreachable == 0)
-            {
+            let deadline = deadline_after(Instant::now(), backoff);
+            let answered = (unreachable == 0).then_some(wants);
+            if !self.cache.wait_out_backoff(deadline, answered) {
                 return;
             }
         }

@@ -442,6 +442,10 @@ impl<N: Network> Sender<N> {
             return None;
         }
         let Some(leader) = self.leader(slot) else {
+            if self.metadata.generation() != self.generation {
+                // There is a newer picture, which this worker has not looked at: it is what let the caller append.
+                return None;
+            }
             let topic = Arc::clone(self.state(slot).partition.topic());
             self.metadata.keep_topic(&topic);
             self.metadata.request_refresh();

@@ -186,6 +186,15 @@ fn a_partition_without_a_leader_waits_and_asks() {
 }
 
 #[test]
+fn a_topic_that_has_just_become_known_is_not_asked_for_again() {
+    let mut worker = Harness::new(|_| {});
+    // Nobody has looked at the first picture of the cluster yet.
+    worker.send_batch(0, "a");
+    assert_eq!(worker.request().batches.len(), 1);
+    assert!(!worker.wants().any());
+}
+
+#[test]
 fn an_answer_that_leaves_a_partition_out_is_no_success() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
