@@ -1,9 +1,10 @@
 //! The producer's throughput beside the floor of the same machine, in turns.
 //!
-//! `cargo bench --features unstable-internals --bench throughput [-- seconds]`
+//! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds]`
 //!
 //! Records of 100 bytes without a key, 8 partitions, `linger.ms=5`, `batch.size` 16 KiB, acks=1 without idempotence, one
-//! calling thread, a broker process that only counts and answers. Every future's outcome is looked at.
+//! calling thread, a broker process that only counts and answers. Every future's outcome is looked at. The last turn is
+//! against the mock cluster, which keeps nothing and runs in the producer's process: its CPU time counts too.
 
 mod support;
 
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kafka_producer::mock::MockCluster;
 use kafka_producer::{Acks, Future, KafkaProducer, ProducerRecord};
 use support::cpu::process_time;
 use support::floor::{self, Load};
@@ -42,24 +44,27 @@ fn main() {
         "", "M records/s", "of floor", "us CPU/record", "of floor"
     );
     let mut broker = NullBroker::start(PARTITIONS, Checks::Count);
+    let address = broker.address().to_string();
+    let mock = MockCluster::builder()
+        .retain_records(false)
+        .check_batches(false)
+        .default_partitions(PARTITIONS)
+        .start()
+        .expect("a mock cluster");
     for _ in 0..2 {
         let floor = measure(|| floor(&broker));
+        let turn = |name, turn: &dyn Fn() -> (u64, Duration)| report(name, &measure(turn), &floor);
         report("floor", &floor, &floor);
-        report(
-            "send, futures looked at",
-            &measure(|| sends(&broker, span, Acks::Leader)),
-            &floor,
-        );
-        report(
-            "send_all, 100 at a time",
-            &measure(|| sends_all(&broker, span)),
-            &floor,
-        );
-        report(
-            "send, acks=all, idempotence",
-            &measure(|| sends(&broker, span, Acks::All)),
-            &floor,
-        );
+        turn("send, futures looked at", &|| {
+            sends(&address, span, Acks::Leader)
+        });
+        turn("send_all, 100 at a time", &|| sends_all(&address, span));
+        turn("send, acks=all, idempotence", &|| {
+            sends(&address, span, Acks::All)
+        });
+        turn("send, mock cluster", &|| {
+            sends(&mock.bootstrap_servers(), span, Acks::All)
+        });
     }
     assert_eq!(broker.seen().refused, 0);
 }
@@ -94,9 +99,9 @@ fn floor(broker: &NullBroker) -> (u64, Duration) {
     (figures.records, figures.elapsed)
 }
 
-fn producer(broker: &NullBroker, acks: Acks) -> Producer {
+fn producer(bootstrap_servers: &str, acks: Acks) -> Producer {
     KafkaProducer::builder()
-        .bootstrap_servers(broker.address().to_string())
+        .bootstrap_servers(bootstrap_servers)
         .acks(acks)
         .linger(Duration::from_millis(5))
         .batch_size(16 * 1024)
@@ -104,18 +109,22 @@ fn producer(broker: &NullBroker, acks: Acks) -> Producer {
         .expect("a producer")
 }
 
-fn sends(broker: &NullBroker, span: Duration, acks: Acks) -> (u64, Duration) {
-    drive(producer(broker, acks), span, |producer, value, futures| {
-        for _ in 0..1000 {
-            let record = ProducerRecord::new("bench", Arc::clone(value));
-            futures.push(producer.send(record).expect("a place"));
-        }
-    })
+fn sends(bootstrap_servers: &str, span: Duration, acks: Acks) -> (u64, Duration) {
+    drive(
+        producer(bootstrap_servers, acks),
+        span,
+        |producer, value, futures| {
+            for _ in 0..1000 {
+                let record = ProducerRecord::new("bench", Arc::clone(value));
+                futures.push(producer.send(record).expect("a place"));
+            }
+        },
+    )
 }
 
-fn sends_all(broker: &NullBroker, span: Duration) -> (u64, Duration) {
+fn sends_all(bootstrap_servers: &str, span: Duration) -> (u64, Duration) {
     drive(
-        producer(broker, Acks::Leader),
+        producer(bootstrap_servers, Acks::Leader),
         span,
         |producer, value, futures| {
             for _ in 0..10 {
