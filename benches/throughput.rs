@@ -94,7 +94,7 @@ fn floor(broker: &NullBroker) -> (u64, Duration) {
     (figures.records, figures.elapsed)
 }
 
-fn producer(broker: &NullBroker, acks: Acks) -> KafkaProducer<(), Arc<[u8]>> {
+fn producer(broker: &NullBroker, acks: Acks) -> Producer {
     KafkaProducer::builder()
         .bootstrap_servers(broker.address().to_string())
         .acks(acks)
@@ -105,40 +105,42 @@ fn producer(broker: &NullBroker, acks: Acks) -> KafkaProducer<(), Arc<[u8]>> {
 }
 
 fn sends(broker: &NullBroker, span: Duration, acks: Acks) -> (u64, Duration) {
-    let producer = producer(broker, acks);
-    let value: Arc<[u8]> = vec![b'x'; RECORD_BYTES].into();
-    let mut futures = Outcomes::default();
-    let (started, mut sent) = (Instant::now(), 0u64);
-    while started.elapsed() < span {
+    drive(producer(broker, acks), span, |producer, value, futures| {
         for _ in 0..1000 {
-            futures.push(
-                producer
-                    .send(ProducerRecord::new("bench", Arc::clone(&value)))
-                    .expect("a place"),
-            );
+            let record = ProducerRecord::new("bench", Arc::clone(value));
+            futures.push(producer.send(record).expect("a place"));
         }
-        sent += 1000;
-    }
-    futures.check_all();
-    let elapsed = started.elapsed();
-    producer
-        .close(Duration::from_secs(10))
-        .expect("everything delivered");
-    (sent, elapsed)
+    })
 }
 
 fn sends_all(broker: &NullBroker, span: Duration) -> (u64, Duration) {
-    let producer = producer(broker, Acks::Leader);
+    drive(
+        producer(broker, Acks::Leader),
+        span,
+        |producer, value, futures| {
+            for _ in 0..10 {
+                let records = (0..100).map(|_| ProducerRecord::new("bench", Arc::clone(value)));
+                for future in producer.send_all(records).expect("places") {
+                    futures.push(future);
+                }
+            }
+        },
+    )
+}
+
+type Producer = KafkaProducer<(), Arc<[u8]>>;
+
+/// Calls `send_thousand` over and over for `span`, and waits for the last outcome.
+fn drive(
+    producer: Producer,
+    span: Duration,
+    send_thousand: impl Fn(&Producer, &Arc<[u8]>, &mut Outcomes),
+) -> (u64, Duration) {
     let value: Arc<[u8]> = vec![b'x'; RECORD_BYTES].into();
     let mut futures = Outcomes::default();
     let (started, mut sent) = (Instant::now(), 0u64);
     while started.elapsed() < span {
-        for _ in 0..10 {
-            let records = (0..100).map(|_| ProducerRecord::new("bench", Arc::clone(&value)));
-            for future in producer.send_all(records).expect("places") {
-                futures.push(future);
-            }
-        }
+        send_thousand(&producer, &value, &mut futures);
         sent += 1000;
     }
     futures.check_all();

@@ -28,22 +28,22 @@ const OPTIONS: &[arguments::Known] = &[
     ),
     (
         "--property",
-        Takes::Value,
+        Takes::ValueEachTime,
         "parse.key=true, key.separator=TEXT (default: a tab), null.marker=TEXT",
     ),
     (
         "--reader-property",
-        Takes::Value,
+        Takes::ValueEachTime,
         "the newer name of --property",
     ),
     (
         "--producer-property",
-        Takes::Value,
-        "name=value: a setting of the producer",
+        Takes::ValueEachTime,
+        "name=value: a setting of the producer; may come several times",
     ),
     (
         "--command-property",
-        Takes::Value,
+        Takes::ValueEachTime,
         "the newer name of --producer-property",
     ),
     (
@@ -93,13 +93,26 @@ fn run() -> Result<u64, String> {
         &failures,
     );
     let closed = producer.close(Duration::MAX);
-    sent?;
     let failures = failures.count();
+    if let Err(Stopped { line, fault }) = sent {
+        let before = line - 1;
+        let delivered = before - failures;
+        return Err(format!(
+            "line {line}: {fault}; neither it nor any line after it was sent, and of the {before} before it \
+             {delivered} were delivered"
+        ));
+    }
     match closed {
         // Every record lost has been named already.
         Err(error) if failures == 0 => Err(error.to_string()),
         _ => Ok(failures),
     }
+}
+
+/// What ended the sending before the end of the input.
+struct Stopped {
+    line: u64,
+    fault: String,
 }
 
 fn send_lines(
@@ -108,21 +121,22 @@ fn send_lines(
     format: &LineFormat,
     sync: bool,
     failures: &Failures,
-) -> Result<(), String> {
+) -> Result<(), Stopped> {
     let mut input = io::stdin().lock();
     for number in 1u64.. {
         if io::stdin().is_terminal() {
             print!(">");
             let _ = io::stdout().flush();
         }
-        let Some(line) =
-            read_line(&mut input).map_err(|error| format!("line {number}: {error}"))?
-        else {
+        let stopped = |fault| Stopped {
+            line: number,
+            fault,
+        };
+        let line = read_line(&mut input).map_err(|error| stopped(error.to_string()))?;
+        let Some(line) = line else {
             return Ok(());
         };
-        let record = format
-            .record(topic, line)
-            .map_err(|fault| format!("line {number}: {fault}"))?;
+        let record = format.record(topic, line).map_err(stopped)?;
         let result = if sync {
             producer
                 .send(record)
@@ -174,7 +188,13 @@ impl LineFormat {
             .chain(arguments.values("--reader-property"))
         {
             match pair(property)? {
-                ("parse.key", value) => parse_key = value.trim().eq_ignore_ascii_case("true"),
+                ("parse.key", value) => {
+                    parse_key = match value.trim().to_ascii_lowercase().as_str() {
+                        "true" => true,
+                        "false" => false,
+                        _ => return Err(format!("parse.key={value}: neither true nor false")),
+                    }
+                }
                 ("key.separator", "") => return Err("key.separator must not be empty".to_owned()),
                 ("key.separator", value) => separator = value.as_bytes().to_vec(),
                 ("null.marker", value) => null_marker = Some(value.as_bytes().to_vec()),
@@ -198,7 +218,10 @@ impl LineFormat {
                 let place = line
                     .windows(separator.len())
                     .position(|window| window == separator);
-                let place = place.ok_or("has no key separator")?;
+                let place = place.ok_or_else(|| {
+                    let separator = String::from_utf8_lossy(separator);
+                    format!("has no key separator {separator:?}")
+                })?;
                 (
                     Some(line[..place].to_vec()),
                     line[place + separator.len()..].to_vec(),

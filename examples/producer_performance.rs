@@ -1,5 +1,5 @@
 //! Sends records as fast as may be, or at a rate, and prints throughput and latency: the options and output lines of
-//! kafka-producer-perf-test. A record's latency is the time from the call of `send` to its callback.
+//! kafka-producer-perf-test, but for its transactions and `--print-metrics`. A record's latency is the time from the call of `send` to its callback.
 //!
 //! `cargo run --release --example producer_performance -- --topic t --num-records 1000000 --record-size 100 --throughput -1
 //! --bootstrap-server localhost:9092`
@@ -134,6 +134,7 @@ fn run() -> Result<u64, String> {
     if let Some(steady) = &results.steady {
         steady.print_total();
     }
+    results.print_repeated_failures();
     sent?;
     flushed.and(closed).map_err(|error| error.to_string())?;
     Ok(results.failed)
@@ -221,11 +222,17 @@ impl Options {
         if warmup >= num_records {
             return Err("--warmup-records must be fewer than --num-records".to_owned());
         }
+        let throughput = arguments.number("--throughput")?.unwrap_or(-1.0);
+        if throughput == 0.0 || f64::is_nan(throughput) {
+            return Err(format!(
+                "--throughput {throughput}: give a rate above zero, or -1 for as fast as may be"
+            ));
+        }
         Ok(Self {
             topic,
             num_records,
             warmup,
-            throughput: arguments.number("--throughput")?.unwrap_or(-1.0),
+            throughput,
             reporting_interval: Duration::from_millis(
                 arguments.number("--reporting-interval")?.unwrap_or(5000),
             ),
@@ -333,6 +340,15 @@ struct Results {
     whole: Stats,
     steady: Option<Stats>,
     failed: u64,
+    failures: Vec<Failure>,
+}
+
+/// Failures of one kind and broker's code. Their texts may differ in partition and time.
+struct Failure {
+    kind: ErrorKind,
+    broker_code: Option<i16>,
+    first: String,
+    count: u64,
 }
 
 impl Results {
@@ -342,6 +358,7 @@ impl Results {
             whole,
             steady: None,
             failed: 0,
+            failures: Vec::new(),
         }
     }
 
@@ -359,11 +376,28 @@ impl Results {
     }
 
     fn fail(&mut self, error: &Error) {
-        // The same failure of ten thousand records is said a few times.
-        const SAID: u64 = 10;
         self.failed += 1;
-        if self.failed <= SAID {
-            eprintln!("producer_performance: {error}");
+        let (kind, broker_code) = (error.kind(), error.broker_code());
+        let mut known = self.failures.iter_mut();
+        match known.find(|known| (known.kind, known.broker_code) == (kind, broker_code)) {
+            Some(known) => known.count += 1,
+            None => {
+                eprintln!("producer_performance: {error}");
+                self.failures.push(Failure {
+                    kind,
+                    broker_code,
+                    first: error.to_string(),
+                    count: 1,
+                });
+            }
+        }
+    }
+
+    /// Each failure was said when it first came; now how often it came.
+    fn print_repeated_failures(&self) {
+        for failure in self.failures.iter().filter(|failure| failure.count > 1) {
+            let Failure { first, count, .. } = failure;
+            eprintln!("producer_performance: {count} records failed as this one: {first}");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Sends ten records, prints where each was written, and reads them back: on a cluster embedded in this program, or with
-//! `--bootstrap-server host:port` on a real one.
+//! `--bootstrap-server host:port` on a real one, which has the topic `quickstart` or creates topics by itself.
 //!
 //! `cargo run --example quickstart --features mock`
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use kafka_producer::mock::MockCluster;
 use kafka_producer::{KafkaProducer, ProducerRecord};
 
 #[path = "support/read_back.rs"]
@@ -16,22 +16,20 @@ use read_back::Log;
 const TOPIC: &str = "quickstart";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (servers, log) = match arguments.as_slice() {
-        [] => {
-            let mock = MockCluster::start(3)?;
-            mock.create_topic(TOPIC, 3);
-            (mock.bootstrap_servers(), Log::Mock(mock))
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
         }
-        [option, servers] if option == "--bootstrap-server" => {
-            (servers.clone(), Log::Real(servers.clone()))
-        }
-        _ => return Err("usage: quickstart [--bootstrap-server host:port]".into()),
-    };
+    }
+}
 
+fn run() -> Result<(), Box<dyn Error>> {
+    let log = Log::of_program(TOPIC)?;
     let producer = KafkaProducer::<String, String>::builder()
-        .bootstrap_servers(servers)
+        .bootstrap_servers(log.bootstrap_servers())
         .build()?;
     let mut futures = Vec::new();
     for number in 0..10 {

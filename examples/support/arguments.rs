@@ -12,23 +12,31 @@ pub(crate) type Known = (&'static str, Takes, &'static str);
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Takes {
     Nothing,
+    /// One value, given once.
     Value,
+    /// One value each time the option comes.
+    ValueEachTime,
     /// One or more values, up to the next option.
     Values,
 }
 
-/// A command line taken apart. An option that comes twice has the values of both; as a single value the last counts.
+/// A command line taken apart.
 pub(crate) struct Arguments {
     given: Vec<(&'static str, String)>,
 }
 
 impl Arguments {
-    /// The program's own arguments; with none, or with `--help`, prints the usage and ends the program.
+    /// The program's own arguments. With `--help` prints the usage and ends the program; without any argument too, but
+    /// on standard error and with status 1.
     pub(crate) fn of_program(about: &str, known: &[Known]) -> Result<Self, String> {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
+        if arguments.iter().any(|argument| argument == "--help") {
             print!("{}", usage(about, known));
             std::process::exit(0);
+        }
+        if arguments.is_empty() {
+            eprint!("{}", usage(about, known));
+            std::process::exit(1);
         }
         Self::parse(known, arguments)
     }
@@ -43,14 +51,24 @@ impl Arguments {
             };
             let Some((name, takes, _)) = known.iter().find(|(candidate, _, _)| *candidate == name)
             else {
-                return Err(format!("unknown option {name}"));
+                return Err(if name.starts_with('-') {
+                    format!("unknown option {name}: --help lists the options")
+                } else {
+                    format!("unexpected argument {argument}: --help lists the options")
+                });
             };
+            let is_again = given.iter().any(|(earlier, _)| earlier == name);
+            if is_again && matches!(takes, Takes::Nothing | Takes::Value) {
+                return Err(format!("{name} is given twice"));
+            }
             let missing = || format!("{name} needs a value");
             match (takes, attached) {
                 (Takes::Nothing, None) => given.push((*name, String::new())),
                 (Takes::Nothing, Some(_)) => return Err(format!("{name} takes no value")),
                 (_, Some(value)) => given.push((*name, value)),
-                (Takes::Value, None) => given.push((*name, rest.next().ok_or_else(missing)?)),
+                (Takes::Value | Takes::ValueEachTime, None) => {
+                    given.push((*name, rest.next().ok_or_else(missing)?))
+                }
                 (Takes::Values, None) => {
                     given.push((*name, rest.next().ok_or_else(missing)?));
                     while let Some(value) = rest.next_if(|value| !value.starts_with("--")) {
@@ -67,7 +85,7 @@ impl Arguments {
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        let found = self.given.iter().rev().find(|(given, _)| *given == name);
+        let found = self.given.iter().find(|(given, _)| *given == name);
         found.map(|(_, value)| value.as_str())
     }
 
@@ -82,6 +100,7 @@ impl Arguments {
         self.value(name)
             .ok_or_else(|| format!("{name} is required"))
     }
+
     pub(crate) fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, String> {
         let parse = |text: &str| {
             text.parse()
@@ -98,11 +117,13 @@ pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
 }
 
 fn usage(about: &str, known: &[Known]) -> String {
-    let mut usage = format!("{about}\n\nOptions:\n");
-    for (name, takes, help) in known {
+    let program = env!("CARGO_BIN_NAME");
+    let mut usage = format!("{about}\n\nUsage: {program} OPTION...\n\nOptions:\n");
+    let help = ("--help", Takes::Nothing, "print this and end");
+    for (name, takes, help) in known.iter().chain([&help]) {
         let value = match takes {
             Takes::Nothing => "",
-            Takes::Value => " VALUE",
+            Takes::Value | Takes::ValueEachTime => " VALUE",
             Takes::Values => " VALUE...",
         };
         let _ = writeln!(usage, "  {:<28} {help}", format!("{name}{value}"));

@@ -1,4 +1,4 @@
-//! Reads records back for the quick start: from the mock cluster, or from a real one by Kafka's Fetch, with the
+//! Where the quick start sends to, and reading it back: from the mock cluster, or from a real one by Kafka's Fetch, with the
 //! `kafka-protocol` crate.
 
 use std::error::Error;
@@ -21,6 +21,33 @@ pub(crate) enum Log {
 }
 
 impl Log {
+    /// What the command line says: a broker's address, or nothing for a mock cluster with the topic `topic`.
+    pub(crate) fn of_program(topic: &str) -> Result<Self, Box<dyn Error>> {
+        const USAGE: &str = "usage: quickstart [--bootstrap-server host:port]";
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match arguments[..] {
+            [] => {
+                let mock = MockCluster::start(3)?;
+                mock.create_topic(topic, 3);
+                Ok(Self::Mock(mock))
+            }
+            ["--bootstrap-server", servers] => Ok(Self::Real(servers.to_owned())),
+            ["--help"] => {
+                println!("{USAGE}\nWithout it the records go to a cluster inside this program.");
+                std::process::exit(0);
+            }
+            _ => Err(USAGE.into()),
+        }
+    }
+
+    pub(crate) fn bootstrap_servers(&self) -> String {
+        match self {
+            Self::Mock(mock) => mock.bootstrap_servers(),
+            Self::Real(servers) => servers.clone(),
+        }
+    }
+
     /// Key and value of the record at `offset`.
     pub(crate) fn read(
         &self,

@@ -207,6 +207,9 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         VS: Serializer<V> + 'static,
     {
         let config = self.config.validate()?;
+        if self.partitioner.is_some() && self.config.is_set("partitioner.class") {
+            log::warn!("partitioner.class has no effect: the builder was given a partitioner");
+        }
         let partitioner = self.partitioner.or_else(|| match config.partitioner_class {
             PartitionerClass::Default => None,
             PartitionerClass::RoundRobin => {

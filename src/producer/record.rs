@@ -146,7 +146,12 @@ pub(crate) fn check_topic_name(name: &str) -> Result<(), Error> {
     const LONGEST: usize = 249;
     let fault = match name {
         "" => "is empty",
-        "." | ".." => "is \".\" or \"..\"",
+        "." | ".." => {
+            return Err(Error::new(
+                ErrorKind::InvalidTopic,
+                "a topic's name must not be \".\" or \"..\"",
+            ));
+        }
         _ if name.len() > LONGEST => "is longer than 249 characters",
         _ if !name
             .bytes()

@@ -5,7 +5,9 @@
 //! threads, sockets or sleep.
 
 mod broker_link;
+mod links;
 mod message;
+mod outcome;
 mod partition_state;
 mod request;
 mod response;

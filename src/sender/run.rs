@@ -2,24 +2,20 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SenderConfig;
-use super::broker_link::{BrokerLink, LinkState, ReadyLink};
+use super::broker_link::{BrokerLink, LinkState};
 use super::message::{Delivery, Event};
-use super::partition_state::{InFlightBatch, Leader, PartitionState, Retry};
-use crate::accumulator::batch::ProducerBatch;
+use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::partition::{Partition, Peek};
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
-use crate::connection::link::{LinkEvent, LinkId, Network};
+use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{Cluster, LeaderHint, MetadataCache, PartitionMetadata, ProducerIdentity};
-use crate::protocol::ErrorCode;
-use crate::protocol::messages::ProduceRequest;
+use crate::metadata::{Cluster, LeaderHint, MetadataCache, ProducerIdentity};
 use crate::record::compression::Compressor;
 use crate::sync::channel;
 use crate::time::deadline_after;
@@ -30,16 +26,16 @@ pub(crate) struct Sender<N: Network> {
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
     pub(super) network: N,
-    records: channel::Receiver<Message>,
+    pub(super) records: channel::Receiver<Message>,
     events: channel::Receiver<Event>,
-    deliveries: channel::Sender<Delivery>,
+    pub(super) deliveries: channel::Sender<Delivery>,
 
     /// By slot.
     pub(super) partitions: Vec<Option<PartitionState>>,
     pub(super) brokers: HashMap<i32, BrokerLink>,
     /// The broker of each link that has not said its last word.
-    links: HashMap<LinkId, i32>,
-    next_link: LinkId,
+    pub(super) links: HashMap<LinkId, i32>,
+    pub(super) next_link: LinkId,
     pub(super) next_request: u64,
     /// When to look at which partition; entries that are not the partition's own `timer` are void.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -56,10 +52,10 @@ pub(crate) struct Sender<N: Network> {
     chunks: u64,
     /// The waits for memory that this worker has reacted to.
     seen_waits: u64,
-    closing: bool,
+    pub(super) closing: bool,
     force_closed: bool,
     /// Records that failed since the close began.
-    undelivered: u64,
+    pub(super) undelivered: u64,
 }
 
 /// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
@@ -258,7 +254,7 @@ impl<N: Network> Sender<N> {
         true
     }
 
-    fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
+    pub(super) fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
         let slot = partition.slot();
         if slot >= self.partitions.len() {
             self.partitions.resize_with(slot + 1, || None);
@@ -388,7 +384,7 @@ impl<N: Network> Sender<N> {
 
     /// Looks at the partition again when a batch of that age may expire. An entry that is there already is earlier, since
     /// batches only get younger, and makes the next one when it fires.
-    fn schedule_expiry(&mut self, slot: usize, created: Instant) {
+    pub(super) fn schedule_expiry(&mut self, slot: usize, created: Instant) {
         if !std::mem::replace(&mut self.state(slot).expiry_scheduled, true) {
             let at = deadline_after(created, self.config.delivery_timeout);
             self.expiries.push(Reverse((at, slot)));
@@ -660,314 +656,6 @@ impl<N: Network> Sender<N> {
         completions
     }
 
-    /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
-    fn expire(&mut self, slot: usize, now: Instant) {
-        let timeout = self.config.delivery_timeout;
-        let expired = |created: Instant| deadline_after(created, timeout) <= now;
-        self.queue_expired_open_batch(slot, expired);
-        while self.state(slot).oldest().is_some_and(expired) {
-            if let Some(batch) = self.state(slot).pop_oldest() {
-                self.fail_expired(slot, batch);
-            }
-        }
-        if let Some(oldest) = self.state(slot).oldest() {
-            self.schedule_expiry(slot, oldest);
-        }
-    }
-
-    /// An open batch that could never be sent grows old too.
-    fn queue_expired_open_batch(&mut self, slot: usize, expired: impl Fn(Instant) -> bool) {
-        let state = self.state(slot);
-        if !state.announced || !state.queue.is_empty() {
-            return;
-        }
-        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
-        {
-            self.queue_open_batch(slot);
-        }
-    }
-
-    fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
-        let cause = batch.last_error.clone();
-        let cause = cause.or_else(|| self.obstacle(&batch.partition));
-        let mut message = format!(
-            "{} record(s) were not acknowledged within delivery.timeout.ms={}",
-            batch.record_count(),
-            self.config.delivery_timeout.as_millis()
-        );
-        if let Some(cause) = &cause {
-            let _ = write!(message, " (last: {})", cause.summary());
-        }
-        let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
-            .with_topic_partition(batch.completion().topic_partition())
-            .with_delivery(batch.delivery());
-        if let Some(cause) = cause {
-            error = error.with_source(cause);
-        }
-        self.give_up(slot, batch, Outcome::Failed(error));
-    }
-
-    /// What keeps a partition's batches from being sent, if anything is known to.
-    fn obstacle(&self, partition: &Partition) -> Option<Error> {
-        let topic = self.cluster.topic(partition.topic());
-        let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
-        match known.and_then(PartitionMetadata::leader) {
-            Some(leader) => self.brokers.get(&leader)?.last_error.clone(),
-            None => Some(Error::new(
-                ErrorKind::Broker,
-                ErrorCode::LEADER_NOT_AVAILABLE.message(),
-            )),
-        }
-    }
-
-    /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
-    /// sequence would leave a gap if this batch was not written.
-    pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
-        if let Some(stamp) = batch.stamp {
-            let sequence = &mut self.state(slot).sequence;
-            if !batch.maybe_written {
-                sequence.note_gap(stamp, batch.place());
-            }
-            if sequence.is_current(stamp) {
-                sequence.bump_epoch();
-            }
-        }
-        self.settle(batch, outcome);
-    }
-
-    /// Ends a batch: futures wake, callbacks go to the delivery thread, memory returns.
-    pub(super) fn settle(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
-        if self.closing && !outcome.is_written() {
-            self.undelivered += u64::from(batch.record_count());
-        }
-        if let Some(settlement) = batch.settle(outcome) {
-            // Without a delivery thread the settlement is dropped, which wakes the futures all the same.
-            let _ = self.deliveries.send(Delivery::Settled(settlement));
-        }
-    }
-
-    /// Puts a batch that failed for now back into its place, to be sent again after a backoff; fails it where there
-    /// is no retry or no time left.
-    pub(super) fn retry(
-        &mut self,
-        slot: usize,
-        mut batch: Box<ProducerBatch>,
-        error: Error,
-        failed: Leader,
-        now: Instant,
-    ) {
-        if deadline_after(batch.created, self.config.delivery_timeout) <= now {
-            batch.last_error = Some(error);
-            return self.fail_expired(slot, batch);
-        }
-        if batch.attempts >= self.config.retries {
-            let error = error.with_delivery(batch.delivery());
-            return self.give_up(slot, batch, Outcome::Failed(error));
-        }
-        let backoff = self.config.retry_backoff.after(batch.attempts);
-        batch.attempts += 1;
-        batch.last_error = Some(error);
-        batch.partition.batches_requeued(1);
-        let state = self.state(slot);
-        state.put_back(batch);
-        let not_before = now + backoff;
-        if state
-            .retry
-            .is_none_or(|retry| retry.not_before < not_before)
-        {
-            state.retry = Some(Retry { not_before, failed });
-        }
-    }
-
-    fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
-        let Some(&broker) = self.links.get(&link) else {
-            return;
-        };
-        if matches!(event, LinkEvent::Closed(_)) {
-            self.links.remove(&link);
-        }
-        if self.brokers.get(&broker).and_then(BrokerLink::link) != Some(link) {
-            // The last words of a link that was given up.
-            return;
-        }
-        match event {
-            LinkEvent::Connected(versions) => {
-                match versions.best::<ProduceRequest<'_, Vec<u8>>>() {
-                    Ok(version) => {
-                        if let Some(state) = self.brokers.get_mut(&broker) {
-                            state.failures = 0;
-                            state.last_error = None;
-                            state.state = LinkState::Ready(ReadyLink::new(link, version, now));
-                        }
-                    }
-                    Err(error) => {
-                        self.fail_line(broker, &error, now);
-                        self.link_failed(broker, error, now);
-                    }
-                }
-            }
-            LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
-            LinkEvent::WriteFinished => self.on_write_finished(broker, now),
-            LinkEvent::Closed(error) => self.link_failed(broker, error, now),
-        }
-    }
-
-    /// Fails what stands in the line of a broker that cannot be produced to, now or later.
-    fn fail_line(&mut self, broker: i32, error: &Error, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        for slot in std::mem::take(&mut link.line) {
-            self.state(slot).in_line = None;
-            self.queue_open_batch(slot);
-            while let Some(batch) = self.state(slot).queue.pop_front() {
-                batch.partition.batch_drained();
-                let error = error
-                    .clone()
-                    .with_topic_partition(batch.completion().topic_partition())
-                    .with_delivery(batch.delivery());
-                self.give_up(slot, batch, Outcome::Failed(error));
-            }
-            self.consider(slot, now);
-        }
-    }
-
-    /// Gives a link up: its requests are without an answer for good, their batches are sent again.
-    pub(super) fn link_failed(&mut self, broker: i32, error: Error, now: Instant) {
-        let Some(state) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        let Some(link) = state.link() else { return };
-        log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {}", state.endpoint, error.summary());
-        let not_before = now + self.config.reconnect_backoff.after(state.failures);
-        state.failures = state.failures.saturating_add(1);
-        state.last_error = Some(error.clone());
-        let ended = std::mem::replace(
-            &mut state.state,
-            LinkState::Down {
-                not_before: Some(not_before),
-            },
-        );
-        self.network.close(link);
-        self.metadata.request_refresh();
-        if let LinkState::Ready(ready) = ended {
-            for request in ready.in_flight {
-                for (slot, _) in request.partitions {
-                    if let Some(InFlightBatch {
-                        mut batch, leader, ..
-                    }) = self.state(slot).take_in_flight(request.id)
-                    {
-                        batch.maybe_written = true;
-                        let error = error
-                            .clone()
-                            .with_topic_partition(batch.completion().topic_partition());
-                        self.retry(slot, batch, error, leader, now);
-                        self.consider(slot, now);
-                    }
-                }
-            }
-        }
-    }
-
-    fn serve_brokers(&mut self, now: Instant) {
-        let ids: Vec<i32> = self.brokers.keys().copied().collect();
-        for broker in ids {
-            self.serve(broker, now);
-        }
-    }
-
-    /// Connects, sends, times out: whatever one broker's link is due for.
-    fn serve(&mut self, broker: i32, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        match &mut link.state {
-            LinkState::Down { not_before } => {
-                if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
-                    self.connect(broker, now);
-                }
-            }
-            LinkState::Connecting { .. } => {}
-            LinkState::Ready(ready) => {
-                ready.throttled_until = ready.throttled_until.filter(|until| *until > now);
-                if ready.request_deadline().is_some_and(|at| at <= now) {
-                    let ms = self.config.request_timeout.as_millis();
-                    let message = format!("no answer within request.timeout.ms={ms}");
-                    self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
-                } else {
-                    self.send_requests(broker, now);
-                    self.close_if_idle(broker, now);
-                }
-            }
-        }
-        self.report_availability(broker, now);
-    }
-
-    /// Connects, if there is still something to send: what stands in line may have expired there.
-    fn connect(&mut self, broker: i32, now: Instant) {
-        let line = match self.brokers.get_mut(&broker) {
-            Some(link) => std::mem::take(&mut link.line),
-            None => return,
-        };
-        for slot in line {
-            self.state(slot).in_line = None;
-            self.consider(slot, now);
-        }
-        let id = self.next_link;
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        if link.line.is_empty() {
-            return;
-        }
-        self.next_link += 1;
-        self.links.insert(id, broker);
-        link.state = LinkState::Connecting { link: id };
-        self.network
-            .connect(id, link.endpoint.clone(), link.failures);
-    }
-
-    fn close_if_idle(&mut self, broker: i32, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        let LinkState::Ready(ready) = &link.state else {
-            return;
-        };
-        let idle = self
-            .config
-            .connections_max_idle
-            .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
-        if idle && ready.is_idle() && link.line.is_empty() {
-            let id = ready.link;
-            link.state = LinkState::Down { not_before: None };
-            self.network.close(id);
-        }
-    }
-
-    /// For `partitioner.availability.timeout.ms`: notes brokers that leave somebody standing in line for too long.
-    fn report_availability(&mut self, broker: i32, now: Instant) {
-        let Some(timeout) = self.config.availability_timeout else {
-            return;
-        };
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        if link.line.is_empty() {
-            link.blocked_since = None;
-        } else {
-            link.blocked_since.get_or_insert(now);
-        }
-        let unavailable = link
-            .blocked_since
-            .is_some_and(|since| deadline_after(since, timeout) <= now);
-        if std::mem::replace(&mut link.reported_unavailable, unavailable) != unavailable {
-            self.accumulator
-                .unavailable_brokers()
-                .set(broker, self.config.index, unavailable);
-        }
-    }
-
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let timers = [&self.timers, &self.expiries]
             .into_iter()
@@ -978,58 +666,5 @@ impl<N: Network> Sender<N> {
             .values()
             .filter_map(|link| self.link_deadline(link, now));
         timers.chain(links).min()
-    }
-
-    /// When the link is due for something. Not before `now`, unless that can be done then.
-    fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
-        let somebody_waits = !link.line.is_empty();
-        let availability = match (self.config.availability_timeout, link.blocked_since) {
-            (Some(timeout), Some(since)) if !link.reported_unavailable => {
-                Some(deadline_after(since, timeout))
-            }
-            _ => None,
-        };
-        let (first, second) = match &link.state {
-            // A partition can have joined the line after the broker had its turn in this round.
-            LinkState::Down { not_before } => {
-                (somebody_waits.then(|| not_before.unwrap_or(now)), None)
-            }
-            LinkState::Connecting { .. } => (None, None),
-            LinkState::Ready(ready) if somebody_waits => {
-                let room = ready
-                    .has_room(self.config.max_in_flight, now)
-                    .then_some(now);
-                (ready.request_deadline(), room.or(ready.throttled_until))
-            }
-            LinkState::Ready(ready) if ready.is_idle() => {
-                let idle = self.config.connections_max_idle;
-                (idle.map(|idle| deadline_after(ready.last_used, idle)), None)
-            }
-            LinkState::Ready(ready) => (ready.request_deadline(), None),
-        };
-        [availability, first, second].into_iter().flatten().min()
-    }
-
-    /// Fails whatever is left, in order. Callers hand over nothing any more.
-    fn fail_everything(&mut self, error: &Error) {
-        self.closing = true;
-        while let Ok(message) = self.records.try_recv() {
-            if let Message::Chunk(batch) = message {
-                let partition = Arc::clone(&batch.partition);
-                self.state_of(&partition).push(batch);
-            }
-        }
-        for slot in 0..self.partitions.len() {
-            while let Some(batch) = self.partitions[slot]
-                .as_mut()
-                .and_then(PartitionState::pop_oldest)
-            {
-                let error = error
-                    .clone()
-                    .with_topic_partition(batch.completion().topic_partition())
-                    .with_delivery(batch.delivery());
-                self.settle(batch, Outcome::Failed(error));
-            }
-        }
     }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi};
 
-use crate::support::{PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, values};
+use crate::support::{
+    NO_HOST, PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, values,
+};
 
 #[test]
 fn nothing_is_connected_to_before_there_is_something_to_ask() {
@@ -92,7 +94,7 @@ fn one_bootstrap_server_that_answers_is_enough() {
         listener.local_addr().unwrap().port()
     };
     let servers = format!(
-        "127.0.0.1:{closed},no-such-host.invalid:9092,{}",
+        "127.0.0.1:{closed},{NO_HOST}:9092,{}",
         cluster.bootstrap_servers()
     );
     for _ in 0..5 {

@@ -7,7 +7,9 @@ use kafka_producer::mock::{Fault, MockApi, MockCluster};
 use crate::support::fake_broker::{
     FakeBootstrap, Member, never_connecting, never_reading, slowly_reading,
 };
-use crate::support::{Bytes, PATIENCE, Producer, SOON, builder, builder_at, cluster, record};
+use crate::support::{
+    Bytes, NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, record,
+};
 
 /// The partition that the stuck broker leads; the others' leaders are well.
 const STUCK: i32 = 1;
@@ -67,7 +69,7 @@ fn a_broker_that_cannot_be_connected_to_holds_up_no_other() {
 
 #[test]
 fn a_broker_whose_name_does_not_resolve_holds_up_no_other() {
-    let host = "no-such-host.invalid".to_owned();
+    let host = NO_HOST.to_owned();
     let member = Member {
         id: 9,
         host,

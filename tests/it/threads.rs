@@ -9,7 +9,9 @@ use kafka_producer::mock::{Fault, MockApi};
 
 use crate::support::fake_broker::{FakeBootstrap, Member};
 use crate::support::process::{producer_threads, sockets, thread_names};
-use crate::support::{Producer, SOON, builder_at, child, cluster, deliver, eventually, record};
+use crate::support::{
+    NO_HOST, Producer, SOON, builder_at, child, cluster, deliver, eventually, record,
+};
 
 #[test]
 fn an_idle_producer_uses_no_cpu() {
@@ -190,7 +192,7 @@ fn close_is_prompt_while_a_brokers_name_does_not_resolve() {
     let Some(addresses) = child::addresses() else {
         let member = Member {
             id: 9,
-            host: "no-such-host.invalid".to_owned(),
+            host: NO_HOST.to_owned(),
             port: 9092,
         };
         let bootstrap = FakeBootstrap::start(vec![member], vec![9]);
@@ -213,7 +215,7 @@ fn a_producer_that_cannot_start_leaves_nothing() {
         );
     }
     let before = Before::look();
-    for servers in ["", "no-port", "no-such-host.invalid:9092"] {
+    for servers in ["", "no-port", &format!("{NO_HOST}:9092")] {
         let error = builder_at(servers).build().unwrap_err();
         assert_eq!(error.kind(), kafka_producer::ErrorKind::Config, "{error}");
     }

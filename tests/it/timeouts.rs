@@ -7,7 +7,8 @@ use kafka_producer::{Delivery, ErrorCode, ErrorKind};
 
 use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
 use crate::support::{
-    PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, record, values, with_causes,
+    NO_HOST, PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, record, values,
+    with_causes,
 };
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(300);
@@ -49,7 +50,7 @@ fn a_record_that_was_never_sent_is_not_written_and_the_reason_is_told() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let nowhere = "no-such-host.invalid".to_owned();
+    let nowhere = NO_HOST.to_owned();
     let unresolved = Member {
         id: 9,
         host: nowhere,

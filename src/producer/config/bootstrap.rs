@@ -32,12 +32,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, Error> {
 
 fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
     if address.is_empty() {
-        return Err("is an empty address");
+        return Err("is an empty address: there is a comma too many");
     }
-    // Java accepts a protocol in front, as the broker's `listeners` have it.
-    let address = address
-        .rsplit_once("://")
-        .map_or(address, |(_, address)| address);
+    if address.contains(';') {
+        return Err("has a semicolon: separate addresses with commas");
+    }
+    let address = without_scheme(address)?;
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => bracketed(rest)?,
         None => address
@@ -57,6 +57,20 @@ fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
         host: host.to_owned(),
         port: parse_port(port)?,
     })
+}
+
+/// Brokers' `listeners` have a security protocol in front, and so are addresses copied. One that is not served must not
+/// be dropped: the client would speak plaintext to a port that was named as something else.
+fn without_scheme(address: &str) -> Result<&str, &'static str> {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return Ok(address);
+    };
+    match scheme.to_ascii_uppercase().as_str() {
+        "PLAINTEXT" => Ok(rest),
+        "SSL" => Err("asks for SSL: SSL is not supported yet"),
+        "SASL_PLAINTEXT" | "SASL_SSL" => Err("asks for SASL: SASL is not supported yet"),
+        _ => Err("has a scheme that is none of Kafka's: write host:port"),
+    }
 }
 
 /// `::1]:9092`, the opening bracket gone, into address and port.
@@ -124,11 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_in_front_is_skipped_as_in_java() {
-        assert_eq!(
-            addresses("PLAINTEXT://broker:9092"),
-            [("broker".to_owned(), 9092)]
-        );
+    fn plaintext_in_front_is_skipped() {
+        for address in ["PLAINTEXT://broker:9092", "plaintext://broker:9092"] {
+            assert_eq!(addresses(address), [("broker".to_owned(), 9092)]);
+        }
     }
 
     #[test]
@@ -136,7 +149,10 @@ mod tests {
         for (text, fault) in [
             ("", "bootstrap.servers is not set"),
             ("  ", "bootstrap.servers is not set"),
-            ("a:1,", "\"\" is an empty address"),
+            (
+                "a:1,",
+                "\"\" is an empty address: there is a comma too many",
+            ),
             (",a:1", "\"\" is an empty address"),
             ("localhost", "\"localhost\" has no port"),
             ("localhost:", "\"localhost:\" has no port"),
@@ -158,7 +174,17 @@ mod tests {
                 "a b:9092",
                 "\"a b:9092\" has a character that no host name has",
             ),
-            ("a:9092;b:9092", "has more than one colon"),
+            ("a:1;b:2", "separate addresses with commas"),
+            (
+                "SSL://b:1",
+                "\"SSL://b:1\" asks for SSL: SSL is not supported yet",
+            ),
+            ("SASL_SSL://b:1", "SASL is not supported yet"),
+            ("a:1,sasl_plaintext://b:1", "SASL is not supported yet"),
+            ("http://b:1", "has a scheme that is none of Kafka's"),
+            ("://b:1", "has a scheme that is none of Kafka's"),
+            ("PLAINTEXT://", "has no port"),
+            ("PLAINTEXT://SSL://b:1", "has more than one colon"),
             ("a:1, ,b:2", "\"\" is an empty address"),
         ] {
             let error = parse(text).expect_err(text).to_string();

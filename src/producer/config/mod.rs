@@ -124,6 +124,11 @@ impl ProducerConfig {
         }
     }
 
+    /// Whether what Kafka calls `name` was set, as against left at its default.
+    pub(in crate::producer) fn is_set(&self, name: &str) -> bool {
+        self.explicit.names().contains(&name)
+    }
+
     fn explicitly_set(&self) -> impl Iterator<Item = (&'static str, String)> {
         let names = self.explicit.names();
         names
@@ -258,18 +263,19 @@ fn parse<K: Kind>(property: &str, kind: K, range: &str, text: &str) -> Result<K:
     let checked = kind
         .parse(text)
         .and_then(|value| kind.check(&value).map(|()| value));
-    checked.map_err(|fault| illegal_value(property, text, &fault, range))
+    checked.map_err(|fault| illegal_value::<K>(property, text, &fault, range))
 }
 
 fn check<K: Kind>(property: &str, kind: K, range: &str, value: &K::Value) -> Result<(), Error> {
     kind.check(value)
-        .map_err(|fault| illegal_value(property, &kind.format(value), &fault, range))
+        .map_err(|fault| illegal_value::<K>(property, &kind.format(value), &fault, range))
 }
 
-fn illegal_value(property: &str, text: &str, fault: &str, range: &str) -> Error {
+fn illegal_value<K: Kind>(property: &str, text: &str, fault: &str, range: &str) -> Error {
     config_error(format!(
-        "{property}={} {fault} (range: {range})",
-        Shown(text)
+        "{property}={} {fault} ({}: {range})",
+        Shown(text),
+        K::RANGE_IS
     ))
 }
 
@@ -409,11 +415,11 @@ mod tests {
         );
         assert_eq!(
             refused("enable.idempotence", "yes"),
-            "enable.idempotence=yes is neither true nor false (range: true, false)"
+            "enable.idempotence=yes is neither true nor false (values: true, false)"
         );
         assert_eq!(
             refused("acks", "2"),
-            "acks=2 is not one of the values (range: all, -1, 0, 1)"
+            "acks=2 is not a legal value (values: all, -1, 0, 1)"
         );
         assert_eq!(
             refused("compression.gzip.level", "0"),
@@ -421,10 +427,10 @@ mod tests {
         );
         assert_eq!(
             refused("security.protocol", "sasl_ssl"),
-            "security.protocol=sasl_ssl is not supported yet (range: PLAINTEXT)"
+            "security.protocol=sasl_ssl is not supported yet (values: PLAINTEXT)"
         );
         assert!(refused("batch.size", "99999999999999999999999").contains("is out of range"));
-        assert!(refused("compression.type", "GZIP").contains("is not one of the values"));
+        assert!(refused("compression.type", "GZIP").contains("is not a legal value"));
     }
 
     #[test]
@@ -478,6 +484,8 @@ mod tests {
         .unwrap();
         assert_eq!(format!("{typed:?}"), format!("{named:?}"));
         assert!(format!("{typed:?}").contains(r#""linger.ms": "20""#));
+        assert!(typed.is_set("acks") && named.is_set("acks"));
+        assert!(!typed.is_set("partitioner.class"));
     }
 
     #[test]

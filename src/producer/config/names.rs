@@ -21,15 +21,30 @@ pub(super) fn accept_or_refuse(name: &str, value: &str) -> Result<(), Error> {
         Some(inert) if inert.eq_ignore_ascii_case(value) => Ok(()),
         // The value is not shown: it may be a password.
         _ => Err(config_error(format!(
-            "{name} does not work in this version of kafka-producer: do not set it"
+            "{name} is not supported yet: this version has no {}",
+            missing_part(name)
         ))),
     }
 }
 
+/// What a setting that is not served yet belongs to.
+fn missing_part(name: &str) -> &'static str {
+    match name.split('.').next().unwrap_or(name) {
+        "sasl" => "SASL",
+        "ssl" => "TLS",
+        "transaction" | "transactional" => "transactions",
+        "interceptor" => "interceptors",
+        _ if name == "enable.metrics.push" => "metrics",
+        _ => "such setting",
+    }
+}
+
 fn unknown(name: &str) -> Error {
-    let hint = match nearest(name) {
-        Some(nearest) => format!(": did you mean {nearest}?"),
-        None => String::new(),
+    let alias = LIBRDKAFKA.iter().find(|(alias, _)| *alias == name);
+    let hint = match (alias, nearest(name)) {
+        (Some((_, java)), _) => format!(": librdkafka's name for what is {java} here"),
+        (None, Some(nearest)) => format!(": did you mean {nearest}?"),
+        (None, None) => String::new(),
     };
     config_error(format!("there is no setting {}{hint}", Shown(name)))
 }
@@ -81,6 +96,17 @@ fn edit_distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+/// What librdkafka calls a setting, and what Java and this crate call it.
+const LIBRDKAFKA: &[(&str, &str)] = &[
+    ("compression.codec", "compression.type"),
+    ("message.max.bytes", "max.request.size"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("partitioner", "partitioner.class"),
+    ("queue.buffering.max.kbytes", "buffer.memory (in bytes)"),
+    ("queue.buffering.max.ms", "linger.ms"),
+];
 
 /// Names whose meaning is a Java class or a part of the JVM.
 const JAVA_ONLY: &[&str] = &[
@@ -237,9 +263,44 @@ mod tests {
             let shown = format!("{error} {error:?}");
             assert!(
                 shown.contains(name)
-                    && shown.contains("does not work")
+                    && shown.contains("is not supported yet: this version has no ")
                     && !shown.contains("hunter2"),
                 "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_refused_with_the_part_that_is_missing() {
+        for (name, part) in [
+            ("sasl.mechanism", "SASL"),
+            ("ssl.truststore.location", "TLS"),
+            ("transactional.id", "transactions"),
+            ("transaction.timeout.ms", "transactions"),
+            ("interceptor.classes", "interceptors"),
+            ("enable.metrics.push", "metrics"),
+            ("client.rack", "such setting"),
+        ] {
+            let error = ProducerConfig::new().set(name, "x").unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{name} is not supported yet: this version has no {part}")
+            );
+        }
+    }
+
+    #[test]
+    fn librdkafkas_names_are_answered_with_javas() {
+        for (alias, java) in LIBRDKAFKA {
+            let error = ProducerConfig::new().set(alias, "1").unwrap_err();
+            let property = java.split(' ').next().unwrap();
+            assert!(
+                ROWS.iter().any(|row| row.property == property),
+                "{property}"
+            );
+            assert_eq!(
+                error.to_string(),
+                format!("there is no setting {alias}: librdkafka's name for what is {java} here")
             );
         }
     }

@@ -9,7 +9,8 @@ macro_rules! for_each_setting {
     ($callback:ident) => {
         $callback! {
             /// Addresses of a few brokers to find the others by: `host:port,host:port`, IPv6 addresses in brackets.
-            /// Required. Duplicates are dropped; names are looked up when a connection is made.
+            /// Required. Duplicates are dropped. Names are looked up when the producer is built, of which at least one
+            /// must have an address, and again for each connection.
             "bootstrap.servers", bootstrap_servers(impl Into<String>): String = text(),
                 default "", range "host:port, separated by commas";
 

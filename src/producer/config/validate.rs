@@ -120,7 +120,8 @@ impl ProducerConfig {
         }
         if self.explicit.delivery_timeout {
             return Err(config_error(format!(
-                "delivery.timeout.ms={} is less than linger.ms + request.timeout.ms = {}",
+                "delivery.timeout.ms={} is less than linger.ms + request.timeout.ms = {}: raise it or lower \
+                 request.timeout.ms or linger.ms",
                 settings.delivery_timeout.as_millis(),
                 least.as_millis()
             )));
@@ -299,7 +300,11 @@ mod tests {
     #[test]
     fn delivery_timeout_covers_linger_and_request_timeout() {
         let explicit = [("delivery.timeout.ms", "30004"), ("linger.ms", "5")];
-        assert!(refused(&explicit).contains("delivery.timeout.ms=30004 is less than"));
+        assert_eq!(
+            refused(&explicit),
+            "delivery.timeout.ms=30004 is less than linger.ms + request.timeout.ms = 30005: raise it or lower \
+             request.timeout.ms or linger.ms"
+        );
         let raised = config(&[("request.timeout.ms", "150000")])
             .validate()
             .unwrap();

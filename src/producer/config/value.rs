@@ -12,6 +12,8 @@ use super::choices::Choice;
 /// `is not a whole number`.
 pub(super) trait Kind {
     type Value;
+    /// What the table's words on a value are, in an error: a range, or the legal values.
+    const RANGE_IS: &'static str = "range";
 
     /// Reads text without white space around it. What it returns may still be out of range.
     fn parse(&self, text: &str) -> Result<Self::Value, String>;
@@ -118,6 +120,7 @@ pub(super) struct Boolean;
 
 impl Kind for Boolean {
     type Value = bool;
+    const RANGE_IS: &'static str = "values";
 
     fn parse(&self, text: &str) -> Result<bool, String> {
         match text {
@@ -140,6 +143,7 @@ pub(super) struct OneOf<T>(PhantomData<T>);
 
 impl<T: Choice> Kind for OneOf<T> {
     type Value = T;
+    const RANGE_IS: &'static str = "values";
 
     fn parse(&self, text: &str) -> Result<T, String> {
         let named = |(name, _): &&(&str, T)| {
@@ -158,7 +162,7 @@ impl<T: Choice> Kind for OneOf<T> {
         {
             return Err("is not supported yet".to_owned());
         }
-        Err("is not one of the values".to_owned())
+        Err("is not a legal value".to_owned())
     }
 
     fn check(&self, _value: &T) -> Result<(), String> {

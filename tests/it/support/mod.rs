@@ -23,6 +23,10 @@ pub(crate) type Producer = KafkaProducer<Bytes, Bytes>;
 pub(crate) type Builder = ProducerBuilder<Bytes, Bytes>;
 pub(crate) type Record = ProducerRecord<Bytes, Bytes>;
 
+/// A name that no resolver finds, and none asks the network for: its label is longer than a label can be.
+pub(crate) const NO_HOST: &str =
+    "no-such-host-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid";
+
 /// A producer for `cluster` with one worker, no lingering and short backoffs.
 pub(crate) fn builder(cluster: &MockCluster) -> Builder {
     builder_at(&cluster.bootstrap_servers())

@@ -1,0 +1,162 @@
+//! How a batch ends, or goes back into its place to be sent again.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::message::Delivery;
+use super::partition_state::{Leader, PartitionState, Retry};
+use super::run::Sender;
+use crate::accumulator::Message;
+use crate::accumulator::batch::ProducerBatch;
+use crate::accumulator::completion::Outcome;
+use crate::accumulator::partition::{Partition, Peek};
+use crate::connection::link::Network;
+use crate::error::{Error, ErrorKind};
+use crate::metadata::PartitionMetadata;
+use crate::protocol::ErrorCode;
+use crate::time::deadline_after;
+
+impl<N: Network> Sender<N> {
+    /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
+    pub(super) fn expire(&mut self, slot: usize, now: Instant) {
+        let timeout = self.config.delivery_timeout;
+        let expired = |created: Instant| deadline_after(created, timeout) <= now;
+        self.queue_expired_open_batch(slot, expired);
+        while self.state(slot).oldest().is_some_and(expired) {
+            if let Some(batch) = self.state(slot).pop_oldest() {
+                self.fail_expired(slot, batch);
+            }
+        }
+        if let Some(oldest) = self.state(slot).oldest() {
+            self.schedule_expiry(slot, oldest);
+        }
+    }
+
+    /// An open batch that could never be sent grows old too.
+    fn queue_expired_open_batch(&mut self, slot: usize, expired: impl Fn(Instant) -> bool) {
+        let state = self.state(slot);
+        if !state.announced || !state.queue.is_empty() {
+            return;
+        }
+        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
+        {
+            self.queue_open_batch(slot);
+        }
+    }
+
+    fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
+        let cause = batch.last_error.clone();
+        let cause = cause.or_else(|| self.obstacle(&batch.partition));
+        let mut message = format!(
+            "{} record(s) were not acknowledged within delivery.timeout.ms={}",
+            batch.record_count(),
+            self.config.delivery_timeout.as_millis()
+        );
+        if let Some(cause) = &cause {
+            let _ = write!(message, " (last: {})", cause.summary());
+        }
+        let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
+            .with_topic_partition(batch.completion().topic_partition())
+            .with_delivery(batch.delivery());
+        if let Some(cause) = cause {
+            error = error.with_source(cause);
+        }
+        self.give_up(slot, batch, Outcome::Failed(error));
+    }
+
+    /// What keeps a partition's batches from being sent, if anything is known to.
+    fn obstacle(&self, partition: &Partition) -> Option<Error> {
+        let topic = self.cluster.topic(partition.topic());
+        let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
+        match known.and_then(PartitionMetadata::leader) {
+            Some(leader) => self.brokers.get(&leader)?.last_error.clone(),
+            None => Some(Error::new(
+                ErrorKind::Broker,
+                ErrorCode::LEADER_NOT_AVAILABLE.message(),
+            )),
+        }
+    }
+
+    /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
+    /// sequence would leave a gap if this batch was not written.
+    pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
+        if let Some(stamp) = batch.stamp {
+            let sequence = &mut self.state(slot).sequence;
+            if !batch.maybe_written {
+                sequence.note_gap(stamp, batch.place());
+            }
+            if sequence.is_current(stamp) {
+                sequence.bump_epoch();
+            }
+        }
+        self.settle(batch, outcome);
+    }
+
+    /// Ends a batch: futures wake, callbacks go to the delivery thread, memory returns.
+    pub(super) fn settle(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
+        if self.closing && !outcome.is_written() {
+            self.undelivered += u64::from(batch.record_count());
+        }
+        if let Some(settlement) = batch.settle(outcome) {
+            // Without a delivery thread the settlement is dropped, which wakes the futures all the same.
+            let _ = self.deliveries.send(Delivery::Settled(settlement));
+        }
+    }
+
+    /// Puts a batch that failed for now back into its place, to be sent again after a backoff; fails it where there
+    /// is no retry or no time left.
+    pub(super) fn retry(
+        &mut self,
+        slot: usize,
+        mut batch: Box<ProducerBatch>,
+        error: Error,
+        failed: Leader,
+        now: Instant,
+    ) {
+        if deadline_after(batch.created, self.config.delivery_timeout) <= now {
+            batch.last_error = Some(error);
+            return self.fail_expired(slot, batch);
+        }
+        if batch.attempts >= self.config.retries {
+            let error = error.with_delivery(batch.delivery());
+            return self.give_up(slot, batch, Outcome::Failed(error));
+        }
+        let backoff = self.config.retry_backoff.after(batch.attempts);
+        batch.attempts += 1;
+        batch.last_error = Some(error);
+        batch.partition.batches_requeued(1);
+        let state = self.state(slot);
+        state.put_back(batch);
+        let not_before = now + backoff;
+        if state
+            .retry
+            .is_none_or(|retry| retry.not_before < not_before)
+        {
+            state.retry = Some(Retry { not_before, failed });
+        }
+    }
+
+    /// Fails whatever is left, in order. Callers hand over nothing any more.
+    pub(super) fn fail_everything(&mut self, error: &Error) {
+        self.closing = true;
+        while let Ok(message) = self.records.try_recv() {
+            if let Message::Chunk(batch) = message {
+                let partition = Arc::clone(&batch.partition);
+                self.state_of(&partition).push(batch);
+            }
+        }
+        for slot in 0..self.partitions.len() {
+            while let Some(batch) = self.partitions[slot]
+                .as_mut()
+                .and_then(PartitionState::pop_oldest)
+            {
+                let error = error
+                    .clone()
+                    .with_topic_partition(batch.completion().topic_partition())
+                    .with_delivery(batch.delivery());
+                self.settle(batch, Outcome::Failed(error));
+            }
+        }
+    }
+}
