@@ -136,6 +136,11 @@ impl PartitionState {
         {
             return false;
         }
+        if earliest.batch.attempts > 0 && earliest.batch.maybe_written {
+            // If it is in the log, batches that were sent with it the first time may follow it there. Were others to
+            // follow too, the leader would forget it, and not know it again.
+            return false;
+        }
         match self.queue.front() {
             Some(next) if next.attempts > 0 => next.place() < earliest.batch.place(),
             _ => true,

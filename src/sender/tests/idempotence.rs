@@ -130,6 +130,39 @@ fn a_lost_answer_is_no_lost_and_no_doubled_record() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
+/// A broker knows duplicates among the last five batches of a producer only.
+#[test]
+fn nothing_new_is_sent_behind_a_batch_that_can_be_in_the_log_already() {
+    let mut worker = established();
+    let first = worker.send_batch(0, "a");
+    for name in ["b", "c", "d", "e"] {
+        worker.send_batch(0, name);
+    }
+    worker.run();
+    let requests = worker.requests();
+    worker.append(&requests[0]);
+    worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+    for request in &requests[1..] {
+        worker.serve(request);
+    }
+    for name in ["f", "g", "h", "i"] {
+        worker.send_batch(0, name);
+    }
+    // Its next attempt fails as well; what is sent along with it, if anything, does not.
+    worker.run_for(200 * MS);
+    let mut requests = worker.requests();
+    worker.refuse(&requests.remove(0), ErrorCode::REQUEST_TIMED_OUT);
+    for _ in 0..10 {
+        for request in requests {
+            worker.serve(&request);
+        }
+        worker.run_for(300 * MS);
+        requests = worker.requests();
+    }
+    assert_eq!(names(&worker), "fabcdefghi");
+    assert_eq!(first.offset(), Some(1));
+}
+
 #[test]
 fn a_duplicate_is_a_success_without_an_offset() {
     let mut worker = established();
