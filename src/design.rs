@@ -52,9 +52,14 @@
 //! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order
 //! sequence it raises its own epoch and starts over at sequence 0. Workers need not agree on anything.
 //!
-//! **A batch of unknown fate is never sent under another identity** if it can be in the log already: behind a batch that
-//! was given up while its fate was unknown, later ones that were sent too fail as *maybe written*, where Java sends them
-//! again and can write them twice.
+//! **A batch that can be in the log keeps its stamp.** When a partition starts over, batches that are certainly not written
+//! get new sequences: those that were refused, and those behind a refused one, which the gap kept out. A batch of unknown
+//! fate goes again under its own stamp, by which the leader knows it if it has it; where the leader knows neither stamp nor
+//! gap it fails as *maybe written*, where Java sends it under the new epoch and can write it twice. If the topic was made
+//! anew meanwhile, such a batch can end in the new topic's log.
+//!
+//! **Nothing new behind a retry that can be in the log.** A broker remembers the last five batches of a producer in a
+//! partition. Were new ones sent behind such a retry, it could forget the batch and take it for a gap.
 //!
 //! **One batch until the broker knows the identity.** A broker takes the first batch of a producer id or epoch that it does
 //! not know at whatever sequence. Were two on their way and the first refused (too large, say), the second would be written
