@@ -189,6 +189,14 @@ impl ProducerBatch {
         }
     }
 
+    /// An error that befalls several batches, as this one's: with its place and its fate.
+    pub(crate) fn own(&self, error: &Error) -> Error {
+        error
+            .clone()
+            .with_topic_partition(self.completion.topic_partition())
+            .with_delivery(self.delivery())
+    }
+
     /// What [`Delivery`] an error about this batch carries, unless the broker's answer says more.
     pub(crate) fn delivery(&self) -> Delivery {
         if self.maybe_written {

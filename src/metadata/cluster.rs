@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LeaderHint;
+use crate::connection::Endpoint;
 
 /// What the brokers said of the cluster at one moment. Never changes: newer metadata is another `Cluster`.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +84,14 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// Where the broker is to be connected to.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            host: Arc::clone(&self.host),
+            port: self.port,
+        }
+    }
+
     /// The broker's id in its cluster.
     pub fn id(&self) -> i32 {
         self.id

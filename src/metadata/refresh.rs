@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::{MetadataCache, ProducerIdentity, Wants};
-use super::cluster::Cluster;
+use super::cluster::{Broker, Cluster};
 use super::response::update;
 use crate::backoff::ExponentialBackoff;
 use crate::connection::client::BlockingClient;
@@ -262,13 +262,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// then the bootstrap addresses.
     fn candidates(&self) -> Vec<Endpoint> {
         let cluster = self.cache.cluster();
-        let mut known: Vec<Endpoint> = cluster
-            .brokers()
-            .map(|broker| Endpoint {
-                host: Arc::clone(&broker.host),
-                port: broker.port,
-            })
-            .collect();
+        let mut known: Vec<Endpoint> = cluster.brokers().map(Broker::endpoint).collect();
         fastrand::shuffle(&mut known);
         if known.is_empty() || self.config.rebootstrap {
             let mut bootstrap = self.config.bootstrap.clone();

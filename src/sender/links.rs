@@ -55,10 +55,7 @@ impl<N: Network> Sender<N> {
             self.queue_open_batch(slot);
             while let Some(batch) = self.state(slot).queue.pop_front() {
                 batch.partition.batch_drained();
-                let error = error
-                    .clone()
-                    .with_topic_partition(batch.completion().topic_partition())
-                    .with_delivery(batch.delivery());
+                let error = batch.own(error);
                 self.give_up(slot, batch, Outcome::Failed(error));
             }
             self.consider(slot, now);

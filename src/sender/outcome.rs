@@ -151,10 +151,7 @@ impl<N: Network> Sender<N> {
                 .as_mut()
                 .and_then(PartitionState::pop_oldest)
             {
-                let error = error
-                    .clone()
-                    .with_topic_partition(batch.completion().topic_partition())
-                    .with_delivery(batch.delivery());
+                let error = batch.own(error);
                 self.settle(batch, Outcome::Failed(error));
             }
         }

@@ -12,7 +12,6 @@ use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::partition::{Partition, Peek};
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
-use crate::connection::Endpoint;
 use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Cluster, LeaderHint, MetadataCache, ProducerIdentity};
@@ -234,24 +233,28 @@ impl<N: Network> Sender<N> {
             let Ok(message) = self.records.try_recv() else {
                 return false;
             };
-            let slot = match message {
-                Message::Opened(partition) => {
-                    let slot = partition.slot();
-                    self.state_of(&partition).announced = true;
-                    slot
-                }
-                Message::Chunk(batch) => {
-                    self.chunks += 1;
-                    let partition = Arc::clone(&batch.partition);
-                    let state = self.state_of(&partition);
-                    state.received += 1;
-                    state.push(batch);
-                    partition.slot()
-                }
-            };
+            let slot = self.take_in(message);
             self.consider(slot, now);
         }
         true
+    }
+
+    /// Notes what a message brings, and returns the partition's place, to be looked at.
+    fn take_in(&mut self, message: Message) -> usize {
+        match message {
+            Message::Opened(partition) => {
+                self.state_of(&partition).announced = true;
+                partition.slot()
+            }
+            Message::Chunk(batch) => {
+                self.chunks += 1;
+                let partition = Arc::clone(&batch.partition);
+                let state = self.state_of(&partition);
+                state.received += 1;
+                state.push(batch);
+                partition.slot()
+            }
+        }
     }
 
     pub(super) fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
@@ -297,10 +300,7 @@ impl<N: Network> Sender<N> {
                 continue;
             };
             if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
-                link.endpoint = Endpoint {
-                    host: broker.host().into(),
-                    port: broker.port(),
-                };
+                link.endpoint = broker.endpoint();
                 link.failures = 0;
                 moved.push(*id);
             }
@@ -410,10 +410,7 @@ impl<N: Network> Sender<N> {
             let Some(broker) = self.cluster.broker(leader.broker) else {
                 return;
             };
-            let endpoint = Endpoint {
-                host: broker.host().into(),
-                port: broker.port(),
-            };
+            let endpoint = broker.endpoint();
             let before = self.state(slot).in_line.replace(leader.broker);
             if before == Some(leader.broker) {
                 return;
@@ -514,20 +511,7 @@ impl<N: Network> Sender<N> {
             let Ok(message) = self.records.try_recv() else {
                 return;
             };
-            match message {
-                Message::Opened(partition) => {
-                    self.state_of(&partition).announced = true;
-                    others.push(partition.slot());
-                }
-                Message::Chunk(batch) => {
-                    self.chunks += 1;
-                    let partition = Arc::clone(&batch.partition);
-                    let state = self.state_of(&partition);
-                    state.received += 1;
-                    state.push(batch);
-                    others.push(partition.slot());
-                }
-            }
+            others.push(self.take_in(message));
         }
         // They are looked at by the timer that this sets: not here, where it would nest.
         for other in others {
@@ -601,10 +585,7 @@ impl<N: Network> Sender<N> {
         }
         while let Some(batch) = self.state(slot).queue.pop_front() {
             batch.partition.batch_drained();
-            let error = error
-                .clone()
-                .with_topic_partition(batch.completion().topic_partition())
-                .with_delivery(batch.delivery());
+            let error = batch.own(error);
             self.settle(batch, Outcome::Failed(error));
         }
         self.consider(slot, now);
