@@ -48,6 +48,17 @@
 //! its bytes, which may be the network long after the batch has failed: neither bytes nor budget are reused before
 //! (KAFKA-19012). A partition's buffer starts with the size its latest batch reached, so idle partitions hold little.
 //!
+//! **A broker's records hold at most three times the memory that is free**, once there were records for another broker. A
+//! broker that takes nothing would fill the budget, and so stop the threads that send to others: with a share for each
+//! leader it stops those that send to it, and records without a key are led round it. The limit moves with what is free, so
+//! it holds for several such brokers, too. Who waits for a share waits in a line of its own (`accumulator::memory`); a batch
+//! counts for the broker that led its partition when it was opened.
+//!
+//! **A silent leader is left when another one is named.** A broker that owes an answer for a second is doubted: the cluster
+//! is asked, each second. Once it names another leader of what the broker was asked to write, the connection is given up
+//! and its batches go where they belong, under their own stamps. Java waits for `request.timeout.ms` (30 s) first. Only
+//! with idempotence: without, a batch whose answer is only late would be doubled. A broker that throttles is not silent.
+//!
 //! **Each partition has its own epoch.** A broker keeps producer epoch and sequences for each partition by itself, so
 //! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order
 //! sequence it raises its own epoch and starts over at sequence 0. Workers need not agree on anything.
@@ -64,7 +75,8 @@
 //! **One batch until the broker knows the identity.** A broker takes the first batch of a producer id or epoch that it does
 //! not know at whatever sequence. Were two on their way and the first refused (too large, say), the second would be written
 //! before it; a test on a real broker showed it. So up to five batches of a partition are in flight only after the first
-//! one of the identity was acknowledged.
+//! one of the identity was acknowledged, by this leader in this epoch, and within the last minute: a new leader, or one
+//! that has long heard nothing, may know nothing of the producer (any more).
 //!
 //! **Writes block for a few milliseconds at most**, then the rest of the request goes to a writer thread of that connection
 //! alone. A stopped broker costs its worker one such wait; a link that keeps up never has the thread. Sending again and
@@ -96,6 +108,24 @@
 //! - An answer is matched by topic name or, from Produce 13 on, by the topic id the request was sent with.
 //! - A batch is settled by whoever drops it, so a worker that panics leaves no future waiting.
 //! - `close` first refuses appends in every partition, then tells the workers: no record can slip in behind them.
+//!
+//! # How it is tested
+//!
+//! `sh tests/run.sh` runs all of it but the fuzz targets; `.ci/run` adds those for a minute.
+//!
+//! - **Real Kafka** (`tests/kafka`): clusters that the tests start; what was produced is read back by Kafka's own tools.
+//! - **Chaos** (`tests/kafka/chaos`): three brokers behind proxies; brokers killed, stopped, restarted, leaders moved, links
+//!   cut, hung, delayed, slowed, partitions added, limits lowered, while our producers and, beside them, Kafka's own work
+//!   under the same faults. `CHAOS_SEED` replays one, `CHAOS_SECONDS=3600` makes it an hour.
+//! - **Simulation** (`sender::tests::simulation`): callers, workers, metadata and a strict cluster under a clock set by
+//!   hand; a worker runs only when its own deadline or a wake-up would make it. `SIMULATION_SEED` and `SIMULATION_SEEDS`
+//!   choose histories: `SIMULATION_SEED=17 SIMULATION_SEEDS=1 cargo test --all-features --lib simulation`, with
+//!   `SIMULATION_TRACE=1` for the tale. `tests/defects.rs` plants each of `tests/defects` in a copy of the source and
+//!   demands that the simulation finds it: whoever changes the code that a defect changes brings the defect up to date.
+//! - **The rules by name** (`tests/it`, on the mock cluster): `tests/it/origins.rs` tells which case of Java's and
+//!   librdkafka's tests is where.
+//! - **Fuzzing** (`tests/fuzz/run.sh [seconds [target]]`): every decoder of what a broker sends, and a whole worker fed with
+//!   it, on stable Rust.
 //!
 //! # Layers
 //!

@@ -130,6 +130,13 @@ impl Error {
         self
     }
 
+    /// Adds where it happened.
+    pub(crate) fn with_place(mut self, place: impl fmt::Display) -> Self {
+        let inner = self.inner_mut();
+        inner.message = format!("{} ({place})", inner.message).into();
+        self
+    }
+
     /// What happened and why, down to the first cause, without places, fates and advice: for a part of another sentence.
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from(&*self.inner.message);

@@ -1,4 +1,8 @@
-//! The record layer and the Produce request for this crate's own benchmarks. No part of the public API.
+//! For this crate's own benchmarks, tests and fuzz targets: the record layer, the Produce request, names. No part of the
+//! public API.
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use crate::CompressionType;
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
@@ -110,4 +114,9 @@ pub fn encode_produce_request(
     request
         .encode_scattered(7, correlation_id, Some("bench"), out, cuts)
         .is_ok()
+}
+
+/// From now on `host` has these addresses and no others, in the whole process: for tests of names that change.
+pub fn set_addresses(host: &str, addresses: &[std::net::IpAddr]) {
+    crate::connection::resolve::names::set(host, addresses);
 }

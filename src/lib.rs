@@ -32,8 +32,9 @@
 //! - Every record has exactly one outcome, within `delivery.timeout.ms`: success, or an error that tells whether the record
 //!   was [not written](Delivery::NotWritten) or [maybe written](Delivery::MaybeWritten).
 //! - Memory for records stays within `buffer.memory`, whatever the outage.
-//! - A slow or failing broker holds up the partitions it leads and no others; a slow or panicking callback holds up no
-//!   sending; [`close`](KafkaProducer::close) always returns.
+//! - A slow or failing broker holds up the partitions it leads and no others; a panicking callback ends nothing but
+//!   itself, and a slow one holds up no sending until `buffer.memory` is full of records whose callbacks have not run;
+//!   [`close`](KafkaProducer::close) always returns.
 //!
 //! # Features
 //!

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub(crate) use crossbeam_channel as channel;
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 /// Starts a named thread with a stack of `stack_bytes`. Spawning can fail (limits of the system): that is an error.
 pub(crate) fn spawn(
@@ -134,11 +134,7 @@ impl Wakeup {
     /// On the worker: sleeps until `deadline` (for ever without one) or a wake-up, unless `has_work` says, after the
     /// sleep was announced, that there is something to do.
     pub(crate) fn sleep_until(&self, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) {
-        use std::sync::atomic::Ordering::SeqCst;
-        let until = deadline.map_or(u64::MAX, |deadline| self.nanos(deadline));
-        self.sleeps_until.store(until.max(Self::AWAKE + 1), SeqCst);
-        std::sync::atomic::fence(SeqCst);
-        if !has_work() {
+        if self.may_sleep(deadline, has_work) {
             let mut woken = self.woken.lock();
             while !*woken {
                 match deadline {
@@ -152,7 +148,22 @@ impl Wakeup {
             }
             *woken = false;
         }
-        self.sleeps_until.store(Self::AWAKE, SeqCst);
+        self.get_up();
+    }
+
+    /// Announces the sleep, and only then looks whether there is work: whoever published some before did not see the
+    /// sleeper.
+    fn may_sleep(&self, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        let until = deadline.map_or(u64::MAX, |deadline| self.nanos(deadline));
+        self.sleeps_until.store(until.max(Self::AWAKE + 1), SeqCst);
+        std::sync::atomic::fence(SeqCst);
+        !has_work()
+    }
+
+    fn get_up(&self) {
+        self.sleeps_until
+            .store(Self::AWAKE, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// On the worker: rests for `span` without being woken by work, which it takes all at once then.
@@ -160,6 +171,33 @@ impl Wakeup {
         let mut woken = self.woken.lock();
         let _ = self.condition.wait_for(&mut woken, span);
         *woken = false;
+    }
+
+    /// The first half of [`sleep_until`](Self::sleep_until), for a worker without a thread: whether it sleeps now.
+    #[cfg(test)]
+    pub(crate) fn falls_asleep(
+        &self,
+        deadline: Option<Instant>,
+        has_work: impl FnOnce() -> bool,
+    ) -> bool {
+        let sleeps = self.may_sleep(deadline, has_work);
+        if !sleeps {
+            self.get_up();
+        }
+        sleeps
+    }
+
+    /// Whether somebody has woken a worker without a thread.
+    #[cfg(test)]
+    pub(crate) fn is_woken(&self) -> bool {
+        *self.woken.lock()
+    }
+
+    /// The second half: the worker gets up, woken or not.
+    #[cfg(test)]
+    pub(crate) fn awakes(&self) {
+        *self.woken.lock() = false;
+        self.get_up();
     }
 
     fn nanos(&self, instant: Instant) -> u64 {

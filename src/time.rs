@@ -17,9 +17,10 @@ pub(crate) fn deadline_after(now: Instant, wait: Duration) -> Instant {
         .unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30))
 }
 
-/// The monotonic clock, for code that is not handed the time. Tests on one thread can set it by hand.
+/// The monotonic clock, for code that is not handed the time. Tests and fuzz targets on one thread can
+/// set it by hand.
 pub(crate) fn monotonic_now() -> Instant {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(now) = MANUAL_CLOCK.get() {
         return now;
     }
@@ -27,12 +28,12 @@ pub(crate) fn monotonic_now() -> Instant {
 }
 
 /// Sets this thread's monotonic clock by hand, for good.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn set_monotonic_now(now: Instant) {
     MANUAL_CLOCK.set(Some(now));
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 thread_local! {
     static MANUAL_CLOCK: std::cell::Cell<Option<Instant>> = const { std::cell::Cell::new(None) };
 }

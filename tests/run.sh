@@ -15,6 +15,7 @@
 
 set -u
 cd "$(dirname "$0")/.." || exit 2
+. tests/packages.sh
 
 KAFKA_TESTS=${KAFKA_TESTS:-auto}
 export KAFKA_TESTS
@@ -149,41 +150,6 @@ take_lock() {
 drop_lock() {
     rm -rf "$kafka/lock"
     trap - INT TERM HUP
-}
-
-# Names for apt-get, dnf and apk; the first of each that can be installed is enough.
-install_packages() {
-    [ "$(id -u)" = 0 ] || return 0
-    if command -v apt-get >/dev/null 2>&1; then
-        DEBIAN_FRONTEND=noninteractive
-        export DEBIAN_FRONTEND
-        [ -n "${lists_are_fresh:-}" ] || apt-get update -qq && lists_are_fresh=yes
-        install_first "apt-get install -y -qq --no-install-recommends" "$1"
-    elif command -v dnf >/dev/null 2>&1; then
-        install_first "dnf install -y -q" "$2"
-    elif command -v apk >/dev/null 2>&1; then
-        install_first "apk add --quiet" "$3"
-    fi
-}
-
-install_first() {
-    for package in $2; do
-        echo "installing $package"
-        if $1 "$package" >"$kafka/install.log" 2>&1 </dev/null; then return 0; fi
-    done
-    tail -n 5 "$kafka/install.log"
-}
-
-how_to_install() {
-    if command -v apt-get >/dev/null 2>&1; then
-        echo "apt-get install $1"
-    elif command -v dnf >/dev/null 2>&1; then
-        echo "dnf install $2"
-    elif command -v apk >/dev/null 2>&1; then
-        echo "apk add $3"
-    else
-        echo "the package $1 or its like"
-    fi
 }
 
 lacks() {

@@ -232,8 +232,9 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, which hold its records in order. Futures, callbacks, the
-    /// age and the sequences go with them; the memory is shared out by size.
+    /// Replaces the batch by `parts`, which hold its records in order. Futures, callbacks, the age and the sequences go
+    /// with them, and so does the memory. Parts that are not compressed any more need more than their batch did: they
+    /// take it, for the worker cannot wait.
     #[expect(
         clippy::boxed_local,
         clippy::vec_box,
@@ -245,7 +246,7 @@ impl ProducerBatch {
         let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
             Contents::Building { reservation, .. } => Some(reservation),
             Contents::Sealed { bytes, .. } => {
-                // Where the network still holds the bytes their memory stays theirs; the parts go unaccounted then.
+                // Where the network still holds the bytes their memory stays theirs.
                 Arc::try_unwrap(bytes).ok().map(|sealed| sealed.reservation)
             }
             Contents::Gone => None,
@@ -271,10 +272,11 @@ impl ProducerBatch {
                             ..pending
                         }));
                     }
-                    let share = match &mut reservation {
-                        Some(reservation) => reservation.split(builder.capacity()),
-                        None => self.partition.empty_reservation(),
-                    };
+                    let share = self.partition.part_reservation(
+                        builder.capacity(),
+                        own_callbacks.len(),
+                        reservation.as_mut(),
+                    );
                     Box::new(ProducerBatch {
                         partition: Arc::clone(&self.partition),
                         completion: Arc::clone(&self.completion),

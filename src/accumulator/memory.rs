@@ -1,45 +1,120 @@
 //! The budget of `buffer.memory`: callers reserve before they append, and the memory comes back when a batch's fate
 //! is known.
 //!
-//! Without waiters a reservation is one compare-and-swap. Once somebody waits nobody overtakes: waiters are served in
+//! Without waiters a reservation is two compare-and-swaps. Once somebody waits nobody overtakes: waiters are served in
 //! the order in which they came, and one that gives up passes its place on.
+//!
+//! As soon as there are records for more than one broker, those for one may hold three times what is free, and no more:
+//! three quarters of the budget where it is alone, less the more the others hold. So brokers that take nothing, whose
+//! records pile up, leave room for those that do, however many they are: of `n` such brokers each holds `3/(1 + 3n)`, and
+//! the rest stays free. (Switches share their memory among ports like this: Choudhury and Hahne, "Dynamic queue length
+//! thresholds", 1998.) Whoever waits for his broker's share waits in a line of its own.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The budget. One for each producer, shared by all threads.
 pub(crate) struct BufferMemory {
     total: usize,
-    available: AtomicUsize,
-    /// The length of `queue.waiting`, readable without the lock.
+    /// Below zero while more is held than there is: see [`take_now`](Self::take_now).
+    available: AtomicI64,
+    /// The shares that were ever taken from.
+    shares_in_use: AtomicUsize,
+    /// The lengths of `queue.waiting` and `queue.capped`, readable without the lock.
     waiting: AtomicUsize,
+    capped: AtomicUsize,
     /// Counts the waits that ever began.
-    waits: std::sync::atomic::AtomicU64,
+    waits: AtomicU64,
     queue: Mutex<Queue>,
+    alarm: OnceLock<Alarm>,
+}
+
+/// Wakes the workers, who then see that somebody waits. May be called under a partition's lock; must not block, nor take
+/// a lock that is held over anything else.
+type Alarm = Box<dyn Fn() + Send + Sync>;
+
+/// What the records for one broker hold of the budget. A batch counts for the broker that led its partition when the
+/// memory was reserved.
+#[derive(Default)]
+pub(crate) struct BrokerShare {
+    /// None: of partitions whose leader is not known yet.
+    broker: Option<i32>,
+    used: AtomicI64,
+    /// Callers in the line for this share.
+    capped: AtomicUsize,
+    in_use: AtomicBool,
+}
+
+impl BrokerShare {
+    pub(crate) fn of(broker: i32) -> Arc<Self> {
+        Arc::new(Self {
+            broker: Some(broker),
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn broker(&self) -> Option<i32> {
+        self.broker
+    }
+
+    /// What is held, in bytes.
+    pub(crate) fn used(&self) -> i64 {
+        self.used.load(SeqCst)
+    }
+
+    /// Whether somebody waits for this share: its partitions are ready to send then, whatever `linger.ms` says.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.capped.load(SeqCst) > 0
+    }
 }
 
 #[derive(Default)]
 struct Queue {
+    /// Those that have their part of a share and wait for the budget, in order.
     waiting: VecDeque<Arc<Waiter>>,
+    /// Those that wait for their broker's share, in order.
+    capped: VecDeque<Arc<Waiter>>,
     closed: bool,
 }
 
 struct Waiter {
     bytes: usize,
+    share: Arc<BrokerShare>,
     /// Used with the queue's lock. Set with the memory already taken on the waiter's behalf.
-    granted: std::sync::atomic::AtomicBool,
+    granted: AtomicBool,
+    /// Used with the queue's lock. The partition has another leader: this share is not the one to wait for.
+    sent_on: AtomicBool,
     condition: Condvar,
+}
+
+impl Waiter {
+    /// With the queue's lock, and the memory taken.
+    fn grant(&self) {
+        self.granted.store(true, SeqCst);
+        self.condition.notify_one();
+    }
+}
+
+/// What memory cannot be had for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// Too little is left, or others wait already.
+    Budget,
+    /// The broker holds far more than others do, and may not take more.
+    Share,
 }
 
 /// Why memory was not had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveError {
     /// The deadline came first.
-    Exhausted,
+    Exhausted(Shortage),
+    /// The partition's leader changed meanwhile, and with it the share: to be tried again.
+    SentOn,
     /// The producer was closed.
     Closed,
 }
@@ -48,11 +123,19 @@ impl BufferMemory {
     pub(crate) fn new(total: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
-            available: AtomicUsize::new(total),
+            available: AtomicI64::new(to_i64(total)),
+            shares_in_use: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            waits: std::sync::atomic::AtomicU64::new(0),
+            capped: AtomicUsize::new(0),
+            waits: AtomicU64::new(0),
             queue: Mutex::default(),
+            alarm: OnceLock::new(),
         })
+    }
+
+    /// Whom to tell when somebody who waited for a share comes to wait for the budget.
+    pub(crate) fn set_alarm(&self, alarm: impl Fn() + Send + Sync + 'static) {
+        let _ = self.alarm.set(Box::new(alarm));
     }
 
     /// The whole budget in bytes.
@@ -61,14 +144,40 @@ impl BufferMemory {
     }
 
     /// What nobody holds, in bytes.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn available(&self) -> usize {
-        self.available.load(SeqCst)
+        usize::try_from(self.available.load(SeqCst)).unwrap_or(0)
     }
 
-    /// Whether somebody waits for memory: everything is ready to send then, whatever `linger.ms` says.
+    /// What is held, in bytes: more than the budget where [`take_now`](Self::take_now) was called.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> i64 {
+        to_i64(self.total) - self.available.load(SeqCst)
+    }
+
+    /// Whether somebody waits for what is there.
+    #[cfg(test)]
+    pub(crate) fn owes_a_grant(&self) -> bool {
+        let queue = self.queue.lock();
+        let available = self.available.load(SeqCst);
+        let first = queue.waiting.front();
+        let mut shares: Vec<&Arc<BrokerShare>> = Vec::new();
+        let is_owed_a_share = queue.capped.iter().any(|waiter| {
+            let is_first = !shares.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
+            shares.push(&waiter.share);
+            is_first && self.share_with(waiter.share.used(), waiter.bytes).is_some()
+        });
+        is_owed_a_share || first.is_some_and(|waiter| to_i64(waiter.bytes) <= available)
+    }
+
+    /// Whether somebody waits for the budget: everything is ready to send then, whatever `linger.ms` says.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.load(SeqCst) > 0
+    }
+
+    /// Whether somebody waits for a broker's share.
+    pub(crate) fn has_exhausted_share(&self) -> bool {
+        self.capped.load(SeqCst) > 0
     }
 
     /// Rises whenever somebody begins to wait: a worker that has seen a count need not look again before the next.
@@ -76,76 +185,93 @@ impl BufferMemory {
         self.waits.load(SeqCst)
     }
 
-    /// Takes `bytes` if they are there and nobody else waits.
-    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        (self.waiting.load(SeqCst) == 0 && self.take(bytes)).then(|| Reservation {
-            memory: Arc::clone(self),
-            bytes,
-        })
+    /// Takes `bytes` if they are there and nobody else waits for them.
+    pub(crate) fn try_reserve(
+        self: &Arc<Self>,
+        bytes: usize,
+        share: &Arc<BrokerShare>,
+    ) -> Result<Reservation, Shortage> {
+        if share.is_exhausted() || !self.take_share(share, bytes) {
+            return Err(self.shortage(share));
+        }
+        if self.is_exhausted() || !self.take(bytes) {
+            self.give_share_back(share, bytes);
+            return Err(Shortage::Budget);
+        }
+        Ok(self.reservation(bytes, share))
     }
 
     /// Takes `bytes`, waiting in line until `deadline`. `on_wait` runs once if there is a wait, after this caller has
-    /// joined the line: it wakes the workers, who then see [`is_exhausted`](Self::is_exhausted).
+    /// joined a line: it wakes the workers, who then see that somebody waits.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         bytes: usize,
+        share: &Arc<BrokerShare>,
         deadline: Instant,
         on_wait: impl FnOnce(),
     ) -> Result<Reservation, ReserveError> {
+        if let Ok(reservation) = self.try_reserve(bytes, share) {
+            return Ok(reservation);
+        }
+        let place = self.join_line(bytes, share);
+        on_wait();
+        place.wait(deadline)
+    }
+
+    /// Joins the line of those who wait, who must then be told to the workers.
+    pub(crate) fn join_line(
+        self: &Arc<Self>,
+        bytes: usize,
+        share: &Arc<BrokerShare>,
+    ) -> PlaceInLine {
         debug_assert!(
             bytes <= self.total,
             "more than the whole budget would be waited for in vain"
         );
-        if let Some(reservation) = self.try_reserve(bytes) {
-            return Ok(reservation);
-        }
         let waiter = Arc::new(Waiter {
             bytes,
-            granted: std::sync::atomic::AtomicBool::new(false),
+            share: Arc::clone(share),
+            granted: AtomicBool::new(false),
+            sent_on: AtomicBool::new(false),
             condition: Condvar::new(),
         });
-        {
-            let mut queue = self.queue.lock();
-            queue.waiting.push_back(Arc::clone(&waiter));
-            self.waiting.fetch_add(1, SeqCst);
-            self.waits.fetch_add(1, SeqCst);
-            // Memory may have come back between the failed try and now, when nobody was in line to be told.
-            self.grant(&mut queue);
-        }
-        on_wait();
-
         let mut queue = self.queue.lock();
-        loop {
-            if waiter.granted.load(SeqCst) {
-                return Ok(Reservation {
-                    memory: Arc::clone(self),
-                    bytes,
-                });
-            }
-            let error = if queue.closed {
-                ReserveError::Closed
-            } else if waiter
-                .condition
-                .wait_until(&mut queue, deadline)
-                .timed_out()
-                && !waiter.granted.load(SeqCst)
-            {
-                ReserveError::Exhausted
-            } else {
-                continue;
-            };
-            queue.waiting.retain(|other| !Arc::ptr_eq(other, &waiter));
-            self.waiting.fetch_sub(1, SeqCst);
-            self.grant(&mut queue);
-            return Err(error);
+        queue.capped.push_back(Arc::clone(&waiter));
+        self.capped.fetch_add(1, SeqCst);
+        share.capped.fetch_add(1, SeqCst);
+        self.waits.fetch_add(1, SeqCst);
+        // Memory may have come back between the failed try and now, when nobody was in line to be told.
+        // The caller tells the workers.
+        let _ = self.serve(&mut queue);
+        drop(queue);
+        PlaceInLine {
+            memory: Arc::clone(self),
+            waiter,
         }
     }
 
-    /// A reservation of nothing.
-    pub(crate) fn empty_reservation(self: &Arc<Self>) -> Reservation {
-        Reservation {
-            memory: Arc::clone(self),
-            bytes: 0,
+    /// Takes `bytes` whether they are there or not, for what the worker must hold and cannot wait for. Callers wait until
+    /// what is missing has come back.
+    pub(crate) fn take_now(
+        self: &Arc<Self>,
+        bytes: usize,
+        share: &Arc<BrokerShare>,
+    ) -> Reservation {
+        self.available.fetch_sub(to_i64(bytes), SeqCst);
+        share.used.fetch_add(to_i64(bytes), SeqCst);
+        self.reservation(bytes, share)
+    }
+
+    /// Wakes those who wait for `share` with [`ReserveError::SentOn`].
+    pub(crate) fn send_on(&self, share: &Arc<BrokerShare>) {
+        if share.is_exhausted() {
+            let queue = self.queue.lock();
+            for waiter in &queue.capped {
+                if Arc::ptr_eq(&waiter.share, share) {
+                    waiter.sent_on.store(true, SeqCst);
+                    waiter.condition.notify_one();
+                }
+            }
         }
     }
 
@@ -153,41 +279,211 @@ impl BufferMemory {
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        for waiter in &queue.waiting {
+        for waiter in queue.waiting.iter().chain(&queue.capped) {
             waiter.condition.notify_one();
+        }
+    }
+
+    fn reservation(self: &Arc<Self>, bytes: usize, share: &Arc<BrokerShare>) -> Reservation {
+        Reservation {
+            memory: Arc::clone(self),
+            share: Arc::clone(share),
+            bytes,
         }
     }
 
     fn take(&self, bytes: usize) -> bool {
         self.available
-            .fetch_update(SeqCst, SeqCst, |available| available.checked_sub(bytes))
+            .fetch_update(SeqCst, SeqCst, |available| {
+                let rest = available.checked_sub(to_i64(bytes))?;
+                (rest >= 0).then_some(rest)
+            })
             .is_ok()
     }
 
-    fn release(&self, bytes: usize) {
-        self.available.fetch_add(bytes, SeqCst);
-        if self.waiting.load(SeqCst) > 0 {
-            self.grant(&mut self.queue.lock());
+    /// A share that holds nothing takes whatever is asked of it: else a large record would wait for ever.
+    fn take_share(&self, share: &BrokerShare, bytes: usize) -> bool {
+        if !share.in_use.load(SeqCst) && !share.in_use.swap(true, SeqCst) {
+            self.shares_in_use.fetch_add(1, SeqCst);
+        }
+        share
+            .used
+            .fetch_update(SeqCst, SeqCst, |used| self.share_with(used, bytes))
+            .is_ok()
+    }
+
+    /// What a share of `used` bytes holds with `bytes` more; none where that is too much.
+    fn share_with(&self, used: i64, bytes: usize) -> Option<i64> {
+        let sum = used.saturating_add(to_i64(bytes));
+        if used == 0 || self.shares_in_use.load(SeqCst) <= 1 {
+            return Some(sum);
+        }
+        let free = self.available.load(SeqCst) - to_i64(bytes);
+        (sum <= free.saturating_mul(3)).then_some(sum)
+    }
+
+    /// What it is that keeps a share from taking more: its own size where that is well above the average.
+    fn shortage(&self, share: &BrokerShare) -> Shortage {
+        let shares = self.shares_in_use.load(SeqCst) as i128;
+        let held = to_i64(self.total) - self.available.load(SeqCst);
+        match 4 * shares * i128::from(share.used()) > 5 * i128::from(held) {
+            true => Shortage::Share,
+            false => Shortage::Budget,
         }
     }
 
-    /// Serves the head of the line as long as the memory suffices. Those behind a large request wait with it.
-    fn grant(&self, queue: &mut Queue) {
-        while let Some(waiter) = queue.waiting.front() {
+    fn release(&self, bytes: usize, share: &BrokerShare) {
+        self.available.fetch_add(to_i64(bytes), SeqCst);
+        share.used.fetch_sub(to_i64(bytes), SeqCst);
+        if self.is_exhausted() || self.has_exhausted_share() {
+            self.serve_those_in_line();
+        }
+    }
+
+    /// Whoever came meanwhile and found the share used up is served now.
+    fn give_share_back(&self, share: &BrokerShare, bytes: usize) {
+        share.used.fetch_sub(to_i64(bytes), SeqCst);
+        if share.is_exhausted() {
+            self.serve_those_in_line();
+        }
+    }
+
+    fn serve_those_in_line(&self) {
+        let have_moved_on = self.serve(&mut self.queue.lock());
+        self.tell_if(have_moved_on);
+    }
+
+    /// Everything is ready to send now that somebody waits for the budget, and no longer for one share of it.
+    fn tell_if(&self, have_moved_on: bool) {
+        if let (true, Some(alarm)) = (have_moved_on, self.alarm.get()) {
+            alarm();
+        }
+    }
+
+    /// Serves the head of the line as long as the budget suffices; those behind a large request wait with it. Then lets
+    /// those move on whom the shares allow. Returns whether somebody who moved on waits, of whom the workers must be told.
+    #[must_use]
+    fn serve(&self, queue: &mut Queue) -> bool {
+        let Queue {
+            waiting, capped, ..
+        } = queue;
+        while let Some(waiter) = waiting.front() {
             if !self.take(waiter.bytes) {
-                return;
+                break;
             }
-            waiter.granted.store(true, SeqCst);
-            waiter.condition.notify_one();
-            queue.waiting.pop_front();
+            waiter.grant();
+            waiting.pop_front();
             self.waiting.fetch_sub(1, SeqCst);
         }
+        let mut full: Vec<Arc<BrokerShare>> = Vec::new();
+        let mut have_moved_on = false;
+        capped.retain(|waiter| {
+            let is_full = full.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
+            if is_full || !self.take_share(&waiter.share, waiter.bytes) {
+                if !is_full {
+                    full.push(Arc::clone(&waiter.share));
+                }
+                return true;
+            }
+            self.left_capped(waiter);
+            if waiting.is_empty() && self.take(waiter.bytes) {
+                waiter.grant();
+            } else {
+                self.waiting.fetch_add(1, SeqCst);
+                waiting.push_back(Arc::clone(waiter));
+                have_moved_on = true;
+            }
+            false
+        });
+        if have_moved_on {
+            self.waits.fetch_add(1, SeqCst);
+        }
+        have_moved_on
+    }
+
+    /// A waiter gives up; returns what it waited for.
+    fn leave(&self, mut queue: MutexGuard<'_, Queue>, waiter: &Arc<Waiter>) -> Shortage {
+        let is_same = |other: &Arc<Waiter>| Arc::ptr_eq(other, waiter);
+        let shortage = match queue.capped.iter().position(is_same) {
+            Some(place) => {
+                queue.capped.remove(place);
+                self.left_capped(waiter);
+                self.shortage(&waiter.share)
+            }
+            None => {
+                queue.waiting.retain(|other| !is_same(other));
+                self.waiting.fetch_sub(1, SeqCst);
+                waiter.share.used.fetch_sub(to_i64(waiter.bytes), SeqCst);
+                Shortage::Budget
+            }
+        };
+        let have_moved_on = self.serve(&mut queue);
+        drop(queue);
+        self.tell_if(have_moved_on);
+        shortage
+    }
+
+    fn left_capped(&self, waiter: &Waiter) {
+        self.capped.fetch_sub(1, SeqCst);
+        waiter.share.capped.fetch_sub(1, SeqCst);
+    }
+}
+
+/// `buffer.memory` is at most `i64::MAX`.
+fn to_i64(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// A wait that has begun.
+pub(crate) struct PlaceInLine {
+    memory: Arc<BufferMemory>,
+    waiter: Arc<Waiter>,
+}
+
+impl PlaceInLine {
+    /// Waits for the memory until `deadline`.
+    pub(crate) fn wait(self, deadline: Instant) -> Result<Reservation, ReserveError> {
+        let Self { memory, waiter } = self;
+        let mut queue = memory.queue.lock();
+        loop {
+            if waiter.granted.load(SeqCst) {
+                return Ok(memory.reservation(waiter.bytes, &waiter.share));
+            }
+            if queue.closed {
+                memory.leave(queue, &waiter);
+                return Err(ReserveError::Closed);
+            }
+            if waiter.sent_on.load(SeqCst) {
+                memory.leave(queue, &waiter);
+                return Err(ReserveError::SentOn);
+            }
+            let is_late = waiter
+                .condition
+                .wait_until(&mut queue, deadline)
+                .timed_out();
+            let is_over = queue.closed || waiter.sent_on.load(SeqCst);
+            if is_late && !is_over && !waiter.granted.load(SeqCst) {
+                let shortage = memory.leave(queue, &waiter);
+                return Err(ReserveError::Exhausted(shortage));
+            }
+        }
+    }
+
+    /// Whether [`wait`](Self::wait) would return at once.
+    #[cfg(test)]
+    pub(crate) fn is_over(&self) -> bool {
+        let queue = self.memory.queue.lock();
+        let Waiter {
+            granted, sent_on, ..
+        } = &*self.waiter;
+        queue.closed || granted.load(SeqCst) || sent_on.load(SeqCst)
     }
 }
 
 /// Bytes taken from the budget; dropping gives them back.
 pub(crate) struct Reservation {
     memory: Arc<BufferMemory>,
+    share: Arc<BrokerShare>,
     bytes: usize,
 }
 
@@ -196,16 +492,25 @@ impl Reservation {
         self.bytes
     }
 
-    /// Adds what `other` holds to this reservation.
+    pub(crate) fn share(&self) -> &Arc<BrokerShare> {
+        &self.share
+    }
+
+    /// Adds what `other` holds to this reservation, and to its broker's share.
     pub(crate) fn absorb(&mut self, mut other: Reservation) {
-        self.bytes += std::mem::take(&mut other.bytes);
+        let bytes = std::mem::take(&mut other.bytes);
+        self.bytes += bytes;
+        if !Arc::ptr_eq(&self.share, &other.share) {
+            self.share.used.fetch_add(to_i64(bytes), SeqCst);
+            self.memory.give_share_back(&other.share, bytes);
+        }
     }
 
     /// Gives back all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if let Some(surplus) = self.bytes.checked_sub(bytes).filter(|&surplus| surplus > 0) {
             self.bytes = bytes;
-            self.memory.release(surplus);
+            self.memory.release(surplus, &self.share);
         }
     }
 
@@ -213,17 +518,14 @@ impl Reservation {
     pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Reservation {
-            memory: Arc::clone(&self.memory),
-            bytes,
-        }
+        self.memory.reservation(bytes, &self.share)
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.memory.release(self.bytes);
+            self.memory.release(self.bytes, &self.share);
         }
     }
 }
@@ -245,13 +547,16 @@ mod tests {
     /// Starts a thread that waits for `bytes` and is in line when this returns.
     fn wait_in_line(
         memory: &Arc<BufferMemory>,
+        share: &Arc<BrokerShare>,
         bytes: usize,
         served: channel::Sender<(usize, Reservation)>,
     ) -> std::thread::JoinHandle<()> {
         let (in_line, is_in_line) = channel::bounded(1);
-        let memory = Arc::clone(memory);
+        let (memory, share) = (Arc::clone(memory), Arc::clone(share));
         let handle = std::thread::spawn(move || {
-            if let Ok(reservation) = memory.reserve(bytes, late(), || in_line.send(()).unwrap()) {
+            if let Ok(reservation) =
+                memory.reserve(bytes, &share, late(), || in_line.send(()).unwrap())
+            {
                 let _ = served.send((bytes, reservation));
             }
         });
@@ -261,10 +566,10 @@ mod tests {
 
     #[test]
     fn what_is_dropped_can_be_reserved_again() {
-        let memory = BufferMemory::new(100);
-        let mut first = memory.try_reserve(60).unwrap();
-        assert!(memory.try_reserve(41).is_none());
-        first.absorb(memory.try_reserve(40).unwrap());
+        let (memory, share) = (BufferMemory::new(100), Arc::default());
+        let mut first = memory.try_reserve(60, &share).unwrap();
+        assert!(memory.try_reserve(41, &share).is_err());
+        first.absorb(memory.try_reserve(40, &share).unwrap());
         assert_eq!((first.bytes(), memory.available()), (100, 0));
         let part = first.split(30);
         first.shrink_to(10);
@@ -274,12 +579,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_beyond_the_budget_is_missing_until_it_comes_back() {
+        let (memory, share) = (BufferMemory::new(100), Arc::default());
+        let first = memory.try_reserve(60, &share).unwrap();
+        let beyond = memory.take_now(90, &share);
+        assert!(memory.try_reserve(1, &share).is_err());
+        drop(first);
+        assert_eq!(memory.available(), 10);
+        drop(beyond);
+        assert_eq!(memory.available(), 100);
+    }
+
+    #[test]
     fn a_wait_ends_at_its_deadline_and_leaves_the_line() {
-        let memory = BufferMemory::new(100);
-        let held = memory.try_reserve(100).unwrap();
+        let (memory, share) = (BufferMemory::new(100), Arc::default());
+        let held = memory.try_reserve(100, &share).unwrap();
         assert_eq!(
-            memory.reserve(1, soon(), || {}).err(),
-            Some(ReserveError::Exhausted)
+            memory.reserve(1, &share, soon(), || {}).err(),
+            Some(ReserveError::Exhausted(Shortage::Budget))
         );
         assert!(!memory.is_exhausted());
         drop(held);
@@ -288,13 +605,14 @@ mod tests {
 
     #[test]
     fn waiters_are_served_in_the_order_in_which_they_came() {
-        let memory = BufferMemory::new(100);
-        let mut held = memory.try_reserve(100).unwrap();
+        let (memory, share) = (BufferMemory::new(100), Arc::default());
+        let mut held = memory.try_reserve(100, &share).unwrap();
         let (served, order) = channel::unbounded();
-        let threads = [70, 10, 20].map(|bytes| wait_in_line(&memory, bytes, served.clone()));
+        let threads =
+            [70, 10, 20].map(|bytes| wait_in_line(&memory, &share, bytes, served.clone()));
         held.shrink_to(50);
         assert!(
-            memory.try_reserve(1).is_none(),
+            memory.try_reserve(1, &share).is_err(),
             "nobody overtakes those in line"
         );
         assert!(
@@ -320,23 +638,26 @@ mod tests {
 
     #[test]
     fn a_waiter_that_gives_up_passes_its_place_on() {
-        let memory = BufferMemory::new(100);
-        let mut held = memory.try_reserve(100).unwrap();
+        let (memory, share) = (BufferMemory::new(100), Arc::default());
+        let mut held = memory.try_reserve(100, &share).unwrap();
         let (in_line, is_in_line) = channel::bounded(1);
         let impatient = {
-            let memory = Arc::clone(&memory);
+            let (memory, share) = (Arc::clone(&memory), Arc::clone(&share));
             std::thread::spawn(move || {
                 let deadline = Instant::now() + Duration::from_millis(100);
                 memory
-                    .reserve(90, deadline, || in_line.send(()).unwrap())
+                    .reserve(90, &share, deadline, || in_line.send(()).unwrap())
                     .err()
             })
         };
         is_in_line.recv().unwrap();
         let (served, order) = channel::unbounded();
-        let patient = wait_in_line(&memory, 10, served);
+        let patient = wait_in_line(&memory, &share, 10, served);
         held.shrink_to(50);
-        assert_eq!(impatient.join().unwrap(), Some(ReserveError::Exhausted));
+        assert_eq!(
+            impatient.join().unwrap(),
+            Some(ReserveError::Exhausted(Shortage::Budget))
+        );
         let (bytes, _reservation) = order.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(bytes, 10);
         patient.join().unwrap();
@@ -344,15 +665,15 @@ mod tests {
 
     #[test]
     fn closing_wakes_every_waiter() {
-        let memory = BufferMemory::new(10);
-        let _held = memory.try_reserve(10).unwrap();
+        let (memory, share) = (BufferMemory::new(10), Arc::default());
+        let _held = memory.try_reserve(10, &share).unwrap();
         let waiters: Vec<_> = (0..4)
             .map(|_| {
-                let memory = Arc::clone(&memory);
+                let (memory, share) = (Arc::clone(&memory), Arc::clone(&share));
                 let (in_line, is_in_line) = channel::bounded(1);
                 let thread = std::thread::spawn(move || {
                     memory
-                        .reserve(5, late(), || in_line.send(()).unwrap())
+                        .reserve(5, &share, late(), || in_line.send(()).unwrap())
                         .err()
                 });
                 is_in_line.recv().unwrap();
@@ -369,15 +690,16 @@ mod tests {
     #[test]
     fn many_threads_never_hold_more_than_the_budget() {
         const TOTAL: usize = 1000;
-        let memory = BufferMemory::new(TOTAL);
+        let (memory, share) = (BufferMemory::new(TOTAL), Arc::default());
         let held = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (1..=8)
             .map(|n| {
-                let (memory, held) = (Arc::clone(&memory), Arc::clone(&held));
+                let (memory, share) = (Arc::clone(&memory), Arc::clone(&share));
+                let held = Arc::clone(&held);
                 std::thread::spawn(move || {
                     for round in 0..2000 {
                         let bytes = (n * 37 + round * 13) % 400 + 1;
-                        let reservation = memory.reserve(bytes, late(), || {}).unwrap();
+                        let reservation = memory.reserve(bytes, &share, late(), || {}).unwrap();
                         assert!(held.fetch_add(bytes, SeqCst) + bytes <= TOTAL);
                         held.fetch_sub(bytes, SeqCst);
                         drop(reservation);
@@ -390,5 +712,135 @@ mod tests {
         }
         assert_eq!(memory.available(), TOTAL);
         assert!(!memory.is_exhausted());
+    }
+
+    fn shares() -> [Arc<BrokerShare>; 2] {
+        Default::default()
+    }
+
+    #[test]
+    fn a_broker_alone_may_have_everything_and_beside_another_three_quarters() {
+        let (memory, [a, b]) = (BufferMemory::new(100), shares());
+        drop(memory.try_reserve(100, &a).unwrap());
+        drop(memory.try_reserve(10, &b).unwrap());
+        let some = memory.try_reserve(70, &a).unwrap();
+        let most = memory.try_reserve(5, &a).unwrap();
+        assert_eq!(memory.try_reserve(1, &a).err(), Some(Shortage::Share));
+        let mut rest = memory.try_reserve(15, &b).unwrap();
+        rest.absorb(memory.try_reserve(3, &b).unwrap());
+        assert_eq!(memory.try_reserve(1, &b).err(), Some(Shortage::Budget));
+        drop((some, most, rest));
+        let whole = memory.try_reserve(100, &a);
+        assert!(whole.is_ok(), "for what is larger than a share");
+    }
+
+    #[test]
+    fn who_waits_for_a_share_holds_up_nobody_else() {
+        let (memory, [a, b]) = (BufferMemory::new(100), shares());
+        drop(memory.try_reserve(1, &b).unwrap());
+        let mut stuck = memory.try_reserve(70, &a).unwrap();
+        stuck.absorb(memory.try_reserve(5, &a).unwrap());
+        let (served, order) = channel::unbounded();
+        let threads = [20, 10].map(|bytes| wait_in_line(&memory, &a, bytes, served.clone()));
+        assert!(memory.has_exhausted_share() && a.is_exhausted() && !b.is_exhausted());
+        assert!(!memory.is_exhausted());
+        for _ in 0..3 {
+            drop(memory.try_reserve(25, &b).unwrap());
+        }
+        stuck.shrink_to(60);
+        assert!(order.try_recv().is_err(), "10 waits behind 20");
+        stuck.shrink_to(55);
+        assert_eq!(order.recv().unwrap().0, 20);
+        drop(stuck);
+        assert_eq!(order.recv().unwrap().0, 10);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        drop(order);
+        assert_eq!(memory.available(), 100);
+        assert!(!memory.has_exhausted_share() && !a.is_exhausted());
+    }
+
+    #[test]
+    fn who_has_his_share_and_gives_up_waiting_for_the_budget_gives_it_back() {
+        let (memory, [a, b]) = (BufferMemory::new(100), shares());
+        let held = [
+            memory.try_reserve(60, &a).unwrap(),
+            memory.try_reserve(40, &b).unwrap(),
+        ];
+        let c = Arc::default();
+        for share in [&a, &c] {
+            assert_eq!(
+                memory.reserve(15, share, soon(), || {}).err(),
+                Some(ReserveError::Exhausted(Shortage::Budget))
+            );
+        }
+        assert_eq!(c.used(), 0);
+        drop(held);
+        assert_eq!((memory.available(), a.used.load(SeqCst)), (100, 0));
+    }
+
+    #[test]
+    fn however_many_brokers_take_nothing_something_is_left_for_the_others() {
+        let memory = BufferMemory::new(100_000);
+        let shares: Vec<Arc<BrokerShare>> = (0..8).map(BrokerShare::of).collect();
+        shares
+            .iter()
+            .for_each(|share| drop(memory.try_reserve(1, share)));
+        let (well, stuck) = shares.split_last().unwrap();
+        let mut held = Vec::new();
+        for share in stuck.iter().cycle().take(10_000) {
+            held.extend(memory.try_reserve(100, share));
+        }
+        assert!(memory.available() > 4_000, "{} left", memory.available());
+        assert!(memory.available() < 6_000);
+        for _ in 0..100 {
+            drop(memory.try_reserve(1_000, well).unwrap());
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_share_is_sent_on_when_the_leader_changes() {
+        let (memory, [a, b]) = (BufferMemory::new(100), shares());
+        drop(memory.try_reserve(1, &b).unwrap());
+        let mut stuck = memory.try_reserve(70, &a).unwrap();
+        stuck.absorb(memory.try_reserve(5, &a).unwrap());
+        let place = memory.join_line(20, &a);
+        memory.send_on(&b);
+        assert!(!place.is_over());
+        memory.send_on(&a);
+        assert_eq!(place.wait(late()).err(), Some(ReserveError::SentOn));
+        assert!(!memory.has_exhausted_share());
+    }
+
+    #[test]
+    fn what_joins_a_reservation_counts_for_its_share() {
+        let (memory, [a, b]) = (BufferMemory::new(100), shares());
+        let mut first = memory.try_reserve(10, &a).unwrap();
+        first.absorb(memory.try_reserve(20, &b).unwrap());
+        assert_eq!((a.used.load(SeqCst), b.used.load(SeqCst)), (30, 0));
+        drop(first);
+        assert_eq!((memory.available(), a.used.load(SeqCst)), (100, 0));
+    }
+
+    #[test]
+    fn many_threads_of_several_brokers_all_get_their_memory() {
+        const TOTAL: usize = 1000;
+        let memory = BufferMemory::new(TOTAL);
+        let shares: [Arc<BrokerShare>; 3] = Default::default();
+        std::thread::scope(|scope| {
+            for n in 1..=9 {
+                let (memory, share) = (&memory, &shares[n % 3]);
+                scope.spawn(move || {
+                    for round in 0..2000 {
+                        let bytes = (n * 37 + round * 13) % 900 + 1;
+                        drop(memory.reserve(bytes, share, late(), || {}).unwrap());
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.available(), TOTAL);
+        assert!(shares.iter().all(|share| share.used.load(SeqCst) == 0));
+        assert!(!memory.is_exhausted() && !memory.has_exhausted_share());
     }
 }

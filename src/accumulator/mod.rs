@@ -13,14 +13,14 @@ pub(crate) mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::sync::{Mutex, RwLock, Wakeup, channel};
 use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
 use memory::{BufferMemory, Reservation};
-use partition::{AppendConfig, Partition, Wake};
+use partition::{AppendConfig, Missing, Partition, Wake};
 use topics::Topics;
 
 /// What travels from callers to a worker.
@@ -39,6 +39,8 @@ pub(crate) struct WorkerHandle {
     slots: AtomicUsize,
     /// Messages that came after the worker's end: it panicked.
     orphans: Mutex<Vec<Message>>,
+    /// Records that failed since the producer's close began, or by the worker's end.
+    undelivered: AtomicU64,
     clock: WorkerClock,
 }
 
@@ -85,6 +87,7 @@ impl WorkerHandle {
             wakeup,
             slots: AtomicUsize::new(0),
             orphans: Mutex::default(),
+            undelivered: AtomicU64::new(0),
             clock: WorkerClock::default(),
         })
     }
@@ -122,7 +125,22 @@ impl WorkerHandle {
     /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.
     pub(crate) fn bury_orphans(&self) {
         let orphans = std::mem::take(&mut *self.orphans.lock());
-        drop(orphans);
+        for message in orphans {
+            if let Message::Chunk(batch) = message {
+                self.count_undelivered(batch.record_count());
+            }
+        }
+    }
+
+    /// Notes that so many records failed when nobody could send any more.
+    pub(crate) fn count_undelivered(&self, records: u32) {
+        self.undelivered
+            .fetch_add(u64::from(records), Ordering::Relaxed);
+    }
+
+    /// The records that failed since the producer's close began, or by the worker's end.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.undelivered.load(Ordering::Relaxed)
     }
 
     fn next_slot(&self) -> usize {
@@ -130,10 +148,10 @@ impl WorkerHandle {
     }
 }
 
-/// Room in a worker's channel for two messages (the announcement and the chunk) for each batch that can exist: every
-/// batch holds at least its overhead and the smallest buffer of the budget.
+/// Room in a worker's channel for three messages (the announcement, the chunk, and an announcement that the worker did not
+/// wait for) for each batch that can exist: every batch holds at least its overhead and the smallest buffer of the budget.
 pub(crate) fn channel_capacity(buffer_memory: usize) -> usize {
-    2 * (buffer_memory / partition::min_batch_bytes(buffer_memory)).max(1) + 2
+    3 * (buffer_memory / partition::min_batch_bytes(buffer_memory)).max(1) + 2
 }
 
 /// The state that callers and workers share.
@@ -142,6 +160,8 @@ pub(crate) struct RecordAccumulator {
     pub(crate) topics: Topics,
     workers: Vec<Arc<WorkerHandle>>,
     closed: AtomicBool,
+    /// A worker ended by a panic: every call says so from then on.
+    panicked: AtomicBool,
     unavailable: UnavailableBrokers,
 }
 
@@ -151,11 +171,14 @@ impl RecordAccumulator {
         config: AppendConfig,
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
+        let to_wake = workers.clone();
+        memory.set_alarm(move || to_wake.iter().for_each(|worker| worker.wakeup.wake()));
         Self {
             topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
             memory,
             workers,
             closed: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
             unavailable: UnavailableBrokers::default(),
         }
     }
@@ -174,6 +197,16 @@ impl RecordAccumulator {
         self.closed.load(Ordering::Acquire)
     }
 
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
+
+    /// As [`close`](Self::close); whoever is woken finds the reason.
+    pub(crate) fn close_after_panic(&self) {
+        self.panicked.store(true, Ordering::Release);
+        self.close();
+    }
+
     /// Refuses every later append, wakes every caller that waits for memory, and leaves all records with the workers.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -181,13 +214,15 @@ impl RecordAccumulator {
         self.topics.close();
     }
 
-    /// Waits for `bytes` of memory. The workers see that it is exhausted and send what they have.
+    /// Waits for memory that is missing. The workers see that somebody waits and send what they have.
     pub(crate) fn reserve(
         &self,
-        bytes: usize,
+        missing: &Missing,
         deadline: std::time::Instant,
     ) -> Result<Reservation, memory::ReserveError> {
-        self.memory.reserve(bytes, deadline, || self.wake_workers())
+        let Missing { bytes, share, .. } = missing;
+        self.memory
+            .reserve(*bytes, share, deadline, || self.wake_workers())
     }
 
     pub(crate) fn unavailable_brokers(&self) -> &UnavailableBrokers {

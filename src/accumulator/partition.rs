@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
 use super::completion::Completion;
-use super::memory::{BufferMemory, Reservation};
+use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
 use super::{Message, WorkerHandle};
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
 use crate::record::compression::CompressionType;
@@ -75,6 +75,8 @@ struct Open {
     usual_bytes: usize,
     /// Bytes appended since the sticky partitioner chose this partition.
     sticky_bytes: usize,
+    /// The share of the budget that the partition's leader has.
+    share: Arc<BrokerShare>,
     closed: bool,
 }
 
@@ -117,10 +119,19 @@ pub(crate) enum Append {
         wake: Wake,
         sticky_full: bool,
     },
-    /// The record is not in a batch: call again with a reservation of at least so many bytes.
-    NeedsMemory { bytes: usize, wake: Wake },
+    /// The record is not in a batch: call again with a reservation.
+    NeedsMemory { missing: Missing, wake: Wake },
     /// The producer is closed.
     Closed,
+}
+
+/// Memory that was to be had at once and was not.
+pub(crate) struct Missing {
+    /// So much is needed at least.
+    pub(crate) bytes: usize,
+    /// The share that it counts for.
+    pub(crate) share: Arc<BrokerShare>,
+    pub(crate) shortage: Shortage,
 }
 
 /// Whom the caller wakes, after it let go of its locks.
@@ -168,6 +179,7 @@ impl Partition {
                 pushed: 0,
                 usual_bytes: 0,
                 sticky_bytes: 0,
+                share: Arc::default(),
                 closed: false,
             }),
             queued_batches: AtomicUsize::new(0),
@@ -199,8 +211,45 @@ impl Partition {
         self.queued_batches.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn empty_reservation(&self) -> Reservation {
-        self.memory.empty_reservation()
+    /// The memory of a part of a split batch: what `from` has of it, and the rest beyond the budget if need be.
+    pub(crate) fn part_reservation(
+        &self,
+        capacity: usize,
+        callbacks: usize,
+        from: Option<&mut Reservation>,
+    ) -> Reservation {
+        let bytes = self.batch_overhead() + capacity + callbacks * CALLBACK_BYTES;
+        match from {
+            Some(from) => {
+                let mut reservation = from.split(bytes);
+                reservation.absorb(self.take_memory_now(bytes - reservation.bytes()));
+                reservation
+            }
+            None => self.take_memory_now(bytes),
+        }
+    }
+
+    /// On the worker: memory for what must be held and cannot wait, beyond the budget if need be.
+    pub(crate) fn take_memory_now(&self, bytes: usize) -> Reservation {
+        let share = Arc::clone(&self.open.lock().share);
+        self.memory.take_now(bytes, &share)
+    }
+
+    /// The partition has another leader: what is reserved from now on counts for that one's share.
+    pub(super) fn set_share(&self, share: &Arc<BrokerShare>) {
+        let before = std::mem::replace(&mut self.open.lock().share, Arc::clone(share));
+        self.memory.send_on(&before);
+    }
+
+    /// Whether somebody waits for memory of the leader's share, or of that which the open batch counts for.
+    pub(crate) fn is_share_exhausted(&self) -> bool {
+        let open = self.open.lock();
+        let contents = open.batch.as_ref().map(|batch| &batch.contents);
+        let of_batch = match contents {
+            Some(Contents::Building { reservation, .. }) => reservation.share().is_exhausted(),
+            _ => false,
+        };
+        of_batch || open.share.is_exhausted()
     }
 
     /// On a caller's thread: appends `record` to the open batch, or to a new one. Never blocks.
@@ -212,7 +261,7 @@ impl Partition {
         callback: &mut Option<RecordCallback>,
         spare: &mut Option<Reservation>,
     ) -> Append {
-        let mut open = self.open.lock();
+        let open = &mut *self.open.lock();
         if open.closed {
             return Append::Closed;
         }
@@ -220,18 +269,21 @@ impl Partition {
         let mut wake = Wake::Nobody;
         loop {
             let Some(batch) = &mut open.batch else {
-                match self.open_batch(&mut open, record, callback.is_some(), limit, spare) {
+                match self.open_batch(open, record, callback.is_some(), limit, spare) {
                     Ok(opened) => wake = wake.max(opened),
-                    Err(bytes) => return Append::NeedsMemory { bytes, wake },
+                    Err(shortfall) => {
+                        let missing = shortfall.of(&open.share);
+                        return Append::NeedsMemory { missing, wake };
+                    }
                 }
                 continue;
             };
-            match self.append_to(batch, record, callback, limit, spare) {
+            match self.append_to(batch, record, callback, limit, spare, &open.share) {
                 AppendTo::Done { index, size, full } => {
                     let completion = Arc::clone(batch.completion());
                     open.sticky_bytes += size;
                     if full {
-                        self.push_full(&mut open);
+                        self.push_full(open);
                         wake = Wake::Now;
                     }
                     let sticky_full = open.sticky_bytes >= self.config.batch_size
@@ -245,10 +297,13 @@ impl Partition {
                     };
                 }
                 AppendTo::Full => {
-                    self.push_full(&mut open);
+                    self.push_full(open);
                     wake = Wake::Now;
                 }
-                AppendTo::NeedsMemory(bytes) => return Append::NeedsMemory { bytes, wake },
+                AppendTo::NeedsMemory(shortfall) => {
+                    let missing = shortfall.of(&open.share);
+                    return Append::NeedsMemory { missing, wake };
+                }
             }
         }
     }
@@ -343,7 +398,7 @@ impl Partition {
         with_callback: bool,
         limit: usize,
         spare: &mut Option<Reservation>,
-    ) -> Result<Wake, usize> {
+    ) -> Result<Wake, Shortfall> {
         let first = upper_bound_size(
             record.key.map(<[u8]>::len),
             record.value.map(<[u8]>::len),
@@ -361,12 +416,11 @@ impl Partition {
             .clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
         let capacity = first.max(usual);
         // A tight budget gets the smallest buffer that does: better a small batch than none.
-        let (reservation, capacity) = match self.obtain(overhead + capacity, spare) {
-            Some(reservation) => (reservation, capacity),
-            None => {
+        let (reservation, capacity) = match self.obtain(overhead + capacity, spare, &open.share) {
+            Ok(reservation) => (reservation, capacity),
+            Err(_) => {
                 let least = first.max(MIN_BUFFER_BYTES);
-                let needed = overhead + least;
-                (self.obtain(needed, spare).ok_or(needed)?, least)
+                (self.obtain(overhead + least, spare, &open.share)?, least)
             }
         };
         let now = monotonic_now();
@@ -378,12 +432,14 @@ impl Partition {
         open.batch = Some(batch);
         self.queued_batches.fetch_add(1, Ordering::Relaxed);
         let announced = std::mem::replace(&mut open.announced, true);
-        if !announced {
+        let is_share_exhausted = open.share.is_exhausted();
+        // The worker looks at this partition out of turn while somebody waits for its leader's share.
+        if !announced || is_share_exhausted {
             self.worker.push(Message::Opened(Arc::clone(self)));
         }
         // While others wait for memory nothing lingers, or they and the worker would wait for each other.
         Ok(
-            if self.config.linger.is_zero() || self.memory.is_exhausted() {
+            if self.config.linger.is_zero() || self.memory.is_exhausted() || is_share_exhausted {
                 Wake::Now
             } else if announced {
                 Wake::Nobody
@@ -400,10 +456,12 @@ impl Partition {
         callback: &mut Option<RecordCallback>,
         limit: usize,
         spare: &mut Option<Reservation>,
+        share: &Arc<BrokerShare>,
     ) -> AppendTo {
         if callback.is_some() && !batch.has_callback_room() {
-            let Some(more) = self.obtain(CALLBACKS_STEP * CALLBACK_BYTES, spare) else {
-                return AppendTo::NeedsMemory(CALLBACKS_STEP * CALLBACK_BYTES);
+            let more = match self.obtain(CALLBACKS_STEP * CALLBACK_BYTES, spare, share) {
+                Ok(more) => more,
+                Err(shortfall) => return AppendTo::NeedsMemory(shortfall),
             };
             batch.reserve_callbacks(CALLBACKS_STEP);
             if let Contents::Building { reservation, .. } = &mut batch.contents {
@@ -428,8 +486,8 @@ impl Partition {
             if len > limit && !builder.is_empty() {
                 return AppendTo::Full;
             }
-            if let Err(bytes) = self.grow(builder, reservation, len, limit, spare) {
-                return AppendTo::NeedsMemory(bytes);
+            if let Err(shortfall) = self.grow(builder, reservation, len, limit, spare, share) {
+                return AppendTo::NeedsMemory(shortfall);
             }
         }
         let before = builder.len();
@@ -453,7 +511,8 @@ impl Partition {
         len: usize,
         limit: usize,
         spare: &mut Option<Reservation>,
-    ) -> Result<(), usize> {
+        share: &Arc<BrokerShare>,
+    ) -> Result<(), Shortfall> {
         let capacity = builder.capacity();
         if len <= capacity {
             return Ok(());
@@ -461,19 +520,33 @@ impl Partition {
         let ample = (2 * capacity).min(limit).max(len) - capacity;
         let least = len - capacity;
         let more = self
-            .obtain(ample, spare)
-            .or_else(|| self.obtain(least, spare))
-            .ok_or(least)?;
+            .obtain(ample, spare, share)
+            .or_else(|_| self.obtain(least, spare, share))?;
         builder.reserve_capacity(capacity + more.bytes());
         reservation.absorb(more);
         Ok(())
     }
 
     /// Takes `bytes` from the caller's spare memory if that suffices, else from the budget without waiting.
-    fn obtain(&self, bytes: usize, spare: &mut Option<Reservation>) -> Option<Reservation> {
+    fn obtain(
+        &self,
+        bytes: usize,
+        spare: &mut Option<Reservation>,
+        share: &Arc<BrokerShare>,
+    ) -> Result<Reservation, Shortfall> {
+        // What was waited for counts for another broker, if the leader or the choice of partition has changed since.
+        if spare
+            .as_ref()
+            .is_some_and(|spare| !Arc::ptr_eq(spare.share(), share))
+        {
+            *spare = None;
+        }
         match spare {
-            Some(spare) if spare.bytes() >= bytes => Some(spare.split(bytes)),
-            _ => self.memory.try_reserve(bytes),
+            Some(spare) if spare.bytes() >= bytes => Ok(spare.split(bytes)),
+            _ => self
+                .memory
+                .try_reserve(bytes, share)
+                .map_err(|shortage| Shortfall { bytes, shortage }),
         }
     }
 
@@ -489,7 +562,23 @@ impl Partition {
 enum AppendTo {
     Done { index: u32, size: usize, full: bool },
     Full,
-    NeedsMemory(usize),
+    NeedsMemory(Shortfall),
+}
+
+/// So many bytes were to be had at once and were not.
+struct Shortfall {
+    bytes: usize,
+    shortage: Shortage,
+}
+
+impl Shortfall {
+    fn of(self, share: &Arc<BrokerShare>) -> Missing {
+        Missing {
+            bytes: self.bytes,
+            share: Arc::clone(share),
+            shortage: self.shortage,
+        }
+    }
 }
 
 impl Wake {

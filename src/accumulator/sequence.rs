@@ -43,6 +43,14 @@ impl PartitionSequence {
         self.is_established = false;
     }
 
+    /// Goes on at a sequence that a long life would have come to.
+    #[cfg(test)]
+    pub(crate) fn go_on_at(&mut self, identity: ProducerIdentity, next: i32) {
+        self.identity = Some(identity);
+        self.next = next;
+        self.is_established = true;
+    }
+
     /// A batch of `stamp` is written.
     pub(crate) fn acknowledge(&mut self, stamp: ProducerStamp) {
         self.is_established |= self.is_current(stamp);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::WorkerHandle;
-use super::memory::BufferMemory;
+use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{AppendConfig, Partition};
 use super::sticky_partitioner::StickyPartitioner;
 use crate::metadata::{Cluster, TopicMetadata};
@@ -24,6 +24,8 @@ pub(crate) struct Topics {
 #[derive(Default)]
 struct Registry {
     by_name: HashMap<Arc<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>,
+    /// What each leader's partitions may hold of the memory.
+    shares: HashMap<i32, Arc<BrokerShare>>,
     closed: bool,
 }
 
@@ -114,6 +116,15 @@ impl Topics {
         for (name, metadata) in &cluster.topics {
             let before = registry.by_name.get(name).cloned();
             let topic = self.topic(metadata, before.as_deref());
+            let known = before.as_ref().map_or(&[][..], |before| &before.leaders);
+            for (number, leader) in topic.leaders.iter().enumerate() {
+                // A partition that has lost its leader stays with the share in which its records are.
+                if let Some(leader) = leader.filter(|_| known.get(number) != Some(leader)) {
+                    let shares = registry.shares.entry(leader);
+                    let share = shares.or_insert_with(|| BrokerShare::of(leader));
+                    topic.all_partitions[number].set_share(share);
+                }
+            }
             registry.by_name.insert(Arc::clone(name), Arc::new(topic));
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
-use super::dial::{Dialed, ReadUntil, dial, protocol_error, send_all};
+use super::dial::{Dialed, ReadUntil, dial, protocol_error, send_all, setup_timeout};
+use super::frames::MAX_METADATA_FRAME_BYTES;
 use super::{BrokerVersions, ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::{Request, decode_response, encode_request};
@@ -20,15 +21,18 @@ pub(crate) struct BlockingClient {
 }
 
 impl BlockingClient {
-    /// Connects; blocks as [`dial`] does.
+    /// Connects; blocks as [`dial`] does, but for no longer than `patience`.
     pub(crate) fn connect(
         endpoint: &Endpoint,
         failures: u32,
+        patience: Duration,
         config: &ConnectionConfig,
         control: Arc<ConnectionControl>,
         threads: &Arc<ThreadGroup>,
     ) -> Result<Self, Error> {
-        let dialed = dial(endpoint, failures, config, &control, threads)?;
+        let within = setup_timeout(config, failures).min(patience);
+        let mut dialed = dial(endpoint, failures, within, config, &control, threads)?;
+        dialed.frames.limit(MAX_METADATA_FRAME_BYTES);
         Ok(Self {
             dialed,
             control,

@@ -1,12 +1,13 @@
 //! Making a connection: look the name up, connect to one of its addresses, ask for the broker's versions.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::{ConnectionControl, cancelled_error};
 use super::frames::FrameReader;
+use super::resolve::look_up;
 use super::socket::TcpSocket;
 use super::versions::BrokerVersions;
 use super::{ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
@@ -25,17 +26,17 @@ pub(crate) struct Dialed {
     pub(crate) versions: BrokerVersions,
 }
 
-/// Connects to `endpoint`. Blocks until the connection is ready, cancelled through `control`, or the set-up time for
-/// this attempt is over; that time grows with the `failures` so far (KIP-601), and they also choose which of several
-/// addresses comes first.
+/// Connects to `endpoint`. Blocks until the connection is ready, cancelled through `control`, or the time for this
+/// attempt, `within`, is over. The `failures` so far choose which of several addresses comes first.
 pub(crate) fn dial(
     endpoint: &Endpoint,
     failures: u32,
+    within: Duration,
     config: &ConnectionConfig,
     control: &ConnectionControl,
     threads: &Arc<ThreadGroup>,
 ) -> Result<Dialed, Error> {
-    let deadline = Instant::now() + setup_timeout(config, failures);
+    let deadline = Instant::now() + within;
     let mut addresses = resolve(endpoint, control, threads, deadline)?;
     let first = failures as usize % addresses.len();
     addresses.rotate_left(first);
@@ -64,12 +65,12 @@ pub(crate) fn look_up_any(
             return Ok(());
         }
         let (endpoint, answer) = (endpoint.clone(), answer.clone());
-        let look_up = move || {
-            let found = (&*endpoint.host, endpoint.port).to_socket_addrs();
-            let found = found.map(|mut addresses| addresses.next().is_some());
+        let ask = move || {
+            let found = look_up(&endpoint.host, endpoint.port);
+            let found = found.map(|addresses| !addresses.is_empty());
             let _ = answer.send((endpoint, found));
         };
-        spawn_resolver(threads, look_up)?;
+        spawn_resolver(threads, ask)?;
     }
     let mut failed = Vec::new();
     while failed.len() < endpoints.len() {
@@ -88,16 +89,16 @@ pub(crate) fn look_up_any(
 
 fn spawn_resolver(
     threads: &Arc<ThreadGroup>,
-    look_up: impl FnOnce() + Send + 'static,
+    ask: impl FnOnce() + Send + 'static,
 ) -> Result<(), Error> {
     threads
-        .spawn("kp-resolve".into(), SMALL_STACK_BYTES, look_up)
+        .spawn("kp-resolve".into(), SMALL_STACK_BYTES, ask)
         .map_err(|error| {
             Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
         })
 }
 
-/// The time for one attempt to connect.
+/// The time for one attempt to connect: it grows with the failures so far (KIP-601).
 pub(crate) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
     ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
 }
@@ -115,14 +116,10 @@ fn resolve(
     }
     let (answer, answered) = channel::bounded(1);
     let (host, port) = (Arc::clone(&endpoint.host), endpoint.port);
-    let look_up = move || {
-        let _ = answer.send(
-            (&*host, port)
-                .to_socket_addrs()
-                .map(|found| found.collect::<Vec<_>>()),
-        );
+    let ask = move || {
+        let _ = answer.send(look_up(&host, port));
     };
-    spawn_resolver(threads, look_up)?;
+    spawn_resolver(threads, ask)?;
     let found = channel::select! {
         recv(answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
         recv(control.cancelled()) -> _ => return Err(cancelled_error()),
@@ -331,3 +328,24 @@ fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
 
 // The request's type names its versions; the fallback above relies on 3 being among them.
 const _: () = assert!(*<ApiVersionsRequest<'static> as Request>::VERSIONS.end() >= 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_connect_grows_twofold_with_each_failure_up_to_its_maximum() {
+        let config = ConnectionConfig {
+            client_id: "c".into(),
+            send_buffer: None,
+            receive_buffer: None,
+            setup_timeout: Duration::from_secs(10),
+            setup_timeout_max: Duration::from_secs(30),
+        };
+        for (failures, seconds) in [(0, 10.0), (1, 20.0), (2, 30.0), (30, 30.0)] {
+            let timeout = setup_timeout(&config, failures).as_secs_f64();
+            let expected = 0.799 * seconds..=1.201 * seconds;
+            assert!(expected.contains(&timeout), "{failures}: {timeout}");
+        }
+    }
+}

@@ -5,9 +5,12 @@ use std::io::{self, Read};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
 
-/// The largest answer that is read unless said otherwise: what librdkafka allows too. The metadata of 100,000 partitions
-/// is about 10 MB.
-const MAX_FRAME_BYTES: usize = 100_000_000;
+/// The largest answer to the first question on a connection, before it is known that a broker is at the other end. A
+/// broker's whole list of APIs and features takes a few kilobytes.
+const MAX_HANDSHAKE_FRAME_BYTES: usize = 1024 * 1024;
+
+/// The largest answer about the cluster: what librdkafka allows too. The metadata of 100,000 partitions is about 10 MB.
+pub(super) const MAX_METADATA_FRAME_BYTES: usize = 100_000_000;
 
 /// The largest answer to a Produce request: room for 100,000 partitions and their errors.
 pub(super) const MAX_PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
@@ -15,10 +18,13 @@ pub(super) const MAX_PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes asked of the stream at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// A buffer that has grown above this for a large frame is given back before the next one is waited for.
+const KEPT_BYTES: usize = 4 * CHUNK_BYTES;
+
 /// Cuts a stream into frames. Holds what was read beyond the last one.
 pub(crate) struct FrameReader {
     max_bytes: usize,
-    /// `unread.start..` is not given out yet.
+    /// What lies from `start` on is not given out yet.
     buffer: Vec<u8>,
     start: usize,
     seen_frame: bool,
@@ -27,7 +33,7 @@ pub(crate) struct FrameReader {
 impl Default for FrameReader {
     fn default() -> Self {
         Self {
-            max_bytes: MAX_FRAME_BYTES,
+            max_bytes: MAX_HANDSHAKE_FRAME_BYTES,
             buffer: Vec::new(),
             start: 0,
             seen_frame: false,
@@ -53,6 +59,7 @@ impl FrameReader {
         let frame = self.buffer[self.start..self.start + length].to_vec();
         self.start += length;
         self.seen_frame = true;
+        self.shrink();
         Ok(frame)
     }
 
@@ -96,12 +103,16 @@ impl FrameReader {
                 }
             }
         }
-        if self.start == self.buffer.len() && self.buffer.capacity() > 4 * CHUNK_BYTES {
-            // One large answer does not make a connection large for good.
-            self.buffer = Vec::new();
-            self.start = 0;
-        }
         Ok(())
+    }
+
+    /// One large answer does not make a connection large for good. What is left behind a large frame is a chunk at most.
+    fn shrink(&mut self) {
+        if self.buffer.capacity() > KEPT_BYTES {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            self.buffer.shrink_to(CHUNK_BYTES);
+        }
     }
 
     fn closed(&self) -> Error {
@@ -174,8 +185,33 @@ mod tests {
         let mut bytes = 90_000_000u32.to_be_bytes().to_vec();
         bytes.extend([1; 1000]);
         let mut frames = FrameReader::default();
+        frames.limit(MAX_METADATA_FRAME_BYTES);
         assert!(frames.next(&mut &bytes[..]).is_err());
         assert!(frames.buffer.capacity() < 100_000);
+    }
+
+    #[test]
+    fn the_buffer_of_a_large_frame_is_given_back_at_once_and_what_follows_is_kept() {
+        let mut bytes = 1_000_000u32.to_be_bytes().to_vec();
+        bytes.resize(4 + 1_000_000, 7);
+        bytes.extend([0, 0, 0, 2, 8, 9]);
+        let mut stream = &bytes[..];
+        let mut frames = FrameReader::default();
+        assert_eq!(frames.next(&mut stream).unwrap().len(), 1_000_000);
+        assert!(frames.buffer.capacity() <= KEPT_BYTES);
+        assert_eq!(frames.next(&mut stream).unwrap(), [8, 9]);
+    }
+
+    #[test]
+    fn before_the_handshake_nothing_large_is_read() {
+        let prefix = (MAX_HANDSHAKE_FRAME_BYTES as u32 + 1).to_be_bytes();
+        let mut frames = FrameReader::default();
+        let error = frames.next(&mut &prefix[..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        let mut frames = FrameReader::default();
+        frames.limit(MAX_METADATA_FRAME_BYTES);
+        let error = frames.next(&mut &prefix[..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Network, "the stream has ended");
     }
 
     #[test]

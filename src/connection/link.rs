@@ -5,12 +5,14 @@
 //! alone, which blocks for as long as it takes. On a link that keeps up no such thread exists.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
-use super::dial::{dial, is_timeout, socket_error};
+use super::dial::{Dialed, dial, is_timeout, setup_timeout, socket_error};
 use super::frames::MAX_PRODUCE_FRAME_BYTES;
 use super::socket::TcpSocket;
 use super::{BrokerVersions, ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
@@ -59,6 +61,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) cuts: Vec<usize>,
     /// Kept until the last byte is written, whatever becomes of the batch meanwhile.
     pub(crate) batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>,
+    /// Whether the broker is to answer it.
+    pub(crate) is_answered: bool,
 }
 
 /// The links of one worker over TCP.
@@ -75,10 +79,38 @@ pub(crate) type EventSink = Arc<dyn Fn(LinkId, LinkEvent) + Send + Sync>;
 
 struct TcpLink {
     control: Arc<ConnectionControl>,
+    owed: Arc<OwedAnswers>,
     /// Known from the first write on.
     socket: Option<Arc<TcpSocket>>,
     /// There from the first stalled write on.
     writer: Option<channel::Sender<Remainder>>,
+}
+
+/// How many answers the broker owes, shared by the worker, which asks, and the link's thread, which reads. An answer to
+/// nothing ends the link there already: of the frames that wait for the worker there are never more than requests in
+/// flight, however many a broker sends.
+#[derive(Default)]
+struct OwedAnswers(AtomicUsize);
+
+impl OwedAnswers {
+    /// Before the request's first byte is written: its answer cannot be quicker.
+    fn asked(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn answered(&self) -> Result<(), Error> {
+        let one_less = |owed: usize| owed.checked_sub(1);
+        match self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(
+                ErrorKind::Protocol,
+                "the broker sent an answer to no request",
+            )),
+        }
+    }
 }
 
 /// A request of which the first `written` bytes are written.
@@ -112,10 +144,12 @@ impl TcpNetwork {
 impl Network for TcpNetwork {
     fn connect(&mut self, link: LinkId, endpoint: Endpoint, failures: u32) {
         let control = ConnectionControl::new();
+        let owed = Arc::<OwedAnswers>::default();
         self.links.insert(
             link,
             TcpLink {
                 control: Arc::clone(&control),
+                owed: Arc::clone(&owed),
                 socket: None,
                 writer: None,
             },
@@ -128,9 +162,9 @@ impl Network for TcpNetwork {
         let run = {
             let events = Arc::clone(&events);
             move || {
-                dial_and_read(
-                    link, &endpoint, failures, &config, &control, &threads, &events,
-                )
+                let within = setup_timeout(&config, failures);
+                let dial = || dial(&endpoint, failures, within, &config, &control, &threads);
+                dial_and_read(link, dial, &owed, &control, &events)
             }
         };
         if let Err(error) =
@@ -150,6 +184,9 @@ impl Network for TcpNetwork {
             state.socket = state.control.socket();
         }
         let socket = Arc::clone(state.socket.as_ref().ok_or_else(gone)?);
+        if request.is_answered {
+            state.owed.asked();
+        }
         let mut remainder = Remainder {
             total: request.len(),
             request,
@@ -202,11 +239,9 @@ impl Drop for TcpNetwork {
 /// The life of a link's own thread.
 fn dial_and_read(
     link: LinkId,
-    endpoint: &Endpoint,
-    failures: u32,
-    config: &ConnectionConfig,
+    dial: impl FnOnce() -> Result<Dialed, Error>,
+    owed: &OwedAnswers,
     control: &ConnectionControl,
-    threads: &Arc<ThreadGroup>,
     events: &EventSink,
 ) {
     let mut farewell = Farewell {
@@ -214,28 +249,28 @@ fn dial_and_read(
         events,
         error: None,
     };
-    let dialed = dial(endpoint, failures, config, control, threads).and_then(|dialed| {
-        dialed
-            .socket
-            .set_write_timeout(Some(WRITE_PATIENCE))
-            .map_err(socket_error)?;
-        Ok(dialed)
-    });
-    let error = match dialed {
-        Ok(mut dialed) => {
-            dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
-            events(link, LinkEvent::Connected(dialed.versions));
-            loop {
-                match dialed.frames.next(&mut &*dialed.socket) {
-                    Ok(frame) => events(link, LinkEvent::Frame(frame)),
-                    Err(error) => break error,
-                }
-            }
-        }
-        Err(error) => error,
-    };
+    let Err(error) = dial().and_then(|dialed| read_answers(link, dialed, owed, events));
     control.cancel();
     farewell.error = Some(error);
+}
+
+/// Hands on what the broker was asked for, until the connection ends or is of no use.
+fn read_answers(
+    link: LinkId,
+    mut dialed: Dialed,
+    owed: &OwedAnswers,
+    events: &EventSink,
+) -> Result<Infallible, Error> {
+    let patience = Some(WRITE_PATIENCE);
+    let socket = &*dialed.socket;
+    socket.set_write_timeout(patience).map_err(socket_error)?;
+    dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
+    events(link, LinkEvent::Connected(dialed.versions));
+    loop {
+        let frame = dialed.frames.next(&mut &*socket)?;
+        owed.answered()?;
+        events(link, LinkEvent::Frame(frame));
+    }
 }
 
 /// A link's last words, which its worker waits for, however the thread ends.
@@ -365,7 +400,20 @@ mod tests {
                 .iter()
                 .map(|batch| Arc::new(*batch) as Arc<dyn AsRef<[u8]> + Send + Sync>)
                 .collect(),
+            is_answered: true,
         }
+    }
+
+    #[test]
+    fn no_more_answers_are_taken_than_requests_were_written() {
+        let owed = OwedAnswers::default();
+        assert_eq!(owed.answered().unwrap_err().kind(), ErrorKind::Protocol);
+        owed.asked();
+        owed.asked();
+        assert!(owed.answered().is_ok() && owed.answered().is_ok());
+        assert_eq!(owed.answered().unwrap_err().kind(), ErrorKind::Protocol);
+        owed.asked();
+        assert!(owed.answered().is_ok(), "a refusal leaves no debt");
     }
 
     #[test]
@@ -409,6 +457,7 @@ mod tests {
             fields: Vec::new(),
             cuts: vec![0; 256],
             batches: vec![batch; 256],
+            is_answered: true,
         };
         let mut remainder = Remainder {
             total: request.len(),
@@ -437,6 +486,7 @@ mod tests {
             batches: (0..many)
                 .map(|_| Arc::new(&b"batch"[..]) as Arc<dyn AsRef<[u8]> + Send + Sync>)
                 .collect(),
+            is_answered: true,
         };
         let (mut skip, mut calls) = (0, 0);
         while skip < request.len() {

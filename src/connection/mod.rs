@@ -4,8 +4,9 @@
 pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod dial;
-mod frames;
+pub(crate) mod frames;
 pub(crate) mod link;
+pub(crate) mod resolve;
 mod socket;
 mod versions;
 
@@ -14,6 +15,10 @@ pub(crate) use versions::BrokerVersions;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The longest wait that a broker may ask for (KIP-219): many times what quotas lead to, and little beside what a garbled
+/// answer could say.
+pub(crate) const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
 /// What connections are made with.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Broker, Cluster};
+use super::cluster::{Broker, Cluster, TopicId};
 use super::response::Update;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -89,6 +89,8 @@ pub(crate) struct ProducerIdentity {
 #[derive(Clone, Debug)]
 pub(crate) struct LeaderHint {
     pub(crate) topic: Arc<str>,
+    /// The topic's id as it was when the broker was asked, if it had one.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
     pub(crate) leader: i32,
     pub(crate) leader_epoch: i32,
@@ -344,8 +346,28 @@ impl MetadataCache {
         self.observer.after_publication();
     }
 
-    /// As an answer about all topics does.
+    /// Begins what the metadata thread does for `wants`: the topics it would ask for.
     #[cfg(test)]
+    pub(crate) fn ask(&self, wants: Wants) -> Vec<Arc<str>> {
+        self.topics_to_ask(!wants.refresh, Duration::MAX, Instant::now(), |_| true)
+    }
+
+    /// Ends it with a broker's answer.
+    #[cfg(test)]
+    pub(crate) fn take_answer(
+        &self,
+        asked: &[Arc<str>],
+        response: crate::protocol::messages::MetadataResponse,
+        version: i16,
+        wants: Wants,
+    ) {
+        self.answered(asked, |before| {
+            super::response::update(before, response, version, asked, wants.refresh)
+        });
+    }
+
+    /// As an answer about all topics does.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn publish_cluster(&self, cluster: Cluster) {
         self.answered(&[], |_| Update {
             cluster,
@@ -670,6 +692,7 @@ mod tests {
                 for leader_epoch in 4..4 + ROUNDS {
                     let hint = LeaderHint {
                         topic: "t".into(),
+                        topic_id: None,
                         partition: 0,
                         leader: 1,
                         leader_epoch,

@@ -51,7 +51,10 @@ impl Cluster {
 
     fn is_outdated_by(&self, hint: &LeaderHint) -> bool {
         let has_address = self.brokers.contains_key(&hint.leader) || hint.broker.is_some();
-        let known = self.topics.get(&hint.topic).and_then(|topic| {
+        let topic = self.topics.get(&hint.topic);
+        // A late hint about a topic that was made anew since: its epochs say nothing of this one's.
+        let topic = topic.filter(|topic| topic.id() == hint.topic_id);
+        let known = topic.and_then(|topic| {
             let partition = usize::try_from(hint.partition).ok()?;
             topic.partitions.get(partition)?.leader_epoch
         });

@@ -1,7 +1,9 @@
 //! The cluster as the brokers describe it: snapshots for everybody, kept up to date by one thread.
 
 mod cache;
+mod candidates;
 mod cluster;
+mod questions;
 pub(crate) mod refresh;
 mod response;
 
@@ -9,3 +11,5 @@ mod response;
 pub(crate) use cache::Wants;
 pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdentity};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+#[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
+pub(crate) use response::update;

@@ -1,21 +1,18 @@
 //! The metadata thread: one request after the other on one connection, each an ordinary blocking call.
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::{MetadataCache, ProducerIdentity, Wants};
-use super::cluster::{Broker, Cluster};
-use super::response::update;
+use super::candidates::{Candidates, Sources};
+use super::cluster::Broker;
 use crate::backoff::ExponentialBackoff;
 use crate::connection::client::BlockingClient;
 use crate::connection::control::ConnectionControl;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::protocol::messages::{
-    InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
-};
-use crate::protocol::{ErrorCode, Request};
+use crate::protocol::ErrorCode;
 use crate::sync::{Mutex, ThreadGroup};
 use crate::time::deadline_after;
 
@@ -23,8 +20,9 @@ use crate::time::deadline_after;
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshConfig {
     pub(crate) bootstrap: Vec<Endpoint>,
-    /// Whether to begin anew from `bootstrap` when no known broker answers (KIP-899).
-    pub(crate) rebootstrap: bool,
+    /// Whether to ask `bootstrap` when no known broker answers (KIP-899), and after how long without an answer to begin
+    /// anew from there in any case (KIP-1102).
+    pub(crate) rebootstrap: Option<Duration>,
     pub(crate) max_age: Duration,
     pub(crate) max_idle: Duration,
     pub(crate) request_timeout: Duration,
@@ -43,22 +41,23 @@ pub(crate) trait RefreshObserver: Send {
 
 /// The thread's own state.
 pub(crate) struct MetadataRefresher<O> {
-    cache: Arc<MetadataCache>,
-    config: RefreshConfig,
+    pub(super) cache: Arc<MetadataCache>,
+    pub(super) config: RefreshConfig,
     connection_config: Arc<ConnectionConfig>,
     threads: Arc<ThreadGroup>,
-    observer: O,
+    pub(super) observer: O,
     /// Where the connection under way can be ended from outside.
     current: Arc<CurrentConnection>,
-    client: Option<(Endpoint, BlockingClient)>,
-    /// Failed attempts in a row, for each address.
-    failures: HashMap<Endpoint, u32>,
-    last_refresh: Instant,
-    last_use: Instant,
-    /// How long the latest answers ask to wait before the next request.
-    throttle: Option<Duration>,
-    /// How often each address let a request run out of its patience; a quick answer takes one back.
-    slowness: HashMap<Endpoint, u32>,
+    pub(super) client: Option<(Endpoint, BlockingClient)>,
+    pub(super) candidates: Candidates,
+    pub(super) last_refresh: Instant,
+    pub(super) last_use: Instant,
+    /// Since when metadata is asked for in vain.
+    pub(super) unanswered_since: Option<Instant>,
+    /// The next answer is the first of a new acquaintance: what was known so far does not count against it.
+    pub(super) is_anew: bool,
+    /// How many refreshes the connected broker has answered with hardly a pause between.
+    pub(super) refreshes_in_a_row: u32,
     /// When the latest attempt was answered, and how many were before it with hardly a pause between.
     last_answer: Option<Instant>,
     repeats: u32,
@@ -92,22 +91,25 @@ impl CurrentConnection {
 }
 
 /// How an attempt to answer all wants went.
-enum Attempt {
+pub(super) enum Attempt {
     /// Everything was answered.
     Done,
     /// Something is to be asked again after a backoff: a topic without a leader, a coordinator that loads.
     AskAgain,
+    /// Nobody may be asked before: every broker that is well has throttled this client.
+    Throttled(Instant),
 }
-
-/// A broker that does not answer metadata requests within this is left for another one, long before
-/// `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster. Doubles with each failure.
-const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The least time between two questions for the same thing, whatever `retry.backoff.ms` says.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The least time between two refreshes that only age asks for.
 const SHORTEST_AGE: Duration = Duration::from_millis(100);
+
+/// So many refreshes, each wanted within [`SOON_AGAIN`] of the one before, are asked of one broker; then of another. One
+/// that has lost touch with its cluster answers as readily as any, and with what it last knew.
+const MOST_REFRESHES_IN_A_ROW: u32 = 3;
+pub(super) const SOON_AGAIN: Duration = Duration::from_secs(5);
 
 impl<O: RefreshObserver> MetadataRefresher<O> {
     pub(crate) fn new(
@@ -127,11 +129,12 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             observer,
             current,
             client: None,
-            failures: HashMap::new(),
+            candidates: Candidates::default(),
             last_refresh: now,
             last_use: now,
-            throttle: None,
-            slowness: HashMap::new(),
+            unanswered_since: None,
+            is_anew: false,
+            refreshes_in_a_row: 0,
             last_answer: None,
             repeats: 0,
         }
@@ -152,21 +155,22 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             }
             let answer = self.answer(wants);
             self.last_answer = Some(Instant::now());
-            // A quota's wait (KIP-219); usually there is none.
-            let throttle = self.throttle.take();
-            let backoff = match answer {
+            let deadline = match answer {
                 Ok(Attempt::Done) => {
                     (unanswered, unreachable) = (0, 0);
-                    match throttle {
-                        Some(throttle) => throttle,
-                        None => continue,
-                    }
+                    continue;
                 }
                 Ok(Attempt::AskAgain) => {
                     unreachable = 0;
                     unanswered += 1;
                     let backoff = self.config.retry_backoff.after(unanswered - 1);
-                    backoff.max(throttle.unwrap_or_default())
+                    deadline_after(Instant::now(), backoff)
+                }
+                Ok(Attempt::Throttled(until)) => {
+                    if !self.cache.wait_out_backoff(until, None) {
+                        return;
+                    }
+                    continue;
                 }
                 Err(error) => {
                     unreachable += 1;
@@ -176,10 +180,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                         log::warn!(target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
                     }
                     self.cache.failed(error, wants);
-                    self.config.reconnect_backoff.after(unreachable - 1)
+                    let backoff = self.config.reconnect_backoff.after(unreachable - 1);
+                    deadline_after(Instant::now(), backoff)
                 }
             };
-            let deadline = deadline_after(Instant::now(), backoff);
             let answered = (unreachable == 0).then_some(wants);
             if !self.cache.wait_out_backoff(deadline, answered) {
                 return;
@@ -238,59 +242,114 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
 
     /// Asks one broker after the other until one has answered all wants. An error: none of them did.
     fn answer(&mut self, wants: Wants) -> Result<Attempt, Error> {
-        let mut last_error = None;
-        for endpoint in self.candidates() {
-            match self.ask(&endpoint, wants) {
+        if wants.refresh || wants.topics {
+            self.unanswered_since.get_or_insert_with(Instant::now);
+        }
+        let avoided = self.leave_broker_that_repeats_itself();
+        let mut candidates = match self.candidates(avoided.as_ref()) {
+            Ok(candidates) => candidates,
+            Err(until) => return Ok(Attempt::Throttled(until)),
+        };
+        let (mut last_error, mut failed) = (None, HashSet::new());
+        while let Some(endpoint) = candidates.pop_front() {
+            let was_connected = self.client.is_some();
+            let error = match self.ask(&endpoint, wants) {
                 Ok(attempt) => {
-                    self.failures.clear();
+                    self.candidates.note_success(&endpoint);
                     return Ok(attempt);
                 }
-                Err(error) => {
-                    self.client = None;
-                    *self.failures.entry(endpoint).or_default() += 1;
-                    last_error = Some(error);
-                }
+                Err(error) => error,
+            };
+            self.client = None;
+            self.candidates.note_failure(&endpoint, Instant::now());
+            // An old connection's end says little of the next one to the same address.
+            if !was_connected {
+                failed.insert(endpoint);
             }
             if self.cache.is_stopped() {
-                break;
+                return Err(error);
             }
+            if self.begins_anew_after(&error) {
+                candidates = self.candidates(None).unwrap_or_default();
+                candidates.retain(|other| !failed.contains(other));
+            }
+            last_error = Some(error);
         }
         Err(last_error.unwrap_or_else(|| Error::new(ErrorKind::Network, "no broker is known")))
     }
 
-    /// Whom to ask, in order: the connected broker, then the known ones from a random start, those that failed last,
-    /// then the bootstrap addresses.
-    fn candidates(&self) -> Vec<Endpoint> {
+    /// Whom to ask, in order; an error: nobody before then.
+    fn candidates(&self, avoided: Option<&Endpoint>) -> Result<VecDeque<Endpoint>, Instant> {
         let cluster = self.cache.cluster();
-        let mut known: Vec<Endpoint> = cluster.brokers().map(Broker::endpoint).collect();
-        fastrand::shuffle(&mut known);
-        if known.is_empty() || self.config.rebootstrap {
-            let mut bootstrap = self.config.bootstrap.clone();
-            fastrand::shuffle(&mut bootstrap);
-            known.extend(
-                bootstrap
-                    .into_iter()
-                    .filter(|endpoint| !known.contains(endpoint))
-                    .collect::<Vec<_>>(),
-            );
+        let known: Vec<Endpoint> = cluster.brokers().map(Broker::endpoint).collect();
+        let bootstrap = match known.is_empty() || self.config.rebootstrap.is_some() {
+            true => self.config.bootstrap.clone(),
+            false => Vec::new(),
+        };
+        let sources = Sources {
+            known,
+            bootstrap,
+            is_anew: self.is_anew,
+            connected: self.client.as_ref().map(|(endpoint, _)| endpoint),
+            avoided,
+        };
+        self.candidates
+            .to_ask(sources, Instant::now())
+            .map(VecDeque::from)
+    }
+
+    /// Takes the bootstrap addresses for the first acquaintances again, where a broker asks for it, no known one can be
+    /// reached, or none has told of the cluster for so long. What is known stays in use until there is an answer: it may
+    /// serve better than nothing.
+    fn begins_anew_after(&mut self, error: &Error) -> bool {
+        let cluster = self.cache.cluster();
+        // Once until there is an answer, lest a bootstrap server that asks for it too be asked without end.
+        if self.is_anew || cluster.brokers.is_empty() {
+            return false;
         }
-        let connected = self.client.as_ref().map(|(endpoint, _)| endpoint);
-        known.sort_by_key(|endpoint| {
-            (
-                connected != Some(endpoint),
-                self.failures.get(endpoint).copied().unwrap_or(0),
-            )
-        });
-        known
+        let Some(trigger) = self.config.rebootstrap else {
+            return false;
+        };
+        let is_asked_to = error.broker_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED.code());
+        let is_overdue = self
+            .unanswered_since
+            .is_some_and(|since| since.elapsed() >= trigger);
+        let all_failed = || {
+            let mut known = cluster.brokers().map(Broker::endpoint);
+            known.all(|endpoint| self.candidates.failures(&endpoint) > 0)
+        };
+        self.is_anew = is_asked_to || is_overdue || all_failed();
+        if self.is_anew {
+            log::info!(target: "kafka_producer::metadata", "beginning anew from bootstrap.servers: {}", error.summary());
+        }
+        self.is_anew
+    }
+
+    /// Lets another broker tell of the cluster, where one promises to, if what the connected one tells does not help
+    /// those who ask. Returns the one that was left.
+    fn leave_broker_that_repeats_itself(&mut self) -> Option<Endpoint> {
+        if self.refreshes_in_a_row < MOST_REFRESHES_IN_A_ROW {
+            return None;
+        }
+        self.refreshes_in_a_row = 0;
+        let (connected, _) = self.client.as_ref()?;
+        let (cluster, now) = (self.cache.cluster(), Instant::now());
+        cluster
+            .brokers()
+            .map(Broker::endpoint)
+            .find(|other| other != connected && self.candidates.is_promising(other, now))?;
+        self.client.take().map(|(left, _)| left)
     }
 
     fn ask(&mut self, endpoint: &Endpoint, wants: Wants) -> Result<Attempt, Error> {
         self.connect(endpoint)?;
         let mut attempt = Attempt::Done;
-        if wants.refresh || wants.topics {
-            attempt = self.ask_metadata(wants.refresh)?;
+        if wants.refresh || wants.topics || self.is_anew {
+            attempt = self.ask_metadata(wants.refresh || self.is_anew)?;
         }
-        if wants.identity {
+        let is_throttled = || self.candidates.throttled_until(endpoint, Instant::now());
+        // The producer id is still wanted then, and the next attempt may ask another broker.
+        if wants.identity && is_throttled().is_none() {
             if let Attempt::AskAgain = self.ask_identity()? {
                 attempt = Attempt::AskAgain;
             }
@@ -309,161 +368,15 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
         let control = self.current.start().ok_or_else(closed)?;
-        let failures = self.failures.get(endpoint).copied().unwrap_or(0);
         let client = BlockingClient::connect(
             endpoint,
-            failures,
+            self.candidates.failures(endpoint),
+            self.candidates.connect_patience(endpoint),
             &self.connection_config,
             control,
             &self.threads,
         )?;
         self.client = Some((endpoint.clone(), client));
         Ok(())
-    }
-
-    fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
-        let Some((endpoint, client)) = &mut self.client else {
-            return Err(Error::new(ErrorKind::Network, "not connected"));
-        };
-        let slowness = self.slowness.entry(endpoint.clone()).or_default();
-        let patience = FIRST_PATIENCE
-            .saturating_mul(1 << (*slowness).min(8))
-            .min(self.config.request_timeout);
-        let began = Instant::now();
-        self.last_use = began;
-        let version = client.versions().best::<R>().map_err(|error| {
-            // A KRaft controller's port is taken for a broker's this way.
-            Error::new(
-                error.kind(),
-                format!("{endpoint} is of no use: {}", error.summary()),
-            )
-        })?;
-        let answer = client.call(request, version, patience);
-        // A broker that is slow for good gets its time after one failure, and keeps it.
-        let elapsed = began.elapsed();
-        if elapsed >= patience {
-            *slowness = slowness.saturating_add(1);
-        } else if elapsed < patience / 4 {
-            *slowness = slowness.saturating_sub(1);
-        }
-        Ok((version, answer?))
-    }
-
-    fn ask_metadata(&mut self, is_full: bool) -> Result<Attempt, Error> {
-        let observer = &self.observer;
-        let asked =
-            self.cache
-                .topics_to_ask(!is_full, self.config.max_idle, Instant::now(), |topic| {
-                    observer.take_used(topic)
-                });
-        let request = MetadataRequest {
-            topics: Some(
-                asked
-                    .iter()
-                    .map(|topic| MetadataRequestTopic::by_name(topic))
-                    .collect(),
-            ),
-            // Java's producer always allows it too; whether topics are created is the broker's decision.
-            allow_auto_topic_creation: true,
-        };
-        let (version, response): (i16, MetadataResponse) = self.call(&request)?;
-        self.note_throttle(version >= 6, response.throttle_time_ms);
-        if !response.error.is_none() {
-            return Err(Error::new(
-                ErrorKind::Broker,
-                "the broker refused to describe the cluster",
-            )
-            .with_broker_code(response.error.code(), response.error.name()));
-        }
-        if response.brokers.is_empty() && self.cache.cluster().brokers.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Network,
-                "the broker does not know its cluster yet",
-            ));
-        }
-        if is_full {
-            self.last_refresh = Instant::now();
-        }
-        let is_incomplete = self.cache.answered(&asked, |before| {
-            update(before, response, version, &asked, is_full)
-        });
-        self.forget_failures_of_strangers(&self.cache.cluster());
-        if is_incomplete {
-            // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
-            return Ok(Attempt::AskAgain);
-        }
-        Ok(Attempt::Done)
-    }
-
-    /// The wait that a broker asks for. Later versions leave the waiting to the client (`by_client`); before, the broker
-    /// has waited itself.
-    fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
-        let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
-        if by_client && wait > 0 {
-            self.throttle = self.throttle.max(Some(Duration::from_millis(wait)));
-        }
-    }
-
-    fn forget_failures_of_strangers(&mut self, cluster: &Cluster) {
-        let bootstrap = &self.config.bootstrap;
-        let is_known = |endpoint: &Endpoint| {
-            bootstrap.contains(endpoint)
-                || cluster
-                    .brokers()
-                    .any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
-        };
-        self.failures.retain(|endpoint, _| is_known(endpoint));
-        self.slowness.retain(|endpoint, _| is_known(endpoint));
-    }
-
-    fn ask_identity(&mut self) -> Result<Attempt, Error> {
-        let request = InitProducerIdRequest {
-            transactional_id: None,
-            transaction_timeout_ms: i32::MAX,
-            producer_id: -1,
-            producer_epoch: -1,
-        };
-        let response = match self.call(&request) {
-            Ok((version, response)) => {
-                self.note_throttle(version >= 1, response.throttle_time_ms);
-                response
-            }
-            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
-                self.refuse_identity(error.with_advice("set enable.idempotence=false"));
-                return Ok(Attempt::Done);
-            }
-            Err(error) => return Err(error),
-        };
-        let error = response.error;
-        if error.is_none() {
-            let identity = ProducerIdentity {
-                producer_id: response.producer_id,
-                producer_epoch: response.producer_epoch,
-            };
-            self.cache.identity_answered(Some(identity));
-            self.observer.identity(Ok(identity));
-            return Ok(Attempt::Done);
-        }
-        if error.is_retriable() {
-            return Ok(Attempt::AskAgain);
-        }
-        let kind = match error {
-            ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
-            _ => ErrorKind::Broker,
-        };
-        self.refuse_identity(
-            Error::new(kind, "the broker gave no producer id")
-                .with_broker_code(error.code(), error.name())
-                .with_advice(
-                    "allow this client to write idempotently, or set enable.idempotence=false",
-                ),
-        );
-        Ok(Attempt::Done)
-    }
-
-    /// Tells those who wait for a producer id that there is none for them.
-    fn refuse_identity(&self, error: Error) {
-        self.cache.identity_answered(None);
-        self.observer.identity(Err(error));
     }
 }

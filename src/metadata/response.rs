@@ -13,8 +13,8 @@ use crate::topic_partition::TopicPartition;
 const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
 
 /// What a response changed.
-pub(super) struct Update {
-    pub(super) cluster: Cluster,
+pub(crate) struct Update {
+    pub(crate) cluster: Cluster,
     /// Topics with an error; waiting cures the retriable ones.
     pub(super) errors: Vec<(Arc<str>, Error)>,
     /// Whether some topic's or partition's answer is worth asking again: no leader yet, or not created yet.
@@ -23,7 +23,7 @@ pub(super) struct Update {
 
 /// The picture after `response` to a request for `asked`. Topics that were not asked for stay as they are in `before`,
 /// unless the request was for all (`is_full`).
-pub(super) fn update(
+pub(crate) fn update(
     before: &Cluster,
     response: MetadataResponse,
     version: i16,
@@ -65,12 +65,7 @@ pub(super) fn update(
             errors.push((Arc::clone(&name), topic_error(&name, topic.error)));
         }
     }
-    // A response without a broker is a broker that has not found its cluster yet.
-    let brokers = if response.brokers.is_empty() {
-        before.brokers.clone()
-    } else {
-        response.brokers.into_iter().filter_map(broker).collect()
-    };
+    let brokers = response.brokers.into_iter().filter_map(broker).collect();
     let cluster_id = response
         .cluster_id
         .map(Arc::from)
@@ -107,8 +102,9 @@ fn topic_metadata(
     known: Option<&TopicMetadata>,
 ) -> TopicMetadata {
     let id = (topic.id != [0; 16]).then_some(TopicId(topic.id));
-    // Epochs of a topic of the same name that was deleted mean nothing for this one.
-    let known = known.filter(|known| known.id == id);
+    // Epochs of a topic of the same name that was deleted mean nothing for this one. Where topics have no ids nobody knows
+    // which of them is meant, and a leader of yesterday costs less than one that is ignored for good.
+    let known = known.filter(|known| id.is_some() && known.id == id);
     let mut partitions: Vec<PartitionMetadata> = topic
         .partitions
         .into_iter()
@@ -343,6 +339,7 @@ mod tests {
         .cluster;
         let hint = |leader, leader_epoch, host: Option<&str>| crate::metadata::LeaderHint {
             topic: "t".into(),
+            topic_id: cluster.topic("t").unwrap().id(),
             partition: 0,
             leader,
             leader_epoch,
@@ -358,6 +355,11 @@ mod tests {
             cluster.with_leaders(&[hint(9, 8, None)]).is_none(),
             "a broker without an address is no use"
         );
+        let of_another_topic = crate::metadata::LeaderHint {
+            topic_id: Some(TopicId([9; 16])),
+            ..hint(9, 8, Some("h9"))
+        };
+        assert!(cluster.with_leaders(&[of_another_topic]).is_none());
         let moved = cluster.with_leaders(&[hint(9, 8, Some("h9"))]).unwrap();
         assert_eq!(moved.topic("t").unwrap().partitions()[0].leader(), Some(9));
         assert_eq!(moved.broker(9).unwrap().host(), "h9");

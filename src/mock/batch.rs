@@ -39,13 +39,13 @@ impl Refusal {
 pub(super) fn check(
     bytes: &[u8],
     version: i16,
+    max_message_bytes: usize,
     options: &Options,
 ) -> Result<CheckedBatch, Refusal> {
-    if bytes.len() > options.max_message_bytes {
+    if bytes.len() > max_message_bytes {
         let message = format!(
-            "the batch has {} bytes, {} are allowed",
+            "the batch has {} bytes, {max_message_bytes} are allowed",
             bytes.len(),
-            options.max_message_bytes
         );
         return Err(Refusal::new(ErrorCode::MESSAGE_TOO_LARGE, message));
     }

@@ -3,13 +3,14 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::broker::Broker;
 use super::fault::{Fault, HookId, Hooks};
 use super::log::{MockBatch, MockRecord};
 use super::request::{LoggedRequest, MockApi, MockRequest};
-use super::state::State;
+use super::state::{Partition, State};
 use crate::metadata::TopicId;
 use crate::sync::{Condvar, Mutex};
 use crate::time::deadline_after;
@@ -35,7 +36,10 @@ pub struct MockClusterBuilder {
 pub(super) struct Options {
     pub(super) auto_create_topics: bool,
     pub(super) default_partitions: i32,
+    /// At the start.
     pub(super) max_message_bytes: usize,
+    pub(super) first_producer_epoch: i16,
+    pub(super) refuse_unknown_producers: bool,
     pub(super) retain_records: bool,
     pub(super) check_batches: bool,
 }
@@ -44,6 +48,7 @@ pub(super) struct Options {
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) hooks: Hooks,
+    pub(super) max_message_bytes: AtomicUsize,
     pub(super) state: Mutex<State>,
     /// With `state`: something has happened that `wait_until` may be waiting for.
     pub(super) happened: Condvar,
@@ -64,6 +69,8 @@ impl MockCluster {
             auto_create_topics: true,
             default_partitions: 1,
             max_message_bytes: 1024 * 1024 + 12,
+            first_producer_epoch: 0,
+            refuse_unknown_producers: false,
             retain_records: true,
             check_batches: true,
         };
@@ -128,12 +135,58 @@ impl MockCluster {
         if let Some(broker) = leader {
             self.broker(broker);
         }
-        let mut state = self.shared.state.lock();
-        let Some(partition) = state.partition_mut(topic, partition) else {
-            panic!("there is no partition {topic}-{partition}")
-        };
-        partition.leader = leader;
-        partition.leader_epoch += 1;
+        self.change(topic, partition, |partition| {
+            partition.leader = leader;
+            partition.leader_epoch += 1;
+        });
+    }
+
+    /// Makes metadata name this leader with this leader epoch, as brokers do that have not heard of a change yet; with
+    /// none, the truth again. What brokers do with batches does not change.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    #[track_caller]
+    pub fn pretend_leader(&self, topic: &str, partition: i32, told: Option<(i32, i32)>) {
+        self.change(topic, partition, |partition| partition.told_leader = told);
+    }
+
+    /// Deletes a partition's records before `offset`, as retention does: the log begins there. Batches go as a whole, so
+    /// records of one that reaches beyond `offset` stay. Where unknown producers are refused, the partition forgets
+    /// those of which it has no record left.
+    ///
+    /// # Panics
+    /// If there is no such topic, partition or offset.
+    #[track_caller]
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let forgets = self.shared.options.refuse_unknown_producers;
+        let end = self.change(topic, partition, |partition| {
+            let end = partition.log.end_offset();
+            if offset <= end {
+                partition.log.delete_records(offset, forgets);
+            }
+            end
+        });
+        assert!(offset <= end, "the log ends at {end}, before {offset}");
+    }
+
+    /// Makes a partition forget what it knows of producers' sequences, as when it has not heard of them for long
+    /// (`producer.id.expiration.ms`).
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    #[track_caller]
+    pub fn forget_producers(&self, topic: &str, partition: i32) {
+        self.change(topic, partition, |partition| {
+            partition.log.forget_producers()
+        });
+    }
+
+    /// Changes the largest size of a batch, as [`MockClusterBuilder::max_message_bytes`] sets it.
+    pub fn set_max_message_bytes(&self, bytes: usize) {
+        self.shared
+            .max_message_bytes
+            .store(bytes, Ordering::Relaxed);
     }
 
     /// The id of the broker that leads a partition.
@@ -155,6 +208,16 @@ impl MockCluster {
     /// The topic's id.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
         Some(TopicId(self.shared.state.lock().topic(topic)?.id))
+    }
+
+    /// Gives the topic another id, as that of the same topic in another cluster: its copy, taken from a backup.
+    ///
+    /// # Panics
+    /// If there is no such topic.
+    #[track_caller]
+    pub fn set_topic_id(&self, topic: &str, id: TopicId) {
+        let changed = self.shared.state.lock().set_topic_id(topic, id.0);
+        assert!(changed, "there is no topic {topic}");
     }
 
     /// How many partitions the topic has.
@@ -332,6 +395,20 @@ impl MockCluster {
     }
 
     #[track_caller]
+    fn change<R>(
+        &self,
+        topic: &str,
+        partition: i32,
+        change: impl FnOnce(&mut Partition) -> R,
+    ) -> R {
+        let mut state = self.shared.state.lock();
+        let Some(partition) = state.partition_mut(topic, partition) else {
+            panic!("there is no partition {topic}-{partition}")
+        };
+        change(partition)
+    }
+
+    #[track_caller]
     fn broker(&self, id: i32) -> &Broker {
         let broker = usize::try_from(id)
             .ok()
@@ -374,6 +451,20 @@ impl MockClusterBuilder {
         self
     }
 
+    /// The epoch of the first producer id that is given out, 0 by default and at least 0; those after it begin at 0. Near
+    /// [`i16::MAX`] a client soon has to do without a higher one.
+    pub fn first_producer_epoch(mut self, epoch: i16) -> Self {
+        self.options.first_producer_epoch = epoch.max(0);
+        self
+    }
+
+    /// Whether a producer that a partition knows nothing of must begin at sequence 0, and gets `UNKNOWN_PRODUCER_ID`
+    /// otherwise, as from older brokers. Off by default: brokers of today take any sequence from it.
+    pub fn refuse_unknown_producers(mut self, refuse: bool) -> Self {
+        self.options.refuse_unknown_producers = refuse;
+        self
+    }
+
     /// Whether batches are kept to be read back. On by default; off, they are only counted, and memory stays small
     /// whatever is sent.
     pub fn retain_records(mut self, retain_records: bool) -> Self {
@@ -397,10 +488,13 @@ impl MockClusterBuilder {
         for id in (0..).take(self.brokers) {
             brokers.push(Broker::bind(id)?);
         }
+        let ports = brokers.iter().map(Broker::port).collect();
+        let first_producer_epoch = self.options.first_producer_epoch;
         let shared = Arc::new(Shared {
+            max_message_bytes: AtomicUsize::new(self.options.max_message_bytes),
             options: self.options,
             hooks: Hooks::default(),
-            state: Mutex::new(State::new(brokers.iter().map(Broker::port).collect())),
+            state: Mutex::new(State::new(ports, first_producer_epoch)),
             happened: Condvar::new(),
         });
         // From here on an early return drops the cluster, which stops the brokers that have started.

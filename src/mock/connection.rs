@@ -22,6 +22,8 @@ pub(super) struct Connection {
     client_software: Option<Arc<str>>,
     /// Answers not written yet: those of all requests that one read has brought go out together.
     out: Vec<u8>,
+    /// Nothing is written before so many more requests have come.
+    kept_back: usize,
 }
 
 /// Whether the connection goes on after a request.
@@ -56,6 +58,7 @@ impl Connection {
             client_id: None,
             client_software: None,
             out: Vec::new(),
+            kept_back: 0,
         }
     }
 
@@ -86,6 +89,9 @@ impl Connection {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.kept_back > 0 {
+            return Ok(());
+        }
         let written = self.stream.write_all(&self.out);
         self.out.clear();
         written
@@ -93,6 +99,7 @@ impl Connection {
 
     /// Like a broker, closes the connection at a request that cannot be read.
     fn serve(&mut self, frame: &[u8]) -> Flow {
+        self.kept_back = self.kept_back.saturating_sub(1);
         let mut reader = Reader::new(frame);
         let Ok(header) = ReceivedHeader::decode(&mut reader) else {
             return close();
@@ -172,9 +179,18 @@ impl Connection {
     fn act(&mut self, call: Call, question: &Question<'_>, mut fault: Fault) -> Flow {
         let handle =
             |shared: &Shared, broker: i32| question.handle(shared, broker, call.version, &[]);
-        while let Fault::Delay(time, then) = fault {
-            self.pause(time)?;
-            fault = *then;
+        loop {
+            fault = match fault {
+                Fault::Delay(time, then) => {
+                    self.pause(time)?;
+                    *then
+                }
+                Fault::KeepBack(requests, then) => {
+                    self.kept_back = self.kept_back.max(requests);
+                    *then
+                }
+                _ => break,
+            };
         }
         let answer = match fault {
             Fault::Pass => handle(&self.shared, self.broker),
@@ -199,7 +215,7 @@ impl Connection {
                 return Flow::Continue(());
             }
             Fault::NoAnswer => return Flow::Break(End::Ignore),
-            Fault::Disconnect | Fault::Delay(..) => return close(),
+            Fault::Disconnect | Fault::Delay(..) | Fault::KeepBack(..) => return close(),
         };
         if question.is_answered() {
             self.answer(call, &answer)

@@ -25,6 +25,10 @@ pub enum Fault {
     /// that sends more than the sockets' buffers hold cannot write in the meantime. Use a long time for a broker that
     /// has stopped; the end of the broker or the cluster ends it.
     Delay(Duration, Box<Fault>),
+    /// It meets the other fault, but the connection keeps its answer and all that follow until so many more requests
+    /// have come on it; then they are written together. Proof that a client has several requests in flight, for without
+    /// them it gets no answer. What is kept when the connection ends is lost.
+    KeepBack(usize, Box<Fault>),
     /// It is not handled and not answered, and neither is what follows on the connection: answers come in the order of
     /// the requests. The connection stays open, and what arrives is read and thrown away.
     NoAnswer,
@@ -73,6 +77,9 @@ pub struct PartitionError {
     pub(super) message: Option<String>,
     pub(super) record_errors: Vec<(i32, Option<String>)>,
     pub(super) log_start_offset: i64,
+    pub(super) is_appended: bool,
+    /// Its id and leader epoch.
+    pub(super) current_leader: Option<(i32, i32)>,
 }
 
 impl PartitionError {
@@ -84,7 +91,23 @@ impl PartitionError {
             message: None,
             record_errors: Vec::new(),
             log_start_offset: -1,
+            is_appended: false,
+            current_leader: None,
         }
+    }
+
+    /// The batch is handled first, and the error is told only where that went well: replicas that did not follow in time,
+    /// a leadership that moved after the append. The answer has the batch's offset.
+    pub fn after_append(mut self) -> Self {
+        self.is_appended = true;
+        self
+    }
+
+    /// With a leader and its epoch, as a broker that lost its office tells them (KIP-951), but without an address: clients
+    /// can go only to one that they know. Clients see it in version 10 and later.
+    pub fn current_leader(mut self, leader: i32, leader_epoch: i32) -> Self {
+        self.current_leader = Some((leader, leader_epoch));
+        self
     }
 
     /// With the broker's words on the whole batch. Clients see it in version 8 and later.

@@ -79,6 +79,7 @@ pub(super) const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
 pub(super) struct PartitionLog {
+    start_offset: i64,
     end_offset: i64,
     batches: Vec<MockBatch>,
     producers: HashMap<i64, ProducerState>,
@@ -92,7 +93,20 @@ pub(super) struct Appended {
     pub(super) log_append_time_ms: i64,
 }
 
+/// What a leader appends under.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) leader_epoch: i32,
+    pub(super) log_append_time: bool,
+    /// Of a producer that the log knows nothing of only the sequence 0 is taken.
+    pub(super) refuse_unknown_producers: bool,
+}
+
 impl PartitionLog {
+    pub(super) fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
     pub(super) fn end_offset(&self) -> i64 {
         self.end_offset
     }
@@ -101,19 +115,49 @@ impl PartitionLog {
         self.batches.clone()
     }
 
+    /// Drops what lies before `offset`. `forget_producers` whose records all do, as older brokers did.
+    pub(super) fn delete_records(&mut self, offset: i64, forget_producers: bool) {
+        self.start_offset = self.start_offset.max(offset);
+        let start = self.start_offset;
+        let ends_behind_start =
+            |base_offset: i64, records_count: i32| base_offset + i64::from(records_count) > start;
+        self.batches
+            .retain(|batch| ends_behind_start(batch.base_offset, batch.records_count));
+        if forget_producers {
+            self.producers.retain(|_, producer| {
+                producer.last_batches.back().is_some_and(|batch| {
+                    ends_behind_start(batch.appended.base_offset, batch.records_count)
+                })
+            });
+        }
+    }
+
+    pub(super) fn forget_producers(&mut self) {
+        self.producers.clear();
+    }
+
     /// Appends a batch, or finds it to be there already: then its first place is the answer.
     pub(super) fn append(
         &mut self,
         mut batch: CheckedBatch,
-        leader_epoch: i32,
-        log_append_time: bool,
+        terms: Terms,
     ) -> Result<Appended, ErrorCode> {
+        let Terms {
+            leader_epoch,
+            log_append_time,
+            refuse_unknown_producers,
+        } = terms;
         let BatchHeader {
             producer,
             records_count,
             attributes,
             ..
         } = batch.header;
+        let is_unknown =
+            producer.producer_id >= 0 && !self.producers.contains_key(&producer.producer_id);
+        if refuse_unknown_producers && is_unknown && producer.base_sequence != 0 {
+            return Err(ErrorCode::UNKNOWN_PRODUCER_ID);
+        }
         if let Some(duplicate) = self.check_sequence(producer, records_count)? {
             return Ok(duplicate);
         }

@@ -1,11 +1,12 @@
 //! Produce: batches to partitions' logs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::batch::{self, Refusal};
 use super::cluster::Shared;
 use super::fault::PartitionError;
-use super::log::Appended;
+use super::log::{Appended, Terms};
 use super::request::ProducedBatch;
 use crate::ErrorCode;
 use crate::protocol::messages::{
@@ -43,7 +44,14 @@ pub(super) fn handle(
             };
             let failure = find(failed, name.as_deref(), partition.index);
             partitions.push(match failure {
-                Some(failure) => failure.response(),
+                Some(failure) if failure.is_appended => {
+                    let appended = target.append(partition, &mut response.node_endpoints);
+                    match appended.error {
+                        ErrorCode::NONE => failure.response(appended.base_offset),
+                        _ => appended,
+                    }
+                }
+                Some(failure) => failure.response(-1),
                 None => target.append(partition, &mut response.node_endpoints),
             });
         }
@@ -126,7 +134,7 @@ fn find<'a>(
 }
 
 impl PartitionError {
-    fn response(&self) -> ProducePartitionResponse {
+    fn response(&self, base_offset: i64) -> ProducePartitionResponse {
         let record_errors = self
             .record_errors
             .iter()
@@ -134,9 +142,17 @@ impl PartitionError {
                 batch_index: *batch_index,
                 message: message.clone(),
             });
+        let current_leader =
+            self.current_leader
+                .map(|(leader_id, leader_epoch)| LeaderIdAndEpoch {
+                    leader_id,
+                    leader_epoch,
+                });
         ProducePartitionResponse {
             index: self.topic_partition.partition(),
             error: self.error,
+            base_offset,
+            current_leader: current_leader.unwrap_or_default(),
             log_start_offset: self.log_start_offset,
             record_errors: record_errors.collect(),
             error_message: self.message.clone(),
@@ -165,7 +181,9 @@ impl Target<'_> {
             ..ProducePartitionResponse::default()
         };
         // What is costly is done before the lock is taken.
-        let checked = batch::check(partition.records, self.version, &self.shared.options);
+        let max_message_bytes = self.shared.max_message_bytes.load(Ordering::Relaxed);
+        let options = &self.shared.options;
+        let checked = batch::check(partition.records, self.version, max_message_bytes, options);
 
         let mut state = self.shared.state.lock();
         let Some(topic) = self.topic else {
@@ -196,14 +214,17 @@ impl Target<'_> {
             }
             return response;
         }
+        let terms = Terms {
+            leader_epoch: stored.leader_epoch,
+            log_append_time,
+            refuse_unknown_producers: options.refuse_unknown_producers,
+        };
+        response.log_start_offset = stored.log.start_offset();
         let appended = match checked {
-            Ok(checked) => stored
-                .log
-                .append(checked, stored.leader_epoch, log_append_time)
-                .map_err(|error| Refusal {
-                    error,
-                    message: error.message().to_owned(),
-                }),
+            Ok(checked) => stored.log.append(checked, terms).map_err(|error| Refusal {
+                error,
+                message: error.message().to_owned(),
+            }),
             Err(refusal) => Err(refusal),
         };
         match appended {
@@ -213,7 +234,6 @@ impl Target<'_> {
             }) => {
                 response.base_offset = base_offset;
                 response.log_append_time_ms = log_append_time_ms;
-                response.log_start_offset = 0;
             }
             Err(Refusal { error, message }) => {
                 response.error = error;

@@ -20,6 +20,8 @@ pub(super) struct State {
     /// By `MockApi as usize`.
     versions: [RangeInclusive<i16>; MockApi::ALL.len()],
     next_producer_id: i64,
+    /// Of the next id that is given out.
+    next_producer_epoch: i16,
     /// Id and epoch of each transactional id.
     transactional_producers: HashMap<String, (i64, i16)>,
     pub(super) requests: RequestLog,
@@ -36,6 +38,8 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     pub(super) leader: Option<i32>,
     pub(super) leader_epoch: i32,
+    /// Leader and epoch that metadata tells instead of the true ones.
+    pub(super) told_leader: Option<(i32, i32)>,
     pub(super) log: PartitionLog,
 }
 
@@ -45,7 +49,7 @@ struct BrokerState {
 }
 
 impl State {
-    pub(super) fn new(ports: Vec<u16>) -> Self {
+    pub(super) fn new(ports: Vec<u16>, first_producer_epoch: i16) -> Self {
         Self {
             topics: HashMap::new(),
             names: HashMap::new(),
@@ -55,6 +59,7 @@ impl State {
                 .collect(),
             versions: MockApi::ALL.map(MockApi::versions),
             next_producer_id: 1,
+            next_producer_epoch: first_producer_epoch,
             transactional_producers: HashMap::new(),
             requests: RequestLog::default(),
             events: 0,
@@ -108,6 +113,20 @@ impl State {
     }
 
     /// False where there is no such topic.
+    pub(super) fn set_topic_id(&mut self, name: &str, id: [u8; 16]) -> bool {
+        let Some((name, topic)) = self.topics.get_key_value(name) else {
+            return false;
+        };
+        self.names.remove(&topic.id);
+        let name = Arc::clone(name);
+        self.names.insert(id, Arc::clone(&name));
+        self.topic_mut(&name).is_some_and(|topic| {
+            topic.id = id;
+            true
+        })
+    }
+
+    /// False where there is no such topic.
     pub(super) fn add_partitions(&mut self, topic: &str, count: i32) -> bool {
         let brokers = self.brokers.len();
         let Some(topic) = self.topic_mut(topic) else {
@@ -118,6 +137,7 @@ impl State {
             topic.partitions.push(Partition {
                 leader,
                 leader_epoch: 0,
+                told_leader: None,
                 log: PartitionLog::default(),
             });
         }
@@ -211,7 +231,8 @@ impl State {
             Some((id, epoch)) if epoch < i16::MAX - 1 => (id, epoch + 1),
             _ => {
                 self.next_producer_id += 1;
-                (self.next_producer_id - 1, 0)
+                let epoch = std::mem::take(&mut self.next_producer_epoch);
+                (self.next_producer_id - 1, epoch)
             }
         };
         if let Some(id) = request.transactional_id {
@@ -308,7 +329,11 @@ impl State {
 
     /// Every broker counts as holding a copy: what a producer does with copies is to print them.
     fn described_partition(&self, index: i32, partition: &Partition) -> MetadataPartition {
-        let leader = partition.leader.filter(|leader| self.is_up(*leader));
+        let (leader, leader_epoch) = match partition.told_leader {
+            Some((leader, leader_epoch)) => (Some(leader), leader_epoch),
+            None => (partition.leader, partition.leader_epoch),
+        };
+        let leader = leader.filter(|leader| self.is_up(*leader));
         let ids = |is_up: &dyn Fn(bool) -> bool| {
             let chosen = (0..)
                 .zip(&self.brokers)
@@ -323,7 +348,7 @@ impl State {
             },
             index,
             leader_id: leader.unwrap_or(-1),
-            leader_epoch: partition.leader_epoch,
+            leader_epoch,
             replica_nodes: ids(&|_| true),
             isr_nodes: ids(&|is_up| is_up),
             offline_replicas: ids(&|is_up| !is_up),

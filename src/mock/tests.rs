@@ -1,5 +1,7 @@
 //! The cluster over its sockets, with a client of plain streams and this crate's own encoders.
 
+mod changes;
+
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! The threads of one producer and what they share: everything that does not depend on the types of keys and values.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,19 +45,11 @@ struct WorkerControl {
     wakeup: Arc<Wakeup>,
 }
 
-/// The workers that still run, and the records they failed to deliver since the close began.
+/// The workers that still run.
 #[derive(Default)]
 struct Progress {
-    state: Mutex<WorkersState>,
+    running: Mutex<usize>,
     changed: Condvar,
-    /// A worker ended by a panic: every call says so from then on.
-    panicked: AtomicBool,
-}
-
-#[derive(Default)]
-struct WorkersState {
-    running: usize,
-    undelivered: u64,
 }
 
 /// The way to the delivery thread, which is started with the first callback.
@@ -157,10 +150,11 @@ impl Engine {
         connection_config: Arc<ConnectionConfig>,
     ) -> Result<(), Error> {
         for (index, worker, handle) in workers {
-            let guard = WorkerGuard::new(&self.progress, &self.accumulator);
+            let running = RunningWorker::new(&self.progress);
+            let panics = self.panics();
             self.spawn(&format!("sender-{index}"), move || {
-                let guard = guard;
-                guard.ended(worker.run(&handle));
+                let _running = running;
+                panics.watch("sender", || worker.run(&handle));
             })?;
         }
         let observer = Observer {
@@ -179,7 +173,17 @@ impl Engine {
             observer,
             Arc::clone(&self.current_connection),
         );
-        self.spawn("metadata", move || refresher.run())
+        let panics = self.panics();
+        self.spawn("metadata", move || {
+            panics.watch("metadata", || refresher.run());
+        })
+    }
+
+    fn panics(&self) -> Panics {
+        Panics {
+            accumulator: Arc::clone(&self.accumulator),
+            metadata: Arc::clone(&self.metadata),
+        }
     }
 
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -219,14 +223,27 @@ impl Engine {
 
     #[cold]
     pub(crate) fn closed_error(&self) -> Error {
-        if self.progress.panicked.load(Ordering::Acquire) {
-            return Error::new(
-                ErrorKind::Internal,
-                "a sender thread of the producer has panicked",
-            )
-            .with_delivery(crate::error::Delivery::NotWritten);
+        if self.accumulator.has_panicked() {
+            return Error::new(ErrorKind::Internal, "a thread of the producer has panicked")
+                .with_delivery(crate::error::Delivery::NotWritten);
         }
         Error::new(ErrorKind::Closed, "the producer is closed")
+    }
+
+    /// [`MetadataCache::wait_for_topic`], which knows of a close and not of what led to it.
+    pub(crate) fn wait_for_topic(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        max_block: Duration,
+        deadline: Instant,
+    ) -> Result<Arc<Cluster>, Error> {
+        self.metadata
+            .wait_for_topic(topic, partition, max_block, deadline)
+            .map_err(|error| match error.kind() {
+                ErrorKind::Closed if self.accumulator.has_panicked() => self.closed_error(),
+                _ => error,
+            })
     }
 
     /// Sends everything that is here now, whatever `linger.ms` says, and waits until each record has its outcome and its
@@ -268,7 +285,7 @@ impl Engine {
             }
         }
         self.pass_callbacks(deadline).ok_or_else(late)?;
-        if self.progress.panicked.load(Ordering::Acquire) {
+        if self.accumulator.has_panicked() {
             return Err(self.closed_error());
         }
         Ok(())
@@ -321,7 +338,7 @@ impl Engine {
         // The workers' ends of the channel are gone; without this one the delivery thread ends when it has run all
         // callbacks.
         *self.deliveries.sender.lock() = None;
-        let undelivered = self.progress.state.lock().undelivered;
+        let undelivered = self.undelivered();
         if !own_callback {
             let left = self
                 .threads
@@ -347,7 +364,13 @@ impl Engine {
             self.tell_workers(|| Event::ForceClose);
             self.wait_until_closed(Instant::now() + 2 * GRACE);
         }
-        self.progress.state.lock().undelivered
+        self.undelivered()
+    }
+
+    /// The records that failed since the close began, or because a worker ended.
+    fn undelivered(&self) -> u64 {
+        let workers = self.accumulator.workers().iter();
+        workers.map(|worker| worker.undelivered()).sum()
     }
 
     /// False if `deadline` came first.
@@ -384,49 +407,51 @@ impl WorkerControl {
 
 impl Progress {
     fn wait_until_ended(&self, deadline: Instant) -> bool {
-        let mut state = self.state.lock();
-        while state.running > 0 {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return state.running == 0;
+        let mut running = self.running.lock();
+        while *running > 0 {
+            if self.changed.wait_until(&mut running, deadline).timed_out() {
+                return *running == 0;
             }
         }
         true
     }
 }
 
-/// Notices a worker's end, however it comes. After a panic nobody may wait for the worker: its batches were failed when
-/// it let go of them, and the producer takes no more records.
-struct WorkerGuard {
-    progress: Arc<Progress>,
-    accumulator: Arc<RecordAccumulator>,
-}
+/// Notices a worker's end, however it comes: nobody may wait for one that is gone.
+struct RunningWorker(Arc<Progress>);
 
-impl WorkerGuard {
-    fn new(progress: &Arc<Progress>, accumulator: &Arc<RecordAccumulator>) -> Self {
-        progress.state.lock().running += 1;
-        Self {
-            progress: Arc::clone(progress),
-            accumulator: Arc::clone(accumulator),
-        }
-    }
-
-    fn ended(&self, undelivered: u64) {
-        self.progress.state.lock().undelivered += undelivered;
+impl RunningWorker {
+    fn new(progress: &Arc<Progress>) -> Self {
+        *progress.running.lock() += 1;
+        Self(Arc::clone(progress))
     }
 }
 
-impl Drop for WorkerGuard {
+impl Drop for RunningWorker {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            log::error!(target: "kafka_producer", "a sender thread panicked; the producer takes no more records");
-            self.progress.panicked.store(true, Ordering::Release);
-            self.accumulator.close();
-            for worker in self.accumulator.workers() {
-                worker.bury_orphans();
-            }
+        *self.0.running.lock() -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// What becomes of the producer when one of its threads panics: it takes no more records, and whoever waits is told. The
+/// batches of a worker were failed when it let go of them; the other workers go on with theirs.
+struct Panics {
+    accumulator: Arc<RecordAccumulator>,
+    metadata: Arc<MetadataCache>,
+}
+
+impl Panics {
+    fn watch(&self, thread: &str, body: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(body)).is_ok() {
+            return;
         }
-        self.progress.state.lock().running -= 1;
-        self.progress.changed.notify_all();
+        self.accumulator.close_after_panic();
+        self.metadata.close();
+        for worker in self.accumulator.workers() {
+            worker.bury_orphans();
+        }
+        log::error!(target: "kafka_producer", "the {thread} thread panicked; the producer takes no more records");
     }
 }
 
@@ -518,7 +543,12 @@ fn bootstrap_endpoints(config: &ValidatedConfig) -> Vec<Endpoint> {
 fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
     RefreshConfig {
         bootstrap: bootstrap_endpoints(config),
-        rebootstrap: config.metadata_recovery_strategy == MetadataRecoveryStrategy::Rebootstrap,
+        rebootstrap: match config.metadata_recovery_strategy {
+            MetadataRecoveryStrategy::Rebootstrap => {
+                Some(config.metadata_recovery_rebootstrap_trigger)
+            }
+            MetadataRecoveryStrategy::None => None,
+        },
         max_age: config.metadata_max_age,
         max_idle: config.metadata_max_idle,
         request_timeout: config.request_timeout,
@@ -555,5 +585,31 @@ fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
             codec: config.compression,
             level: config.compression_level(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::producer::config::ProducerConfig;
+
+    #[test]
+    fn a_panicking_thread_is_told_to_whoever_calls_or_waits() {
+        let mut config = ProducerConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").unwrap();
+        let engine = Engine::start(config.validate().unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let long = Duration::from_secs(60);
+                engine.wait_for_topic("t", None, long, Instant::now() + long)
+            });
+            engine.panics().watch("tested", || panic!("a defect"));
+            let error = waiter.join().unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+        });
+        assert_eq!(engine.check_open().unwrap_err().kind(), ErrorKind::Internal);
+        let flushed = engine.flush(Duration::from_secs(60));
+        assert_eq!(flushed.unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(engine.close(Duration::from_secs(60)), (0, true));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::{RecordDetails, SettledRecord};
 use crate::accumulator::completion::{Completion, RecordResult};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Delivery, Error, ErrorKind};
 use crate::time::deadline_after;
 
 use super::record::RecordMetadata;
@@ -35,9 +35,9 @@ impl Future {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get` can
-    /// be called again. Every other error is the record's own: its [`delivery`](Error::delivery) tells whether the
-    /// record can be in the log. In a delivery callback `get` does not wait: the outcome may depend on that callback's
-    /// end.
+    /// be called again. [`ErrorKind::InvalidArgument`] in a delivery callback, where `get` does not wait, since the outcome
+    /// may depend on that callback's end: the record is under way then, too. Every other error is the record's own: its
+    /// [`delivery`](Error::delivery) tells whether the record can be in the log.
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
         if let Some(result) = self.try_get() {
             return result;
@@ -47,7 +47,9 @@ impl Future {
                 ErrorKind::InvalidArgument,
                 "get cannot wait inside a delivery callback",
             )
-            .with_topic_partition(self.completion.topic_partition()));
+            .with_topic_partition(self.completion.topic_partition())
+            .with_delivery(Delivery::MaybeWritten)
+            .with_advice("the record is under way: ask with try_get, or send it with a callback"));
         }
         match self
             .completion

@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::{RecordCallback, RecordDetails, SettledRecord};
-use crate::accumulator::memory::{Reservation, ReserveError};
-use crate::accumulator::partition::{Append, Partition, SerializedRecord, Wake, least_memory};
+use crate::accumulator::memory::{Reservation, ReserveError, Shortage};
+use crate::accumulator::partition::{
+    Append, Missing, Partition, SerializedRecord, Wake, least_memory,
+};
 use crate::accumulator::sticky_partitioner::Stickiness;
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
@@ -183,9 +186,7 @@ impl<K, V> KafkaProducer<K, V> {
         super::record::check_topic_name(topic)?;
         let max_block = engine.config.max_block;
         let deadline = deadline_after(Instant::now(), max_block);
-        let cluster = engine
-            .metadata
-            .wait_for_topic(topic, None, max_block, deadline)?;
+        let cluster = engine.wait_for_topic(topic, None, max_block, deadline)?;
         Ok(cluster
             .topic(topic)
             .map(|topic| topic.partitions().to_vec())
@@ -226,6 +227,9 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         })
     }
 }
+
+/// How often a record without a key is led to another partition before it waits for memory.
+const MOST_DETOURS: usize = 24;
 
 /// What a call may wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -342,6 +346,7 @@ impl<K, V> Inner<K, V> {
             chosen = Some(self.ask_partitioner(&**partitioner, record, &mut wait)?);
         }
         let mut spare: Option<Reservation> = None;
+        let mut detours = 0;
         loop {
             let topics = &self.engine.accumulator.topics;
             let attempt = topics.with(record.topic, |topic| {
@@ -361,10 +366,13 @@ impl<K, V> Inner<K, V> {
                 Append::Done {
                     completion, index, ..
                 } => return Ok(Future::new(completion, index, attempt.details)),
-                Append::NeedsMemory { bytes, .. } => {
+                Append::NeedsMemory { .. } if attempt.moved_on && detours < MOST_DETOURS => {
+                    detours += 1;
+                }
+                Append::NeedsMemory { missing, .. } => {
                     // Too little of it is of no use, and waiting with it in hand could make others wait in a circle.
                     drop(spare.take());
-                    spare = Some(self.wait_for_memory(record, bytes, &mut wait)?);
+                    spare = self.wait_for_memory(record, attempt.partition, &missing, &mut wait)?;
                 }
                 Append::Closed => return Err(self.engine.closed_error()),
             }
@@ -400,6 +408,7 @@ impl<K, V> Inner<K, V> {
             headers: record.headers,
         };
         let append = partition.append(&serialized, callback, spare);
+        let mut moved_on = false;
         let wake = match &append {
             Append::Done {
                 wake, sticky_full, ..
@@ -409,12 +418,23 @@ impl<K, V> Inner<K, V> {
                 }
                 *wake
             }
-            Append::NeedsMemory { wake, .. } => *wake,
+            Append::NeedsMemory { wake, missing } => {
+                // A record without a key need not wait for a broker that takes nothing.
+                moved_on = is_sticky
+                    && config.partitioner_adaptive_partitioning
+                    && missing.shortage == Shortage::Share;
+                if moved_on {
+                    topic.sticky.switch(number, topic, &self.stickiness());
+                }
+                *wake
+            }
             Append::Closed => Wake::Nobody,
         };
         Some(Attempt {
             append,
             details: serialized.details(),
+            moved_on,
+            partition: number,
             to_wake: (wake != Wake::Nobody).then(|| (Arc::clone(partition), wake)),
         })
     }
@@ -471,7 +491,6 @@ impl<K, V> Inner<K, V> {
         super::record::check_topic_name(record.topic)?;
         let deadline = wait.deadline();
         self.engine
-            .metadata
             .wait_for_topic(record.topic, chosen, wait.max_block, deadline)
             .map(drop)
             .map_err(|error| match error.topic_partition() {
@@ -484,30 +503,26 @@ impl<K, V> Inner<K, V> {
     fn wait_for_memory(
         &self,
         record: &Outbound<'_>,
-        bytes: usize,
+        partition: i32,
+        missing: &Missing,
         wait: &mut Wait,
-    ) -> Result<Reservation, Error> {
+    ) -> Result<Option<Reservation>, Error> {
         let accumulator = &self.engine.accumulator;
-        accumulator
-            .reserve(bytes, wait.deadline())
-            .map_err(|error| match error {
-                ReserveError::Closed => Error::new(
-                    ErrorKind::Closed,
-                    "the producer was closed while the record waited for memory",
-                )
-                .with_topic_partition(record.topic_partition()),
-                ReserveError::Exhausted => Error::new(
-                    ErrorKind::BufferExhausted,
-                    match wait.max_block.as_millis() {
-                        0 => format!("buffer.memory={} is full", accumulator.memory.total()),
-                        ms => format!(
-                            "no {bytes} bytes of buffer.memory={} became free within {ms} ms",
-                            accumulator.memory.total()
-                        ),
-                    },
-                )
-                .with_topic_partition(record.topic_partition()),
-            })
+        let place = TopicPartition::new(record.topic, partition);
+        let error = match accumulator.reserve(missing, wait.deadline()) {
+            Ok(reservation) => return Ok(Some(reservation)),
+            Err(ReserveError::SentOn) => return Ok(None),
+            Err(error) => error,
+        };
+        let error = match error {
+            ReserveError::Closed if accumulator.has_panicked() => self.engine.closed_error(),
+            ReserveError::Closed => Error::new(
+                ErrorKind::Closed,
+                "the producer was closed while the record waited for memory",
+            ),
+            _ => exhausted(missing, accumulator.memory.total(), wait),
+        };
+        Err(error.with_topic_partition(place))
     }
 
     fn close(&self, timeout: Duration) -> Result<(), Error> {
@@ -574,7 +589,31 @@ impl Outbound<'_> {
 struct Attempt {
     append: Append,
     details: RecordDetails,
+    /// Another partition was chosen, or the same again, since there was no memory for this one.
+    moved_on: bool,
+    partition: i32,
     to_wake: Option<(Arc<Partition>, Wake)>,
+}
+
+/// What to tell of memory that was not had.
+fn exhausted(missing: &Missing, total: usize, wait: &Wait) -> Error {
+    let Missing { bytes, share, .. } = missing;
+    let mut message = match wait.max_block.as_millis() {
+        0 => format!("no {bytes} bytes of buffer.memory={total} are free"),
+        ms => format!("no {bytes} bytes of buffer.memory={total} became free within {ms} ms"),
+    };
+    let Some(broker) = share.broker() else {
+        return Error::new(ErrorKind::BufferExhausted, message);
+    };
+    let _ = write!(
+        message,
+        " for records to broker {broker}, which hold {}",
+        share.used()
+    );
+    let advice = format!(
+        "check that broker {broker} takes what it is sent, send more slowly, or raise buffer.memory or max.block.ms"
+    );
+    Error::new(ErrorKind::BufferExhausted, message).with_advice(advice)
 }
 
 /// One call's budget for waiting.

@@ -1,11 +1,15 @@
 //! A worker's link to one broker: its state, who stands in line for it, what is in flight on it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
 use crate::error::Error;
+
+/// How long a broker may owe an answer before the cluster is asked whether it still leads, and how often. Far more than an
+/// acknowledgement by all replicas takes, and little beside the time in which a cluster replaces a leader.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// One broker as a worker sees it.
 pub(super) struct BrokerLink {
@@ -20,6 +24,8 @@ pub(super) struct BrokerLink {
     /// Since when somebody stands in line and is not served.
     pub(super) blocked_since: Option<Instant>,
     pub(super) reported_unavailable: bool,
+    /// The wait that the broker asked for on a link that was lost since: the next one keeps it (KIP-219).
+    pub(super) throttled_until: Option<Instant>,
 }
 
 pub(super) enum LinkState {
@@ -44,6 +50,8 @@ pub(super) struct ReadyLink {
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
+    /// When the cluster was last asked whether the broker, which owes an answer, still leads.
+    pub(super) doubted: Option<Instant>,
     next_correlation_id: i32,
 }
 
@@ -53,6 +61,9 @@ pub(super) struct InFlightRequest {
     pub(super) id: u64,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
+    /// From when on an answer is missed: since the request was sent, or since the broker has stopped throttling, for
+    /// meanwhile it answers nothing.
+    pub(super) missed_from: Instant,
     pub(super) deadline: Instant,
     /// The partitions in it. The topic's id is the one it was sent with: answers name topics by it (KIP-516).
     pub(super) partitions: Vec<(usize, [u8; 16])>,
@@ -68,6 +79,7 @@ impl BrokerLink {
             last_error: None,
             blocked_since: None,
             reported_unavailable: false,
+            throttled_until: None,
         }
     }
 
@@ -89,6 +101,7 @@ impl ReadyLink {
             writing_until: None,
             throttled_until: None,
             last_used: now,
+            doubted: None,
             // 0 was the handshake's.
             next_correlation_id: 1,
         }
@@ -98,6 +111,19 @@ impl ReadyLink {
     pub(super) fn request_deadline(&self) -> Option<Instant> {
         let answer = self.in_flight.front().map(|request| request.deadline);
         answer.into_iter().chain(self.writing_until).min()
+    }
+
+    /// When a broker that goes on owing an answer is doubted next; none where it owes none.
+    pub(super) fn next_doubt(&self) -> Option<Instant> {
+        let missed = self.in_flight.front()?.missed_from;
+        let since = self.doubted.map_or(missed, |doubted| doubted.max(missed));
+        Some(since + SILENCE)
+    }
+
+    /// Whether the broker has owed an answer for so long that another leader is believed more than it.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let oldest = self.in_flight.front();
+        oldest.is_some_and(|request| request.missed_from + SILENCE <= now)
     }
 
     /// Whether there is nothing that is to be waited for.

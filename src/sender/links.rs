@@ -30,7 +30,9 @@ impl<N: Network> Sender<N> {
                         if let Some(state) = self.brokers.get_mut(&broker) {
                             state.failures = 0;
                             state.last_error = None;
-                            state.state = LinkState::Ready(ReadyLink::new(link, version, now));
+                            let mut ready = ReadyLink::new(link, version, now);
+                            ready.throttled_until = state.throttled_until.take();
+                            state.state = LinkState::Ready(ready);
                         }
                     }
                     Err(error) => {
@@ -68,7 +70,23 @@ impl<N: Network> Sender<N> {
             return;
         };
         let Some(link) = state.link() else { return };
-        log::info!(target: "kafka_producer::sender", "connection to broker {broker} at {}: {}", state.endpoint, error.summary());
+        let error = match &state.state {
+            LinkState::Ready(_) => {
+                error.with_place(format_args!("broker {broker} at {}", state.endpoint))
+            }
+            // What kept a connection from being made names the address.
+            _ => error,
+        };
+        let was_needed = match &state.state {
+            LinkState::Ready(ready) => !ready.is_idle() || !state.line.is_empty(),
+            _ => true,
+        };
+        // The first, then fewer and fewer: an outage is no reason to fill a disk.
+        let level = match was_needed && (state.failures + 1).is_power_of_two() {
+            true => log::Level::Warn,
+            false => log::Level::Info,
+        };
+        log::log!(target: "kafka_producer::sender", level, "lost broker {broker}: {}", error.summary());
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(error.clone());
@@ -81,6 +99,7 @@ impl<N: Network> Sender<N> {
         self.network.close(link);
         self.metadata.request_refresh();
         if let LinkState::Ready(ready) = ended {
+            state.throttled_until = ready.throttled_until;
             for request in ready.in_flight {
                 for (slot, _) in request.partitions {
                     if let Some(InFlightBatch {
@@ -125,12 +144,76 @@ impl<N: Network> Sender<N> {
                     let message = format!("no answer within request.timeout.ms={ms}");
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
                 } else {
+                    self.doubt(broker, now);
                     self.send_requests(broker, now);
                     self.close_if_idle(broker, now);
                 }
             }
         }
         self.report_availability(broker, now);
+    }
+
+    /// A broker that owes an answer for long may have been replaced: the cluster is asked, again and again.
+    fn doubt(&mut self, broker: i32, now: Instant) {
+        if !self.config.idempotence {
+            return;
+        }
+        if let Some(ready) = self.ready_link_mut(broker) {
+            if ready.next_doubt().is_some_and(|at| at <= now) {
+                ready.doubted = Some(now);
+                self.metadata.request_refresh();
+                self.leave_if_replaced(broker, now);
+            }
+        }
+    }
+
+    /// Looks at every broker that owes an answer for long.
+    pub(super) fn leave_the_replaced(&mut self, now: Instant) {
+        if !self.config.idempotence {
+            return;
+        }
+        let is_silent = |link: &BrokerLink| matches!(&link.state, LinkState::Ready(ready) if ready.is_silent(now));
+        let brokers = self.brokers.iter();
+        let silent = brokers.filter(|(_, link)| is_silent(link));
+        let silent: Vec<i32> = silent.map(|(id, _)| *id).collect();
+        for broker in silent {
+            self.leave_if_replaced(broker, now);
+        }
+    }
+
+    /// Leaves a broker that owes an answer while others lead what it was asked to write. Java waits for
+    /// `request.timeout.ms`, several times as long as a cluster takes to replace a leader that hangs. With idempotence
+    /// nothing is risked: what the old leader has passed on the new one knows again by its stamp. Without, a batch would
+    /// be doubled where the answer is only late, so there the time is waited out.
+    fn leave_if_replaced(&mut self, broker: i32, now: Instant) {
+        if self.is_replaced(broker) {
+            let message = "no answer, and meanwhile another broker has become the leader";
+            self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
+        }
+    }
+
+    /// Whether a partition in a request to the broker is led by another one now.
+    fn is_replaced(&mut self, broker: i32) -> bool {
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return false;
+        };
+        let mut asked: Vec<(u64, usize)> = Vec::new();
+        for request in &ready.in_flight {
+            asked.extend(
+                request
+                    .partitions
+                    .iter()
+                    .map(|(slot, _)| (request.id, *slot)),
+            );
+        }
+        asked.into_iter().any(|(request, slot)| {
+            // Not those whose batch has expired since.
+            let in_flight = &self.state(slot).in_flight;
+            in_flight.iter().any(|sent| sent.request == request)
+                && self
+                    .leader(slot)
+                    .is_some_and(|leader| leader.broker != broker)
+        })
     }
 
     /// Connects, if there is still something to send: what stands in line may have expired there.
@@ -225,6 +308,13 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Ready(ready) => (ready.request_deadline(), None),
         };
-        [availability, first, second].into_iter().flatten().min()
+        let doubt = match &link.state {
+            LinkState::Ready(ready) if self.config.idempotence => ready.next_doubt(),
+            _ => None,
+        };
+        [availability, first, second, doubt]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::broker_link::LinkState;
 use super::message::Delivery;
 use super::partition_state::{Leader, PartitionState, Retry};
 use super::run::Sender;
@@ -70,12 +71,37 @@ impl<N: Network> Sender<N> {
         let topic = self.cluster.topic(partition.topic());
         let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
         match known.and_then(PartitionMetadata::leader) {
-            Some(leader) => self.brokers.get(&leader)?.last_error.clone(),
+            Some(leader) => self.what_keeps(leader, partition),
             None => Some(Error::new(
                 ErrorKind::Broker,
                 ErrorCode::LEADER_NOT_AVAILABLE.message(),
             )),
         }
+    }
+
+    fn what_keeps(&self, leader: i32, partition: &Partition) -> Option<Error> {
+        let link = self.brokers.get(&leader);
+        if let Some(error) = link.and_then(|link| link.last_error.clone()) {
+            return Some(error);
+        }
+        let state = self.partitions[partition.slot()].as_ref()?;
+        if self.config.idempotence && state.sequence.identity().is_none() {
+            let message = "no broker has given a producer id yet";
+            return Some(Error::new(ErrorKind::Broker, message));
+        }
+        let link = link?;
+        let LinkState::Ready(ready) = &link.state else {
+            return None;
+        };
+        let message = if ready.throttled_until.is_some() {
+            "the broker asked this client to wait (KIP-219)"
+        } else if !ready.is_idle() {
+            "the broker owes an answer"
+        } else {
+            return None;
+        };
+        let place = format!("broker {leader} at {}", link.endpoint);
+        Some(Error::new(ErrorKind::Broker, message).with_place(place))
     }
 
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
@@ -96,7 +122,7 @@ impl<N: Network> Sender<N> {
     /// Ends a batch: futures wake, callbacks go to the delivery thread, memory returns.
     pub(super) fn settle(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
         if self.closing && !outcome.is_written() {
-            self.undelivered += u64::from(batch.record_count());
+            self.handle().count_undelivered(batch.record_count());
         }
         if let Some(settlement) = batch.settle(outcome) {
             // Without a delivery thread the settlement is dropped, which wakes the futures all the same.

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::partition::Partition;
 use crate::accumulator::sequence::PartitionSequence;
 use crate::metadata::TopicId;
+use crate::record::header::ProducerStamp;
+use crate::time::deadline_after;
 
 /// A partition as its worker sees it.
 pub(super) struct PartitionState {
@@ -33,8 +35,14 @@ pub(super) struct PartitionState {
     pub(super) in_line: Option<i32>,
     /// The topic's id when it was last looked up: another one is another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
+    /// Who acknowledged a batch of the current identity last, and when.
+    acknowledged: Option<(Leader, Instant)>,
     next_order: u64,
 }
+
+/// How long a leader is taken to know a producer that it has heard nothing of: far less than the shortest sensible
+/// `producer.id.expiration.ms` (a day by default), and long enough to cost a busy partition nothing.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// A batch on its way.
 pub(super) struct InFlightBatch {
@@ -58,6 +66,8 @@ pub(super) struct Retry {
 pub(super) struct Leader {
     pub(super) broker: i32,
     pub(super) epoch: Option<i32>,
+    /// Of which topic: one that was made anew counts its epochs anew.
+    pub(super) topic_id: Option<TopicId>,
 }
 
 impl PartitionState {
@@ -75,6 +85,7 @@ impl PartitionState {
             expiry_scheduled: false,
             in_line: None,
             topic_id: None,
+            acknowledged: None,
             next_order: 0,
         }
     }
@@ -112,11 +123,18 @@ impl PartitionState {
 
     /// Whether the order of the log allows the first batch of the queue to be sent now.
     ///
-    /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one until the
-    /// leader is known to hold the producer to its sequences; a batch that is sent again goes only as the first of those
+    /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one until this
+    /// leader is known to hold the producer to its sequences, for of a producer that it knows nothing of, or no longer, it
+    /// takes any; a batch that is sent again goes only as the first of those
     /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in.
     /// Without idempotence the order is kept by one request in flight.
-    pub(super) fn may_send(&self, idempotence: bool, max_in_flight: usize) -> bool {
+    pub(super) fn may_send(
+        &self,
+        leader: Leader,
+        idempotence: bool,
+        max_in_flight: usize,
+        now: Instant,
+    ) -> bool {
         const MOST_REMEMBERED: usize = 5;
         let Some(earliest) = self.in_flight.front() else {
             return true;
@@ -125,7 +143,7 @@ impl PartitionState {
             return max_in_flight > 1;
         }
         if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED)
-            || !self.sequence.is_established()
+            || !self.is_known_to(leader, now)
         {
             return false;
         }
@@ -145,6 +163,21 @@ impl PartitionState {
             Some(next) if next.attempts > 0 => next.place() < earliest.batch.place(),
             _ => true,
         }
+    }
+
+    /// A batch of `stamp` is written.
+    pub(super) fn acknowledge(&mut self, stamp: ProducerStamp, leader: Leader, now: Instant) {
+        self.sequence.acknowledge(stamp);
+        if self.sequence.is_current(stamp) {
+            self.acknowledged = Some((leader, now));
+        }
+    }
+
+    fn is_known_to(&self, leader: Leader, now: Instant) -> bool {
+        self.sequence.is_established()
+            && self
+                .acknowledged
+                .is_some_and(|(by, at)| by == leader && deadline_after(at, REMEMBERED_FOR) > now)
     }
 
     /// Whether no earlier batch is still unacknowledged.

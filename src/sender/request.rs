@@ -48,7 +48,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn ready_link_mut(&mut self, broker: i32) -> Option<&mut ReadyLink> {
+    pub(super) fn ready_link_mut(&mut self, broker: i32) -> Option<&mut ReadyLink> {
         match &mut self.brokers.get_mut(&broker)?.state {
             LinkState::Ready(ready) => Some(ready),
             _ => None,
@@ -163,6 +163,8 @@ impl<N: Network> Sender<N> {
                 let bytes = if sealed_with == stamp {
                     bytes
                 } else {
+                    // Certainly not written under its old stamp, or it would have kept it.
+                    batch.maybe_written = false;
                     restamped(bytes, stamp, batch)
                 };
                 batch.contents = Contents::Sealed {
@@ -190,9 +192,7 @@ impl<N: Network> Sender<N> {
             .compressor
             .compress_batch(compression, builder.records());
         // Compression is what makes a round long; records take their time from the worker's clock.
-        if let Some(worker) = self.accumulator.workers().get(self.config.index) {
-            worker.clock().tick_if_running();
-        }
+        self.handle().clock().tick_if_running();
         let bytes = compressed.map_err(|error| {
             Error::new(ErrorKind::Compression, "the batch cannot be compressed")
                 .with_delivery(batch.delivery())
@@ -250,7 +250,10 @@ impl<N: Network> Sender<N> {
         };
         ready.last_used = now;
 
-        let encoded = self.encode(&drained, version, correlation_id);
+        let outgoing = match self.encode(&drained, version, correlation_id) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return self.give_up_drained(drained, &error),
+        };
         let partitions = drained
             .iter()
             .map(|drained| (drained.slot, drained.topic_id))
@@ -274,10 +277,11 @@ impl<N: Network> Sender<N> {
             id,
             correlation_id,
             version,
+            missed_from: now,
             deadline,
             partitions,
         };
-        let written = encoded.and_then(|outgoing| self.network.write(link, outgoing));
+        let written = self.network.write(link, outgoing);
         let expects_answer = self.config.acks != 0;
         if let Some(state) = self.brokers.get_mut(&broker) {
             // Somebody was served.
@@ -294,6 +298,15 @@ impl<N: Network> Sender<N> {
         }
         for slot in slots {
             self.consider(slot, now);
+        }
+    }
+
+    /// Not even an attempt was made, and the next one would go no better.
+    fn give_up_drained(&mut self, drained: Vec<Drained>, error: &Error) {
+        for Drained { slot, batch, .. } in drained {
+            batch.partition.batch_drained();
+            let error = batch.own(error);
+            self.give_up(slot, batch, Outcome::Failed(error));
         }
     }
 
@@ -355,6 +368,7 @@ impl<N: Network> Sender<N> {
             fields,
             cuts,
             batches,
+            is_answered: self.config.acks != 0,
         })
     }
 
@@ -399,7 +413,7 @@ fn restamped(
     debug_assert!(sealed.bytes.len() >= BATCH_HEADER_BYTES);
     let mut sealed = Arc::try_unwrap(sealed).unwrap_or_else(|shared| SealedBatch {
         bytes: shared.bytes.clone(),
-        reservation: batch.partition.empty_reservation(),
+        reservation: batch.partition.take_memory_now(shared.bytes.len()),
     });
     restamp(&mut sealed.bytes, stamp);
     Arc::new(sealed)

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::broker_link::{InFlightRequest, LinkState};
+use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
 use crate::accumulator::completion::{Outcome, Written};
+use crate::connection::LONGEST_THROTTLE;
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Broker, LeaderHint};
@@ -39,15 +40,16 @@ impl<N: Network> Sender<N> {
         };
         let decoded = decode_response::<ProduceRequest<'_, Vec<u8>>>(request.version, frame);
         let error = match decoded {
+            // Each answer is looked for among what was asked. A stray one does no harm; millions would hold the worker up.
+            Ok((_, response)) if answer_count(&response) / 2 > request.partitions.len() => {
+                Error::new(
+                    ErrorKind::Protocol,
+                    "the broker answered for more partitions than it was asked to write",
+                )
+            }
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
-                throttle(
-                    &mut ready.throttled_until,
-                    &mut ready.in_flight,
-                    request.version,
-                    &response,
-                    now,
-                );
+                throttle(ready, request.version, &response, now);
                 return self.on_response(broker, request, response, now);
             }
             Ok((correlation_id, _)) => {
@@ -107,6 +109,8 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
+        let unknown = answers.iter().map(|(_, answer)| answer.error);
+        let unknown = unknown.into_iter().find(|code| !code.is_known());
         for (slot, answer) in answers {
             if let Some(sent) = self.state(slot).take_in_flight(id) {
                 self.on_answer(slot, sent, answer, &response.node_endpoints, now);
@@ -134,6 +138,9 @@ impl<N: Network> Sender<N> {
             }
             self.consider(slot, now);
         }
+        if let Some(code) = unknown {
+            self.link_failed(broker, unknown_code(code), now);
+        }
     }
 
     fn on_answer(
@@ -149,9 +156,12 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
+        if !code.is_known() {
+            return self.on_unknown_code(slot, batch, sent_to, code, now);
+        }
         if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             if let Some(stamp) = batch.stamp {
-                self.state(slot).sequence.acknowledge(stamp);
+                self.state(slot).acknowledge(stamp, sent_to, now);
             }
         }
         if code.is_none() {
@@ -180,7 +190,8 @@ impl<N: Network> Sender<N> {
             return self.split(slot, batch, error, now);
         }
         if code.is_metadata_stale() {
-            self.hints.extend(leader_hint(&batch, &answer, endpoints));
+            self.hints
+                .extend(leader_hint(&batch, sent_to, &answer, endpoints));
             self.metadata.request_refresh();
         }
         if self.config.idempotence && is_sequence_error(code) {
@@ -191,6 +202,20 @@ impl<N: Network> Sender<N> {
         }
         let outcome = refusal(&answer, error.with_delivery(batch.delivery()));
         self.give_up(slot, batch, outcome);
+    }
+
+    /// No Kafka says that: whoever answers so may answer anything. `on_response` ends the connection.
+    fn on_unknown_code(
+        &mut self,
+        slot: usize,
+        mut batch: Box<ProducerBatch>,
+        sent_to: Leader,
+        code: ErrorCode,
+        now: Instant,
+    ) {
+        batch.maybe_written = true;
+        let error = unknown_code(code).with_topic_partition(batch.completion().topic_partition());
+        self.retry(slot, batch, error, sent_to, now);
     }
 
     /// The leader misses an earlier batch, or lost what it knew of this producer, or lost records. While earlier batches
@@ -264,9 +289,18 @@ impl<N: Network> Sender<N> {
     }
 }
 
+fn answer_count(response: &ProduceResponse) -> usize {
+    response
+        .topics
+        .iter()
+        .map(|topic| topic.partitions.len())
+        .sum()
+}
+
 /// The new leader as the answer itself names it (KIP-951), so that the batch need not wait for metadata.
 fn leader_hint(
     batch: &ProducerBatch,
+    sent_to: Leader,
     answer: &ProducePartitionResponse,
     endpoints: &[NodeEndpoint],
 ) -> Option<LeaderHint> {
@@ -287,6 +321,7 @@ fn leader_hint(
     });
     Some(LeaderHint {
         topic: Arc::clone(batch.partition.topic()),
+        topic_id: sent_to.topic_id,
         partition: answer.index,
         leader: leader.leader_id,
         leader_epoch: leader.leader_epoch,
@@ -295,37 +330,43 @@ fn leader_hint(
 }
 
 /// The client's part of a quota: nothing is sent for the time the broker says, and what is in flight may take longer.
-fn throttle(
-    throttled_until: &mut Option<Instant>,
-    in_flight: &mut std::collections::VecDeque<InFlightRequest>,
-    version: i16,
-    response: &ProduceResponse,
-    now: Instant,
-) {
+fn throttle(ready: &mut ReadyLink, version: i16, response: &ProduceResponse, now: Instant) {
     let Ok(ms @ 1..) = u64::try_from(response.throttle_time_ms) else {
         return;
     };
     if version < FIRST_VERSION_WITH_CLIENT_THROTTLING {
         return;
     }
-    let wait = Duration::from_millis(ms);
-    *throttled_until = Some(now + wait);
-    for request in in_flight {
+    let wait = Duration::from_millis(ms).min(LONGEST_THROTTLE);
+    // An earlier answer may have asked for more.
+    ready.throttled_until = ready.throttled_until.max(Some(now + wait));
+    for request in &mut ready.in_flight {
         request.deadline += wait;
+        request.missed_from = request.missed_from.max(now + wait);
     }
+    // Meanwhile the broker reads nothing either.
+    ready.writing_until = ready.writing_until.map(|until| until + wait);
+}
+
+fn unknown_code(code: ErrorCode) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the broker answered with an error code that Kafka does not have",
+    )
+    .with_broker_code(code.code(), code.name())
+    .with_retriable(true)
 }
 
 /// Errors that say that the leader's log has or may have the batch although the request failed.
 fn leaves_fate_unknown(code: ErrorCode) -> bool {
-    !code.is_known()
-        || matches!(
-            code,
-            ErrorCode::REQUEST_TIMED_OUT
-                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-                | ErrorCode::UNKNOWN_SERVER_ERROR
-                | ErrorCode::NETWORK_EXCEPTION
-                | ErrorCode::KAFKA_STORAGE_ERROR
-        )
+    matches!(
+        code,
+        ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            | ErrorCode::UNKNOWN_SERVER_ERROR
+            | ErrorCode::NETWORK_EXCEPTION
+            | ErrorCode::KAFKA_STORAGE_ERROR
+    )
 }
 
 fn is_sequence_error(code: ErrorCode) -> bool {

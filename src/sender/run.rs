@@ -1,7 +1,7 @@
 //! The worker's loop.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,8 @@ pub(crate) struct Sender<N: Network> {
 
     /// By slot.
     pub(super) partitions: Vec<Option<PartitionState>>,
-    pub(super) brokers: HashMap<i32, BrokerLink>,
+    /// Served in order of their ids: a simulated history is the same each time.
+    pub(super) brokers: BTreeMap<i32, BrokerLink>,
     /// The broker of each link that has not said its last word.
     pub(super) links: HashMap<LinkId, i32>,
     pub(super) next_link: LinkId,
@@ -53,8 +54,6 @@ pub(crate) struct Sender<N: Network> {
     seen_waits: u64,
     pub(super) closing: bool,
     force_closed: bool,
-    /// Records that failed since the close began.
-    pub(super) undelivered: u64,
 }
 
 /// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
@@ -67,7 +66,11 @@ const LONGEST_REST: Duration = Duration::from_micros(150);
 /// long as somebody could send into it, so nobody may, before it is emptied.
 impl<N: Network> Drop for Sender<N> {
     fn drop(&mut self) {
-        self.accumulator.close();
+        if std::thread::panicking() {
+            self.accumulator.close_after_panic();
+        } else {
+            self.accumulator.close();
+        }
         self.fail_everything(&Error::new(
             ErrorKind::Internal,
             "the thread that was to send the record has ended",
@@ -97,7 +100,7 @@ impl<N: Network> Sender<N> {
             events,
             deliveries,
             partitions: Vec::new(),
-            brokers: HashMap::new(),
+            brokers: BTreeMap::new(),
             links: HashMap::new(),
             next_link: 0,
             next_request: 0,
@@ -112,23 +115,21 @@ impl<N: Network> Sender<N> {
             seen_waits: 0,
             closing: false,
             force_closed: false,
-            undelivered: 0,
         }
     }
 
-    /// The thread's body: until the producer is closed and nothing is left to send. Returns the number of records that
-    /// failed since the close began.
+    /// The thread's body: until the producer is closed and nothing is left to send.
     ///
     /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
     /// wake it, and a broker that gets larger requests, are worth far more than the moment.
-    pub(crate) fn run(mut self, handle: &WorkerHandle) -> u64 {
+    pub(crate) fn run(mut self, handle: &WorkerHandle) {
         let rest = (self.config.linger / 8).min(LONGEST_REST);
         loop {
             handle.clock().tick();
             let chunks = self.chunks;
             let deadline = self.run_once(Instant::now());
             if self.is_finished() {
-                return self.undelivered;
+                return;
             }
             if self.chunks != chunks && !rest.is_zero() {
                 handle.wakeup().rest(rest);
@@ -156,7 +157,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// Whether something happened that `run_once` has not seen: the last look before a sleep.
-    pub(super) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         !self.records.is_empty()
             || !self.events.is_empty()
             || self.metadata.generation() != self.generation
@@ -171,16 +172,13 @@ impl<N: Network> Sender<N> {
     }
 
     #[cfg(test)]
-    pub(super) fn is_writing(&self, link: LinkId) -> bool {
-        self.brokers.values().any(|broker| match &broker.state {
-            LinkState::Ready(ready) => ready.link == link && ready.writing_until.is_some(),
-            _ => false,
-        })
+    pub(super) fn undelivered(&self) -> u64 {
+        self.handle().undelivered()
     }
 
-    #[cfg(test)]
-    pub(super) fn undelivered(&self) -> u64 {
-        self.undelivered
+    /// This worker as others see it.
+    pub(super) fn handle(&self) -> &WorkerHandle {
+        &self.accumulator.workers()[self.config.index]
     }
 
     fn states(&self) -> impl Iterator<Item = &PartitionState> {
@@ -274,6 +272,7 @@ impl<N: Network> Sender<N> {
         self.generation = generation;
         self.cluster = self.metadata.cluster();
         self.follow_addresses(now);
+        self.leave_the_replaced(now);
         self.consider_all(now);
         self.forget_strangers();
     }
@@ -321,10 +320,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// While somebody waits for memory nothing lingers.
+    /// While somebody waits for memory nothing lingers: nothing at all, or nothing of the broker whose share it is.
     fn relieve_memory(&mut self, now: Instant) {
-        self.seen_waits = self.accumulator.memory.waits();
-        if self.accumulator.memory.is_exhausted() {
+        let memory = &self.accumulator.memory;
+        let waits = memory.waits();
+        let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
+        if memory.is_exhausted() || is_new && memory.has_exhausted_share() {
             for slot in 0..self.partitions.len() {
                 if self.partitions[slot]
                     .as_ref()
@@ -463,7 +464,7 @@ impl<N: Network> Sender<N> {
             .in_flight
             .iter()
             .any(|sent| sent.leader.broker != leader.broker);
-        if elsewhere || !state.may_send(idempotence, max_in_flight) {
+        if elsewhere || !state.may_send(leader, idempotence, max_in_flight, now) {
             return None;
         }
         if idempotence && state.sequence.identity().is_none() && !self.begin_identity(slot) {
@@ -474,7 +475,10 @@ impl<N: Network> Sender<N> {
 
     /// Whether there is an open batch that need not linger any more.
     fn open_batch_is_due(&mut self, slot: usize, now: Instant) -> bool {
-        let at_once = self.closing || self.accumulator.memory.is_exhausted();
+        let memory = &self.accumulator.memory;
+        let at_once = self.closing
+            || memory.is_exhausted()
+            || memory.has_exhausted_share() && self.is_share_exhausted(slot);
         let horizon = now + self.slack();
         let linger = self.config.linger;
         let state = self.state(slot);
@@ -502,6 +506,11 @@ impl<N: Network> Sender<N> {
                 !self.state(slot).queue.is_empty()
             }
         }
+    }
+
+    fn is_share_exhausted(&self, slot: usize) -> bool {
+        let state = self.partitions[slot].as_ref();
+        state.is_some_and(|state| state.partition.is_share_exhausted())
     }
 
     /// Takes messages until so many chunks of `slot` have ever been received; they are known to be in the channel.
@@ -540,6 +549,7 @@ impl<N: Network> Sender<N> {
         Some(Leader {
             broker,
             epoch: partition.leader_epoch(),
+            topic_id: topic.id(),
         })
     }
 

@@ -2,10 +2,13 @@
 
 mod batching;
 mod closing;
+mod epochs;
 mod expiry;
+mod failover;
 mod handover;
 mod harness;
 mod idempotence;
+mod in_flight;
 mod links;
 mod log;
 mod retries;

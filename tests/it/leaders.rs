@@ -328,21 +328,6 @@ fn idle_topics_are_no_longer_asked_for() {
 }
 
 #[test]
-fn when_every_known_broker_is_gone_the_bootstrap_servers_are_asked_again() {
-    let old = cluster(1, 1);
-    let new = cluster(1, 1);
-    // The second address leads to another cluster once the first is gone.
-    new.broker_down(0);
-    let servers = format!("{},{}", old.bootstrap_servers(), new.bootstrap_servers());
-    let producer = builder_at(&servers).build().unwrap();
-    deliver(&producer, 0, "to the old one").unwrap();
-    old.broker_down(0);
-    new.broker_up(0).unwrap();
-    deliver(&producer, 0, "to the new one").unwrap();
-    assert_eq!(values(&new, 0), ["to the new one"]);
-}
-
-#[test]
 fn a_bootstrap_server_that_hangs_is_left_for_the_next_one() {
     let cluster = cluster(2, 2);
     let hung = cluster.on(MockApi::ApiVersions, |request| match request.broker() {

@@ -6,14 +6,27 @@
 mod callbacks;
 mod connections;
 mod errors;
+mod hostile;
 mod isolation;
 mod leaders;
+mod librdkafka;
 mod memory;
+mod metadata;
+#[cfg(feature = "unstable-internals")]
+mod names;
 mod ordering;
+mod origins;
 #[cfg(target_os = "linux")]
 mod outage;
 mod partitioning;
+mod rebootstrap;
+mod rules_answers;
+mod rules_leaders;
+mod rules_sequences;
+mod rules_time;
+mod rules_worker;
 mod sending;
+mod shares;
 mod shutdown;
 mod splitting;
 mod support;

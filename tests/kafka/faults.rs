@@ -179,6 +179,8 @@ pub(crate) fn exactly_once_through(
     const PARTITIONS: i32 = 3;
     kafka.create_topic(topic, PARTITIONS, replication, &[]);
     let producer = producer(kafka, settings);
+    // The fault is to hit records, not the first acquaintance.
+    producer.partitions_for(topic).expect("the partitions");
     let over = AtomicBool::new(false);
     let futures = thread::scope(|scope| {
         let sending = scope.spawn(|| {

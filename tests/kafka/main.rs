@@ -6,10 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod compatibility;
 mod delivery;
 mod faults;
 mod limits;
+mod outages;
 mod producing;
 mod programs;
 mod tools;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         &[
             ("tools", tools::TESTS),
             ("delivery", delivery::TESTS),
+            ("outages", outages::TESTS_OF_ONE_BROKER),
             ("limits", limits::TESTS),
         ],
     );
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
             ("tools", tools::TESTS_OF_THREE_BROKERS),
             ("programs", programs::TESTS),
             ("faults", faults::TESTS),
+            ("outages", outages::TESTS_OF_THREE_BROKERS),
         ],
     );
     group(
@@ -51,6 +55,21 @@ fn main() -> ExitCode {
     group(
         &one(KafkaVersion::V2_4_1).property(AUTO_CREATE, "true"),
         &[("kafka_2_4_1", compatibility::TESTS)],
+    );
+    group(
+        &one(KafkaVersion::V4_3_1)
+            .brokers(3)
+            .behind_proxies()
+            .property("unclean.leader.election.enable", "false"),
+        &[("chaos", chaos::TESTS)],
+    );
+    suite.group(
+        || Ok(()),
+        |()| (),
+        &[
+            ("proxy", chaos::PROXY_TESTS),
+            ("verdict", chaos::VERDICT_TESTS),
+        ],
     );
     suite.finish()
 }

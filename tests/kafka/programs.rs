@@ -309,7 +309,7 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// Where cargo puts the examples; builds them if `cargo test` was told to build this test alone.
-fn examples_folder() -> PathBuf {
+pub(crate) fn examples_folder() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let mut command = Command::new(env!("CARGO"));

@@ -132,7 +132,6 @@ const NOT_YET: &[(&str, Option<&str>)] = &[
     ("enable.metrics.push", Some("false")),
     ("interceptor.classes", Some("")),
     ("metadata.cluster.check.enable", Some("false")),
-    ("metadata.recovery.rebootstrap.trigger.ms", None),
     ("partitioner.rack.aware", Some("false")),
     ("transaction.timeout.ms", None),
     ("transaction.two.phase.commit.enable", Some("false")),

@@ -35,6 +35,12 @@ macro_rules! for_each_setting {
                 metadata_recovery_strategy(MetadataRecoveryStrategy): MetadataRecoveryStrategy = choice(),
                 default "rebootstrap", range "rebootstrap, none";
 
+            /// After how long without an answer about the cluster to begin anew from `bootstrap.servers`, whether or
+            /// not all known brokers were tried. Part of the strategy `rebootstrap`.
+            "metadata.recovery.rebootstrap.trigger.ms",
+                metadata_recovery_rebootstrap_trigger(Duration): Duration = millis(0, i64::MAX),
+                default "300000", range "0 or more";
+
             /// How many bytes a batch gathers at most, compressed as the topic's batches so far let expect. A larger
             /// record gets a batch of its own; 0 turns batching off.
             "batch.size", batch_size(usize): usize = bytes(0, i32::MAX as i64),
@@ -48,7 +54,9 @@ macro_rules! for_each_setting {
             "max.request.size", max_request_size(usize): usize = bytes(0, i32::MAX as i64),
                 default "1048576", range "0 to 2147483647";
 
-            /// The bytes of memory for records that are not delivered yet. `send` waits while it is full.
+            /// The bytes of memory for records that are not delivered yet. `send` waits while it is full. Records for one
+            /// broker hold at most three times what is free, once there were records for another: brokers that take
+            /// nothing leave room for the others.
             "buffer.memory", buffer_memory(usize): usize = bytes(0, i64::MAX),
                 default "33554432", range "0 or more";
 
@@ -123,21 +131,21 @@ macro_rules! for_each_setting {
             "enable.idempotence", enable_idempotence(bool): bool = boolean(),
                 default "true", range "true, false";
 
-            /// The wait before a batch is first sent again. It doubles up to `retry.backoff.max.ms`, give or take 20 %.
+            /// The wait before a batch is first sent again. It doubles, with a jitter of 20 %, and never exceeds `retry.backoff.max.ms`.
             "retry.backoff.ms", retry_backoff(Duration): Duration = millis(0, i64::MAX),
                 default "100", range "0 or more";
 
-            /// The longest wait before a batch is sent again, give or take 20 %.
+            /// The longest wait before a batch is sent again.
             "retry.backoff.max.ms", retry_backoff_max(Duration): Duration = millis(0, i64::MAX),
                 default "1000", range "0 or more";
 
-            /// The wait before a broker is first connected to again. It doubles up to `reconnect.backoff.max.ms`, give
-            /// or take 20 %.
+            /// The wait before a broker is first connected to again. It doubles, with a jitter of 20 %, and
+            /// never exceeds `reconnect.backoff.max.ms`.
             "reconnect.backoff.ms", reconnect_backoff(Duration): Duration = millis(0, i64::MAX),
                 default "50", range "0 or more";
 
-            /// The longest wait before a broker is connected to again, give or take 20 %. Where only
-            /// `reconnect.backoff.ms` is set, equal to it.
+            /// The longest wait before a broker is connected to again. Where only `reconnect.backoff.ms` is set, equal to
+            /// it.
             "reconnect.backoff.max.ms", reconnect_backoff_max(Duration): Duration = millis(0, i64::MAX),
                 default "1000", range "0 or more";
 
@@ -146,7 +154,7 @@ macro_rules! for_each_setting {
                 socket_connection_setup_timeout(Duration): Duration = millis(0, i64::MAX),
                 default "10000", range "0 or more";
 
-            /// The most that the time for making a connection grows to, give or take 20 %.
+            /// The most that the time for making a connection grows to.
             "socket.connection.setup.timeout.max.ms",
                 socket_connection_setup_timeout_max(Duration): Duration = millis(0, i64::MAX),
                 default "30000", range "0 or more";

@@ -8,6 +8,7 @@ use lz4_flex::frame::FrameDecoder;
 
 /// Magic; version 1 with independent blocks; blocks up to 64 KiB; the second byte of the xxHash of those two.
 const FRAME_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+const MAGIC_BYTES: usize = 4;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Marks the length of a block that is stored as it is.
 const STORED_BIT: u32 = 1 << 31;
@@ -56,8 +57,16 @@ impl Encoder {
     }
 }
 
-pub(super) fn decoder(input: &[u8]) -> impl Read {
-    FrameDecoder::new(input)
+/// Reads the frame format and nothing else, as Java does. The crate knows the legacy format, too, whose blocks of 8 MiB it
+/// sets aside before it has seen one.
+pub(super) fn decoder(input: &[u8]) -> io::Result<impl Read> {
+    if !input.starts_with(&FRAME_HEADER[..MAGIC_BYTES]) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the bytes are no lz4 frame",
+        ));
+    }
+    Ok(FrameDecoder::new(input))
 }
 
 #[cfg(test)]
@@ -73,6 +82,16 @@ mod tests {
             output,
             [&FRAME_HEADER[..], &stored_block, &END_MARK].concat()
         );
+    }
+
+    #[test]
+    fn the_legacy_format_and_frames_to_be_skipped_are_refused() {
+        for magic in [0x184c_2102_u32, 0x184d_2a50] {
+            let mut bytes = magic.to_le_bytes().to_vec();
+            bytes.extend([4, 0, 0, 0, 0x30, b'a', b'b', b'c']);
+            assert!(decoder(&bytes).is_err(), "{magic:x}");
+        }
+        assert!(decoder(&[]).is_err());
     }
 
     #[test]

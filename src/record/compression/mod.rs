@@ -103,7 +103,7 @@ impl fmt::Debug for Compressor {
 const KEPT_OUTPUT_BYTES: usize = 2 << 20;
 
 /// Decompresses the records of a batch. More than `max_output` bytes is an error, found before they are allocated
-/// (within a factor of two), whatever `bytes` claims.
+/// (within a factor of two, and but for the codec's own blocks: 4 MiB twice for lz4), whatever `bytes` claims.
 pub(crate) fn decompress(
     codec: CompressionType,
     bytes: &[u8],
@@ -116,7 +116,9 @@ pub(crate) fn decompress(
         #[cfg(feature = "snappy")]
         CompressionType::Snappy => snappy::decode(bytes, max_output),
         #[cfg(feature = "lz4")]
-        CompressionType::Lz4 => read_bounded(lz4::decoder(bytes), max_output),
+        CompressionType::Lz4 => {
+            lz4::decoder(bytes).and_then(|reader| read_bounded(reader, max_output))
+        }
         #[cfg(feature = "zstd")]
         CompressionType::Zstd => {
             zstd::decoder(bytes).and_then(|reader| read_bounded(reader, max_output))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::harness::{Harness, MS, TOPIC, refused, written};
 use crate::protocol::ErrorCode;
+use crate::record::compression::{Compression, CompressionType};
 
 #[test]
 fn a_record_leaves_when_its_linger_is_over_and_no_sooner() {
@@ -125,9 +126,10 @@ fn while_somebody_waits_for_memory_nothing_lingers() {
     let memory = std::sync::Arc::clone(&worker.accumulator.memory);
     let (in_line, is_in_line) = crate::sync::channel::bounded(1);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let share = std::sync::Arc::default();
     let waiter = std::thread::spawn(move || {
         memory
-            .reserve(2000, deadline, || in_line.send(()).unwrap())
+            .reserve(2000, &share, deadline, || in_line.send(()).unwrap())
             .is_ok()
     });
     is_in_line.recv().unwrap();
@@ -242,10 +244,8 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_keep_order_sequences_and_fut
     let second = requests.remove(1);
     worker.serve(&second);
     worker.run_for(300 * MS);
-    let mut sequences = Vec::new();
     for _ in 0..10 {
         for request in worker.requests() {
-            sequences.push(request.sequence());
             worker.serve(&request);
         }
         worker.run_for(300 * MS);
@@ -253,13 +253,39 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_keep_order_sequences_and_fut
     let log = worker.log(0);
     let order: String = log.iter().map(|value| &value[..1]).collect();
     assert_eq!(order, "0abcdb");
-    println!("{sequences:?}");
     let offsets: Vec<_> = tickets
         .iter()
         .map(|ticket| ticket.offset().unwrap())
         .collect();
     assert_eq!((offsets, behind.offset()), (vec![1, 2, 3, 4], Some(5)));
     assert!(completions.iter().all(|one| one.wait_all(worker.now)));
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+#[test]
+fn parts_of_a_compressed_batch_are_charged_for_what_they_hold() {
+    if !CompressionType::Lz4.is_compiled_in() {
+        return;
+    }
+    let mut worker = Harness::new(|settings| {
+        settings.buffer_memory = 8192;
+        settings.sender.compression = Compression::with_default_level(CompressionType::Lz4);
+    });
+    for value in ["a", "b", "c", "d"] {
+        worker.send(0, &value.repeat(200));
+    }
+    worker.advance(10 * MS);
+    let whole = worker.request();
+    let compressed = worker.memory_in_use();
+    worker.wire.borrow_mut().connects = false;
+    worker.wire.borrow_mut().fails = true;
+    worker.refuse(&whole, ErrorCode::MESSAGE_TOO_LARGE);
+    assert!(
+        worker.memory_in_use() > compressed + 400,
+        "{} bytes for parts that are not sealed, {compressed} before",
+        worker.memory_in_use()
+    );
+    worker.run_for(10_000 * MS);
     assert_eq!(worker.memory_in_use(), 0);
 }
 

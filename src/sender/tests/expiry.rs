@@ -3,6 +3,7 @@
 use super::harness::{Harness, MS, Sent};
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
+use crate::protocol::messages::ProducePartitionResponse;
 
 fn established() -> Harness {
     let mut worker = Harness::new(|settings| settings.sender.request_timeout = 60_000 * MS);
@@ -197,4 +198,138 @@ fn a_timeout_for_ever_is_no_panic() {
     let request = worker.requests().remove(0);
     worker.serve(&request);
     assert_eq!(ticket.offset(), Some(0));
+}
+
+/// SenderTest.testExpiryOfUnsentBatchesShouldNotCauseUnresolvedSequences.
+#[test]
+fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
+    let mut worker = established();
+    worker.hang_up(1);
+    worker.wire.borrow_mut().connects = false;
+    let lost = worker.send_batch(0, "a");
+    worker.run_for(5000 * MS);
+    assert_eq!(lost.error().delivery(), Delivery::NotWritten);
+    worker.wire.borrow_mut().connects = true;
+    let connecting: Vec<_> = worker
+        .wire
+        .borrow()
+        .connecting
+        .iter()
+        .map(|(link, ..)| *link)
+        .collect();
+    for link in connecting {
+        worker.wire.borrow_mut().connected(link);
+    }
+    worker.send_batch(0, "b");
+    worker.run_for(1000 * MS);
+    let request = worker.requests().remove(0);
+    assert_eq!((request.sequence(), request.epoch()), (1, 0));
+}
+
+/// SenderTest.testExpiryOfFirstBatchShouldNotCauseUnresolvedSequencesIfFutureBatchesSucceed. Java goes on with the epoch
+/// where all behind the expired batch succeeded; here the next ones have the next epoch, which is as good.
+#[test]
+fn what_was_sent_with_an_expired_batch_can_succeed_and_what_follows_comes_after_it() {
+    let mut worker = established();
+    let first = worker.send_batch(0, "a");
+    worker.run();
+    worker.advance(1000 * MS);
+    let second = worker.send_batch(0, "b");
+    worker.run();
+    let requests = worker.requests();
+    let mut answers = worker.append(&requests[0]).into_iter();
+    worker.answer(&requests[0], |_| ProducePartitionResponse {
+        error: ErrorCode::REQUEST_TIMED_OUT,
+        ..answers.next().unwrap()
+    });
+    worker.run_for(4000 * MS);
+    let again = worker.requests().remove(0);
+    assert_eq!(first.error().delivery(), Delivery::MaybeWritten);
+    let third = worker.send_batch(0, "c");
+    worker.no_request();
+    worker.serve(&requests[1]);
+    assert_eq!(second.offset(), Some(2));
+    let request = worker.requests().remove(0);
+    assert_eq!((request.sequence(), request.epoch()), (0, 1));
+    worker.serve(&again);
+    worker.serve(&request);
+    assert_eq!(third.offset(), Some(3));
+}
+
+/// SenderTest.testExpiredBatchesInMultiplePartitions.
+#[test]
+fn batches_of_one_request_expire_in_all_its_partitions() {
+    let mut worker = Harness::new(|settings| {
+        settings.partitions = 2;
+        settings.sender.request_timeout = 60_000 * MS;
+    });
+    let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
+    assert_eq!(worker.request().batches.len(), 2);
+    worker.run_for(5000 * MS);
+    for ticket in tickets {
+        assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
+    }
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+/// SenderTest.testExpiredBatchDoesNotRetry, testExpiredBatchDoesNotSplitOnMessageTooLargeError, testNoDoubleDeallocation.
+#[test]
+fn whatever_is_answered_to_an_expired_batch_it_is_neither_sent_again_nor_split() {
+    for code in [
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::MESSAGE_TOO_LARGE,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::INVALID_RECORD,
+    ] {
+        let mut worker = established();
+        let tickets = ["a", "b"].map(|value| worker.send(0, &value.repeat(450)));
+        let request = worker.request();
+        worker.run_for(5000 * MS);
+        worker.refuse(&request, code);
+        worker.run_for(2000 * MS);
+        assert!(worker.requests().is_empty());
+        for ticket in tickets {
+            assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+        }
+        assert_eq!(worker.memory_in_use(), 0);
+        worker.send_batch(0, "c");
+        assert_eq!(worker.request().epoch(), 1);
+    }
+}
+
+/// The answer comes in the round in which the time is over: the batch may not be split, for its parts would be as old.
+#[test]
+fn a_batch_found_too_large_when_its_time_is_over_is_not_sent_in_parts() {
+    let mut worker = established();
+    let tickets = ["a", "b"].map(|value| worker.send(0, &value.repeat(450)));
+    let request = worker.request();
+    worker.advance(5000 * MS);
+    worker.refuse(&request, ErrorCode::MESSAGE_TOO_LARGE);
+    worker.no_request();
+    for ticket in tickets {
+        assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+        assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
+    }
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+/// SenderTest.testWhenFirstBatchExpireNoSendSecondBatchIfGuaranteeOrder.
+#[test]
+fn with_one_request_in_flight_nothing_follows_an_expired_batch_before_its_request_is_answered() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.max_in_flight = 1;
+        settings.sender.idempotence = false;
+        settings.sender.request_timeout = 60_000 * MS;
+    });
+    let first = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(2500 * MS);
+    let second = worker.send_batch(0, "b");
+    worker.run_for(2500 * MS);
+    assert!(first.result().is_some());
+    assert!(worker.requests().is_empty() && second.result().is_none());
+    worker.serve(&request);
+    let request = worker.requests().remove(0);
+    worker.serve(&request);
+    assert_eq!(second.offset(), Some(1));
 }

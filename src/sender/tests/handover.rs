@@ -53,7 +53,7 @@ struct Running {
     accumulator: Arc<RecordAccumulator>,
     events: channel::Sender<Event>,
     logs: Logs,
-    worker: std::thread::JoinHandle<u64>,
+    worker: std::thread::JoinHandle<()>,
 }
 
 fn start(choose: impl FnOnce(&mut Settings)) -> Running {
@@ -137,12 +137,12 @@ impl Running {
                     partition.worker().wake(wake);
                     return Ticket { completion, index };
                 }
-                Append::NeedsMemory { bytes, wake } => {
+                Append::NeedsMemory { missing, wake } => {
                     partition.worker().wake(wake);
                     drop(spare.take());
                     spare = Some(
                         self.accumulator
-                            .reserve(bytes, late)
+                            .reserve(&missing, late)
                             .expect("memory in time"),
                     );
                 }
@@ -159,7 +159,8 @@ impl Running {
     fn close(self) -> HashMap<i32, Vec<String>> {
         self.accumulator.close();
         self.tell(Event::Close);
-        assert_eq!(self.worker.join().unwrap(), 0);
+        self.worker.join().unwrap();
+        assert_eq!(self.accumulator.workers()[0].undelivered(), 0);
         let memory = &self.accumulator.memory;
         assert_eq!(memory.available(), memory.total());
         std::mem::take(&mut *self.logs.lock())

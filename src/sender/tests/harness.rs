@@ -106,7 +106,7 @@ impl Ticket {
 }
 
 /// A request as it was written.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) link: LinkId,
     pub(super) broker: i32,
@@ -589,10 +589,7 @@ impl Harness {
                 Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
             };
             match result {
-                Ok(base_offset) => ProducePartitionResponse {
-                    base_offset,
-                    ..ProducePartitionResponse::default()
-                },
+                Ok(appended) => written(appended.base_offset),
                 Err(code) => refused(code),
             }
         });
@@ -638,12 +635,6 @@ impl Harness {
         self.accumulator.close();
         self.metadata.close();
         self.tell(Event::Close);
-    }
-
-    /// The worker's thread ends as by a panic; another producer's worker stands in its place.
-    pub(super) fn die(&mut self) {
-        self.sender = Harness::new(|_| {}).sender;
-        set_monotonic_now(self.now);
     }
 
     /// Runs the callbacks that are due.

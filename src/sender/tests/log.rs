@@ -9,8 +9,18 @@ use crate::protocol::ErrorCode;
 /// As many batches of a producer as a broker knows duplicates by.
 const REMEMBERED: usize = 5;
 
+/// In what brokers of several releases differ.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// A producer that nothing is known of must begin at sequence 0, as before Kafka 2.5.
+    pub(super) refuses_unknown: bool,
+    /// What is older than the batches that are remembered is told to be a duplicate, as before Kafka 1.1.
+    pub(super) tells_old_duplicates: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Log {
+    rules: Rules,
     /// The values of the records, by offset.
     pub(super) records: Vec<String>,
     producers: HashMap<i64, Producer>,
@@ -23,6 +33,13 @@ struct Producer {
     batches: VecDeque<Remembered>,
 }
 
+/// Where a batch is.
+pub(super) struct Appended {
+    pub(super) base_offset: i64,
+    /// It was not there before.
+    pub(super) is_new: bool,
+}
+
 struct Remembered {
     base_sequence: i32,
     count: usize,
@@ -30,14 +47,30 @@ struct Remembered {
 }
 
 impl Log {
-    /// Appends the batch, or finds that it is there; the offset of its first record.
-    pub(super) fn append(&mut self, batch: &SentBatch) -> Result<i64, ErrorCode> {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    /// Appends the batch, or finds that it is there.
+    pub(super) fn append(&mut self, batch: &SentBatch) -> Result<Appended, ErrorCode> {
         let stamp = batch.stamp;
         let base_offset = self.records.len() as i64;
         if stamp.producer_id >= 0 {
-            let known = self.producers.get(&stamp.producer_id);
-            if let Some(duplicate) = known.map_or(Ok(None), |producer| producer.check(batch))? {
-                return Ok(duplicate);
+            let duplicate = match self.producers.get(&stamp.producer_id) {
+                Some(producer) => producer.check(batch, self.rules)?,
+                None if self.rules.refuses_unknown && stamp.base_sequence != 0 => {
+                    return Err(ErrorCode::UNKNOWN_PRODUCER_ID);
+                }
+                None => None,
+            };
+            if let Some(base_offset) = duplicate {
+                return Ok(Appended {
+                    base_offset,
+                    is_new: false,
+                });
             }
             let producer = self.producers.entry(stamp.producer_id).or_default();
             if producer.epoch != stamp.producer_epoch {
@@ -58,7 +91,20 @@ impl Log {
             });
         }
         self.records.extend(batch.records.iter().cloned());
-        Ok(base_offset)
+        Ok(Appended {
+            base_offset,
+            is_new: true,
+        })
+    }
+
+    /// Goes on as after a long life of the producer.
+    pub(super) fn go_on_at(&mut self, producer_id: i64, epoch: i16, next_sequence: i32) {
+        let producer = Producer {
+            epoch,
+            next_sequence,
+            batches: VecDeque::new(),
+        };
+        self.producers.insert(producer_id, producer);
     }
 
     /// Forgets what it knows of producers, as after retention took their last batches.
@@ -68,7 +114,7 @@ impl Log {
 }
 
 impl Producer {
-    fn check(&self, batch: &SentBatch) -> Result<Option<i64>, ErrorCode> {
+    fn check(&self, batch: &SentBatch, rules: Rules) -> Result<Option<i64>, ErrorCode> {
         let stamp = batch.stamp;
         if stamp.producer_epoch < self.epoch {
             return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
@@ -85,7 +131,13 @@ impl Producer {
             self.next_sequence
         };
         if stamp.base_sequence == expected {
-            Ok(None)
+            return Ok(None);
+        }
+        // Sequences go round: half of them are behind, half before.
+        let behind = expected.wrapping_sub(stamp.base_sequence) & i32::MAX;
+        if rules.tells_old_duplicates && stamp.producer_epoch == self.epoch && behind < i32::MAX / 2
+        {
+            Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER)
         } else {
             Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
         }

@@ -1,12 +1,14 @@
 //! What is tried again, when, and where.
 
-use super::harness::{Harness, MS, TOPIC, encode, refused, written};
+use super::harness::{Harness, MS, Sent, TOPIC, encode, refused, written};
+use crate::connection::link::LinkEvent;
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{
     LeaderIdAndEpoch, NodeEndpoint, ProducePartitionResponse, ProduceResponse,
     ProduceTopicResponse, RecordError,
 };
+use crate::sender::Event;
 
 #[test]
 fn the_wait_before_a_retry_doubles_up_to_its_maximum() {
@@ -65,7 +67,6 @@ fn errors_that_no_retry_cures_fail_at_once() {
         (ErrorCode::RECORD_LIST_TOO_LARGE, ErrorKind::RecordTooLarge),
         (ErrorCode::INVALID_TIMESTAMP, ErrorKind::InvalidRecord),
         (ErrorCode::POLICY_VIOLATION, ErrorKind::Broker),
-        (ErrorCode::from(12345), ErrorKind::Broker),
     ] {
         let mut worker = Harness::new(|_| {});
         let ticket = worker.send_batch(0, "a");
@@ -74,6 +75,20 @@ fn errors_that_no_retry_cures_fail_at_once() {
         assert_eq!(ticket.error().kind(), kind, "{code:?}");
         assert_eq!(ticket.error().broker_code(), Some(code.code()));
     }
+}
+
+#[test]
+fn an_error_code_that_kafka_does_not_have_ends_the_connection_and_the_batch_is_sent_again() {
+    let mut worker = Harness::new(|_| {});
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::from(12345));
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    assert_eq!(again.batch(), request.batch());
+    worker.serve(&again);
+    assert_eq!(ticket.offset(), Some(0));
 }
 
 #[test]
@@ -309,4 +324,154 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     }
     let due = worker.run().expect("a deadline");
     assert!(due > worker.now);
+}
+
+/// Java: `ClusterConnectionStates.throttle`. A later answer can speak of less than is left of an earlier one.
+#[test]
+fn throttling_is_never_cut_short_by_a_later_answer() {
+    let mut worker = Harness::new(|settings| settings.partitions = 3);
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(1, "b");
+    let second = worker.request();
+    throttle(&mut worker, &first, 700);
+    throttle(&mut worker, &second, 10);
+    worker.send_batch(2, "c");
+    worker.run_for(699 * MS);
+    assert!(worker.requests().is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.requests().len(), 1);
+}
+
+/// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read either, so a request that is half
+/// written stays so for as long.
+#[test]
+fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.wire.borrow_mut().stalls = true;
+    worker.send_batch(1, "b");
+    let second = worker.request();
+    throttle(&mut worker, &first, 3000);
+    worker.run_for(3900 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.tell(Event::Link(second.link, LinkEvent::WriteFinished));
+    worker.serve(&second);
+    assert!(worker.wire.borrow().closed.is_empty());
+    assert_eq!(worker.memory_in_use(), 0);
+}
+
+/// Written at the beginning of the log, and nothing more is to be sent for so long.
+fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
+    let partitions = vec![ProducePartitionResponse {
+        index: request.batch().partition,
+        ..written(0)
+    }];
+    let mut response = ProduceResponse {
+        topics: vec![ProduceTopicResponse {
+            name: TOPIC.into(),
+            partitions,
+            ..ProduceTopicResponse::default()
+        }],
+        throttle_time_ms,
+        ..ProduceResponse::default()
+    };
+    worker.answer_with(request, &mut response);
+}
+
+/// SenderTest.testProducerBatchRetriesWhenPartitionLeaderChanges, RecordAccumulatorTest.testExponentialRetryBackoffLeaderChange.
+#[test]
+fn the_same_broker_under_a_new_leader_epoch_is_tried_at_once_and_waited_for_when_that_fails_too() {
+    let mut worker = Harness::new(|_| {});
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    worker.no_request();
+    worker.move_leader(0, Some(1));
+    worker.publish();
+    let again = worker.request();
+    worker.refuse(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    // The same picture once more is no new leader.
+    worker.publish();
+    worker.run_for(150 * MS);
+    assert!(worker.requests().is_empty());
+    worker.run_for(100 * MS);
+    let last = worker.requests().remove(0);
+    worker.serve(&last);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+/// RecordAccumulatorTest.testRetryBackoff.
+#[test]
+fn a_partition_that_waits_for_its_retry_holds_up_no_other() {
+    let mut worker = Harness::new(|settings| settings.partitions = 2);
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.send_batch(1, "b");
+    assert_eq!(worker.request().batch().partition, 1);
+    worker.run_for(200 * MS);
+    assert_eq!(worker.requests().remove(0).batch().partition, 0);
+}
+
+/// SenderTest.testSendInOrder: one request in flight keeps the order without idempotence, over a change of leader too.
+#[test]
+fn with_one_request_in_flight_nothing_overtakes_when_the_leader_moves() {
+    let mut worker = Harness::new(|settings| {
+        settings.brokers = 2;
+        settings.sender.max_in_flight = 1;
+        settings.sender.idempotence = false;
+    });
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(0, "b");
+    worker.move_leader(0, Some(2));
+    worker.publish();
+    worker.no_request();
+    worker.serve(&first);
+    let again = worker.requests().remove(0);
+    assert_eq!((again.broker, &again.values()[0][..1]), (2, "a"));
+    worker.no_request();
+    worker.serve(&again);
+    let second = worker.requests().remove(0);
+    worker.serve(&second);
+    let log: String = worker.log(0).iter().map(|value| &value[..1]).collect();
+    assert_eq!(log, "ab");
+}
+
+/// SenderTest.testCanRetryWithoutIdempotence.
+#[test]
+fn without_idempotence_a_record_is_sent_again_too() {
+    let mut worker = Harness::new(|settings| settings.sender.idempotence = false);
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::LEADER_NOT_AVAILABLE);
+    assert!(worker.wants_refresh() && ticket.result().is_none());
+    worker.run_for(200 * MS);
+    let again = worker.requests().remove(0);
+    worker.serve(&again);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+/// librdkafka 0117 and 0146: a disk that failed. The next one may hold the batch or not, so its fate is open.
+#[test]
+fn a_leader_whose_disk_failed_is_asked_about_and_tried_again() {
+    let mut worker = Harness::new(|settings| settings.brokers = 2);
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::KAFKA_STORAGE_ERROR);
+    assert!(worker.wants_refresh());
+    worker.move_leader(0, Some(2));
+    worker.publish();
+    let again = worker.request();
+    assert_eq!((again.broker, again.batch()), (2, request.batch()));
+    worker.serve(&again);
+    assert_eq!(ticket.offset(), Some(0));
+
+    let mut worker = Harness::new(|settings| settings.sender.retries = 0);
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.refuse(&request, ErrorCode::KAFKA_STORAGE_ERROR);
+    assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
 }

@@ -2,8 +2,8 @@
 //! members may be anything.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(crate) struct FakeBootstrap {
     port: u16,
     /// The answer to Metadata.
     metadata: Arc<Mutex<Vec<u8>>>,
+    asked: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
     stopped: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -44,22 +46,27 @@ impl FakeBootstrap {
         let port = listener.local_addr().unwrap().port();
         let metadata = Arc::new(Mutex::new(metadata(&members, &leaders)));
         let stopped = Arc::new(AtomicBool::new(false));
+        let (asked, open) = (Arc::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
         let accept = {
             let (stopped, metadata) = (Arc::clone(&stopped), Arc::clone(&metadata));
+            let (asked, open) = (Arc::clone(&asked), Arc::clone(&open));
             move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if stopped.load(Ordering::Acquire) {
                         return;
                     }
-                    let metadata = Arc::clone(&metadata);
+                    open.lock().unwrap().push(stream.try_clone().unwrap());
+                    let (metadata, asked) = (Arc::clone(&metadata), Arc::clone(&asked));
                     // Ends with the connection, which the producer closes.
-                    std::thread::spawn(move || serve(stream, &metadata));
+                    std::thread::spawn(move || serve(stream, &metadata, &asked));
                 }
             }
         };
         Self {
             port,
             metadata,
+            asked,
+            open,
             stopped,
             accepting: Some(std::thread::spawn(accept)),
         }
@@ -71,6 +78,22 @@ impl FakeBootstrap {
 
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many Metadata requests were answered.
+    pub(crate) fn metadata_requests(&self) -> usize {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Closes the connections that are open.
+    pub(crate) fn disconnect(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -105,6 +128,13 @@ pub(crate) fn slowly_reading(bytes: usize, every: Duration) -> (u16, impl Drop) 
     })
 }
 
+/// A port that accepts connections and answers nothing at all.
+pub(crate) fn answering_nothing() -> (u16, TcpListener) {
+    // The system accepts for it: what is connected waits in the backlog.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
 /// A port on which the system completes no connection: its backlog is full.
 pub(crate) fn never_connecting() -> (u16, Vec<Socket>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
@@ -122,7 +152,8 @@ pub(crate) fn never_connecting() -> (u16, Vec<Socket>) {
     (address.as_socket().unwrap().port(), sockets)
 }
 
-fn answering_versions(
+/// A port that accepts connections, answers ApiVersions and then does as it is told.
+pub(crate) fn answering_versions(
     then: impl Fn(TcpStream, &AtomicBool) + Send + Sync + 'static,
 ) -> (u16, impl Drop) {
     struct Listener(u16, Arc<AtomicBool>);
@@ -143,7 +174,9 @@ fn answering_versions(
             }
             let (then, stop) = (Arc::clone(&then), Arc::clone(&stop));
             std::thread::spawn(move || {
-                if answer_one(&mut stream, &Mutex::default()).is_ok() {
+                // The version that clients ask first is refused, and they ask again.
+                let mut answer = || answer_one(&mut stream, &Mutex::default());
+                if answer().and_then(|_| answer()).is_ok() {
                     then(stream, &stop);
                 }
             });
@@ -152,8 +185,12 @@ fn answering_versions(
     (port, Listener(port, stopped))
 }
 
-fn serve(mut stream: TcpStream, metadata: &Mutex<Vec<u8>>) {
-    while answer_one(&mut stream, metadata).is_ok() {}
+fn serve(mut stream: TcpStream, metadata: &Mutex<Vec<u8>>, asked: &AtomicUsize) {
+    while let Ok(api) = answer_one(&mut stream, metadata) {
+        if api == METADATA {
+            asked.fetch_add(1, Ordering::Release);
+        }
+    }
 }
 
 const PRODUCE: i16 = 0;
@@ -161,7 +198,8 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
-fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<()> {
+/// Answers a request and tells which API it was for.
+fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<i16> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut request = vec![0; u32::from_be_bytes(length) as usize];
@@ -187,7 +225,8 @@ fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<(
     put(&mut answer, &(body.len() as i32 + 4).to_be_bytes());
     put(&mut answer, &request[4..8]);
     put(&mut answer, &body);
-    stream.write_all(&answer)
+    stream.write_all(&answer)?;
+    Ok(api)
 }
 
 fn versions() -> Vec<u8> {

@@ -5,6 +5,7 @@ pub(crate) mod child;
 pub(crate) mod fake_broker;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
+pub(crate) mod relay;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -133,5 +134,29 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Holds what calls [`Hold::wait`], a hook on a broker's thread, until this is dropped. To be made after the cluster, so
+/// that a test that fails lets go before the cluster ends.
+pub(crate) struct Gate {
+    _open: std::sync::mpsc::Sender<()>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Hold(Arc<Mutex<std::sync::mpsc::Receiver<()>>>);
+
+impl Gate {
+    pub(crate) fn new() -> (Self, Hold) {
+        let (_open, closed) = std::sync::mpsc::channel();
+        (Self { _open }, Hold(Arc::new(Mutex::new(closed))))
+    }
+}
+
+impl Hold {
+    pub(crate) fn wait(&self) {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever sent: it ends when the other side is gone.
+        let _ = held.recv();
     }
 }

@@ -234,6 +234,21 @@ pub(crate) fn elect_preferred_leader(port: u16, topic: &str, partition: i32) -> 
     Ok(())
 }
 
+/// Lets the preferred leader of every partition lead, where it is in sync.
+pub(crate) fn elect_preferred_leaders(port: u16) -> io::Result<()> {
+    const PREFERRED: i8 = 0;
+    const ALL_PARTITIONS: i32 = -1;
+    let mut body = Body::default();
+    body.i8(PREFERRED);
+    body.i32(ALL_PARTITIONS);
+    body.i32(TIMEOUT_MS);
+    let mut answer = call(port, ELECT_LEADERS, 1, body)?;
+    answer.i32()?;
+    let code = answer.i16()?;
+    // Partitions that need no election are not errors, and one that cannot have it now is seen by its leader.
+    refuse("elect", "the preferred leaders", code, None)
+}
+
 /// The offset after a partition's last record; the broker on `port` must lead the partition.
 pub(crate) fn end_offset(port: u16, topic: &str, partition: i32) -> io::Result<i64> {
     const LATEST: i64 = -1;

@@ -1,6 +1,11 @@
 //! Reads a topic back with Kafka's ConsoleConsumer.
 
-use super::KafkaCluster;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{KafkaCluster, Process};
 
 /// A record as Kafka's consumer hands it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,65 @@ impl KafkaCluster {
         let mut records = self.consume(topic);
         records.retain(|record| record.partition == partition);
         records
+    }
+}
+
+impl KafkaCluster {
+    /// Hands every record that the topic's partitions hold now to `take`, of each partition in its order: partition,
+    /// offset, key and value, which must be text without line ends and tabs. Keeps none of them, so a topic may be large.
+    pub(crate) fn consume_each(&self, topic: &str, mut take: impl FnMut(i32, i64, &str, &str)) {
+        let partitions = self.partitions(topic);
+        let count: i64 = partitions
+            .iter()
+            .map(|partition| self.end_offset(topic, partition.index))
+            .sum();
+        if count == 0 {
+            return;
+        }
+        let errors = self.folder.join(format!("consume-{topic}.log"));
+        let mut command = self.tools.java(
+            "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            512,
+            &self.folder,
+        );
+        command
+            .args(["--bootstrap-server", &self.bootstrap_servers()])
+            .args(["--topic", topic, "--from-beginning"])
+            .args([
+                "--max-messages",
+                &count.to_string(),
+                "--timeout-ms",
+                "30000",
+            ])
+            .args(["--formatter-property", "print.partition=true"])
+            .args(["--formatter-property", "print.offset=true"])
+            .args(["--formatter-property", "print.key=true"])
+            .args(["--formatter-property", "key.separator=\t"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&errors).expect("create a log file"));
+        let process = Process::spawn(&mut command).expect("start the console consumer");
+        let printed = BufReader::new(process.take_stdout().expect("a piped stdout"));
+        let mut taken = 0;
+        for line in printed.lines() {
+            let line = line.expect("the console consumer prints UTF-8");
+            let fields: Vec<_> = line.splitn(4, '\t').collect();
+            let [partition, offset, key, value] = fields[..] else {
+                panic!("the console consumer printed {line:?}");
+            };
+            let number = |field: &str, prefix| field.strip_prefix(prefix)?.parse::<i64>().ok();
+            let place = number(partition, "Partition:").zip(number(offset, "Offset:"));
+            let (partition, offset) =
+                place.unwrap_or_else(|| panic!("the console consumer printed {line:?}"));
+            take(partition as i32, offset, key, value);
+            taken += 1;
+        }
+        let status = process.wait(Duration::from_secs(30));
+        assert!(
+            taken == count && status.is_some_and(|status| status.success()),
+            "{taken} of the {count} records of {topic} were read back, {status:?}; see {}",
+            errors.display()
+        );
     }
 }
 

@@ -9,30 +9,34 @@ mod install;
 mod ports;
 mod process;
 mod properties;
+mod proxy;
 mod tools;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use properties::{Coordination, Place};
+use properties::{Coordination, Place, WayIn};
 
 pub(crate) use admin::{ClusterView, PartitionView, Replicas, TopicView};
 pub(crate) use consume::{ConsumedRecord, TimestampType};
 pub(crate) use dump::{DumpedBatch, DumpedRecord};
 pub(crate) use install::{Install, KafkaVersion, build_folder};
+pub(crate) use ports::free_ports;
 pub(crate) use process::{Process, Signal, poll};
+pub(crate) use proxy::{Proxy, Way, Weather};
 
 /// What to start.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterOptions {
     version: KafkaVersion,
     brokers: usize,
+    is_proxied: bool,
     properties: Vec<(String, String)>,
 }
 
@@ -42,6 +46,7 @@ impl ClusterOptions {
         ClusterOptions {
             version,
             brokers: 1,
+            is_proxied: false,
             properties: Vec::new(),
         }
     }
@@ -53,6 +58,16 @@ impl ClusterOptions {
             "one broker with ZooKeeper"
         );
         self.brokers = count;
+        self
+    }
+
+    /// Clients reach each broker through a proxy of its own, and only so; brokers reach each other directly.
+    pub(crate) fn behind_proxies(mut self) -> ClusterOptions {
+        assert!(
+            !self.version.needs_zookeeper(),
+            "listeners for proxies are set up with KRaft only"
+        );
+        self.is_proxied = true;
         self
     }
 
@@ -98,7 +113,7 @@ impl KafkaCluster {
         let addresses: Vec<_> = self
             .brokers
             .iter()
-            .map(|broker| format!("127.0.0.1:{}", broker.port))
+            .map(|broker| format!("127.0.0.1:{}", broker.client_port()))
             .collect();
         addresses.join(",")
     }
@@ -113,7 +128,13 @@ impl KafkaCluster {
 
     /// `127.0.0.1:port` of one broker.
     pub(crate) fn address(&self, broker: i32) -> String {
-        format!("127.0.0.1:{}", self.broker(broker).port)
+        format!("127.0.0.1:{}", self.broker(broker).client_port())
+    }
+
+    /// The proxy in front of a broker of a cluster that was started behind proxies.
+    pub(crate) fn proxy(&self, broker: i32) -> &Proxy {
+        let (_, proxy) = self.broker(broker).proxy.as_ref().expect("a proxy");
+        proxy
     }
 
     /// A folder for a test's own files; it goes with the cluster's.
@@ -185,7 +206,7 @@ impl KafkaCluster {
                 *process = Some(broker.spawn(&self.install).expect("start a broker"));
             }
             drop(process);
-            let view = admin::metadata(broker.port, Some(&[])).ok()?;
+            let view = admin::metadata(broker.port(), Some(&[])).ok()?;
             view.brokers.contains(&broker.id).then_some(())
         });
         assert!(
@@ -194,6 +215,37 @@ impl KafkaCluster {
             broker.id,
             broker.log_tail()
         );
+    }
+
+    /// Stops a broker and starts it again where nobody has known it so far. Not for clusters behind proxies.
+    pub(crate) fn move_to_another_port(&self, id: i32) {
+        self.stop(id);
+        let broker = self.broker(id);
+        let (old, new) = (broker.port(), free_ports(1)[0]);
+        let file = broker.properties_file();
+        let properties = fs::read_to_string(&file).expect("a broker's properties");
+        let [old_address, new_address] = [old, new].map(|port| format!("127.0.0.1:{port}"));
+        let moved = properties.replace(&old_address, &new_address);
+        fs::write(&file, moved).expect("write a broker's properties");
+        broker.port.store(new, Ordering::Relaxed);
+        self.restart(id);
+    }
+
+    /// Holds what clients of that name produce to so many bytes a second, by each broker.
+    pub(crate) fn limit_producer(&self, client_id: &str, bytes_per_second: u32) {
+        let servers = self.bootstrap_servers();
+        let quota = format!("producer_byte_rate={bytes_per_second}");
+        let arguments = [
+            ["--bootstrap-server", &servers],
+            ["--entity-type", "clients"],
+            ["--entity-name", client_id],
+            ["--add-config", &quota],
+        ];
+        let arguments: Vec<&str> = ["--alter"]
+            .into_iter()
+            .chain(arguments.into_iter().flatten())
+            .collect();
+        self.run_tool("kafka.admin.ConfigCommand", &arguments, b"");
     }
 
     /// Creates a topic and waits until every running broker knows its leaders.
@@ -267,6 +319,29 @@ impl KafkaCluster {
         });
     }
 
+    /// Makes another replica of each partition of these topics lead, `by` places further in the order of replicas:
+    /// partitions that lie on the same replicas keep having the same leader.
+    pub(crate) fn rotate_leaders(&self, topics: &[&str], by: usize) {
+        for topic in topics {
+            for partition in self.partitions(topic) {
+                let mut replicas = partition.replicas;
+                let steps = by % replicas.len();
+                replicas.rotate_left(steps);
+                self.ask(|port| admin::reassign(port, topic, partition.index, &replicas));
+            }
+        }
+        self.elect_preferred_leaders();
+    }
+
+    /// Lets each partition's first replica lead it where it can, and waits until all do.
+    pub(crate) fn elect_preferred_leaders(&self) {
+        self.ask(admin::elect_preferred_leaders);
+        self.wait_for("the preferred leaders lead", |view| {
+            let mut partitions = view.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.leader == partition.replicas[0])
+        });
+    }
+
     /// A topic's partitions as a running broker sees them; empty for one that does not exist.
     pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionView> {
         let view = self.ask(|port| admin::metadata(port, Some(&[topic])));
@@ -287,7 +362,7 @@ impl KafkaCluster {
                 .brokers
                 .iter()
                 .find(|broker| broker.id == self.leader(topic, partition))?;
-            admin::end_offset(leader.port, topic, partition).ok()
+            admin::end_offset(leader.port(), topic, partition).ok()
         });
         answer.unwrap_or_else(|| panic!("no end offset of {topic}-{partition}"))
     }
@@ -311,8 +386,11 @@ impl KafkaCluster {
     ) -> Result<KafkaCluster, String> {
         let folder =
             new_folder(options).map_err(|error| format!("no folder for a cluster: {error}"))?;
-        let ports = ports::free_ports(options.brokers * 2);
-        let (broker_ports, controller_ports) = ports.split_at(options.brokers);
+        let ports = free_ports(options.brokers * 4);
+        let mut ports = ports.chunks(options.brokers);
+        let mut next_ports = || ports.next().expect("ports for all brokers");
+        let (broker_ports, controller_ports) = (next_ports(), next_ports());
+        let (proxy_ports, inner_ports) = (next_ports(), next_ports());
         let controllers: Vec<(i32, u16)> = (1..).zip(controller_ports.iter().copied()).collect();
         let brokers = (1..)
             .zip(broker_ports)
@@ -326,7 +404,20 @@ impl KafkaCluster {
             folder,
             keep_folder: AtomicBool::new(false),
         };
-        for broker in &cluster.brokers {
+        let ways_in = proxy_ports.iter().zip(inner_ports);
+        for (broker, (proxy, inner)) in cluster.brokers.iter_mut().zip(ways_in) {
+            let way_in = match options.is_proxied {
+                true => {
+                    let started = Proxy::start(*proxy, broker.port())
+                        .map_err(|error| format!("start a proxy: {PORT_TAKEN}: {error}"))?;
+                    broker.proxy = Some((*proxy, started));
+                    WayIn::Proxied {
+                        proxy: *proxy,
+                        brokers: *inner,
+                    }
+                }
+                false => WayIn::Direct,
+            };
             let coordination = match options.version.needs_zookeeper() {
                 true => Coordination::Zookeeper(controller_ports[0]),
                 false => Coordination::Kraft(&controllers),
@@ -334,7 +425,8 @@ impl KafkaCluster {
             let folder = &broker.folder;
             let place = Place {
                 id: broker.id,
-                port: broker.port,
+                port: broker.port(),
+                way_in,
                 folder,
                 brokers: options.brokers,
                 coordination,
@@ -419,7 +511,7 @@ impl KafkaCluster {
             *broker.process() = Some(process);
         }
         let knows_all = |broker: &Broker| {
-            admin::metadata(broker.port, Some(&[]))
+            admin::metadata(broker.port(), Some(&[]))
                 .is_ok_and(|view| view.brokers.len() == self.brokers.len())
         };
         let up = poll(START_TIMEOUT, || {
@@ -442,7 +534,7 @@ impl KafkaCluster {
         let mut last_error = None;
         let answer = poll(Duration::from_secs(30), || {
             self.running().find_map(|broker| {
-                request(broker.port)
+                request(broker.port())
                     .map_err(|error| last_error = Some(error))
                     .ok()
             })
@@ -452,8 +544,9 @@ impl KafkaCluster {
 
     /// Waits until every running broker's view of the cluster satisfies `condition`.
     fn wait_for(&self, what: &str, condition: impl Fn(&ClusterView) -> bool) {
-        let satisfied =
-            |broker: &Broker| admin::metadata(broker.port, None).is_ok_and(|view| condition(&view));
+        let satisfied = |broker: &Broker| {
+            admin::metadata(broker.port(), None).is_ok_and(|view| condition(&view))
+        };
         let done = poll(Duration::from_secs(90), || {
             self.running().all(satisfied).then_some(())
         });
@@ -497,8 +590,10 @@ impl Drop for KafkaCluster {
 
 struct Broker {
     id: i32,
-    port: u16,
+    port: AtomicU16,
     folder: PathBuf,
+    /// Its port and itself.
+    proxy: Option<(u16, Proxy)>,
     /// `None` while the broker is down.
     process: Mutex<Option<Process>>,
     paused: AtomicBool,
@@ -510,11 +605,21 @@ impl Broker {
         fs::create_dir_all(&folder).expect("create a broker's folder");
         Broker {
             id,
-            port,
+            port: AtomicU16::new(port),
             folder,
+            proxy: None,
             process: Mutex::new(None),
             paused: AtomicBool::new(false),
         }
+    }
+
+    fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    /// Where clients reach it.
+    fn client_port(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.port(), |(port, _)| *port)
     }
 
     fn spawn(&self, install: &Install) -> io::Result<Process> {

@@ -1,7 +1,7 @@
 //! Child processes that never outlive the tests, however these end.
 
 use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -105,6 +105,11 @@ impl Process {
     /// The child's standard input, if it was piped and not taken before.
     pub(crate) fn take_stdin(&self) -> Option<ChildStdin> {
         self.child().stdin.take()
+    }
+
+    /// The child's standard output, if it was piped and not taken before.
+    pub(crate) fn take_stdout(&self) -> Option<ChildStdout> {
+        self.child().stdout.take()
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {

@@ -7,9 +7,19 @@ use std::path::Path;
 pub(crate) struct Place<'a> {
     pub(crate) id: i32,
     pub(crate) port: u16,
+    pub(crate) way_in: WayIn,
     pub(crate) folder: &'a Path,
     pub(crate) brokers: usize,
     pub(crate) coordination: Coordination<'a>,
+}
+
+/// Which way clients and other brokers take.
+#[derive(Clone, Copy)]
+pub(crate) enum WayIn {
+    /// All to the broker's own port.
+    Direct,
+    /// Clients to the port of a proxy, the other brokers to a listener of their own.
+    Proxied { proxy: u16, brokers: u16 },
 }
 
 /// Who keeps the cluster's metadata.
@@ -28,10 +38,7 @@ pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
             "log.dirs".to_owned(),
             place.folder.join("data").display().to_string(),
         ),
-        (
-            "advertised.listeners".to_owned(),
-            format!("PLAINTEXT://127.0.0.1:{}", place.port),
-        ),
+        ("advertised.listeners".to_owned(), advertised(place)),
         (
             "default.replication.factor".to_owned(),
             replication.to_string(),
@@ -104,15 +111,19 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
                 ("node.id", place.id.to_string()),
                 (
                     "listeners",
-                    format!(
-                        "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{own}",
-                        place.port
-                    ),
+                    format!("{},CONTROLLER://127.0.0.1:{own}", listeners(place)),
                 ),
                 ("controller.listener.names", "CONTROLLER".to_owned()),
                 (
                     "listener.security.protocol.map",
-                    "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+                    "PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+                ),
+                (
+                    "inter.broker.listener.name",
+                    match place.way_in {
+                        WayIn::Direct => "PLAINTEXT".to_owned(),
+                        WayIn::Proxied { .. } => "BROKERS".to_owned(),
+                    },
                 ),
                 ("controller.quorum.voters", voters.join(",")),
                 ("broker.session.timeout.ms", "6000".to_owned()),
@@ -120,7 +131,7 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
         }
         Coordination::Zookeeper(port) => vec![
             ("broker.id", place.id.to_string()),
-            ("listeners", format!("PLAINTEXT://127.0.0.1:{}", place.port)),
+            ("listeners", listeners(place)),
             ("zookeeper.connect", format!("127.0.0.1:{port}")),
             ("zookeeper.connection.timeout.ms", "30000".to_owned()),
         ],
@@ -129,6 +140,23 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+fn listeners(place: &Place<'_>) -> String {
+    let clients = format!("PLAINTEXT://127.0.0.1:{}", place.port);
+    match place.way_in {
+        WayIn::Direct => clients,
+        WayIn::Proxied { brokers, .. } => format!("{clients},BROKERS://127.0.0.1:{brokers}"),
+    }
+}
+
+fn advertised(place: &Place<'_>) -> String {
+    match place.way_in {
+        WayIn::Direct => listeners(place),
+        WayIn::Proxied { proxy, brokers } => {
+            format!("PLAINTEXT://127.0.0.1:{proxy},BROKERS://127.0.0.1:{brokers}")
+        }
+    }
 }
 
 fn to_text(lines: &[(String, String)]) -> String {

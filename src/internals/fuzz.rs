@@ -1,0 +1,112 @@
+//! What the fuzz targets in `tests/fuzz` call: bytes of a hostile broker go in, and whatever they are, nothing panics, what
+//! is decoded survives being written and read again, and a worker that was told nonsense still ends every record.
+//!
+//! Built by `--cfg fuzzing`, and into the unit tests, which run the seeds.
+
+mod batches;
+mod frames;
+mod responses;
+mod text;
+mod worker;
+
+pub use batches::{compressed, record_batch};
+pub use frames::frames;
+pub use responses::{
+    api_versions_response, init_producer_id_response, metadata_response, produce_response,
+};
+pub use text::{partitioner, properties};
+pub use worker::worker;
+
+/// A target's name, the target, and inputs to begin with.
+type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+const TARGETS: [Target; 10] = [
+    (
+        "api_versions_response",
+        api_versions_response,
+        responses::api_versions_seeds,
+    ),
+    ("compressed", compressed, batches::compressed_seeds),
+    ("frames", frames, frames::seeds),
+    (
+        "init_producer_id_response",
+        init_producer_id_response,
+        responses::init_producer_id_seeds,
+    ),
+    (
+        "metadata_response",
+        metadata_response,
+        responses::metadata_seeds,
+    ),
+    ("partitioner", partitioner, text::partitioner_seeds),
+    (
+        "produce_response",
+        produce_response,
+        responses::produce_seeds,
+    ),
+    ("properties", properties, text::properties_seeds),
+    ("record_batch", record_batch, batches::record_batch_seeds),
+    ("worker", worker, worker::seeds),
+];
+
+/// Inputs to begin with: sound ones, from this crate's own encoders.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let target = TARGETS.into_iter().find(|(name, ..)| *name == target);
+    target.map_or_else(Vec::new, |(_, _, seeds)| seeds())
+}
+
+/// Takes bytes off the input one by one; zeros when it is at its end.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn byte(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((byte, rest)) => {
+                self.0 = rest;
+                *byte
+            }
+            None => 0,
+        }
+    }
+
+    /// A number below `limit`, which is at most 256.
+    fn below(&mut self, limit: usize) -> usize {
+        usize::from(self.byte()) % limit
+    }
+
+    fn i16(&mut self) -> i16 {
+        i16::from_be_bytes([self.byte(), self.byte()])
+    }
+
+    fn i32(&mut self) -> i32 {
+        i32::from_be_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
+    }
+
+    /// At most `length` bytes.
+    fn bytes(&mut self, length: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_seed_passes_its_target_and_so_do_its_beginnings() {
+        for (name, target, seeds) in super::TARGETS {
+            let seeds = seeds();
+            assert!(!seeds.is_empty(), "{name}");
+            for seed in seeds {
+                for length in (0..seed.len()).step_by(1 + seed.len() / 50) {
+                    target(&seed[..length]);
+                }
+                target(&seed);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a user's own files and keys can be: properties, and the choice of a partition by key.
+
+use super::Input;
+use crate::{ProducerConfig, partition_for_key};
+
+/// The text of a properties file: it is taken or refused, and what is taken can be taken again.
+pub fn properties(data: &[u8]) {
+    // A name of thousands of letters is compared with every known one, which takes milliseconds.
+    let Ok(text) = std::str::from_utf8(&data[..data.len().min(512)]) else {
+        return;
+    };
+    let mut config = ProducerConfig::new();
+    if config.load_properties(text).is_ok() {
+        assert!(config.load_properties(text).is_ok());
+    }
+}
+
+/// The number of partitions, and a key: the partition is one of them, and the one that Java's producer chooses.
+pub fn partitioner(data: &[u8]) {
+    let mut input = Input(data);
+    let partitions = 1 + usize::from(input.i16().unsigned_abs());
+    let key = input.bytes(usize::MAX);
+    let expected = (murmur2(key) & 0x7fff_ffff) as usize % partitions;
+    assert_eq!(partition_for_key(key, partitions) as usize, expected);
+}
+
+/// Byte by byte, straight from the definition of 32-bit MurmurHash2, with Java's seed.
+fn murmur2(data: &[u8]) -> u32 {
+    const FACTOR: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c_u32 ^ data.len() as u32;
+    let mut words = data.chunks_exact(4);
+    for word in &mut words {
+        let mut word = (0..4).fold(0, |sum, byte| sum | (u32::from(word[byte]) << (8 * byte)));
+        word = word.wrapping_mul(FACTOR);
+        word ^= word >> 24;
+        hash = hash.wrapping_mul(FACTOR) ^ word.wrapping_mul(FACTOR);
+    }
+    let tail = words.remainder();
+    for (place, byte) in tail.iter().enumerate() {
+        hash ^= u32::from(*byte) << (8 * place);
+    }
+    if !tail.is_empty() {
+        hash = hash.wrapping_mul(FACTOR);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(FACTOR);
+    hash ^ (hash >> 15)
+}
+
+pub(super) fn properties_seeds() -> Vec<Vec<u8>> {
+    let files = [
+        "bootstrap.servers=localhost:9092,[::1]:9093\nacks=all\nlinger.ms = 5\n",
+        "# comment\n! another\ncompression.type : zstd\ncompression.zstd.level=3\nclient.id=\\u00e9\\t\\\n  more\n",
+        "enable.idempotence=true\nmax.in.flight.requests.per.connection=5\nretries=2147483647\nbuffer.memory=33554432\n",
+        "delivery.timeout.ms=120000\nrequest.timeout.ms=30000\nmax.block.ms=60000\nbatch.size=16384\n",
+        "key.serializer=org.apache.kafka.common.serialization.StringSerializer\nsecurity.protocol=PLAINTEXT\n",
+        "send.buffer.bytes=-1\nreceive.buffer.bytes=32768\nmetadata.max.age.ms=300000\nclient.dns.lookup=use_all_dns_ips\n",
+    ];
+    files.map(|file| file.as_bytes().to_vec()).to_vec()
+}
+
+pub(super) fn partitioner_seeds() -> Vec<Vec<u8>> {
+    [
+        &b"\0\0"[..],
+        b"\0\x07key",
+        b"\x7f\x7fa longer key",
+        b"\x80\0\xff\xfe\xfd",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}

@@ -1,0 +1,301 @@
+//! Whom the metadata thread asks, in which order, and what it remembers of each address.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::connection::{Endpoint, LONGEST_THROTTLE};
+
+/// What is remembered of the addresses that were asked.
+#[derive(Default)]
+pub(super) struct Candidates {
+    records: HashMap<Endpoint, Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    /// Failed attempts in a row, and the latest.
+    failures: u32,
+    failed_at: Option<Instant>,
+    /// How often it let a request run out of its patience; a quick answer takes one back.
+    slowness: u32,
+    /// Its quota's wait (KIP-219): each broker's is its own.
+    throttled_until: Option<Instant>,
+}
+
+/// Where a broker can be known from.
+pub(super) struct Sources<'a> {
+    /// The brokers that metadata named.
+    pub(super) known: Vec<Endpoint>,
+    /// The bootstrap addresses, where they are to be asked too.
+    pub(super) bootstrap: Vec<Endpoint>,
+    /// To begin anew: the bootstrap addresses come first (KIP-899).
+    pub(super) is_anew: bool,
+    pub(super) connected: Option<&'a Endpoint>,
+    /// To be asked behind those that promise an answer.
+    pub(super) avoided: Option<&'a Endpoint>,
+}
+
+/// A broker that does not answer within this is left for another one, long before `request.timeout.ms`: a stopped broker
+/// must not stop everybody's view of the cluster. Doubles with each time that it did not.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// After so long a failure says nothing of whether the next attempt will fail.
+const OLD_FAILURE: Duration = Duration::from_secs(30);
+
+impl Candidates {
+    /// Whom to ask, in order: the connected broker, then the others from a random start, those that failed last. An
+    /// error: all that are well want to be left alone until then.
+    pub(super) fn to_ask(
+        &self,
+        sources: Sources<'_>,
+        now: Instant,
+    ) -> Result<Vec<Endpoint>, Instant> {
+        let Sources {
+            mut known,
+            mut bootstrap,
+            is_anew,
+            connected,
+            avoided,
+        } = sources;
+        fastrand::shuffle(&mut known);
+        fastrand::shuffle(&mut bootstrap);
+        let throttled = known
+            .iter()
+            .filter_map(|endpoint| self.throttled_until(endpoint, now))
+            .min();
+        if throttled.is_some() && !is_anew {
+            // They can be the same brokers under other names, and are no way around a quota.
+            bootstrap.retain(|endpoint| known.contains(endpoint));
+        }
+        let is_first = |endpoint: &Endpoint| is_anew && bootstrap.contains(endpoint);
+        let mut seen = HashSet::new();
+        let mut all: Vec<Endpoint> = known.iter().chain(&bootstrap).cloned().collect();
+        all.retain(|endpoint| seen.insert(endpoint.clone()));
+        let waits = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
+        let until = all.iter().filter_map(waits).min();
+        all.retain(|endpoint| waits(endpoint).is_none());
+        all.sort_by_key(|endpoint| {
+            let is_connected = connected == Some(endpoint);
+            let rank = match avoided {
+                Some(avoided) if endpoint == avoided => 1,
+                Some(_) if !self.is_promising(endpoint, now) => 2,
+                _ => 0,
+            };
+            let failures = self.failures(endpoint);
+            (!is_first(endpoint), !is_connected, rank, failures)
+        });
+        match until {
+            Some(until) if all.is_empty() => Err(until),
+            _ => Ok(all),
+        }
+    }
+
+    /// Failed attempts in a row.
+    pub(super) fn failures(&self, endpoint: &Endpoint) -> u32 {
+        self.records.get(endpoint).map_or(0, |known| known.failures)
+    }
+
+    /// Whether nothing speaks against asking there.
+    pub(super) fn is_promising(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        let failed_lately = self
+            .records
+            .get(endpoint)
+            .and_then(|known| known.failed_at)
+            .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE);
+        !failed_lately && self.throttled_until(endpoint, now).is_none()
+    }
+
+    pub(super) fn throttled_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
+        let until = self.records.get(endpoint)?.throttled_until;
+        until.filter(|until| *until > now)
+    }
+
+    /// How long to wait for a connection to that address.
+    pub(super) fn connect_patience(&self, endpoint: &Endpoint) -> Duration {
+        doubled(self.failures(endpoint))
+    }
+
+    /// How long to wait for an answer from that address.
+    pub(super) fn answer_patience(&self, endpoint: &Endpoint) -> Duration {
+        doubled(self.records.get(endpoint).map_or(0, |known| known.slowness))
+    }
+
+    pub(super) fn note_failure(&mut self, endpoint: &Endpoint, now: Instant) {
+        let record = self.record(endpoint);
+        record.failures = record.failures.saturating_add(1);
+        record.failed_at = Some(now);
+    }
+
+    pub(super) fn note_success(&mut self, endpoint: &Endpoint) {
+        let record = self.record(endpoint);
+        (record.failures, record.failed_at) = (0, None);
+    }
+
+    /// Learns from how long an answer took, or was waited for. A broker that is slow for good gets its time after one
+    /// failure, and keeps it.
+    pub(super) fn note_time(&mut self, endpoint: &Endpoint, took: Duration, patience: Duration) {
+        let record = self.record(endpoint);
+        if took >= patience {
+            record.slowness = record.slowness.saturating_add(1);
+        } else if took < patience / 4 {
+            record.slowness = record.slowness.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn note_throttle(&mut self, endpoint: &Endpoint, wait: Duration, now: Instant) {
+        let until = now + wait.min(LONGEST_THROTTLE);
+        let record = self.record(endpoint);
+        record.throttled_until = record.throttled_until.max(Some(until));
+    }
+
+    /// Forgets the addresses that are not to be asked again.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&Endpoint) -> bool) {
+        self.records.retain(|endpoint, _| is_known(endpoint));
+    }
+
+    fn record(&mut self, endpoint: &Endpoint) -> &mut Record {
+        self.records.entry(endpoint.clone()).or_default()
+    }
+}
+
+fn doubled(times: u32) -> Duration {
+    FIRST_PATIENCE.saturating_mul(1 << times.min(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(ports: &[u16]) -> Vec<Endpoint> {
+        let endpoint = |port: &u16| Endpoint {
+            host: "h".into(),
+            port: *port,
+        };
+        ports.iter().map(endpoint).collect()
+    }
+
+    fn sources(known: &[u16], bootstrap: &[u16]) -> Sources<'static> {
+        Sources {
+            known: endpoints(known),
+            bootstrap: endpoints(bootstrap),
+            is_anew: false,
+            connected: None,
+            avoided: None,
+        }
+    }
+
+    fn ports(asked: Result<Vec<Endpoint>, Instant>) -> Vec<u16> {
+        let asked = asked.unwrap();
+        asked.into_iter().map(|endpoint| endpoint.port).collect()
+    }
+
+    #[test]
+    fn the_connected_broker_is_asked_first_and_those_that_failed_last() {
+        let now = Instant::now();
+        let connected = &endpoints(&[3])[0];
+        for _ in 0..20 {
+            let mut candidates = Candidates::default();
+            let failed = &endpoints(&[1])[0];
+            candidates.note_failure(failed, now);
+            let asked = candidates.to_ask(
+                Sources {
+                    connected: Some(connected),
+                    ..sources(&[1, 2, 3], &[])
+                },
+                now,
+            );
+            assert_eq!(ports(asked), [3, 2, 1]);
+            candidates.note_success(failed);
+            assert_eq!(candidates.failures(failed), 0);
+        }
+    }
+
+    #[test]
+    fn a_broker_to_be_avoided_is_asked_behind_those_that_promise_an_answer_and_before_the_others() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        let [avoided, failed] = [1, 2].map(|port| endpoints(&[port]).remove(0));
+        candidates.note_failure(&failed, now);
+        for _ in 0..20 {
+            let avoiding = Sources {
+                avoided: Some(&avoided),
+                ..sources(&[1, 2, 3], &[])
+            };
+            assert_eq!(ports(candidates.to_ask(avoiding, now)), [3, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn beginning_anew_asks_the_bootstrap_addresses_before_the_known_ones() {
+        let candidates = Candidates::default();
+        for _ in 0..20 {
+            let anew = Sources {
+                is_anew: true,
+                ..sources(&[1, 2], &[9])
+            };
+            assert_eq!(ports(candidates.to_ask(anew, Instant::now()))[0], 9);
+        }
+    }
+
+    #[test]
+    fn a_throttled_broker_is_left_out_and_alone_it_is_waited_for() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        let throttled = endpoints(&[1]).remove(0);
+        candidates.note_throttle(&throttled, Duration::from_secs(3), now);
+        // A lesser wait told later ends no earlier.
+        candidates.note_throttle(&throttled, Duration::from_secs(1), now);
+        assert_eq!(
+            ports(candidates.to_ask(sources(&[1, 2], &[9]), now)),
+            [2],
+            "the bootstrap address may be the throttled broker"
+        );
+        let until = now + Duration::from_secs(3);
+        assert_eq!(candidates.to_ask(sources(&[1], &[9]), now), Err(until));
+        assert_eq!(
+            ports(candidates.to_ask(sources(&[1], &[]), until)),
+            [1],
+            "over is over"
+        );
+    }
+
+    #[test]
+    fn no_broker_can_ask_to_be_left_alone_for_days() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        let broker = endpoints(&[1]).remove(0);
+        candidates.note_throttle(&broker, Duration::from_millis(i32::MAX as u64), now);
+        assert_eq!(
+            candidates.throttled_until(&broker, now),
+            Some(now + LONGEST_THROTTLE)
+        );
+    }
+
+    #[test]
+    fn patience_grows_with_each_answer_that_is_late_and_shrinks_with_quick_ones() {
+        let mut candidates = Candidates::default();
+        let broker = endpoints(&[1]).remove(0);
+        let patience = |candidates: &Candidates| candidates.answer_patience(&broker);
+        for seconds in [2, 4, 8] {
+            assert_eq!(patience(&candidates), Duration::from_secs(seconds));
+            let patience = patience(&candidates);
+            candidates.note_time(&broker, patience, patience);
+        }
+        // An answer that needs what it is given does not lose it.
+        candidates.note_time(&broker, patience(&candidates) / 2, patience(&candidates));
+        assert_eq!(patience(&candidates), Duration::from_secs(16));
+        candidates.note_time(&broker, Duration::ZERO, patience(&candidates));
+        assert_eq!(patience(&candidates), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn an_old_failure_makes_no_address_unpromising() {
+        let now = Instant::now();
+        let mut candidates = Candidates::default();
+        let broker = endpoints(&[1]).remove(0);
+        assert!(candidates.is_promising(&broker, now));
+        candidates.note_failure(&broker, now);
+        assert!(!candidates.is_promising(&broker, now));
+        assert!(candidates.is_promising(&broker, now + OLD_FAILURE));
+    }
+}

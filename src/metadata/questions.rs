@@ -1,0 +1,166 @@
+//! What the metadata thread asks a broker that it is connected to.
+
+use std::time::{Duration, Instant};
+
+use super::cache::ProducerIdentity;
+use super::cluster::Cluster;
+use super::refresh::{Attempt, MetadataRefresher, RefreshObserver, SOON_AGAIN};
+use super::response::update;
+use crate::error::{Error, ErrorKind};
+use crate::protocol::messages::{
+    InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use crate::protocol::{ErrorCode, Request};
+
+impl<O: RefreshObserver> MetadataRefresher<O> {
+    fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
+        let Some((endpoint, client)) = &mut self.client else {
+            return Err(Error::new(ErrorKind::Network, "not connected"));
+        };
+        let patience = self
+            .candidates
+            .answer_patience(endpoint)
+            .min(self.config.request_timeout);
+        let began = Instant::now();
+        self.last_use = began;
+        let version = client.versions().best::<R>().map_err(|error| {
+            // A KRaft controller's port is taken for a broker's this way.
+            Error::new(
+                error.kind(),
+                format!("{endpoint} is of no use: {}", error.summary()),
+            )
+        })?;
+        let answer = client.call(request, version, patience);
+        self.candidates
+            .note_time(endpoint, began.elapsed(), patience);
+        Ok((version, answer?))
+    }
+
+    pub(super) fn ask_metadata(&mut self, is_full: bool) -> Result<Attempt, Error> {
+        let observer = &self.observer;
+        let asked =
+            self.cache
+                .topics_to_ask(!is_full, self.config.max_idle, Instant::now(), |topic| {
+                    observer.take_used(topic)
+                });
+        let request = MetadataRequest {
+            topics: Some(
+                asked
+                    .iter()
+                    .map(|topic| MetadataRequestTopic::by_name(topic))
+                    .collect(),
+            ),
+            // Java's producer always allows it too; whether topics are created is the broker's decision.
+            allow_auto_topic_creation: true,
+        };
+        let (version, response): (i16, MetadataResponse) = self.call(&request)?;
+        self.note_throttle(version >= 6, response.throttle_time_ms);
+        if !response.error.is_none() {
+            return Err(Error::new(
+                ErrorKind::Broker,
+                "the broker refused to describe the cluster",
+            )
+            .with_broker_code(response.error.code(), response.error.name()));
+        }
+        if response.brokers.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Network,
+                "the broker does not know its cluster yet",
+            ));
+        }
+        if is_full {
+            let is_soon_again = self.last_refresh.elapsed() < SOON_AGAIN;
+            self.refreshes_in_a_row = if is_soon_again {
+                self.refreshes_in_a_row.saturating_add(1)
+            } else {
+                0
+            };
+            self.last_refresh = Instant::now();
+        }
+        self.unanswered_since = None;
+        let is_anew = std::mem::take(&mut self.is_anew);
+        let nothing = Cluster::default();
+        let is_incomplete = self.cache.answered(&asked, |before| {
+            let before = if is_anew { &nothing } else { before };
+            update(before, response, version, &asked, is_full)
+        });
+        self.forget_strangers(&self.cache.cluster());
+        if is_incomplete {
+            // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
+            return Ok(Attempt::AskAgain);
+        }
+        Ok(Attempt::Done)
+    }
+
+    /// The wait that a broker asks for. Later versions leave the waiting to the client (`by_client`); before, the broker
+    /// has waited itself.
+    fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
+        let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
+        if let (true, 1.., Some((endpoint, _))) = (by_client, wait, &self.client) {
+            let wait = Duration::from_millis(wait);
+            self.candidates
+                .note_throttle(endpoint, wait, Instant::now());
+        }
+    }
+
+    fn forget_strangers(&mut self, cluster: &Cluster) {
+        let bootstrap = &self.config.bootstrap;
+        self.candidates.retain(|endpoint| {
+            bootstrap.contains(endpoint)
+                || cluster
+                    .brokers()
+                    .any(|broker| *broker.host == *endpoint.host && broker.port == endpoint.port)
+        });
+    }
+
+    pub(super) fn ask_identity(&mut self) -> Result<Attempt, Error> {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            producer_id: -1,
+            producer_epoch: -1,
+        };
+        let response = match self.call(&request) {
+            Ok((version, response)) => {
+                self.note_throttle(version >= 1, response.throttle_time_ms);
+                response
+            }
+            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
+                self.refuse_identity(error.with_advice("set enable.idempotence=false"));
+                return Ok(Attempt::Done);
+            }
+            Err(error) => return Err(error),
+        };
+        let error = response.error;
+        if error.is_none() {
+            let identity = ProducerIdentity {
+                producer_id: response.producer_id,
+                producer_epoch: response.producer_epoch,
+            };
+            self.cache.identity_answered(Some(identity));
+            self.observer.identity(Ok(identity));
+            return Ok(Attempt::Done);
+        }
+        if error.is_retriable() {
+            return Ok(Attempt::AskAgain);
+        }
+        let kind = match error {
+            ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+            _ => ErrorKind::Broker,
+        };
+        self.refuse_identity(
+            Error::new(kind, "the broker gave no producer id")
+                .with_broker_code(error.code(), error.name())
+                .with_advice(
+                    "allow this client to write idempotently, or set enable.idempotence=false",
+                ),
+        );
+        Ok(Attempt::Done)
+    }
+
+    /// Tells those who wait for a producer id that there is none for them.
+    fn refuse_identity(&self, error: Error) {
+        self.cache.identity_answered(None);
+        self.observer.identity(Err(error));
+    }
+}

@@ -1,0 +1,233 @@
+//! The callers' threads: they append, wait for memory, flush and close.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::super::harness::{MS, TOPIC, Ticket};
+use super::ledger::{Ledger, SLACK};
+use crate::accumulator::RecordAccumulator;
+use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::completion::Completion;
+use crate::accumulator::memory::{PlaceInLine, Reservation};
+use crate::accumulator::partition::{Append, Missing, SerializedRecord, Wake};
+use crate::sync::channel;
+
+pub(super) struct Callers {
+    pub(super) rng: Rng,
+    accumulator: Arc<RecordAccumulator>,
+    pub(super) ledger: Ledger,
+    partitions: usize,
+    /// How often they go on by themselves, whatever a worker is at, before the next act.
+    pub(super) eagerness: usize,
+    /// Whether none gives up a wait soon.
+    pub(super) are_patient: bool,
+    /// Those who wait for memory.
+    waiting: Vec<(PlaceInLine, Instant, Unsent)>,
+    flushes: Vec<Flush>,
+    delivery_timeout: Duration,
+}
+
+/// A record on its way into a batch.
+struct Unsent {
+    id: usize,
+    partition: usize,
+    value: String,
+    callback: Option<RecordCallback>,
+}
+
+/// A call of `flush` that has not returned.
+struct Flush {
+    answers: Vec<channel::Receiver<Vec<Arc<Completion>>>>,
+    completions: Vec<Arc<Completion>>,
+    deadline: Instant,
+}
+
+/// Callers that may wait for memory at a time.
+const MOST_WAITING: usize = 3;
+
+impl Callers {
+    pub(super) fn new(
+        seed: u64,
+        accumulator: Arc<RecordAccumulator>,
+        ledger: Ledger,
+        partitions: usize,
+        delivery_timeout: Duration,
+    ) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            accumulator,
+            ledger,
+            partitions,
+            eagerness: 0,
+            are_patient: false,
+            waiting: Vec::new(),
+            flushes: Vec::new(),
+            delivery_timeout,
+        }
+    }
+
+    /// Some calls of `send`; none while all callers wait.
+    pub(super) fn send_some(&mut self, most: usize, now: Instant) {
+        for _ in 0..self.rng.usize(..=most) {
+            let partition = self.rng.usize(..self.partitions);
+            self.send(partition, now);
+        }
+    }
+
+    /// While a worker is at work, or about to sleep.
+    pub(super) fn interfere(&mut self, now: Instant) {
+        if self.eagerness > 0 && self.rng.u8(..6) == 0 {
+            self.eagerness -= 1;
+            self.send_some(2, now);
+        }
+    }
+
+    /// The record's id, if there was a caller free to send it.
+    pub(super) fn send(&mut self, partition: usize, now: Instant) -> Option<usize> {
+        if self.waiting.len() == MOST_WAITING || self.accumulator.is_closed() {
+            return None;
+        }
+        let padding = self.rng.usize(..120);
+        let (id, value) = self.ledger.begin(partition, padding, now);
+        let callback = (self.rng.u8(..4) == 0).then(|| self.ledger.callback(id));
+        let unsent = Unsent {
+            id,
+            partition,
+            value,
+            callback,
+        };
+        self.append(unsent, None, now);
+        Some(id)
+    }
+
+    /// As `KafkaProducer::send` does it.
+    fn append(&mut self, mut unsent: Unsent, mut spare: Option<Reservation>, now: Instant) {
+        loop {
+            let record = SerializedRecord::<(&str, Option<&[u8]>)> {
+                timestamp_ms: 1_000,
+                key: None,
+                value: Some(unsent.value.as_bytes()),
+                headers: &[],
+            };
+            let append = self.accumulator.topics.with(TOPIC, |topic| {
+                let partition = topic.partitions().get(unsent.partition)?;
+                let append = partition.append(&record, &mut unsent.callback, &mut spare);
+                Some((append, Arc::clone(partition)))
+            });
+            // The topic is not there: a real caller waits for metadata, which has no part in the worker's life.
+            let Some(Some((append, partition))) = append else {
+                return self.ledger.refused(unsent.id);
+            };
+            match append {
+                Append::Done {
+                    completion,
+                    index,
+                    wake,
+                    ..
+                } => {
+                    let ticket = Ticket { completion, index };
+                    self.ledger.appended(unsent.id, ticket, now);
+                    partition.worker().wake(wake);
+                    return;
+                }
+                Append::NeedsMemory { missing, wake } => {
+                    if wake != Wake::Nobody {
+                        partition.worker().wake(wake);
+                    }
+                    drop(spare.take());
+                    let Missing { bytes, share, .. } = missing;
+                    spare = self.accumulator.memory.try_reserve(bytes, &share).ok();
+                    if spare.is_none() {
+                        let place = self.accumulator.memory.join_line(bytes, &share);
+                        self.accumulator.wake_workers();
+                        let least = if self.are_patient { 2000 } else { 1 };
+                        let patience = self.rng.u64(least..3000);
+                        let deadline = now + Duration::from_millis(patience);
+                        return self.waiting.push((place, deadline, unsent));
+                    }
+                }
+                Append::Closed => return self.ledger.refused(unsent.id),
+            }
+        }
+    }
+
+    /// Those who were woken or whose patience is at its end go on.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        while let Some(position) = self
+            .waiting
+            .iter()
+            .position(|(place, deadline, _)| place.is_over() || *deadline <= now)
+        {
+            let (place, _, unsent) = self.waiting.remove(position);
+            // By the true clock, which is ahead: this wait returns at once.
+            match place.wait(Instant::now()) {
+                Ok(reservation) => self.append(unsent, Some(reservation), now),
+                Err(_) => self.ledger.refused(unsent.id),
+            }
+        }
+        self.flushes.retain_mut(|flush| {
+            let is_done = flush.is_done();
+            assert!(
+                is_done || now <= flush.deadline,
+                "flush does not return in time"
+            );
+            !is_done
+        });
+    }
+
+    /// When the next caller's patience ends.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(_, deadline, _)| *deadline).min()
+    }
+
+    pub(super) fn begin_flush(
+        &mut self,
+        answers: Vec<channel::Receiver<Vec<Arc<Completion>>>>,
+        now: Instant,
+    ) {
+        self.flushes.push(Flush {
+            answers,
+            completions: Vec::new(),
+            deadline: now + self.delivery_timeout + SLACK + MS,
+        });
+    }
+
+    pub(super) fn excuse_until(&mut self, now: Instant) {
+        for flush in &mut self.flushes {
+            flush.deadline = flush.deadline.max(now + SLACK + MS);
+        }
+        self.ledger.excuse_until(now);
+    }
+
+    /// Whether somebody waits for memory.
+    /// Whether somebody was given what he waits for.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.waiting.iter().any(|(place, ..)| place.is_over())
+    }
+
+    pub(super) fn lack_memory(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether no caller waits for anything.
+    pub(super) fn are_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flushes.is_empty()
+    }
+}
+
+impl Flush {
+    fn is_done(&mut self) -> bool {
+        let completions = &mut self.completions;
+        self.answers.retain(|answer| match answer.try_recv() {
+            Ok(more) => {
+                completions.extend(more);
+                false
+            }
+            Err(error) => !error.is_disconnected(),
+        });
+        completions.retain(|completion| !completion.wait_all(Instant::now()));
+        self.answers.is_empty() && completions.is_empty()
+    }
+}

@@ -1,0 +1,373 @@
+//! What is known of every record: who holds what the producer promised against what the brokers' logs say.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::harness::{SentBatch, Ticket};
+use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::sequence::sequence_after;
+use crate::error::Delivery;
+use crate::sync::Mutex;
+
+/// Beyond its deadline: the worker's way to its thread's turn, and the delivery thread's.
+pub(super) const SLACK: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Guarantee {
+    OnceAndInOrder,
+    AtLeastOnce,
+}
+
+pub(super) struct Ledger {
+    guarantee: Guarantee,
+    delivery_timeout: Duration,
+    /// By id, which is the beginning of each record's value.
+    records: Vec<Record>,
+    partitions: Vec<PartitionLedger>,
+    /// Ids in the order of their callbacks.
+    called: Arc<Mutex<Vec<usize>>>,
+    /// Callbacks that found their record's future awake.
+    too_late: Arc<AtomicUsize>,
+    pub(super) resolved: usize,
+    pub(super) failed: usize,
+}
+
+struct Record {
+    partition: usize,
+    /// The place among the records of its partition; none before it is in a batch.
+    place: Option<usize>,
+    ticket: Option<Ticket>,
+    deadline: Instant,
+    callback: Option<Arc<AtomicU32>>,
+    fate: Option<Fate>,
+    /// As the first of how many records it was sent last.
+    begins: usize,
+    /// The identity under which it was sent last.
+    identity: Option<Identity>,
+    /// Where it is: the topic's incarnation and the offset.
+    found: Vec<(usize, i64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Written,
+    NotWritten,
+    MaybeWritten,
+}
+
+/// Producer id and epoch.
+type Identity = (i64, i16);
+
+#[derive(Default)]
+struct PartitionLedger {
+    next_place: usize,
+    unresolved: VecDeque<usize>,
+    /// Of acknowledged records, by the topic's incarnation and place: the offset.
+    acknowledged: BTreeMap<(usize, usize), i64>,
+    /// By identity and sequence: the record that had it.
+    by_sequence: HashMap<(Identity, i32), usize>,
+    /// Identities under which a batch failed: its sequences may be missing from the log for ever.
+    broken: HashSet<Identity>,
+    /// By identity and record: the sequence.
+    by_record: HashMap<(Identity, usize), i32>,
+}
+
+/// The id of a record of which this is the value.
+pub(super) fn id_of(value: &str) -> usize {
+    value[..8].parse().expect("a value begins with its id")
+}
+
+impl Ledger {
+    pub(super) fn new(guarantee: Guarantee, partitions: usize, delivery_timeout: Duration) -> Self {
+        Self {
+            guarantee,
+            delivery_timeout,
+            records: Vec::new(),
+            partitions: (0..partitions)
+                .map(|_| PartitionLedger::default())
+                .collect(),
+            called: Arc::default(),
+            too_late: Arc::default(),
+            resolved: 0,
+            failed: 0,
+        }
+    }
+
+    /// A caller is about to send a record: its value.
+    pub(super) fn begin(
+        &mut self,
+        partition: usize,
+        padding: usize,
+        now: Instant,
+    ) -> (usize, String) {
+        let id = self.records.len();
+        self.records.push(Record {
+            partition,
+            place: None,
+            ticket: None,
+            deadline: now,
+            callback: None,
+            fate: None,
+            begins: 0,
+            identity: None,
+            found: Vec::new(),
+        });
+        (id, format!("{id:08}{:padding$}", ""))
+    }
+
+    pub(super) fn callback(&mut self, id: usize) -> RecordCallback {
+        let index = Arc::new(AtomicU32::new(0));
+        self.records[id].callback = Some(Arc::clone(&index));
+        let (called, too_late) = (Arc::clone(&self.called), Arc::clone(&self.too_late));
+        Box::new(move |settled| {
+            called.lock().push(id);
+            if settled.completion.is_settled(index.load(Ordering::Relaxed)) {
+                too_late.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// The record is in a batch.
+    pub(super) fn appended(&mut self, id: usize, ticket: Ticket, now: Instant) {
+        let record = &mut self.records[id];
+        let partition = &mut self.partitions[record.partition];
+        if let Some(index) = &record.callback {
+            index.store(ticket.index, Ordering::Relaxed);
+        }
+        record.ticket = Some(ticket);
+        record.place = Some(partition.next_place);
+        record.deadline = now + self.delivery_timeout + SLACK;
+        partition.next_place += 1;
+        partition.unresolved.push_back(id);
+    }
+
+    /// The record was refused before it was in a batch: it is as if it had never been.
+    pub(super) fn refused(&mut self, id: usize) {
+        self.records[id].fate = Some(Fate::NotWritten);
+        self.records[id].callback = None;
+    }
+
+    pub(super) fn is_resolved(&self, id: usize) -> bool {
+        let ticket = self.records[id].ticket.as_ref();
+        ticket.is_some_and(|ticket| ticket.completion.is_settled(ticket.index))
+    }
+
+    /// Whether the record's outcome was looked at.
+    pub(super) fn is_told(&self, id: usize) -> bool {
+        self.records[id].fate.is_some()
+    }
+
+    pub(super) fn assert_written(&self, id: usize) {
+        let record = &self.records[id];
+        let result = record.ticket.as_ref().and_then(Ticket::result);
+        assert!(
+            matches!(result, Some(Ok(_))),
+            "record {id} is not written although all is well: {result:?}"
+        );
+    }
+
+    pub(super) fn unresolved(&self) -> usize {
+        let partitions = self.partitions.iter();
+        partitions.map(|partition| partition.unresolved.len()).sum()
+    }
+
+    /// By partition.
+    pub(super) fn unresolved_records(&self) -> Vec<&VecDeque<usize>> {
+        let partitions = self.partitions.iter();
+        partitions.map(|partition| &partition.unresolved).collect()
+    }
+
+    /// The machine was suspended: nothing could be done in time.
+    pub(super) fn excuse_until(&mut self, now: Instant) {
+        for partition in &self.partitions {
+            for &id in &partition.unresolved {
+                let record = &mut self.records[id];
+                record.deadline = record.deadline.max(now + SLACK);
+            }
+        }
+    }
+
+    /// Whether this very batch, and not one that it was split from, was handed to the network before.
+    pub(super) fn was_sent(&self, batch: &SentBatch) -> bool {
+        self.records[id_of(&batch.records[0])].begins == batch.records.len()
+    }
+
+    /// Whether `id` has its place before `other`.
+    pub(super) fn is_before(&self, id: usize, other: usize) -> bool {
+        self.records[id].place < self.records[other].place
+    }
+
+    /// A batch is handed to the network.
+    pub(super) fn sent(&mut self, batch: &SentBatch) {
+        let ids: Vec<usize> = batch.records.iter().map(|value| id_of(value)).collect();
+        let partition = &mut self.partitions[batch.partition as usize];
+        let places = ids.iter().map(|id| self.records[*id].place);
+        assert!(
+            places.is_sorted(),
+            "records change places in their batch: {ids:?}"
+        );
+        if self.guarantee == Guarantee::AtLeastOnce {
+            return;
+        }
+        self.records[ids[0]].begins = ids.len();
+        let stamp = batch.stamp;
+        let identity = (stamp.producer_id, stamp.producer_epoch);
+        assert!(stamp.producer_id >= 0, "a batch without a producer id");
+        for (&id, number) in ids.iter().zip(0..) {
+            let sequence = sequence_after(stamp.base_sequence, number);
+            let owner = *partition
+                .by_sequence
+                .entry((identity, sequence))
+                .or_insert(id);
+            assert!(
+                owner == id,
+                "the sequence of record {owner} is used again for {id}: {stamp:?}"
+            );
+            let before = partition.by_record.insert((identity, id), sequence);
+            assert!(
+                before.is_none_or(|before| before == sequence),
+                "a retry of record {id} changes its sequence {before:?}: {stamp:?}"
+            );
+            assert!(
+                before.is_some() || !partition.broken.contains(&identity),
+                "record {id} goes under an identity that another batch failed under: {stamp:?}"
+            );
+            self.records[id].identity = Some(identity);
+        }
+    }
+
+    /// A broker appends a batch to its log.
+    pub(super) fn in_log(&mut self, batch: &SentBatch, incarnation: usize, base_offset: i64) {
+        for (value, offset) in batch.records.iter().zip(base_offset..) {
+            let id = id_of(value);
+            let record = &mut self.records[id];
+            assert_eq!(record.partition, batch.partition as usize);
+            assert_ne!(
+                record.fate,
+                Some(Fate::NotWritten),
+                "record {id} is told not to be written and is now"
+            );
+            let is_there = record.found.iter().any(|(other, _)| *other == incarnation);
+            assert!(
+                !is_there || self.guarantee == Guarantee::AtLeastOnce,
+                "record {id} is in the log twice"
+            );
+            record.found.push((incarnation, offset));
+        }
+    }
+
+    /// Looks which records have their outcome now, and whether it is true and in time.
+    pub(super) fn look(&mut self, now: Instant) {
+        for number in 0..self.partitions.len() {
+            let mut unresolved = std::mem::take(&mut self.partitions[number].unresolved);
+            unresolved.retain(|&id| {
+                let is_resolved = self.is_resolved(id);
+                assert!(
+                    is_resolved || now <= self.records[id].deadline,
+                    "record {id} of partition {number} has no outcome in time: late by {:?}",
+                    now - self.records[id].deadline
+                );
+                if is_resolved {
+                    self.resolve(id);
+                }
+                !is_resolved
+            });
+            self.partitions[number].unresolved = unresolved;
+        }
+        assert_eq!(
+            self.too_late.load(Ordering::Relaxed),
+            0,
+            "a future woke before its callback"
+        );
+    }
+
+    fn resolve(&mut self, id: usize) {
+        let record = &self.records[id];
+        let result = record.ticket.as_ref().and_then(Ticket::result);
+        let result = result.expect("a record that is settled has a result");
+        if let Some(identity) = record.identity.filter(|_| result.is_err()) {
+            self.partitions[record.partition].broken.insert(identity);
+        }
+        match result {
+            Ok(written) => {
+                self.records[id].fate = Some(Fate::Written);
+                self.check_place(id, written.offset);
+            }
+            Err(error) if error.delivery() == Delivery::NotWritten => {
+                assert!(
+                    record.found.is_empty(),
+                    "record {id} is in the log: {error}"
+                );
+                self.records[id].fate = Some(Fate::NotWritten);
+                self.failed += 1;
+            }
+            Err(_) => {
+                self.records[id].fate = Some(Fate::MaybeWritten);
+                self.failed += 1;
+            }
+        }
+        self.resolved += 1;
+    }
+
+    /// An acknowledged record is in the log, where it is said to be, between those before and behind it.
+    fn check_place(&mut self, id: usize, told: Option<i64>) {
+        let record = &self.records[id];
+        let mut found = record.found.iter().rev();
+        let found = found.find(|(_, offset)| told.is_none_or(|told| told == *offset));
+        let Some(&(incarnation, offset)) = found else {
+            panic!(
+                "record {id} is acknowledged at {told:?} and is at {:?}",
+                record.found
+            );
+        };
+        if self.guarantee == Guarantee::AtLeastOnce {
+            return;
+        }
+        let place = record.place.expect("it was in a batch");
+        let acknowledged = &mut self.partitions[record.partition].acknowledged;
+        let before = acknowledged
+            .range((incarnation, 0)..(incarnation, place))
+            .next_back();
+        let behind = acknowledged
+            .range((incarnation, place + 1)..(incarnation, usize::MAX))
+            .next();
+        assert!(
+            before.is_none_or(|(_, before)| *before < offset)
+                && behind.is_none_or(|(_, behind)| *behind > offset),
+            "record {id}, the {place}. of its partition, is at {offset}; out of order with {before:?} and {behind:?}"
+        );
+        acknowledged.insert((incarnation, place), offset);
+    }
+
+    /// At the end: all callbacks have run once; in order where nothing went wrong.
+    pub(super) fn check_callbacks(&self, in_order: bool) {
+        let called = self.called.lock();
+        let mut times = vec![0; self.records.len()];
+        let mut latest = vec![0; self.partitions.len()];
+        for &id in called.iter() {
+            times[id] += 1;
+            let record = &self.records[id];
+            let (place, latest) = (record.place.unwrap(), &mut latest[record.partition]);
+            assert!(
+                !in_order || place >= *latest,
+                "the callback of record {id} came late"
+            );
+            *latest = place;
+        }
+        for (id, record) in self.records.iter().enumerate() {
+            let due = usize::from(record.callback.is_some());
+            assert_eq!(times[id], due, "calls of the callback of record {id}");
+            assert!(record.fate.is_some(), "record {id} has no outcome");
+        }
+    }
+
+    /// Whether every record that the brokers have of the partition is acknowledged or given up.
+    pub(super) fn knows_all_in_log(&self, partition: usize) -> bool {
+        let unresolved = self.partitions[partition].unresolved.iter();
+        unresolved
+            .map(|id| &self.records[*id])
+            .all(|record| record.found.is_empty())
+    }
+}

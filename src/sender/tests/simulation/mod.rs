@@ -1,0 +1,391 @@
+//! Random histories: callers, workers, metadata and a cluster under a clock that is set by hand. Whatever happens, each
+//! record has one outcome, true and in time; the log has each record once and in order; no worker sleeps while there is
+//! something to do; memory is accounted for, and bytes stay as they are while the network reads them.
+
+mod callers;
+mod cluster;
+mod ledger;
+mod setup;
+mod wire;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::harness::{MS, PRODUCER_ID, TOPIC};
+use crate::metadata::ProducerIdentity;
+use crate::sender::Event;
+use crate::sync::channel;
+use ledger::Guarantee;
+use setup::Setup;
+use world::World;
+
+/// Histories in a usual run; `SIMULATION_SEEDS` (how many) and `SIMULATION_SEED` (the first) choose others.
+const SEEDS: u64 = 2000;
+
+#[test]
+fn whatever_happens_each_record_is_in_the_log_once_and_in_order_or_has_a_true_error() {
+    run_histories(Guarantee::OnceAndInOrder, SEEDS);
+}
+
+#[test]
+fn without_idempotence_no_acknowledged_record_is_missing_and_none_is_without_an_outcome() {
+    run_histories(Guarantee::AtLeastOnce, SEEDS / 5);
+}
+
+/// On two threads: as many as the smallest machine has that this runs on.
+fn run_histories(guarantee: Guarantee, seeds: u64) {
+    let setting = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        let number = text.parse();
+        Some(number.unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    };
+    let first: u64 = setting("SIMULATION_SEED").unwrap_or(0);
+    let count: u64 = setting("SIMULATION_SEEDS").unwrap_or(seeds);
+    let next = AtomicU64::new(first);
+    std::thread::scope(|scope| {
+        let threads = [0, 1].map(|_| {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let outcome = std::panic::catch_unwind(|| history(seed, guarantee));
+                    if outcome.is_err() {
+                        next.store(first + count, Ordering::Relaxed);
+                        panic!("SIMULATION_SEED={seed} SIMULATION_SEEDS=1 shows it again ({guarantee:?})");
+                    }
+                }
+            })
+        });
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
+fn history(seed: u64, guarantee: Guarantee) {
+    let mut world = World::new(Setup::new(seed, guarantee));
+    let is_calm = world.setup.trouble == 0;
+    world.begin();
+    for _ in 0..world.rng.usize(20..120) {
+        world.act();
+    }
+    if world.rng.u8(..8) == 0 {
+        world.end_at_once();
+    } else {
+        world.calm_down();
+        world.close();
+    }
+    world.check_the_end(is_calm && guarantee == Guarantee::OnceAndInOrder);
+}
+
+impl World {
+    fn begin(&mut self) {
+        self.run_for(10 * MS);
+        if self.setup.sequences_end_soon && self.setup.sender.idempotence {
+            self.set_sequences();
+        }
+    }
+
+    /// As after two thousand million records.
+    fn set_sequences(&mut self) {
+        let identity = ProducerIdentity {
+            producer_id: PRODUCER_ID,
+            producer_epoch: 7,
+        };
+        self.metadata.identity_answered(Some(identity));
+        let partitions = self
+            .accumulator
+            .topics
+            .with(TOPIC, |topic| topic.partitions().to_vec());
+        for (number, partition) in partitions.into_iter().flatten().enumerate() {
+            let next = i32::MAX - self.rng.i32(0..40);
+            for (worker, handle) in self.workers.iter_mut().zip(self.accumulator.workers()) {
+                if std::ptr::eq(partition.worker(), &**handle) {
+                    let sender = worker.sender.as_mut().unwrap();
+                    let sequence = &mut sender.state_of(&partition).sequence;
+                    sequence.go_on_at(identity, next);
+                }
+            }
+            self.cluster.partitions[number]
+                .log
+                .go_on_at(PRODUCER_ID, 7, next);
+        }
+    }
+
+    /// One thing happens, and then some time passes.
+    fn act(&mut self) {
+        self.callers.borrow_mut().eagerness = 5;
+        let trouble = self.rng.u32(..100) < self.setup.trouble;
+        match self.rng.u8(..30) {
+            0..=17 => {
+                let now = self.now;
+                self.callers.borrow_mut().send_some(10, now);
+            }
+            18 => self.flush(),
+            19 | 20 if trouble => self.break_some_link(),
+            21 | 22 if trouble => self.move_some_leader(),
+            23 if trouble => self.stop_a_broker(),
+            24 if trouble => self.suspend_a_broker(),
+            25 if trouble => self.make_the_topic_anew(),
+            26 if trouble => self.retain_nothing(),
+            27 if trouble => self.move_a_broker(),
+            28 if trouble => {
+                let span = self.rng.u64(10..9000);
+                self.jump(Duration::from_millis(span));
+            }
+            _ => {}
+        }
+        let span = match self.rng.u8(..40) {
+            0 => Duration::from_millis(self.rng.u64(..3000)),
+            1..=8 => Duration::from_micros(self.rng.u64(..60_000)),
+            _ => Duration::from_micros(self.rng.u64(..4000)),
+        };
+        self.run_for(span);
+    }
+
+    fn flush(&mut self) {
+        let answers = (0..self.workers.len()).map(|index| {
+            let (reply, answer) = channel::bounded(1);
+            self.tell(index, Event::Flush(reply));
+            answer
+        });
+        let answers = answers.collect();
+        self.callers.borrow_mut().begin_flush(answers, self.now);
+    }
+
+    fn break_some_link(&mut self) {
+        let links = self.wire.borrow().open_links();
+        if let Some(link) = self.rng.choice(links) {
+            self.break_link(link);
+        }
+    }
+
+    fn some_partition(&mut self) -> usize {
+        self.rng.usize(..self.setup.partitions)
+    }
+
+    fn some_broker(&mut self) -> i32 {
+        self.rng.i32(1..=self.setup.brokers)
+    }
+
+    fn move_some_leader(&mut self) {
+        let partition = self.some_partition();
+        let broker = self.some_broker();
+        let broker = (self.rng.u8(..4) > 0).then_some(broker);
+        self.cluster.move_leader(partition, broker, self.now);
+        let span = Duration::from_millis(self.rng.u64(..800));
+        self.leader_is_elected_after(partition, span);
+    }
+
+    /// SIGKILL: its links break, others lead after a while.
+    fn stop_a_broker(&mut self) {
+        let broker = self.some_broker();
+        if self.cluster.broker(broker).is_down {
+            return;
+        }
+        self.cluster.broker(broker).is_down = true;
+        let links = self.wire.borrow().open_links();
+        for link in links {
+            if self.wire.borrow().links[&link].broker == broker {
+                self.break_link(link);
+            }
+        }
+        self.lose_leader(broker);
+        let span = Duration::from_millis(self.rng.u64(50..3000));
+        self.broker_is_up_after(broker, span);
+    }
+
+    /// SIGSTOP: its links stand still, others may lead after a while, and it goes on as if nothing had been.
+    fn suspend_a_broker(&mut self) {
+        let broker = self.some_broker();
+        let span = Duration::from_millis(self.rng.u64(10..4000));
+        self.cluster.broker(broker).stands_until = self.now + span;
+        if self.rng.bool() {
+            self.lose_leader(broker);
+        }
+    }
+
+    fn lose_leader(&mut self, broker: i32) {
+        for partition in 0..self.setup.partitions {
+            if self.cluster.partitions[partition].leader == Some(broker) {
+                self.cluster.move_leader(partition, None, self.now);
+                let span = Duration::from_millis(self.rng.u64(..1000));
+                self.leader_is_elected_after(partition, span);
+            }
+        }
+        self.cluster.note();
+    }
+
+    /// Where requests name topics by name, those under way could be written to another topic in another order, which no
+    /// producer can prevent: then only while none is.
+    fn make_the_topic_anew(&mut self) {
+        let is_quiet = |partition| self.is_quiet(partition);
+        if self.setup.sends_by_id() || (0..self.setup.partitions).all(is_quiet) {
+            if self.rng.bool() {
+                return self.cluster.make_topic_anew();
+            }
+            self.cluster.topic_exists = false;
+            self.cluster.note();
+            let span = Duration::from_millis(self.rng.u64(..700));
+            self.topic_is_back_after(span);
+        }
+    }
+
+    /// What is forgotten cannot be told from what never was: retention takes nothing of which the producer does not know.
+    fn retain_nothing(&mut self) {
+        let partition = self.some_partition();
+        if self.is_quiet(partition) {
+            self.cluster.retain_nothing(partition);
+        }
+    }
+
+    fn is_quiet(&self, partition: usize) -> bool {
+        let knows = self.callers.borrow().ledger.knows_all_in_log(partition);
+        knows && !self.wire.borrow().is_under_way(partition as i32)
+    }
+
+    /// Another address, of which the metadata tells.
+    fn move_a_broker(&mut self) {
+        let broker = self.some_broker();
+        self.cluster.broker(broker).port += 1;
+        self.cluster.note();
+        let links = self.wire.borrow().open_links();
+        for link in links {
+            if self.wire.borrow().links[&link].broker == broker {
+                self.break_link(link);
+            }
+        }
+    }
+
+    /// Everything works again: what is old comes to its end, what is new is written, and at once.
+    fn calm_down(&mut self) {
+        self.setup.trouble = 0;
+        self.callers.borrow_mut().eagerness = 0;
+        self.callers.borrow_mut().are_patient = true;
+        self.wire.borrow_mut().trouble = 0;
+        self.cluster.trouble = 0;
+        if !self.cluster.topic_exists {
+            self.cluster.make_topic_anew();
+        }
+        for broker in 1..=self.setup.brokers {
+            self.cluster.broker(broker).is_down = false;
+            self.cluster.broker(broker).stands_until = self.now;
+        }
+        for partition in 0..self.setup.partitions {
+            self.cluster.partitions[partition].is_fresh = false;
+            let leader = partition as i32 % self.setup.brokers + 1;
+            self.cluster.move_leader(partition, Some(leader), self.now);
+        }
+        self.cluster.note();
+        // As a caller does that finds its topic missing.
+        self.metadata.request_refresh();
+        self.ask_metadata();
+        let timeout = self.setup.sender.delivery_timeout;
+        let is_over = self.run_until(timeout + 4000 * MS, |world| {
+            let callers = world.callers.borrow();
+            callers.are_idle() && callers.ledger.unresolved() == 0
+        });
+        assert!(is_over, "not every record has an outcome");
+        self.run_for(3000 * MS);
+        self.probe(1000 * MS);
+        self.probe(2 * self.setup.sender.linger + 60 * MS);
+        // What is split waits for a backoff where it was sent behind what was split too.
+        if self.setup.buffer_memory <= 16_384 && self.cluster.takes_every_size() {
+            self.probe_memory();
+        }
+    }
+
+    /// While somebody waits for memory nothing lingers.
+    fn probe_memory(&mut self) {
+        for _ in 0..200 {
+            let (partition, now) = (self.some_partition(), self.now);
+            self.callers.borrow_mut().send(partition, now);
+            if self.callers.borrow().lack_memory() {
+                break;
+            }
+        }
+        let is_over = self.run_until(60 * MS, |world| !world.callers.borrow().lack_memory());
+        assert!(is_over, "callers wait for memory although all is well");
+    }
+
+    /// Records that are sent now are written within `span`.
+    fn probe(&mut self, span: Duration) {
+        let now = self.now;
+        let ids: Vec<usize> = (0..self.setup.partitions)
+            .filter_map(|partition| self.callers.borrow_mut().send(partition, now))
+            .collect();
+        assert_eq!(ids.len(), self.setup.partitions);
+        let is_over = self.run_until(span, |world| {
+            let callers = world.callers.borrow();
+            ids.iter().all(|id| callers.ledger.is_told(*id))
+        });
+        assert!(
+            is_over,
+            "records are not written within {span:?} although all is well: {:?}",
+            self.callers.borrow().ledger.unresolved_records()
+        );
+        for id in ids {
+            self.callers.borrow().ledger.assert_written(id);
+        }
+    }
+
+    fn close(&mut self) {
+        let now = self.now;
+        self.callers.borrow_mut().send_some(10, now);
+        self.accumulator.close();
+        self.metadata.close();
+        for index in 0..self.workers.len() {
+            self.tell(index, Event::Close);
+        }
+        let is_over = self.run_until(5000 * MS, |world| {
+            world.workers.iter().all(|worker| worker.sender.is_none())
+        });
+        assert!(is_over, "close does not return");
+        let queued = self.accumulator.topics.with(TOPIC, |topic| {
+            let partitions = topic.partitions().iter();
+            partitions
+                .map(|partition| partition.queue_length())
+                .sum::<usize>()
+        });
+        assert_eq!(queued, Some(0), "batches counted as queued");
+    }
+
+    /// A close without time, or the workers' death, in the middle of everything.
+    fn end_at_once(&mut self) {
+        self.accumulator.close();
+        self.metadata.close();
+        let is_forced = self.rng.bool();
+        for index in 0..self.workers.len() {
+            if is_forced {
+                self.tell(index, Event::ForceClose);
+            } else {
+                self.kill(index);
+            }
+        }
+        let is_over = self.run_until(5 * MS, |world| {
+            world.workers.iter().all(|worker| worker.sender.is_none())
+        });
+        assert!(is_over, "a close by force does not return");
+    }
+
+    fn check_the_end(&mut self, in_order: bool) {
+        self.deliver_the_rest();
+        // The network lets go of the last bytes.
+        self.run_for(5000 * MS);
+        self.deliver_the_rest();
+        let callers = self.callers.borrow();
+        assert!(callers.are_idle(), "a caller waits after a close");
+        assert_eq!(callers.ledger.unresolved(), 0, "records without an outcome");
+        callers.ledger.check_callbacks(in_order);
+        assert_eq!(
+            self.accumulator.memory.in_use(),
+            0,
+            "memory that never came back"
+        );
+    }
+}

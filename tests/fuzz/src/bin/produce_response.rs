@@ -1,0 +1,4 @@
+//! What became of batches.
+#![no_main]
+
+kafka_producer_fuzz::target!(produce_response, 200, 64 << 10);

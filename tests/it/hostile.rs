@@ -1,0 +1,349 @@
+//! Brokers that send what no broker sends: the connection ends with an error that tells why, the batch goes again, what is
+//! taken from the broker is bounded, and it is not asked again and again without a pause.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_producer::{Delivery, ErrorKind};
+
+use crate::support::fake_broker::{FakeBootstrap, Member, answering_versions};
+use crate::support::{
+    Builder, PATIENCE, Producer, SOON, Watched, builder_at, deliver, record, with_causes,
+};
+
+/// What a system's socket buffers take, at the most, of what nobody reads.
+const SOCKET_BUFFERS: usize = 24 << 20;
+
+/// What a hostile broker writes, unless it is stopped.
+const FLOOD: usize = 1 << 30;
+
+#[test]
+fn bytes_that_are_no_answer_cost_the_connection_and_nothing_else() {
+    for case in CASES {
+        let broker = Broker::start(move |connection, request, stream| {
+            if connection < 2 {
+                stream.write_all(&(case.answer)(request))?;
+                // Until the producer ends the connection: this broker never does.
+                return io::copy(stream, &mut io::sink()).map(drop);
+            }
+            stream.write_all(&answer(request, 0))
+        });
+        let producer = broker.producer();
+        let start = Instant::now();
+        deliver(&producer, 0, "v")
+            .unwrap_or_else(|error| panic!("{}: {}", case.name, with_causes(&error)));
+        let took = start.elapsed();
+        assert!(took < SOON, "{}: {took:?}", case.name);
+        assert_eq!(broker.connections(), 3, "{}", case.name);
+        producer.close(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_broker_that_never_comes_to_its_senses_is_told_of_and_left_in_peace() {
+    for case in CASES {
+        let broker = Broker::start(move |_, request, stream| {
+            stream.write_all(&(case.answer)(request))?;
+            io::copy(stream, &mut io::sink()).map(drop)
+        });
+        let producer = broker
+            .builder()
+            .reconnect_backoff(Duration::from_millis(50))
+            .reconnect_backoff_max(Duration::from_millis(200))
+            .request_timeout(Duration::from_millis(300))
+            .delivery_timeout(Duration::from_millis(600))
+            .build()
+            .unwrap();
+        let error = deliver(&producer, 0, "v").unwrap_err();
+        let told = with_causes(&error);
+        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout, "{told}");
+        assert_eq!(error.delivery(), Delivery::MaybeWritten, "{told}");
+        assert!(told.contains(case.told), "{}: {told}", case.name);
+        let connections = broker.connections();
+        assert!(
+            (2..=15).contains(&connections),
+            "{}: {connections} connections in 0.6 s",
+            case.name
+        );
+        producer.close(PATIENCE).unwrap();
+    }
+}
+
+struct Case {
+    name: &'static str,
+    /// The answer to a request.
+    answer: fn(&[u8]) -> Vec<u8>,
+    /// What the error says.
+    told: &'static str,
+}
+
+const CASES: [Case; 7] = [
+    Case {
+        name: "a length of two gigabytes",
+        answer: |_| i32::MAX.to_be_bytes().to_vec(),
+        told: "above the limit",
+    },
+    Case {
+        name: "a length above that of any answer",
+        answer: |_| (17_i32 << 20).to_be_bytes().to_vec(),
+        told: "above the limit",
+    },
+    Case {
+        name: "a negative length",
+        answer: |_| (-2_i32).to_be_bytes().to_vec(),
+        told: "below zero",
+    },
+    Case {
+        name: "an empty frame",
+        answer: |_| vec![0; 4],
+        told: "ends early",
+    },
+    Case {
+        name: "a frame that ends early",
+        answer: |request| frame(&answer(request, 0)[4..20]),
+        told: "ends early",
+    },
+    Case {
+        name: "another request's answer",
+        answer: |request| {
+            let mut answer = answer(request, 0);
+            answer[4] ^= 0x40;
+            answer
+        },
+        told: "answered request",
+    },
+    Case {
+        name: "answers for partitions without end",
+        answer: |request| frame(&answer_for(request, 0..20_000, 0)),
+        told: "more partitions than it was asked",
+    },
+];
+
+#[test]
+fn a_flood_of_frames_is_taken_no_further_than_the_first_that_nobody_asked_for() {
+    let taken = Watched::<Vec<usize>>::default();
+    let broker = {
+        let taken = taken.clone();
+        Broker::start(move |connection, request, stream| {
+            stream.write_all(&answer(request, 0))?;
+            if connection == 0 {
+                // Small ones, of which millions would wait for the worker.
+                let count = flood(stream, &frame(&[0; 64]).repeat(1000));
+                taken.change(|taken| taken.push(count));
+            }
+            Ok(())
+        })
+    };
+    let producer = broker.producer();
+    deliver(&producer, 0, "first").unwrap();
+    taken.wait(|taken| !taken.is_empty());
+    let count = taken.get()[0];
+    assert!(count < SOCKET_BUFFERS, "{count} bytes");
+    deliver(&producer, 0, "second").unwrap();
+    assert_eq!(broker.connections(), 2);
+}
+
+#[test]
+fn answers_before_any_request_end_the_connection() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let taken = Watched::<Vec<usize>>::default();
+    let (port, _listener) = {
+        let (connections, taken) = (Arc::clone(&connections), taken.clone());
+        answering_versions(move |mut stream, _| {
+            if connections.fetch_add(1, Ordering::SeqCst) == 0 {
+                let count = flood(&mut stream, &frame(&vec![0; 1 << 20]));
+                taken.change(|taken| taken.push(count));
+            } else {
+                let _ = serve(stream, |request, stream| {
+                    stream.write_all(&answer(request, 0))
+                });
+            }
+        })
+    };
+    let bootstrap = FakeBootstrap::start(vec![Member::new(1, port)], vec![1]);
+    let producer = builder_at(&bootstrap.address()).build().unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    taken.wait(|taken| !taken.is_empty());
+    let count = taken.get()[0];
+    assert!(count < SOCKET_BUFFERS, "{count} bytes");
+}
+
+#[test]
+fn an_error_code_that_nobody_knows_costs_the_connection_and_the_batch_is_sent_again() {
+    for code in [134, 12_345, -2, i16::MAX, i16::MIN] {
+        let broker = Broker::start(move |connection, request, stream| {
+            stream.write_all(&answer(request, if connection == 0 { code } else { 0 }))
+        });
+        let producer = broker.builder().enable_idempotence(false).build().unwrap();
+        deliver(&producer, 0, "v").unwrap_or_else(|error| panic!("{}", with_causes(&error)));
+        assert_eq!(broker.connections(), 2, "{code}");
+    }
+}
+
+#[test]
+fn an_error_code_that_nobody_knows_is_told_of_and_leaves_the_fate_of_the_batch_open() {
+    let broker = Broker::start(|_, request, stream| stream.write_all(&answer(request, 12_345)));
+    let producer = broker.builder().retries(2).build().unwrap();
+    let error = deliver(&producer, 0, "v").unwrap_err();
+    let told = with_causes(&error);
+    assert_eq!(error.delivery(), Delivery::MaybeWritten, "{told}");
+    assert!(told.contains("12345"), "{told}");
+}
+
+#[test]
+fn a_server_that_floods_before_the_handshake_is_read_no_further_than_a_handshake_needs() {
+    // The length is one that metadata may have.
+    let announced = [&50_000_000_i32.to_be_bytes()[..], &vec![0; 1 << 20]].concat();
+    let (port, connections, taken) = garbage_server(move |stream| flood(stream, &announced));
+    refuses_in_peace(port, &connections, "above the limit");
+    assert!(taken.get().iter().all(|count| *count < SOCKET_BUFFERS));
+}
+
+#[test]
+fn endless_garbage_for_metadata_is_no_reason_to_ask_without_a_pause() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (port, _listener) = {
+        let connections = Arc::clone(&connections);
+        answering_versions(move |stream, _| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            let _ = serve(stream, |request, stream| {
+                stream.write_all(&frame(&[&request[4..8], &[0x7f; 200]].concat()))
+            });
+        })
+    };
+    refuses_in_peace(port, &connections, "not Kafka's protocol");
+}
+
+/// A producer gives up after `max.block.ms`, tells why, and has tried a few times only.
+fn refuses_in_peace(port: u16, connections: &AtomicUsize, told: &str) {
+    let producer = builder_at(&format!("127.0.0.1:{port}"))
+        .reconnect_backoff(Duration::from_millis(50))
+        .reconnect_backoff_max(Duration::from_millis(200))
+        .max_block(Duration::from_millis(600))
+        .build()
+        .unwrap();
+    let refused = producer.send(record(0, "v")).unwrap_err();
+    let causes = with_causes(refused.error());
+    assert!(causes.contains(told), "{causes}");
+    let tried = connections.load(Ordering::SeqCst);
+    assert!((2..=15).contains(&tried), "{tried} connections in 0.6 s");
+    producer.close(PATIENCE).unwrap();
+}
+
+/// A server that does not even begin to speak Kafka's protocol; the connections made to it, and what `speak` returned.
+fn garbage_server(
+    speak: impl Fn(&mut TcpStream) -> usize + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>, Watched<Vec<usize>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let taken = Watched::<Vec<usize>>::default();
+    let (count, results) = (Arc::clone(&connections), taken.clone());
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let bytes = speak(&mut stream);
+            results.change(|results| results.push(bytes));
+        }
+    });
+    (port, connections, taken)
+}
+
+/// The leader of the only partition, and a bootstrap server that knows it.
+struct Broker {
+    bootstrap: FakeBootstrap,
+    connections: Arc<AtomicUsize>,
+    _listener: Box<dyn std::any::Any>,
+}
+
+impl Broker {
+    /// `behave` is told of each Produce request, and on which connection it came.
+    fn start(
+        behave: impl Fn(usize, &[u8], &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let (port, listener) = answering_versions(move |stream, _| {
+            let connection = count.fetch_add(1, Ordering::SeqCst);
+            let _ = serve(stream, |request, stream| {
+                behave(connection, request, stream)
+            });
+        });
+        Self {
+            bootstrap: FakeBootstrap::start(vec![Member::new(1, port)], vec![1]),
+            connections,
+            _listener: Box::new(listener),
+        }
+    }
+
+    fn builder(&self) -> Builder {
+        builder_at(&self.bootstrap.address())
+    }
+
+    fn producer(&self) -> Producer {
+        self.builder().build().unwrap()
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Reads requests, without their lengths, until the connection ends.
+fn serve(
+    mut stream: TcpStream,
+    answer: impl Fn(&[u8], &mut TcpStream) -> io::Result<()>,
+) -> io::Result<()> {
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let mut request = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut request)?;
+        answer(&request, &mut stream)?;
+    }
+}
+
+/// Writes `bytes` over and over until the other side ends the connection, or takes no more: a system need not tell of a
+/// connection that ended with full buffers. How many of them found their way.
+fn flood(stream: &mut TcpStream, bytes: &[u8]) -> usize {
+    stream
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut written = 0;
+    while written < FLOOD {
+        match stream.write(bytes) {
+            Ok(count) => written += count,
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+/// The answer to a Produce request of version 7 for partition 0 of `t`.
+fn answer(request: &[u8], code: i16) -> Vec<u8> {
+    frame(&answer_for(request, 0..1, code))
+}
+
+fn answer_for(request: &[u8], partitions: std::ops::Range<i32>, code: i16) -> Vec<u8> {
+    assert_eq!(request[..4], [0, 0, 0, 7], "Produce, version 7");
+    let mut body = request[4..8].to_vec();
+    body.extend(1_i32.to_be_bytes());
+    body.extend([0, 1, b't']);
+    body.extend((partitions.len() as i32).to_be_bytes());
+    for partition in partitions {
+        body.extend(partition.to_be_bytes());
+        body.extend(code.to_be_bytes());
+        // Offset, time of appending and the log's start: none.
+        body.extend([0xff; 24]);
+    }
+    body.extend(0_i32.to_be_bytes());
+    body
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as i32).to_be_bytes(), body].concat()
+}

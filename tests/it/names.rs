@@ -1,0 +1,145 @@
+//! Host names: looked up anew for each connection, all their addresses tried. Each test has names of its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use kafka_producer::ErrorKind;
+use kafka_producer::internals::set_addresses;
+
+use crate::isolation::port;
+use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
+use crate::support::relay::Relay;
+use crate::support::{
+    PATIENCE, Producer, SOON, builder_at, cluster, deliver, record, values, with_causes,
+};
+
+const WELL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// On Linux the whole of 127.0.0.0/8 is this machine, on other systems nobody's; nobody listens there in either case.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 77, 77));
+
+fn named(id: i32, host: &str, port: u16) -> Member {
+    let host = host.to_owned();
+    Member { id, host, port }
+}
+
+/// A producer whose connections fail soon where nobody answers.
+fn producer_at(servers: &str) -> Producer {
+    builder_at(servers)
+        .socket_connection_setup_timeout(Duration::from_millis(500))
+        .socket_connection_setup_timeout_max(Duration::from_millis(500))
+        .metadata_max_age(Duration::from_millis(100))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_broker_whose_name_leads_to_another_address_is_found_there() {
+    const NAME: &str = "broker.moves.test";
+    let cluster = cluster(1, 1);
+    set_addresses(NAME, &[NOBODY]);
+    let bootstrap = FakeBootstrap::start(vec![named(0, NAME, port(&cluster))], vec![0]);
+    let producer = producer_at(&bootstrap.address());
+    let waiting = producer.send(record(0, "v")).unwrap();
+    assert!(waiting.get(Duration::from_millis(300)).is_err());
+    set_addresses(NAME, &[WELL]);
+    waiting.get(SOON).unwrap();
+}
+
+/// The broker was connected to already; its new machine has another address under the old name.
+#[test]
+fn a_name_that_moves_while_it_is_connected_to_is_followed_when_the_connection_ends() {
+    const NAME: &str = "broker.fails-over.test";
+    let (old, new) = (cluster(1, 1), cluster(1, 1));
+    let relay = Relay::start("127.0.0.1:0", port(&old));
+    let relay_port = relay.address().rsplit(':').next().unwrap().parse().unwrap();
+    set_addresses(NAME, &[WELL]);
+    let bootstrap = FakeBootstrap::start(vec![named(0, NAME, relay_port)], vec![0]);
+    let producer = producer_at(&bootstrap.address());
+    deliver(&producer, 0, "before").unwrap();
+    set_addresses(NAME, &[NOBODY]);
+    relay.lead_to(port(&new));
+    let waiting = producer.send(record(0, "after")).unwrap();
+    assert!(waiting.get(Duration::from_millis(300)).is_err());
+    set_addresses(NAME, &[NOBODY, WELL]);
+    waiting.get(SOON).unwrap();
+    assert_eq!(values(&new, 0), ["after"]);
+}
+
+#[test]
+fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
+    const NAME: &str = "bootstrap.moves.test";
+    let (old, new) = (cluster(1, 1), cluster(1, 1));
+    let relay = Relay::start("127.0.0.1:0", port(&old));
+    let relay_port: u16 = relay.address().rsplit(':').next().unwrap().parse().unwrap();
+    set_addresses(NAME, &[WELL]);
+    let producer = producer_at(&format!("{NAME}:{relay_port}"));
+    deliver(&producer, 0, "before").unwrap();
+    set_addresses(NAME, &[NOBODY]);
+    relay.lead_to(port(&new));
+    old.broker_down(0);
+    let waiting = producer.send(record(0, "after")).unwrap();
+    assert!(waiting.get(Duration::from_millis(300)).is_err());
+    set_addresses(NAME, &[WELL]);
+    waiting.get(SOON).unwrap();
+    assert_eq!(values(&new, 0), ["after"]);
+}
+
+/// Whichever comes first.
+#[test]
+fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
+    const NAME: &str = "broker.many-addresses.test";
+    let cluster = cluster(1, 1);
+    for addresses in [[NOBODY, WELL], [WELL, NOBODY]] {
+        set_addresses(NAME, &addresses);
+        let producer = producer_at(&format!("{NAME}:{}", port(&cluster)));
+        let start = Instant::now();
+        deliver(&producer, 0, "v").unwrap();
+        assert!(start.elapsed() < SOON);
+    }
+}
+
+#[test]
+fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() {
+    const NAME: &str = "broker.without-address.test";
+    let cluster = cluster(1, 1);
+    set_addresses(NAME, &[WELL]);
+    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+        .max_block(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    set_addresses(NAME, &[]);
+    let refused = producer.send(record(0, "v")).unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
+    let told = with_causes(refused.error());
+    assert!(told.contains("has no address"), "{told}");
+    set_addresses(NAME, &[WELL]);
+    crate::support::eventually("a record taken", || {
+        producer
+            .send(record(0, "v"))
+            .is_ok_and(|future| future.get(PATIENCE).is_ok())
+    });
+}
+
+/// Two names for one machine, of which one hangs in connecting.
+#[test]
+fn a_name_that_hangs_holds_up_no_other() {
+    let cluster = cluster(1, 2);
+    let (hanging, _sockets) = never_connecting();
+    set_addresses("hangs.test", &[WELL]);
+    set_addresses("well.test", &[WELL]);
+    let members = vec![
+        named(0, "well.test", port(&cluster)),
+        named(9, "hangs.test", hanging),
+    ];
+    let bootstrap = FakeBootstrap::start(members, vec![0, 9]);
+    let producer = producer_at(&bootstrap.address());
+    let held = producer.send(record(1, "held")).unwrap();
+    for index in 0..20 {
+        let start = Instant::now();
+        deliver(&producer, 0, index.to_string()).unwrap();
+        assert!(start.elapsed() < SOON);
+    }
+    assert!(!held.is_done());
+    let _ = producer.close(Duration::ZERO);
+}

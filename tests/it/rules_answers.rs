@@ -1,0 +1,95 @@
+//! Answers that nobody can make sense of, with five batches of a partition in flight.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kafka_producer::mock::{Corruption, Fault, MockApi, MockCluster, PartitionError};
+use kafka_producer::{ErrorCode, Future};
+
+use crate::support::{PATIENCE, Producer, SOON, builder, cluster, deliver, record, values};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn known(cluster: &MockCluster) -> Producer {
+    let producer = builder(cluster)
+        .batch_size(0)
+        .request_timeout(SOON)
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "first").unwrap();
+    producer
+}
+
+fn send(producer: &Producer) -> [Future; 5] {
+    NAMES.map(|name| producer.send(record(0, name)).unwrap())
+}
+
+/// The answer to the one at `place` among the five meets this; none is written before all five are there.
+fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
+    let requests = AtomicUsize::new(0);
+    cluster.on(MockApi::Produce, move |_| {
+        let request = requests.fetch_add(1, Ordering::Relaxed);
+        let own = match request == place {
+            true => fault.clone(),
+            false => Fault::Pass,
+        };
+        match request {
+            0 => Fault::KeepBack(4, Box::new(own)),
+            _ => own,
+        }
+    });
+}
+
+/// All five are in the log; those behind the damaged answer are known again on the next connection.
+#[test]
+fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
+    for corruption in [
+        Corruption::CorrelationId,
+        Corruption::ShortFrame,
+        Corruption::HugeLength,
+        Corruption::NegativeLength,
+        Corruption::Garbage,
+    ] {
+        for place in 0..5 {
+            let cluster = cluster(1, 1);
+            let producer = known(&cluster);
+            let connections = cluster.request_count(MockApi::ApiVersions);
+            meet(&cluster, place, Fault::Corrupt(corruption));
+            for (offset, future) in (1..).zip(send(&producer)) {
+                let written = future
+                    .get(PATIENCE)
+                    .unwrap_or_else(|error| panic!("{corruption:?} at {place}: {error}"));
+                assert_eq!(written.offset(), Some(offset), "{corruption:?} at {place}");
+            }
+            assert_eq!(values(&cluster, 0)[1..], NAMES, "{corruption:?} at {place}");
+            // Random bytes could be taken for an answer about something else.
+            if corruption != Corruption::Garbage {
+                assert!(cluster.request_count(MockApi::ApiVersions) > connections);
+            }
+        }
+    }
+}
+
+/// A code that Kafka does not have leaves open whether the batch was written, and is no answer to go by.
+#[test]
+fn an_unknown_error_code_costs_the_connection_and_the_batch_is_sent_again() {
+    for is_written in [false, true] {
+        for place in 0..5 {
+            let cluster = cluster(1, 1);
+            let producer = known(&cluster);
+            let connections = cluster.request_count(MockApi::ApiVersions);
+            let error = PartitionError::new("t", 0, ErrorCode::from(12345));
+            let error = match is_written {
+                true => error.after_append(),
+                false => error,
+            };
+            meet(&cluster, place, Fault::PartitionErrors(vec![error]));
+            for (index, future) in send(&producer).into_iter().enumerate() {
+                future.get(PATIENCE).unwrap_or_else(|error| {
+                    panic!("{index} with {place}, written: {is_written}: {error}")
+                });
+            }
+            assert_eq!(values(&cluster, 0)[1..], NAMES);
+            assert!(cluster.request_count(MockApi::ApiVersions) > connections);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Deadlines and quotas, rule by rule: what has waited too long, and what comes too late.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use kafka_producer::{Delivery, ErrorKind, ProducerRecord};
+
+use crate::support::{
+    Gate, PATIENCE, Producer, Record, SOON, Watched, builder, cluster, deliver, get_all, record,
+    values,
+};
+
+const TIMEOUT: Duration = Duration::from_millis(700);
+
+/// A producer that gives up after [`TIMEOUT`], and its cluster of one broker.
+fn impatient() -> (MockCluster, Producer) {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .request_timeout(TIMEOUT)
+        .delivery_timeout(TIMEOUT)
+        .build()
+        .unwrap();
+    (cluster, producer)
+}
+
+/// The broker reads a request long after its batch has expired and the next one was written: by its epoch the late one is
+/// known to be old.
+#[test]
+fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
+    let (cluster, producer) = impatient();
+    deliver(&producer, 0, "first").unwrap();
+    let (gate, hold) = Gate::new();
+    let late = Watched::<bool>::default();
+    {
+        let late = late.clone();
+        let is_first = AtomicBool::new(true);
+        cluster.on(MockApi::Produce, move |_| {
+            if !is_first.swap(false, Ordering::Relaxed) {
+                return Fault::Pass;
+            }
+            hold.wait();
+            late.change(|late| *late = true);
+            // Handled, and nobody is there for the answer.
+            Fault::LoseAnswer
+        });
+    }
+    let error = deliver(&producer, 0, "late").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.delivery()),
+        (ErrorKind::DeliveryTimeout, Delivery::MaybeWritten)
+    );
+    deliver(&producer, 0, "next").unwrap();
+    let connections = cluster.connections(0);
+    drop(gate);
+    late.wait(|late| *late);
+    assert!(cluster.wait_until(PATIENCE, |cluster| cluster.connections(0) < connections));
+    deliver(&producer, 0, "last").unwrap();
+    assert_eq!(values(&cluster, 0), ["first", "next", "last"]);
+}
+
+/// The other order: the late one is written before the next one is sent.
+#[test]
+fn a_late_answer_to_an_expired_batch_changes_nothing() {
+    let cluster = cluster(1, 2);
+    let producer = builder(&cluster)
+        .request_timeout(TIMEOUT)
+        .delivery_timeout(TIMEOUT)
+        .build()
+        .unwrap();
+    for partition in 0..2 {
+        deliver(&producer, partition, "first").unwrap();
+    }
+    let calls = Watched::<Vec<ErrorKind>>::default();
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::delay(TIMEOUT + Duration::from_millis(200)),
+    );
+    let expired = {
+        let calls = calls.clone();
+        let callback = move |result: Result<_, kafka_producer::Error>| {
+            calls.change(|calls| calls.push(result.unwrap_err().kind()));
+        };
+        producer.send_with(record(0, "late"), callback).unwrap()
+    };
+    let error = expired.get(SOON).unwrap_err();
+    assert_eq!(error.delivery(), Delivery::MaybeWritten);
+    assert!(cluster.wait_until(PATIENCE, |cluster| cluster.end_offset("t", 0) == Some(2)));
+    for partition in 0..2 {
+        deliver(&producer, partition, "next").unwrap();
+    }
+    assert_eq!(calls.get(), [ErrorKind::DeliveryTimeout], "told once");
+    let again = expired.get(SOON).unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
+    assert_eq!(values(&cluster, 0), ["first", "late", "next"]);
+}
+
+/// KAFKA-19012: a broker stops reading in the middle of a request, its batches expire, and their memory serves other
+/// topics while the rest of the request is still on its way. Each value tells where it belongs.
+#[test]
+fn no_memory_is_used_again_while_a_socket_may_still_read_it() {
+    const RECORD: usize = 400_000;
+    let cluster = MockCluster::start(2).unwrap();
+    for topic in ["sick", "well"] {
+        cluster.create_topic(topic, 1);
+    }
+    cluster.set_leader("well", 0, Some(1));
+    let producer = builder(&cluster)
+        .buffer_memory(16 << 20)
+        .request_timeout(TIMEOUT)
+        .delivery_timeout(TIMEOUT)
+        .build()
+        .unwrap();
+    let send = |topic: &'static str, index: usize| {
+        let mut value = format!("{topic} {index} ").into_bytes();
+        value.resize(RECORD, topic.as_bytes()[0]);
+        let record: Record = ProducerRecord::new(topic, value);
+        producer.send(record.partition(0)).unwrap()
+    };
+    for topic in ["sick", "well"] {
+        send(topic, 0).get(PATIENCE).unwrap();
+    }
+    for _ in 0..3 {
+        let hangs = cluster.on(MockApi::Produce, move |request| match request.broker() {
+            0 => Fault::delay(2 * TIMEOUT),
+            _ => Fault::Pass,
+        });
+        // More than the sockets hold.
+        let sick: Vec<_> = (0..15).map(|index| send("sick", index)).collect();
+        // Before they expire and after, when the memory of those that the network has let go of is there again.
+        let mut kept = 0;
+        while kept < 5 || !sick.iter().all(|future| future.is_done()) {
+            kept += usize::from(send("well", kept).get(PATIENCE).is_ok());
+        }
+        for future in sick {
+            let error = future.try_get().unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DeliveryTimeout);
+        }
+        cluster.remove(hangs);
+        let mut again = send("sick", 0).get(PATIENCE);
+        while again.is_err() {
+            again = send("sick", 0).get(PATIENCE);
+        }
+    }
+    for topic in ["sick", "well"] {
+        let records = cluster.records(topic, 0);
+        assert!(!records.is_empty());
+        for record in records {
+            let value = record.value.unwrap();
+            assert!(value.starts_with(topic.as_bytes()) && value.len() == RECORD);
+            let filling = &value[20..];
+            assert!(filling.iter().all(|byte| *byte == topic.as_bytes()[0]));
+        }
+    }
+}
+
+/// Java: SenderTest.testAppendInExpiryCallback.
+#[test]
+fn the_callback_of_an_expired_record_may_send() {
+    let (cluster, producer) = impatient();
+    deliver(&producer, 0, "first").unwrap();
+    cluster.set_leader("t", 0, None);
+    let sent = Watched::<Vec<kafka_producer::Future>>::default();
+    {
+        let (sent, again) = (sent.clone(), producer.clone());
+        let callback = move |result: Result<_, kafka_producer::Error>| {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::DeliveryTimeout);
+            let future = again.send(record(0, "again")).unwrap();
+            sent.change(|sent| sent.push(future));
+        };
+        producer.send_with(record(0, "expires"), callback).unwrap();
+    }
+    sent.wait(|sent| !sent.is_empty());
+    cluster.set_leader("t", 0, Some(0));
+    get_all(sent.change(std::mem::take));
+    assert_eq!(values(&cluster, 0), ["first", "again"]);
+}
+
+/// KIP-219, with two answers at once that ask for different times.
+#[test]
+fn the_longest_throttling_counts() {
+    let cluster = cluster(1, 3);
+    let producer = builder(&cluster).batch_size(0).build().unwrap();
+    deliver(&producer, 0, "known").unwrap();
+    const THROTTLE: Duration = Duration::from_millis(500);
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::KeepBack(1, Box::new(Fault::Throttle(THROTTLE))),
+    );
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::Throttle(Duration::from_millis(1)),
+    );
+    get_all(vec![
+        producer.send(record(0, "a")).unwrap(),
+        producer.send(record(0, "b")).unwrap(),
+    ]);
+    let start = Instant::now();
+    deliver(&producer, 0, "c").unwrap();
+    let took = start.elapsed();
+    assert!(
+        took > THROTTLE - Duration::from_millis(100) && took < SOON,
+        "{took:?}"
+    );
+}
+
+/// What a broker asks for can be longer than a record may take.
+#[test]
+fn throttled_records_expire_as_not_written_and_close_is_prompt() {
+    let (cluster, producer) = impatient();
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::Throttle(Duration::from_secs(3600)),
+    );
+    deliver(&producer, 0, "first").unwrap();
+    let error = deliver(&producer, 0, "waits").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.delivery()),
+        (ErrorKind::DeliveryTimeout, Delivery::NotWritten)
+    );
+    let waiting = producer.send(record(0, "waits too")).unwrap();
+    let start = Instant::now();
+    assert!(producer.close(Duration::ZERO).is_err());
+    assert!(start.elapsed() < SOON);
+    assert_eq!(
+        waiting.get(SOON).unwrap_err().delivery(),
+        Delivery::NotWritten
+    );
+    assert_eq!(values(&cluster, 0), ["first"]);
+}
+
+/// Of two records in one batch each has the batch's age, which is that of the first one.
+#[test]
+fn the_time_counts_from_the_first_record_of_a_batch() {
+    let cluster = cluster(1, 1);
+    let (linger, between) = (Duration::from_secs(1), Duration::from_millis(800));
+    let delivery_timeout = linger + TIMEOUT;
+    let producer = builder(&cluster)
+        .linger(linger)
+        .request_timeout(TIMEOUT)
+        .delivery_timeout(delivery_timeout)
+        .build()
+        .unwrap();
+    producer.partitions_for("t").unwrap();
+    cluster.set_leader("t", 0, None);
+    let start = Instant::now();
+    let first = producer.send(record(0, "first")).unwrap();
+    let error = first.get(between).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let second = producer.send(record(0, "second")).unwrap();
+    for future in [first, second] {
+        let error = future.get(SOON).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout);
+    }
+    let took = start.elapsed();
+    assert!(took >= delivery_timeout, "{took:?}");
+    assert!(took < delivery_timeout + between, "{took:?}");
+}
+
+/// A throttled broker is not a silent one: `request.timeout.ms` of what is in flight grows by the time it asked for.
+#[test]
+fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .batch_size(0)
+        .request_timeout(TIMEOUT)
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "first").unwrap();
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::KeepBack(1, Box::new(Fault::Throttle(Duration::from_millis(800)))),
+    );
+    // Answered when more than the request's own time is over.
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::delay(TIMEOUT + Duration::from_millis(200)),
+    );
+    let before = cluster.request_count(MockApi::ApiVersions);
+    get_all(vec![
+        producer.send(record(0, "a")).unwrap(),
+        producer.send(record(0, "b")).unwrap(),
+    ]);
+    assert_eq!(
+        cluster.request_count(MockApi::ApiVersions),
+        before,
+        "no connection was made anew"
+    );
+    assert_eq!(values(&cluster, 0), ["first", "a", "b"]);
+}

@@ -1,0 +1,129 @@
+//! A sender thread that panics: a state that everybody who waits is told of.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::{Fault, MockApi};
+use kafka_producer::{Delivery, ErrorKind};
+
+use crate::support::{Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, record};
+
+/// The program's own logger runs on the sender threads, and is foreign code like any other. This one panics where a
+/// message tells of one of these addresses.
+struct PanickingLogger;
+
+static FATAL_ADDRESSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl log::Log for PanickingLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, line: &log::Record<'_>) {
+        if line.level() > log::Level::Info || line.target() != "kafka_producer::sender" {
+            return;
+        }
+        let line = line.args().to_string();
+        let is_fatal = {
+            let addresses = FATAL_ADDRESSES.lock().unwrap();
+            addresses.iter().any(|address| line.contains(address))
+        };
+        assert!(!is_fatal, "as the test wants it");
+    }
+
+    fn flush(&self) {}
+}
+
+/// As long as this lives, which is to be no longer than the address is the cluster's.
+struct PanicWhereLogged(String);
+
+impl PanicWhereLogged {
+    fn start(address: String) -> Self {
+        let _ = log::set_logger(&PanickingLogger);
+        log::set_max_level(log::LevelFilter::Info);
+        FATAL_ADDRESSES.lock().unwrap().push(address.clone());
+        Self(address)
+    }
+}
+
+impl Drop for PanicWhereLogged {
+    fn drop(&mut self) {
+        let mut addresses = FATAL_ADDRESSES.lock().unwrap();
+        addresses.retain(|address| *address != self.0);
+    }
+}
+
+#[test]
+fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
+    let cluster = cluster(1, 2);
+    let producer = builder(&cluster)
+        .buffer_memory(64 << 10)
+        .batch_size(16 << 10)
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "known").unwrap();
+    let _panics = PanicWhereLogged::start(cluster.bootstrap_servers());
+
+    let (gate, hold) = Gate::new();
+    let held = AtomicUsize::new(0);
+    cluster.on(MockApi::Produce, move |_| {
+        held.fetch_add(1, Ordering::Relaxed);
+        hold.wait();
+        // The loss of the connection is logged.
+        Fault::Disconnect
+    });
+    let in_flight = producer.send(record(0, "in flight")).unwrap();
+    assert!(
+        cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Produce)
+            == 2)
+    );
+    let callbacks = Watched::<Vec<ErrorKind>>::default();
+    let queued = {
+        let callbacks = callbacks.clone();
+        let callback = move |result: Result<_, kafka_producer::Error>| {
+            callbacks.change(|callbacks| callbacks.push(result.unwrap_err().kind()));
+        };
+        producer
+            .send_with(record(0, vec![0; 10_000]), callback)
+            .unwrap()
+    };
+    std::thread::scope(|scope| {
+        let (started, start) = std::sync::mpsc::channel();
+        let fills = scope.spawn({
+            let producer = producer.clone();
+            move || {
+                started.send(()).unwrap();
+                loop {
+                    // Waits for memory sooner or later.
+                    if let Err(refused) = producer.send(record(1, vec![0; 10_000])) {
+                        return refused.error().clone();
+                    }
+                }
+            }
+        });
+        let flushes = scope.spawn(|| producer.flush(PATIENCE));
+        let waits = scope.spawn(|| in_flight.get(PATIENCE));
+        start.recv().unwrap();
+        assert!(producer.flush(Duration::from_millis(50)).is_err());
+        drop(gate);
+        let asked = Instant::now();
+        let error = waits.join().unwrap().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::Internal, Delivery::MaybeWritten)
+        );
+        assert_eq!(fills.join().unwrap().kind(), ErrorKind::Internal);
+        let flushed = flushes.join().unwrap();
+        assert_eq!(flushed.unwrap_err().kind(), ErrorKind::Internal);
+        assert!(asked.elapsed() < SOON);
+    });
+    assert_eq!(queued.get(SOON).unwrap_err().kind(), ErrorKind::Internal);
+    callbacks.wait(|callbacks| callbacks.len() == 1);
+    assert_eq!(callbacks.get(), [ErrorKind::Internal]);
+    let refused = producer.send(record(1, "late")).unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::Internal);
+    let start = Instant::now();
+    assert!(producer.close(PATIENCE).is_err(), "it was not delivered");
+    assert!(start.elapsed() < SOON);
+}

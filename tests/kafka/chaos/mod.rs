@@ -1,0 +1,331 @@
+//! The chaos test: a three-broker cluster behind proxies under a storm of faults, our producers at work, and beside them
+//! Kafka's own on the same faults. Afterwards Kafka's consumer reads everything.
+//!
+//! `CHAOS_SEED` replays a run's faults, `CHAOS_SECONDS` says how long they go on, `CHAOS_RATE` how many records a second
+//! our producers send. For whoever looks into one: `CHAOS_ONLY=killed,delayed` deals no other kinds of faults, `CHAOS_LOG`
+//! (`debug`, say) tells how much our producers log into `chaos.log` beside the brokers' logs. An hour by hand:
+//!
+//! `CHAOS_SECONDS=3600 CHAOS_RATE=10000 sh tests/run.sh --release --test kafka -- chaos`
+
+mod clock;
+mod journal;
+mod ledger;
+mod load;
+mod proxy;
+mod script;
+mod storm;
+mod verdict;
+mod yardstick;
+
+use std::env;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::Tests;
+use crate::producing::SOON;
+use crate::support::kafka::{KafkaCluster, Replicas, poll};
+use clock::{Clock, pass};
+use ledger::Totals;
+use load::{Load, SENDERS};
+use script::Script;
+use storm::Event;
+use verdict::Verdict;
+use yardstick::{Told, Yardstick};
+
+pub(crate) use proxy::TESTS as PROXY_TESTS;
+pub(crate) use verdict::TESTS as VERDICT_TESTS;
+
+pub(crate) const TESTS: Tests = &[(
+    "nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults",
+    nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults,
+)];
+
+/// Ours alone: the first gets partitions, the second must split batches at times.
+const LOAD_TOPICS: [&str; 2] = ["chaos-load", "chaos-small"];
+const YARDSTICK_TOPICS: [&str; 2] = ["chaos-ours", "chaos-java"];
+const YARDSTICK_PARTITIONS: usize = 6;
+const TOPICS: [&str; 4] = ["chaos-load", "chaos-small", "chaos-ours", "chaos-java"];
+const MEMORY_TOPIC: &str = "chaos-memory";
+/// Of each yardstick.
+const YARDSTICK_RATE: u64 = 1_000;
+
+/// How much longer our longest pause may be than Java's. Both find a new leader by retries that come up to a second
+/// apart (`reconnect.backoff.max.ms` and `retry.backoff.max.ms`, with jitter), so either may be so much luckier.
+const SLACK: Duration = Duration::from_secs(1);
+
+fn nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults(kafka: &KafkaCluster) {
+    let options = Options::from_env();
+    println!("chaos: {options}");
+    create_topics(kafka);
+    let clock = Clock::start();
+    journal::keep(clock, &kafka.folder().join("chaos.log"));
+    let load = Load::new(kafka, clock, options.seed);
+    let (events, ours, java) = work_through_a_storm(kafka, clock, &load, &options);
+    let mut findings = load.finish(MEMORY_TOPIC);
+    let storm = Storm {
+        asked_for: options.to_string(),
+        events,
+        pauses: Pauses::of(&ours, &java),
+    };
+    storm.print_pauses(&ours, &java);
+    load.print_slowest();
+
+    kafka.wait_until_replicated();
+    let verdict = verdict::of_load(kafka, &load, &LOAD_TOPICS);
+    let ours_verdict = verdict::of_yardstick(kafka, &ours, YARDSTICK_TOPICS[0]);
+    let java_verdict = verdict::of_yardstick(kafka, &java, YARDSTICK_TOPICS[1]);
+    let java_figures = figures(&java.ledger.totals(), &java_verdict);
+    println!("chaos: Java, for comparison: {java_figures}");
+    for finding in &java.findings {
+        println!("chaos: Java: {finding}");
+    }
+    let totals = load.totals();
+    println!(
+        "chaos: seed {}; {}; load: {}, failures {:?}, longest delivery {:.1} s; beside Java: {}; longest pause {}",
+        options.seed,
+        storm::counts(&storm.events),
+        figures(&totals, &verdict),
+        load.failures(),
+        f64::from(totals.longest.0) / 1_000.0,
+        figures(&ours.ledger.totals(), &ours_verdict),
+        storm.pauses
+    );
+    findings.extend(
+        ours.findings
+            .iter()
+            .map(|finding| format!("ours: {finding}")),
+    );
+    findings.extend(
+        verdict
+            .findings
+            .iter()
+            .chain(&ours_verdict.findings)
+            .cloned(),
+    );
+    if !storm.pauses.are_as_short_as_javas() {
+        findings.push("our longest pause is longer than Java's".to_owned());
+    }
+    let is_clean = verdict.is_clean() && ours_verdict.is_clean();
+    assert!(
+        is_clean && findings.is_empty(),
+        "{}",
+        storm.accuse(&findings)
+    );
+}
+
+/// What the environment asks for.
+struct Options {
+    seed: u64,
+    during: Duration,
+    records_a_second: u64,
+    only: Vec<String>,
+}
+
+impl Options {
+    fn from_env() -> Options {
+        let only = env::var("CHAOS_ONLY").unwrap_or_default();
+        let only = only
+            .split(',')
+            .map(str::trim)
+            .filter(|kind| !kind.is_empty());
+        Options {
+            seed: number("CHAOS_SEED")
+                .unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000),
+            during: Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(150)),
+            records_a_second: number("CHAOS_RATE").unwrap_or(4_000),
+            only: only.map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// As it is to be asked for to have the same run again.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options {
+            seed,
+            during,
+            records_a_second,
+            only,
+        } = self;
+        write!(
+            f,
+            "CHAOS_SEED={seed} CHAOS_SECONDS={} CHAOS_RATE={records_a_second}",
+            during.as_secs()
+        )?;
+        match only.as_slice() {
+            [] => Ok(()),
+            only => write!(f, " CHAOS_ONLY='{}'", only.join(",")),
+        }
+    }
+}
+
+/// Lets all producers send while faults happen, and until what they sent has its outcome. Answers the faults and what
+/// our verifiable producer and Kafka's told.
+fn work_through_a_storm(
+    kafka: &KafkaCluster,
+    clock: Clock,
+    load: &Load,
+    options: &Options,
+) -> (Vec<Event>, Told, Told) {
+    let ours = Yardstick::ours(kafka, clock, YARDSTICK_TOPICS[0], YARDSTICK_RATE);
+    let java = Yardstick::java(kafka, clock, YARDSTICK_TOPICS[1], YARDSTICK_RATE);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let end_of_load = SetOnDrop(&over);
+        for sender in 0..SENDERS {
+            let a_second = options.records_a_second as f64 / SENDERS as f64;
+            let over = &over;
+            scope.spawn(move || load.send(sender, a_second, over));
+        }
+        for yardstick in [&ours, &java] {
+            let is_up = || yardstick.has_reached(YARDSTICK_PARTITIONS).then_some(());
+            let up = poll(SOON, is_up);
+            assert!(up.is_some(), "{yardstick} does not reach all partitions");
+        }
+        // Programs start at different speeds.
+        [&ours, &java].iter().for_each(|one| one.forget_pauses());
+        let script = Script::new(options.seed, &options.only);
+        let events = storm::play(kafka, clock, script, options.during);
+        pass(QUIET_AT_THE_END);
+        drop(end_of_load);
+        (events, ours.stop(), java.stop())
+    })
+}
+
+const QUIET_AT_THE_END: Duration = Duration::from_secs(2);
+
+/// The same six orders of three replicas for all, so that a fault of a leader hits every topic.
+fn create_topics(kafka: &KafkaCluster) {
+    let orders = [
+        [1, 2, 3],
+        [2, 3, 1],
+        [3, 1, 2],
+        [1, 3, 2],
+        [2, 1, 3],
+        [3, 2, 1],
+    ];
+    let replicas = Replicas::On(orders.iter().map(|order| order.to_vec()).collect());
+    for topic in TOPICS {
+        kafka.create_topic_on(topic, &replicas, &[]);
+    }
+    kafka.create_topic(MEMORY_TOPIC, 1, 3, &[]);
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={value} is no number")),
+    )
+}
+
+fn figures(totals: &Totals, verdict: &Verdict) -> String {
+    format!(
+        "sent {}, acked {}, failed {} not written + {} maybe, read {}, lost {}, twice {}, out of order {}, otherwise wrong {}",
+        totals.sent,
+        totals.acknowledged,
+        totals.not_written,
+        totals.maybe_written,
+        verdict.read,
+        verdict.lost,
+        verdict.twice,
+        verdict.out_of_order,
+        verdict.wrong,
+    )
+}
+
+/// What happened, for whoever looks into a failed run.
+struct Storm {
+    asked_for: String,
+    events: Vec<Event>,
+    pauses: Pauses,
+}
+
+impl Storm {
+    /// Each fault with the longest pauses that it brought.
+    fn print_pauses(&self, ours: &Told, java: &Told) {
+        // A pause begins with the last acknowledgement before the fault.
+        const BEFORE_MS: u32 = 500;
+        let begins = |event: &Event| event.began_ms.saturating_sub(BEFORE_MS);
+        let ends = self.events.iter().skip(1).map(begins);
+        for (event, end) in self.events.iter().zip(ends.chain([u32::MAX])) {
+            let began = begins(event);
+            let longest = |told: &Told, whole| told.longest(whole, began, end).as_secs_f64();
+            println!(
+                "chaos: pause ours {:.1}, Java {:.1} s; of a partition ours {:.1}, Java {:.1} s: {}",
+                longest(ours, true),
+                longest(java, true),
+                longest(ours, false),
+                longest(java, false),
+                event.describe()
+            );
+            if longest(ours, false) > longest(java, false) + 0.5 {
+                for (name, told) in [("ours", ours), ("Java", java)] {
+                    told.pauses_of_partitions(began, end)
+                        .for_each(|pause| println!("chaos:     {name}: {pause}"));
+                }
+            }
+        }
+    }
+
+    fn accuse(&self, findings: &[String]) -> String {
+        let events: Vec<_> = self.events.iter().map(Event::describe).collect();
+        format!(
+            "{}\n{}\n{}\nlongest pause {}\n{}",
+            self.asked_for,
+            events.join("\n"),
+            findings.join("\n"),
+            self.pauses,
+            "the brokers' logs and data are kept"
+        )
+    }
+}
+
+/// The longest times without an acknowledgement.
+struct Pauses {
+    ours: (Duration, Duration),
+    java: (Duration, Duration),
+}
+
+impl Pauses {
+    fn of(ours: &Told, java: &Told) -> Pauses {
+        let longest = |told: &Told| {
+            (
+                told.longest(true, 0, u32::MAX),
+                told.longest(false, 0, u32::MAX),
+            )
+        };
+        Pauses {
+            ours: longest(ours),
+            java: longest(java),
+        }
+    }
+
+    fn are_as_short_as_javas(&self) -> bool {
+        self.ours.0 <= self.java.0 + SLACK && self.ours.1 <= self.java.1 + SLACK
+    }
+}
+
+impl fmt::Display for Pauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pauses { ours, java } = self;
+        write!(
+            f,
+            "ours {:.1?} / Java {:.1?}, of one partition ours {:.1?} / Java {:.1?}",
+            ours.0, java.0, ours.1, java.1
+        )
+    }
+}
+
+/// Ends the sending threads also where the storm's code panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
