@@ -377,6 +377,7 @@ impl World {
             self.follow(link, done);
         }
         self.check_memory(sender);
+        check_leaders(sender);
         self.callers.borrow_mut().ledger.look(self.now);
         if !self.deliveries.is_empty() && !self.delivery_is_due {
             self.delivery_is_due = true;
@@ -751,5 +752,17 @@ impl World {
 
     pub(super) fn leader_is_elected_after(&mut self, partition: usize, span: Duration) {
         self.after(span, Happening::LeaderIsElected(partition));
+    }
+}
+
+/// A new leader gets nothing of a partition while anything is in flight to the old one.
+fn check_leaders(sender: &Sender<SimulatedNetwork>) {
+    for state in sender.partitions.iter().flatten() {
+        let mut brokers = state.in_flight.iter().map(|sent| sent.leader.broker);
+        let first = brokers.next();
+        assert!(
+            brokers.all(|broker| Some(broker) == first),
+            "batches of one partition are in flight to two brokers"
+        );
     }
 }
