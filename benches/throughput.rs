@@ -1,6 +1,6 @@
 //! The producer's throughput beside the floor of the same machine, in turns.
 //!
-//! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds]`
+//! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds [part of a turn's name]]`
 //!
 //! Records of 100 bytes without a key, 8 partitions, `linger.ms=5`, `batch.size` 16 KiB, acks=1 without idempotence, one
 //! calling thread, a broker process that only counts and answers. Every future's outcome is looked at. The last turn is
@@ -9,17 +9,16 @@
 mod support;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::MockCluster;
-use kafka_producer::{Acks, Future, KafkaProducer, ProducerRecord};
+use kafka_producer::{Acks, Future, Futures, KafkaProducer, ProducerRecord};
 use support::cpu::process_time;
 use support::floor::{self, Load};
 use support::null_broker::{self, Checks, NullBroker};
 
 const PARTITIONS: i32 = 8;
-const RECORD_BYTES: usize = 100;
+const VALUE: &[u8] = &[b'x'; 100];
 
 /// What one turn came to.
 struct Turn {
@@ -34,6 +33,10 @@ fn main() {
         .skip(1)
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(3.0);
+    let wanted = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--") && argument.parse::<f64>().is_err());
+    let wanted = wanted.unwrap_or_default();
     let span = Duration::from_secs_f64(seconds);
     println!(
         "{} cores, turns of {seconds} s",
@@ -53,7 +56,11 @@ fn main() {
         .expect("a mock cluster");
     for _ in 0..2 {
         let floor = measure(|| floor(&broker));
-        let turn = |name, turn: &dyn Fn() -> (u64, Duration)| report(name, &measure(turn), &floor);
+        let turn = |name: &str, turn: &dyn Fn() -> (u64, Duration)| {
+            if name.contains(&wanted) {
+                report(name, &measure(turn), &floor);
+            }
+        };
         report("floor", &floor, &floor);
         turn("send, futures looked at", &|| {
             sends(&address, span, Acks::Leader)
@@ -113,10 +120,11 @@ fn sends(bootstrap_servers: &str, span: Duration, acks: Acks) -> (u64, Duration)
     drive(
         producer(bootstrap_servers, acks),
         span,
-        |producer, value, futures| {
+        |producer, outcomes| {
             for _ in 0..1000 {
-                let record = ProducerRecord::new("bench", Arc::clone(value));
-                futures.push(producer.send(record).expect("a place"));
+                let record = ProducerRecord::new("bench", VALUE);
+                let future = producer.send(record).expect("a place");
+                outcomes.waiting.push_back(Waiting::One(future));
             }
         },
     )
@@ -126,33 +134,32 @@ fn sends_all(bootstrap_servers: &str, span: Duration) -> (u64, Duration) {
     drive(
         producer(bootstrap_servers, Acks::Leader),
         span,
-        |producer, value, futures| {
+        |producer, outcomes| {
             for _ in 0..10 {
-                let records = (0..100).map(|_| ProducerRecord::new("bench", Arc::clone(value)));
-                for future in producer.send_all(records).expect("places") {
-                    futures.push(future);
-                }
+                let records = (0..100).map(|_| ProducerRecord::new("bench", VALUE));
+                let futures = producer.send_all(records).expect("places");
+                outcomes.waiting.push_back(Waiting::Many(futures));
             }
         },
     )
 }
 
-type Producer = KafkaProducer<(), Arc<[u8]>>;
+type Producer = KafkaProducer<(), &'static [u8]>;
 
 /// Calls `send_thousand` over and over for `span`, and waits for the last outcome.
 fn drive(
     producer: Producer,
     span: Duration,
-    send_thousand: impl Fn(&Producer, &Arc<[u8]>, &mut Outcomes),
+    send_thousand: impl Fn(&Producer, &mut Outcomes),
 ) -> (u64, Duration) {
-    let value: Arc<[u8]> = vec![b'x'; RECORD_BYTES].into();
-    let mut futures = Outcomes::default();
+    let mut outcomes = Outcomes::default();
     let (started, mut sent) = (Instant::now(), 0u64);
     while started.elapsed() < span {
-        send_thousand(&producer, &value, &mut futures);
+        send_thousand(&producer, &mut outcomes);
         sent += 1000;
+        outcomes.look_at_the_done();
     }
-    futures.check_all();
+    outcomes.look_at_all();
     let elapsed = started.elapsed();
     producer
         .close(Duration::from_secs(10))
@@ -160,31 +167,42 @@ fn drive(
     (sent, elapsed)
 }
 
-/// Looks at every outcome, some time after its record was sent, as a program does that keeps its futures.
+/// Looks at every outcome, as a program does that keeps its futures.
 #[derive(Default)]
 struct Outcomes {
-    waiting: VecDeque<Future>,
+    waiting: VecDeque<Waiting>,
+}
+
+enum Waiting {
+    One(Future),
+    Many(Futures),
+}
+
+impl Waiting {
+    fn is_done(&self) -> bool {
+        match self {
+            Waiting::One(future) => future.is_done(),
+            Waiting::Many(futures) => futures.are_done(),
+        }
+    }
+
+    fn look(self) {
+        let patience = Duration::from_secs(30);
+        match self {
+            Waiting::One(future) => drop(future.get(patience).expect("delivered")),
+            Waiting::Many(futures) => futures.wait(patience).expect("delivered"),
+        }
+    }
 }
 
 impl Outcomes {
-    const MOST_WAITING: usize = 200_000;
-
-    fn push(&mut self, future: Future) {
-        self.waiting.push_back(future);
-        if self.waiting.len() > Self::MOST_WAITING {
-            self.check_oldest();
+    fn look_at_the_done(&mut self) {
+        while self.waiting.front().is_some_and(Waiting::is_done) {
+            self.waiting.pop_front().into_iter().for_each(Waiting::look);
         }
     }
 
-    fn check_oldest(&mut self) {
-        if let Some(future) = self.waiting.pop_front() {
-            future.get(Duration::from_secs(30)).expect("delivered");
-        }
-    }
-
-    fn check_all(&mut self) {
-        while !self.waiting.is_empty() {
-            self.check_oldest();
-        }
+    fn look_at_all(&mut self) {
+        self.waiting.drain(..).for_each(Waiting::look);
     }
 }

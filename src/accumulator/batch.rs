@@ -23,7 +23,7 @@ pub(crate) struct SettledRecord<'a> {
 }
 
 /// What a caller knows of its record beside the outcome.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordDetails {
     pub(crate) timestamp_ms: i64,
     /// Bytes of the serialized key and value; -1 for null. A record is smaller than 2 GiB.
@@ -130,6 +130,7 @@ impl ProducerBatch {
         })
     }
 
+    #[inline]
     pub(crate) fn completion(&self) -> &Arc<Completion> {
         &self.completion
     }
@@ -144,6 +145,7 @@ impl ProducerBatch {
     }
 
     /// The callbacks for which there is room without further memory.
+    #[inline]
     pub(crate) fn has_callback_room(&self) -> bool {
         self.callbacks.len() < self.callbacks.capacity()
     }
@@ -154,6 +156,7 @@ impl ProducerBatch {
     }
 
     /// Adds the callback of the record at `index`, the latest.
+    #[inline]
     pub(crate) fn push_callback(
         &mut self,
         index: u32,

@@ -40,6 +40,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The result of the record at `index` of the part.
+    #[inline]
     pub(crate) fn of_record(&self, index: u32) -> RecordResult {
         match self {
             Outcome::Written(first) => Ok(Written {
@@ -49,13 +50,21 @@ impl Outcome {
                     .and_then(|offset| offset.checked_add(i64::from(index))),
                 ..*first
             }),
-            Outcome::Failed(error) => Err(error.clone()),
-            Outcome::Refused { by_record, others } => Err(
+            failed => Err(failed.error_of(index)),
+        }
+    }
+
+    #[cold]
+    fn error_of(&self, index: u32) -> Error {
+        match self {
+            Outcome::Written(_) => unreachable!("it has no error"),
+            Outcome::Failed(error) => error.clone(),
+            Outcome::Refused { by_record, others } => {
                 match by_record.binary_search_by_key(&index, |(refused, _)| *refused) {
                     Ok(position) => by_record[position].1.clone(),
                     Err(_) => others.clone(),
-                },
-            ),
+                }
+            }
         }
     }
 
@@ -63,6 +72,9 @@ impl Outcome {
         matches!(self, Outcome::Written(_))
     }
 }
+
+/// A record's place in a batch: its outcome will be there.
+pub(crate) type Placed = (Arc<Completion>, u32);
 
 /// The block that a batch's futures share. Settled exactly once for every record.
 pub(crate) struct Completion {
@@ -119,6 +131,7 @@ impl Completion {
     }
 
     /// The result of the record at `index`, if it is there.
+    #[inline]
     pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
         match self.whole.get() {
             Some(outcome) => Some(outcome.of_record(index)),
@@ -127,8 +140,34 @@ impl Completion {
     }
 
     /// Whether the record at `index` has its result.
+    #[inline]
     pub(crate) fn is_settled(&self, index: u32) -> bool {
         self.whole.get().is_some() || self.state.lock().part(index).is_some()
+    }
+
+    /// Whether `count` records from `first` on have their results.
+    pub(crate) fn are_settled(&self, first: u32, count: usize) -> bool {
+        self.whole.get().is_some() || {
+            let state = self.state.lock();
+            (first..)
+                .take(count)
+                .all(|index| state.part(index).is_some())
+        }
+    }
+
+    /// Whether `count` records from `first` on are written.
+    pub(crate) fn are_written(&self, first: u32, count: usize) -> bool {
+        match self.whole.get() {
+            Some(outcome) => outcome.is_written(),
+            None => {
+                let state = self.state.lock();
+                let is_written = |index| {
+                    let part = state.part(index);
+                    part.is_some_and(|(_, outcome)| outcome.is_written())
+                };
+                (first..).take(count).all(is_written)
+            }
+        }
     }
 
     /// Waits for the result of the record at `index`; none at `deadline`.

@@ -193,6 +193,7 @@ impl RecordAccumulator {
         }
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
-use super::completion::Completion;
+use super::completion::{Completion, Placed};
 use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
 use super::{Message, WorkerHandle};
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
@@ -71,6 +71,8 @@ struct Open {
     announced: bool,
     /// Full batches given to the channel so far.
     pushed: u64,
+    /// How large the open batch may grow before it is compressed.
+    limit: usize,
     /// The size that the latest batch reached: what the next one starts with.
     usual_bytes: usize,
     /// Bytes appended since the sticky partitioner chose this partition.
@@ -80,13 +82,15 @@ struct Open {
     closed: bool,
 }
 
-/// The memory that a record of that size takes in a batch of its own: more than the whole budget is refused, not waited
-/// for.
-pub(crate) fn least_memory(record_upper_bound: usize, buffer_memory: usize) -> usize {
+/// The upper bound of the size of a record that gets a batch of its own within the whole budget: a larger one is refused,
+/// not waited for. 0 where the budget is too small for any.
+pub(crate) fn largest_record(buffer_memory: usize) -> usize {
     let callbacks = CALLBACKS_STEP * CALLBACK_BYTES;
-    min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES
-        + callbacks
-        + record_upper_bound.max(MIN_BUFFER_BYTES)
+    let overhead = min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES + callbacks;
+    match buffer_memory.saturating_sub(overhead) {
+        too_little if too_little < MIN_BUFFER_BYTES => 0,
+        largest => largest,
+    }
 }
 
 /// A record on its way into a batch, serialized.
@@ -98,6 +102,7 @@ pub(crate) struct SerializedRecord<'a, H> {
 }
 
 impl<H> SerializedRecord<'_, H> {
+    #[inline]
     pub(crate) fn details(&self) -> RecordDetails {
         let size = |bytes: Option<&[u8]>| {
             bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
@@ -177,6 +182,7 @@ impl Partition {
                 batch: None,
                 announced: false,
                 pushed: 0,
+                limit: 0,
                 usual_bytes: 0,
                 sticky_bytes: 0,
                 share: Arc::default(),
@@ -194,6 +200,7 @@ impl Partition {
         self.partition
     }
 
+    #[inline]
     pub(crate) fn worker(&self) -> &WorkerHandle {
         &self.worker
     }
@@ -252,6 +259,83 @@ impl Partition {
         of_batch || open.share.is_exhausted()
     }
 
+    /// On a caller's thread: appends `record`, of at most `upper_bound` bytes, if the open batch has room for it and for
+    /// another such, so that the batch is not full then, and if the turn of a record whose partition is sticky is not over.
+    /// Nothing has happened otherwise. `callback` is taken on success.
+    #[inline]
+    pub(crate) fn append_in_room<H: RecordHeader>(
+        &self,
+        record: &SerializedRecord<'_, H>,
+        upper_bound: usize,
+        is_sticky: bool,
+        callback: &mut Option<RecordCallback>,
+    ) -> Option<Placed> {
+        let open = &mut *self.open.lock();
+        let batch = open.batch.as_mut()?;
+        if callback.is_some() && !batch.has_callback_room() {
+            return None;
+        }
+        let Contents::Building { builder, .. } = &mut batch.contents else {
+            return None;
+        };
+        let before = builder.len();
+        let room = open.limit.min(builder.capacity()).saturating_sub(before);
+        let is_turn_over =
+            is_sticky && open.sticky_bytes + upper_bound >= 2 * self.config.batch_size;
+        if room < 2 * upper_bound || is_turn_over {
+            return None;
+        }
+        let SerializedRecord {
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        } = *record;
+        let index = builder.append(timestamp_ms, key, value, headers) as u32;
+        open.sticky_bytes += builder.len() - before;
+        if let Some(callback) = callback.take() {
+            batch.push_callback(index, record.details(), callback);
+        }
+        Some((Arc::clone(batch.completion()), index))
+    }
+
+    /// As [`append_in_room`](Self::append_in_room), for as many of `records` as there is room for, with one lock. The place
+    /// is that of the first, and the number that of all that were appended, one at least.
+    #[inline]
+    pub(crate) fn append_run<'a, H: RecordHeader + 'a>(
+        &self,
+        records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
+        is_sticky: bool,
+    ) -> Option<(Placed, usize)> {
+        let open = &mut *self.open.lock();
+        let batch = open.batch.as_mut()?;
+        let Contents::Building { builder, .. } = &mut batch.contents else {
+            return None;
+        };
+        let (before, first) = (builder.len(), builder.count());
+        let end = open.limit.min(builder.capacity());
+        let turn_ends = match is_sticky {
+            true => (2 * self.config.batch_size).saturating_sub(open.sticky_bytes),
+            false => usize::MAX,
+        };
+        for (record, upper_bound) in records {
+            let len = builder.len();
+            let is_turn_over = len - before + upper_bound >= turn_ends;
+            if end.saturating_sub(len) < 2 * upper_bound || is_turn_over {
+                break;
+            }
+            builder.append(
+                record.timestamp_ms,
+                record.key,
+                record.value,
+                record.headers,
+            );
+        }
+        open.sticky_bytes += builder.len() - before;
+        let count = (builder.count() - first) as usize;
+        (count > 0).then(|| ((Arc::clone(batch.completion()), first as u32), count))
+    }
+
     /// On a caller's thread: appends `record` to the open batch, or to a new one. Never blocks.
     ///
     /// `spare` is memory that the caller waited for; what is not used stays in it. `callback` is taken on success.
@@ -265,11 +349,11 @@ impl Partition {
         if open.closed {
             return Append::Closed;
         }
-        let limit = self.batch_limit();
         let mut wake = Wake::Nobody;
         loop {
+            let limit = open.limit;
             let Some(batch) = &mut open.batch else {
-                match self.open_batch(open, record, callback.is_some(), limit, spare) {
+                match self.open_batch(open, record, callback.is_some(), spare) {
                     Ok(opened) => wake = wake.max(opened),
                     Err(shortfall) => {
                         let missing = shortfall.of(&open.share);
@@ -396,9 +480,9 @@ impl Partition {
         open: &mut Open,
         record: &SerializedRecord<'_, H>,
         with_callback: bool,
-        limit: usize,
         spare: &mut Option<Reservation>,
     ) -> Result<Wake, Shortfall> {
+        let limit = self.batch_limit();
         let first = upper_bound_size(
             record.key.map(<[u8]>::len),
             record.value.map(<[u8]>::len),
@@ -430,6 +514,7 @@ impl Partition {
             batch.reserve_callbacks(CALLBACKS_STEP);
         }
         open.batch = Some(batch);
+        open.limit = limit;
         self.queued_batches.fetch_add(1, Ordering::Relaxed);
         let announced = std::mem::replace(&mut open.announced, true);
         let is_share_exhausted = open.share.is_exhausted();

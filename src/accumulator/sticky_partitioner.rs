@@ -44,6 +44,13 @@ impl Default for StickyPartitioner {
 }
 
 impl StickyPartitioner {
+    /// The partition that was chosen last, if any was. There need not be such a partition any more.
+    #[inline]
+    pub(crate) fn chosen(&self) -> Option<i32> {
+        let current = self.current.load(Ordering::Relaxed);
+        (current >= 0).then_some(current)
+    }
+
     /// The partition to send to, chosen now if none was.
     pub(crate) fn current(&self, topic: &Topic, how: &Stickiness<'_>) -> i32 {
         let current = self.current.load(Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! The topics that callers send to, with their partitions: looked up for every record, changed only by new metadata.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
@@ -19,6 +20,37 @@ pub(crate) struct Topics {
     config: Arc<AppendConfig>,
     workers: Vec<Arc<WorkerHandle>>,
     registry: RwLock<Registry>,
+    /// Changes with every change of the registry, and is that of no other producer's.
+    edition: AtomicU64,
+}
+
+/// A topic that a thread sent to: most threads send to the same few again and again, and find them here without the
+/// registry's lock, which all of them would write to. A thread that sends no more keeps topics of a closed producer.
+struct Latest {
+    edition: u64,
+    name: Arc<str>,
+    topic: Arc<Topic>,
+}
+
+/// Places for topics, each for the names that fall on it.
+const LATEST_PLACES: usize = 4;
+
+thread_local! {
+    static LATEST: [RefCell<Option<Latest>>; LATEST_PLACES] =
+        const { [const { RefCell::new(None) }; LATEST_PLACES] };
+}
+
+/// The place for `name`: names of several topics differ in length or at the end, most often.
+#[inline]
+fn latest_place(name: &str) -> usize {
+    let last = name.as_bytes().last().copied().unwrap_or(0);
+    name.len().wrapping_add(last.into()) % LATEST_PLACES
+}
+
+/// Never the same twice in a process.
+fn next_edition() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 #[derive(Default)]
@@ -45,6 +77,7 @@ pub(crate) struct Topic {
 
 impl Topic {
     /// The partitions that there are now, in order.
+    #[inline]
     pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
         &self.all_partitions[..self.leaders.len()]
     }
@@ -61,6 +94,7 @@ impl Topic {
     }
 
     /// Notes that somebody sends to the topic, which keeps it in the metadata.
+    #[inline]
     pub(crate) fn mark_used(&self) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
@@ -79,17 +113,57 @@ impl Topics {
             config,
             workers,
             registry: RwLock::default(),
+            edition: AtomicU64::new(next_edition()),
         }
     }
 
-    /// Calls `body` with the topic of that name, under the registry's lock: `body` must not block.
+    /// Calls `body` with the topic of that name, if there is one. `body` must not ask for topics itself.
     pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
+        self.and_then(name, |topic| Some(body(topic)))
+    }
+
+    /// As [`with`](Self::with), for a `body` that may have no result.
+    #[inline]
+    pub(crate) fn and_then<R>(
+        &self,
+        name: &str,
+        body: impl FnOnce(&Topic) -> Option<R>,
+    ) -> Option<R> {
+        if LATEST.try_with(|_| ()).is_err() {
+            // This thread is at its end and has no places any more.
+            let found = self.find(name, self.edition.load(Ordering::Acquire))?;
+            return body(&found.topic);
+        }
+        LATEST.with(|places| {
+            let place = &places[latest_place(name)];
+            self.bring_up_to_date(place, name)?;
+            let latest = place.borrow();
+            body(&latest.as_ref()?.topic)
+        })
+    }
+
+    /// Sees to it that the topic is in its place. None if there is no such topic.
+    #[inline]
+    fn bring_up_to_date(&self, place: &RefCell<Option<Latest>>, name: &str) -> Option<()> {
+        let edition = self.edition.load(Ordering::Acquire);
+        let is_it = |latest: &Latest| latest.edition == edition && *latest.name == *name;
+        if !place.borrow().as_ref().is_some_and(is_it) {
+            let found = self.find(name, edition)?;
+            // Dropped when nothing is borrowed.
+            let _before = place.replace(Some(found));
+        }
+        Some(())
+    }
+
+    /// `edition` was read before: if the registry has changed since, the next look is here again.
+    fn find(&self, name: &str, edition: u64) -> Option<Latest> {
         let registry = self.registry.read();
-        registry
-            .by_name
-            .get(name)
-            .filter(|topic| topic.is_current)
-            .map(|topic| body(topic))
+        let (name, topic) = registry.by_name.get_key_value(name)?;
+        topic.is_current.then(|| Latest {
+            edition,
+            name: Arc::clone(name),
+            topic: Arc::clone(topic),
+        })
     }
 
     /// Brings topics and partitions in line with `cluster`.
@@ -127,6 +201,7 @@ impl Topics {
             }
             registry.by_name.insert(Arc::clone(name), Arc::new(topic));
         }
+        self.edition.store(next_edition(), Ordering::Release);
     }
 
     /// Whether the topic was sent to since this was last asked.

@@ -214,6 +214,7 @@ impl Engine {
     }
 
     /// An error if the producer takes no more records.
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if !self.accumulator.is_closed() {
             return Ok(());

@@ -22,6 +22,7 @@ pub struct Future {
 }
 
 impl Future {
+    #[inline]
     pub(crate) fn new(completion: Arc<Completion>, index: u32, details: RecordDetails) -> Self {
         Self {
             completion,
@@ -38,10 +39,16 @@ impl Future {
     /// be called again. [`ErrorKind::InvalidArgument`] in a delivery callback, where `get` does not wait, since the outcome
     /// may depend on that callback's end: the record is under way then, too. Every other error is the record's own: its
     /// [`delivery`](Error::delivery) tells whether the record can be in the log.
+    #[inline]
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
-        if let Some(result) = self.try_get() {
-            return result;
+        match self.completion.try_get(self.index) {
+            Some(result) => self.metadata(result),
+            None => self.wait(timeout),
         }
+    }
+
+    #[cold]
+    fn wait(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
         if in_callback() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
@@ -68,20 +75,20 @@ impl Future {
     }
 
     /// The outcome if it is there. Never blocks.
+    #[inline]
     pub fn try_get(&self) -> Option<Result<RecordMetadata, Error>> {
-        if !self.is_done() {
-            return None;
-        }
         self.completion
             .try_get(self.index)
             .map(|result| self.metadata(result))
     }
 
     /// Whether the outcome is there. Never blocks.
+    #[inline]
     pub fn is_done(&self) -> bool {
         self.completion.is_settled(self.index)
     }
 
+    #[inline]
     fn metadata(&self, result: RecordResult) -> Result<RecordMetadata, Error> {
         record_metadata(SettledRecord {
             completion: &self.completion,
@@ -104,6 +111,7 @@ impl fmt::Debug for Future {
 }
 
 /// A record's outcome in the words of the public API.
+#[inline]
 pub(crate) fn record_metadata(settled: SettledRecord<'_>) -> Result<RecordMetadata, Error> {
     let SettledRecord {
         completion,

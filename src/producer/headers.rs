@@ -14,6 +14,7 @@ pub struct Headers {
 
 impl Headers {
     /// No headers.
+    #[inline]
     pub const fn new() -> Self {
         Self {
             headers: Vec::new(),
@@ -63,11 +64,13 @@ impl Headers {
     }
 
     /// All headers, in their order.
+    #[inline]
     pub fn as_slice(&self) -> &[Header] {
         &self.headers
     }
 
     /// The number of headers.
+    #[inline]
     pub fn len(&self) -> usize {
         self.headers.len()
     }

@@ -4,11 +4,15 @@ mod builder;
 mod config;
 mod engine;
 mod future;
+mod futures;
 mod headers;
+mod intake;
 mod kafka_producer;
 mod murmur2;
 mod partitioner;
 mod record;
+mod scratch;
+mod send_all;
 mod send_all_error;
 mod send_error;
 mod serializer;
@@ -19,6 +23,7 @@ pub use config::{
     SecurityProtocol,
 };
 pub use future::Future;
+pub use futures::{Futures, IntoIter as FuturesIntoIter, Iter as FuturesIter};
 pub use headers::{Header, HeaderValue, Headers};
 pub use kafka_producer::KafkaProducer;
 pub use murmur2::partition_for_key;

@@ -41,6 +41,7 @@ pub struct ProducerRecord<K, V> {
 impl<K, V> ProducerRecord<K, V> {
     /// A record of that value, without key and headers, for a partition that the partitioner chooses, stamped with the
     /// time of its sending.
+    #[inline]
     pub fn new(topic: impl Into<TopicName>, value: V) -> Self {
         Self {
             value: Some(value),
@@ -49,6 +50,7 @@ impl<K, V> ProducerRecord<K, V> {
     }
 
     /// A record whose value is null: in a compacted topic it deletes what its key stood for.
+    #[inline]
     pub fn tombstone(topic: impl Into<TopicName>) -> Self {
         Self {
             topic: topic.into(),
@@ -101,6 +103,7 @@ impl<K, V> ProducerRecord<K, V> {
     }
 
     /// Refuses what no broker would take: a negative partition or timestamp.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
         match (self.partition, self.timestamp) {
             (Some(partition), _) if partition < 0 => {
@@ -133,6 +136,7 @@ enum Name {
 
 impl TopicName {
     /// The name.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Name::Static(name) => name,
@@ -256,6 +260,7 @@ pub struct RecordMetadata {
 }
 
 impl RecordMetadata {
+    #[inline]
     pub(crate) fn new(
         topic_partition: TopicPartition,
         offset: Option<i64>,

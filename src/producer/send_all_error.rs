@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::Error;
 
-use super::future::Future;
+use super::futures::Futures;
 use super::record::ProducerRecord;
 use super::send_error::SendError;
 
@@ -16,14 +16,14 @@ use super::send_error::SendError;
 pub struct SendAllError<K, V>(Box<Parts<K, V>>);
 
 struct Parts<K, V> {
-    futures: Vec<Future>,
+    futures: Futures,
     refused: SendError<K, V>,
     remaining: Vec<ProducerRecord<K, V>>,
 }
 
 impl<K, V> SendAllError<K, V> {
     pub(crate) fn new(
-        futures: Vec<Future>,
+        futures: Futures,
         refused: SendError<K, V>,
         remaining: Vec<ProducerRecord<K, V>>,
     ) -> Self {
@@ -40,11 +40,7 @@ impl<K, V> SendAllError<K, V> {
     }
 
     /// The futures of the records that were taken, the refused record with the reason, and the records behind it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three things, each named by its own type"
-    )]
-    pub fn into_parts(self) -> (Vec<Future>, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
+    pub fn into_parts(self) -> (Futures, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
         let Parts {
             futures,
             refused,

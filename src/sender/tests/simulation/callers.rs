@@ -12,6 +12,7 @@ use crate::accumulator::batch::RecordCallback;
 use crate::accumulator::completion::Completion;
 use crate::accumulator::memory::{PlaceInLine, Reservation};
 use crate::accumulator::partition::{Append, Missing, SerializedRecord, Wake};
+use crate::record::builder::quick_upper_bound;
 use crate::sync::channel;
 
 pub(super) struct Callers {
@@ -111,6 +112,15 @@ impl Callers {
                 value: Some(unsent.value.as_bytes()),
                 headers: &[],
             };
+            let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
+            let at_once = self.accumulator.topics.and_then(TOPIC, |topic| {
+                let partition = topic.partitions().get(unsent.partition)?;
+                partition.append_in_room(&record, upper_bound, false, &mut unsent.callback)
+            });
+            if let Some((completion, index)) = at_once {
+                let ticket = Ticket { completion, index };
+                return self.ledger.appended(unsent.id, ticket, now);
+            }
             let append = self.accumulator.topics.with(TOPIC, |topic| {
                 let partition = topic.partitions().get(unsent.partition)?;
                 let append = partition.append(&record, &mut unsent.callback, &mut spare);

@@ -1,0 +1,128 @@
+//! What a call costs the thread that makes it: the time of a hundred records at once, of which the tenth percentile and
+//! the median are told for each. The tenth percentile is hardly moved by what else the machine does.
+//!
+//! `cargo bench --features unstable-internals --bench caller [-- part of a name [turns]]`
+
+mod support;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use kafka_producer::{Acks, Future, Futures, KafkaProducer, ProducerRecord};
+use support::null_broker::{self, Checks, NullBroker};
+
+const PARTITIONS: i32 = 8;
+const RECORD_BYTES: usize = 100;
+const AT_ONCE: usize = 100;
+
+type Producer = KafkaProducer<Vec<u8>, &'static [u8]>;
+
+fn main() {
+    null_broker::run_if_asked();
+    let mut arguments = std::env::args().skip(1);
+    let wanted = arguments.find(|argument| !argument.starts_with("--"));
+    let wanted = wanted.unwrap_or_default();
+    let turns = arguments.find_map(|argument| argument.parse().ok());
+    let turns = turns.unwrap_or(30_000);
+    let broker = NullBroker::start(PARTITIONS, Checks::Count);
+    let address = broker.address().to_string();
+    println!("{:<32} {:>10} {:>10}  ns a record", "", "p10", "p50");
+    let value: &'static [u8] = &[b'x'; RECORD_BYTES];
+    let record = || ProducerRecord::new("bench", value);
+    let key = |number: usize| number.to_be_bytes().to_vec();
+    let run = |name: &str, turn: &dyn Fn(&Producer, &mut VecDeque<Waiting>)| {
+        if name.contains(&wanted) {
+            measure(&address, name, turns, turn);
+        }
+    };
+    run("send", &|producer, futures| {
+        for _ in 0..AT_ONCE {
+            futures.push_back(Waiting::One(producer.send(record()).expect("a place")));
+        }
+    });
+    run("send, with keys", &|producer, futures| {
+        for number in 0..AT_ONCE {
+            let record = record().key(key(number));
+            futures.push_back(Waiting::One(producer.send(record).expect("a place")));
+        }
+    });
+    run("send_with", &|producer, _| {
+        for _ in 0..AT_ONCE {
+            let sent = producer.send_with(record(), |result| drop(result.expect("delivered")));
+            sent.expect("a place");
+        }
+    });
+    run("send_all", &|producer, waiting| {
+        let sent = producer.send_all((0..AT_ONCE).map(|_| record()));
+        waiting.push_back(Waiting::Group(sent.expect("places")));
+    });
+}
+
+/// What was sent and not looked at yet.
+enum Waiting {
+    One(Future),
+    Group(Futures),
+}
+
+impl Waiting {
+    fn look(self) {
+        let patience = Duration::from_secs(30);
+        match self {
+            Waiting::One(future) => drop(future.get(patience).expect("delivered")),
+            Waiting::Group(futures) => futures.wait(patience).expect("delivered"),
+        }
+    }
+
+    fn records(&self) -> usize {
+        match self {
+            Waiting::One(_) => 1,
+            Waiting::Group(futures) => futures.len(),
+        }
+    }
+}
+
+/// The time of `turn`, and of looking at as many outcomes.
+fn measure(
+    address: &str,
+    name: &str,
+    turns: usize,
+    turn: &dyn Fn(&Producer, &mut VecDeque<Waiting>),
+) {
+    let producer = KafkaProducer::builder()
+        .bootstrap_servers(address)
+        .acks(Acks::All)
+        .build()
+        .expect("a producer");
+    let mut futures = VecDeque::new();
+    let mut spans: Vec<[Duration; 2]> = Vec::with_capacity(turns);
+    for _ in 0..turns {
+        let start = Instant::now();
+        turn(&producer, &mut futures);
+        let sent = start.elapsed();
+        let start = Instant::now();
+        if futures.len() * futures.front().map_or(0, Waiting::records) > 20_000 {
+            let mut looked_at = 0;
+            while looked_at < AT_ONCE {
+                let oldest = futures.pop_front().expect("one of many");
+                looked_at += oldest.records();
+                oldest.look();
+            }
+            spans.push([sent, start.elapsed()]);
+        } else if futures.is_empty() {
+            spans.push([sent, Duration::ZERO]);
+        }
+    }
+    for (what, index) in [("", 0), (", get", 1)] {
+        spans.sort_by_key(|span| span[index]);
+        let at = |percent: usize| {
+            spans[spans.len() * percent / 100][index].as_nanos() as f64 / AT_ONCE as f64
+        };
+        println!(
+            "{:<32} {:>10.1} {:>10.1}",
+            format!("{name}{what}"),
+            at(10),
+            at(50)
+        );
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+}

@@ -1,0 +1,197 @@
+//! What `send_all` returns: the places where the outcomes of many records will be.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::accumulator::batch::RecordDetails;
+use crate::accumulator::completion::Placed;
+use crate::error::Error;
+use crate::time::deadline_after;
+
+use super::future::Future;
+
+/// The outcomes of records that were sent together, in their order: to be waited for as a whole with
+/// [`wait`](Self::wait), or one by one, as the [`Future`]s that this is a collection of.
+///
+/// Records that went into the same batch share what waits for them, so this costs less than as many futures. Dropping it
+/// cancels nothing.
+#[derive(Default)]
+pub struct Futures {
+    runs: Vec<Run>,
+    details: Vec<RecordDetails>,
+}
+
+/// Neighbours in one batch.
+struct Run {
+    first: Placed,
+    /// Of the records in all runs up to the end of this one.
+    end: usize,
+}
+
+impl Futures {
+    pub(super) fn with_capacity(records: usize) -> Self {
+        Self {
+            runs: Vec::new(),
+            details: Vec::with_capacity(records),
+        }
+    }
+
+    /// Adds neighbours in a batch, of which the first is at `first`.
+    pub(super) fn push(&mut self, first: Placed, details: impl IntoIterator<Item = RecordDetails>) {
+        self.details.extend(details);
+        self.runs.push(Run {
+            first,
+            end: self.details.len(),
+        });
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.details.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.details.is_empty()
+    }
+
+    /// The future of the record at `index`, from 0 in the order of sending.
+    pub fn get(&self, index: usize) -> Option<Future> {
+        let details = *self.details.get(index)?;
+        let run = self.runs.partition_point(|run| run.end <= index);
+        let start = match run {
+            0 => 0,
+            run => self.runs[run - 1].end,
+        };
+        let (completion, first) = self.runs[run].first.clone();
+        Some(Future::new(
+            completion,
+            first + (index - start) as u32,
+            details,
+        ))
+    }
+
+    /// The futures, in the order of sending.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            futures: self,
+            next: 0,
+        }
+    }
+
+    /// Whether every outcome is there. Never blocks.
+    pub fn are_done(&self) -> bool {
+        self.ranges().all(|(run, records)| {
+            let (completion, first) = &run.first;
+            completion.are_settled(*first, records.len())
+        })
+    }
+
+    /// Waits up to `timeout` until every record has its outcome; succeeds if all were delivered.
+    ///
+    /// # Errors
+    /// That of the first record that was not delivered; of the others [`iter`](Self::iter) tells. As [`Future::get`]
+    /// where records have no outcome within `timeout`, or cannot have one because this is a delivery callback.
+    pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
+        let deadline = deadline_after(Instant::now(), timeout);
+        let mut first_error = None;
+        for (run, mut records) in self.ranges() {
+            let (completion, first) = &run.first;
+            let count = records.len();
+            while !completion.are_written(*first, count) {
+                let Some(future) = records.next().and_then(|index| self.get(index)) else {
+                    break;
+                };
+                let left = deadline.saturating_duration_since(Instant::now());
+                first_error = first_error.or(future.get(left).err());
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// The runs with the indexes of their records.
+    fn ranges(&self) -> impl Iterator<Item = (&Run, Range<usize>)> {
+        let mut start = 0;
+        self.runs
+            .iter()
+            .map(move |run| (run, std::mem::replace(&mut start, run.end)..run.end))
+    }
+}
+
+/// The futures of a [`Futures`], one by one, in the order of sending.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    futures: &'a Futures,
+    next: usize,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Future;
+
+    fn next(&mut self) -> Option<Future> {
+        let future = self.futures.get(self.next)?;
+        self.next += 1;
+        Some(future)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.futures.len() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+/// As [`Iter`], of a [`Futures`] that it owns.
+pub struct IntoIter {
+    futures: Futures,
+    next: usize,
+}
+
+impl Iterator for IntoIter {
+    type Item = Future;
+
+    fn next(&mut self) -> Option<Future> {
+        let future = self.futures.get(self.next)?;
+        self.next += 1;
+        Some(future)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.futures.len() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for IntoIter {}
+
+impl IntoIterator for Futures {
+    type Item = Future;
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter {
+            futures: self,
+            next: 0,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Futures {
+    type Item = Future;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Futures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Futures")
+            .field("len", &self.len())
+            .field("are_done", &self.are_done())
+            .finish_non_exhaustive()
+    }
+}

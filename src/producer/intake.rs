@@ -1,0 +1,448 @@
+//! A record's way into its partition's batch, on the caller's thread, once its key and value are bytes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::accumulator::batch::{RecordCallback, RecordDetails};
+use crate::accumulator::completion::Placed;
+use crate::accumulator::memory::{Reservation, ReserveError, Shortage};
+use crate::accumulator::partition::{
+    Append, Missing, Partition, SerializedRecord, Wake, largest_record,
+};
+use crate::accumulator::sticky_partitioner::Stickiness;
+use crate::accumulator::topics::Topic;
+use crate::error::{Error, ErrorKind};
+use crate::record::builder::{quick_upper_bound, upper_bound_size};
+use crate::time::deadline_after;
+use crate::topic_partition::TopicPartition;
+
+use super::engine::Engine;
+use super::headers::Header;
+use super::murmur2::partition_for_key;
+use super::partitioner::Partitioner;
+
+/// Takes records in: chooses their partitions, appends, and waits for metadata and memory where it must.
+pub(super) struct Intake {
+    pub(super) engine: Arc<Engine>,
+    /// None: the default partitioner.
+    pub(super) partitioner: Option<Arc<dyn Partitioner>>,
+    /// `partitioner.ignore.keys`.
+    ignore_keys: bool,
+    /// The upper bound of the size of a record that `max.request.size` and `buffer.memory` allow.
+    largest_record: usize,
+}
+
+/// A record whose key and value are bytes.
+pub(super) struct Outbound<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Option<i32>,
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [Header],
+}
+
+impl<'a> Outbound<'a> {
+    /// The record's own timestamp, or the time as the partition's worker knows it.
+    #[inline]
+    fn timestamp_at(&self, partition: &Partition) -> i64 {
+        self.timestamp_ms
+            .unwrap_or_else(|| partition.worker().clock().now_ms())
+    }
+
+    #[inline]
+    fn serialized(&self, timestamp_ms: i64) -> SerializedRecord<'a, Header> {
+        SerializedRecord {
+            timestamp_ms,
+            key: self.key,
+            value: self.value,
+            headers: self.headers,
+        }
+    }
+
+    /// What a future knows of the record.
+    #[inline]
+    pub(super) fn details(&self, timestamp_ms: i64) -> RecordDetails {
+        self.serialized(timestamp_ms).details()
+    }
+
+    fn topic_partition(&self) -> TopicPartition {
+        TopicPartition::new(self.topic, self.partition.unwrap_or(-1))
+    }
+}
+
+/// What a call may wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocking {
+    UpToMaxBlock,
+    Never,
+}
+
+/// How often a record without a key is led to another partition before it waits for memory.
+const MOST_DETOURS: usize = 24;
+
+impl Intake {
+    pub(super) fn new(engine: Arc<Engine>, partitioner: Option<Arc<dyn Partitioner>>) -> Self {
+        let config = &engine.config;
+        Self {
+            ignore_keys: config.partitioner_ignore_keys,
+            largest_record: config
+                .max_request_size
+                .min(largest_record(config.buffer_memory)),
+            partitioner,
+            engine,
+        }
+    }
+
+    /// Appends to the partition's open batch; waits for metadata and memory as `blocking` allows. `timestamp_ms` becomes
+    /// the record's, if it has none of its own.
+    ///
+    /// What this and the functions below return fits two registers. A larger result would be written to memory and read
+    /// again, in other portions, at each return, for which a processor waits: that was a third of the time of `send`.
+    #[inline]
+    pub(super) fn append(
+        &self,
+        record: &Outbound<'_>,
+        timestamp_ms: &mut i64,
+        callback: &mut Option<RecordCallback>,
+        blocking: Blocking,
+    ) -> Result<Placed, Error> {
+        let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
+        if upper_bound > self.largest_record {
+            self.check_size(record)?;
+        }
+        match self.append_at_once(record, timestamp_ms, upper_bound, callback) {
+            Some(placed) => Ok(placed),
+            None => self.append_or_wait(record, timestamp_ms, callback, blocking),
+        }
+    }
+
+    /// What nearly every record meets: its topic is known, and its partition's open batch has room for it and more, so
+    /// that there is nobody to wake and nothing to decide. None: nothing has happened.
+    #[inline]
+    fn append_at_once(
+        &self,
+        record: &Outbound<'_>,
+        timestamp_ms: &mut i64,
+        upper_bound: usize,
+        callback: &mut Option<RecordCallback>,
+    ) -> Option<Placed> {
+        let topics = &self.engine.accumulator.topics;
+        topics.and_then(record.topic, |topic| {
+            let (number, is_sticky) = self.choose(topic, record)?;
+            let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
+            topic.mark_used();
+            *timestamp_ms = record.timestamp_at(partition);
+            let serialized = record.serialized(*timestamp_ms);
+            partition.append_in_room(&serialized, upper_bound, is_sticky, callback)
+        })
+    }
+
+    /// Appends as many of the first of `records` as belong to one partition and have room in its open batch: as
+    /// [`append_at_once`](Self::append_at_once), with one look-up and one lock. Each has a timestamp.
+    pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(Placed, usize)> {
+        let first = records.first()?;
+        let topics = &self.engine.accumulator.topics;
+        topics.and_then(first.topic, |topic| {
+            let (number, is_sticky) = self.choose(topic, first)?;
+            let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
+            topic.mark_used();
+            let belongs = |record: &Outbound<'_>| {
+                let is_same_topic =
+                    std::ptr::eq(record.topic, first.topic) || record.topic == first.topic;
+                is_same_topic && self.choose(topic, record) == Some((number, is_sticky))
+            };
+            let run = records.iter().map_while(|record| {
+                let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
+                let is_part = std::ptr::eq(record, first) || belongs(record);
+                (is_part && upper_bound <= self.largest_record).then(|| {
+                    (
+                        record.serialized(record.timestamp_at(partition)),
+                        upper_bound,
+                    )
+                })
+            });
+            partition.append_run(run, is_sticky)
+        })
+    }
+
+    /// The partition for `record`, and whether it is the sticky one. None where that is not known at once.
+    #[inline]
+    fn choose(&self, topic: &Topic, record: &Outbound<'_>) -> Option<(i32, bool)> {
+        match (record.partition, record.key) {
+            (Some(number), _) => Some((number, false)),
+            (None, _) if self.partitioner.is_some() => None,
+            (None, Some(key)) if !self.ignore_keys => {
+                Some((partition_for_key(key, topic.partitions().len()), false))
+            }
+            _ => Some((topic.sticky.chosen()?, true)),
+        }
+    }
+
+    #[cold]
+    fn check_size(&self, record: &Outbound<'_>) -> Result<(), Error> {
+        let config = &self.engine.config;
+        let size = upper_bound_size(
+            record.key.map(<[u8]>::len),
+            record.value.map(<[u8]>::len),
+            record.headers,
+        );
+        if size <= self.largest_record {
+            return Ok(());
+        }
+        let (limit, setting) = if size > config.max_request_size {
+            (config.max_request_size, "max.request.size")
+        } else {
+            (config.buffer_memory, "buffer.memory")
+        };
+        let message = format!(
+            "the record takes {size} bytes when serialized, more than {setting}={limit} allows"
+        );
+        Err(Error::new(ErrorKind::RecordTooLarge, message)
+            .with_topic_partition(record.topic_partition()))
+    }
+
+    /// As [`append`](Self::append), whatever there is to do. One deadline bounds both waits, and the clock is not read for
+    /// it where there is no wait.
+    #[inline(never)]
+    fn append_or_wait(
+        &self,
+        record: &Outbound<'_>,
+        timestamp_ms: &mut i64,
+        callback: &mut Option<RecordCallback>,
+        blocking: Blocking,
+    ) -> Result<Placed, Error> {
+        let max_block = match blocking {
+            Blocking::UpToMaxBlock => self.engine.config.max_block,
+            Blocking::Never => Duration::ZERO,
+        };
+        let mut wait = Wait {
+            max_block,
+            deadline: None,
+        };
+        let mut chosen = record.partition;
+        if let (None, Some(partitioner)) = (chosen, &self.partitioner) {
+            chosen = Some(self.ask_partitioner(&**partitioner, record, &mut wait)?);
+        }
+        let mut spare: Option<Reservation> = None;
+        let mut detours = 0;
+        loop {
+            let topics = &self.engine.accumulator.topics;
+            let attempt = topics.with(record.topic, |topic| {
+                self.append_to(topic, chosen, record, callback, &mut spare)
+            });
+            // The topic, or the partition that the record names, is not known yet.
+            let Some(Some(attempt)) = attempt else {
+                self.wait_for_partition(record, chosen, &mut wait)?;
+                // After a close the topic may be known and still not come.
+                self.engine.check_open()?;
+                continue;
+            };
+            if let Some((partition, wake)) = attempt.to_wake {
+                partition.worker().wake(wake);
+            }
+            match attempt.append {
+                Append::Done {
+                    completion, index, ..
+                } => {
+                    *timestamp_ms = attempt.timestamp_ms;
+                    return Ok((completion, index));
+                }
+                Append::NeedsMemory { .. } if attempt.moved_on && detours < MOST_DETOURS => {
+                    detours += 1;
+                }
+                Append::NeedsMemory { missing, .. } => {
+                    // Too little of it is of no use, and waiting with it in hand could make others wait in a circle.
+                    drop(spare.take());
+                    spare = self.wait_for_memory(record, attempt.partition, &missing, &mut wait)?;
+                }
+                Append::Closed => return Err(self.engine.closed_error()),
+            }
+        }
+    }
+
+    /// Under the topics' lock: nothing here blocks. None if the topic has no such partition.
+    fn append_to(
+        &self,
+        topic: &Topic,
+        chosen: Option<i32>,
+        record: &Outbound<'_>,
+        callback: &mut Option<RecordCallback>,
+        spare: &mut Option<Reservation>,
+    ) -> Option<Attempt> {
+        let partitions = topic.partitions();
+        let config = &self.engine.config;
+        let (number, is_sticky) = match (chosen, record.key) {
+            (Some(number), _) => (number, false),
+            (None, Some(key)) if !self.ignore_keys => {
+                (partition_for_key(key, partitions.len()), false)
+            }
+            _ => (topic.sticky.current(topic, &self.stickiness()), true),
+        };
+        let partition = partitions.get(usize::try_from(number).ok()?)?;
+        topic.mark_used();
+        let timestamp_ms = record.timestamp_at(partition);
+        let append = partition.append(&record.serialized(timestamp_ms), callback, spare);
+        let mut moved_on = false;
+        let wake = match &append {
+            Append::Done {
+                wake, sticky_full, ..
+            } => {
+                if is_sticky && *sticky_full {
+                    topic.sticky.switch(number, topic, &self.stickiness());
+                }
+                *wake
+            }
+            Append::NeedsMemory { wake, missing } => {
+                // A record without a key need not wait for a broker that takes nothing.
+                moved_on = is_sticky
+                    && config.partitioner_adaptive_partitioning
+                    && missing.shortage == Shortage::Share;
+                if moved_on {
+                    topic.sticky.switch(number, topic, &self.stickiness());
+                }
+                *wake
+            }
+            Append::Closed => Wake::Nobody,
+        };
+        Some(Attempt {
+            append,
+            timestamp_ms,
+            moved_on,
+            partition: number,
+            to_wake: (wake != Wake::Nobody).then(|| (Arc::clone(partition), wake)),
+        })
+    }
+
+    fn stickiness(&self) -> Stickiness<'_> {
+        let config = &self.engine.config;
+        Stickiness {
+            adaptive: config.partitioner_adaptive_partitioning,
+            // As in Java, a part of adaptive partitioning.
+            unavailable: config
+                .partitioner_availability_timeout
+                .filter(|_| config.partitioner_adaptive_partitioning)
+                .map(|_| self.engine.accumulator.unavailable_brokers()),
+        }
+    }
+
+    #[cold]
+    fn ask_partitioner(
+        &self,
+        partitioner: &dyn Partitioner,
+        record: &Outbound<'_>,
+        wait: &mut Wait,
+    ) -> Result<i32, Error> {
+        let mut cluster = self.engine.metadata.cluster();
+        if cluster.topic(record.topic).is_none() {
+            self.wait_for_partition(record, None, wait)?;
+            cluster = self.engine.metadata.cluster();
+        }
+        let failed = |message: String| {
+            Error::new(ErrorKind::Partitioner, message)
+                .with_topic_partition(record.topic_partition())
+        };
+        let chosen = partitioner
+            .partition(record.topic, record.key, record.value, &cluster)
+            .map_err(|source| failed("the partitioner failed".into()).with_source(source))?;
+        let count = cluster
+            .topic(record.topic)
+            .map_or(0, |topic| topic.partitions().len());
+        if usize::try_from(chosen).is_ok_and(|chosen| chosen < count) {
+            return Ok(chosen);
+        }
+        Err(failed(format!(
+            "the partitioner chose partition {chosen} of a topic with {count}"
+        )))
+    }
+
+    #[cold]
+    fn wait_for_partition(
+        &self,
+        record: &Outbound<'_>,
+        chosen: Option<i32>,
+        wait: &mut Wait,
+    ) -> Result<(), Error> {
+        super::record::check_topic_name(record.topic)?;
+        let deadline = wait.deadline();
+        self.engine
+            .wait_for_topic(record.topic, chosen, wait.max_block, deadline)
+            .map(drop)
+            .map_err(|error| match error.topic_partition() {
+                Some(_) => error,
+                None => error.with_topic_partition(record.topic_partition()),
+            })
+    }
+
+    #[cold]
+    fn wait_for_memory(
+        &self,
+        record: &Outbound<'_>,
+        partition: i32,
+        missing: &Missing,
+        wait: &mut Wait,
+    ) -> Result<Option<Reservation>, Error> {
+        let accumulator = &self.engine.accumulator;
+        let place = TopicPartition::new(record.topic, partition);
+        let error = match accumulator.reserve(missing, wait.deadline()) {
+            Ok(reservation) => return Ok(Some(reservation)),
+            Err(ReserveError::SentOn) => return Ok(None),
+            Err(error) => error,
+        };
+        let error = match error {
+            ReserveError::Closed if accumulator.has_panicked() => self.engine.closed_error(),
+            ReserveError::Closed => Error::new(
+                ErrorKind::Closed,
+                "the producer was closed while the record waited for memory",
+            ),
+            _ => exhausted(missing, accumulator.memory.total(), wait),
+        };
+        Err(error.with_topic_partition(place))
+    }
+}
+
+/// A try to append, made under locks, with what is to be done when they are gone.
+struct Attempt {
+    append: Append,
+    timestamp_ms: i64,
+    /// Another partition was chosen, or the same again, since there was no memory for this one.
+    moved_on: bool,
+    partition: i32,
+    to_wake: Option<(Arc<Partition>, Wake)>,
+}
+
+/// What to tell of memory that was not had.
+fn exhausted(missing: &Missing, total: usize, wait: &Wait) -> Error {
+    let Missing { bytes, share, .. } = missing;
+    let mut message = match wait.max_block.as_millis() {
+        0 => format!("no {bytes} bytes of buffer.memory={total} are free"),
+        ms => format!("no {bytes} bytes of buffer.memory={total} became free within {ms} ms"),
+    };
+    let Some(broker) = share.broker() else {
+        return Error::new(ErrorKind::BufferExhausted, message);
+    };
+    let _ = write!(
+        message,
+        " for records to broker {broker}, which hold {}",
+        share.used()
+    );
+    let advice = format!(
+        "check that broker {broker} takes what it is sent, send more slowly, or raise buffer.memory or max.block.ms"
+    );
+    Error::new(ErrorKind::BufferExhausted, message).with_advice(advice)
+}
+
+/// One call's budget for waiting.
+struct Wait {
+    max_block: Duration,
+    deadline: Option<Instant>,
+}
+
+impl Wait {
+    fn deadline(&mut self) -> Instant {
+        *self
+            .deadline
+            .get_or_insert_with(|| deadline_after(Instant::now(), self.max_block))
+    }
+}

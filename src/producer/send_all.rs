@@ -1,0 +1,108 @@
+//! Many records in one call: neighbours that belong to one partition are appended under one lock.
+
+use crate::error::Error;
+use crate::time::wall_clock_ms;
+
+use super::futures::Futures;
+use super::intake::{Blocking, Outbound};
+use super::kafka_producer::Inner;
+use super::record::ProducerRecord;
+use super::scratch::Scratch;
+use super::send_all_error::SendAllError;
+use super::send_error::SendError;
+
+/// Records that are serialized before the first of them is appended.
+const MOST_AT_ONCE: usize = 64;
+
+impl<K, V> Inner<K, V> {
+    pub(super) fn send_all(
+        &self,
+        mut records: impl Iterator<Item = ProducerRecord<K, V>>,
+    ) -> Result<Futures, SendAllError<K, V>> {
+        let now_ms = wall_clock_ms();
+        let mut futures = Futures::with_capacity(records.size_hint().0);
+        let mut group = Vec::new();
+        loop {
+            // What the iterator cannot promise may be long in coming.
+            let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
+            group.extend(records.by_ref().take(at_once));
+            if group.is_empty() {
+                return Ok(futures);
+            }
+            let headers: Vec<usize> = group.iter().map(|record| record.headers.len()).collect();
+            let before = futures.len();
+            if let Err(error) = self.send_group(&mut group, now_ms, &mut futures) {
+                let taken = futures.len() - before;
+                let mut rest = group.drain(..).zip(headers).skip(taken);
+                // What serializers added goes: sent again, the records would have it twice.
+                let restored = rest.by_ref().map(|(mut record, headers)| {
+                    record.headers.truncate(headers);
+                    record
+                });
+                let mut restored = restored.chain(records);
+                return Err(match restored.next() {
+                    Some(refused) => SendAllError::new(
+                        futures,
+                        SendError::new(error, refused),
+                        restored.collect(),
+                    ),
+                    None => unreachable!("an error is that of a record"),
+                });
+            }
+            group.clear();
+        }
+    }
+
+    /// Sends the records of `group` up to the first that is refused, and adds the futures of those before it.
+    fn send_group(
+        &self,
+        group: &mut [ProducerRecord<K, V>],
+        now_ms: i64,
+        futures: &mut Futures,
+    ) -> Result<(), Error> {
+        let mut scratch = Scratch::take_many(group.len());
+        let mut outbound = Vec::with_capacity(group.len());
+        let mut refused = None;
+        for (record, scratch) in group.iter_mut().zip(&mut scratch) {
+            match self.serialize(record, scratch) {
+                Ok(serialized) => outbound.push(Outbound {
+                    timestamp_ms: serialized.timestamp_ms.or(Some(now_ms)),
+                    ..serialized
+                }),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        let appended = self.append_group(&outbound, futures);
+        drop(outbound);
+        Scratch::put_many_back(scratch);
+        appended?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn append_group(
+        &self,
+        mut records: &[Outbound<'_>],
+        futures: &mut Futures,
+    ) -> Result<(), Error> {
+        while let Some(first) = records.first() {
+            let (placed, count) = match self.intake.append_run(records) {
+                Some(appended) => appended,
+                None => {
+                    let blocking = Blocking::UpToMaxBlock;
+                    (self.intake.append(first, &mut 0, &mut None, blocking)?, 1)
+                }
+            };
+            let (appended, rest) = records.split_at(count);
+            let details = appended.iter().map(|record| {
+                let timestamp_ms = record.timestamp_ms.unwrap_or_default();
+                record.details(timestamp_ms)
+            });
+            futures.push(placed, details);
+            records = rest;
+        }
+        Ok(())
+    }
+}
