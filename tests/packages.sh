@@ -1,4 +1,4 @@
-# Missing tools from the system's package manager, for the scripts in this folder, when they run as root: to be sourced.
+# Missing tools from the system's package manager, for the scripts of this project, when they run as root: to be sourced.
 # Each function takes the names for apt-get, dnf and apk; the first of each that can be installed is enough.
 
 install_packages() {
