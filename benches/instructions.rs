@@ -56,7 +56,7 @@ fn seal(times: usize) {
 fn send(times: usize) {
     let broker = NullBroker::start(8, Checks::Count);
     let producer = KafkaProducer::<(), &[u8]>::builder()
-        .bootstrap_servers(&broker.address().to_string())
+        .bootstrap_servers(broker.address().to_string())
         .acks(Acks::All)
         .build()
         .expect("a producer");

@@ -103,9 +103,11 @@
 //!
 //! # Order of locks
 //!
-//! Topics (shared), where a thread's own places do not have the topic → sticky partitioner → a partition → memory's line of waiters. The metadata cache's lock, a batch's
-//! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is held
-//! over user code, I/O, a log line or a wait; wake-ups come after.
+//! On a caller's way: the sticky partitioner → a partition → the worker's channel; a partition → memory's line of waiters.
+//! With new metadata: topics (exclusive) → a partition → memory's line of waiters. A caller whose thread does not have a
+//! topic looks for it under the topics' lock (shared), and takes no other meanwhile. The metadata cache's lock, a batch's
+//! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is
+//! held over user code, I/O, a log line or a wait; wake-ups come after.
 //!
 //! # What a reader may trip over
 //!

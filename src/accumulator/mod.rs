@@ -33,7 +33,8 @@ pub(crate) enum Message {
 
 /// A worker as callers see it.
 pub(crate) struct WorkerHandle {
-    records: channel::Sender<Message>,
+    /// None after the worker's end: its room is free then, even if a thread keeps a topic of this producer.
+    records: Mutex<Option<channel::Sender<Message>>>,
     wakeup: Arc<Wakeup>,
     /// Places given out in the worker's table of partitions.
     slots: AtomicUsize,
@@ -83,7 +84,7 @@ impl WorkerClock {
 impl WorkerHandle {
     pub(crate) fn new(records: channel::Sender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
         Arc::new(Self {
-            records,
+            records: Mutex::new(Some(records)),
             wakeup,
             slots: AtomicUsize::new(0),
             orphans: Mutex::default(),
@@ -113,13 +114,24 @@ impl WorkerHandle {
     /// worker has ended waits for [`bury_orphans`](Self::bury_orphans): the caller holds locks, and a batch that is dropped
     /// runs its callbacks.
     fn push(&self, message: Message) {
-        if let Err(error) = self.records.try_send(message) {
-            debug_assert!(
-                error.is_disconnected(),
-                "the channel is smaller than the memory budget allows"
-            );
-            self.orphans.lock().push(error.into_inner());
+        let refused = match &*self.records.lock() {
+            Some(records) => records.try_send(message).err().map(|error| {
+                debug_assert!(
+                    error.is_disconnected(),
+                    "the channel is smaller than the memory budget allows"
+                );
+                error.into_inner()
+            }),
+            None => Some(message),
+        };
+        if let Some(message) = refused {
+            self.orphans.lock().push(message);
         }
+    }
+
+    /// On the worker, at its end: frees the channel as soon as the worker's own end of it is gone.
+    pub(crate) fn hang_up(&self) {
+        *self.records.lock() = None;
     }
 
     /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.
@@ -130,6 +142,12 @@ impl WorkerHandle {
                 self.count_undelivered(batch.record_count());
             }
         }
+    }
+
+    /// Whether the worker has [hung up](Self::hang_up).
+    #[cfg(test)]
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.records.lock().is_none()
     }
 
     /// Notes that so many records failed when nobody could send any more.

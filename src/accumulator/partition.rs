@@ -115,6 +115,15 @@ impl<H> SerializedRecord<'_, H> {
     }
 }
 
+/// Whatever the headers are, these are references to them.
+impl<H> Clone for SerializedRecord<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for SerializedRecord<'_, H> {}
+
 /// What came of an append.
 pub(crate) enum Append {
     /// The record is in a batch: wait for it by this block and index.

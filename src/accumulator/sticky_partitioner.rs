@@ -7,8 +7,7 @@ use super::UnavailableBrokers;
 use super::topics::Topic;
 use crate::sync::Mutex;
 
-/// The choice for one topic. The current partition changes only under that partition's lock holder's call of
-/// [`switch`](Self::switch), so callers read it without a lock.
+/// The choice for one topic. Callers read it without a lock; it changes in [`switch`](Self::switch), under the table's.
 pub(crate) struct StickyPartitioner {
     /// -1 before the first choice.
     current: AtomicI32,

@@ -22,10 +22,13 @@ pub(crate) struct Topics {
     registry: RwLock<Registry>,
     /// Changes with every change of the registry, and is that of no other producer's.
     edition: AtomicU64,
+    /// Tells producers apart, somewhat.
+    salt: usize,
 }
 
 /// A topic that a thread sent to: most threads send to the same few again and again, and find them here without the
-/// registry's lock, which all of them would write to. A thread that sends no more keeps topics of a closed producer.
+/// registry's lock, which all of them would write to. A thread that sends no more keeps topics of a closed producer: their
+/// partitions, that is, but neither batches nor the workers' channels.
 struct Latest {
     edition: u64,
     name: Arc<str>,
@@ -33,18 +36,11 @@ struct Latest {
 }
 
 /// Places for topics, each for the names that fall on it.
-const LATEST_PLACES: usize = 4;
+const LATEST_PLACES: usize = 8;
 
 thread_local! {
     static LATEST: [RefCell<Option<Latest>>; LATEST_PLACES] =
         const { [const { RefCell::new(None) }; LATEST_PLACES] };
-}
-
-/// The place for `name`: names of several topics differ in length or at the end, most often.
-#[inline]
-fn latest_place(name: &str) -> usize {
-    let last = name.as_bytes().last().copied().unwrap_or(0);
-    name.len().wrapping_add(last.into()) % LATEST_PLACES
 }
 
 /// Never the same twice in a process.
@@ -108,12 +104,14 @@ impl Topics {
         config: Arc<AppendConfig>,
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
+        let edition = next_edition();
         Self {
             memory,
             config,
             workers,
             registry: RwLock::default(),
-            edition: AtomicU64::new(next_edition()),
+            edition: AtomicU64::new(edition),
+            salt: edition as usize,
         }
     }
 
@@ -135,11 +133,20 @@ impl Topics {
             return body(&found.topic);
         }
         LATEST.with(|places| {
-            let place = &places[latest_place(name)];
+            let place = &places[self.place_for(name)];
             self.bring_up_to_date(place, name)?;
             let latest = place.borrow();
             body(&latest.as_ref()?.topic)
         })
+    }
+
+    /// The place for `name`: most often names differ in their length or at the end, and several producers of one thread
+    /// send to topics of the same name.
+    #[inline]
+    fn place_for(&self, name: &str) -> usize {
+        let last = name.as_bytes().last().copied().unwrap_or(0);
+        let mixed = name.len().wrapping_add(last.into()).wrapping_add(self.salt);
+        mixed % LATEST_PLACES
     }
 
     /// Sees to it that the topic is in its place. None if there is no such topic.

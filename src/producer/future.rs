@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::{RecordDetails, SettledRecord};
-use crate::accumulator::completion::{Completion, RecordResult};
+use crate::accumulator::completion::{Completion, Placed, RecordResult};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::time::deadline_after;
 
@@ -31,6 +31,10 @@ impl Future {
         }
     }
 
+    pub(super) fn into_parts(self) -> (Placed, RecordDetails) {
+        ((self.completion, self.index), self.details)
+    }
+
     /// Waits up to `timeout` for the outcome: the record's topic, partition, offset and timestamp, or why it was not
     /// delivered.
     ///
@@ -49,28 +53,11 @@ impl Future {
 
     #[cold]
     fn wait(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
-        if in_callback() {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "get cannot wait inside a delivery callback",
-            )
-            .with_topic_partition(self.completion.topic_partition())
-            .with_delivery(Delivery::MaybeWritten)
-            .with_advice("the record is under way: ask with try_get, or send it with a callback"));
-        }
-        match self
-            .completion
-            .wait(self.index, deadline_after(Instant::now(), timeout))
-        {
+        check_may_wait(&self.completion)?;
+        let deadline = deadline_after(Instant::now(), timeout);
+        match self.completion.wait(self.index, deadline) {
             Some(result) => self.metadata(result),
-            None => Err(Error::new(
-                ErrorKind::Timeout,
-                format!(
-                    "the record has no outcome yet after {} ms",
-                    timeout.as_millis()
-                ),
-            )
-            .with_topic_partition(self.completion.topic_partition())),
+            None => Err(no_outcome_yet(&self.completion, timeout)),
         }
     }
 
@@ -96,6 +83,28 @@ impl Future {
             result,
         })
     }
+}
+
+/// Refuses to wait in a delivery callback, which may be what is waited for.
+pub(super) fn check_may_wait(completion: &Completion) -> Result<(), Error> {
+    if !in_callback() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        "get cannot wait inside a delivery callback",
+    )
+    .with_topic_partition(completion.topic_partition())
+    .with_delivery(Delivery::MaybeWritten)
+    .with_advice("the record is under way: ask with try_get, or send it with a callback"))
+}
+
+pub(super) fn no_outcome_yet(completion: &Completion, timeout: Duration) -> Error {
+    let message = format!(
+        "the record has no outcome yet after {} ms",
+        timeout.as_millis()
+    );
+    Error::new(ErrorKind::Timeout, message).with_topic_partition(completion.topic_partition())
 }
 
 impl fmt::Debug for Future {

@@ -1,6 +1,7 @@
 //! What `send_all` returns: the places where the outcomes of many records will be.
 
 use std::fmt;
+use std::iter::FusedIterator;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::accumulator::completion::Placed;
 use crate::error::Error;
 use crate::time::deadline_after;
 
-use super::future::Future;
+use super::future::{Future, check_may_wait, no_outcome_yet};
 
 /// The outcomes of records that were sent together, in their order: to be waited for as a whole with
 /// [`wait`](Self::wait), or one by one, as the [`Future`]s that this is a collection of.
@@ -44,6 +45,12 @@ impl Futures {
             first,
             end: self.details.len(),
         });
+    }
+
+    /// Adds one record.
+    pub(super) fn push_one(&mut self, future: Future) {
+        let (placed, details) = future.into_parts();
+        self.push(placed, [details]);
     }
 
     /// The number of records.
@@ -91,23 +98,38 @@ impl Futures {
     /// Waits up to `timeout` until every record has its outcome; succeeds if all were delivered.
     ///
     /// # Errors
-    /// That of the first record that was not delivered; of the others [`iter`](Self::iter) tells. As [`Future::get`]
-    /// where records have no outcome within `timeout`, or cannot have one because this is a delivery callback.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) while any record has no outcome, whatever became of the others, and
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) in a delivery callback, as [`Future::get`]. Every
+    /// other error is that of the first record that was not delivered; of the others [`iter`](Self::iter) tells.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let deadline = deadline_after(Instant::now(), timeout);
-        let mut first_error = None;
-        for (run, mut records) in self.ranges() {
+        for (run, records) in self.ranges() {
             let (completion, first) = &run.first;
-            let count = records.len();
-            while !completion.are_written(*first, count) {
-                let Some(future) = records.next().and_then(|index| self.get(index)) else {
-                    break;
-                };
-                let left = deadline.saturating_duration_since(Instant::now());
-                first_error = first_error.or(future.get(left).err());
+            if completion.are_settled(*first, records.len()) {
+                continue;
+            }
+            check_may_wait(completion)?;
+            for index in (*first..).take(records.len()) {
+                if completion.wait(index, deadline).is_none() {
+                    return Err(no_outcome_yet(completion, timeout));
+                }
             }
         }
-        first_error.map_or(Ok(()), Err)
+        self.first_error().map_or(Ok(()), Err)
+    }
+
+    fn first_error(&self) -> Option<Error> {
+        let is_written = |run: &Run, count| run.first.0.are_written(run.first.1, count);
+        let mut failed = self
+            .ranges()
+            .filter(|(run, records)| !is_written(run, records.len()));
+        failed.find_map(|(run, records)| {
+            let (completion, first) = &run.first;
+            let mut results = (*first..)
+                .take(records.len())
+                .filter_map(|index| completion.try_get(index));
+            results.find_map(Result::err)
+        })
     }
 
     /// The runs with the indexes of their records.
@@ -120,7 +142,7 @@ impl Futures {
 }
 
 /// The futures of a [`Futures`], one by one, in the order of sending.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Iter<'a> {
     futures: &'a Futures,
     next: usize,
@@ -143,7 +165,10 @@ impl Iterator for Iter<'_> {
 
 impl ExactSizeIterator for Iter<'_> {}
 
+impl FusedIterator for Iter<'_> {}
+
 /// As [`Iter`], of a [`Futures`] that it owns.
+#[derive(Debug)]
 pub struct IntoIter {
     futures: Futures,
     next: usize,
@@ -165,6 +190,8 @@ impl Iterator for IntoIter {
 }
 
 impl ExactSizeIterator for IntoIter {}
+
+impl FusedIterator for IntoIter {}
 
 impl IntoIterator for Futures {
     type Item = Future;

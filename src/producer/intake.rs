@@ -61,6 +61,11 @@ impl<'a> Outbound<'a> {
         }
     }
 
+    /// The bytes of key and value.
+    pub(super) fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+
     /// What a future knows of the record.
     #[inline]
     pub(super) fn details(&self, timestamp_ms: i64) -> RecordDetails {
@@ -95,8 +100,8 @@ impl Intake {
         }
     }
 
-    /// Appends to the partition's open batch; waits for metadata and memory as `blocking` allows. `timestamp_ms` becomes
-    /// the record's, if it has none of its own.
+    /// Appends to the partition's open batch; waits for metadata and memory as `blocking` allows. `timestamp_ms` is set to
+    /// the record's timestamp.
     ///
     /// What this and the functions below return fits two registers. A larger result would be written to memory and read
     /// again, in other portions, at each return, for which a processor waits: that was a third of the time of `send`.
@@ -119,7 +124,7 @@ impl Intake {
     }
 
     /// What nearly every record meets: its topic is known, and its partition's open batch has room for it and more, so
-    /// that there is nobody to wake and nothing to decide. None: nothing has happened.
+    /// that there is nobody to wake and nothing to decide. None: nothing was appended.
     #[inline]
     fn append_at_once(
         &self,
@@ -128,6 +133,9 @@ impl Intake {
         upper_bound: usize,
         callback: &mut Option<RecordCallback>,
     ) -> Option<Placed> {
+        if self.must_ask(record) {
+            return None;
+        }
         let topics = &self.engine.accumulator.topics;
         topics.and_then(record.topic, |topic| {
             let (number, is_sticky) = self.choose(topic, record)?;
@@ -142,7 +150,7 @@ impl Intake {
     /// Appends as many of the first of `records` as belong to one partition and have room in its open batch: as
     /// [`append_at_once`](Self::append_at_once), with one look-up and one lock. Each has a timestamp.
     pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(Placed, usize)> {
-        let first = records.first()?;
+        let first = records.first().filter(|first| !self.must_ask(first))?;
         let topics = &self.engine.accumulator.topics;
         topics.and_then(first.topic, |topic| {
             let (number, is_sticky) = self.choose(topic, first)?;
@@ -167,12 +175,18 @@ impl Intake {
         })
     }
 
+    /// Whether a partitioner of the user's has to choose.
+    #[inline]
+    fn must_ask(&self, record: &Outbound<'_>) -> bool {
+        self.partitioner.is_some() && record.partition.is_none()
+    }
+
     /// The partition for `record`, and whether it is the sticky one. None where that is not known at once.
     #[inline]
     fn choose(&self, topic: &Topic, record: &Outbound<'_>) -> Option<(i32, bool)> {
         match (record.partition, record.key) {
             (Some(number), _) => Some((number, false)),
-            (None, _) if self.partitioner.is_some() => None,
+            (None, _) if self.must_ask(record) => None,
             (None, Some(key)) if !self.ignore_keys => {
                 Some((partition_for_key(key, topic.partitions().len()), false))
             }
@@ -262,7 +276,8 @@ impl Intake {
         }
     }
 
-    /// Under the topics' lock: nothing here blocks. None if the topic has no such partition.
+    /// With the thread's place for the topic borrowed: nothing here asks for topics, or blocks. None if the topic has no such
+    /// partition.
     fn append_to(
         &self,
         topic: &Topic,
@@ -402,7 +417,7 @@ impl Intake {
     }
 }
 
-/// A try to append, made under locks, with what is to be done when they are gone.
+/// A try to append, with what is to be done when no place is borrowed any more.
 struct Attempt {
     append: Append,
     timestamp_ms: i64,

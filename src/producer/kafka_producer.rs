@@ -114,15 +114,18 @@ impl<K, V> KafkaProducer<K, V> {
     }
 
     /// Sends many records, in order, and returns their futures in the same order. Blocks as [`send`](Self::send) does,
-    /// for each record. All records without a timestamp of their own get the time of the call.
+    /// for each record.
     ///
     /// Neighbours that go to the same partition are handed over together, which costs less than sending each by itself.
     /// For that up to 64 records are taken from `records` before the first of them is sent, if the iterator says that it
-    /// has so many ([`Iterator::size_hint`]); one that cannot tell, such as a channel's, has each record sent at once.
+    /// has so many ([`Iterator::size_hint`]); they get the same timestamp, unless they have their own. An iterator that
+    /// cannot tell, such as a channel's, has each record sent at once.
     ///
     /// # Errors
     /// Stops at the first record that is refused. The error holds the futures of those before it, the refused record and
-    /// the records behind it: nothing is lost.
+    /// the records behind it, for which `records` is taken to its end: nothing is lost. Hand over an iterator that has no
+    /// end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does, up to 64
+    /// records that were taken are gone.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
         I: IntoIterator<Item = ProducerRecord<K, V>>,
@@ -205,7 +208,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
 
 impl<K, V> Inner<K, V> {
     #[inline]
-    fn send(
+    pub(super) fn send(
         &self,
         mut record: ProducerRecord<K, V>,
         mut callback: Option<RecordCallback>,
@@ -367,5 +370,7 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<KafkaProducer<String, Vec<u8>>>();
     is_send_and_sync::<Future>();
+    is_send_and_sync::<Futures>();
+    is_send_and_sync::<SendAllError<String, Vec<u8>>>();
     is_send_and_sync::<Error>();
 };

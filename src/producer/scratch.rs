@@ -17,6 +17,9 @@ thread_local! {
 /// One large record does not make a thread hold on to its size.
 const MOST_KEPT_BYTES: usize = 64 * 1024;
 
+/// The same where there are many.
+const MOST_KEPT_BYTES_OF_MANY: usize = 4 * 1024;
+
 impl Scratch {
     /// Takes this thread's buffers out. A serializer that sends itself, and a thread at its end, get new ones.
     #[inline]
@@ -39,10 +42,13 @@ impl Scratch {
         many
     }
 
-    pub(super) fn put_many_back(many: Vec<Self>) {
-        if many.iter().map(Self::capacity).sum::<usize>() <= MOST_KEPT_BYTES {
-            let _ = MANY.try_with(|place| place.set(many));
+    pub(super) fn put_many_back(mut many: Vec<Self>) {
+        for scratch in &mut many {
+            if scratch.capacity() > MOST_KEPT_BYTES_OF_MANY {
+                *scratch = Self::default();
+            }
         }
+        let _ = MANY.try_with(|place| place.set(many));
     }
 
     fn capacity(&self) -> usize {

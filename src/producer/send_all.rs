@@ -11,27 +11,45 @@ use super::scratch::Scratch;
 use super::send_all_error::SendAllError;
 use super::send_error::SendError;
 
-/// Records that are serialized before the first of them is appended.
+/// Records that are taken together.
 const MOST_AT_ONCE: usize = 64;
+
+/// Bytes of them: serializers may have written them, and they are in no batch yet, beyond `buffer.memory`.
+const MOST_BYTES_AT_ONCE: usize = 64 * 1024;
+
+/// Futures for which there is room at once, whatever an iterator promises.
+const MOST_EXPECTED: usize = 4096;
 
 impl<K, V> Inner<K, V> {
     pub(super) fn send_all(
         &self,
         mut records: impl Iterator<Item = ProducerRecord<K, V>>,
     ) -> Result<Futures, SendAllError<K, V>> {
-        let now_ms = wall_clock_ms();
-        let mut futures = Futures::with_capacity(records.size_hint().0);
+        let mut futures = Futures::with_capacity(records.size_hint().0.min(MOST_EXPECTED));
         let mut group = Vec::new();
         loop {
-            // What the iterator cannot promise may be long in coming.
-            let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
+            let at_once = records.size_hint().0.min(MOST_AT_ONCE);
+            if at_once < 2 {
+                // What the iterator does not promise may be long in coming.
+                let Some(record) = records.next() else {
+                    return Ok(futures);
+                };
+                match self.send(record, None, Blocking::UpToMaxBlock) {
+                    Ok(future) => futures.push_one(future),
+                    Err(refused) => {
+                        return Err(SendAllError::new(futures, refused, records.collect()));
+                    }
+                }
+                continue;
+            }
             group.extend(records.by_ref().take(at_once));
             if group.is_empty() {
+                // It promised too much.
                 return Ok(futures);
             }
             let headers: Vec<usize> = group.iter().map(|record| record.headers.len()).collect();
             let before = futures.len();
-            if let Err(error) = self.send_group(&mut group, now_ms, &mut futures) {
+            if let Err(error) = self.send_group(&mut group, &mut futures) {
                 let taken = futures.len() - before;
                 let mut rest = group.drain(..).zip(headers).skip(taken);
                 // What serializers added goes: sent again, the records would have it twice.
@@ -56,6 +74,21 @@ impl<K, V> Inner<K, V> {
     /// Sends the records of `group` up to the first that is refused, and adds the futures of those before it.
     fn send_group(
         &self,
+        mut group: &mut [ProducerRecord<K, V>],
+        futures: &mut Futures,
+    ) -> Result<(), Error> {
+        let now_ms = wall_clock_ms();
+        while !group.is_empty() {
+            let before = futures.len();
+            self.send_some(group, now_ms, futures)?;
+            group = &mut group[futures.len() - before..];
+        }
+        Ok(())
+    }
+
+    /// As many of the first of `group` as may be serialized at once; one at least.
+    fn send_some(
+        &self,
         group: &mut [ProducerRecord<K, V>],
         now_ms: i64,
         futures: &mut Futures,
@@ -63,16 +96,23 @@ impl<K, V> Inner<K, V> {
         let mut scratch = Scratch::take_many(group.len());
         let mut outbound = Vec::with_capacity(group.len());
         let mut refused = None;
+        let mut bytes = 0;
         for (record, scratch) in group.iter_mut().zip(&mut scratch) {
             match self.serialize(record, scratch) {
-                Ok(serialized) => outbound.push(Outbound {
-                    timestamp_ms: serialized.timestamp_ms.or(Some(now_ms)),
-                    ..serialized
-                }),
+                Ok(serialized) => {
+                    bytes += serialized.bytes();
+                    outbound.push(Outbound {
+                        timestamp_ms: serialized.timestamp_ms.or(Some(now_ms)),
+                        ..serialized
+                    });
+                }
                 Err(error) => {
                     refused = Some(error);
                     break;
                 }
+            }
+            if bytes >= MOST_BYTES_AT_ONCE {
+                break;
             }
         }
         let appended = self.append_group(&outbound, futures);

@@ -75,6 +75,7 @@ impl<N: Network> Drop for Sender<N> {
             ErrorKind::Internal,
             "the thread that was to send the record has ended",
         ));
+        self.handle().hang_up();
     }
 }
 

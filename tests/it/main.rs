@@ -25,6 +25,7 @@ mod rules_leaders;
 mod rules_sequences;
 mod rules_time;
 mod rules_worker;
+mod send_all;
 mod sending;
 mod shares;
 mod shutdown;

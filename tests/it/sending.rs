@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kafka_producer::mock::{Fault, MockApi, MockRecord};
+use kafka_producer::mock::{MockApi, MockRecord};
 use kafka_producer::{
-    CompressionType, Delivery, ErrorCode, ErrorKind, Header, HeaderValue, Headers, KafkaProducer,
+    CompressionType, Delivery, ErrorKind, Header, HeaderValue, Headers, KafkaProducer,
     ProducerRecord, serializer_fn,
 };
 
@@ -207,115 +207,6 @@ fn a_serializer_may_itself_send() {
         (values(&cluster, 0), values(&cluster, 1)),
         (vec!["v".to_owned()], vec!["audit v".to_owned()])
     );
-}
-
-#[test]
-fn send_all_stops_at_the_record_that_is_refused_and_loses_none() {
-    let cluster = cluster(1, 1);
-    let producer = builder(&cluster).max_request_size(1000).build().unwrap();
-    let mut records: Vec<Record> = (0..10).map(|index| record(0, index.to_string())).collect();
-    records[4].value = Some(vec![0; 2000]);
-    let (futures, refused, remaining) = producer.send_all(records).unwrap_err().into_parts();
-    assert_eq!((futures.len(), remaining.len()), (4, 5));
-    assert_eq!(refused.error().kind(), ErrorKind::RecordTooLarge);
-    let refused = refused.into_record();
-    assert_eq!(
-        (refused.value.unwrap().len(), refused.timestamp),
-        (2000, None)
-    );
-    for future in futures
-        .into_iter()
-        .chain(producer.send_all(remaining).unwrap())
-    {
-        future.get(PATIENCE).unwrap();
-    }
-    assert_eq!(
-        values(&cluster, 0),
-        ["0", "1", "2", "3", "5", "6", "7", "8", "9"]
-    );
-}
-
-#[test]
-fn what_was_sent_together_is_waited_for_as_a_whole_or_one_by_one() {
-    let cluster = cluster(1, 3);
-    let producer = producer(&cluster);
-    let records = (0..500).map(|index| record(index % 3, index.to_string()));
-    let futures = producer.send_all(records).unwrap();
-    futures.wait(PATIENCE).unwrap();
-    assert!(futures.are_done());
-    assert_eq!((futures.len(), futures.iter().len()), (500, 500));
-    for (index, future) in (&futures).into_iter().enumerate() {
-        let metadata = future.get(Duration::ZERO).unwrap();
-        let place = (metadata.partition(), metadata.offset());
-        assert_eq!(place, (index as i32 % 3, Some(index as i64 / 3)));
-    }
-    let last = futures.get(499).unwrap().try_get().unwrap().unwrap();
-    assert_eq!(last.offset(), Some(166));
-    assert!(futures.get(500).is_none());
-}
-
-#[test]
-fn the_first_error_among_what_was_sent_together_is_told() {
-    let cluster = cluster(1, 2);
-    let producer = producer(&cluster);
-    deliver(&producer, 0, "known").unwrap();
-    cluster.fail_next(MockApi::Produce, 1, Fault::Error(ErrorCode::INVALID_RECORD));
-    let futures = producer
-        .send_all([record(0, "refused"), record(0, "too")])
-        .unwrap();
-    let error = futures.wait(PATIENCE).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidRecord, "{error}");
-    assert!(
-        futures
-            .into_iter()
-            .all(|future| future.try_get().unwrap().is_err())
-    );
-    let futures = producer.send_all(std::iter::empty()).unwrap();
-    assert!(futures.is_empty() && futures.are_done());
-    futures.wait(Duration::ZERO).unwrap();
-}
-
-#[test]
-fn records_of_an_iterator_that_waits_are_sent_at_once() {
-    let cluster = cluster(1, 1);
-    let producer = producer(&cluster);
-    let (sender, receiver) = std::sync::mpsc::channel();
-    sender.send(record(0, "first")).unwrap();
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| producer.send_all(receiver).unwrap());
-        let arrived = cluster.wait_until(PATIENCE, |_| values(&cluster, 0) == ["first"]);
-        assert!(arrived, "the first record waits for the second");
-        sender.send(record(0, "second")).unwrap();
-        drop(sender);
-        call.join().unwrap().wait(PATIENCE).unwrap();
-    });
-    assert_eq!(values(&cluster, 0), ["first", "second"]);
-}
-
-#[test]
-fn what_serializers_added_to_records_that_were_not_taken_is_taken_back() {
-    let cluster = cluster(1, 1);
-    let mark = |_: &str, headers: &mut Headers, value: &Vec<u8>, bytes: &mut Vec<u8>| {
-        headers.add("serialized", "yes");
-        bytes.extend_from_slice(value);
-        match value.is_empty() {
-            true => Err("nothing to serialize".into()),
-            false => Ok(()),
-        }
-    };
-    let producer = builder(&cluster)
-        .value_serializer(serializer_fn(mark))
-        .build()
-        .unwrap();
-    let records = ["a", "b", "", "c"].map(|value| record(0, value));
-    let (futures, refused, remaining) = producer.send_all(records).unwrap_err().into_parts();
-    futures.wait(PATIENCE).unwrap();
-    assert_eq!(refused.error().kind(), ErrorKind::Serialization);
-    assert!(refused.into_record().headers.is_empty());
-    assert!(remaining.iter().all(|record| record.headers.is_empty()));
-    let written = cluster.records("t", 0);
-    assert_eq!((written.len(), remaining.len()), (2, 1));
-    assert!(written.iter().all(|record| record.headers.len() == 1));
 }
 
 #[test]

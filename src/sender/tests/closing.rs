@@ -137,8 +137,10 @@ fn a_worker_that_ends_by_a_panic_leaves_no_future_waiting() {
         assert_eq!(ticket.error().kind(), ErrorKind::Internal);
         assert_eq!(ticket.error().delivery(), delivery);
     }
-    let undelivered = accumulator.workers()[0].undelivered();
+    let handle = &accumulator.workers()[0];
+    let undelivered = handle.undelivered();
     assert_eq!(undelivered, tickets.len() as u64, "what close will tell of");
+    assert!(handle.has_hung_up(), "its channel takes memory for nobody");
     assert_eq!(accumulator.memory.available(), accumulator.memory.total());
 }
 

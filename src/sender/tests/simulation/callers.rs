@@ -115,7 +115,12 @@ impl Callers {
             let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
             let at_once = self.accumulator.topics.and_then(TOPIC, |topic| {
                 let partition = topic.partitions().get(unsent.partition)?;
-                partition.append_in_room(&record, upper_bound, false, &mut unsent.callback)
+                if unsent.callback.is_some() || self.rng.bool() {
+                    let callback = &mut unsent.callback;
+                    return partition.append_in_room(&record, upper_bound, false, callback);
+                }
+                let run = std::iter::once((record, upper_bound));
+                partition.append_run(run, false).map(|(placed, _)| placed)
             });
             if let Some((completion, index)) = at_once {
                 let ticket = Ticket { completion, index };

@@ -236,6 +236,13 @@ impl World {
         }
     }
 
+    /// For a topic that is deleted already.
+    pub(super) fn may_make_the_topic_anew(&self) -> bool {
+        let wire = self.wire.borrow();
+        let is_under_way = |partition| wire.is_under_way(partition as i32);
+        self.setup.sends_by_id() || !(0..self.setup.partitions).any(is_under_way)
+    }
+
     /// What is forgotten cannot be told from what never was: retention takes nothing of which the producer does not know.
     fn retain_nothing(&mut self) {
         let partition = self.some_partition();
@@ -269,12 +276,13 @@ impl World {
         self.callers.borrow_mut().are_patient = true;
         self.wire.borrow_mut().trouble = 0;
         self.cluster.trouble = 0;
-        if !self.cluster.topic_exists {
-            self.cluster.make_topic_anew();
-        }
         for broker in 1..=self.setup.brokers {
             self.cluster.broker(broker).is_down = false;
             self.cluster.broker(broker).stands_until = self.now;
+        }
+        if !self.cluster.topic_exists {
+            self.run_until(5000 * MS, World::may_make_the_topic_anew);
+            self.cluster.make_topic_anew();
         }
         for partition in 0..self.setup.partitions {
             self.cluster.partitions[partition].is_fresh = false;

@@ -495,9 +495,13 @@ impl World {
                 self.cluster.note();
             }
             Happening::TopicIsBack => {
-                if !self.cluster.topic_exists {
-                    self.cluster.make_topic_anew();
+                if self.cluster.topic_exists {
+                    return;
                 }
+                if !self.may_make_the_topic_anew() {
+                    return self.topic_is_back_after(MS);
+                }
+                self.cluster.make_topic_anew();
             }
             Happening::LeaderIsElected(partition) => {
                 if self.cluster.partitions[partition].leader.is_none() {
