@@ -87,6 +87,21 @@ pub(crate) struct SealedBatch {
     pub(crate) reservation: Reservation,
 }
 
+impl SealedBatch {
+    /// Takes the memory over, and leaves none.
+    pub(crate) fn take_reservation(&mut self) -> Reservation {
+        let bytes = self.reservation.bytes();
+        self.reservation.split(bytes)
+    }
+}
+
+/// Nobody reads the bytes any more.
+impl Drop for SealedBatch {
+    fn drop(&mut self) {
+        self.reservation.give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
 impl AsRef<[u8]> for SealedBatch {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
@@ -250,7 +265,8 @@ impl ProducerBatch {
             Contents::Building { reservation, .. } => Some(reservation),
             Contents::Sealed { bytes, .. } => {
                 // Where the network still holds the bytes their memory stays theirs.
-                Arc::try_unwrap(bytes).ok().map(|sealed| sealed.reservation)
+                let sealed = Arc::try_unwrap(bytes).ok();
+                sealed.map(|mut sealed| sealed.take_reservation())
             }
             Contents::Gone => None,
         };

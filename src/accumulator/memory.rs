@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering:
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use super::buffers::BufferPool;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The budget. One for each producer, shared by all threads.
@@ -31,6 +32,7 @@ pub(crate) struct BufferMemory {
     waits: AtomicU64,
     queue: Mutex<Queue>,
     alarm: OnceLock<Alarm>,
+    pub(crate) buffers: BufferPool,
 }
 
 /// Wakes the workers, who then see that somebody waits. May be called under a partition's lock; must not block, nor take
@@ -130,6 +132,7 @@ impl BufferMemory {
             waits: AtomicU64::new(0),
             queue: Mutex::default(),
             alarm: OnceLock::new(),
+            buffers: BufferPool::new(total),
         })
     }
 
@@ -512,6 +515,11 @@ impl Reservation {
             self.bytes = bytes;
             self.memory.release(surplus, &self.share);
         }
+    }
+
+    /// Keeps a buffer of the memory for the next batch, if it is one to be kept.
+    pub(crate) fn give_back(&self, buffer: Vec<u8>) {
+        self.memory.buffers.give_back(buffer);
     }
 
     /// Splits off a reservation of at most `bytes`.

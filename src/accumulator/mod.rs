@@ -4,6 +4,7 @@
 //! worker over the worker's bounded channel, a part-filled one is taken by the worker when it has lingered.
 
 pub(crate) mod batch;
+pub(crate) mod buffers;
 pub(crate) mod completion;
 pub(crate) mod memory;
 pub(crate) mod partition;
@@ -190,6 +191,7 @@ impl RecordAccumulator {
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
         let to_wake = workers.clone();
+        memory.buffers.keep(config.batch_size);
         memory.set_alarm(move || to_wake.iter().for_each(|worker| worker.wakeup.wake()));
         Self {
             topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
@@ -231,6 +233,7 @@ impl RecordAccumulator {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
         self.topics.close();
+        self.memory.buffers.close();
     }
 
     /// Waits for memory that is missing. The workers see that somebody waits and send what they have.

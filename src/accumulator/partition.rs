@@ -517,7 +517,7 @@ impl Partition {
             }
         };
         let now = monotonic_now();
-        let builder = BatchBuilder::new(Vec::with_capacity(capacity));
+        let builder = BatchBuilder::new(self.memory.buffers.take(capacity));
         let mut batch = ProducerBatch::new(Arc::clone(self), builder, reservation, now);
         if with_callback {
             batch.reserve_callbacks(CALLBACKS_STEP);
