@@ -1,0 +1,74 @@
+//! For clients whose `send` returns a future: looks at every outcome, some time after its record was sent, as a program
+//! does that keeps its futures.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::{BoxError, Latencies, Options};
+
+pub trait Outcome {
+    /// Whether `check` would not wait. Never blocks.
+    fn is_there(&mut self) -> bool;
+
+    /// Waits for the outcome.
+    fn check(self) -> Result<(), BoxError>;
+}
+
+pub struct Waiting<T> {
+    outcomes: VecDeque<T>,
+    /// Of each outcome, when its record was due; empty where nobody wants to know.
+    due: VecDeque<Instant>,
+    latencies: Latencies,
+    most: usize,
+}
+
+impl<T: Outcome> Waiting<T> {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            outcomes: VecDeque::new(),
+            due: VecDeque::new(),
+            latencies: Latencies::default(),
+            most: MOST_WAITING / options.threads,
+        }
+    }
+
+    pub fn push(&mut self, outcome: T, due: Option<Instant>) -> Result<(), BoxError> {
+        self.outcomes.push_back(outcome);
+        self.due.extend(due);
+        if self.outcomes.len() > self.most {
+            self.check_oldest()?;
+        }
+        Ok(())
+    }
+
+    pub fn poll(&mut self) -> Result<(), BoxError> {
+        while self.outcomes.front_mut().is_some_and(Outcome::is_there) {
+            self.check_oldest()?;
+        }
+        Ok(())
+    }
+
+    pub fn settle(&mut self) -> Result<(), BoxError> {
+        while !self.outcomes.is_empty() {
+            self.check_oldest()?;
+        }
+        Ok(())
+    }
+
+    pub fn latencies(&mut self) -> Latencies {
+        std::mem::take(&mut self.latencies)
+    }
+
+    fn check_oldest(&mut self) -> Result<(), BoxError> {
+        if let Some(oldest) = self.outcomes.pop_front() {
+            oldest.check()?;
+        }
+        if let Some(due) = self.due.pop_front() {
+            self.latencies.record_since(due);
+        }
+        Ok(())
+    }
+}
+
+/// More records than buffer.memory holds by default would be waited for too early with fewer.
+const MOST_WAITING: usize = 200_000;
