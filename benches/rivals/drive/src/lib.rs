@@ -1,6 +1,7 @@
 //! What the drivers in Rust share. A driver is a program that puts one load on one Kafka client: [`main`] reads the command
 //! line, puts the load on the client behind [`Producer`], and prints one line of JSON.
 
+mod asynchronous;
 mod delivered;
 mod latencies;
 mod load;
@@ -9,6 +10,7 @@ mod records;
 mod report;
 mod waiting;
 
+pub use asynchronous::now_or_wait;
 pub use delivered::Delivered;
 pub use latencies::Latencies;
 pub use options::{Acks, End, Mode, Options, Spread};
@@ -37,7 +39,7 @@ pub trait Producer: Sync + Sized {
 /// One thread's way into a client. An outcome that is an error is an error of whichever call sees it first.
 pub trait Lane {
     /// Hands a record over, and waits while the client takes none.
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), BoxError>;
+    fn send(&mut self, record: &Outgoing) -> Result<(), BoxError>;
 
     /// Sends the next `count` records.
     fn send_burst(&mut self, records: &mut Records, count: usize) -> Result<(), BoxError> {

@@ -7,11 +7,11 @@ use crate::BoxError;
 use crate::options::{Options, Spread};
 
 /// A record to be sent.
-pub struct Outgoing<'a> {
-    /// Shared, for clients that take a reference; the others copy it.
-    pub value: &'a Arc<[u8]>,
-    pub key: Option<&'a Arc<[u8]>>,
-    pub headers: &'a [(&'static str, &'static [u8])],
+pub struct Outgoing {
+    /// Shared and never freed, for clients that take a reference of either kind; the others copy it.
+    pub value: &'static Arc<[u8]>,
+    pub key: Option<&'static Arc<[u8]>>,
+    pub headers: &'static [(&'static str, &'static [u8])],
     /// None: the client is to choose.
     pub partition: Option<i32>,
     /// When it should have been sent, if its latency is to be told.
@@ -21,8 +21,8 @@ pub struct Outgoing<'a> {
 /// Makes one thread's records.
 #[derive(Clone)]
 pub struct Records {
-    values: Arc<[Arc<[u8]>]>,
-    keys: Arc<[Arc<[u8]>]>,
+    values: &'static [Arc<[u8]>],
+    keys: &'static [Arc<[u8]>],
     headers: &'static [(&'static str, &'static [u8])],
     partitions: Option<i32>,
     next: usize,
@@ -31,7 +31,7 @@ pub struct Records {
 impl Records {
     pub fn new(options: &Options) -> Result<Self, BoxError> {
         let payload = std::fs::read(&options.payload)?;
-        let values: Arc<[Arc<[u8]>]> = payload
+        let values: Vec<Arc<[u8]>> = payload
             .split(|&byte| byte == b'\n')
             .filter(|value| !value.is_empty())
             .map(Arc::from)
@@ -45,9 +45,10 @@ impl Records {
             return Err(format!("the payload's lines are not of {size} bytes each").into());
         }
         let keys = (0..options.keys).map(|key| format!("key-{key:06}").into_bytes().into());
+        let keys: Vec<_> = keys.collect();
         Ok(Self {
-            values,
-            keys: keys.collect(),
+            values: values.leak(),
+            keys: keys.leak(),
             headers: HEADERS
                 .get(..options.headers)
                 .ok_or_else(|| format!("there are {} headers at most", HEADERS.len()))?,
@@ -64,9 +65,11 @@ impl Records {
         }
     }
 
-    // Not an iterator's: what it returns borrows from it.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Outgoing<'_> {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it has no end, and a loop over it would not end"
+    )]
+    pub fn next(&mut self) -> Outgoing {
         let number = self.next;
         self.next = number.wrapping_add(1);
         let pick = |from: &'_ [Arc<[u8]>]| match from.len() {
@@ -75,8 +78,8 @@ impl Records {
             count => Some(number % count),
         };
         Outgoing {
-            value: &self.values[pick(&self.values).unwrap_or(0)],
-            key: pick(&self.keys).map(|key| &self.keys[key]),
+            value: &self.values[pick(self.values).unwrap_or(0)],
+            key: pick(self.keys).map(|key| &self.keys[key]),
             headers: self.headers,
             partition: self
                 .partitions
@@ -85,7 +88,7 @@ impl Records {
         }
     }
 
-    pub fn next_due(&mut self, due: Instant) -> Outgoing<'_> {
+    pub fn next_due(&mut self, due: Instant) -> Outgoing {
         Outgoing {
             due: Some(due),
             ..self.next()

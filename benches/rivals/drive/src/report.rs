@@ -13,6 +13,8 @@ pub struct Report {
     pub records: u64,
     pub elapsed: Duration,
     pub latencies: Latencies,
+    /// Instead of `latencies`, from a program that has percentiles only: the 50th, 99th and 99.9th.
+    pub percentiles_ms: Option<[f64; 3]>,
     /// Resident memory in KiB by the name of the moment.
     pub resident: Vec<(&'static str, u64)>,
 }
@@ -37,10 +39,14 @@ impl Report {
             .iter()
             .map(|(moment, kib)| ((*moment).to_owned(), json!(kib)))
             .collect();
+        let latency_ms = match self.percentiles_ms {
+            Some([p50, p99, p999]) => json!({ "p50": p50, "p99": p99, "p999": p999 }),
+            None => self.latencies.to_json(),
+        };
         json!({
             "records": self.records,
             "seconds": self.elapsed.as_secs_f64(),
-            "latency_ms": self.latencies.to_json(),
+            "latency_ms": latency_ms,
             "resident_kib": resident,
         })
     }

@@ -98,7 +98,7 @@ struct OurLane<'a> {
 }
 
 impl OurLane<'_> {
-    fn record(&self, outgoing: &Outgoing<'_>) -> ProducerRecord<Bytes, Bytes> {
+    fn record(&self, outgoing: &Outgoing) -> ProducerRecord<Bytes, Bytes> {
         let mut record = ProducerRecord::new(self.ours.topic.clone(), Arc::clone(outgoing.value));
         if let Some(key) = outgoing.key {
             record = record.key(Arc::clone(key));
@@ -119,7 +119,7 @@ impl OurLane<'_> {
 }
 
 impl Lane for OurLane<'_> {
-    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), BoxError> {
+    fn send(&mut self, outgoing: &Outgoing) -> Result<(), BoxError> {
         let record = self.record(outgoing);
         if self.ours.api == Api::SendWith {
             let (delivered, due): (_, Option<Instant>) = (self.delivered, outgoing.due);
