@@ -25,6 +25,8 @@ pub(crate) enum Turn {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) records: u64,
+    /// Sent before these and not counted in any other figure.
+    pub(crate) warm_up: u64,
     pub(crate) records_per_second: f64,
     pub(crate) megabytes_per_second: f64,
     /// User and system time of the driver, without its start and end.
@@ -59,18 +61,20 @@ impl Figures {
             .get("records")?
             .as_u64()
             .filter(|&count| count > 0)?;
+        let warm_up = ran.said.get("warm_up").and_then(Value::as_u64).unwrap_or(0);
         let seconds = ran.said.get("seconds")?.as_f64()?;
         let cpu = ran.usage.cpu.saturating_sub(start_up.cpu).as_secs_f64();
         let switches = |all: u64, at_start: u64| all.saturating_sub(at_start) as f64 / seconds;
         let per_second = records as f64 / seconds;
         Some(Self {
             records,
+            warm_up,
             records_per_second: per_second,
             megabytes_per_second: per_second * job.record_bytes() as f64 / 1e6,
             cpu_us_per_record: cpu * 1e6 / records as f64,
             core_percent: cpu / seconds * 100.0,
             broker_cpu_us_per_record: broker_cpu
-                .map(|cpu| cpu.as_secs_f64() * 1e6 / records as f64),
+                .map(|cpu| cpu.as_secs_f64() * 1e6 / (records + warm_up) as f64),
             peak_rss_megabytes: ran.usage.peak_rss_bytes as f64 / 1e6,
             voluntary_switches_per_second: switches(
                 ran.usage.voluntary_switches,

@@ -145,11 +145,13 @@ impl<'a> Compared<'a> {
             return Turn::Failed(format!("its report is not whole: {}", ran.said));
         };
         match self.broker.counted().zip(counted_before) {
-            Some((after, before)) if after - before != figures.records => Turn::Failed(format!(
-                "it reports {} records, but the broker counted {}",
-                figures.records,
-                after - before
-            )),
+            Some((after, before)) if after - before != figures.records + figures.warm_up => {
+                Turn::Failed(format!(
+                    "it reports {} records, but the broker counted {}",
+                    figures.records + figures.warm_up,
+                    after - before
+                ))
+            }
             _ => Turn::Done(figures),
         }
     }

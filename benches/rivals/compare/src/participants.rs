@@ -56,7 +56,9 @@ impl Participant {
         let mode = job.option("mode").unwrap_or("throughput");
         match self.name {
             "ours, send_all" => mode == "throughput" && job.name != "callbacks",
-            "ours, callbacks" => matches!(mode, "paced" | "latency") && job.name != "idle",
+            "ours, callbacks" => {
+                matches!(mode, "paced" | "latency" | "outage") && job.name != "idle"
+            }
             _ => true,
         }
     }

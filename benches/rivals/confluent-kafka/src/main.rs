@@ -144,7 +144,7 @@ fn record<'a>(
     let headers = outgoing
         .headers
         .iter()
-        .map(|(key, value)| RecordHeader::new(key, Some(value)));
+        .map(|(key, value)| RecordHeader::new((*key).to_owned(), Some(value.to_vec())));
     let options = ProducerRecordOptionsBuilder::new()
         .set_topic(topic.to_owned())
         .set_partition(outgoing.partition)

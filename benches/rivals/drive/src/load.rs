@@ -117,10 +117,11 @@ fn paced<L: Lane>(lane: &mut L, mut records: Records, options: &Options) -> Resu
         let Some(most) = more(options, sent, started, usize::MAX) else {
             break;
         };
-        for number in sent..due.min(sent.saturating_add(most as u64)) {
-            let due = started + Duration::from_secs_f64(number as f64 / rate);
+        let until = due.min(sent.saturating_add(most as u64));
+        while sent < until {
+            let due = started + Duration::from_secs_f64(sent as f64 / rate);
             lane.send(&records.next_due(due))?;
-            sent = number + 1;
+            sent += 1;
         }
         lane.poll()?;
         thread::sleep((started + tick * TICK).saturating_duration_since(Instant::now()));

@@ -11,6 +11,8 @@ use crate::{BoxError, Latencies, NotAvailable};
 #[derive(Default)]
 pub struct Report {
     pub records: u64,
+    /// Records sent before those, which the run for the start-up cost sends too.
+    pub warm_up: u64,
     pub elapsed: Duration,
     pub latencies: Latencies,
     /// Instead of `latencies`, from a program that has percentiles only: the 50th, 99th and 99.9th.
@@ -45,6 +47,7 @@ impl Report {
         };
         json!({
             "records": self.records,
+            "warm_up": self.warm_up,
             "seconds": self.elapsed.as_secs_f64(),
             "latency_ms": latency_ms,
             "resident_kib": resident,

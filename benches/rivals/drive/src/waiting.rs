@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::{BoxError, Latencies, Options};
+use crate::options::{End, Mode, Options};
+use crate::{BoxError, Latencies};
 
 pub trait Outcome {
     /// Whether `check` would not wait. Never blocks.
@@ -24,11 +25,17 @@ pub struct Waiting<T> {
 
 impl<T: Outcome> Waiting<T> {
     pub fn new(options: &Options) -> Self {
+        // In an outage nothing is looked at before it is over, or the driver's patience would be measured and not the
+        // client's memory. The room is reserved: a queue that grows is in memory twice meanwhile.
+        let (most, room) = match (options.mode, options.end) {
+            (Mode::Outage, End::Records(records)) => (usize::MAX, records as usize),
+            _ => (MOST_WAITING / options.threads, 0),
+        };
         Self {
-            outcomes: VecDeque::new(),
+            outcomes: VecDeque::with_capacity(room),
             due: VecDeque::new(),
             latencies: Latencies::default(),
-            most: MOST_WAITING / options.threads,
+            most,
         }
     }
 
@@ -70,5 +77,6 @@ impl<T: Outcome> Waiting<T> {
     }
 }
 
-/// More records than buffer.memory holds by default would be waited for too early with fewer.
+/// How many futures a driver keeps before it looks at the oldest one. Less than 32 MiB of buffer.memory hold of records of 100
+/// bytes: where answers take long, this bounds what is on its way, and not the client.
 const MOST_WAITING: usize = 200_000;

@@ -1,6 +1,9 @@
 //! The driver of Java's producer: runs Kafka's own ProducerPerformance and reads what it prints. That has one thread, which
 //! sends as fast as it can or so many records a second, and a callback for each record.
 //!
+//! A virtual machine compiles while it runs: in the first seconds a record costs it four times what it does later. So every
+//! run begins with records that are not counted, the run that tells of the start-up cost too.
+//!
 //! Kafka's jars are in the folder that the variable RIVALS_KAFKA_LIBS names.
 
 use std::process::{Command, ExitCode, Output};
@@ -16,14 +19,15 @@ fn run(options: &Options) -> Result<Report, BoxError> {
     if let Some(reason) = not_available(options) {
         return NotAvailable::because(format!("ProducerPerformance {reason}"));
     }
-    let records = record_count(options);
-    let output = command(options, records).output()?;
+    let (warm_up, records) = (warm_up_count(options), record_count(options));
+    let output = command(options, warm_up, records).output()?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let total = printed.lines().rev().find_map(Total::parse);
+    let steady = |line: &&str| line.contains(" steady state records sent");
+    let total = printed.lines().filter(steady).find_map(Total::parse);
     match total {
         // It prints the errors of records and goes on, but does not count these records.
         Some(total) if total.records == records && output.status.success() => {
-            Ok(total.report(options.mode))
+            Ok(total.report(options.mode, warm_up))
         }
         _ => Err(complaint(&output).into()),
     }
@@ -47,26 +51,34 @@ fn not_available(options: &Options) -> Option<&'static str> {
     }
 }
 
-/// It wants a number of records, not a time. About what Java sends in the time on two cores.
+/// It wants a number of records, not a time.
 fn record_count(options: &Options) -> u64 {
-    let span = match options.end {
-        End::Records(records) => return records,
-        End::Span(span) => span.as_secs_f64(),
-    };
+    match options.end {
+        End::Records(records) => records,
+        End::Span(span) => (per_second(options) * span.as_secs_f64()).max(1.0) as u64,
+    }
+}
+
+/// The same for each run of a job, so that what it costs can be taken off.
+fn warm_up_count(options: &Options) -> u64 {
+    const SECONDS: f64 = 5.0;
+    (per_second(options) * SECONDS).max(1.0) as u64
+}
+
+/// About what Java sends on two cores.
+fn per_second(options: &Options) -> f64 {
+    if options.mode == Mode::Paced {
+        return options.rate;
+    }
     let bytes_per_second = match options.codec.as_str() {
         "none" => 300e6,
         "gzip" => 20e6,
         _ => 100e6,
     };
-    let most_per_second = (bytes_per_second / options.record_bytes.max(1) as f64).min(1e6);
-    let per_second = match options.mode {
-        Mode::Paced => options.rate,
-        _ => most_per_second,
-    };
-    (per_second * span).max(1.0) as u64
+    (bytes_per_second / options.record_bytes.max(1) as f64).min(1e6)
 }
 
-fn command(options: &Options, records: u64) -> Command {
+fn command(options: &Options, warm_up: u64, records: u64) -> Command {
     let libs = std::env::var("RIVALS_KAFKA_LIBS").unwrap_or_else(|_| ".".to_owned());
     let throughput = match options.mode {
         Mode::Paced => (options.rate as i64).to_string(),
@@ -85,7 +97,9 @@ fn command(options: &Options, records: u64) -> Command {
         ])
         .args([
             "--num-records",
-            &records.to_string(),
+            &(warm_up + records).to_string(),
+            "--warmup-records",
+            &warm_up.to_string(),
             "--throughput",
             &throughput,
         ])
@@ -125,7 +139,7 @@ fn properties(options: &Options) -> Vec<String> {
     properties
 }
 
-/// Its last line.
+/// Its line on the records behind the warm-up.
 struct Total {
     records: u64,
     per_second: f64,
@@ -134,10 +148,10 @@ struct Total {
 }
 
 impl Total {
-    /// "5000000 records sent, 1234567.8 records/sec (117.74 MB/sec), 1.23 ms avg latency, 30.00 ms max latency, 1 ms 50th,
+    /// "5000000 steady state records sent, 1234567.8 records/sec (117.74 MB/sec), 1.23 ms avg latency, 30.00 ms max latency, 1 ms 50th,
     /// 2 ms 95th, 5 ms 99th, 9 ms 99.9th."
     fn parse(line: &str) -> Option<Self> {
-        let (records, rest) = line.split_once(" records sent, ")?;
+        let (records, rest) = line.split_once(" steady state records sent, ")?;
         let (per_second, rest) = rest.split_once(" records/sec")?;
         let percentile = |name: &str| -> Option<f64> {
             let part = rest
@@ -156,9 +170,10 @@ impl Total {
         })
     }
 
-    fn report(&self, mode: Mode) -> Report {
+    fn report(&self, mode: Mode, warm_up: u64) -> Report {
         Report {
             records: self.records,
+            warm_up,
             elapsed: Duration::from_secs_f64(self.records as f64 / self.per_second),
             // Of a load without a pace they tell how long the queue is.
             percentiles_ms: (mode == Mode::Paced).then_some(self.percentiles),

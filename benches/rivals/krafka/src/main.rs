@@ -150,7 +150,7 @@ impl Outcome for Pending {
         } = self;
         let result =
             result.unwrap_or_else(|| now_or_wait(handle, |handle| runtime.block_on(handle)));
-        result?;
+        let _written = result?;
         Ok(())
     }
 }
