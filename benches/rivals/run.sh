@@ -27,10 +27,10 @@ main() {
     for package in brokers compare floor ours; do
         cargo_build "$package" || exit 1
     done
-    for package in librdkafka confluent-kafka krafka; do
-        cargo_build "$package" 2>"$work/$package.log" ||
-            lacks_program "$package" "cargo build failed: $(grep -m 1 '^error' "$work/$package.log"), see $work/$package.log"
-    done
+    # Two drivers are not named like the crate that they drive: cargo would build that instead.
+    build_rival librdkafka librdkafka
+    build_rival confluent-kafka confluent-kafka-driver
+    build_rival krafka krafka-driver
     get_java
     get_go
     RIVALS_KAFKA_LIBS=$libs exec "$target/release/compare" --programs "$target/release" --work "$work" \
@@ -40,6 +40,13 @@ main() {
 # One package at a time, so that none gets another one's features.
 cargo_build() {
     cargo build --quiet --release --locked --manifest-path benches/rivals/Cargo.toml -p "$1"
+}
+
+# The program's name and the package's.
+build_rival() {
+    log=$work/$1.log
+    cargo_build "$2" 2>"$log" ||
+        lacks_program "$1" "cargo build failed: $(grep -m 1 '^error' "$log"), see $log"
 }
 
 get_java() {

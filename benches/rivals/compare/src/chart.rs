@@ -62,7 +62,7 @@ fn bars(out: &mut String, result: &Result, top: f64) -> f64 {
     let mut y = top + PANEL_HEAD;
     for (row, (_, figure)) in rows.iter().zip(&figures) {
         text(out, 140.0, y + 12.0, row.name, "text-anchor=\"end\"");
-        if let Some(figure) = figure {
+        if let Some(figure) = figure.filter(|figure| figure.is_finite()) {
             let length = 600.0 * figure / largest.max(f64::MIN_POSITIVE);
             let _ = writeln!(
                 out,

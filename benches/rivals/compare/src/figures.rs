@@ -63,8 +63,13 @@ impl Figures {
             .filter(|&count| count > 0)?;
         let warm_up = ran.said.get("warm_up").and_then(Value::as_u64).unwrap_or(0);
         let seconds = ran.said.get("seconds")?.as_f64()?;
-        let cpu = ran.usage.cpu.saturating_sub(start_up.cpu).as_secs_f64();
-        let switches = |all: u64, at_start: u64| all.saturating_sub(at_start) as f64 / seconds;
+        // A start that cost more than the whole run says nothing of the rest: no figure, and not a perfect one.
+        let cpu = ran.usage.cpu.checked_sub(start_up.cpu);
+        let cpu = cpu.map_or(f64::NAN, |cpu| cpu.as_secs_f64());
+        let switches = |all: u64, at_start: u64| {
+            let more = all.checked_sub(at_start);
+            more.map_or(f64::NAN, |more| more as f64 / seconds)
+        };
         let per_second = records as f64 / seconds;
         Some(Self {
             records,

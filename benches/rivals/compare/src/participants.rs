@@ -9,12 +9,15 @@ pub(crate) struct Participant {
     pub(crate) name: &'static str,
     program: &'static str,
     /// Over and above the job's options.
-    pub(crate) options: &'static [(&'static str, &'static str)],
+    pub(crate) options: Options,
     /// Why it does not take part, if so.
     pub(crate) missing: Option<String>,
 }
 
-const ALL: &[(&str, &str, &[(&str, &str)])] = &[
+/// Names and values.
+type Options = &'static [(&'static str, &'static str)];
+
+const ALL: &[(&str, &str, Options)] = &[
     ("floor", "floor", &[]),
     ("ours", "ours", &[]),
     ("ours, send_all", "ours", &[("api", "send_all")]),

@@ -144,6 +144,7 @@ fn memory(figures: &Figures) -> String {
 }
 
 fn number(figure: Option<f64>, digits: usize) -> String {
+    let figure = figure.filter(|figure| figure.is_finite());
     figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
 }
 
