@@ -11,6 +11,7 @@ use kafka_producer::internals::{Batch, encode_produce_request};
 /// What is sent. The default is DESIGN.md's setting.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
+    pub(crate) topic: &'static str,
     pub(crate) records: u64,
     pub(crate) record_bytes: usize,
     pub(crate) batch_bytes: usize,
@@ -21,6 +22,7 @@ pub(crate) struct Load {
 impl Default for Load {
     fn default() -> Self {
         Self {
+            topic: "floor",
             records: 20_000_000,
             record_bytes: 100,
             batch_bytes: 16 << 10,
@@ -40,7 +42,7 @@ pub(crate) struct Figures {
 
 /// Sends `load` to `broker` with acks=1 and returns when all is acknowledged. An error in an answer is an error here.
 pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
-    let mut link = Link::connect(broker, load.in_flight)?;
+    let mut link = Link::connect(broker, load.topic, load.in_flight)?;
     let value = vec![b'x'; load.record_bytes];
     let mut batches = vec![Vec::with_capacity(load.batch_bytes); load.partitions];
     // `vec!` clones, and a clone has no capacity to spare.
@@ -65,11 +67,35 @@ pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
     })
 }
 
+/// The bare round trip, again and again: a request with one record, and its answer, on one socket. `took` is told how long
+/// each one was and says whether another one is to follow.
+pub(crate) fn round_trips(
+    broker: SocketAddr,
+    load: Load,
+    mut took: impl FnMut(Duration) -> bool,
+) -> io::Result<()> {
+    let mut link = Link::connect(broker, load.topic, 1)?;
+    let value = vec![b'x'; load.record_bytes];
+    let mut buffer = Vec::with_capacity(load.record_bytes + 128);
+    loop {
+        let start = Instant::now();
+        let mut batch = Batch::new(std::mem::take(&mut buffer));
+        batch.append(TIMESTAMP_MS, None, &value);
+        let batches = [batch.seal()];
+        link.send(&batches)?;
+        link.await_all()?;
+        if !took(start.elapsed()) {
+            return Ok(());
+        }
+        [buffer] = batches;
+    }
+}
+
 const TIMESTAMP_MS: i64 = 1_700_000_000_000;
-const TOPIC: &str = "floor";
 
 struct Link {
     socket: TcpStream,
+    topic: &'static str,
     max_in_flight: usize,
     in_flight: usize,
     correlation_id: i32,
@@ -80,11 +106,12 @@ struct Link {
 }
 
 impl Link {
-    fn connect(broker: SocketAddr, max_in_flight: usize) -> io::Result<Self> {
+    fn connect(broker: SocketAddr, topic: &'static str, max_in_flight: usize) -> io::Result<Self> {
         let socket = TcpStream::connect(broker)?;
         socket.set_nodelay(true)?;
         Ok(Self {
             socket,
+            topic,
             max_in_flight,
             in_flight: 0,
             correlation_id: 0,
@@ -103,7 +130,7 @@ impl Link {
         if !encode_produce_request(
             self.correlation_id,
             1,
-            TOPIC,
+            self.topic,
             batches,
             &mut self.envelope,
             &mut self.cuts,
@@ -147,7 +174,7 @@ impl Link {
                 else {
                     break;
                 };
-                check_answer(frame)?;
+                check_answer(self.topic, frame)?;
                 self.in_flight -= 1;
                 rest = after;
             }
@@ -159,8 +186,8 @@ impl Link {
 }
 
 /// Looks for an error code in the partitions of an answer of v7.
-fn check_answer(frame: &[u8]) -> io::Result<()> {
-    let correlation_id_topics_and_name = 4 + 4 + 2 + TOPIC.len();
+fn check_answer(topic: &str, frame: &[u8]) -> io::Result<()> {
+    let correlation_id_topics_and_name = 4 + 4 + 2 + topic.len();
     let throttle_bytes = 4;
     let partitions = frame
         .get(correlation_id_topics_and_name + 4..frame.len().saturating_sub(throttle_bytes))
