@@ -8,8 +8,9 @@ mod support;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use kafka_producer::{Acks, Future, Futures, KafkaProducer, ProducerRecord};
+use kafka_producer::{Acks, KafkaProducer, ProducerRecord};
 use support::null_broker::{self, Checks, NullBroker};
+use support::waiting::Waiting;
 
 const PARTITIONS: i32 = 8;
 const RECORD_BYTES: usize = 100;
@@ -54,31 +55,8 @@ fn main() {
     });
     run("send_all", &|producer, waiting| {
         let sent = producer.send_all((0..AT_ONCE).map(|_| record()));
-        waiting.push_back(Waiting::Group(sent.expect("places")));
+        waiting.push_back(Waiting::Many(sent.expect("places")));
     });
-}
-
-/// What was sent and not looked at yet.
-enum Waiting {
-    One(Future),
-    Group(Futures),
-}
-
-impl Waiting {
-    fn look(self) {
-        let patience = Duration::from_secs(30);
-        match self {
-            Waiting::One(future) => drop(future.get(patience).expect("delivered")),
-            Waiting::Group(futures) => futures.wait(patience).expect("delivered"),
-        }
-    }
-
-    fn records(&self) -> usize {
-        match self {
-            Waiting::One(_) => 1,
-            Waiting::Group(futures) => futures.len(),
-        }
-    }
 }
 
 /// The time of `turn`, and of looking at as many outcomes.

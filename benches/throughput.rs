@@ -12,10 +12,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::MockCluster;
-use kafka_producer::{Acks, Future, Futures, KafkaProducer, ProducerRecord};
+use kafka_producer::{Acks, KafkaProducer, ProducerRecord};
 use support::cpu::process_time;
 use support::floor::{self, Load};
 use support::null_broker::{self, Checks, NullBroker};
+use support::waiting::Waiting;
 
 const PARTITIONS: i32 = 8;
 const VALUE: &[u8] = &[b'x'; 100];
@@ -171,28 +172,6 @@ fn drive(
 #[derive(Default)]
 struct Outcomes {
     waiting: VecDeque<Waiting>,
-}
-
-enum Waiting {
-    One(Future),
-    Many(Futures),
-}
-
-impl Waiting {
-    fn is_done(&self) -> bool {
-        match self {
-            Waiting::One(future) => future.is_done(),
-            Waiting::Many(futures) => futures.are_done(),
-        }
-    }
-
-    fn look(self) {
-        let patience = Duration::from_secs(30);
-        match self {
-            Waiting::One(future) => drop(future.get(patience).expect("delivered")),
-            Waiting::Many(futures) => futures.wait(patience).expect("delivered"),
-        }
-    }
 }
 
 impl Outcomes {

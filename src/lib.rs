@@ -89,11 +89,11 @@ pub(crate) mod accumulator;
 
 mod producer;
 pub use producer::{
-    Acks, BoxError, ClientDnsLookup, DefaultSerializer, Future, Futures, FuturesIntoIter,
-    FuturesIter, Header, HeaderValue, Headers, KafkaProducer, MetadataRecoveryStrategy,
-    Partitioner, PartitionerClass, ProducerBuilder, ProducerConfig, ProducerRecord, RecordMetadata,
-    RoundRobinPartitioner, SecurityProtocol, SendAllError, SendError, Serializer, SerializerFn,
-    ToBytes, TopicName, Uuid, UuidTextSerializer, partition_for_key, serializer_fn,
+    Acks, BoxError, ClientDnsLookup, DefaultSerializer, Future, Futures, FuturesIter, Header,
+    HeaderValue, Headers, KafkaProducer, MetadataRecoveryStrategy, Partitioner, PartitionerClass,
+    ProducerBuilder, ProducerConfig, ProducerRecord, RecordMetadata, RoundRobinPartitioner,
+    SecurityProtocol, SendAllError, SendError, Serializer, SerializerFn, ToBytes, TopicName, Uuid,
+    UuidTextSerializer, partition_for_key, serializer_fn,
 };
 
 #[cfg(any(test, feature = "mock"))]

@@ -5,3 +5,5 @@ pub(crate) mod cpu;
 #[cfg(feature = "unstable-internals")]
 pub(crate) mod floor;
 pub(crate) mod null_broker;
+#[cfg(feature = "unstable-internals")]
+pub(crate) mod waiting;

@@ -35,8 +35,7 @@ impl BufferPool {
     /// No buffer is kept any more.
     pub(crate) fn close(&self) {
         self.keep(0);
-        let idle = std::mem::take(&mut *self.idle.lock());
-        drop(idle);
+        self.idle.lock().clear();
     }
 
     /// An empty buffer of that capacity.
@@ -56,14 +55,10 @@ impl BufferPool {
         }
         buffer.clear();
         let mut idle = self.idle.lock();
-        // Looked at again under the lock: a close empties the list under it.
+        // Looked at again under the lock: a close empties the list under it. What is too much is freed without the lock.
         if self.size.load(Ordering::Relaxed) == size && (idle.len() + 1) * size <= self.most_bytes {
             idle.push(buffer);
-            return;
         }
-        drop(idle);
-        // Only now, without the lock, what is too much is freed.
-        drop(buffer);
     }
 }
 

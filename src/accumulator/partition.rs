@@ -82,6 +82,43 @@ struct Open {
     closed: bool,
 }
 
+impl Open {
+    /// Appends as many of `records`, each with an upper bound of its size, as the open batch has room for, with room for
+    /// another such, while fewer than `turn_bytes` went to the partition. The index of the first in the batch, and the
+    /// number of them, one at least.
+    #[inline]
+    fn append_while_room<'a, H: RecordHeader + 'a>(
+        &mut self,
+        records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
+        turn_bytes: usize,
+    ) -> Option<(u32, usize)> {
+        let contents = &mut self.batch.as_mut()?.contents;
+        let Contents::Building { builder, .. } = contents else {
+            return None;
+        };
+        let (before, first) = (builder.len(), builder.count());
+        let end = self.limit.min(builder.capacity());
+        let turn_ends = turn_bytes.saturating_sub(self.sticky_bytes);
+        for (record, upper_bound) in records {
+            let len = builder.len();
+            let is_turn_over = len - before + upper_bound >= turn_ends;
+            if end.saturating_sub(len) < 2 * upper_bound || is_turn_over {
+                break;
+            }
+            let SerializedRecord {
+                timestamp_ms,
+                key,
+                value,
+                headers,
+            } = record;
+            builder.append(timestamp_ms, key, value, headers);
+        }
+        self.sticky_bytes += builder.len() - before;
+        let count = (builder.count() - first) as usize;
+        (count > 0).then_some((first as u32, count))
+    }
+}
+
 /// The upper bound of the size of a record that gets a batch of its own within the whole budget: a larger one is refused,
 /// not waited for. 0 where the budget is too small for any.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
@@ -280,28 +317,13 @@ impl Partition {
         callback: &mut Option<RecordCallback>,
     ) -> Option<Placed> {
         let open = &mut *self.open.lock();
+        if callback.is_some() && !open.batch.as_ref()?.has_callback_room() {
+            return None;
+        }
+        let turn_bytes = self.turn_bytes(is_sticky);
+        let (index, _) =
+            open.append_while_room(std::iter::once((*record, upper_bound)), turn_bytes)?;
         let batch = open.batch.as_mut()?;
-        if callback.is_some() && !batch.has_callback_room() {
-            return None;
-        }
-        let Contents::Building { builder, .. } = &mut batch.contents else {
-            return None;
-        };
-        let before = builder.len();
-        let room = open.limit.min(builder.capacity()).saturating_sub(before);
-        let is_turn_over =
-            is_sticky && open.sticky_bytes + upper_bound >= 2 * self.config.batch_size;
-        if room < 2 * upper_bound || is_turn_over {
-            return None;
-        }
-        let SerializedRecord {
-            timestamp_ms,
-            key,
-            value,
-            headers,
-        } = *record;
-        let index = builder.append(timestamp_ms, key, value, headers) as u32;
-        open.sticky_bytes += builder.len() - before;
         if let Some(callback) = callback.take() {
             batch.push_callback(index, record.details(), callback);
         }
@@ -317,32 +339,18 @@ impl Partition {
         is_sticky: bool,
     ) -> Option<(Placed, usize)> {
         let open = &mut *self.open.lock();
-        let batch = open.batch.as_mut()?;
-        let Contents::Building { builder, .. } = &mut batch.contents else {
-            return None;
-        };
-        let (before, first) = (builder.len(), builder.count());
-        let end = open.limit.min(builder.capacity());
-        let turn_ends = match is_sticky {
-            true => (2 * self.config.batch_size).saturating_sub(open.sticky_bytes),
+        let (first, count) = open.append_while_room(records, self.turn_bytes(is_sticky))?;
+        let completion = Arc::clone(open.batch.as_ref()?.completion());
+        Some(((completion, first), count))
+    }
+
+    /// The bytes with which the turn of a partition is over at the latest, where it is the sticky one.
+    #[inline]
+    fn turn_bytes(&self, is_sticky: bool) -> usize {
+        match is_sticky {
+            true => 2 * self.config.batch_size,
             false => usize::MAX,
-        };
-        for (record, upper_bound) in records {
-            let len = builder.len();
-            let is_turn_over = len - before + upper_bound >= turn_ends;
-            if end.saturating_sub(len) < 2 * upper_bound || is_turn_over {
-                break;
-            }
-            builder.append(
-                record.timestamp_ms,
-                record.key,
-                record.value,
-                record.headers,
-            );
         }
-        open.sticky_bytes += builder.len() - before;
-        let count = (builder.count() - first) as usize;
-        (count > 0).then(|| ((Arc::clone(batch.completion()), first as u32), count))
     }
 
     /// On a caller's thread: appends `record` to the open batch, or to a new one. Never blocks.

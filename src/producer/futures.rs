@@ -1,5 +1,6 @@
 //! What `send_all` returns: the places where the outcomes of many records will be.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Range;
@@ -80,11 +81,8 @@ impl Futures {
     }
 
     /// The futures, in the order of sending.
-    pub fn iter(&self) -> Iter<'_> {
-        Iter {
-            futures: self,
-            next: 0,
-        }
+    pub fn iter(&self) -> FuturesIter<&Self> {
+        self.into_iter()
     }
 
     /// Whether every outcome is there. Never blocks.
@@ -141,76 +139,53 @@ impl Futures {
     }
 }
 
-/// The futures of a [`Futures`], one by one, in the order of sending.
+/// The futures of a [`Futures`], which it owns or refers to, one by one in the order of sending.
 #[derive(Clone, Debug)]
-pub struct Iter<'a> {
-    futures: &'a Futures,
+pub struct FuturesIter<F> {
+    futures: F,
     next: usize,
 }
 
-impl Iterator for Iter<'_> {
+impl<F: Borrow<Futures>> Iterator for FuturesIter<F> {
     type Item = Future;
 
     fn next(&mut self) -> Option<Future> {
-        let future = self.futures.get(self.next)?;
+        let future = self.futures.borrow().get(self.next)?;
         self.next += 1;
         Some(future)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.futures.len() - self.next;
+        let left = self.futures.borrow().len() - self.next;
         (left, Some(left))
     }
 }
 
-impl ExactSizeIterator for Iter<'_> {}
+impl<F: Borrow<Futures>> ExactSizeIterator for FuturesIter<F> {}
 
-impl FusedIterator for Iter<'_> {}
-
-/// As [`Iter`], of a [`Futures`] that it owns.
-#[derive(Debug)]
-pub struct IntoIter {
-    futures: Futures,
-    next: usize,
-}
-
-impl Iterator for IntoIter {
-    type Item = Future;
-
-    fn next(&mut self) -> Option<Future> {
-        let future = self.futures.get(self.next)?;
-        self.next += 1;
-        Some(future)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.futures.len() - self.next;
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for IntoIter {}
-
-impl FusedIterator for IntoIter {}
+impl<F: Borrow<Futures>> FusedIterator for FuturesIter<F> {}
 
 impl IntoIterator for Futures {
     type Item = Future;
-    type IntoIter = IntoIter;
+    type IntoIter = FuturesIter<Self>;
 
-    fn into_iter(self) -> IntoIter {
-        IntoIter {
+    fn into_iter(self) -> Self::IntoIter {
+        FuturesIter {
             futures: self,
             next: 0,
         }
     }
 }
 
-impl<'a> IntoIterator for &'a Futures {
+impl IntoIterator for &Futures {
     type Item = Future;
-    type IntoIter = Iter<'a>;
+    type IntoIter = FuturesIter<Self>;
 
-    fn into_iter(self) -> Iter<'a> {
-        self.iter()
+    fn into_iter(self) -> Self::IntoIter {
+        FuturesIter {
+            futures: self,
+            next: 0,
+        }
     }
 }
 

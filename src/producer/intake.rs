@@ -159,7 +159,9 @@ impl Intake {
             let belongs = |record: &Outbound<'_>| {
                 let is_same_topic =
                     std::ptr::eq(record.topic, first.topic) || record.topic == first.topic;
-                is_same_topic && self.choose(topic, record) == Some((number, is_sticky))
+                is_same_topic
+                    && !self.must_ask(record)
+                    && self.choose(topic, record) == Some((number, is_sticky))
             };
             let run = records.iter().map_while(|record| {
                 let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
@@ -181,17 +183,26 @@ impl Intake {
         self.partitioner.is_some() && record.partition.is_none()
     }
 
-    /// The partition for `record`, and whether it is the sticky one. None where that is not known at once.
+    /// The partition for `record`, and whether it is the sticky one. None where that is not known at once. No partitioner
+    /// has to be asked.
     #[inline]
     fn choose(&self, topic: &Topic, record: &Outbound<'_>) -> Option<(i32, bool)> {
-        match (record.partition, record.key) {
-            (Some(number), _) => Some((number, false)),
-            (None, _) if self.must_ask(record) => None,
-            (None, Some(key)) if !self.ignore_keys => {
-                Some((partition_for_key(key, topic.partitions().len()), false))
-            }
-            _ => Some((topic.sticky.chosen()?, true)),
+        match self.fixed_partition(topic, record.partition, record.key) {
+            Some(number) => Some((number, false)),
+            None => Some((topic.sticky.chosen()?, true)),
         }
+    }
+
+    /// The partition that the record names or its key belongs to, if it is to be one of these.
+    #[inline]
+    fn fixed_partition(
+        &self,
+        topic: &Topic,
+        named: Option<i32>,
+        key: Option<&[u8]>,
+    ) -> Option<i32> {
+        let key = key.filter(|_| !self.ignore_keys);
+        named.or_else(|| key.map(|key| partition_for_key(key, topic.partitions().len())))
     }
 
     #[cold]
@@ -286,16 +297,12 @@ impl Intake {
         callback: &mut Option<RecordCallback>,
         spare: &mut Option<Reservation>,
     ) -> Option<Attempt> {
-        let partitions = topic.partitions();
         let config = &self.engine.config;
-        let (number, is_sticky) = match (chosen, record.key) {
-            (Some(number), _) => (number, false),
-            (None, Some(key)) if !self.ignore_keys => {
-                (partition_for_key(key, partitions.len()), false)
-            }
-            _ => (topic.sticky.current(topic, &self.stickiness()), true),
+        let (number, is_sticky) = match self.fixed_partition(topic, chosen, record.key) {
+            Some(number) => (number, false),
+            None => (topic.sticky.current(topic, &self.stickiness()), true),
         };
-        let partition = partitions.get(usize::try_from(number).ok()?)?;
+        let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
         topic.mark_used();
         let timestamp_ms = record.timestamp_at(partition);
         let append = partition.append(&record.serialized(timestamp_ms), callback, spare);

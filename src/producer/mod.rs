@@ -23,7 +23,7 @@ pub use config::{
     SecurityProtocol,
 };
 pub use future::Future;
-pub use futures::{Futures, IntoIter as FuturesIntoIter, Iter as FuturesIter};
+pub use futures::{Futures, FuturesIter};
 pub use headers::{Header, HeaderValue, Headers};
 pub use kafka_producer::KafkaProducer;
 pub use murmur2::partition_for_key;

@@ -51,9 +51,9 @@ impl<K, V> Inner<K, V> {
             let before = futures.len();
             if let Err(error) = self.send_group(&mut group, &mut futures) {
                 let taken = futures.len() - before;
-                let mut rest = group.drain(..).zip(headers).skip(taken);
+                let rest = group.drain(..).zip(headers).skip(taken);
                 // What serializers added goes: sent again, the records would have it twice.
-                let restored = rest.by_ref().map(|(mut record, headers)| {
+                let restored = rest.map(|(mut record, headers)| {
                     record.headers.truncate(headers);
                     record
                 });
