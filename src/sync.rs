@@ -93,6 +93,8 @@ pub(crate) struct Wakeup {
     origin: Instant,
     /// Nanoseconds after `origin` at which the sleeping worker wakes by itself; [`AWAKE`](Self::AWAKE) otherwise.
     sleeps_until: std::sync::atomic::AtomicU64,
+    /// Whether the worker has announced a rest that ends with the next event.
+    rests_until_event: std::sync::atomic::AtomicBool,
     woken: Mutex<bool>,
     condition: Condvar,
 }
@@ -104,6 +106,7 @@ impl Wakeup {
         Self {
             origin,
             sleeps_until: std::sync::atomic::AtomicU64::new(Self::AWAKE),
+            rests_until_event: std::sync::atomic::AtomicBool::new(false),
             woken: Mutex::new(false),
             condition: Condvar::new(),
         }
@@ -117,6 +120,17 @@ impl Wakeup {
     /// Wakes the worker if it would otherwise sleep past `deadline`.
     pub(crate) fn wake_by(&self, deadline: Instant) {
         self.wake_before(self.nanos(deadline).saturating_add(1));
+    }
+
+    /// Wakes the worker at once if it sleeps, or rests until there is an event.
+    pub(crate) fn wake_for_event(&self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.wake();
+        // Behind the fence in `wake`: see `rest`.
+        if self.rests_until_event.load(SeqCst) && self.rests_until_event.swap(false, SeqCst) {
+            *self.woken.lock() = true;
+            self.condition.notify_one();
+        }
     }
 
     fn wake_before(&self, nanos: u64) {
@@ -171,6 +185,22 @@ impl Wakeup {
         let mut woken = self.woken.lock();
         let _ = self.condition.wait_for(&mut woken, span);
         *woken = false;
+    }
+
+    /// The same, but an event ends the rest, and there is none if `has_event` says, after the rest was announced, that
+    /// there is one already.
+    pub(crate) fn rest_until_event(&self, span: Duration, has_event: impl FnOnce() -> bool) {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.rests_until_event.store(true, SeqCst);
+        std::sync::atomic::fence(SeqCst);
+        if !has_event() {
+            let mut woken = self.woken.lock();
+            if !*woken {
+                let _ = self.condition.wait_for(&mut woken, span);
+            }
+            *woken = false;
+        }
+        self.rests_until_event.store(false, SeqCst);
     }
 
     /// The first half of [`sleep_until`](Self::sleep_until), for a worker without a thread: whether it sleeps now.

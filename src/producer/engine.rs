@@ -392,7 +392,7 @@ impl Engine {
     fn tell_workers(&self, event: impl Fn() -> Event) {
         for worker in &self.workers {
             let _ = worker.events.send(event());
-            worker.wakeup.wake();
+            worker.wakeup.wake_for_event();
         }
     }
 }
@@ -401,7 +401,7 @@ impl WorkerControl {
     fn ask<T>(&self, event: impl FnOnce(channel::Sender<T>) -> Event) -> channel::Receiver<T> {
         let (reply, answer) = channel::bounded(1);
         let _ = self.events.send(event(reply));
-        self.wakeup.wake();
+        self.wakeup.wake_for_event();
         answer
     }
 }
@@ -483,7 +483,7 @@ impl RefreshObserver for Observer {
     fn identity(&self, identity: Result<ProducerIdentity, Error>) {
         for (events, wakeup) in &self.workers {
             let _ = events.send(Event::Identity(identity.clone()));
-            wakeup.wake();
+            wakeup.wake_for_event();
         }
     }
 }
@@ -503,7 +503,7 @@ fn event_sink(control: &WorkerControl) -> crate::connection::link::EventSink {
     let (events, wakeup) = (control.events.clone(), Arc::clone(&control.wakeup));
     Arc::new(move |link: LinkId, event: LinkEvent| {
         let _ = events.send(Event::Link(link, event));
-        wakeup.wake();
+        wakeup.wake_for_event();
     })
 }
 

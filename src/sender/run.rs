@@ -133,7 +133,13 @@ impl<N: Network> Sender<N> {
                 return;
             }
             if self.chunks != chunks && !rest.is_zero() {
-                handle.wakeup().rest(rest);
+                if self.brokers.values().any(|link| !link.line.is_empty()) {
+                    // They wait for an answer that makes room.
+                    let has_event = || !self.events.is_empty();
+                    handle.wakeup().rest_until_event(rest, has_event);
+                } else {
+                    handle.wakeup().rest(rest);
+                }
             } else {
                 handle.clock().stop();
                 handle.wakeup().sleep_until(deadline, || self.has_news());
