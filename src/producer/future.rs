@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::{RecordDetails, SettledRecord};
-use crate::accumulator::completion::{Completion, Placed, RecordResult};
+use crate::accumulator::completion::{Completion, RecordResult};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::time::deadline_after;
 
@@ -29,10 +29,6 @@ impl Future {
             index,
             details,
         }
-    }
-
-    pub(super) fn into_parts(self) -> (Placed, RecordDetails) {
-        ((self.completion, self.index), self.details)
     }
 
     /// Waits up to `timeout` for the outcome: the record's topic, partition, offset and timestamp, or why it was not

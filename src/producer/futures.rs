@@ -48,12 +48,6 @@ impl Futures {
         });
     }
 
-    /// Adds one record.
-    pub(super) fn push_one(&mut self, future: Future) {
-        let (placed, details) = future.into_parts();
-        self.push(placed, [details]);
-    }
-
     /// The number of records.
     pub fn len(&self) -> usize {
         self.details.len()

@@ -254,7 +254,7 @@ impl<K, V> Inner<K, V> {
     }
 
     /// Checks the record and makes bytes of its key and value: user code runs here, and under no lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn serialize<'a>(
         &self,
         record: &'a mut ProducerRecord<K, V>,

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 
-/// The buffers of one record.
+/// The buffers of one record, and what else is kept of it while it is sent.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
+    /// The number of its headers before serializers could add to them.
+    pub(super) headers_before: usize,
 }
 
 thread_local! {

@@ -23,49 +23,25 @@ const MOST_EXPECTED: usize = 4096;
 impl<K, V> Inner<K, V> {
     pub(super) fn send_all(
         &self,
-        mut records: impl Iterator<Item = ProducerRecord<K, V>>,
+        records: impl Iterator<Item = ProducerRecord<K, V>>,
     ) -> Result<Futures, SendAllError<K, V>> {
+        let mut records = records.fuse();
         let mut futures = Futures::with_capacity(records.size_hint().0.min(MOST_EXPECTED));
         let mut group = Vec::new();
         loop {
-            let at_once = records.size_hint().0.min(MOST_AT_ONCE);
-            if at_once < 2 {
-                // What the iterator does not promise may be long in coming.
-                let Some(record) = records.next() else {
-                    return Ok(futures);
-                };
-                match self.send(record, None, Blocking::UpToMaxBlock) {
-                    Ok(future) => futures.push_one(future),
-                    Err(refused) => {
-                        return Err(SendAllError::new(futures, refused, records.collect()));
-                    }
-                }
-                continue;
+            // What the iterator does not promise may be long in coming.
+            let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
+            while group.len() < at_once {
+                let Some(record) = records.next() else { break };
+                group.push(record);
             }
-            group.extend(records.by_ref().take(at_once));
             if group.is_empty() {
-                // It promised too much.
                 return Ok(futures);
             }
-            let headers: Vec<usize> = group.iter().map(|record| record.headers.len()).collect();
             let before = futures.len();
             if let Err(error) = self.send_group(&mut group, &mut futures) {
                 let taken = futures.len() - before;
-                let rest = group.drain(..).zip(headers).skip(taken);
-                // What serializers added goes: sent again, the records would have it twice.
-                let restored = rest.map(|(mut record, headers)| {
-                    record.headers.truncate(headers);
-                    record
-                });
-                let mut restored = restored.chain(records);
-                return Err(match restored.next() {
-                    Some(refused) => SendAllError::new(
-                        futures,
-                        SendError::new(error, refused),
-                        restored.collect(),
-                    ),
-                    None => unreachable!("an error is that of a record"),
-                });
+                return Err(stopped(error, futures, group.drain(taken..).chain(records)));
             }
             group.clear();
         }
@@ -93,11 +69,13 @@ impl<K, V> Inner<K, V> {
         now_ms: i64,
         futures: &mut Futures,
     ) -> Result<(), Error> {
+        let before = futures.len();
         let mut scratch = Scratch::take_many(group.len());
         let mut outbound = Vec::with_capacity(group.len());
-        let mut refused = None;
+        let mut refused = Ok(());
         let mut bytes = 0;
         for (record, scratch) in group.iter_mut().zip(&mut scratch) {
+            scratch.headers_before = record.headers.len();
             match self.serialize(record, scratch) {
                 Ok(serialized) => {
                     bytes += serialized.bytes();
@@ -107,7 +85,7 @@ impl<K, V> Inner<K, V> {
                     });
                 }
                 Err(error) => {
-                    refused = Some(error);
+                    refused = Err(error);
                     break;
                 }
             }
@@ -115,11 +93,16 @@ impl<K, V> Inner<K, V> {
                 break;
             }
         }
-        let appended = self.append_group(&outbound, futures);
+        let touched = outbound.len() + usize::from(refused.is_err());
+        let outcome = self.append_group(&outbound, futures).and(refused);
         drop(outbound);
+        let appended = futures.len() - before;
+        // What serializers added to a record that was not taken goes: sent again, it would have it twice.
+        for (record, scratch) in group.iter_mut().zip(&scratch).take(touched).skip(appended) {
+            record.headers.truncate(scratch.headers_before);
+        }
         Scratch::put_many_back(scratch);
-        appended?;
-        refused.map_or(Ok(()), Err)
+        outcome
     }
 
     fn append_group(
@@ -144,5 +127,20 @@ impl<K, V> Inner<K, V> {
             records = rest;
         }
         Ok(())
+    }
+}
+
+/// With the refused record and those behind it.
+#[cold]
+fn stopped<K, V>(
+    error: Error,
+    futures: Futures,
+    mut records: impl Iterator<Item = ProducerRecord<K, V>>,
+) -> SendAllError<K, V> {
+    match records.next() {
+        Some(refused) => {
+            SendAllError::new(futures, SendError::new(error, refused), records.collect())
+        }
+        None => unreachable!("an error is that of a record"),
     }
 }
