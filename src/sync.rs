@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 pub(crate) use crossbeam_channel as channel;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+/// The stack of the threads that do the work, those of links included: codecs are the deepest that runs on them.
+pub(crate) const STACK_BYTES: usize = 1024 * 1024;
+
 /// Starts a named thread with a stack of `stack_bytes`. Spawning can fail (limits of the system): that is an error.
 pub(crate) fn spawn(
     name: String,
@@ -131,6 +134,14 @@ impl Wakeup {
             *self.woken.lock() = true;
             self.condition.notify_one();
         }
+    }
+
+    /// Whether the worker sleeps, or rests until there is an event: whoever has published one before and finds it so must
+    /// wake it, or take its place.
+    pub(crate) fn waits_for_event(&self) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        std::sync::atomic::fence(SeqCst);
+        self.sleeps_until.load(SeqCst) != Self::AWAKE || self.rests_until_event.load(SeqCst)
     }
 
     fn wake_before(&self, nanos: u64) {

@@ -1,4 +1,4 @@
-//! A worker's links to brokers: the worker writes, a thread for each connection dials and then reads.
+//! A worker's links to brokers: whoever runs the worker's round writes, a thread for each connection dials and then reads.
 //!
 //! A broker that stops reading must not stall the worker's other links. A write blocks for a few milliseconds at most;
 //! what is not written by then goes, with the connection's next bytes held back, to a writer thread of that connection
@@ -15,9 +15,9 @@ use super::control::ConnectionControl;
 use super::dial::{Dialed, dial, is_timeout, setup_timeout, socket_error};
 use super::frames::MAX_PRODUCE_FRAME_BYTES;
 use super::socket::TcpSocket;
-use super::{BrokerVersions, ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
+use super::{BrokerVersions, ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{ThreadGroup, channel};
+use crate::sync::{STACK_BYTES, ThreadGroup, channel};
 
 /// One connection of a worker; never used again after its end.
 pub(crate) type LinkId = u64;
@@ -74,7 +74,7 @@ pub(crate) struct TcpNetwork {
     name: String,
 }
 
-/// Where a link's events go: into the worker's channel, with a wake-up.
+/// Where a link's events go: to its worker, whose next round may be run by the thread that tells.
 pub(crate) type EventSink = Arc<dyn Fn(LinkId, LinkEvent) + Send + Sync>;
 
 struct TcpLink {
@@ -167,9 +167,9 @@ impl Network for TcpNetwork {
                 dial_and_read(link, dial, &owed, &control, &events)
             }
         };
-        if let Err(error) =
-            self.threads
-                .spawn(format!("{}-link", self.name), SMALL_STACK_BYTES, run)
+        if let Err(error) = self
+            .threads
+            .spawn(format!("{}-link", self.name), STACK_BYTES, run)
         {
             let error =
                 Error::new(ErrorKind::Resource, "no thread for a connection").with_source(error);
@@ -203,7 +203,7 @@ impl Network for TcpNetwork {
             let (control, events) = (Arc::clone(&state.control), Arc::clone(&self.events));
             let body = move || write_remainders(link, &socket, &control, &remainders, &events);
             self.threads
-                .spawn(format!("{}-writer", self.name), SMALL_STACK_BYTES, body)
+                .spawn(format!("{}-writer", self.name), STACK_BYTES, body)
                 .map_err(|error| {
                     Error::new(ErrorKind::Resource, "no thread for a slow connection")
                         .with_source(error)

@@ -48,5 +48,5 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The stack of a thread that only reads, writes or resolves.
+/// The stack of a thread that only resolves names.
 const SMALL_STACK_BYTES: usize = 256 * 1024;

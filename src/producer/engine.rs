@@ -1,8 +1,8 @@
 //! The threads of one producer and what they share: everything that does not depend on the types of keys and values.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::accumulator::memory::BufferMemory;
@@ -10,7 +10,7 @@ use crate::accumulator::partition::AppendConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::dial::look_up_any;
-use crate::connection::link::{LinkEvent, LinkId, TcpNetwork};
+use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::refresh::{
@@ -18,8 +18,8 @@ use crate::metadata::refresh::{
 };
 use crate::metadata::{Cluster, ClusterObserver, MetadataCache, ProducerIdentity};
 use crate::record::compression::Compression;
-use crate::sender::{Delivery, Event, Sender, SenderConfig};
-use crate::sync::{Condvar, Mutex, ThreadGroup, Wakeup, channel};
+use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
+use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup, Wakeup, channel};
 use crate::time::deadline_after;
 
 use super::config::{MetadataRecoveryStrategy, ValidatedConfig};
@@ -58,9 +58,6 @@ struct Deliveries {
     receiver: Mutex<Option<channel::Receiver<Delivery>>>,
     is_started: AtomicBool,
 }
-
-/// Stack of the threads that do the work: codecs are the deepest that runs on them.
-const STACK_BYTES: usize = 1024 * 1024;
 
 /// How long the start waits for the look-up of the bootstrap addresses: a typo is told at once, a slow name server later.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(5);
@@ -101,22 +98,30 @@ impl Engine {
         let mut workers = Vec::new();
         let mut starts = Vec::new();
         for (index, records, events, control) in ends {
-            let network = TcpNetwork::new(
-                Arc::clone(&connection_config),
-                Arc::clone(&threads),
-                event_sink(&control),
-                thread_name(&config, &format!("sender-{index}")),
-            );
-            let worker = Sender::new(
-                sender_config(&config, index),
-                Arc::clone(&accumulator),
-                Arc::clone(&metadata),
-                network,
-                records,
-                events,
-                sender.clone(),
-            );
-            starts.push((index, worker, Arc::clone(&accumulator.workers()[index])));
+            let handle = Arc::clone(&accumulator.workers()[index]);
+            let worker = Arc::new_cyclic(|worker: &Weak<Worker<TcpNetwork>>| {
+                let panics = Panics {
+                    accumulator: Arc::clone(&accumulator),
+                    metadata: Arc::clone(&metadata),
+                };
+                let network = TcpNetwork::new(
+                    Arc::clone(&connection_config),
+                    Arc::clone(&threads),
+                    event_sink(worker.clone(), panics),
+                    thread_name(&config, &format!("sender-{index}")),
+                );
+                let sender = Sender::new(
+                    sender_config(&config, index),
+                    Arc::clone(&accumulator),
+                    Arc::clone(&metadata),
+                    network,
+                    records,
+                    events,
+                    sender.clone(),
+                );
+                Worker::new(handle, control.events.clone(), sender)
+            });
+            starts.push(worker);
             workers.push(control);
         }
         let engine = Arc::new(Self {
@@ -146,15 +151,15 @@ impl Engine {
 
     fn start_threads(
         &self,
-        workers: Vec<(usize, Sender<TcpNetwork>, Arc<WorkerHandle>)>,
+        workers: Vec<Arc<Worker<TcpNetwork>>>,
         connection_config: Arc<ConnectionConfig>,
     ) -> Result<(), Error> {
-        for (index, worker, handle) in workers {
+        for (index, worker) in workers.into_iter().enumerate() {
             let running = RunningWorker::new(&self.progress);
             let panics = self.panics();
             self.spawn(&format!("sender-{index}"), move || {
                 let _running = running;
-                panics.watch("sender", || worker.run(&handle));
+                panics.watch("sender", || worker.run());
             })?;
         }
         let observer = Observer {
@@ -499,11 +504,12 @@ fn run_deliveries(deliveries: &channel::Receiver<Delivery>) {
     }
 }
 
-fn event_sink(control: &WorkerControl) -> crate::connection::link::EventSink {
-    let (events, wakeup) = (control.events.clone(), Arc::clone(&control.wakeup));
+/// Links know their worker for as long as there is one.
+fn event_sink(worker: Weak<Worker<TcpNetwork>>, panics: Panics) -> EventSink {
     Arc::new(move |link: LinkId, event: LinkEvent| {
-        let _ = events.send(Event::Link(link, event));
-        wakeup.wake_for_event();
+        if let Some(worker) = worker.upgrade() {
+            panics.watch("sender", || worker.tell(Event::Link(link, event)));
+        }
     })
 }
 

@@ -1,8 +1,8 @@
 //! The worker: it owns its partitions for life, from the batches that callers filled to the broker's answers.
 //!
-//! One thread runs [`Sender::run`]; nothing of a worker's state is shared with another thread, so there is no lock in
-//! this layer. [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without
-//! threads, sockets or sleep.
+//! One thread at a time has the [`Sender`] ([`Worker`] tells which), so there is no lock in it.
+//! [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without threads, sockets
+//! or sleep.
 
 mod broker_link;
 mod links;
@@ -14,9 +14,11 @@ mod response;
 mod run;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 pub(crate) use message::{Delivery, Event};
 pub(crate) use run::Sender;
+pub(crate) use worker::Worker;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,9 +59,6 @@ pub(crate) struct Sender<N: Network> {
 /// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
 const MOST_SLACK: Duration = Duration::from_millis(1);
 
-/// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
-const LONGEST_REST: Duration = Duration::from_micros(150);
-
 /// However the worker ends, by a panic too, every batch has its outcome. The channel would keep what is in it for as
 /// long as somebody could send into it, so nobody may, before it is emptied.
 impl<N: Network> Drop for Sender<N> {
@@ -119,34 +116,6 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// The thread's body: until the producer is closed and nothing is left to send.
-    ///
-    /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
-    /// wake it, and a broker that gets larger requests, are worth far more than the moment.
-    pub(crate) fn run(mut self, handle: &WorkerHandle) {
-        let rest = (self.config.linger / 8).min(LONGEST_REST);
-        loop {
-            handle.clock().tick();
-            let chunks = self.chunks;
-            let deadline = self.run_once(Instant::now());
-            if self.is_finished() {
-                return;
-            }
-            if self.chunks != chunks && !rest.is_zero() {
-                if self.brokers.values().any(|link| !link.line.is_empty()) {
-                    // They wait for an answer that makes room.
-                    let has_event = || !self.events.is_empty();
-                    handle.wakeup().rest_until_event(rest, has_event);
-                } else {
-                    handle.wakeup().rest(rest);
-                }
-            } else {
-                handle.clock().stop();
-                handle.wakeup().sleep_until(deadline, || self.has_news());
-            }
-        }
-    }
-
     /// One round: take in what happened, move every batch as far as it can go. Returns when the next round is due if
     /// nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
@@ -169,6 +138,21 @@ impl<N: Network> Sender<N> {
             || !self.events.is_empty()
             || self.metadata.generation() != self.generation
             || self.accumulator.memory.waits() != self.seen_waits
+    }
+
+    /// The part of it that links and the cluster tell.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Whether batches could be sent, had a broker room for them.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.brokers.values().any(|link| !link.line.is_empty())
+    }
+
+    /// The full batches that ever came from callers.
+    pub(super) fn batches_taken(&self) -> u64 {
+        self.chunks
     }
 
     pub(super) fn is_finished(&self) -> bool {

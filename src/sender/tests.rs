@@ -13,3 +13,4 @@ mod links;
 mod log;
 mod retries;
 mod simulation;
+mod turns;

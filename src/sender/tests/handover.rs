@@ -15,6 +15,7 @@ use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
 use crate::error::Error;
 use crate::metadata::MetadataCache;
+use crate::sender::worker::Worker;
 use crate::sender::{Event, Sender};
 use crate::sync::{Mutex, Wakeup, channel};
 
@@ -23,15 +24,15 @@ const PARTITIONS: i32 = 3;
 
 type Logs = Arc<Mutex<HashMap<i32, Vec<String>>>>;
 
-/// A broker that answers at once.
+/// A broker that answers at once, over a link with a thread of its own.
 struct Echo {
-    events: channel::Sender<Event>,
+    link: channel::Sender<Event>,
     logs: Logs,
 }
 
 impl Network for Echo {
     fn connect(&mut self, link: LinkId, _: Endpoint, _: u32) {
-        let _ = self.events.send(connected(link, 12));
+        let _ = self.link.send(connected(link, 12));
     }
 
     fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
@@ -42,26 +43,21 @@ impl Network for Echo {
             log.extend(batch.records.iter().cloned());
         }
         let frame = LinkEvent::Frame(answer_all(&sent));
-        let _ = self.events.send(Event::Link(link, frame));
+        let _ = self.link.send(Event::Link(link, frame));
         Ok(Written::Now)
     }
 
     fn close(&mut self, _: LinkId) {}
 }
 
-struct Running {
-    accumulator: Arc<RecordAccumulator>,
-    events: channel::Sender<Event>,
-    logs: Logs,
-    worker: std::thread::JoinHandle<()>,
+/// A worker without threads, and what surrounds it.
+pub(super) struct Stage<N: Network> {
+    pub(super) accumulator: Arc<RecordAccumulator>,
+    pub(super) events: channel::Sender<Event>,
+    pub(super) worker: Arc<Worker<N>>,
 }
 
-fn start(choose: impl FnOnce(&mut Settings)) -> Running {
-    let mut settings = Settings {
-        partitions: PARTITIONS,
-        ..Settings::default()
-    };
-    choose(&mut settings);
+pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let memory = BufferMemory::new(settings.buffer_memory);
     let (records, received) = channel::bounded(channel_capacity(settings.buffer_memory));
     let (events, happened) = channel::unbounded();
@@ -76,18 +72,9 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
     let workers = vec![Arc::clone(&handle)];
     let accumulator = Arc::new(RecordAccumulator::new(memory, append, workers));
     let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
-    Harness::publish_to(
-        &metadata,
-        1,
-        &[Default::default(); PARTITIONS as usize],
-        None,
-    );
+    let partitions = vec![Default::default(); settings.partitions as usize];
+    Harness::publish_to(&metadata, 1, &partitions, None);
     metadata.identity_answered(Some(identity(0)));
-    let logs = Logs::default();
-    let network = Echo {
-        events: events.clone(),
-        logs: Arc::clone(&logs),
-    };
     let sender = Sender::new(
         settings.sender,
         Arc::clone(&accumulator),
@@ -97,18 +84,47 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
         happened,
         delivered,
     );
-    let worker = std::thread::spawn(move || sender.run(&handle));
-    Running {
+    let worker = Arc::new(Worker::new(handle, events.clone(), sender));
+    Stage {
         accumulator,
         events,
-        logs,
         worker,
     }
 }
 
-impl Running {
+struct Running {
+    stage: Stage<Echo>,
+    logs: Logs,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn start(choose: impl FnOnce(&mut Settings)) -> Running {
+    let mut settings = Settings {
+        partitions: PARTITIONS,
+        ..Settings::default()
+    };
+    choose(&mut settings);
+    let logs = Logs::default();
+    let (link, told) = channel::unbounded();
+    let network = Echo {
+        link,
+        logs: Arc::clone(&logs),
+    };
+    let stage = set_up(settings, network);
+    let worker = Arc::clone(&stage.worker);
+    std::thread::spawn(move || told.iter().for_each(|event| worker.tell(event)));
+    let worker = Arc::clone(&stage.worker);
+    let thread = std::thread::spawn(move || worker.run());
+    Running {
+        stage,
+        logs,
+        thread,
+    }
+}
+
+impl<N: Network> Stage<N> {
     /// As `KafkaProducer::send` does, waiting for memory.
-    fn send(&self, partition: i32, value: &str) -> Ticket {
+    pub(super) fn send(&self, partition: i32, value: &str) -> Ticket {
         let record = SerializedRecord::<(&str, Option<&[u8]>)> {
             timestamp_ms: 1_000,
             key: None,
@@ -150,18 +166,17 @@ impl Running {
             }
         }
     }
+}
 
-    fn tell(&self, event: Event) {
-        self.events.send(event).unwrap();
-        self.accumulator.wake_workers();
-    }
-
+impl Running {
     fn close(self) -> HashMap<i32, Vec<String>> {
-        self.accumulator.close();
-        self.tell(Event::Close);
-        self.worker.join().unwrap();
-        assert_eq!(self.accumulator.workers()[0].undelivered(), 0);
-        let memory = &self.accumulator.memory;
+        let accumulator = &self.stage.accumulator;
+        accumulator.close();
+        self.stage.events.send(Event::Close).unwrap();
+        accumulator.wake_workers();
+        self.thread.join().unwrap();
+        assert_eq!(accumulator.workers()[0].undelivered(), 0);
+        let memory = &accumulator.memory;
         assert_eq!(memory.available(), memory.total());
         std::mem::take(&mut *self.logs.lock())
     }
@@ -180,7 +195,9 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
                 for number in 0..records {
                     let partition = rng.i32(0..PARTITIONS);
                     let padding = "-".repeat(rng.usize(0..60));
-                    let ticket = running.send(partition, &format!("{caller}/{number:08}{padding}"));
+                    let ticket = running
+                        .stage
+                        .send(partition, &format!("{caller}/{number:08}{padding}"));
                     if rng.u8(..) == 0 {
                         // Now and then as `send().get()`: nothing else comes along that could wake the worker.
                         let started = Instant::now();

@@ -1,0 +1,105 @@
+//! Who runs a worker's rounds: its own thread, or the one that brings what happened while that sleeps.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::handover::{Stage, set_up};
+use super::harness::Settings;
+use crate::connection::Endpoint;
+use crate::connection::link::{LinkId, Network, OutgoingRequest, Written};
+use crate::error::{Error, ErrorKind};
+use crate::sender::Event;
+use crate::sync::{Wakeup, channel};
+
+/// Nothing is ever connected; or who tries to panics.
+struct NoNetwork {
+    panics: bool,
+}
+
+impl Network for NoNetwork {
+    fn connect(&mut self, _: LinkId, _: Endpoint, _: u32) {
+        assert!(!self.panics, "a defect");
+    }
+
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, Error> {
+        Ok(Written::Now)
+    }
+
+    fn close(&mut self, _: LinkId) {}
+}
+
+fn stage(panics: bool) -> Stage<NoNetwork> {
+    set_up(Settings::default(), NoNetwork { panics })
+}
+
+impl Stage<NoNetwork> {
+    fn wakeup(&self) -> &Wakeup {
+        self.accumulator.workers()[0].wakeup()
+    }
+
+    /// Tells something of which one can see whether a round took it in; whether one did.
+    fn is_taken_in_at_once(&self) -> bool {
+        let (reply, replied) = channel::bounded(1);
+        self.worker.tell(Event::Flush(reply));
+        replied.try_recv().is_ok()
+    }
+}
+
+#[test]
+fn what_happens_while_the_worker_sleeps_is_taken_in_by_who_brings_it() {
+    let stage = stage(false);
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    assert!(stage.is_taken_in_at_once());
+    assert!(!stage.wakeup().is_woken());
+}
+
+#[test]
+fn a_worker_that_is_awake_is_left_to_look_itself() {
+    let stage = stage(false);
+    assert!(!stage.is_taken_in_at_once());
+    let is_awake = !stage.wakeup().falls_asleep(None, || true);
+    assert!(is_awake);
+}
+
+#[test]
+fn the_worker_is_woken_if_somebody_else_has_the_turn() {
+    let stage = stage(false);
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    let turn = stage.worker.try_turn();
+    assert!(!stage.is_taken_in_at_once());
+    assert!(stage.wakeup().is_woken());
+    drop(turn);
+}
+
+#[test]
+fn the_worker_is_woken_for_a_deadline_that_its_sleep_does_not_know() {
+    let stage = stage(false);
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    stage.send(0, "lingers");
+    // The append asked for a wake-up by the end of its linger: here it comes to nothing.
+    stage.wakeup().awakes();
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    assert!(stage.is_taken_in_at_once());
+    assert!(stage.wakeup().is_woken());
+}
+
+#[test]
+fn the_end_of_the_producer_wakes_the_worker() {
+    let stage = stage(false);
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    stage.worker.tell(Event::Close);
+    assert!(stage.wakeup().is_woken());
+    // Nothing is left to run.
+    stage.worker.run();
+}
+
+#[test]
+fn a_panic_on_the_thread_of_a_link_ends_the_worker_and_every_record_has_its_outcome() {
+    let stage = stage(true);
+    let ticket = stage.send(0, "in vain");
+    assert!(stage.wakeup().falls_asleep(None, || false));
+    let told = catch_unwind(AssertUnwindSafe(|| stage.is_taken_in_at_once()));
+    assert!(told.is_err());
+    assert_eq!(ticket.error().kind(), ErrorKind::Internal);
+    stage.worker.run();
+    assert!(stage.accumulator.has_panicked());
+}

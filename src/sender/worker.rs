@@ -1,0 +1,180 @@
+//! A worker's thread, and who may run its rounds in its place.
+//!
+//! An answer that comes while the worker's thread sleeps is taken in by the thread that brings it, a link's: to wake another
+//! thread only to tell it would cost as much as the rest of the way back to the caller. Whoever runs a round has the
+//! [`Sender`] to itself; nothing in it knows who that is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::message::Event;
+use super::run::Sender;
+use crate::accumulator::WorkerHandle;
+use crate::connection::link::Network;
+use crate::sync::{Condvar, Mutex, channel};
+
+/// One worker, shared by its thread and the threads of its links.
+pub(crate) struct Worker<N: Network> {
+    handle: Arc<WorkerHandle>,
+    events: channel::Sender<Event>,
+    linger: Duration,
+    place: Mutex<Place<N>>,
+    /// The place is not taken any more.
+    left: Condvar,
+}
+
+/// Where the sender is.
+enum Place<N: Network> {
+    Here(Box<Sender<N>>),
+    /// With somebody who runs a round.
+    Taken,
+    /// Nowhere: it has done all there was to do, or panicked.
+    Ended,
+}
+
+/// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
+const LONGEST_REST: Duration = Duration::from_micros(150);
+
+impl<N: Network> Worker<N> {
+    /// `events` leads to `sender`.
+    pub(crate) fn new(
+        handle: Arc<WorkerHandle>,
+        events: channel::Sender<Event>,
+        sender: Sender<N>,
+    ) -> Self {
+        Self {
+            handle,
+            events,
+            linger: sender.config.linger,
+            place: Mutex::new(Place::Here(Box::new(sender))),
+            left: Condvar::new(),
+        }
+    }
+
+    /// The thread's body: until the producer is closed and nothing is left to send.
+    ///
+    /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
+    /// wake it, and a broker that gets larger requests, are worth far more than the moment. Where batches wait for an answer
+    /// to make room in flight the answer ends the rest: else the broker would have nothing to do meanwhile.
+    pub(crate) fn run(&self) {
+        let (clock, wakeup) = (self.handle.clock(), self.handle.wakeup());
+        let rest = (self.linger / 8).min(LONGEST_REST);
+        while let Some(mut turn) = self.wait_for_turn() {
+            clock.tick();
+            let round = turn.run_round();
+            if round.is_last {
+                return;
+            }
+            if !round.took_batches || rest.is_zero() {
+                clock.stop();
+                wakeup.sleep_until(round.next, || turn.end(Sender::has_news));
+            } else if turn.sender().waits_for_room() {
+                wakeup.rest_until_event(rest, || turn.end(Sender::has_events));
+            } else {
+                drop(turn);
+                wakeup.rest(rest);
+            }
+        }
+    }
+
+    /// On a link's thread: tells the worker what happened. If its thread sleeps, the round that follows is run here.
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+        let wakeup = self.handle.wakeup();
+        if !wakeup.waits_for_event() {
+            return;
+        }
+        // A thread that panics runs nothing more.
+        let turn = match std::thread::panicking() {
+            true => None,
+            false => self.try_turn(),
+        };
+        let Some(mut turn) = turn else {
+            return wakeup.wake_for_event();
+        };
+        self.handle.clock().tick_if_running();
+        let round = turn.run_round();
+        drop(turn);
+        match round.next {
+            _ if round.is_last => wakeup.wake_for_event(),
+            Some(next) => wakeup.wake_by(next),
+            None => {}
+        }
+    }
+
+    /// None after the end.
+    fn wait_for_turn(&self) -> Option<Turn<'_, N>> {
+        let mut place = self.place.lock();
+        while matches!(*place, Place::Taken) {
+            // For no longer than a round takes.
+            self.left.wait(&mut place);
+        }
+        self.take(&mut place)
+    }
+
+    /// None if somebody else has it.
+    pub(super) fn try_turn(&self) -> Option<Turn<'_, N>> {
+        self.take(&mut self.place.lock())
+    }
+
+    fn take(&self, place: &mut Place<N>) -> Option<Turn<'_, N>> {
+        if !matches!(place, Place::Here(_)) {
+            return None;
+        }
+        match std::mem::replace(place, Place::Taken) {
+            Place::Here(sender) => Some(Turn {
+                worker: self,
+                sender: Some(sender),
+            }),
+            Place::Taken | Place::Ended => None,
+        }
+    }
+}
+
+/// The right to run rounds. Its end, by a panic too, leaves the place to the next.
+pub(super) struct Turn<'a, N: Network> {
+    worker: &'a Worker<N>,
+    /// There until the end.
+    sender: Option<Box<Sender<N>>>,
+}
+
+/// What came of a round.
+struct Round {
+    /// When the next one is due if nothing happens before.
+    next: Option<Instant>,
+    took_batches: bool,
+    is_last: bool,
+}
+
+impl<N: Network> Turn<'_, N> {
+    fn sender(&mut self) -> &mut Sender<N> {
+        self.sender.as_mut().expect("there until the end")
+    }
+
+    fn run_round(&mut self) -> Round {
+        let sender = self.sender();
+        let before = sender.batches_taken();
+        let next = sender.run_once(Instant::now());
+        Round {
+            next,
+            took_batches: sender.batches_taken() != before,
+            is_last: sender.is_finished(),
+        }
+    }
+
+    /// With a last look.
+    fn end(mut self, look: impl FnOnce(&Sender<N>) -> bool) -> bool {
+        look(self.sender())
+    }
+}
+
+impl<N: Network> Drop for Turn<'_, N> {
+    fn drop(&mut self) {
+        let sender = self.sender.take();
+        // One that has ended is dropped here, and not under the lock.
+        let sender = sender.filter(|sender| !std::thread::panicking() && !sender.is_finished());
+        let place = sender.map_or(Place::Ended, Place::Here);
+        *self.worker.place.lock() = place;
+        self.worker.left.notify_all();
+    }
+}
