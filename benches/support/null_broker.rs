@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) records: u64,
     pub(crate) batches: u64,
     pub(crate) requests: u64,
+    /// Of the batches, as they were written: compressed, with their headers.
+    pub(crate) bytes: u64,
     /// Batches with a wrong CRC or a sequence that was not next; always 0 with [`Checks::Count`].
     pub(crate) refused: u64,
 }
@@ -109,11 +111,12 @@ impl NullBroker {
         let mut numbers = line
             .split(' ')
             .map(|number| number.parse().expect("a number"));
-        let mut next = || numbers.next().expect("four numbers");
+        let mut next = || numbers.next().expect("five numbers");
         Seen {
             records: next(),
             batches: next(),
             requests: next(),
+            bytes: next(),
             refused: next(),
         }
     }
@@ -153,6 +156,7 @@ pub(crate) fn run_if_asked() {
         records: AtomicU64::new(0),
         batches: AtomicU64::new(0),
         requests: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         producers: AtomicU64::new(0),
     });
@@ -167,10 +171,11 @@ pub(crate) fn run_if_asked() {
     for _command in std::io::stdin().lines().map_while(Result::ok) {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         println!(
-            "{} {} {} {}",
+            "{} {} {} {} {}",
             count(&shared.records),
             count(&shared.batches),
             count(&shared.requests),
+            count(&shared.bytes),
             count(&shared.refused)
         );
     }

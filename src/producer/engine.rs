@@ -71,7 +71,7 @@ impl Engine {
         let origin = Instant::now();
         let memory = BufferMemory::new(config.buffer_memory);
         let capacity = channel_capacity(config.buffer_memory);
-        let (handles, ends): (Vec<_>, Vec<_>) = (0..config.sender_threads)
+        let (handles, ends): (Vec<_>, Vec<_>) = (0..config.sender_threads())
             .map(|index| {
                 let wakeup = Arc::new(Wakeup::new(origin));
                 let (records, received) = channel::bounded(capacity);

@@ -17,6 +17,7 @@ pub(super) struct Shared {
     pub(super) records: AtomicU64,
     pub(super) batches: AtomicU64,
     pub(super) requests: AtomicU64,
+    pub(super) bytes: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) producers: AtomicU64,
 }
@@ -35,6 +36,7 @@ pub(super) struct Connection {
 struct Tally {
     records: u64,
     batches: u64,
+    bytes: u64,
     refused: u64,
 }
 
@@ -214,6 +216,7 @@ impl Connection {
             return Some((error, -1));
         }
         tally.records += u64::try_from(count).ok()?;
+        tally.bytes += length as u64;
         Some((0, log.append(count)))
     }
 
@@ -240,6 +243,7 @@ impl Shared {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.batches.fetch_add(tally.batches, Ordering::Relaxed);
         self.records.fetch_add(tally.records, Ordering::Relaxed);
+        self.bytes.fetch_add(tally.bytes, Ordering::Relaxed);
         self.refused.fetch_add(tally.refused, Ordering::Relaxed);
     }
 }

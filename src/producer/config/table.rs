@@ -177,8 +177,8 @@ macro_rules! for_each_setting {
                 default "PLAINTEXT", range "PLAINTEXT";
 
             /// How many threads batch and write records; each owns a share of the partitions. Not a setting of Java's.
-            /// `auto`: one for every two cores, from 1 to 4.
-            "sender.threads", sender_threads(usize): usize = threads(),
+            /// `auto`: one for every two cores, with compression one for each, from 1 to 4.
+            "sender.threads", sender_threads(usize): Option<usize> = threads(),
                 default "auto", range "auto or 1 to 64";
         }
     };

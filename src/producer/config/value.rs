@@ -93,7 +93,7 @@ pub(super) fn socket_buffer() -> SocketBuffer {
     SocketBuffer
 }
 
-/// A number of threads; `auto` counts the cores.
+/// A number of threads; `auto`, which is none, leaves it to what else is set.
 pub(super) fn threads() -> Threads {
     Threads
 }
@@ -302,30 +302,24 @@ impl Kind for SocketBuffer {
 
 pub(super) struct Threads;
 
-impl Threads {
-    fn auto() -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        (cores / 2).clamp(1, 4)
-    }
-}
-
 impl Kind for Threads {
-    type Value = usize;
+    type Value = Option<usize>;
 
-    fn parse(&self, text: &str) -> Result<usize, String> {
+    fn parse(&self, text: &str) -> Result<Option<usize>, String> {
         if text.eq_ignore_ascii_case("auto") {
-            Ok(Self::auto())
-        } else {
-            bytes(1, 64).parse(text)
+            return Ok(None);
         }
+        bytes(1, 64).parse(text).map(Some)
     }
 
-    fn check(&self, value: &usize) -> Result<(), String> {
-        bytes(1, 64).check(value)
+    fn check(&self, value: &Option<usize>) -> Result<(), String> {
+        value
+            .as_ref()
+            .map_or(Ok(()), |value| bytes(1, 64).check(value))
     }
 
-    fn format(&self, value: &usize) -> String {
-        value.to_string()
+    fn format(&self, value: &Option<usize>) -> String {
+        value.map_or("auto".to_owned(), |threads| threads.to_string())
     }
 }
 

@@ -40,19 +40,24 @@ impl Encoder {
 const WINDOW_BITS: u8 = 15;
 
 fn compress(state: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
-    // Incompressible input grows by some bytes for each stored block.
-    output.reserve(input.len() + input.len() / 256 + 64);
+    let start = output.len();
+    // Incompressible input grows by some bytes for each stored block. Zeroed here, to this length: `compress_vec` would
+    // zero all the capacity, which after one large batch is many times what a small one needs.
+    output.resize(start + input.len() + input.len() / 256 + 64, 0);
     loop {
         let consumed = state.total_in();
         let produced = state.total_out();
         let rest = &input[consumed as usize..];
-        if state.compress_vec(rest, output, FlushCompress::Finish)? == Status::StreamEnd {
+        let room = &mut output[start + produced as usize..];
+        let status = state.compress(rest, room, FlushCompress::Finish)?;
+        if status == Status::StreamEnd {
+            output.truncate(start + state.total_out() as usize);
             return Ok(());
         }
         if (state.total_in(), state.total_out()) == (consumed, produced) {
             return Err(io::Error::other("the compressor makes no progress"));
         }
-        output.reserve(rest.len() / 4 + 1024);
+        output.resize(output.len() + rest.len() / 4 + 1024, 0);
     }
 }
 

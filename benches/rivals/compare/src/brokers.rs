@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::jobs::Job;
 use crate::support::cpu::time_of;
-use crate::support::null_broker::{Checks, NullBroker};
+use crate::support::null_broker::{Checks, NullBroker, Seen};
 
 pub(crate) enum Kind {
     Null,
@@ -40,9 +40,9 @@ impl Broker {
         self.process.and_then(time_of)
     }
 
-    /// How many records it has counted, if it counts.
-    pub(crate) fn counted(&mut self) -> Option<u64> {
-        self.null.as_mut().map(|null| null.seen().records)
+    /// What it has counted, if it counts.
+    pub(crate) fn seen(&mut self) -> Option<Seen> {
+        self.null.as_mut().map(NullBroker::seen)
     }
 }
 

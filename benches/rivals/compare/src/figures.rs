@@ -22,6 +22,14 @@ pub(crate) enum Turn {
     Failed(String),
 }
 
+/// What the broker counted of a turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) records: u64,
+    /// Of batches as they came, compressed or not.
+    pub(crate) bytes: u64,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) records: u64,
@@ -34,6 +42,8 @@ pub(crate) struct Figures {
     /// The same, as a share of one core, while it ran.
     pub(crate) core_percent: f64,
     pub(crate) broker_cpu_us_per_record: Option<f64>,
+    /// What a record takes in its batch on the wire, header and all.
+    pub(crate) wire_bytes_per_record: Option<f64>,
     pub(crate) peak_rss_megabytes: f64,
     pub(crate) voluntary_switches_per_second: f64,
     pub(crate) involuntary_switches_per_second: f64,
@@ -55,6 +65,7 @@ impl Figures {
         ran: &Ran,
         start_up: Usage,
         broker_cpu: Option<Duration>,
+        counted: Option<Counted>,
     ) -> Option<Self> {
         let records = ran
             .said
@@ -80,6 +91,8 @@ impl Figures {
             core_percent: cpu / seconds * 100.0,
             broker_cpu_us_per_record: broker_cpu
                 .map(|cpu| cpu.as_secs_f64() * 1e6 / (records + warm_up) as f64),
+            wire_bytes_per_record: counted
+                .map(|counted| counted.bytes as f64 / counted.records as f64),
             peak_rss_megabytes: ran.usage.peak_rss_bytes as f64 / 1e6,
             voluntary_switches_per_second: switches(
                 ran.usage.voluntary_switches,
@@ -102,6 +115,7 @@ impl Figures {
             "cpu_us_per_record": self.cpu_us_per_record,
             "core_percent": self.core_percent,
             "broker_cpu_us_per_record": self.broker_cpu_us_per_record,
+            "wire_bytes_per_record": self.wire_bytes_per_record,
             "peak_rss_megabytes": self.peak_rss_megabytes,
             "voluntary_switches_per_second": self.voluntary_switches_per_second,
             "involuntary_switches_per_second": self.involuntary_switches_per_second,

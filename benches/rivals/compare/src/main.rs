@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use brokers::{Broker, Brokers};
-use figures::{Figures, Result, Turn};
+use figures::{Counted, Figures, Result, Turn};
 use jobs::Job;
 use participants::Participant;
 use process::{Ran, Usage};
@@ -128,7 +128,7 @@ impl<'a> Compared<'a> {
             Some(records) => ("records", records.to_owned()),
             None => ("seconds", self.arguments.seconds.to_string()),
         };
-        let (cpu_before, counted_before) = (self.broker.cpu_time(), self.broker.counted());
+        let (cpu_before, seen_before) = (self.broker.cpu_time(), self.broker.seen());
         let ran = match self.drive(participant, &[end]) {
             Ok(ran) => ran,
             Err(reason) => return Turn::Failed(reason),
@@ -141,17 +141,20 @@ impl<'a> Compared<'a> {
             .cpu_time()
             .zip(cpu_before)
             .map(|(after, before)| after.saturating_sub(before));
-        let Some(figures) = Figures::new(self.job, &ran, start_up, broker_cpu) else {
+        let counted = self.broker.seen().zip(seen_before);
+        let counted = counted.map(|(after, before)| Counted {
+            records: after.records - before.records,
+            bytes: after.bytes - before.bytes,
+        });
+        let Some(figures) = Figures::new(self.job, &ran, start_up, broker_cpu, counted) else {
             return Turn::Failed(format!("its report is not whole: {}", ran.said));
         };
-        match self.broker.counted().zip(counted_before) {
-            Some((after, before)) if after - before != figures.records + figures.warm_up => {
-                Turn::Failed(format!(
-                    "it reports {} records, but the broker counted {}",
-                    figures.records + figures.warm_up,
-                    after - before
-                ))
-            }
+        let reported = figures.records + figures.warm_up;
+        match counted {
+            Some(counted) if counted.records != reported => Turn::Failed(format!(
+                "it reports {reported} records, but the broker counted {}",
+                counted.records
+            )),
             _ => Turn::Done(figures),
         }
     }

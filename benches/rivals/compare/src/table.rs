@@ -56,6 +56,9 @@ const COLUMNS: &[Column] = &[
     ("broker", "CPU us", 8, |row| {
         number(row.mean(|f| f.broker_cpu_us_per_record), 4)
     }),
+    ("wire", "bytes", 8, |row| {
+        number(row.mean(|f| f.wire_bytes_per_record), 1)
+    }),
 ];
 
 const LATENCY_COLUMNS: &[Column] = &[

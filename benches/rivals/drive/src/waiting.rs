@@ -13,6 +13,11 @@ pub trait Outcome {
 
     /// Waits for the outcome.
     fn check(self) -> Result<(), BoxError>;
+
+    /// Of how many records it is the outcome.
+    fn records(&self) -> usize {
+        1
+    }
 }
 
 pub struct Waiting<T> {
@@ -20,6 +25,9 @@ pub struct Waiting<T> {
     /// Of each outcome, when its record was due; empty where nobody wants to know.
     due: VecDeque<Instant>,
     latencies: Latencies,
+    /// How many records' outcomes these are.
+    records: usize,
+    /// How many they may be.
     most: usize,
 }
 
@@ -35,14 +43,16 @@ impl<T: Outcome> Waiting<T> {
             outcomes: VecDeque::with_capacity(room),
             due: VecDeque::new(),
             latencies: Latencies::default(),
+            records: 0,
             most,
         }
     }
 
     pub fn push(&mut self, outcome: T, due: Option<Instant>) -> Result<(), BoxError> {
+        self.records += outcome.records();
         self.outcomes.push_back(outcome);
         self.due.extend(due);
-        if self.outcomes.len() > self.most {
+        while self.records > self.most {
             self.check_oldest()?;
         }
         Ok(())
@@ -68,6 +78,7 @@ impl<T: Outcome> Waiting<T> {
 
     fn check_oldest(&mut self) -> Result<(), BoxError> {
         if let Some(oldest) = self.outcomes.pop_front() {
+            self.records -= oldest.records();
             oldest.check()?;
         }
         if let Some(due) = self.due.pop_front() {
@@ -77,6 +88,6 @@ impl<T: Outcome> Waiting<T> {
     }
 }
 
-/// How many futures a driver keeps before it looks at the oldest one. Less than 32 MiB of buffer.memory hold of records of 100
-/// bytes: where answers take long, this bounds what is on its way, and not the client.
+/// For how many records a driver keeps outcomes before it looks at the oldest one. Less than 32 MiB of buffer.memory hold of
+/// records of 100 bytes: where answers take long, this bounds what is on its way, and not the client.
 const MOST_WAITING: usize = 200_000;
