@@ -87,7 +87,9 @@
 //!
 //! **Writes block for a few milliseconds at most**, then the rest of the request goes to a writer thread of that connection
 //! alone. A stopped broker costs its worker one such wait; a link that keeps up never has the thread. Sending again and
-//! again in small time slices, the first sketch, cost the other brokers a share of the worker for as long as it lasted.
+//! again in small time slices, the first sketch, cost the other brokers a share of the worker for as long as it lasted. The
+//! size of the socket's send buffer is left to the system, where Java fixes it at 128 KiB: records of 1 MB are a third
+//! faster, with a quarter of the thread switches, and a long link is not held to 128 KiB in a round trip.
 //!
 //! **The metadata thread has a connection of its own** and leaves a broker that does not answer within two seconds (then
 //! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster.

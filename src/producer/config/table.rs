@@ -164,9 +164,10 @@ macro_rules! for_each_setting {
                 connections_max_idle(Option<Duration>): Option<Duration> = millis_or_negative(),
                 default "540000", range "-1 or more";
 
-            /// The socket's send buffer (`SO_SNDBUF`) in bytes. -1, or none in Rust: the system's choice.
+            /// The socket's send buffer (`SO_SNDBUF`) in bytes. -1, or none in Rust: the system's choice, which grows with what
+            /// the link holds; a fixed size bounds what is sent in a round trip. Java's default is 131072.
             "send.buffer.bytes", send_buffer(Option<usize>): Option<usize> = socket_buffer(),
-                default "131072", range "-1 to 2147483647";
+                default "-1", range "-1 to 2147483647";
 
             /// The socket's receive buffer (`SO_RCVBUF`) in bytes. -1, or none in Rust: the system's choice.
             "receive.buffer.bytes", receive_buffer(Option<usize>): Option<usize> = socket_buffer(),
