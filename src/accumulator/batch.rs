@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::callbacks::Callbacks;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
 use super::partition::Partition;
@@ -11,9 +12,6 @@ use crate::error::{Delivery, Error, ErrorKind};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
 use crate::record::split::Part;
-
-/// What a user's callback becomes: it is called once, with its record's result.
-pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
 
 /// A record that has its outcome.
 pub(crate) struct SettledRecord<'a> {
@@ -31,12 +29,6 @@ pub(crate) struct RecordDetails {
     pub(crate) value_size: i32,
 }
 
-struct PendingCallback {
-    index: u32,
-    details: RecordDetails,
-    callback: RecordCallback,
-}
-
 /// Records of one partition that travel and succeed or fail together.
 ///
 /// Whoever drops a batch that was not settled settles it: no end of a thread can leave a future waiting.
@@ -46,8 +38,7 @@ pub(crate) struct ProducerBatch {
     /// The index in `completion` of this batch's first record: above 0 in the later parts of a split batch.
     first_index: u32,
     pub(crate) contents: Contents,
-    /// By index in this batch; ordered.
-    callbacks: Vec<PendingCallback>,
+    pub(crate) callbacks: Callbacks,
     /// `delivery.timeout.ms` counts from here.
     pub(crate) created: Instant,
     /// How often the batch failed and was to be sent again.
@@ -114,7 +105,7 @@ pub(crate) struct Settlement {
     first_index: u32,
     records: u32,
     outcome: Option<Outcome>,
-    callbacks: Vec<PendingCallback>,
+    callbacks: Callbacks,
     _memory: Contents,
 }
 
@@ -134,7 +125,7 @@ impl ProducerBatch {
                 builder,
                 reservation,
             },
-            callbacks: Vec::new(),
+            callbacks: Callbacks::default(),
             created,
             attempts: 0,
             order: 0,
@@ -157,32 +148,6 @@ impl ProducerBatch {
             Contents::Sealed { records, .. } => *records as u32,
             Contents::Gone => 0,
         }
-    }
-
-    /// The callbacks for which there is room without further memory.
-    #[inline]
-    pub(crate) fn has_callback_room(&self) -> bool {
-        self.callbacks.len() < self.callbacks.capacity()
-    }
-
-    /// Makes room for `additional` callbacks, whose memory the caller has added to the reservation.
-    pub(crate) fn reserve_callbacks(&mut self, additional: usize) {
-        self.callbacks.reserve_exact(additional);
-    }
-
-    /// Adds the callback of the record at `index`, the latest.
-    #[inline]
-    pub(crate) fn push_callback(
-        &mut self,
-        index: u32,
-        details: RecordDetails,
-        callback: RecordCallback,
-    ) {
-        self.callbacks.push(PendingCallback {
-            index,
-            details,
-            callback,
-        });
     }
 
     /// Where the batch belongs among the batches of its partition, the parts of a split one included.
@@ -226,10 +191,6 @@ impl ProducerBatch {
 
     /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
     /// callbacks they wake when these have run, so the settlement goes to the delivery thread.
-    #[expect(
-        clippy::boxed_local,
-        reason = "batches move between queues by their pointers"
-    )]
     pub(crate) fn settle(mut self: Box<Self>, outcome: Outcome) -> Option<Settlement> {
         self.settled = true;
         let records = self.record_count();
@@ -254,7 +215,6 @@ impl ProducerBatch {
     /// with them, and so does the memory. Parts that are not compressed any more need more than their batch did: they
     /// take it, for the worker cannot wait.
     #[expect(
-        clippy::boxed_local,
         clippy::vec_box,
         reason = "batches move between queues by their pointers"
     )]
@@ -270,7 +230,7 @@ impl ProducerBatch {
             }
             Contents::Gone => None,
         };
-        let mut callbacks = std::mem::take(&mut self.callbacks).into_iter().peekable();
+        let mut callbacks = std::mem::take(&mut self.callbacks);
         parts
             .into_iter()
             .map(
@@ -280,20 +240,10 @@ impl ProducerBatch {
                  }| {
                     let first = first as u32;
                     let count = builder.count() as u32;
-                    let mut own_callbacks = Vec::new();
-                    while callbacks
-                        .peek()
-                        .is_some_and(|pending| pending.index < first + count)
-                    {
-                        let pending = callbacks.next();
-                        own_callbacks.extend(pending.map(|pending| PendingCallback {
-                            index: pending.index - first,
-                            ..pending
-                        }));
-                    }
+                    let own_callbacks = callbacks.take_part(first, first + count);
                     let share = self.partition.part_reservation(
                         builder.capacity(),
-                        own_callbacks.len(),
+                        own_callbacks.used_bytes(),
                         reservation.as_mut(),
                     );
                     Box::new(ProducerBatch {
@@ -334,9 +284,7 @@ impl Drop for ProducerBatch {
             .with_delivery(self.delivery());
             self.contents = Contents::Gone;
             let outcome = Outcome::Failed(error);
-            for pending in std::mem::take(&mut self.callbacks) {
-                pending.run(&self.completion, &outcome);
-            }
+            std::mem::take(&mut self.callbacks).run(&self.completion, &outcome);
             self.completion
                 .settle(self.first_index, self.first_index + records, outcome);
         }
@@ -347,9 +295,7 @@ impl Settlement {
     /// Runs the callbacks in the order of the records, then wakes the futures and gives the memory back.
     pub(crate) fn deliver(mut self) {
         if let Some(outcome) = &self.outcome {
-            for pending in std::mem::take(&mut self.callbacks) {
-                pending.run(&self.completion, outcome);
-            }
+            std::mem::take(&mut self.callbacks).run(&self.completion, outcome);
         }
     }
 }
@@ -361,25 +307,6 @@ impl Drop for Settlement {
             self._memory = Contents::Gone;
             self.completion
                 .settle(self.first_index, self.first_index + self.records, outcome);
-        }
-    }
-}
-
-impl PendingCallback {
-    /// A callback is foreign code: its panic ends nothing but itself.
-    fn run(self, completion: &Completion, outcome: &Outcome) {
-        let Self {
-            index,
-            details,
-            callback,
-        } = self;
-        let settled = SettledRecord {
-            completion,
-            details,
-            result: outcome.of_record(index),
-        };
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(settled))).is_err() {
-            log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod buffers;
+pub(crate) mod callbacks;
 pub(crate) mod completion;
 pub(crate) mod memory;
 pub(crate) mod partition;

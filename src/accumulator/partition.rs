@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::batch::{Contents, ProducerBatch, RecordCallback, RecordDetails};
+use super::batch::{Contents, ProducerBatch, RecordDetails};
+use super::callbacks::OfferedCallback;
 use super::completion::{Completion, Placed};
 use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
 use super::{Message, WorkerHandle};
@@ -31,11 +32,8 @@ pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
     (BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES).max(buffer_memory / MOST_BATCHES)
 }
 
-/// What a boxed callback is charged with. Its true size is the user's secret; most capture a few pointers.
-const CALLBACK_BYTES: usize = 128;
-
-/// Callbacks for which room is made at once.
-const CALLBACKS_STEP: usize = 16;
+/// The memory for callbacks that is reserved at once, if there is so much.
+const CALLBACKS_STEP_BYTES: usize = 2048;
 
 /// The settings that appending needs.
 #[derive(Clone, Debug)]
@@ -75,6 +73,8 @@ struct Open {
     limit: usize,
     /// The size that the latest batch reached: what the next one starts with.
     usual_bytes: usize,
+    /// The memory that the callbacks of the latest batch with any took: what the next one reserves with its first one.
+    usual_callback_bytes: usize,
     /// Bytes appended since the sticky partitioner chose this partition.
     sticky_bytes: usize,
     /// The share of the budget that the partition's leader has.
@@ -117,13 +117,22 @@ impl Open {
         let count = (builder.count() - first) as usize;
         (count > 0).then_some((first as u32, count))
     }
+
+    /// The batch. The next one begins with its size.
+    fn take_batch(&mut self) -> Option<Box<ProducerBatch>> {
+        let batch = self.batch.take()?;
+        self.usual_bytes = batch.size();
+        if !batch.callbacks.is_empty() {
+            self.usual_callback_bytes = batch.callbacks.used_bytes();
+        }
+        Some(batch)
+    }
 }
 
 /// The upper bound of the size of a record that gets a batch of its own within the whole budget: a larger one is refused,
 /// not waited for. 0 where the budget is too small for any.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
-    let callbacks = CALLBACKS_STEP * CALLBACK_BYTES;
-    let overhead = min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES + callbacks;
+    let overhead = min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES + CALLBACKS_STEP_BYTES;
     match buffer_memory.saturating_sub(overhead) {
         too_little if too_little < MIN_BUFFER_BYTES => 0,
         largest => largest,
@@ -230,6 +239,7 @@ impl Partition {
                 pushed: 0,
                 limit: 0,
                 usual_bytes: 0,
+                usual_callback_bytes: 0,
                 sticky_bytes: 0,
                 share: Arc::default(),
                 closed: false,
@@ -268,10 +278,10 @@ impl Partition {
     pub(crate) fn part_reservation(
         &self,
         capacity: usize,
-        callbacks: usize,
+        callback_bytes: usize,
         from: Option<&mut Reservation>,
     ) -> Reservation {
-        let bytes = self.batch_overhead() + capacity + callbacks * CALLBACK_BYTES;
+        let bytes = self.batch_overhead() + capacity + callback_bytes;
         match from {
             Some(from) => {
                 let mut reservation = from.split(bytes);
@@ -314,19 +324,18 @@ impl Partition {
         record: &SerializedRecord<'_, H>,
         upper_bound: usize,
         is_sticky: bool,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut impl OfferedCallback,
     ) -> Option<Placed> {
         let open = &mut *self.open.lock();
-        if callback.is_some() && !open.batch.as_ref()?.has_callback_room() {
+        let callbacks = &open.batch.as_ref()?.callbacks;
+        if !callbacks.has_room(callback.bytes()) {
             return None;
         }
         let turn_bytes = self.turn_bytes(is_sticky);
         let (index, _) =
             open.append_while_room(std::iter::once((*record, upper_bound)), turn_bytes)?;
         let batch = open.batch.as_mut()?;
-        if let Some(callback) = callback.take() {
-            batch.push_callback(index, record.details(), callback);
-        }
+        callback.give_to(&mut batch.callbacks, index, record.details());
         Some((Arc::clone(batch.completion()), index))
     }
 
@@ -359,7 +368,7 @@ impl Partition {
     pub(crate) fn append<H: RecordHeader>(
         self: &Arc<Self>,
         record: &SerializedRecord<'_, H>,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut dyn OfferedCallback,
         spare: &mut Option<Reservation>,
     ) -> Append {
         let open = &mut *self.open.lock();
@@ -370,7 +379,7 @@ impl Partition {
         loop {
             let limit = open.limit;
             let Some(batch) = &mut open.batch else {
-                match self.open_batch(open, record, callback.is_some(), spare) {
+                match self.open_batch(open, record, callback.bytes(), spare) {
                     Ok(opened) => wake = wake.max(opened),
                     Err(shortfall) => {
                         let missing = shortfall.of(&open.share);
@@ -438,9 +447,7 @@ impl Partition {
             return None;
         }
         open.announced = false;
-        let batch = open.batch.take()?;
-        open.usual_bytes = batch.size();
-        Some(batch)
+        open.take_batch()
     }
 
     /// On the worker, for a flush: how many full batches were given to the channel, and what tells when the open batch
@@ -496,7 +503,7 @@ impl Partition {
         self: &Arc<Self>,
         open: &mut Open,
         record: &SerializedRecord<'_, H>,
-        with_callback: bool,
+        callback_bytes: usize,
         spare: &mut Option<Reservation>,
     ) -> Result<Wake, Shortfall> {
         let limit = self.batch_limit();
@@ -505,31 +512,29 @@ impl Partition {
             record.value.map(<[u8]>::len),
             record.headers,
         );
-        let overhead = self.batch_overhead()
-            + if with_callback {
-                CALLBACKS_STEP * CALLBACK_BYTES
-            } else {
-                0
-            };
-        let usual = open
-            .usual_bytes
-            .saturating_add(open.usual_bytes / 8)
-            .clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
+        let overhead = self.batch_overhead();
+        let usual_callbacks = match callback_bytes {
+            0 => 0,
+            bytes => with_margin(open.usual_callback_bytes).max(CALLBACKS_STEP_BYTES.max(bytes)),
+        };
+        let usual =
+            with_margin(open.usual_bytes).clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
         let capacity = first.max(usual);
         // A tight budget gets the smallest buffer that does: better a small batch than none.
-        let (reservation, capacity) = match self.obtain(overhead + capacity, spare, &open.share) {
-            Ok(reservation) => (reservation, capacity),
+        let ample = overhead + capacity + usual_callbacks;
+        let (reservation, capacity, callbacks) = match self.obtain(ample, spare, &open.share) {
+            Ok(reservation) => (reservation, capacity, usual_callbacks),
             Err(_) => {
                 let least = first.max(MIN_BUFFER_BYTES);
-                (self.obtain(overhead + least, spare, &open.share)?, least)
+                let bytes = overhead + least + callback_bytes;
+                let reservation = self.obtain(bytes, spare, &open.share)?;
+                (reservation, least, callback_bytes)
             }
         };
         let now = monotonic_now();
         let builder = BatchBuilder::new(self.memory.buffers.take(capacity));
         let mut batch = ProducerBatch::new(Arc::clone(self), builder, reservation, now);
-        if with_callback {
-            batch.reserve_callbacks(CALLBACKS_STEP);
-        }
+        batch.callbacks.add_room(callbacks);
         open.batch = Some(batch);
         open.limit = limit;
         self.queued_batches.fetch_add(1, Ordering::Relaxed);
@@ -555,17 +560,26 @@ impl Partition {
         &self,
         batch: &mut Box<ProducerBatch>,
         record: &SerializedRecord<'_, H>,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut dyn OfferedCallback,
         limit: usize,
         spare: &mut Option<Reservation>,
         share: &Arc<BrokerShare>,
     ) -> AppendTo {
-        if callback.is_some() && !batch.has_callback_room() {
-            let more = match self.obtain(CALLBACKS_STEP * CALLBACK_BYTES, spare, share) {
+        let least = callback.bytes();
+        if !batch.callbacks.has_room(least) {
+            let ample = batch
+                .callbacks
+                .used_bytes()
+                .max(CALLBACKS_STEP_BYTES)
+                .max(least);
+            let more = self
+                .obtain(ample, spare, share)
+                .or_else(|_| self.obtain(least, spare, share));
+            let more = match more {
                 Ok(more) => more,
                 Err(shortfall) => return AppendTo::NeedsMemory(shortfall),
             };
-            batch.reserve_callbacks(CALLBACKS_STEP);
+            batch.callbacks.add_room(more.bytes());
             if let Contents::Building { reservation, .. } = &mut batch.contents {
                 reservation.absorb(more);
             }
@@ -597,9 +611,7 @@ impl Partition {
         let (len, size) = (builder.len(), builder.len() - before);
         // Full if another record of the usual size would not fit: it goes at once instead of lingering for nothing.
         let full = len + size > limit && len + len / (index as usize + 1) > limit;
-        if let Some(callback) = callback.take() {
-            batch.push_callback(index, record.details(), callback);
-        }
+        callback.give_to(&mut batch.callbacks, index, record.details());
         AppendTo::Done { index, size, full }
     }
 
@@ -653,12 +665,16 @@ impl Partition {
     }
 
     fn push_full(&self, open: &mut Open) {
-        if let Some(batch) = open.batch.take() {
-            open.usual_bytes = batch.size();
+        if let Some(batch) = open.take_batch() {
             open.pushed += 1;
             self.worker.push(Message::Chunk(batch));
         }
     }
+}
+
+/// What to begin with where the latest took so many.
+fn with_margin(usual_bytes: usize) -> usize {
+    usual_bytes.saturating_add(usual_bytes / 8)
 }
 
 enum AppendTo {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::accumulator::batch::Settlement;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
@@ -204,10 +205,16 @@ impl Engine {
     }
 
     /// Starts the delivery thread unless it runs: the first callback needs it.
+    #[inline]
     pub(crate) fn start_deliveries(&self) -> Result<(), Error> {
-        if self.deliveries.is_started.load(Ordering::Acquire) {
-            return Ok(());
+        match self.deliveries.is_started.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.start_delivery_thread(),
         }
+    }
+
+    #[cold]
+    fn start_delivery_thread(&self) -> Result<(), Error> {
         let mut receiver = self.deliveries.receiver.lock();
         let Some(deliveries) = receiver.as_ref().cloned() else {
             return Ok(());
@@ -498,7 +505,7 @@ fn run_deliveries(deliveries: &channel::Receiver<Delivery>) {
     mark_callback_thread();
     for delivery in deliveries {
         match delivery {
-            Delivery::Settled(settlement) => settlement.deliver(),
+            Delivery::Settled(settlements) => settlements.into_iter().for_each(Settlement::deliver),
             Delivery::Barrier(done) => drop(done),
         }
     }

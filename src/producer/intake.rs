@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::{RecordCallback, RecordDetails};
+use crate::accumulator::batch::RecordDetails;
+use crate::accumulator::callbacks::OfferedCallback;
 use crate::accumulator::completion::Placed;
 use crate::accumulator::memory::{Reservation, ReserveError, Shortage};
 use crate::accumulator::partition::{
@@ -110,7 +111,7 @@ impl Intake {
         &self,
         record: &Outbound<'_>,
         timestamp_ms: &mut i64,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut impl OfferedCallback,
         blocking: Blocking,
     ) -> Result<Placed, Error> {
         let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
@@ -131,7 +132,7 @@ impl Intake {
         record: &Outbound<'_>,
         timestamp_ms: &mut i64,
         upper_bound: usize,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut impl OfferedCallback,
     ) -> Option<Placed> {
         if self.must_ask(record) {
             return None;
@@ -235,7 +236,7 @@ impl Intake {
         &self,
         record: &Outbound<'_>,
         timestamp_ms: &mut i64,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut dyn OfferedCallback,
         blocking: Blocking,
     ) -> Result<Placed, Error> {
         let max_block = match blocking {
@@ -294,7 +295,7 @@ impl Intake {
         topic: &Topic,
         chosen: Option<i32>,
         record: &Outbound<'_>,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut dyn OfferedCallback,
         spare: &mut Option<Reservation>,
     ) -> Option<Attempt> {
         let config = &self.engine.config;

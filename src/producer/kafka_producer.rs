@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::{RecordCallback, RecordDetails, SettledRecord};
+use crate::accumulator::batch::{RecordDetails, SettledRecord};
+use crate::accumulator::callbacks::{NoCallback, OfferedCallback};
 use crate::accumulator::completion::Placed;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::PartitionMetadata;
@@ -79,7 +80,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// future.
     #[inline]
     pub fn send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
-        self.inner.send(record, None, Blocking::UpToMaxBlock)
+        self.inner.send(record, NoCallback, Blocking::UpToMaxBlock)
     }
 
     /// As [`send`](Self::send), and calls `callback` with the outcome.
@@ -101,7 +102,7 @@ impl<K, V> KafkaProducer<K, V> {
         }
         let callback = move |settled: SettledRecord<'_>| callback(record_metadata(settled));
         self.inner
-            .send(record, Some(Box::new(callback)), Blocking::UpToMaxBlock)
+            .send(record, Some(callback), Blocking::UpToMaxBlock)
     }
 
     /// As [`send`](Self::send), but never blocks.
@@ -110,7 +111,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// As `send`. Where `send` would wait, for metadata or memory, the record comes back at once; metadata is asked for
     /// all the same, so that a later try finds it.
     pub fn try_send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
-        self.inner.send(record, None, Blocking::Never)
+        self.inner.send(record, NoCallback, Blocking::Never)
     }
 
     /// Sends many records, in order, and returns their futures in the same order. Blocks as [`send`](Self::send) does,
@@ -211,7 +212,7 @@ impl<K, V> Inner<K, V> {
     pub(super) fn send(
         &self,
         mut record: ProducerRecord<K, V>,
-        mut callback: Option<RecordCallback>,
+        mut callback: impl OfferedCallback,
         blocking: Blocking,
     ) -> Result<Future, SendError<K, V>> {
         let headers = record.headers.len();
@@ -239,7 +240,7 @@ impl<K, V> Inner<K, V> {
     fn serialize_and_append(
         &self,
         record: &mut ProducerRecord<K, V>,
-        callback: &mut Option<RecordCallback>,
+        callback: &mut impl OfferedCallback,
         blocking: Blocking,
         scratch: &mut Scratch,
         details: &mut RecordDetails,

@@ -1,5 +1,6 @@
 //! Many records in one call: neighbours that belong to one partition are appended under one lock.
 
+use crate::accumulator::callbacks::NoCallback;
 use crate::error::Error;
 use crate::time::wall_clock_ms;
 
@@ -115,7 +116,11 @@ impl<K, V> Inner<K, V> {
                 Some(appended) => appended,
                 None => {
                     let blocking = Blocking::UpToMaxBlock;
-                    (self.intake.append(first, &mut 0, &mut None, blocking)?, 1)
+                    (
+                        self.intake
+                            .append(first, &mut 0, &mut NoCallback, blocking)?,
+                        1,
+                    )
                 }
             };
             let (appended, rest) = records.split_at(count);

@@ -25,8 +25,8 @@ pub(crate) enum Event {
 
 /// Told to the delivery thread, in the order of each partition.
 pub(crate) enum Delivery {
-    /// Run these callbacks.
-    Settled(Settlement),
+    /// Run these callbacks, in order.
+    Settled(Vec<Settlement>),
     /// All callbacks before this have run.
     Barrier(channel::Sender<()>),
 }

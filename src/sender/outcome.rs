@@ -125,8 +125,17 @@ impl<N: Network> Sender<N> {
             self.handle().count_undelivered(batch.record_count());
         }
         if let Some(settlement) = batch.settle(outcome) {
-            // Without a delivery thread the settlement is dropped, which wakes the futures all the same.
-            let _ = self.deliveries.send(Delivery::Settled(settlement));
+            self.settled.push(settlement);
+        }
+    }
+
+    /// Hands what was settled to the delivery thread, all of it at once: to wake that thread costs more than many
+    /// callbacks do.
+    pub(super) fn hand_over_settled(&mut self) {
+        if !self.settled.is_empty() {
+            let settled = std::mem::take(&mut self.settled);
+            // Without a delivery thread the settlements are dropped, which wakes the futures all the same.
+            let _ = self.deliveries.send(Delivery::Settled(settled));
         }
     }
 

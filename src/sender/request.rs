@@ -281,6 +281,7 @@ impl<N: Network> Sender<N> {
             deadline,
             partitions,
         };
+        self.hand_over_settled();
         let written = self.network.write(link, outgoing);
         let expects_answer = self.config.acks != 0;
         if let Some(state) = self.brokers.get_mut(&broker) {

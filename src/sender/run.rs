@@ -9,6 +9,7 @@ use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState};
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
+use crate::accumulator::batch::Settlement;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::partition::{Partition, Peek};
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
@@ -28,6 +29,8 @@ pub(crate) struct Sender<N: Network> {
     pub(super) records: channel::Receiver<Message>,
     events: channel::Receiver<Event>,
     pub(super) deliveries: channel::Sender<Delivery>,
+    /// Batches with callbacks that were settled and not handed over to the delivery thread yet.
+    pub(super) settled: Vec<Settlement>,
 
     /// By slot.
     pub(super) partitions: Vec<Option<PartitionState>>,
@@ -72,6 +75,7 @@ impl<N: Network> Drop for Sender<N> {
             ErrorKind::Internal,
             "the thread that was to send the record has ended",
         ));
+        self.hand_over_settled();
         self.handle().hang_up();
     }
 }
@@ -97,6 +101,7 @@ impl<N: Network> Sender<N> {
             records,
             events,
             deliveries,
+            settled: Vec::new(),
             partitions: Vec::new(),
             brokers: BTreeMap::new(),
             links: HashMap::new(),
@@ -124,7 +129,10 @@ impl<N: Network> Sender<N> {
         self.follow_metadata(now);
         self.relieve_memory(now);
         self.fire_timers(now);
+        // Compression and writing can take their time.
+        self.hand_over_settled();
         self.serve_brokers(now);
+        self.hand_over_settled();
         if more {
             Some(now)
         } else {
@@ -189,7 +197,10 @@ impl<N: Network> Sender<N> {
                 Event::Identity(result) => self.on_identity(result, now),
                 Event::Flush(reply) => {
                     self.take_all_records(now);
-                    let _ = reply.send(self.flush(now));
+                    let completions = self.flush(now);
+                    // The caller waits behind these for the callbacks that are due.
+                    self.hand_over_settled();
+                    let _ = reply.send(completions);
                 }
                 Event::Close => {
                     self.closing = true;

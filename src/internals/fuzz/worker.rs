@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::Input;
 use crate::CompressionType;
-use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::batch::Settlement;
+use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::Completion;
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
@@ -466,8 +467,8 @@ impl World {
         assert_eq!(open, 0, "records without an outcome of {}", self.sent.len());
         drop(self.sender);
         while let Ok(delivery) = self.deliveries.try_recv() {
-            if let Delivery::Settled(settlement) = delivery {
-                settlement.deliver();
+            if let Delivery::Settled(settlements) = delivery {
+                settlements.into_iter().for_each(Settlement::deliver);
             }
         }
         self.wire.borrow_mut().held.clear();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::harness::{
     Harness, MS, Publication, Settings, TOPIC, Ticket, answer_all, connected, decode, identity,
 };
+use crate::accumulator::callbacks::NoCallback;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
@@ -139,7 +140,7 @@ impl<N: Network> Stage<N> {
                 .topics
                 .with(TOPIC, |topic| {
                     let partition = &topic.partitions()[partition as usize];
-                    let append = partition.append(&record, &mut None, &mut spare);
+                    let append = partition.append(&record, &mut NoCallback, &mut spare);
                     (append, Arc::clone(partition))
                 })
                 .expect("the topic");

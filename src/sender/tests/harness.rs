@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::batch::Settlement;
+use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordResult};
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
@@ -640,8 +641,8 @@ impl Harness {
     /// Runs the callbacks that are due.
     pub(super) fn deliver(&self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
-            if let Delivery::Settled(settlement) = delivery {
-                settlement.deliver();
+            if let Delivery::Settled(settlements) = delivery {
+                settlements.into_iter().for_each(Settlement::deliver);
             }
         }
     }

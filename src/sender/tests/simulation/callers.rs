@@ -8,7 +8,7 @@ use fastrand::Rng;
 use super::super::harness::{MS, TOPIC, Ticket};
 use super::ledger::{Ledger, SLACK};
 use crate::accumulator::RecordAccumulator;
-use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::Completion;
 use crate::accumulator::memory::{PlaceInLine, Reservation};
 use crate::accumulator::partition::{Append, Missing, SerializedRecord, Wake};

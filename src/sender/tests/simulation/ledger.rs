@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::harness::{SentBatch, Ticket};
-use crate::accumulator::batch::RecordCallback;
+use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::sequence::sequence_after;
 use crate::error::Delivery;
 use crate::sync::Mutex;

@@ -15,7 +15,7 @@ use super::cluster::{Brokers, Pending};
 use super::ledger::Ledger;
 use super::setup::Setup;
 use super::wire::{Done, LinkKey, SimulatedNetwork, Wire, soon};
-use crate::accumulator::batch::Contents;
+use crate::accumulator::batch::{Contents, Settlement};
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
@@ -732,8 +732,8 @@ impl World {
 
     fn deliver(&mut self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
-            if let Delivery::Settled(settlement) = delivery {
-                settlement.deliver();
+            if let Delivery::Settled(settlements) = delivery {
+                settlements.into_iter().for_each(Settlement::deliver);
             }
         }
     }

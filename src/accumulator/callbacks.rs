@@ -1,0 +1,413 @@
+//! The delivery callbacks of a batch's records.
+//!
+//! Nearly always they are all of one type: that of the one closure in a program that sends to this topic. So they stand
+//! side by side in a list of their type, without an allocation for each, and are run in one loop without an indirect
+//! call. From the first one of another type on they are boxed.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::batch::{RecordDetails, SettledRecord};
+use super::completion::{Completion, Outcome};
+
+/// A callback whose type is not told.
+pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
+
+/// What a user's callback becomes: it is called once, with its record's result.
+pub(crate) trait Callback: FnOnce(SettledRecord<'_>) + Send + 'static {}
+
+impl<F: FnOnce(SettledRecord<'_>) + Send + 'static> Callback for F {}
+
+/// The callback that comes with a record, or none. It is the caller's until the record is in a batch.
+pub(crate) trait OfferedCallback {
+    /// The memory that it will take; 0 if there is none.
+    fn bytes(&self) -> usize;
+
+    /// Goes to the callbacks of the batch, which have room for it.
+    fn give_to(&mut self, callbacks: &mut Callbacks, index: u32, details: RecordDetails);
+}
+
+/// For a record that comes without.
+pub(crate) struct NoCallback;
+
+impl OfferedCallback for NoCallback {
+    #[inline]
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    #[inline]
+    fn give_to(&mut self, _: &mut Callbacks, _: u32, _: RecordDetails) {}
+}
+
+impl<F: Callback> OfferedCallback for Option<F> {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, |_| bytes_of::<F>())
+    }
+
+    #[inline]
+    fn give_to(&mut self, callbacks: &mut Callbacks, index: u32, details: RecordDetails) {
+        if let Some(callback) = self.take() {
+            callbacks.push(index, details, callback);
+        }
+    }
+}
+
+/// The callbacks of a batch, in the order of its records.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    /// The first ones, which are of one type.
+    alike: Option<Box<dyn AnyCallbackList>>,
+    /// From the first one of another type on.
+    boxed: CallbackList<RecordCallback>,
+    used_bytes: usize,
+    /// Reserved for further ones.
+    free_bytes: usize,
+}
+
+impl Callbacks {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used_bytes == 0
+    }
+
+    /// The memory that those which are here stand for.
+    #[inline]
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// Whether a callback of so many bytes can come without further memory.
+    #[inline]
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        bytes <= self.free_bytes
+    }
+
+    /// There are so many bytes more, of which the batch has the reservation.
+    pub(crate) fn add_room(&mut self, bytes: usize) {
+        self.free_bytes += bytes;
+    }
+
+    /// Adds the callback of the record at `index`, the latest.
+    #[inline]
+    fn push<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
+        let bytes = bytes_of::<F>();
+        debug_assert!(self.has_room(bytes));
+        self.used_bytes += bytes;
+        self.free_bytes = self.free_bytes.saturating_sub(bytes);
+        if let Some(alike) = self.alike_of::<F>() {
+            if alike.has_place() {
+                return alike.push(index, details, callback);
+            }
+        }
+        self.push_in_new_place(index, details, callback);
+    }
+
+    /// The list for a callback of this type, if it may go on.
+    #[inline]
+    fn alike_of<F: Callback>(&mut self) -> Option<&mut CallbackList<F>> {
+        match &mut self.alike {
+            Some(alike) if self.boxed.0.is_empty() => alike.as_any_mut().downcast_mut(),
+            _ => None,
+        }
+    }
+
+    /// Makes as many places at once as there is memory for.
+    #[cold]
+    fn push_in_new_place<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
+        /// The next boxes may be larger, and take the memory of places that are here already: few ahead.
+        const MOST_PLACES_OF_BOXED: usize = 8;
+
+        let places = 1 + self.free_bytes / bytes_of::<F>();
+        if self.is_first() {
+            self.alike = Some(Box::<CallbackList<F>>::default());
+        }
+        if let Some(alike) = self.alike_of::<F>() {
+            alike.0.reserve_exact(places);
+            return alike.push(index, details, callback);
+        }
+        if self.boxed.0.is_empty() {
+            if let Some(alike) = &mut self.alike {
+                alike.shrink_to_fit();
+            }
+        }
+        if !self.boxed.has_place() {
+            let places = places.min(MOST_PLACES_OF_BOXED);
+            self.boxed.0.reserve_exact(places);
+        }
+        self.boxed.push(index, details, Box::new(callback));
+    }
+
+    fn is_first(&self) -> bool {
+        self.alike.is_none() && self.boxed.0.is_empty()
+    }
+
+    /// Takes those of the records `first..end`, the earliest there are, for a batch that begins with `first`.
+    pub(crate) fn take_part(&mut self, first: u32, end: u32) -> Callbacks {
+        let mut part = Callbacks::default();
+        if let Some(alike) = &mut self.alike {
+            let (list, bytes) = alike.take_part(first, end);
+            if bytes > 0 {
+                part.alike = Some(list);
+                part.used_bytes = bytes;
+            }
+        }
+        part.boxed = self.boxed.split_off_part(first, end);
+        let of_boxed = |pending: &PendingCallback<RecordCallback>| {
+            BOXED_BYTES + size_of_val(&*pending.callback)
+        };
+        part.used_bytes += part.boxed.0.iter().map(of_boxed).sum::<usize>();
+        self.used_bytes = self.used_bytes.saturating_sub(part.used_bytes);
+        part
+    }
+
+    /// Calls each with the result of its record, in order.
+    pub(crate) fn run(self, completion: &Completion, outcome: &Outcome) {
+        if let Some(alike) = self.alike {
+            alike.run(completion, outcome);
+        }
+        self.boxed.call_each(completion, outcome);
+    }
+}
+
+/// What a boxed callback takes beside its own size: its place in the list, and what an allocator adds to a box.
+const BOXED_BYTES: usize = size_of::<PendingCallback<RecordCallback>>() + 16;
+
+/// What a callback of this type takes, boxed or not.
+const fn bytes_of<F>() -> usize {
+    let (boxed, alike) = (
+        BOXED_BYTES + size_of::<F>(),
+        size_of::<PendingCallback<F>>(),
+    );
+    if boxed > alike { boxed } else { alike }
+}
+
+struct PendingCallback<F> {
+    index: u32,
+    details: RecordDetails,
+    callback: F,
+}
+
+/// Callbacks of one type. By index in their batch; ordered.
+struct CallbackList<F>(Vec<PendingCallback<F>>);
+
+impl<F> Default for CallbackList<F> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// A list of callbacks of some type.
+trait AnyCallbackList: Send {
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+
+    fn shrink_to_fit(&mut self);
+
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize;
+
+    /// As [`Callbacks::take_part`], with the bytes that the part takes.
+    fn take_part(&mut self, first: u32, end: u32) -> (Box<dyn AnyCallbackList>, usize);
+
+    fn run(self: Box<Self>, completion: &Completion, outcome: &Outcome);
+}
+
+impl<F> CallbackList<F> {
+    #[inline]
+    fn has_place(&self) -> bool {
+        self.0.len() < self.0.capacity()
+    }
+
+    #[inline]
+    fn push(&mut self, index: u32, details: RecordDetails, callback: F) {
+        self.0.push(PendingCallback {
+            index,
+            details,
+            callback,
+        });
+    }
+
+    fn split_off_part(&mut self, first: u32, end: u32) -> Self {
+        let count = self.0.partition_point(|pending| pending.index < end);
+        let rest = self.0.split_off(count);
+        let mut part = std::mem::replace(&mut self.0, rest);
+        part.shrink_to_fit();
+        for pending in &mut part {
+            pending.index -= first;
+        }
+        Self(part)
+    }
+}
+
+impl<F: Callback> CallbackList<F> {
+    /// A callback is foreign code: its panic ends nothing but itself.
+    fn call_each(self, completion: &Completion, outcome: &Outcome) {
+        let mut pending = self.0.into_iter();
+        while pending.len() > 0 {
+            let run = || {
+                for PendingCallback {
+                    index,
+                    details,
+                    callback,
+                } in &mut pending
+                {
+                    callback(SettledRecord {
+                        completion,
+                        details,
+                        result: outcome.of_record(index),
+                    });
+                }
+            };
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+            }
+        }
+    }
+}
+
+impl<F: Callback> AnyCallbackList for CallbackList<F> {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<PendingCallback<F>>()
+    }
+
+    fn take_part(&mut self, first: u32, end: u32) -> (Box<dyn AnyCallbackList>, usize) {
+        let part = self.split_off_part(first, end);
+        let bytes = part.0.len() * bytes_of::<F>();
+        (Box::new(part), bytes)
+    }
+
+    fn run(self: Box<Self>, completion: &Completion, outcome: &Outcome) {
+        self.call_each(completion, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accumulator::completion::Written;
+    use crate::sync::Mutex;
+    use std::sync::Arc;
+
+    type Calls = Arc<Mutex<Vec<(u32, i64)>>>;
+
+    /// Callbacks of three types, in turn, that note the number of their record and the offset.
+    fn callbacks(numbers: impl Iterator<Item = u32>, calls: &Calls) -> Callbacks {
+        let mut callbacks = Callbacks::default();
+        for (index, number) in (0..).zip(numbers) {
+            let calls = Arc::clone(calls);
+            let note = move |settled: SettledRecord<'_>| {
+                let offset = settled.result.unwrap().offset.unwrap();
+                calls.lock().push((number, offset));
+            };
+            let more = [number; 3];
+            match number / 8 % 3 {
+                0 => offer(&mut callbacks, index, note),
+                1 => offer(&mut callbacks, index, move |settled: SettledRecord<'_>| {
+                    assert_eq!(more, [number; 3]);
+                    note(settled);
+                }),
+                _ => {
+                    let boxed: RecordCallback = Box::new(note);
+                    offer(&mut callbacks, index, boxed);
+                }
+            }
+        }
+        callbacks
+    }
+
+    fn offer<F: Callback>(callbacks: &mut Callbacks, index: u32, callback: F) {
+        let mut offered = Some(callback);
+        let bytes = offered.bytes();
+        if !callbacks.has_room(bytes) {
+            callbacks.add_room(bytes + 200);
+        }
+        offered.give_to(callbacks, index, RecordDetails::default());
+        assert_eq!(offered.bytes(), 0, "it is taken");
+        assert!(
+            callbacks.held_bytes() <= callbacks.used_bytes + callbacks.free_bytes,
+            "more is held than is reserved"
+        );
+    }
+
+    impl Callbacks {
+        fn held_bytes(&self) -> usize {
+            let of_boxed = |pending: &PendingCallback<RecordCallback>| {
+                BOXED_BYTES + size_of_val(&*pending.callback)
+            };
+            let alike = self.alike.as_ref().map_or(0, |alike| alike.held_bytes());
+            alike + self.boxed.0.iter().map(of_boxed).sum::<usize>()
+        }
+    }
+
+    fn run(callbacks: Callbacks, calls: &Calls) -> Vec<(u32, i64)> {
+        let completion = Completion::new("t".into(), 0);
+        let outcome = Outcome::Written(Written {
+            offset: Some(100),
+            log_append_time_ms: None,
+        });
+        callbacks.run(&completion, &outcome);
+        std::mem::take(&mut *calls.lock())
+    }
+
+    #[test]
+    fn callbacks_of_many_types_run_in_the_order_of_their_records() {
+        for first in [0, 8, 16] {
+            let calls = Calls::default();
+            let callbacks = callbacks(first..first + 60, &calls);
+            let expected: Vec<_> = (first..first + 60).zip(100..).collect();
+            assert_eq!(run(callbacks, &calls), expected);
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_split_batch_have_the_callbacks_of_their_records() {
+        for ends in [[5, 30], [8, 9], [1, 59], [20, 40]] {
+            let calls = Calls::default();
+            let mut whole = callbacks(0..60, &calls);
+            let used = whole.used_bytes();
+            let (mut first, mut of_parts) = (0, 0);
+            for end in ends.into_iter().chain([60]) {
+                let part = whole.take_part(first, end);
+                of_parts += part.used_bytes();
+                let expected: Vec<_> = (first..end).zip(100..).collect();
+                assert_eq!(run(part, &calls), expected);
+                first = end;
+            }
+            assert!(whole.is_empty() && of_parts == used);
+            assert!(whole.take_part(60, 61).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_callback_that_panics_takes_none_with_it() {
+        let calls = Calls::default();
+        let mut callbacks = Callbacks::default();
+        for index in 0..20 {
+            let calls = Arc::clone(&calls);
+            let callback = move |_: SettledRecord<'_>| {
+                calls.lock().push((index, 0));
+                assert!(index % 3 == 0, "a callback's panic, as the test wants it");
+            };
+            offer(&mut callbacks, index, callback);
+        }
+        let expected: Vec<_> = (0..20).map(|index| (index, 0)).collect();
+        assert_eq!(run(callbacks, &calls), expected);
+    }
+
+    #[test]
+    fn what_is_not_run_is_dropped() {
+        let calls = Calls::default();
+        drop(callbacks(0..60, &calls));
+        assert_eq!(Arc::strong_count(&calls), 1);
+    }
+}
