@@ -45,6 +45,12 @@
 //! size and read in another, took a third of the time. `send_all` takes the way with up to 64 records at once, and the
 //! lock once for neighbours in a partition.
 //!
+//! **Threads in each other's way part.** All threads send to a topic's one sticky partition, whose lock, batch and reference
+//! counts then travel between the cores. A thread that finds the lock taken goes on in another *lane*, with a sticky partition
+//! of its own, until it begins a batch there. There are no more lanes than cores, nor than half of the partitions, and only
+//! while most of the memory is free: callers that wait for memory would wake each other more often with more batches open
+//! at a time. What results share, the topic's name, is each batch's own, unless it is long.
+//!
 //! **The channel is bounded by the memory budget.** A chunk is pushed under its partition's lock, so that the order of
 //! batches is the order of their records; there a push must not block. It cannot: every batch is charged at least about
 //! 1 KiB of `buffer.memory` (more above 256 MiB), and the channel has two places, for the announcement and the chunk, for

@@ -116,7 +116,7 @@ impl ProducerBatch {
         reservation: Reservation,
         created: Instant,
     ) -> Box<Self> {
-        let completion = Completion::new(Arc::clone(partition.topic()), partition.partition());
+        let completion = Completion::new(partition.topic(), partition.partition());
         Box::new(Self {
             partition,
             completion,

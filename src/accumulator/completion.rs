@@ -76,8 +76,13 @@ impl Outcome {
 /// A record's place in a batch: its outcome will be there.
 pub(crate) type Placed = (Arc<Completion>, u32);
 
+/// A longer name is not copied: with it a batch's structures would take more than they are charged with.
+const LONGEST_COPY: usize = 64;
+
 /// The block that a batch's futures share. Settled exactly once for every record.
 pub(crate) struct Completion {
+    /// The batch's own copy, unless it is long: every thread that looks at results would count its references to a common
+    /// one.
     topic: Arc<str>,
     partition: i32,
     /// The outcome of a batch that was not split, which is nearly every one: read without a lock.
@@ -94,7 +99,11 @@ struct State {
 }
 
 impl Completion {
-    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Arc<Self> {
+    pub(crate) fn new(topic: &Arc<str>, partition: i32) -> Arc<Self> {
+        let topic = match topic.len() {
+            0..=LONGEST_COPY => Arc::from(&**topic),
+            _ => Arc::clone(topic),
+        };
         Arc::new(Self {
             topic,
             partition,
@@ -233,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_record_has_the_offset_of_its_place_in_the_batch() {
-        let completion = Completion::new("t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0);
         assert!(!completion.is_settled(0) && completion.try_get(0).is_none());
         completion.settle(0, 3, written_at(40));
         assert!(completion.is_settled(2));
@@ -247,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_split_batch_settles_part_by_part() {
-        let completion = Completion::new("t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0);
         completion.split(2);
         completion.settle(2, 4, written_at(90));
         assert!(completion.is_settled(3) && !completion.is_settled(1));
@@ -293,7 +302,7 @@ mod tests {
 
     #[test]
     fn waiters_on_many_threads_are_all_woken() {
-        let completion = Completion::new("t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0);
         let threads: Vec<_> = (0..64)
             .map(|index| {
                 let completion = Arc::clone(&completion);
@@ -318,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
-        let completion = Completion::new("t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0);
         assert!(
             completion
                 .wait(0, Instant::now() + Duration::from_millis(5))

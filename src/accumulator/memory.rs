@@ -178,6 +178,11 @@ impl BufferMemory {
         self.waiting.load(SeqCst) > 0
     }
 
+    /// Whether callers are not much ahead of the network: most of the budget is free.
+    pub(crate) fn is_ample(&self) -> bool {
+        self.available.load(SeqCst) > to_i64(self.total / 4 * 3)
+    }
+
     /// Whether somebody waits for a broker's share.
     pub(crate) fn has_exhausted_share(&self) -> bool {
         self.capped.load(SeqCst) > 0

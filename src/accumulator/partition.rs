@@ -16,7 +16,7 @@ use super::{Message, WorkerHandle};
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
 use crate::record::compression::CompressionType;
 use crate::record::estimator::CompressionRatioEstimator;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::monotonic_now;
 
 /// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
@@ -170,6 +170,53 @@ impl<H> Clone for SerializedRecord<'_, H> {
 
 impl<H> Copy for SerializedRecord<'_, H> {}
 
+/// A partition with its lock.
+pub(crate) struct Locked<'a> {
+    partition: &'a Partition,
+    open: MutexGuard<'a, Open>,
+}
+
+impl Locked<'_> {
+    /// Appends `record`, of at most `upper_bound` bytes, if the open batch has room for it and for another such, so that the
+    /// batch is not full then, and if the turn of a record whose partition is sticky is not over. Nothing has happened
+    /// otherwise. `callback` is taken on success.
+    #[inline]
+    pub(crate) fn append_in_room<H: RecordHeader>(
+        mut self,
+        record: &SerializedRecord<'_, H>,
+        upper_bound: usize,
+        is_sticky: bool,
+        callback: &mut impl OfferedCallback,
+    ) -> Option<Placed> {
+        let open = &mut *self.open;
+        let callbacks = &open.batch.as_ref()?.callbacks;
+        if !callbacks.has_room(callback.bytes()) {
+            return None;
+        }
+        let turn_bytes = self.partition.turn_bytes(is_sticky);
+        let (index, _) =
+            open.append_while_room(std::iter::once((*record, upper_bound)), turn_bytes)?;
+        let batch = open.batch.as_mut()?;
+        callback.give_to(&mut batch.callbacks, index, record.details());
+        Some((Arc::clone(batch.completion()), index))
+    }
+
+    /// As [`append_in_room`](Self::append_in_room), for as many of `records` as there is room for. The place is that of the
+    /// first, and the number that of all that were appended, one at least.
+    #[inline]
+    pub(crate) fn append_run<'a, H: RecordHeader + 'a>(
+        mut self,
+        records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
+        is_sticky: bool,
+    ) -> Option<(Placed, usize)> {
+        let open = &mut *self.open;
+        let turn_bytes = self.partition.turn_bytes(is_sticky);
+        let (first, count) = open.append_while_room(records, turn_bytes)?;
+        let completion = Arc::clone(open.batch.as_ref()?.completion());
+        Some(((completion, first), count))
+    }
+}
+
 /// What came of an append.
 pub(crate) enum Append {
     /// The record is in a batch: wait for it by this block and index.
@@ -315,42 +362,23 @@ impl Partition {
         of_batch || open.share.is_exhausted()
     }
 
-    /// On a caller's thread: appends `record`, of at most `upper_bound` bytes, if the open batch has room for it and for
-    /// another such, so that the batch is not full then, and if the turn of a record whose partition is sticky is not over.
-    /// Nothing has happened otherwise. `callback` is taken on success.
+    /// On a caller's thread, to append what there is room for.
     #[inline]
-    pub(crate) fn append_in_room<H: RecordHeader>(
-        &self,
-        record: &SerializedRecord<'_, H>,
-        upper_bound: usize,
-        is_sticky: bool,
-        callback: &mut impl OfferedCallback,
-    ) -> Option<Placed> {
-        let open = &mut *self.open.lock();
-        let callbacks = &open.batch.as_ref()?.callbacks;
-        if !callbacks.has_room(callback.bytes()) {
-            return None;
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
+            partition: self,
+            open: self.open.lock(),
         }
-        let turn_bytes = self.turn_bytes(is_sticky);
-        let (index, _) =
-            open.append_while_room(std::iter::once((*record, upper_bound)), turn_bytes)?;
-        let batch = open.batch.as_mut()?;
-        callback.give_to(&mut batch.callbacks, index, record.details());
-        Some((Arc::clone(batch.completion()), index))
     }
 
-    /// As [`append_in_room`](Self::append_in_room), for as many of `records` as there is room for, with one lock. The place
-    /// is that of the first, and the number that of all that were appended, one at least.
+    /// As [`lock`](Self::lock), if nobody else is at work here.
     #[inline]
-    pub(crate) fn append_run<'a, H: RecordHeader + 'a>(
-        &self,
-        records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
-        is_sticky: bool,
-    ) -> Option<(Placed, usize)> {
-        let open = &mut *self.open.lock();
-        let (first, count) = open.append_while_room(records, self.turn_bytes(is_sticky))?;
-        let completion = Arc::clone(open.batch.as_ref()?.completion());
-        Some(((completion, first), count))
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_>> {
+        let open = self.open.try_lock()?;
+        Some(Locked {
+            partition: self,
+            open,
+        })
     }
 
     /// The bytes with which the turn of a partition is over at the latest, where it is the sticky one.

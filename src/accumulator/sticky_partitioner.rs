@@ -1,17 +1,37 @@
 //! The built-in choice of partition for records without a key (KIP-794): stick to one partition until about
 //! `batch.size` bytes went to it, then choose another, the likelier the shorter its queue.
+//!
+//! Threads that get into each other's way take *lanes*: each lane has a sticky partition of its own. Without such threads
+//! there is one lane, so that batches fill. Where memory runs short there is one lane, too: the threads that are not
+//! the bottleneck would only wake each other more often, for memory.
 
+use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::UnavailableBrokers;
 use super::topics::Topic;
 use crate::sync::Mutex;
 
-/// The choice for one topic. Callers read it without a lock; it changes in [`switch`](Self::switch), under the table's.
+/// More threads than these hardly append at the same time.
+const MOST_LANES: usize = 16;
+
+/// The choices for one topic. Callers read them without a lock; they change in [`switch`](Self::switch), under the table's.
 pub(crate) struct StickyPartitioner {
-    /// -1 before the first choice.
-    current: AtomicI32,
+    /// By lane; -1 before the first choice.
+    current: [AtomicI32; MOST_LANES],
     table: Mutex<Table>,
+}
+
+/// The lane in which a thread sends to a topic: the first, until another thread is in its way.
+#[derive(Default)]
+pub(crate) struct Lane(Cell<usize>);
+
+impl Lane {
+    /// Whether it was another.
+    pub(crate) fn return_to_first(&self) -> bool {
+        self.0.replace(0) != 0
+    }
 }
 
 /// What a choice goes by.
@@ -36,7 +56,7 @@ struct Table {
 impl Default for StickyPartitioner {
     fn default() -> Self {
         Self {
-            current: AtomicI32::new(-1),
+            current: [const { AtomicI32::new(-1) }; MOST_LANES],
             table: Mutex::default(),
         }
     }
@@ -45,32 +65,70 @@ impl Default for StickyPartitioner {
 impl StickyPartitioner {
     /// The partition that was chosen last, if any was. There need not be such a partition any more.
     #[inline]
-    pub(crate) fn chosen(&self) -> Option<i32> {
-        let current = self.current.load(Ordering::Relaxed);
+    pub(crate) fn chosen(&self, lane: &Lane) -> Option<i32> {
+        let current = self.current.get(lane.0.get())?.load(Ordering::Relaxed);
         (current >= 0).then_some(current)
     }
 
     /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(&self, topic: &Topic, how: &Stickiness<'_>) -> i32 {
-        let current = self.current.load(Ordering::Relaxed);
+    pub(crate) fn current(&self, lane: &Lane, topic: &Topic, how: &Stickiness<'_>) -> i32 {
+        let current = self.current[lane.0.get()].load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
-        self.switch(current, topic, how)
+        self.switch(lane, current, topic, how)
     }
 
     /// Leaves `from`, unless another caller did so meanwhile, and returns the partition to send to.
-    pub(crate) fn switch(&self, from: i32, topic: &Topic, how: &Stickiness<'_>) -> i32 {
+    pub(crate) fn switch(
+        &self,
+        lane: &Lane,
+        from: i32,
+        topic: &Topic,
+        how: &Stickiness<'_>,
+    ) -> i32 {
+        let place = &self.current[lane.0.get()];
         let mut table = self.table.lock();
-        let current = self.current.load(Ordering::Relaxed);
+        let current = place.load(Ordering::Relaxed);
         if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
         let next = table.choose(topic, how);
         topic.partitions()[next as usize].reset_sticky_bytes();
-        self.current.store(next, Ordering::Relaxed);
+        place.store(next, Ordering::Relaxed);
         next
     }
+
+    /// Somebody is at work on partition `taken`: moves on to the next lane, with a partition of its own if it can be had.
+    /// False if there is no other lane.
+    pub(crate) fn step_aside(
+        &self,
+        lane: &Lane,
+        taken: i32,
+        topic: &Topic,
+        how: &Stickiness<'_>,
+    ) -> bool {
+        let lanes = lanes(topic.partitions().len());
+        if lanes == 1 {
+            return false;
+        }
+        lane.0.set((lane.0.get() + 1) % lanes);
+        if self.current(lane, topic, how) == taken {
+            self.switch(lane, taken, topic, how);
+        }
+        true
+    }
+}
+
+/// No more than can append at the same time, and so few that a lane still has partitions to choose from.
+fn lanes(partitions: usize) -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    lanes_on(cores, partitions)
+}
+
+fn lanes_on(cores: usize, partitions: usize) -> usize {
+    cores.min(partitions / 2).clamp(1, MOST_LANES)
 }
 
 impl Table {
@@ -126,5 +184,33 @@ impl Table {
             self.partitions.push(number as i32);
             self.running_sums.push(sum);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_always_a_lane_and_never_more_than_cores_or_half_the_partitions() {
+        for (cores, partitions, lanes) in [
+            (8, 0, 1),
+            (8, 3, 1),
+            (8, 4, 2),
+            (2, 100, 2),
+            (1, 100, 1),
+            (64, 1000, MOST_LANES),
+        ] {
+            assert_eq!(lanes_on(cores, partitions), lanes);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_returns_learns_whether_it_was_in_another_lane() {
+        let lane = Lane::default();
+        assert!(!lane.return_to_first());
+        lane.0.set(1);
+        assert!(lane.return_to_first());
+        assert!(!lane.return_to_first());
     }
 }

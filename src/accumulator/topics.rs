@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{AppendConfig, Partition};
-use super::sticky_partitioner::StickyPartitioner;
+use super::sticky_partitioner::{Lane, StickyPartitioner};
 use crate::metadata::{Cluster, TopicMetadata};
 use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::RwLock;
@@ -33,6 +33,7 @@ struct Latest {
     edition: u64,
     name: Arc<str>,
     topic: Arc<Topic>,
+    lane: Lane,
 }
 
 /// Places for topics, each for the names that fall on it.
@@ -116,27 +117,30 @@ impl Topics {
     }
 
     /// Calls `body` with the topic of that name, if there is one. `body` must not ask for topics itself.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
-        self.and_then(name, |topic| Some(body(topic)))
+        self.in_lane(name, |topic, _| Some(body(topic)))
     }
 
-    /// As [`with`](Self::with), for a `body` that may have no result.
+    /// Calls `body` with the topic of that name, if there is one, and the lane in which this thread sends to it. `body` must
+    /// not ask for topics itself.
     #[inline]
-    pub(crate) fn and_then<R>(
+    pub(crate) fn in_lane<R>(
         &self,
         name: &str,
-        body: impl FnOnce(&Topic) -> Option<R>,
+        body: impl FnOnce(&Topic, &Lane) -> Option<R>,
     ) -> Option<R> {
         if LATEST.try_with(|_| ()).is_err() {
             // This thread is at its end and has no places any more.
             let found = self.find(name, self.edition.load(Ordering::Acquire))?;
-            return body(&found.topic);
+            return body(&found.topic, &found.lane);
         }
         LATEST.with(|places| {
             let place = &places[self.place_for(name)];
             self.bring_up_to_date(place, name)?;
             let latest = place.borrow();
-            body(&latest.as_ref()?.topic)
+            let Latest { topic, lane, .. } = latest.as_ref()?;
+            body(topic, lane)
         })
     }
 
@@ -170,6 +174,7 @@ impl Topics {
             edition,
             name: Arc::clone(name),
             topic: Arc::clone(topic),
+            lane: Lane::default(),
         })
     }
 

@@ -9,9 +9,9 @@ use crate::accumulator::callbacks::OfferedCallback;
 use crate::accumulator::completion::Placed;
 use crate::accumulator::memory::{Reservation, ReserveError, Shortage};
 use crate::accumulator::partition::{
-    Append, Missing, Partition, SerializedRecord, Wake, largest_record,
+    Append, Locked, Missing, Partition, SerializedRecord, Wake, largest_record,
 };
-use crate::accumulator::sticky_partitioner::Stickiness;
+use crate::accumulator::sticky_partitioner::{Lane, Stickiness};
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
 use crate::record::builder::{quick_upper_bound, upper_bound_size};
@@ -138,13 +138,14 @@ impl Intake {
             return None;
         }
         let topics = &self.engine.accumulator.topics;
-        topics.and_then(record.topic, |topic| {
-            let (number, is_sticky) = self.choose(topic, record)?;
+        topics.in_lane(record.topic, |topic, lane| {
+            let (number, is_sticky) = self.choose(topic, lane, record)?;
             let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
             topic.mark_used();
             *timestamp_ms = record.timestamp_at(partition);
             let serialized = record.serialized(*timestamp_ms);
-            partition.append_in_room(&serialized, upper_bound, is_sticky, callback)
+            self.lock(partition, is_sticky, topic, lane)?
+                .append_in_room(&serialized, upper_bound, is_sticky, callback)
         })
     }
 
@@ -153,8 +154,8 @@ impl Intake {
     pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(Placed, usize)> {
         let first = records.first().filter(|first| !self.must_ask(first))?;
         let topics = &self.engine.accumulator.topics;
-        topics.and_then(first.topic, |topic| {
-            let (number, is_sticky) = self.choose(topic, first)?;
+        topics.in_lane(first.topic, |topic, lane| {
+            let (number, is_sticky) = self.choose(topic, lane, first)?;
             let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
             topic.mark_used();
             let belongs = |record: &Outbound<'_>| {
@@ -162,7 +163,7 @@ impl Intake {
                     std::ptr::eq(record.topic, first.topic) || record.topic == first.topic;
                 is_same_topic
                     && !self.must_ask(record)
-                    && self.choose(topic, record) == Some((number, is_sticky))
+                    && self.choose(topic, lane, record) == Some((number, is_sticky))
             };
             let run = records.iter().map_while(|record| {
                 let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
@@ -174,8 +175,40 @@ impl Intake {
                     )
                 })
             });
-            partition.append_run(run, is_sticky)
+            self.lock(partition, is_sticky, topic, lane)?
+                .append_run(run, is_sticky)
         })
+    }
+
+    /// None where another thread is at work on the sticky partition and there is another lane: the record goes there.
+    #[inline]
+    fn lock<'a>(
+        &self,
+        partition: &'a Partition,
+        is_sticky: bool,
+        topic: &Topic,
+        lane: &Lane,
+    ) -> Option<Locked<'a>> {
+        if !is_sticky {
+            return Some(partition.lock());
+        }
+        partition
+            .try_lock()
+            .or_else(|| self.lock_or_step_aside(partition, topic, lane))
+    }
+
+    #[cold]
+    fn lock_or_step_aside<'a>(
+        &self,
+        partition: &'a Partition,
+        topic: &Topic,
+        lane: &Lane,
+    ) -> Option<Locked<'a>> {
+        let taken = partition.partition();
+        let how = self.stickiness();
+        let has_gone = self.engine.accumulator.memory.is_ample()
+            && topic.sticky.step_aside(lane, taken, topic, &how);
+        (!has_gone).then(|| partition.lock())
     }
 
     /// Whether a partitioner of the user's has to choose.
@@ -187,10 +220,10 @@ impl Intake {
     /// The partition for `record`, and whether it is the sticky one. None where that is not known at once. No partitioner
     /// has to be asked.
     #[inline]
-    fn choose(&self, topic: &Topic, record: &Outbound<'_>) -> Option<(i32, bool)> {
+    fn choose(&self, topic: &Topic, lane: &Lane, record: &Outbound<'_>) -> Option<(i32, bool)> {
         match self.fixed_partition(topic, record.partition, record.key) {
             Some(number) => Some((number, false)),
-            None => Some((topic.sticky.chosen()?, true)),
+            None => Some((topic.sticky.chosen(lane)?, true)),
         }
     }
 
@@ -255,11 +288,11 @@ impl Intake {
         let mut detours = 0;
         loop {
             let topics = &self.engine.accumulator.topics;
-            let attempt = topics.with(record.topic, |topic| {
-                self.append_to(topic, chosen, record, callback, &mut spare)
+            let attempt = topics.in_lane(record.topic, |topic, lane| {
+                self.append_to(topic, lane, chosen, record, callback, &mut spare)
             });
             // The topic, or the partition that the record names, is not known yet.
-            let Some(Some(attempt)) = attempt else {
+            let Some(attempt) = attempt else {
                 self.wait_for_partition(record, chosen, &mut wait)?;
                 // After a close the topic may be known and still not come.
                 self.engine.check_open()?;
@@ -293,6 +326,7 @@ impl Intake {
     fn append_to(
         &self,
         topic: &Topic,
+        lane: &Lane,
         chosen: Option<i32>,
         record: &Outbound<'_>,
         callback: &mut dyn OfferedCallback,
@@ -301,7 +335,7 @@ impl Intake {
         let config = &self.engine.config;
         let (number, is_sticky) = match self.fixed_partition(topic, chosen, record.key) {
             Some(number) => (number, false),
-            None => (topic.sticky.current(topic, &self.stickiness()), true),
+            None => (topic.sticky.current(lane, topic, &self.stickiness()), true),
         };
         let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
         topic.mark_used();
@@ -310,10 +344,16 @@ impl Intake {
         let mut moved_on = false;
         let wake = match &append {
             Append::Done {
-                wake, sticky_full, ..
+                index,
+                wake,
+                sticky_full,
+                ..
             } => {
                 if is_sticky && *sticky_full {
-                    topic.sticky.switch(number, topic, &self.stickiness());
+                    topic.sticky.switch(lane, number, topic, &self.stickiness());
+                }
+                if is_sticky && (*index == 0 || !self.engine.accumulator.memory.is_ample()) {
+                    lane.return_to_first();
                 }
                 *wake
             }
@@ -323,8 +363,10 @@ impl Intake {
                     && config.partitioner_adaptive_partitioning
                     && missing.shortage == Shortage::Share;
                 if moved_on {
-                    topic.sticky.switch(number, topic, &self.stickiness());
+                    topic.sticky.switch(lane, number, topic, &self.stickiness());
                 }
+                // Nor to begin a batch, while there is one in the first lane.
+                moved_on |= is_sticky && lane.return_to_first();
                 *wake
             }
             Append::Closed => Wake::Nobody,

@@ -113,14 +113,19 @@ impl Callers {
                 headers: &[],
             };
             let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
-            let at_once = self.accumulator.topics.and_then(TOPIC, |topic| {
+            let at_once = self.accumulator.topics.in_lane(TOPIC, |topic, _| {
                 let partition = topic.partitions().get(unsent.partition)?;
                 if unsent.callback.is_some() || self.rng.bool() {
                     let callback = &mut unsent.callback;
-                    return partition.append_in_room(&record, upper_bound, false, callback);
+                    return partition
+                        .lock()
+                        .append_in_room(&record, upper_bound, false, callback);
                 }
                 let run = std::iter::once((record, upper_bound));
-                partition.append_run(run, false).map(|(placed, _)| placed)
+                partition
+                    .lock()
+                    .append_run(run, false)
+                    .map(|(placed, _)| placed)
             });
             if let Some((completion, index)) = at_once {
                 let ticket = Ticket { completion, index };
