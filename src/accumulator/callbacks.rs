@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn run(callbacks: Callbacks, calls: &Calls) -> Vec<(u32, i64)> {
-        let completion = Completion::new("t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0);
         let outcome = Outcome::Written(Written {
             offset: Some(100),
             log_append_time_ms: None,
