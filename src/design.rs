@@ -27,7 +27,7 @@
 //! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
 //! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its alarm clock ([below](#wake-ups)); a write, for a few ms |
 //! | `kp-sender-N-link` | one a connection | dials (look-up, TCP, ApiVersions), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; as the worker |
-//! | `kp-sender-N-writer` | one a connection that stalled | writes what the worker could not | its socket |
+//! | `kp-sender-N-writer` | one a connection that stalled | writes what the worker could not; rounds, as `-link` | its socket; as the worker |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-resolve` | one a look-up | `getaddrinfo`, which has no timeout; may be left behind | the system |
@@ -46,14 +46,14 @@
 //! lock once for neighbours in a partition.
 //!
 //! **Threads in each other's way part.** All threads send to a topic's one sticky partition, whose lock, batch and reference
-//! counts then travel between the cores. A thread that finds the lock taken goes on in another *lane*, with a sticky partition
-//! of its own, until it begins a batch there. There are no more lanes than cores, nor than half of the partitions, and only
+//! counts then travel between the cores. A thread that finds the lock taken again and again goes on in another *lane*, with a
+//! sticky partition of its own, until it begins a batch there. There are no more lanes than cores, nor than half of the partitions, and only
 //! while most of the memory is free: callers that wait for memory would wake each other more often with more batches open
 //! at a time. What results share, the topic's name, is each batch's own, unless it is long.
 //!
 //! **The channel is bounded by the memory budget.** A chunk is pushed under its partition's lock, so that the order of
 //! batches is the order of their records; there a push must not block. It cannot: every batch is charged at least about
-//! 1 KiB of `buffer.memory` (more above 256 MiB), and the channel has two places, for the announcement and the chunk, for
+//! 1 KiB of `buffer.memory` (more above 256 MiB), and the channel has three places, for announcements and the chunk, for
 //! as many batches as the budget allows. Waiting happens in one place only, where memory is reserved, before the lock.
 //!
 //! **Memory is counted by capacity**, when a batch is opened or grows, not for each record: buffer, structures, callbacks.
@@ -113,13 +113,13 @@
 //! took full batches the worker *rests* for up to 150 us (at most `linger.ms`/8) without being woken: more will come, and
 //! it takes all of it at once. Under load no caller ever wakes it, requests are larger, and the time of day is read once a
 //! round and shared with the callers (`accumulator::WorkerClock`): a record's timestamp is at most a round old. Where
-//! batches wait for an answer to make room in flight, the answer ends the rest: without that, and with five requests in
-//! flight on a quick link, the broker had nothing to do for most of it, and `send_all` a third less speed.
+//! batches wait for an answer to make room in flight, a round follows the answer and not the rest: without that, and with
+//! five requests in flight on a quick link, the broker had nothing to do for most of it, and `send_all` a third less speed.
 //!
-//! **Who brings an answer runs the round** (`sender::worker`). While a worker's thread sleeps or rests, its state lies ready;
-//! the link's thread that read an answer takes it, runs `run_once` itself and puts it back, instead of waking a third thread
-//! to do so: `send().get()` takes a sixth less time. There is still one who has the state at a time, and nothing in it can
-//! tell who. Callers never run rounds: `send` does no I/O.
+//! **Who brings an answer runs the round** (`sender::worker`). While a worker's thread sleeps, or rests with batches that wait
+//! for an answer, its state lies ready; the link's thread that read an answer takes it, runs `run_once` itself and puts it
+//! back, instead of waking a third thread to do so: `send().get()` takes a sixth less time. There is still one who has the
+//! state at a time, and nothing in it can tell who. Callers never run rounds: `send` does no I/O.
 //!
 //! # Order of locks
 //!

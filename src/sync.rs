@@ -198,8 +198,8 @@ impl Wakeup {
         *woken = false;
     }
 
-    /// The same, but an event ends the rest, and there is none if `has_event` says, after the rest was announced, that
-    /// there is one already.
+    /// The same, but [`wake_for_event`](Self::wake_for_event) ends the rest, and there is none if `has_event` says, after the
+    /// rest was announced, that there is an event already.
     pub(crate) fn rest_until_event(&self, span: Duration, has_event: impl FnOnce() -> bool) {
         use std::sync::atomic::Ordering::SeqCst;
         self.rests_until_event.store(true, SeqCst);

@@ -23,14 +23,34 @@ pub(crate) struct StickyPartitioner {
     table: Mutex<Table>,
 }
 
-/// The lane in which a thread sends to a topic: the first, until another thread is in its way.
+/// The lane in which a thread sends to a topic: the first, until other threads are in its way.
 #[derive(Default)]
-pub(crate) struct Lane(Cell<usize>);
+pub(crate) struct Lane {
+    number: Cell<usize>,
+    /// How often the partition was taken since the thread was last out of the short way.
+    collisions: Cell<u32>,
+}
+
+/// Threads that send meet much more often before a batch is full. The worker, who looks at a partition now and then, is
+/// nobody to make way for: a batch would be begun elsewhere for one record.
+const FEW_COLLISIONS: u32 = 8;
 
 impl Lane {
     /// Whether it was another.
     pub(crate) fn return_to_first(&self) -> bool {
-        self.0.replace(0) != 0
+        self.number.replace(0) != 0
+    }
+
+    /// The thread is out of the short way: batches begin and end here.
+    pub(crate) fn forget_collisions(&self) {
+        self.collisions.set(0);
+    }
+
+    /// Notes that the partition was taken. Whether that is often enough to go elsewhere.
+    fn is_crowded(&self) -> bool {
+        let collisions = self.collisions.get() + 1;
+        self.collisions.set(collisions);
+        collisions > FEW_COLLISIONS
     }
 }
 
@@ -66,13 +86,13 @@ impl StickyPartitioner {
     /// The partition that was chosen last, if any was. There need not be such a partition any more.
     #[inline]
     pub(crate) fn chosen(&self, lane: &Lane) -> Option<i32> {
-        let current = self.current.get(lane.0.get())?.load(Ordering::Relaxed);
+        let current = self.current.get(lane.number.get())?.load(Ordering::Relaxed);
         (current >= 0).then_some(current)
     }
 
     /// The partition to send to, chosen now if none was.
     pub(crate) fn current(&self, lane: &Lane, topic: &Topic, how: &Stickiness<'_>) -> i32 {
-        let current = self.current[lane.0.get()].load(Ordering::Relaxed);
+        let current = self.current[lane.number.get()].load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
@@ -87,7 +107,7 @@ impl StickyPartitioner {
         topic: &Topic,
         how: &Stickiness<'_>,
     ) -> i32 {
-        let place = &self.current[lane.0.get()];
+        let place = &self.current[lane.number.get()];
         let mut table = self.table.lock();
         let current = place.load(Ordering::Relaxed);
         if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
@@ -99,8 +119,8 @@ impl StickyPartitioner {
         next
     }
 
-    /// Somebody is at work on partition `taken`: moves on to the next lane, with a partition of its own if it can be had.
-    /// False if there is no other lane.
+    /// Somebody is at work on partition `taken`: where that is often so, moves on to the next lane, with a partition of its own
+    /// if it can be had. False if not, or if there is no other lane.
     pub(crate) fn step_aside(
         &self,
         lane: &Lane,
@@ -109,10 +129,10 @@ impl StickyPartitioner {
         how: &Stickiness<'_>,
     ) -> bool {
         let lanes = lanes(topic.partitions().len());
-        if lanes == 1 {
+        if lanes == 1 || !lane.is_crowded() {
             return false;
         }
-        lane.0.set((lane.0.get() + 1) % lanes);
+        lane.number.set((lane.number.get() + 1) % lanes);
         if self.current(lane, topic, how) == taken {
             self.switch(lane, taken, topic, how);
         }
@@ -209,8 +229,18 @@ mod tests {
     fn a_thread_that_returns_learns_whether_it_was_in_another_lane() {
         let lane = Lane::default();
         assert!(!lane.return_to_first());
-        lane.0.set(1);
+        lane.number.set(1);
         assert!(lane.return_to_first());
         assert!(!lane.return_to_first());
+    }
+
+    #[test]
+    fn a_partition_that_is_taken_now_and_then_is_not_crowded() {
+        let lane = Lane::default();
+        for _ in 0..100 {
+            assert!((0..FEW_COLLISIONS).all(|_| !lane.is_crowded()));
+            lane.forget_collisions();
+        }
+        assert!((0..FEW_COLLISIONS).all(|_| !lane.is_crowded()) && lane.is_crowded());
     }
 }

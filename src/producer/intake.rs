@@ -180,7 +180,7 @@ impl Intake {
         })
     }
 
-    /// None where another thread is at work on the sticky partition and there is another lane: the record goes there.
+    /// None where others are often at work on the sticky partition and there is another lane: the record goes there.
     #[inline]
     fn lock<'a>(
         &self,
@@ -284,6 +284,7 @@ impl Intake {
         if let (None, Some(partitioner)) = (chosen, &self.partitioner) {
             chosen = Some(self.ask_partitioner(&**partitioner, record, &mut wait)?);
         }
+        let memory = &self.engine.accumulator.memory;
         let mut spare: Option<Reservation> = None;
         let mut detours = 0;
         loop {
@@ -311,6 +312,9 @@ impl Intake {
                 Append::NeedsMemory { .. } if attempt.moved_on && detours < MOST_DETOURS => {
                     detours += 1;
                 }
+                Append::NeedsMemory { missing, .. } if missing.bytes > memory.total() => {
+                    return Err(too_large_with_callback(record, &missing, memory.total()));
+                }
                 Append::NeedsMemory { missing, .. } => {
                     // Too little of it is of no use, and waiting with it in hand could make others wait in a circle.
                     drop(spare.take());
@@ -333,6 +337,7 @@ impl Intake {
         spare: &mut Option<Reservation>,
     ) -> Option<Attempt> {
         let config = &self.engine.config;
+        lane.forget_collisions();
         let (number, is_sticky) = match self.fixed_partition(topic, chosen, record.key) {
             Some(number) => (number, false),
             None => (topic.sticky.current(lane, topic, &self.stickiness()), true),
@@ -475,6 +480,16 @@ struct Attempt {
     moved_on: bool,
     partition: i32,
     to_wake: Option<(Arc<Partition>, Wake)>,
+}
+
+/// The record alone would fit, or it had been refused before: the rest is its callback's.
+#[cold]
+fn too_large_with_callback(record: &Outbound<'_>, missing: &Missing, total: usize) -> Error {
+    let bytes = missing.bytes;
+    let message = format!(
+        "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
+    );
+    Error::new(ErrorKind::RecordTooLarge, message).with_topic_partition(record.topic_partition())
 }
 
 /// What to tell of memory that was not had.

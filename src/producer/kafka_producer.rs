@@ -59,7 +59,7 @@ pub(super) struct Inner<K, V> {
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<K, V> KafkaProducer<K, V> {
-    /// Begins a producer with Kafka's defaults.
+    /// Begins a producer with the defaults of [`ProducerConfig`](crate::ProducerConfig).
     pub fn builder() -> ProducerBuilder<K, V> {
         ProducerBuilder::new()
     }
@@ -125,8 +125,8 @@ impl<K, V> KafkaProducer<K, V> {
     /// # Errors
     /// Stops at the first record that is refused. The error holds the futures of those before it, the refused record and
     /// the records behind it, for which `records` is taken to its end: nothing is lost. Hand over an iterator that has no
-    /// end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does, up to 64
-    /// records that were taken are gone.
+    /// end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does, the records
+    /// that were taken from it and not sent are gone.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
         I: IntoIterator<Item = ProducerRecord<K, V>>,

@@ -44,8 +44,9 @@ impl Scratch {
         many
     }
 
-    pub(super) fn put_many_back(mut many: Vec<Self>) {
-        for scratch in &mut many {
+    /// Of which the first `used` were used.
+    pub(super) fn put_many_back(mut many: Vec<Self>, used: usize) {
+        for scratch in many.iter_mut().take(used) {
             if scratch.capacity() > MOST_KEPT_BYTES_OF_MANY {
                 *scratch = Self::default();
             }

@@ -102,7 +102,7 @@ impl<K, V> Inner<K, V> {
         for (record, scratch) in group.iter_mut().zip(&scratch).take(touched).skip(appended) {
             record.headers.truncate(scratch.headers_before);
         }
-        Scratch::put_many_back(scratch);
+        Scratch::put_many_back(scratch, touched);
         outcome
     }
 

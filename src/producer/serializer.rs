@@ -23,7 +23,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 )]
 pub trait Serializer<T: ?Sized>: Send + Sync {
     /// The bytes of `value`, or none for null. They are part of `value` or were written to `buffer`, which comes empty
-    /// and is used again for the next record. `headers` are the record's and may be changed. An error fails the send
+    /// and is used again for the next record. `headers` are the record's and may be changed; where
+    /// the record is refused and handed back, only headers that were added are taken off again. An error fails the send
     /// with [`ErrorKind::Serialization`](crate::ErrorKind::Serialization), whose source it becomes.
     fn serialize<'a>(
         &self,

@@ -55,7 +55,7 @@ impl<N: Network> Worker<N> {
     ///
     /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
     /// wake it, and a broker that gets larger requests, are worth far more than the moment. Where batches wait for an answer
-    /// to make room in flight the answer ends the rest: else the broker would have nothing to do meanwhile.
+    /// to make room in flight a round follows the answer: else the broker would have nothing to do meanwhile.
     pub(crate) fn run(&self) {
         let (clock, wakeup) = (self.handle.clock(), self.handle.wakeup());
         let rest = (self.linger / 8).min(LONGEST_REST);
@@ -95,10 +95,8 @@ impl<N: Network> Worker<N> {
         self.handle.clock().tick_if_running();
         let round = turn.run_round();
         drop(turn);
-        match round.next {
-            _ if round.is_last => wakeup.wake_for_event(),
-            Some(next) => wakeup.wake_by(next),
-            None => {}
+        if let Some(next) = round.next {
+            wakeup.wake_by(next);
         }
     }
 
@@ -174,7 +172,12 @@ impl<N: Network> Drop for Turn<'_, N> {
         // One that has ended is dropped here, and not under the lock.
         let sender = sender.filter(|sender| !std::thread::panicking() && !sender.is_finished());
         let place = sender.map_or(Place::Ended, Place::Here);
+        let has_ended = matches!(place, Place::Ended);
         *self.worker.place.lock() = place;
         self.worker.left.notify_all();
+        if has_ended {
+            // A panic of who ran the round here: the worker's own thread has to learn of it, too.
+            self.worker.handle.wakeup().wake_for_event();
+        }
     }
 }

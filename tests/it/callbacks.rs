@@ -265,6 +265,22 @@ fn the_last_producer_may_be_dropped_in_a_callback() {
 }
 
 #[test]
+fn a_callback_larger_than_the_memory_is_refused_with_its_record_and_stops_nobody() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster).buffer_memory(20_000).build().unwrap();
+    let captured = [1_u8; 30_000];
+    let refused = producer
+        .send_with(record(0, b"small".to_vec()), move |_| {
+            assert_eq!(captured[0], 1)
+        })
+        .unwrap_err();
+    assert_eq!(refused.error().kind(), ErrorKind::RecordTooLarge);
+    let next = producer.send(record(0, b"next".to_vec())).unwrap();
+    assert!(next.get(PATIENCE).is_ok());
+    producer.close(PATIENCE).unwrap();
+}
+
+#[test]
 fn a_refused_records_callback_is_not_called() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).max_request_size(1000).build().unwrap();

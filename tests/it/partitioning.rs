@@ -84,7 +84,7 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
         .batch_size(10_000)
         .build()
         .unwrap();
-    let futures: Vec<_> = (0..2000)
+    let futures: Vec<_> = (0..8000)
         .map(|_| producer.send(unkeyed(100)).unwrap())
         .collect();
     let partitions: Vec<i32> = futures

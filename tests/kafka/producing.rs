@@ -12,7 +12,7 @@ pub(crate) type BytesRecord = ProducerRecord<Vec<u8>, Vec<u8>>;
 /// For everything that a healthy cluster does within a second.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// A producer with Kafka's property names and values; what is not named has Kafka's default.
+/// A producer with Kafka's property names and values; what is not named has its default.
 pub(crate) fn producer(kafka: &KafkaCluster, settings: &[(&str, &str)]) -> BytesProducer {
     let mut builder = BytesProducer::builder().bootstrap_servers(kafka.bootstrap_servers());
     for (name, value) in settings {

@@ -26,7 +26,8 @@ pub use choices::{
 pub(crate) use table::for_each_setting;
 pub(crate) use validate::ValidatedConfig;
 
-/// The settings of a producer, each with the default of Kafka 4.x until it is set.
+/// The settings of a producer, each with its default until it is set: that of Kafka 4.x, but for
+/// `send.buffer.bytes`.
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
 /// A text is checked at once; what a typed setter was given, and what settings mean for each other, when the producer
