@@ -32,10 +32,7 @@ impl<K, V> Inner<K, V> {
         loop {
             // What the iterator does not promise may be long in coming.
             let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
-            while group.len() < at_once {
-                let Some(record) = records.next() else { break };
-                group.push(record);
-            }
+            group.extend(records.by_ref().take(at_once));
             if group.is_empty() {
                 return Ok(futures);
             }
