@@ -600,10 +600,7 @@ impl Partition {
                 .used_bytes()
                 .max(CALLBACKS_STEP_BYTES)
                 .max(least);
-            let more = self
-                .obtain(ample, spare, share)
-                .or_else(|_| self.obtain(least, spare, share));
-            let more = match more {
+            let more = match self.obtain_up_to(ample, least, spare, share) {
                 Ok(more) => more,
                 Err(shortfall) => return AppendTo::NeedsMemory(shortfall),
             };
@@ -661,12 +658,22 @@ impl Partition {
         }
         let ample = (2 * capacity).min(limit).max(len) - capacity;
         let least = len - capacity;
-        let more = self
-            .obtain(ample, spare, share)
-            .or_else(|_| self.obtain(least, spare, share))?;
+        let more = self.obtain_up_to(ample, least, spare, share)?;
         builder.reserve_capacity(capacity + more.bytes());
         reservation.absorb(more);
         Ok(())
+    }
+
+    /// As [`obtain`](Self::obtain), `ample` bytes or, where they are not to be had, `least`.
+    fn obtain_up_to(
+        &self,
+        ample: usize,
+        least: usize,
+        spare: &mut Option<Reservation>,
+        share: &Arc<BrokerShare>,
+    ) -> Result<Reservation, Shortfall> {
+        self.obtain(ample, spare, share)
+            .or_else(|_| self.obtain(least, spare, share))
     }
 
     /// Takes `bytes` from the caller's spare memory if that suffices, else from the budget without waiting.

@@ -101,10 +101,7 @@ impl Engine {
         for (index, records, events, control) in ends {
             let handle = Arc::clone(&accumulator.workers()[index]);
             let worker = Arc::new_cyclic(|worker: &Weak<Worker<TcpNetwork>>| {
-                let panics = Panics {
-                    accumulator: Arc::clone(&accumulator),
-                    metadata: Arc::clone(&metadata),
-                };
+                let panics = Panics::of(&accumulator, &metadata);
                 let network = TcpNetwork::new(
                     Arc::clone(&connection_config),
                     Arc::clone(&threads),
@@ -186,10 +183,7 @@ impl Engine {
     }
 
     fn panics(&self) -> Panics {
-        Panics {
-            accumulator: Arc::clone(&self.accumulator),
-            metadata: Arc::clone(&self.metadata),
-        }
+        Panics::of(&self.accumulator, &self.metadata)
     }
 
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -455,6 +449,13 @@ struct Panics {
 }
 
 impl Panics {
+    fn of(accumulator: &Arc<RecordAccumulator>, metadata: &Arc<MetadataCache>) -> Self {
+        Self {
+            accumulator: Arc::clone(accumulator),
+            metadata: Arc::clone(metadata),
+        }
+    }
+
     fn watch(&self, thread: &str, body: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(body)).is_ok() {
             return;

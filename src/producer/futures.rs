@@ -140,6 +140,12 @@ pub struct FuturesIter<F> {
     next: usize,
 }
 
+impl<F> FuturesIter<F> {
+    fn over(futures: F) -> Self {
+        Self { futures, next: 0 }
+    }
+}
+
 impl<F: Borrow<Futures>> Iterator for FuturesIter<F> {
     type Item = Future;
 
@@ -164,10 +170,7 @@ impl IntoIterator for Futures {
     type IntoIter = FuturesIter<Self>;
 
     fn into_iter(self) -> Self::IntoIter {
-        FuturesIter {
-            futures: self,
-            next: 0,
-        }
+        FuturesIter::over(self)
     }
 }
 
@@ -176,10 +179,7 @@ impl IntoIterator for &Futures {
     type IntoIter = FuturesIter<Self>;
 
     fn into_iter(self) -> Self::IntoIter {
-        FuturesIter {
-            futures: self,
-            next: 0,
-        }
+        FuturesIter::over(self)
     }
 }
 

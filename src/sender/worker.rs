@@ -116,15 +116,15 @@ impl<N: Network> Worker<N> {
     }
 
     fn take(&self, place: &mut Place<N>) -> Option<Turn<'_, N>> {
-        if !matches!(place, Place::Here(_)) {
-            return None;
-        }
         match std::mem::replace(place, Place::Taken) {
             Place::Here(sender) => Some(Turn {
                 worker: self,
                 sender: Some(sender),
             }),
-            Place::Taken | Place::Ended => None,
+            gone => {
+                *place = gone;
+                None
+            }
         }
     }
 }
