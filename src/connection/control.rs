@@ -53,6 +53,10 @@ impl ConnectionControl {
         Ok(())
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.state.lock().cancel.is_none()
+    }
+
     /// The socket, unless the connection is cancelled or not that far.
     pub(crate) fn socket(&self) -> Option<Arc<TcpSocket>> {
         self.state.lock().socket.clone()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{ConnectionControl, cancelled_error};
 use super::frames::FrameReader;
+use super::handshakes::NEWEST;
 use super::resolve::look_up;
 use super::socket::TcpSocket;
 use super::versions::BrokerVersions;
@@ -42,8 +43,15 @@ pub(crate) fn dial(
     addresses.rotate_left(first);
     let socket = connect_to_any(endpoint, &addresses, config, control, deadline)?;
     let mut frames = FrameReader::default();
-    let versions = ask_versions(&socket, &mut frames, config, deadline)
-        .map_err(|error| while_connecting(endpoint, error))?;
+    let first = config.handshakes.first_version(endpoint, Instant::now());
+    let versions =
+        ask_versions(first, &socket, &mut frames, config, deadline).map_err(|error| {
+            if frames.is_closed_unheard() && !control.is_cancelled() {
+                let now = Instant::now();
+                config.handshakes.note_closed(endpoint, first, now);
+            }
+            while_connecting(endpoint, error)
+        })?;
     Ok(Dialed {
         socket,
         frames,
@@ -188,15 +196,14 @@ fn connect_to_any(
 }
 
 /// The first exchange on every connection. Brokers before 2.4 do not know version 3: they answer UNSUPPORTED_VERSION in
-/// the layout of version 0, later ones (KIP-511) with the range they know.
+/// the layout of version 0, later ones (KIP-511) with the range they know. `version` is the first to ask in.
 fn ask_versions(
+    mut version: i16,
     socket: &TcpSocket,
     frames: &mut FrameReader,
     config: &ConnectionConfig,
     deadline: Instant,
 ) -> Result<BrokerVersions, Error> {
-    const NEWEST: i16 = 3;
-    let mut version = NEWEST;
     loop {
         let response = exchange_versions(version, socket, frames, config, deadline)?;
         if response.error.is_none() {
@@ -327,7 +334,7 @@ fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
 }
 
 // The request's type names its versions; the fallback above relies on 3 being among them.
-const _: () = assert!(*<ApiVersionsRequest<'static> as Request>::VERSIONS.end() >= 3);
+const _: () = assert!(*<ApiVersionsRequest<'static> as Request>::VERSIONS.end() >= NEWEST);
 
 #[cfg(test)]
 mod tests {
@@ -341,6 +348,7 @@ mod tests {
             receive_buffer: None,
             setup_timeout: Duration::from_secs(10),
             setup_timeout_max: Duration::from_secs(30),
+            handshakes: Arc::default(),
         };
         for (failures, seconds) in [(0, 10.0), (1, 20.0), (2, 30.0), (30, 30.0)] {
             let timeout = setup_timeout(&config, failures).as_secs_f64();

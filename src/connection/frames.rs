@@ -28,6 +28,8 @@ pub(crate) struct FrameReader {
     buffer: Vec<u8>,
     start: usize,
     seen_frame: bool,
+    /// The stream ended before its first byte.
+    closed_unheard: bool,
 }
 
 impl Default for FrameReader {
@@ -37,6 +39,7 @@ impl Default for FrameReader {
             buffer: Vec::new(),
             start: 0,
             seen_frame: false,
+            closed_unheard: false,
         }
     }
 }
@@ -45,6 +48,11 @@ impl FrameReader {
     /// Refuses frames above `max_bytes` from now on.
     pub(crate) fn limit(&mut self, max_bytes: usize) {
         self.max_bytes = max_bytes;
+    }
+
+    /// Whether the peer closed the connection without having said a word.
+    pub(super) fn is_closed_unheard(&self) -> bool {
+        self.closed_unheard
     }
 
     /// The next frame without its length. Blocks as `stream` blocks; never holds more than has arrived.
@@ -115,7 +123,8 @@ impl FrameReader {
         }
     }
 
-    fn closed(&self) -> Error {
+    fn closed(&mut self) -> Error {
+        self.closed_unheard = !self.seen_frame && self.buffer.is_empty();
         let message = if self.seen_frame {
             "the broker closed the connection"
         } else {

@@ -441,6 +441,7 @@ mod tests {
             receive_buffer: None,
             setup_timeout: Duration::from_secs(10),
             setup_timeout_max: Duration::from_secs(10),
+            handshakes: Arc::default(),
         };
         let address = listener.local_addr().unwrap();
         let socket = TcpSocket::new(&address, &config).unwrap();

@@ -5,11 +5,13 @@ pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod dial;
 pub(crate) mod frames;
+mod handshakes;
 pub(crate) mod link;
 pub(crate) mod resolve;
 mod socket;
 mod versions;
 
+pub(crate) use handshakes::Handshakes;
 pub(crate) use versions::BrokerVersions;
 
 use std::fmt;
@@ -29,6 +31,8 @@ pub(crate) struct ConnectionConfig {
     /// `socket.connection.setup.timeout.ms` and its maximum: the time grows twofold with each failure in a row.
     pub(crate) setup_timeout: Duration,
     pub(crate) setup_timeout_max: Duration,
+    /// Shared by all connections of a producer.
+    pub(crate) handshakes: Arc<Handshakes>,
 }
 
 /// Where a broker listens.

@@ -116,6 +116,43 @@ fn an_older_api_versions_is_fallen_back_to() {
     }
 }
 
+/// Some proxies and imitations of Kafka do not answer as KIP-511 says.
+#[test]
+fn a_peer_that_closes_the_connection_at_a_newer_api_versions_is_asked_in_the_oldest() {
+    let cluster = cluster(2, 2);
+    cluster.on(MockApi::ApiVersions, |request| match request.version() {
+        0 => Fault::Pass,
+        _ => Fault::Disconnect,
+    });
+    let producer = producer(&cluster);
+    for partition in [0, 1] {
+        deliver(&producer, partition, "value").unwrap();
+    }
+    assert_eq!(latest(&cluster, MockApi::ApiVersions), 0);
+}
+
+/// As while a broker restarts: the newest version is tried in between, by which the broker learns the client's name.
+#[test]
+fn a_peer_that_closes_every_connection_for_a_while_is_asked_in_the_newest_version_too() {
+    let cluster = cluster(1, 1);
+    let closing = cluster.on(MockApi::ApiVersions, |_| Fault::Disconnect);
+    let producer = producer(&cluster);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| deliver(&producer, 0, "value"));
+        let asked = |cluster: &MockCluster| -> Vec<i16> {
+            let requests = cluster.requests();
+            let asked = requests
+                .iter()
+                .filter(|asked| asked.api == MockApi::ApiVersions);
+            asked.map(|asked| asked.version).collect()
+        };
+        assert!(cluster.wait_until(PATIENCE, |cluster| asked(cluster).len() >= 4));
+        assert_eq!(asked(&cluster)[..4], [3, 0, 3, 0]);
+        cluster.remove(closing);
+        sender.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn brokers_are_told_the_client_id_and_the_software() {
     let cluster = cluster(1, 1);
