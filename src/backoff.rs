@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// The least time between two attempts at the same thing, whatever a setting says: where a wait of zero may be configured,
+/// a failure that comes at once must not be repeated as fast as the machine can.
+pub(crate) const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long to wait after the n-th failure in a row: `initial * 2^n`, spread by 20 % either way, at most `max`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExponentialBackoff {
@@ -18,6 +22,14 @@ impl ExponentialBackoff {
         Self {
             initial: initial.min(max),
             max,
+        }
+    }
+
+    /// The same backoff that never waits less than [`SHORTEST_PAUSE`], but for the jitter.
+    pub(crate) fn with_floor(self) -> Self {
+        Self {
+            initial: self.initial.max(SHORTEST_PAUSE),
+            max: self.max.max(SHORTEST_PAUSE),
         }
     }
 
@@ -68,6 +80,17 @@ mod tests {
                 .checked_add(backoff.after(40))
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_backoff_with_a_floor_waits_even_where_zero_is_configured() {
+        for (initial, max) in [(0, 0), (0, 1000), (5, 5)] {
+            let [initial, max] = [initial, max].map(Duration::from_millis);
+            let backoff = ExponentialBackoff::new(initial, max).with_floor();
+            for failures in [0, 1, 40] {
+                assert!(backoff.after(failures) >= SHORTEST_PAUSE.mul_f64(0.79));
+            }
+        }
     }
 
     #[test]

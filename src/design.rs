@@ -105,6 +105,13 @@
 //! **The metadata thread has a connection of its own** and leaves a broker that does not answer within two seconds (then
 //! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster.
 //!
+//! **A topic that a broker cannot describe just now stays as it was.** Brokers that start answer with nearly any code. Only
+//! an answer that denies the topic takes it out of use: it does not exist, its name is not legal, or this client may not
+//! see it. Whether a leader that was known still leads, it tells itself when it is written to.
+//!
+//! **A peer that closes the connection at ApiVersions 3** is asked in version 0 by the next connection, for five minutes:
+//! some proxies do not know KIP-511. Where it closes that one, too, the version is not the reason, and 3 has its turn again.
+//!
 //! # Wake-ups
 //!
 //! Waking a thread costs more than a hundred records. A sleeping worker publishes until when it sleeps (`sync::Wakeup`);

@@ -122,6 +122,22 @@ impl Error {
         self
     }
 
+    /// Advises what `cause` advises, where it advises anything.
+    pub(crate) fn with_advice_of(self, cause: &Error) -> Self {
+        match cause.advice() {
+            "" => self,
+            advice => {
+                let advice = advice.to_owned();
+                self.with_advice(advice)
+            }
+        }
+    }
+
+    fn advice(&self) -> &str {
+        let usual = self.inner.kind.usual_advice();
+        self.inner.advice.as_deref().unwrap_or(usual)
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -336,7 +352,7 @@ impl fmt::Display for Error {
                 Delivery::Written => "; written",
             })?;
         }
-        match inner.advice.as_deref().unwrap_or(inner.kind.usual_advice()) {
+        match self.advice() {
             "" => Ok(()),
             advice => write!(f, "; {advice}"),
         }

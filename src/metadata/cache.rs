@@ -42,16 +42,29 @@ struct State {
     wants: Wants,
     /// Attempts that have ended.
     attempts: u64,
-    /// By topic: the attempt that told of an error, and the error.
-    topic_errors: HashMap<Arc<str>, (u64, Error)>,
+    /// The topics of which the latest answer told an error.
+    topic_errors: HashMap<Arc<str>, TopicError>,
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
     identity: Option<ProducerIdentity>,
+    /// A producer id was refused: none is asked for before.
+    identity_not_before: Option<Instant>,
     /// Callers wait no longer; the thread goes on for the workers.
     closed: bool,
     /// The thread ends.
     stopped: bool,
 }
+
+struct TopicError {
+    /// The attempt that told of it, and when.
+    attempt: u64,
+    told_at: Instant,
+    error: Error,
+}
+
+/// So long is a topic that was refused to this client taken to be refused still, where a call may not wait for another
+/// answer. It is asked for again all the same.
+const RECENT: Duration = Duration::from_secs(30);
 
 struct Interest {
     last_used: Instant,
@@ -157,6 +170,13 @@ impl MetadataCache {
         }
     }
 
+    /// What the latest answer told instead of describing the topic, if it did not describe it.
+    pub(crate) fn topic_error(&self, topic: &str) -> Option<Error> {
+        let state = self.state.lock();
+        let told = state.topic_errors.get(topic);
+        told.map(|told| told.error.clone())
+    }
+
     /// Asks for all topics anew: some leader is not where it was thought to be.
     pub(crate) fn request_refresh(&self) {
         let mut state = self.state.lock();
@@ -230,8 +250,14 @@ impl MetadataCache {
             if state.stopped {
                 return None;
             }
-            if state.wants.any() || self.wanted.wait_until(&mut state, deadline).timed_out() {
-                return (!state.stopped).then_some(state.wants);
+            let (wants, later) = state.wants_at(Instant::now());
+            if wants.any() {
+                return Some(wants);
+            }
+            let until = later.map_or(deadline, |later| later.min(deadline));
+            let is_over = self.wanted.wait_until(&mut state, until).timed_out();
+            if is_over && until == deadline {
+                return (!state.stopped).then(|| state.wants_at(Instant::now()).0);
             }
         }
     }
@@ -243,8 +269,9 @@ impl MetadataCache {
         let mut state = self.state.lock();
         loop {
             let is_new = |interest: &Interest| interest.is_new;
+            let wants_identity = state.wants_at(Instant::now()).0.identity;
             let broken = answered.is_some_and(|answered| {
-                state.wants.identity && !answered.identity || state.topics.values().any(is_new)
+                wants_identity && !answered.identity || state.topics.values().any(is_new)
             });
             if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
                 break;
@@ -308,8 +335,14 @@ impl MetadataCache {
                 interest.wanted = false;
             }
         }
+        let told_at = Instant::now();
         for (topic, error) in errors {
-            state.topic_errors.insert(topic, (attempt, error));
+            let told = TopicError {
+                attempt,
+                told_at,
+                error,
+            };
+            state.topic_errors.insert(topic, told);
         }
         state.wants.topics = state.topics.values().any(|interest| interest.wanted);
         drop(state);
@@ -329,9 +362,17 @@ impl MetadataCache {
     pub(crate) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
         let mut state = self.state.lock();
         state.wants.identity = false;
+        state.identity_not_before = None;
         if identity.is_some() {
             state.identity = identity;
         }
+    }
+
+    /// Ends the asking for a producer id, which a broker refused; it is not asked for again before `not_before`.
+    pub(super) fn identity_refused(&self, not_before: Instant) {
+        let mut state = self.state.lock();
+        state.wants.identity = false;
+        state.identity_not_before = Some(not_before);
     }
 
     /// Publishes what `make` makes of the picture so far, if anything.
@@ -378,6 +419,18 @@ impl MetadataCache {
 }
 
 impl State {
+    /// What is to be asked now, and from when on there is more: a producer id that was refused is let be for a while.
+    fn wants_at(&self, now: Instant) -> (Wants, Option<Instant>) {
+        let later = self
+            .identity_not_before
+            .filter(|at| self.wants.identity && *at > now);
+        let wants = Wants {
+            identity: self.wants.identity && later.is_none(),
+            ..self.wants
+        };
+        (wants, later)
+    }
+
     fn look_up(
         &self,
         cluster: &Arc<Cluster>,
@@ -391,9 +444,9 @@ impl State {
                 "the producer was closed while the record waited for metadata",
             ));
         }
-        if let Some((attempt, error)) = self.topic_errors.get(topic) {
-            if *attempt > first_attempt && !error.is_retriable() {
-                return Err(error.clone());
+        if let Some(told) = self.topic_errors.get(topic) {
+            if told.attempt > first_attempt && !told.error.is_retriable() {
+                return Err(told.error.clone());
             }
         }
         let known = cluster.topics.get(topic).is_some_and(|metadata| {
@@ -435,8 +488,15 @@ impl State {
         max_block: Duration,
     ) -> Error {
         let ms = max_block.as_millis();
-        let topic_error = self.topic_errors.get(topic).map(|(_, error)| error);
-        let cause = topic_error.or(self.last_error.as_ref());
+        let told = self.topic_errors.get(topic);
+        if let Some(told) = told {
+            let is_latest = self.last_error.is_none() && told.told_at.elapsed() < RECENT;
+            if is_latest && !told.error.is_retriable() {
+                return told.error.clone();
+            }
+        }
+        // An attempt that failed is later than any answer.
+        let cause = (self.last_error.as_ref()).or(told.map(|told| &told.error));
         let (kind, mut message) = match (cluster.topics.get(topic), partition) {
             (Some(metadata), Some(partition)) => (
                 ErrorKind::UnknownPartition,
@@ -462,10 +522,8 @@ impl State {
         // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
         let _ = write!(message, " (last attempt: {})", cause.summary());
         let error = Error::new(kind, message).with_source(cause.clone());
-        match topic_error.and_then(Error::broker_answer) {
-            Some((code, name)) => error.with_broker_code(code, name).with_advice(
-                "create the topic, or let the brokers do it (auto.create.topics.enable)",
-            ),
+        match cause.broker_answer() {
+            Some((code, name)) => error.with_broker_code(code, name).with_advice_of(cause),
             None => error,
         }
     }
@@ -548,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_waiting_does_not_cure_ends_the_wait_but_not_the_next_one() {
+    fn an_error_that_waiting_does_not_cure_ends_the_wait_and_is_told_to_who_may_not_wait() {
         let cache = cache();
         let error = Error::new(ErrorKind::InvalidTopic, "no such name");
         let asked: Vec<Arc<str>> = vec!["t".into()];
@@ -565,15 +623,15 @@ mod tests {
             waiter.join().unwrap().unwrap_err().kind(),
             ErrorKind::InvalidTopic
         );
-        let later = cache
-            .wait_for_topic("t", None, Duration::ZERO, Instant::now())
-            .unwrap_err();
-        assert_eq!(
-            later.kind(),
-            ErrorKind::MetadataTimeout,
-            "an old error is only the cause"
-        );
-        assert!(std::error::Error::source(&later).is_some());
+        let at_once = || cache.wait_for_topic("t", None, Duration::ZERO, Instant::now());
+        assert_eq!(at_once().unwrap_err().kind(), ErrorKind::InvalidTopic);
+        // It is asked for again all the same, and what happens meanwhile counts for more.
+        assert!(cache.wait_for_wants(Instant::now()).unwrap().topics);
+        let nobody = Error::new(ErrorKind::Network, "nobody answers");
+        cache.failed(nobody, Wants::default());
+        let later = at_once().unwrap_err();
+        assert_eq!(later.kind(), ErrorKind::MetadataTimeout);
+        assert!(later.to_string().contains("nobody answers"), "{later}");
     }
 
     #[test]
@@ -668,6 +726,27 @@ mod tests {
         assert_eq!(cache.identity(None), Some(first));
         assert_eq!(cache.identity(Some(first.producer_id)), None);
         assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
+    }
+
+    #[test]
+    fn a_producer_id_that_was_refused_is_let_be_for_a_while_and_nothing_else_is() {
+        let cache = cache();
+        assert_eq!(cache.identity(None), None);
+        let soon = Instant::now() + Duration::from_millis(50);
+        cache.identity_refused(soon);
+        assert_eq!(cache.identity(None), None);
+        assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
+        cache.keep_topic("t");
+        let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
+        assert!(wants.topics && !wants.identity);
+        cache.answered(&["t".into()], |_| update(Cluster::default()));
+        assert!(
+            cache
+                .wait_for_wants(Instant::now() + LONG)
+                .unwrap()
+                .identity
+        );
+        assert!(Instant::now() >= soon);
     }
 
     #[test]

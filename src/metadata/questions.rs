@@ -11,6 +11,7 @@ use crate::protocol::messages::{
     InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
 use crate::protocol::{ErrorCode, Request};
+use crate::time::deadline_after;
 
 impl<O: RefreshObserver> MetadataRefresher<O> {
     fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
@@ -137,6 +138,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 producer_id: response.producer_id,
                 producer_epoch: response.producer_epoch,
             };
+            self.identity_refusals = 0;
             self.cache.identity_answered(Some(identity));
             self.observer.identity(Ok(identity));
             return Ok(Attempt::Done);
@@ -158,9 +160,13 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         Ok(Attempt::Done)
     }
 
-    /// Tells those who wait for a producer id that there is none for them.
-    fn refuse_identity(&self, error: Error) {
-        self.cache.identity_answered(None);
+    /// Tells those who wait for a producer id that there is none for them. The next batch wants one again: it waits out a
+    /// backoff, or each record that is sent would make a question.
+    fn refuse_identity(&mut self, error: Error) {
+        let pause = self.retry_pause(self.identity_refusals);
+        self.identity_refusals = self.identity_refusals.saturating_add(1);
+        self.cache
+            .identity_refused(deadline_after(Instant::now(), pause));
         self.observer.identity(Err(error));
     }
 }

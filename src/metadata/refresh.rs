@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::cache::{MetadataCache, ProducerIdentity, Wants};
 use super::candidates::{Candidates, Sources};
 use super::cluster::Broker;
-use crate::backoff::ExponentialBackoff;
+use crate::backoff::{ExponentialBackoff, SHORTEST_PAUSE};
 use crate::connection::client::BlockingClient;
 use crate::connection::control::ConnectionControl;
 use crate::connection::{ConnectionConfig, Endpoint};
@@ -61,6 +61,8 @@ pub(crate) struct MetadataRefresher<O> {
     /// When the latest attempt was answered, and how many were before it with hardly a pause between.
     last_answer: Option<Instant>,
     repeats: u32,
+    /// How often a producer id was refused in a row.
+    pub(super) identity_refusals: u32,
 }
 
 /// The handle by which `close` interrupts the metadata thread's blocking call.
@@ -100,9 +102,6 @@ pub(super) enum Attempt {
     Throttled(Instant),
 }
 
-/// The least time between two questions for the same thing, whatever `retry.backoff.ms` says.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-
 /// The least time between two refreshes that only age asks for.
 const SHORTEST_AGE: Duration = Duration::from_millis(100);
 
@@ -137,6 +136,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             refreshes_in_a_row: 0,
             last_answer: None,
             repeats: 0,
+            identity_refusals: 0,
         }
     }
 
@@ -163,8 +163,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 Ok(Attempt::AskAgain) => {
                     unreachable = 0;
                     unanswered += 1;
-                    let backoff = self.config.retry_backoff.after(unanswered - 1);
-                    deadline_after(Instant::now(), backoff)
+                    deadline_after(Instant::now(), self.retry_pause(unanswered - 1))
                 }
                 Ok(Attempt::Throttled(until)) => {
                     if !self.cache.wait_out_backoff(until, None) {
@@ -191,16 +190,17 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         }
     }
 
+    /// How long to wait before the same question is asked again, after so many times before.
+    pub(super) fn retry_pause(&self, times: u32) -> Duration {
+        self.config.retry_backoff.after(times).max(SHORTEST_PAUSE)
+    }
+
     /// How long to wait before asking once more for what was just answered and is wanted all the same, as a partition
     /// that the topic does not have: longer and longer, as for any retry. Topics that are new do not wait, nor does a
     /// producer id.
     fn pause_before(&mut self, wants: Wants) -> Option<Duration> {
         let since = self.last_answer?.elapsed();
-        let pause = self
-            .config
-            .retry_backoff
-            .after(self.repeats)
-            .max(SHORTEST_PAUSE);
+        let pause = self.retry_pause(self.repeats);
         if since >= pause {
             self.repeats = 0;
             return None;

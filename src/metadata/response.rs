@@ -15,14 +15,15 @@ const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
 /// What a response changed.
 pub(crate) struct Update {
     pub(crate) cluster: Cluster,
-    /// Topics with an error; waiting cures the retriable ones.
+    /// Topics with an error; waiting can cure the retriable ones.
     pub(super) errors: Vec<(Arc<str>, Error)>,
     /// Whether some topic's or partition's answer is worth asking again: no leader yet, or not created yet.
     pub(super) is_incomplete: bool,
 }
 
 /// The picture after `response` to a request for `asked`. Topics that were not asked for stay as they are in `before`,
-/// unless the request was for all (`is_full`).
+/// unless the request was for all (`is_full`). A known topic that the broker cannot describe just now stays as well:
+/// whether its leaders still lead, they tell themselves when they are written to.
 pub(crate) fn update(
     before: &Cluster,
     response: MetadataResponse,
@@ -43,27 +44,35 @@ pub(crate) fn update(
         let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else {
             continue;
         };
-        if topic.error.is_none() {
-            let known = before.topics.get(&name).map(|topic| &**topic);
-            let topic = topic_metadata(&name, topic, version, known);
-            if topic.partitions.is_empty() {
-                // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
-                is_incomplete = true;
-                errors.push((
-                    Arc::clone(&name),
-                    topic_error(&name, ErrorCode::LEADER_NOT_AVAILABLE),
-                ));
-                continue;
-            }
+        let known = before.topics.get(&name);
+        let (error, id) = (topic.error, topic_id(&topic));
+        let described = error
+            .is_none()
+            .then(|| topic_metadata(&name, topic, version, known.map(|known| &**known)))
+            // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
+            .filter(|topic| !topic.partitions.is_empty());
+        if let Some(topic) = described {
             is_incomplete |= topic
                 .partitions
                 .iter()
                 .any(|partition| partition.leader.is_none());
             topics.insert(name, Arc::new(topic));
-        } else {
-            is_incomplete |= topic.error.is_retriable();
-            errors.push((Arc::clone(&name), topic_error(&name, topic.error)));
+            continue;
         }
+        let error = match error {
+            ErrorCode::NONE => ErrorCode::LEADER_NOT_AVAILABLE,
+            error => error,
+        };
+        is_incomplete |= !is_for_the_user_to_mend(error);
+        let is_the_same = |known: &&Arc<TopicMetadata>| id.is_none() || known.id == id;
+        if let Some(known) = known
+            .filter(is_the_same)
+            .filter(|_| !denies_the_topic(error))
+        {
+            topics.insert(Arc::clone(&name), Arc::clone(known));
+        }
+        let error = topic_error(&name, error);
+        errors.push((name, error));
     }
     let brokers = response.brokers.into_iter().filter_map(broker).collect();
     let cluster_id = response
@@ -101,7 +110,7 @@ fn topic_metadata(
     version: i16,
     known: Option<&TopicMetadata>,
 ) -> TopicMetadata {
-    let id = (topic.id != [0; 16]).then_some(TopicId(topic.id));
+    let id = topic_id(&topic);
     // Epochs of a topic of the same name that was deleted mean nothing for this one. Where topics have no ids nobody knows
     // which of them is meant, and a leader of yesterday costs less than one that is ignored for good.
     let known = known.filter(|known| id.is_some() && known.id == id);
@@ -151,14 +160,67 @@ fn partition_metadata(partition: MetadataPartition, version: i16) -> PartitionMe
     }
 }
 
+fn topic_id(topic: &MetadataTopic) -> Option<TopicId> {
+    (topic.id != [0; 16]).then_some(TopicId(topic.id))
+}
+
+/// Whether asking again is of no use: somebody has to choose another name or give a permission. All else can pass: brokers
+/// that start answer with nearly any code, as INVALID_REPLICATION_FACTOR while they are too few for a new topic.
+fn is_for_the_user_to_mend(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::INVALID_TOPIC_EXCEPTION
+            | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+    )
+}
+
+/// Whether the answer says that there is no such topic for this client, rather than nothing of it.
+fn denies_the_topic(code: ErrorCode) -> bool {
+    code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION || is_for_the_user_to_mend(code)
+}
+
+/// What to do about a topic that the broker does not describe, where it is not what is usual for the error's kind.
+fn advice(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+            Some("create the topic, or let the brokers do it (auto.create.topics.enable)")
+        }
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            Some("ask for the permission to describe the topic and to write to it")
+        }
+        ErrorCode::INVALID_TOPIC_EXCEPTION => Some("choose another name for the topic"),
+        ErrorCode::INVALID_REPLICATION_FACTOR => Some(
+            "wait until enough brokers run for a new topic's replicas, or create the topic with fewer",
+        ),
+        ErrorCode::POLICY_VIOLATION => {
+            Some("create the topic as the brokers' policy for new topics demands")
+        }
+        ErrorCode::LEADER_NOT_AVAILABLE => Some("wait until the topic has leaders"),
+        _ => None,
+    }
+}
+
 fn topic_error(name: &Arc<str>, code: ErrorCode) -> Error {
     let kind = match code {
         ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            ErrorKind::Authorization
+        }
         _ => ErrorKind::Broker,
     };
-    Error::new(kind, "the broker did not describe the topic")
-        .with_retriable(code.is_retriable())
+    let message = match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "the topic does not exist",
+        code if is_for_the_user_to_mend(code) => "the broker refuses the topic to this client",
+        _ => "the broker did not describe the topic",
+    };
+    let error = Error::new(kind, message);
+    let error = match advice(code) {
+        Some(advice) => error.with_advice(advice),
+        None => error,
+    };
+    error
+        .with_retriable(!is_for_the_user_to_mend(code))
         .with_topic_partition(TopicPartition::new(Arc::clone(name), -1))
         .with_broker_code(code.code(), code.name())
         .with_delivery(Delivery::NotWritten)
@@ -326,6 +388,56 @@ mod tests {
             (ErrorKind::Authorization, false),
         ];
         assert_eq!(errors, expected);
+    }
+
+    #[test]
+    fn a_known_topic_keeps_its_leaders_where_a_broker_cannot_describe_it_just_now() {
+        let known = vec![topic("t", 1, vec![partition(0, 1, 7)])];
+        let first = after(&Cluster::default(), known, &["t"], true).cluster;
+        let answer = |error, id| MetadataTopic {
+            error,
+            ..topic("t", id, vec![])
+        };
+        for (error, id, stays) in [
+            (ErrorCode::INVALID_REPLICATION_FACTOR, 0, true),
+            (ErrorCode::UNKNOWN_SERVER_ERROR, 0, true),
+            (ErrorCode::LEADER_NOT_AVAILABLE, 1, true),
+            (ErrorCode::NONE, 1, true),
+            // Another topic of the name is being created.
+            (ErrorCode::LEADER_NOT_AVAILABLE, 2, false),
+            (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 0, false),
+            (ErrorCode::TOPIC_AUTHORIZATION_FAILED, 0, false),
+            (ErrorCode::INVALID_TOPIC_EXCEPTION, 0, false),
+        ] {
+            for is_full in [false, true] {
+                let answer = vec![answer(error, id)];
+                let update = after(&first, answer, &["t"], is_full);
+                let known = update.cluster.topic("t");
+                assert_eq!(known.is_some(), stays, "{error:?}");
+                assert!(known.is_none_or(|known| known == first.topic("t").unwrap()));
+                assert_eq!(update.errors.len(), 1, "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_the_user_must_mend_is_not_worth_asking_again() {
+        for (error, is_final) in [
+            (ErrorCode::INVALID_REPLICATION_FACTOR, false),
+            (ErrorCode::UNKNOWN_SERVER_ERROR, false),
+            (ErrorCode::POLICY_VIOLATION, false),
+            (ErrorCode::from(999), false),
+            (ErrorCode::TOPIC_AUTHORIZATION_FAILED, true),
+            (ErrorCode::INVALID_TOPIC_EXCEPTION, true),
+        ] {
+            let answer = MetadataTopic {
+                error,
+                ..topic("t", 0, vec![])
+            };
+            let update = after(&Cluster::default(), vec![answer], &["t"], false);
+            assert_eq!(update.is_incomplete, !is_final, "{error:?}");
+            assert_eq!(update.errors[0].1.is_retriable(), !is_final, "{error:?}");
+        }
     }
 
     #[test]

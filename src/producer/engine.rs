@@ -542,6 +542,7 @@ fn connection_config(config: &ValidatedConfig) -> ConnectionConfig {
         receive_buffer: config.receive_buffer,
         setup_timeout: config.socket_connection_setup_timeout,
         setup_timeout_max: config.socket_connection_setup_timeout_max,
+        handshakes: Arc::default(),
     }
 }
 
@@ -568,12 +569,15 @@ fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
         max_idle: config.metadata_max_idle,
         request_timeout: config.request_timeout,
         retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
-        reconnect_backoff: ExponentialBackoff::new(
-            config.reconnect_backoff,
-            config.reconnect_backoff_max,
-        ),
+        reconnect_backoff: reconnect_backoff(config),
         connections_max_idle: config.connections_max_idle,
     }
+}
+
+/// The wait before any reconnect, of the metadata thread and of the workers. It has a floor: each attempt is a connection,
+/// a thread and a log line.
+fn reconnect_backoff(config: &ValidatedConfig) -> ExponentialBackoff {
+    ExponentialBackoff::new(config.reconnect_backoff, config.reconnect_backoff_max).with_floor()
 }
 
 fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
@@ -590,10 +594,7 @@ fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
         delivery_timeout: config.delivery_timeout,
         retries: config.retries,
         retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
-        reconnect_backoff: ExponentialBackoff::new(
-            config.reconnect_backoff,
-            config.reconnect_backoff_max,
-        ),
+        reconnect_backoff: reconnect_backoff(config),
         connections_max_idle: config.connections_max_idle,
         availability_timeout: config.partitioner_availability_timeout,
         compression: Compression {

@@ -47,8 +47,11 @@ impl<N: Network> Sender<N> {
     }
 
     fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
-        let cause = batch.last_error.clone();
-        let cause = cause.or_else(|| self.obstacle(&batch.partition));
+        let denied = self.denied_topic(&batch.partition);
+        let refused = || batch.last_error.clone();
+        let cause = (denied.clone())
+            .or_else(refused)
+            .or_else(|| self.obstacle(&batch.partition));
         let mut message = format!(
             "{} record(s) were not acknowledged within delivery.timeout.ms={}",
             batch.record_count(),
@@ -60,10 +63,23 @@ impl<N: Network> Sender<N> {
         let mut error = Error::new(ErrorKind::DeliveryTimeout, message)
             .with_topic_partition(batch.completion().topic_partition())
             .with_delivery(batch.delivery());
+        if let Some(denied) = &denied {
+            error = error.with_advice_of(denied);
+        }
         if let Some(cause) = cause {
             error = error.with_source(cause);
         }
         self.give_up(slot, batch, Outcome::Failed(error));
+    }
+
+    /// Why the cluster describes the partition's topic no more: it was deleted, or is forbidden to this client. None where
+    /// the topic is known.
+    fn denied_topic(&self, partition: &Partition) -> Option<Error> {
+        let topic = partition.topic();
+        if self.cluster.topic(topic).is_some() {
+            return None;
+        }
+        self.metadata.topic_error(topic)
     }
 
     /// What keeps a partition's batches from being sent, if anything is known to.

@@ -77,6 +77,33 @@ fn a_broker_that_refuses_connections_is_tried_at_growing_intervals() {
     future.get(PATIENCE).unwrap();
 }
 
+/// Zero is legal, and is no reason to connect as fast as the machine can: to known brokers, nor for a new topic.
+#[test]
+fn a_reconnect_backoff_of_zero_makes_no_loop_of_connects() {
+    let cluster = cluster(1, 1);
+    let producer = builder(&cluster)
+        .reconnect_backoff(Duration::ZERO)
+        .reconnect_backoff_max(Duration::ZERO)
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    cluster.on(MockApi::ApiVersions, |_| Fault::Disconnect);
+    let tried = || cluster.request_count(MockApi::ApiVersions);
+    let before = tried();
+    cluster.disconnect(0);
+    let waiting = producer.send(crate::support::record(0, "waits")).unwrap();
+    let new: crate::support::Record = kafka_producer::ProducerRecord::new("new", b"v".to_vec());
+    let _ = producer.try_send(new);
+    let began = Instant::now();
+    assert!(waiting.get(Duration::from_millis(500)).is_err());
+    // 16 ms at least between two attempts of the worker, and of the metadata thread.
+    let most = 2 * (began.elapsed().as_millis() / 16 + 2);
+    let attempts = (tried() - before) as u128;
+    assert!((2..=most).contains(&attempts), "{attempts} of {most}");
+    cluster.remove_all_hooks();
+    waiting.get(PATIENCE).unwrap();
+}
+
 /// `localhost` has an IPv6 address, too, on most machines; nobody listens there.
 #[test]
 fn every_address_of_a_name_is_tried() {

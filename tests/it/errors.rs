@@ -411,6 +411,32 @@ fn a_producer_id_that_is_refused_fails_the_records_and_is_asked_for_again() {
     assert_eq!(values(&cluster, 0), ["allowed by now"]);
 }
 
+/// With each record another id is wanted.
+#[test]
+fn a_producer_id_that_is_refused_is_not_asked_for_without_a_pause() {
+    for code in [
+        ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+    ] {
+        let cluster = cluster(1, 1);
+        let producer = builder(&cluster)
+            .retry_backoff(Duration::ZERO)
+            .retry_backoff_max(Duration::ZERO)
+            .build()
+            .unwrap();
+        cluster.on(MockApi::InitProducerId, move |_| Fault::Error(code));
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(500) {
+            let future = producer.send(record(0, "v")).unwrap();
+            let _ = future.get(Duration::from_millis(50));
+        }
+        let asked = cluster.request_count(MockApi::InitProducerId) as u128;
+        // 20 ms at least between two.
+        let most = start.elapsed().as_millis() / 20 + 2;
+        assert!((2..=most).contains(&asked), "{asked} of {most} ({code})");
+    }
+}
+
 #[test]
 fn a_producer_id_that_cannot_be_given_yet_is_waited_for() {
     let cluster = cluster(2, 1);

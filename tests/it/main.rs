@@ -34,4 +34,5 @@ mod support;
 #[cfg(target_os = "linux")]
 mod threads;
 mod timeouts;
+mod topic_errors;
 mod versions;

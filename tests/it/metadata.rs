@@ -145,7 +145,7 @@ fn a_topics_error_is_that_topics_alone() {
             ErrorKind::MetadataTimeout,
         ),
         (ErrorCode::LEADER_NOT_AVAILABLE, ErrorKind::MetadataTimeout),
-        (ErrorCode::UNKNOWN_SERVER_ERROR, ErrorKind::Broker),
+        (ErrorCode::UNKNOWN_SERVER_ERROR, ErrorKind::MetadataTimeout),
     ] {
         let hook = cluster.on(MockApi::Metadata, move |request| {
             match request.topics().contains(&"other".to_owned()) {

@@ -140,12 +140,12 @@ macro_rules! for_each_setting {
                 default "1000", range "0 or more";
 
             /// The wait before a broker is first connected to again. It doubles, with a jitter of 20 %, and
-            /// never exceeds `reconnect.backoff.max.ms`.
+            /// never exceeds `reconnect.backoff.max.ms`. Less than 20 ms counts as 20 ms.
             "reconnect.backoff.ms", reconnect_backoff(Duration): Duration = millis(0, i64::MAX),
                 default "50", range "0 or more";
 
             /// The longest wait before a broker is connected to again. Where only `reconnect.backoff.ms` is set, equal to
-            /// it.
+            /// it. Less than 20 ms counts as 20 ms.
             "reconnect.backoff.max.ms", reconnect_backoff_max(Duration): Duration = millis(0, i64::MAX),
                 default "1000", range "0 or more";
 
