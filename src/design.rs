@@ -14,9 +14,9 @@
 //!    A batch is compressed and sealed when it is first sent (`sender::request`), and these bytes are kept: a retry sends
 //!    the same ones. One Produce request carries a batch of each partition that stands in the broker's line, in turn, up
 //!    to `max.request.size`.
-//! 4. **The socket** (`connection::link`). The worker writes fields and batches with one vectored call, without copying
-//!    them together. Another thread for each connection, which also made it, reads answers and hands their bytes to the
-//!    worker, or runs the round that takes them in.
+//! 4. **The socket** (`connection::link`, `connection::shared`). The worker writes fields and batches with one vectored
+//!    call, without copying them together. Another thread for each connection, which also made it, reads answers and hands
+//!    their bytes to the worker, or runs the round that takes them in.
 //! 5. **The answer** (`sender::response`) completes each batch exactly once: written, sent again, split or failed. Then
 //!    memory returns, futures wake, and callbacks go to the delivery thread; with callbacks, futures wake after them.
 //!
@@ -102,7 +102,15 @@
 //! size of the socket's send buffer is left to the system, where Java fixes it at 128 KiB: records of 1 MB are a third
 //! faster, with a quarter of the thread switches, and a long link is not held to 128 KiB in a round trip.
 //!
-//! **The metadata thread has a connection of its own** and leaves a broker that does not answer within two seconds (then
+//! **Each worker has a connection of its own to a broker, where it can.** A broker refuses a further one above
+//! `max.connections.per.ip`, and the system without a free file descriptor. A worker that is refused one joins a connection
+//! to the same address that another worker has (`connection::shared`), and leaves its partitions where they are: a broker
+//! answers the requests of a connection in their order, so each answer belongs to the worker that asked for the oldest. To
+//! the worker it is a link like any other, with its own limit of requests in flight. The metadata thread joins likewise,
+//! and closes its own connection when a worker is refused one and there is none to join: records come first. A connection
+//! that is shared ends for all when one of its workers finds it broken.
+//!
+//! **The metadata thread has a connection of its own**, where it can, and leaves a broker that does not answer within two seconds (then
 //! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster.
 //!
 //! **A topic that a broker cannot describe just now stays as it was.** Brokers that start answer with nearly any code. Only

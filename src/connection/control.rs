@@ -57,11 +57,6 @@ impl ConnectionControl {
         self.state.lock().cancel.is_none()
     }
 
-    /// The socket, unless the connection is cancelled or not that far.
-    pub(crate) fn socket(&self) -> Option<Arc<TcpSocket>> {
-        self.state.lock().socket.clone()
-    }
-
     /// A channel that never has a message and closes on [`cancel`](Self::cancel).
     pub(crate) fn cancelled(&self) -> &channel::Receiver<()> {
         &self.cancelled

@@ -27,6 +27,23 @@ pub(crate) struct Dialed {
     pub(crate) versions: BrokerVersions,
 }
 
+/// Why there is no connection.
+pub(crate) struct DialError {
+    pub(crate) error: Error,
+    /// The broker closed the connection before its first answer, as one does that has reached its limit of connections,
+    /// or the system has no file descriptor left: one that stands already may still serve.
+    pub(crate) is_turned_away: bool,
+}
+
+impl From<Error> for DialError {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_turned_away: false,
+        }
+    }
+}
+
 /// Connects to `endpoint`. Blocks until the connection is ready, cancelled through `control`, or the time for this
 /// attempt, `within`, is over. The `failures` so far choose which of several addresses comes first.
 pub(crate) fn dial(
@@ -36,7 +53,7 @@ pub(crate) fn dial(
     config: &ConnectionConfig,
     control: &ConnectionControl,
     threads: &Arc<ThreadGroup>,
-) -> Result<Dialed, Error> {
+) -> Result<Dialed, DialError> {
     let deadline = Instant::now() + within;
     let mut addresses = resolve(endpoint, control, threads, deadline)?;
     let first = failures as usize % addresses.len();
@@ -50,13 +67,36 @@ pub(crate) fn dial(
                 let now = Instant::now();
                 config.handshakes.note_closed(endpoint, first, now);
             }
-            while_connecting(endpoint, error)
+            DialError {
+                is_turned_away: frames.is_closed_unheard() || is_reset(&error),
+                error: while_connecting(endpoint, error),
+            }
         })?;
     Ok(Dialed {
         socket,
         frames,
         versions,
     })
+}
+
+/// Whether the broker had closed the connection when it was written to.
+fn is_reset(error: &Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| {
+        matches!(
+            source.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset
+        )
+    })
+}
+
+/// Whether the system has no file descriptor left, for this process or for any.
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
 /// Looks up all `endpoints` at once and returns when one of them has an address. An error: none of them has; after
@@ -161,7 +201,7 @@ fn connect_to_any(
     config: &ConnectionConfig,
     control: &ConnectionControl,
     deadline: Instant,
-) -> Result<Arc<TcpSocket>, Error> {
+) -> Result<Arc<TcpSocket>, DialError> {
     let mut last_error = None;
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -186,12 +226,19 @@ fn connect_to_any(
         }
     }
     let error = Error::new(ErrorKind::Network, format!("cannot connect to {endpoint}"));
-    Err(match last_error {
+    let is_turned_away = last_error
+        .as_ref()
+        .is_some_and(|(_, error)| is_out_of_descriptors(error));
+    let error = match last_error {
         Some((address, source)) => error.with_source(std::io::Error::new(
             source.kind(),
             format!("{address}: {source}"),
         )),
         None => error,
+    };
+    Err(DialError {
+        error,
+        is_turned_away,
     })
 }
 

@@ -1,6 +1,8 @@
 //! Reading frames off a byte stream.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
@@ -21,9 +23,19 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// A buffer that has grown above this for a large frame is given back before the next one is waited for.
 const KEPT_BYTES: usize = 4 * CHUNK_BYTES;
 
+/// The largest frame that is taken.
+#[derive(Clone)]
+pub(super) struct FrameLimit(Arc<AtomicUsize>);
+
+impl FrameLimit {
+    pub(super) fn raise_to(&self, max_bytes: usize) {
+        self.0.fetch_max(max_bytes, Ordering::Relaxed);
+    }
+}
+
 /// Cuts a stream into frames. Holds what was read beyond the last one.
 pub(crate) struct FrameReader {
-    max_bytes: usize,
+    max_bytes: FrameLimit,
     /// What lies from `start` on is not given out yet.
     buffer: Vec<u8>,
     start: usize,
@@ -35,7 +47,7 @@ pub(crate) struct FrameReader {
 impl Default for FrameReader {
     fn default() -> Self {
         Self {
-            max_bytes: MAX_HANDSHAKE_FRAME_BYTES,
+            max_bytes: FrameLimit(Arc::new(AtomicUsize::new(MAX_HANDSHAKE_FRAME_BYTES))),
             buffer: Vec::new(),
             start: 0,
             seen_frame: false,
@@ -47,7 +59,12 @@ impl Default for FrameReader {
 impl FrameReader {
     /// Refuses frames above `max_bytes` from now on.
     pub(crate) fn limit(&mut self, max_bytes: usize) {
-        self.max_bytes = max_bytes;
+        self.max_bytes.0.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// The limit, to be raised while another thread reads.
+    pub(super) fn shared_limit(&self) -> FrameLimit {
+        self.max_bytes.clone()
     }
 
     /// Whether the peer closed the connection without having said a word.
@@ -60,8 +77,8 @@ impl FrameReader {
         self.fill(4, stream)?;
         let mut prefix = [0; 4];
         prefix.copy_from_slice(&self.buffer[self.start..self.start + 4]);
-        let length =
-            frame_length(prefix, self.max_bytes).map_err(|error| self.not_kafka(prefix, error))?;
+        let length = frame_length(prefix, self.max_bytes.0.load(Ordering::Relaxed))
+            .map_err(|error| self.not_kafka(prefix, error))?;
         self.start += 4;
         self.fill(length, stream)?;
         let frame = self.buffer[self.start..self.start + length].to_vec();
@@ -128,7 +145,8 @@ impl FrameReader {
         let message = if self.seen_frame {
             "the broker closed the connection"
         } else {
-            "the server closed the connection before its first answer, as a listener that wants TLS does"
+            "the server closed the connection before its first answer, as a broker does that has reached its limit of \
+             connections (max.connections.per.ip, max.connections), and a listener that wants TLS"
         };
         Error::new(ErrorKind::Network, message)
     }

@@ -7,7 +7,9 @@ pub(crate) mod dial;
 pub(crate) mod frames;
 mod handshakes;
 pub(crate) mod link;
+mod outgoing;
 pub(crate) mod resolve;
+pub(crate) mod shared;
 mod socket;
 mod versions;
 

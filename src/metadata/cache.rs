@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Broker, Cluster, TopicId};
 use super::response::Update;
+use crate::connection::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Condvar, Mutex, RwLock};
 
@@ -49,6 +50,8 @@ struct State {
     identity: Option<ProducerIdentity>,
     /// A producer id was refused: none is asked for before.
     identity_not_before: Option<Instant>,
+    /// A worker was refused a connection to this address: the metadata thread's own may be the one that is too many.
+    way_wanted: Option<Endpoint>,
     /// Callers wait no longer; the thread goes on for the workers.
     closed: bool,
     /// The thread ends.
@@ -186,6 +189,13 @@ impl MetadataCache {
         }
     }
 
+    /// Lets the metadata thread close its connection to `endpoint` when it has no question to ask: a worker was refused one
+    /// there.
+    pub(crate) fn make_way(&self, endpoint: &Endpoint) {
+        self.state.lock().way_wanted = Some(endpoint.clone());
+        self.wanted.notify_one();
+    }
+
     /// The producer's identity, unless there is none yet or its id is `spent`: then a new one is asked for.
     pub(crate) fn identity(&self, spent: Option<i64>) -> Option<ProducerIdentity> {
         let mut state = self.state.lock();
@@ -243,7 +253,13 @@ impl MetadataCache {
 
 /// The metadata thread's side.
 impl MetadataCache {
-    /// Waits until there is something to ask, or until `deadline`; none when the thread is to end.
+    /// The address to which a worker was refused a connection since this was last asked.
+    pub(super) fn take_way_wanted(&self) -> Option<Endpoint> {
+        self.state.lock().way_wanted.take()
+    }
+
+    /// Waits until there is something to ask or [to make way for](Self::make_way), or until `deadline`; none when the thread
+    /// is to end.
     pub(crate) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
         let mut state = self.state.lock();
         loop {
@@ -251,7 +267,7 @@ impl MetadataCache {
                 return None;
             }
             let (wants, later) = state.wants_at(Instant::now());
-            if wants.any() {
+            if wants.any() || state.way_wanted.is_some() {
                 return Some(wants);
             }
             let until = later.map_or(deadline, |later| later.min(deadline));

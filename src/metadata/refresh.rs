@@ -8,8 +8,9 @@ use super::cache::{MetadataCache, ProducerIdentity, Wants};
 use super::candidates::{Candidates, Sources};
 use super::cluster::Broker;
 use crate::backoff::{ExponentialBackoff, SHORTEST_PAUSE};
-use crate::connection::client::BlockingClient;
+use crate::connection::client::{BlockingClient, ClientContext};
 use crate::connection::control::ConnectionControl;
+use crate::connection::shared::Connections;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::ErrorCode;
@@ -45,6 +46,8 @@ pub(crate) struct MetadataRefresher<O> {
     pub(super) config: RefreshConfig,
     connection_config: Arc<ConnectionConfig>,
     threads: Arc<ThreadGroup>,
+    /// The workers', which serve where this thread cannot have one of its own.
+    connections: Arc<Connections>,
     pub(super) observer: O,
     /// Where the connection under way can be ended from outside.
     current: Arc<CurrentConnection>,
@@ -116,6 +119,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         config: RefreshConfig,
         connection_config: Arc<ConnectionConfig>,
         threads: Arc<ThreadGroup>,
+        connections: Arc<Connections>,
         observer: O,
         current: Arc<CurrentConnection>,
     ) -> Self {
@@ -125,6 +129,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             config,
             connection_config,
             threads,
+            connections,
             observer,
             current,
             client: None,
@@ -155,6 +160,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             }
             let answer = self.answer(wants);
             self.last_answer = Some(Instant::now());
+            self.make_way();
             let deadline = match answer {
                 Ok(Attempt::Done) => {
                     (unanswered, unreachable) = (0, 0);
@@ -234,9 +240,31 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             if wants.any() {
                 return Some(wants);
             }
+            self.make_way();
             if now >= idle_at {
                 self.client = None;
             }
+        }
+    }
+
+    /// Closes the connection where a worker was refused one: records come first, and what this thread asks can go over the
+    /// worker's.
+    fn make_way(&mut self) {
+        let Some(wanted) = self.cache.take_way_wanted() else {
+            return;
+        };
+        let is_in_the_way = |(endpoint, client): &(Endpoint, BlockingClient)| {
+            let is_known = || {
+                let cluster = self.cache.cluster();
+                cluster
+                    .brokers()
+                    .any(|broker| broker.endpoint() == *endpoint)
+            };
+            // A bootstrap address can be another name of the same broker.
+            client.has_own_connection() && (*endpoint == wanted || !is_known())
+        };
+        if self.client.as_ref().is_some_and(is_in_the_way) {
+            self.client = None;
         }
     }
 
@@ -368,13 +396,17 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
         let control = self.current.start().ok_or_else(closed)?;
+        let context = ClientContext {
+            config: &self.connection_config,
+            threads: &self.threads,
+            connections: &self.connections,
+        };
         let client = BlockingClient::connect(
             endpoint,
             self.candidates.failures(endpoint),
             self.candidates.connect_patience(endpoint),
-            &self.connection_config,
             control,
-            &self.threads,
+            &context,
         )?;
         self.client = Some((endpoint.clone(), client));
         Ok(())

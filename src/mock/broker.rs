@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -156,7 +157,8 @@ impl Links {
         let stop = Arc::new(Stop::default());
         let id = {
             let mut state = self.state.lock();
-            if state.closed {
+            let most = self.shared.max_connections.load(Ordering::Relaxed);
+            if state.closed || state.open.len() >= most {
                 return;
             }
             state.last_id += 1;

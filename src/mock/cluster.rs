@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) hooks: Hooks,
     pub(super) max_message_bytes: AtomicUsize,
+    /// How many connections each broker serves at a time.
+    pub(super) max_connections: AtomicUsize,
     pub(super) state: Mutex<State>,
     /// With `state`: something has happened that `wait_until` may be waiting for.
     pub(super) happened: Condvar,
@@ -187,6 +189,14 @@ impl MockCluster {
         self.shared
             .max_message_bytes
             .store(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes each broker serve so many connections at a time, and close any further one at once, as Kafka does with
+    /// `max.connections.per.ip`. Connections that are open stay. `None`: any number.
+    pub fn limit_connections(&self, most: Option<usize>) {
+        self.shared
+            .max_connections
+            .store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// The id of the broker that leads a partition.
@@ -492,6 +502,7 @@ impl MockClusterBuilder {
         let first_producer_epoch = self.options.first_producer_epoch;
         let shared = Arc::new(Shared {
             max_message_bytes: AtomicUsize::new(self.options.max_message_bytes),
+            max_connections: AtomicUsize::new(usize::MAX),
             options: self.options,
             hooks: Hooks::default(),
             state: Mutex::new(State::new(ports, first_producer_epoch)),

@@ -12,6 +12,7 @@ use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::dial::look_up_any;
 use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
+use crate::connection::shared::Connections;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::refresh::{
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
     workers: Vec<WorkerControl>,
     progress: Arc<Progress>,
     deliveries: Deliveries,
+    connections: Arc<Connections>,
     current_connection: Arc<CurrentConnection>,
     threads: Arc<ThreadGroup>,
     close_started: AtomicBool,
@@ -94,6 +96,7 @@ impl Engine {
         let threads = Arc::new(ThreadGroup::default());
         look_up_any(&bootstrap_endpoints(&config), BOOTSTRAP_PATIENCE, &threads)?;
         let connection_config = Arc::new(connection_config(&config));
+        let connections = Arc::<Connections>::default();
         let progress = Arc::new(Progress::default());
 
         let mut workers = Vec::new();
@@ -106,6 +109,7 @@ impl Engine {
                     Arc::clone(&connection_config),
                     Arc::clone(&threads),
                     event_sink(worker.clone(), panics),
+                    Arc::clone(&connections),
                     thread_name(&config, &format!("sender-{index}")),
                 );
                 let sender = Sender::new(
@@ -132,6 +136,7 @@ impl Engine {
                 receiver: Mutex::new(Some(receiver)),
                 is_started: AtomicBool::new(false),
             },
+            connections,
             current_connection: Arc::default(),
             threads,
             close_started: AtomicBool::new(false),
@@ -173,6 +178,7 @@ impl Engine {
             refresh_config(&self.config),
             connection_config,
             Arc::clone(&self.threads),
+            Arc::clone(&self.connections),
             observer,
             Arc::clone(&self.current_connection),
         );

@@ -16,7 +16,7 @@ impl<N: Network> Sender<N> {
         let Some(&broker) = self.links.get(&link) else {
             return;
         };
-        if matches!(event, LinkEvent::Closed(_)) {
+        if matches!(event, LinkEvent::Closed(_) | LinkEvent::TurnedAway(_)) {
             self.links.remove(&link);
         }
         if self.brokers.get(&broker).and_then(BrokerLink::link) != Some(link) {
@@ -44,6 +44,13 @@ impl<N: Network> Sender<N> {
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
+            LinkEvent::TurnedAway(error) => {
+                self.link_failed(broker, error, now);
+                // Behind the refresh that this asks for, which would make a new connection at once.
+                if let Some(state) = self.brokers.get(&broker) {
+                    self.metadata.make_way(&state.endpoint);
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Sizes, names and partitions at their limits, and what the producer says beyond them.
 
+use std::io::{ErrorKind as ErrorKindOfIo, Read};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,10 @@ pub(crate) const TESTS: Tests = &[
     (
         "a_batch_over_the_topics_limit_is_split",
         a_batch_over_the_topics_limit_is_split,
+    ),
+    (
+        "threads_share_a_connection_where_the_broker_allows_no_further_one",
+        threads_share_a_connection_where_the_broker_allows_no_further_one,
     ),
     (
         "a_timestamp_the_topic_refuses_fails_its_record",
@@ -295,6 +301,59 @@ fn an_illegal_topic_name_fails_without_waiting(kafka: &KafkaCluster) {
     let longest = "x".repeat(249);
     kafka.create_topic(&longest, 1, 1, &[]);
     outcome(&producer, record(&longest, "v")).expect("the longest legal name");
+}
+
+/// Java, with one connection to a broker, delivers all of it too.
+fn threads_share_a_connection_where_the_broker_allows_no_further_one(kafka: &KafkaCluster) {
+    let topic = "limits-connections";
+    kafka.create_topic(topic, 8, 1, &[]);
+    // The consumer that reads back has its connections before the limit.
+    kafka.consume(topic);
+    for (allowed, threads) in [(2, "2"), (2, "4"), (1, "2")] {
+        let most = kafka.connections(1) + allowed;
+        kafka.alter_broker_configs(&[("max.connections.per.ip", &most.to_string())]);
+        await_refusal(kafka, allowed);
+        let producer = producer(
+            kafka,
+            &[
+                ("sender.threads", threads),
+                ("delivery.timeout.ms", "30000"),
+                ("request.timeout.ms", "10000"),
+            ],
+        );
+        let records: Vec<_> = (0..400)
+            .map(|number| numbered(topic, number % 8, number as usize))
+            .collect();
+        let metadata = deliver(&producer, &records);
+        assert_eq!(metadata.len(), records.len());
+        assert!(kafka.connections(1) <= most, "the broker keeps its limit");
+        producer.close(SOON).expect("a close");
+        kafka.alter_broker_configs(&[("max.connections.per.ip", "2147483647")]);
+    }
+    assert_eq!(kafka.consume(topic).len(), 3 * 400);
+}
+
+/// Waits until the broker closes a connection that is one more than `allowed`, and then until it has none of these.
+fn await_refusal(kafka: &KafkaCluster, allowed: usize) {
+    let deadline = Instant::now() + SOON;
+    let before = kafka.connections(1);
+    let is_refused = || {
+        let connect = || TcpStream::connect(kafka.address(1)).expect("a listener");
+        let allowed: Vec<_> = (0..allowed).map(|_| connect()).collect();
+        let mut other = connect();
+        let patience = Some(Duration::from_millis(200));
+        other.set_read_timeout(patience).expect("a timeout");
+        let read = other.read(&mut [0]);
+        drop(allowed);
+        !matches!(read, Err(error) if error.kind() == ErrorKindOfIo::WouldBlock)
+    };
+    while !is_refused() {
+        assert!(Instant::now() < deadline, "the limit is not in force");
+    }
+    while kafka.connections(1) > before {
+        assert!(Instant::now() < deadline, "the connections do not end");
+        thread::yield_now();
+    }
 }
 
 fn kafkas_own_topics_are_refused(kafka: &KafkaCluster) {

@@ -119,8 +119,9 @@ macro_rules! for_each_setting {
             "request.timeout.ms", request_timeout(Duration): Duration = millis(0, i32::MAX as i64),
                 default "30000", range "0 to 2147483647";
 
-            /// How many requests are sent on a connection ahead of their answers; each of `sender.threads` has its own
-            /// connection to a broker. At most 5 with idempotence.
+            /// How many requests are sent on a connection ahead of their answers. Each of `sender.threads` has its own
+            /// connection to a broker and counts for itself where they share one, since the broker allows no further. At
+            /// most 5 with idempotence.
             "max.in.flight.requests.per.connection",
                 max_in_flight_requests_per_connection(usize): usize = bytes(1, i32::MAX as i64),
                 default "5", range "1 to 2147483647";

@@ -156,17 +156,25 @@ pub(crate) fn add_partitions(port: u16, name: &str, count: i32) -> io::Result<()
     Ok(())
 }
 
-/// Sets configs of a topic; the others keep their values.
-pub(crate) fn alter_topic_configs(
+/// What has configs.
+#[derive(Clone, Copy)]
+pub(crate) enum Resource {
+    Topic = 2,
+    /// By id; all of them without a name.
+    Broker = 4,
+}
+
+/// Sets configs; the others keep their values.
+pub(crate) fn alter_configs(
     port: u16,
+    resource: Resource,
     name: &str,
     configs: &[(&str, &str)],
 ) -> io::Result<()> {
-    const TOPIC: i8 = 2;
     const SET: i8 = 0;
     let mut body = Body::default();
     body.i32(1);
-    body.i8(TOPIC);
+    body.i8(resource as i8);
     body.string(name);
     body.array(configs, |body, (name, value)| {
         body.string(name);

@@ -301,7 +301,30 @@ impl KafkaCluster {
 
     /// Sets configs of a topic. A broker may go by the old ones for some milliseconds more.
     pub(crate) fn alter_topic_configs(&self, name: &str, configs: &[(&str, &str)]) {
-        self.ask(|port| admin::alter_topic_configs(port, name, configs));
+        self.ask(|port| admin::alter_configs(port, admin::Resource::Topic, name, configs));
+    }
+
+    /// Sets configs of all brokers. They may go by the old ones for some milliseconds more.
+    pub(crate) fn alter_broker_configs(&self, configs: &[(&str, &str)]) {
+        self.ask(|port| admin::alter_configs(port, admin::Resource::Broker, "", configs));
+    }
+
+    /// How many connections to the broker's port stand.
+    pub(crate) fn connections(&self, broker: i32) -> usize {
+        const ESTABLISHED: &str = "01";
+        let port = format!(":{:04X}", self.broker(broker).client_port());
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+        let lines = tables.iter().flatten().flat_map(|table| table.lines());
+        let mut fields = lines.map(|line| line.split_whitespace().skip(1));
+        let is_connection = |fields: &mut dyn Iterator<Item = &str>| {
+            let is_here = fields.next().is_some_and(|local| local.ends_with(&port));
+            is_here && fields.nth(1) == Some(ESTABLISHED)
+        };
+        let mut count = 0;
+        for mut fields in &mut fields {
+            count += usize::from(is_connection(&mut fields));
+        }
+        count
     }
 
     /// Makes `leader`, one of the replicas, lead the partition, without ending any broker.
