@@ -73,9 +73,10 @@
 //! counts for the broker that led its partition when it was opened.
 //!
 //! **A silent leader is left when another one is named.** A broker that owes an answer for a second is doubted: the cluster
-//! is asked, each second. Once it names another leader of what the broker was asked to write, the connection is given up
-//! and its batches go where they belong, under their own stamps. Java waits for `request.timeout.ms` (30 s) first. Only
-//! with idempotence: without, a batch whose answer is only late would be doubled. A broker that throttles is not silent.
+//! is asked, each second. Batches of which it names another leader go there, under their own stamps; the others on the
+//! connection are waited for as ever. Java waits for `request.timeout.ms` (30 s) first. Only with idempotence: without, a
+//! batch whose answer is only late would be doubled. There what is behind it goes to the new leader at once, unless one
+//! request in flight is to keep the order. A broker that throttles is not silent, for as long as it says.
 //!
 //! **Each partition has its own epoch.** A broker keeps producer epoch and sequences for each partition by itself, so
 //! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order

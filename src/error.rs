@@ -52,7 +52,8 @@ impl Error {
     }
 
     /// Whether the same call may succeed later without a change to the record or the configuration. Sending a record
-    /// again whose [`delivery`](Self::delivery) is [`Delivery::MaybeWritten`] can write it twice.
+    /// again whose [`delivery`](Self::delivery) is [`Delivery::MaybeWritten`] can write it twice; it is false where that
+    /// is [`Delivery::Written`].
     pub fn is_retriable(&self) -> bool {
         self.inner
             .retriable
@@ -87,9 +88,13 @@ impl Error {
         self
     }
 
-    /// Overrides what is usual for the kind.
+    /// Overrides what is usual for the kind. What is written is not to be sent again.
     pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
-        self.inner_mut().delivery = Some(delivery);
+        let inner = self.inner_mut();
+        inner.delivery = Some(delivery);
+        if delivery == Delivery::Written {
+            inner.retriable = Some(false);
+        }
         self
     }
 
@@ -241,7 +246,10 @@ pub enum Delivery {
     NotWritten,
     /// It was sent, and no answer tells its fate.
     MaybeWritten,
-    /// It was: the error is about something after that.
+    /// It was, to the leader's log, but not to as many replicas as `min.insync.replicas` demands: the broker's last answer
+    /// was `NOT_ENOUGH_REPLICAS_AFTER_APPEND`, and no retry or no time was left. Consumers read the record as soon as the
+    /// replicas have it. It is lost if another replica, which does not have it, becomes the leader first. Sending it again
+    /// writes it twice unless it was lost.
     Written,
 }
 

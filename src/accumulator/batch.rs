@@ -49,6 +49,9 @@ pub(crate) struct ProducerBatch {
     pub(crate) stamp: Option<ProducerStamp>,
     /// Whether some attempt's bytes reached a socket and no answer told their fate.
     pub(crate) maybe_written: bool,
+    /// Whether the latest answer says that the leader has appended the batch, though too few replicas have it. It was
+    /// not sent again since.
+    pub(crate) is_appended: bool,
     /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
     pub(crate) last_error: Option<Error>,
     settled: bool,
@@ -131,6 +134,7 @@ impl ProducerBatch {
             order: 0,
             stamp: None,
             maybe_written: false,
+            is_appended: false,
             last_error: None,
             settled: false,
         })
@@ -182,10 +186,10 @@ impl ProducerBatch {
 
     /// What [`Delivery`] an error about this batch carries, unless the broker's answer says more.
     pub(crate) fn delivery(&self) -> Delivery {
-        if self.maybe_written {
-            Delivery::MaybeWritten
-        } else {
-            Delivery::NotWritten
+        match (self.is_appended, self.maybe_written) {
+            (true, _) => Delivery::Written,
+            (false, true) => Delivery::MaybeWritten,
+            (false, false) => Delivery::NotWritten,
         }
     }
 
@@ -263,6 +267,7 @@ impl ProducerBatch {
                             ..stamp
                         }),
                         maybe_written: self.maybe_written,
+                        is_appended: false,
                         last_error: self.last_error.clone(),
                         settled: false,
                     })

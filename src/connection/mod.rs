@@ -20,8 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait that a broker may ask for (KIP-219): many times what quotas lead to, and little beside what a garbled
-/// answer could say.
+/// The longest wait that a broker may ask for before it is asked for metadata again (KIP-219): many times what quotas lead
+/// to, and little beside what a garbled answer could say. For records the wait has no such limit: they have other timeouts.
 pub(crate) const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
 /// What connections are made with.

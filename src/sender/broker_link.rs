@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// How long a broker may owe an answer before the cluster is asked whether it still leads, and how often. Far more than an
 /// acknowledgement by all replicas takes, and little beside the time in which a cluster replaces a leader.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// One broker as a worker sees it.
 pub(super) struct BrokerLink {

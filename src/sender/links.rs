@@ -109,17 +109,8 @@ impl<N: Network> Sender<N> {
             state.throttled_until = ready.throttled_until;
             for request in ready.in_flight {
                 for (slot, _) in request.partitions {
-                    if let Some(InFlightBatch {
-                        mut batch, leader, ..
-                    }) = self.state(slot).take_in_flight(request.id)
-                    {
-                        batch.maybe_written = true;
-                        let error = error
-                            .clone()
-                            .with_topic_partition(batch.completion().topic_partition());
-                        self.retry(slot, batch, error, leader, now);
-                        self.consider(slot, now);
-                    }
+                    self.lose_answer(slot, request.id, &error, now);
+                    self.consider(slot, now);
                 }
             }
         }
@@ -188,39 +179,86 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Leaves a broker that owes an answer while others lead what it was asked to write. Java waits for
-    /// `request.timeout.ms`, several times as long as a cluster takes to replace a leader that hangs. With idempotence
-    /// nothing is risked: what the old leader has passed on the new one knows again by its stamp. Without, a batch would
-    /// be doubled where the answer is only late, so there the time is waited out.
+    /// Takes from a broker that owes an answer what others lead by now. Java waits for `request.timeout.ms`, several times
+    /// as long as a cluster takes to replace a leader that hangs. With idempotence nothing is risked: what the old leader
+    /// has passed on the new one knows again by its stamp. Without, a batch would be doubled where the answer is only late,
+    /// so there the time is waited out.
+    ///
+    /// The other batches on the link, whose leader may only be slow, are waited for as ever. The requests stay in their
+    /// places, for the answers come in their order; what is answered of a batch that was taken means nothing any more. If
+    /// there is nothing left to wait for, the link is given up.
     fn leave_if_replaced(&mut self, broker: i32, now: Instant) {
-        if self.is_replaced(broker) {
-            let message = "no answer, and meanwhile another broker has become the leader";
-            self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
+        let asked = self.awaited_from(broker);
+        let mut moved: Vec<usize> = asked.iter().map(|(_, slot)| *slot).collect();
+        moved.sort_unstable();
+        moved.dedup();
+        moved.retain(|slot| self.is_led_elsewhere(*slot, broker) && self.can_all_be_retried(*slot));
+        if moved.is_empty() {
+            return;
+        }
+        let message = "no answer, and meanwhile another broker has become the leader";
+        let error = Error::new(ErrorKind::Network, message);
+        if asked
+            .iter()
+            .all(|(_, slot)| moved.binary_search(slot).is_ok())
+        {
+            return self.link_failed(broker, error, now);
+        }
+        let Some(link) = self.brokers.get(&broker) else {
+            return;
+        };
+        let error = error.with_place(format_args!("broker {broker} at {}", link.endpoint));
+        for (request, slot) in asked {
+            if moved.binary_search(&slot).is_ok() {
+                self.lose_answer(slot, request, &error, now);
+            }
+        }
+        for slot in moved {
+            self.consider(slot, now);
         }
     }
 
-    /// Whether a partition in a request to the broker is led by another one now.
-    fn is_replaced(&mut self, broker: i32) -> bool {
-        let Some(ready) = self.ready_link_mut(broker) else {
-            return false;
+    /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
+    fn awaited_from(&self, broker: i32) -> Vec<(u64, usize)> {
+        let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
+        else {
+            return Vec::new();
         };
-        let mut asked: Vec<(u64, usize)> = Vec::new();
-        for request in &ready.in_flight {
-            asked.extend(
-                request
-                    .partitions
-                    .iter()
-                    .map(|(slot, _)| (request.id, *slot)),
-            );
+        let asked = ready.in_flight.iter().flat_map(|request| {
+            let slots = request.partitions.iter().map(|(slot, _)| *slot);
+            slots.map(|slot| (request.id, slot))
+        });
+        let is_awaited = |(request, slot): &(u64, usize)| {
+            let state = self.partitions[*slot].as_ref();
+            state.is_some_and(|state| state.in_flight.iter().any(|sent| sent.request == *request))
+        };
+        asked.filter(is_awaited).collect()
+    }
+
+    fn is_led_elsewhere(&mut self, slot: usize, broker: i32) -> bool {
+        let leader = self.leader(slot);
+        leader.is_some_and(|leader| leader.broker != broker)
+    }
+
+    /// Whether none of the partition's batches in flight would fail if it had to be sent again. Where one would, the
+    /// answer is waited for.
+    fn can_all_be_retried(&mut self, slot: usize) -> bool {
+        let retries = self.config.retries;
+        let in_flight = &self.state(slot).in_flight;
+        in_flight.iter().all(|sent| sent.batch.attempts < retries)
+    }
+
+    /// The batch that `request` carries, if it still does, is without an answer for good: it is sent again.
+    fn lose_answer(&mut self, slot: usize, request: u64, error: &Error, now: Instant) {
+        if let Some(InFlightBatch {
+            mut batch, leader, ..
+        }) = self.state(slot).take_in_flight(request)
+        {
+            batch.maybe_written = true;
+            let topic_partition = batch.completion().topic_partition();
+            let error = error.clone().with_topic_partition(topic_partition);
+            self.retry(slot, batch, error, leader, now);
         }
-        asked.into_iter().any(|(request, slot)| {
-            // Not those whose batch has expired since.
-            let in_flight = &self.state(slot).in_flight;
-            in_flight.iter().any(|sent| sent.request == request)
-                && self
-                    .leader(slot)
-                    .is_some_and(|leader| leader.broker != broker)
-        })
     }
 
     /// Connects, if there is still something to send: what stands in line may have expired there.
@@ -258,7 +296,9 @@ impl<N: Network> Sender<N> {
             .config
             .connections_max_idle
             .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
-        if idle && ready.is_idle() && link.line.is_empty() {
+        // A new connection would have to wait as long.
+        let is_throttled = ready.throttled_until.is_some();
+        if idle && ready.is_idle() && !is_throttled && link.line.is_empty() {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
             self.network.close(id);
@@ -311,7 +351,8 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Ready(ready) if ready.is_idle() => {
                 let idle = self.config.connections_max_idle;
-                (idle.map(|idle| deadline_after(ready.last_used, idle)), None)
+                let idle = idle.map(|idle| deadline_after(ready.last_used, idle));
+                (idle.max(idle.and(ready.throttled_until)), None)
             }
             LinkState::Ready(ready) => (ready.request_deadline(), None),
         };

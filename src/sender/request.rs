@@ -164,7 +164,7 @@ impl<N: Network> Sender<N> {
                     bytes
                 } else {
                     // Certainly not written under its old stamp, or it would have kept it.
-                    batch.maybe_written = false;
+                    (batch.maybe_written, batch.is_appended) = (false, false);
                     restamped(bytes, stamp, batch)
                 };
                 batch.contents = Contents::Sealed {
@@ -262,11 +262,12 @@ impl<N: Network> Sender<N> {
         for Drained {
             slot,
             leader,
-            batch,
+            mut batch,
             ..
         } in drained
         {
             batch.partition.batch_drained();
+            batch.is_appended = false;
             self.state(slot).sent(InFlightBatch {
                 batch,
                 request: id,

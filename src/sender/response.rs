@@ -8,7 +8,6 @@ use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
 use crate::accumulator::completion::{Outcome, Written};
-use crate::connection::LONGEST_THROTTLE;
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Broker, LeaderHint};
@@ -19,6 +18,7 @@ use crate::protocol::{ErrorCode, decode_response};
 use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
 use crate::record::split::{Part, split};
+use crate::time::deadline_after;
 
 /// From this version on the broker answers before it throttles, and leaves the waiting to the client (KIP-219).
 const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
@@ -49,7 +49,9 @@ impl<N: Network> Sender<N> {
             }
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
-                throttle(ready, request.version, &response, now);
+                if let Some(wait) = throttle(ready, request.version, &response, now) {
+                    self.tell_of_throttle(broker, wait);
+                }
                 return self.on_response(broker, request, response, now);
             }
             Ok((correlation_id, _)) => {
@@ -68,6 +70,21 @@ impl<N: Network> Sender<N> {
         // Put back: the batches in it are sent again with those of the requests behind it.
         ready.in_flight.push_front(request);
         self.link_failed(broker, error, now);
+    }
+
+    /// Tells of a wait that is longer than batches wait for: records for the broker fail until it is over.
+    fn tell_of_throttle(&self, broker: i32, wait: Duration) {
+        if wait < self.config.delivery_timeout {
+            return;
+        }
+        if let Some(link) = self.brokers.get(&broker) {
+            log::warn!(
+                target: "kafka_producer::sender",
+                "broker {broker} at {} asks this client to send nothing for {} s, longer than delivery.timeout.ms={}: \
+                 records for it expire until then; check its quotas",
+                link.endpoint, wait.as_secs(), self.config.delivery_timeout.as_millis()
+            );
+        }
     }
 
     fn on_response(
@@ -109,8 +126,6 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-        let unknown = answers.iter().map(|(_, answer)| answer.error);
-        let unknown = unknown.into_iter().find(|code| !code.is_known());
         for (slot, answer) in answers {
             if let Some(sent) = self.state(slot).take_in_flight(id) {
                 self.on_answer(slot, sent, answer, &response.node_endpoints, now);
@@ -138,9 +153,6 @@ impl<N: Network> Sender<N> {
             }
             self.consider(slot, now);
         }
-        if let Some(code) = unknown {
-            self.link_failed(broker, unknown_code(code), now);
-        }
     }
 
     fn on_answer(
@@ -156,9 +168,6 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
-        if !code.is_known() {
-            return self.on_unknown_code(slot, batch, sent_to, code, now);
-        }
         if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             if let Some(stamp) = batch.stamp {
                 self.state(slot).acknowledge(stamp, sent_to, now);
@@ -185,6 +194,7 @@ impl<N: Network> Sender<N> {
         // Whatever the code: a base offset says that the leader appended the batch before something went wrong, as when
         // the leadership moved while it waited for the replicas.
         batch.maybe_written |= leaves_fate_unknown(code) || answer.base_offset >= 0;
+        batch.is_appended = code == ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
         let error = broker_error(&batch, &answer);
         if code == ErrorCode::MESSAGE_TOO_LARGE && batch.record_count() > 1 {
             return self.split(slot, batch, error, now);
@@ -202,20 +212,6 @@ impl<N: Network> Sender<N> {
         }
         let outcome = refusal(&answer, error.with_delivery(batch.delivery()));
         self.give_up(slot, batch, outcome);
-    }
-
-    /// No Kafka says that: whoever answers so may answer anything. `on_response` ends the connection.
-    fn on_unknown_code(
-        &mut self,
-        slot: usize,
-        mut batch: Box<ProducerBatch>,
-        sent_to: Leader,
-        code: ErrorCode,
-        now: Instant,
-    ) {
-        batch.maybe_written = true;
-        let error = unknown_code(code).with_topic_partition(batch.completion().topic_partition());
-        self.retry(slot, batch, error, sent_to, now);
     }
 
     /// The leader misses an earlier batch, or lost what it knew of this producer, or lost records. While earlier batches
@@ -330,43 +326,45 @@ fn leader_hint(
 }
 
 /// The client's part of a quota: nothing is sent for the time the broker says, and what is in flight may take longer.
-fn throttle(ready: &mut ReadyLink, version: i16, response: &ProduceResponse, now: Instant) {
-    let Ok(ms @ 1..) = u64::try_from(response.throttle_time_ms) else {
-        return;
+/// However long that is: to send earlier would evade the quota, and a broker that mutes this connection does not read it.
+/// Batches expire meanwhile. Returns the wait, if there is one.
+fn throttle(
+    ready: &mut ReadyLink,
+    version: i16,
+    response: &ProduceResponse,
+    now: Instant,
+) -> Option<Duration> {
+    let ms @ 1.. = u64::try_from(response.throttle_time_ms).ok()? else {
+        return None;
     };
     if version < FIRST_VERSION_WITH_CLIENT_THROTTLING {
-        return;
+        return None;
     }
-    let wait = Duration::from_millis(ms).min(LONGEST_THROTTLE);
+    let wait = Duration::from_millis(ms);
+    let until = deadline_after(now, wait);
     // An earlier answer may have asked for more.
-    ready.throttled_until = ready.throttled_until.max(Some(now + wait));
+    ready.throttled_until = ready.throttled_until.max(Some(until));
     for request in &mut ready.in_flight {
-        request.deadline += wait;
-        request.missed_from = request.missed_from.max(now + wait);
+        request.deadline = deadline_after(request.deadline, wait);
+        request.missed_from = request.missed_from.max(until);
     }
     // Meanwhile the broker reads nothing either.
-    ready.writing_until = ready.writing_until.map(|until| until + wait);
+    ready.writing_until = ready.writing_until.map(|until| deadline_after(until, wait));
+    Some(wait)
 }
 
-fn unknown_code(code: ErrorCode) -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "the broker answered with an error code that Kafka does not have",
-    )
-    .with_broker_code(code.code(), code.name())
-    .with_retriable(true)
-}
-
-/// Errors that say that the leader's log has or may have the batch although the request failed.
+/// Errors that say that the leader's log has or may have the batch although the request failed. A code that is not known
+/// here, of a Kafka to come, says nothing of it.
 fn leaves_fate_unknown(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::REQUEST_TIMED_OUT
-            | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-            | ErrorCode::UNKNOWN_SERVER_ERROR
-            | ErrorCode::NETWORK_EXCEPTION
-            | ErrorCode::KAFKA_STORAGE_ERROR
-    )
+    !code.is_known()
+        || matches!(
+            code,
+            ErrorCode::REQUEST_TIMED_OUT
+                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                | ErrorCode::UNKNOWN_SERVER_ERROR
+                | ErrorCode::NETWORK_EXCEPTION
+                | ErrorCode::KAFKA_STORAGE_ERROR
+        )
 }
 
 fn is_sequence_error(code: ErrorCode) -> bool {
@@ -399,6 +397,11 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
         .with_delivery(batch.delivery());
     if let Some(message) = &answer.error_message {
         error = error.with_broker_message(message.as_str());
+    }
+    if batch.is_appended {
+        error = error.with_advice(
+            "do not send it again: it is read as soon as enough replicas have it, and lost only if its leader fails before",
+        );
     }
     error
 }

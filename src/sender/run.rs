@@ -466,7 +466,10 @@ impl<N: Network> Sender<N> {
             .in_flight
             .iter()
             .any(|sent| sent.leader.broker != leader.broker);
-        if elsewhere || !state.may_send(leader, idempotence, max_in_flight, now) {
+        // Without idempotence nothing keeps the order but one request in flight, so with several nothing waits for a leader
+        // that may hang, as in Java.
+        let waits_for_another = idempotence && elsewhere;
+        if waits_for_another || !state.may_send(leader, idempotence, max_in_flight, now) {
             return None;
         }
         if idempotence && state.sequence.identity().is_none() && !self.begin_identity(slot) {

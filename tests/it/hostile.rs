@@ -172,14 +172,16 @@ fn answers_before_any_request_end_the_connection() {
 }
 
 #[test]
-fn an_error_code_that_nobody_knows_costs_the_connection_and_the_batch_is_sent_again() {
+fn an_error_code_that_nobody_knows_costs_no_connection() {
     for code in [134, 12_345, -2, i16::MAX, i16::MIN] {
-        let broker = Broker::start(move |connection, request, stream| {
-            stream.write_all(&answer(request, if connection == 0 { code } else { 0 }))
-        });
+        let broker =
+            Broker::start(move |_, request, stream| stream.write_all(&answer(request, code)));
         let producer = broker.builder().enable_idempotence(false).build().unwrap();
-        deliver(&producer, 0, "v").unwrap_or_else(|error| panic!("{}", with_causes(&error)));
-        assert_eq!(broker.connections(), 2, "{code}");
+        for _ in 0..2 {
+            let error = deliver(&producer, 0, "v").unwrap_err();
+            assert_eq!(error.broker_code(), Some(code), "{}", with_causes(&error));
+        }
+        assert_eq!(broker.connections(), 1, "{code}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kafka_producer::mock::{Corruption, Fault, MockApi, MockCluster, PartitionError};
-use kafka_producer::{ErrorCode, Future};
+use kafka_producer::{Delivery, ErrorCode, Future};
 
 use crate::support::{PATIENCE, Producer, SOON, builder, cluster, deliver, record, values};
 
@@ -69,9 +69,9 @@ fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
     }
 }
 
-/// A code that Kafka does not have leaves open whether the batch was written, and is no answer to go by.
+/// A code of a Kafka to come leaves open whether the batch was written. It fails that batch and nothing else, as in Java.
 #[test]
-fn an_unknown_error_code_costs_the_connection_and_the_batch_is_sent_again() {
+fn an_unknown_error_code_fails_its_batch_alone() {
     for is_written in [false, true] {
         for place in 0..5 {
             let cluster = cluster(1, 1);
@@ -83,13 +83,23 @@ fn an_unknown_error_code_costs_the_connection_and_the_batch_is_sent_again() {
                 false => error,
             };
             meet(&cluster, place, Fault::PartitionErrors(vec![error]));
+            let mut failed = 0;
             for (index, future) in send(&producer).into_iter().enumerate() {
-                future.get(PATIENCE).unwrap_or_else(|error| {
-                    panic!("{index} with {place}, written: {is_written}: {error}")
-                });
+                if let Err(error) = future.get(PATIENCE) {
+                    let of = format!("{index} with {place}, written: {is_written}: {error}");
+                    assert_eq!(error.broker_code(), Some(12345), "{of}");
+                    assert_eq!(error.delivery(), Delivery::MaybeWritten, "{of}");
+                    failed += 1;
+                }
             }
-            assert_eq!(values(&cluster, 0)[1..], NAMES);
-            assert!(cluster.request_count(MockApi::ApiVersions) > connections);
+            assert_eq!(failed, 1);
+            let written = if is_written {
+                NAMES.len()
+            } else {
+                NAMES.len() - 1
+            };
+            assert_eq!(values(&cluster, 0).len(), 1 + written);
+            assert_eq!(cluster.request_count(MockApi::ApiVersions), connections);
         }
     }
 }

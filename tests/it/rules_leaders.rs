@@ -30,13 +30,16 @@ fn await_metadata(cluster: &MockCluster) {
     );
 }
 
-/// Without idempotence, where a producer never leaves a leader before it has answered or `request.timeout.ms` is over.
+/// Without idempotence, where a producer never takes a batch from a leader before it has answered or `request.timeout.ms` is
+/// over. One request in flight keeps the order; with several what is behind it goes to the new leader, as in Java.
 #[test]
-fn nothing_goes_to_the_new_leader_while_something_is_in_flight_to_the_old_one() {
+fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_request_keeps_the_order()
+ {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster)
         .batch_size(0)
         .enable_idempotence(false)
+        .max_in_flight_requests_per_connection(1)
         .metadata_max_age(OFTEN)
         .build()
         .unwrap();

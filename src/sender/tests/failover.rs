@@ -1,7 +1,9 @@
 //! A broker that owes an answer while another one leads: it is left long before `request.timeout.ms`. What a leader can be
 //! taken to know of this producer, and what is remembered of a broker beyond a connection's end.
 
-use super::harness::{Harness, MS, Sent, Settings, TOPIC, written};
+use super::harness::{Harness, MS, Sent, Settings, TOPIC, Ticket, written};
+use crate::error::{Delivery, ErrorKind};
+use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ProducePartitionResponse, ProduceResponse, ProduceTopicResponse};
 
 /// One partition on the first of two brokers, with a batch that was acknowledged and one that is not answered.
@@ -72,20 +74,87 @@ fn a_silent_broker_that_still_leads_is_waited_for() {
     assert_eq!(worker.log(0).len(), 2);
 }
 
-#[test]
-fn batches_for_other_partitions_of_a_silent_broker_that_was_left_are_sent_again() {
-    let (mut worker, _) = with_an_unanswered_batch(|settings| settings.partitions = 3);
-    // Partition 2 is led by broker 1 as well, and stays there.
-    worker.send_batch(2, "c");
+/// Partition 0 moves away from a silent broker, which still leads partition 2 and owes an answer for it, too.
+fn with_a_partition_that_stays(retries: u32) -> (Harness, [Sent; 2], Ticket) {
+    let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
+        settings.partitions = 3;
+        settings.sender.retries = retries;
+    });
+    let ticket = worker.send_batch(2, "c");
     let other = worker.request();
     worker.run_for(1500 * MS);
     worker.move_leader(0, Some(2));
     worker.publish();
-    worker.run_for(500 * MS);
-    let again = worker.requests();
-    assert!(again.iter().any(|sent| sent.broker == 2));
-    let back = again.iter().find(|sent| sent.broker == 1).unwrap();
+    worker.run();
+    (worker, [unanswered, other], ticket)
+}
+
+#[test]
+fn only_what_moved_is_taken_from_a_silent_broker_and_late_answers_find_the_rest() {
+    let (mut worker, [unanswered, other], ticket) = with_a_partition_that_stays(1);
+    let again = worker.requests().remove(0);
+    assert_eq!((again.broker, again.batch()), (2, unanswered.batch()));
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.serve(&again);
+    // It was slow, and not dead.
+    worker.refuse(&unanswered, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    // The one retry that it has is still there.
+    worker.refuse(&other, ErrorCode::NOT_ENOUGH_REPLICAS);
+    worker.run_for(200 * MS);
+    let back = worker.requests().remove(0);
     assert_eq!(back.batch(), other.batch());
+    worker.serve(&back);
+    assert_eq!(ticket.offset(), Some(0));
+    assert_eq!(worker.log(0).len(), 2);
+    assert!(worker.wire.borrow().closed.is_empty());
+}
+
+#[test]
+fn what_stays_with_a_silent_broker_is_waited_for_until_the_request_timeout() {
+    let (mut worker, [_, other], _) = with_a_partition_that_stays(u32::MAX);
+    let again = worker.requests().remove(0);
+    worker.serve(&again);
+    worker.run_for(28_000 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(1000 * MS);
+    assert_eq!(worker.wire.borrow().closed, [other.link]);
+    assert_eq!(worker.requests().remove(0).batch(), other.batch());
+}
+
+#[test]
+fn a_batch_without_a_retry_left_is_not_taken_from_a_silent_broker() {
+    let (mut worker, [unanswered, other], ticket) = with_a_partition_that_stays(0);
+    worker.no_request();
+    worker.answer(&unanswered, |_| written(1));
+    worker.serve(&other);
+    assert_eq!(ticket.offset(), Some(0));
+    assert!(worker.wire.borrow().closed.is_empty());
+}
+
+/// As Java. Several requests in flight keep no order without idempotence, so nothing waits for a leader that may hang.
+#[test]
+fn without_idempotence_a_new_leader_gets_what_waits_while_the_old_one_owes_an_answer() {
+    for (max_in_flight, requests) in [(2, 1), (1, 0)] {
+        let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
+            settings.sender.idempotence = false;
+            settings.sender.max_in_flight = max_in_flight;
+        });
+        let ticket = worker.send_batch(0, "c");
+        worker.move_leader(0, Some(2));
+        worker.publish();
+        worker.run();
+        let sent = worker.requests();
+        assert_eq!(sent.len(), requests);
+        if let [sent] = &sent[..] {
+            assert_eq!(sent.broker, 2);
+            worker.serve(sent);
+            assert!(ticket.result().unwrap().is_ok());
+        }
+        worker.run_for(29_000 * MS);
+        assert!(worker.wire.borrow().closed.is_empty());
+        worker.run_for(1000 * MS);
+        assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+    }
 }
 
 #[test]
@@ -184,14 +253,47 @@ fn a_broker_that_throttles_is_not_silent() {
 }
 
 #[test]
-fn a_throttle_beyond_all_bounds_ends_after_a_minute() {
+fn a_throttle_lasts_as_long_as_the_broker_says_on_the_same_connection() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.delivery_timeout = 300_000 * MS;
+        settings.sender.connections_max_idle = Some(60_000 * MS);
+    });
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.send_batch(0, "b");
+    answer_with_throttle(&mut worker, &first, 200_000);
+    worker.run_for(199_999 * MS);
+    worker.no_request();
+    worker.run_for(MS);
+    assert_eq!(worker.requests().remove(0).link, first.link);
+    assert!(worker.wire.borrow().closed.is_empty());
+}
+
+#[test]
+fn an_idle_connection_is_kept_while_its_broker_throttles() {
+    let mut worker = Harness::new(|settings| settings.sender.connections_max_idle = Some(300 * MS));
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    answer_with_throttle(&mut worker, &first, 2000);
+    assert_eq!(worker.run(), Some(worker.now + 2000 * MS));
+    worker.run_for(1999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed, [first.link]);
+}
+
+#[test]
+fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
     let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
     worker.send_batch(0, "a");
     let first = worker.request();
+    let ticket = worker.send_batch(0, "b");
     answer_with_throttle(&mut worker, &first, i32::MAX);
-    worker.send_batch(0, "b");
-    worker.run_for(59_999 * MS);
+    worker.run_for(119_000 * MS);
+    assert!(ticket.result().is_none());
+    worker.run_for(1000 * MS);
+    assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+    assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
     worker.no_request();
-    worker.run_for(MS);
-    assert_eq!(worker.requests().len(), 1);
+    assert!(worker.wire.borrow().closed.is_empty());
 }

@@ -77,18 +77,88 @@ fn errors_that_no_retry_cures_fail_at_once() {
     }
 }
 
+/// Java: `UnknownServerException`. Such a code is of a Kafka to come, and whether it is about a lasting state nobody knows.
 #[test]
-fn an_error_code_that_kafka_does_not_have_ends_the_connection_and_the_batch_is_sent_again() {
-    let mut worker = Harness::new(|_| {});
+fn a_batch_that_is_answered_with_an_unknown_code_fails_and_others_are_left_alone() {
+    for idempotence in [false, true] {
+        let mut worker = Harness::new(|settings| {
+            settings.partitions = 3;
+            settings.sender.idempotence = idempotence;
+        });
+        let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
+        let both = worker.request();
+        let later = worker.send_batch(2, "c");
+        let second = worker.request();
+        let mut answers = worker.append(&both).into_iter();
+        worker.answer(&both, |batch| match answers.next().unwrap() {
+            _ if batch.partition == 0 => refused(ErrorCode::from(12345)),
+            answer => answer,
+        });
+        let error = tickets[0].error();
+        assert_eq!(
+            (error.kind(), error.broker_code()),
+            (ErrorKind::Broker, Some(12345))
+        );
+        assert_eq!(error.delivery(), Delivery::MaybeWritten);
+        assert!(!error.is_retriable());
+        assert_eq!(tickets[1].offset(), Some(0));
+        worker.serve(&second);
+        assert_eq!(later.offset(), Some(0));
+        worker.run_for(2000 * MS);
+        assert!(worker.requests().is_empty() && worker.wire.borrow().closed.is_empty());
+        let next = worker.send_batch(0, "d");
+        let request = worker.request();
+        worker.serve(&request);
+        assert!(next.result().unwrap().is_ok());
+    }
+}
+
+/// The leader has it, whatever becomes of the replicas.
+#[test]
+fn a_batch_that_the_leader_appended_and_too_few_replicas_have_is_written_if_there_is_no_retry() {
+    let appended = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    let mut worker = Harness::new(|settings| settings.sender.retries = 1);
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
-    worker.refuse(&request, ErrorCode::from(12345));
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
-    worker.run_for(500 * MS);
-    let again = worker.requests().remove(0);
-    assert_eq!(again.batch(), request.batch());
-    worker.serve(&again);
-    assert_eq!(ticket.offset(), Some(0));
+    worker.refuse(&request, appended);
+    worker.run_for(200 * MS);
+    let request = worker.requests().remove(0);
+    worker.refuse(&request, appended);
+    let error = ticket.error();
+    assert_eq!(error.delivery(), Delivery::Written);
+    assert!(!error.is_retriable());
+    assert!(
+        error
+            .to_string()
+            .contains("; written; do not send it again"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_batch_that_was_appended_is_written_if_it_expires_and_maybe_if_it_was_sent_again_since() {
+    for is_sent_again in [false, true] {
+        let mut worker = Harness::new(|settings| {
+            settings.sender.delivery_timeout = 1000 * MS;
+            settings.sender.request_timeout = 5000 * MS;
+        });
+        let ticket = worker.send_batch(0, "a");
+        let request = worker.request();
+        if !is_sent_again {
+            worker.run_for(950 * MS);
+        }
+        worker.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+        worker.run_for(1000 * MS);
+        assert_eq!(worker.requests().len(), usize::from(is_sent_again));
+        let error = ticket.error();
+        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout);
+        let fate = match is_sent_again {
+            true => Delivery::MaybeWritten,
+            false => Delivery::Written,
+        };
+        assert_eq!(error.delivery(), fate);
+        assert_eq!(error.is_retriable(), is_sent_again);
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::protocol::messages::{
     ProducePartitionResponse, RecordError,
 };
 
+/// Of a Kafka to come.
+const UNKNOWN_CODE: i16 = 12345;
+
 pub(super) struct Brokers {
     pub(super) rng: Rng,
     /// How likely things go wrong, in percent.
@@ -319,7 +322,7 @@ impl Brokers {
 
     /// Refused without a trace.
     fn refusal(&mut self, batch: &SentBatch) -> ProducePartitionResponse {
-        match self.rng.u8(..7) {
+        match self.rng.u8(..8) {
             0 => refused(ErrorCode::KAFKA_STORAGE_ERROR),
             1 => refused(ErrorCode::CORRUPT_MESSAGE),
             2 => refused(ErrorCode::MESSAGE_TOO_LARGE),
@@ -331,6 +334,7 @@ impl Brokers {
                 }],
                 ..refused(ErrorCode::INVALID_RECORD)
             },
+            5 => refused(ErrorCode::from(UNKNOWN_CODE)),
             _ => refused(ErrorCode::NOT_ENOUGH_REPLICAS),
         }
     }
@@ -342,7 +346,8 @@ impl Brokers {
             ErrorCode::REQUEST_TIMED_OUT,
             ErrorCode::KAFKA_STORAGE_ERROR,
             ErrorCode::UNKNOWN_SERVER_ERROR,
-        ][self.rng.usize(..4)]
+            ErrorCode::from(UNKNOWN_CODE),
+        ][self.rng.usize(..5)]
     }
 
     /// The answers when the replicas have the batches, or the leader is no leader any more.

@@ -189,6 +189,11 @@ impl World {
             return;
         }
         self.cluster.broker(broker).is_down = true;
+        // It knows nothing of quotas that were used up before.
+        self.wire
+            .borrow_mut()
+            .throttled
+            .retain(|(_, throttled), _| *throttled != broker);
         let links = self.wire.borrow().open_links();
         for link in links {
             if self.wire.borrow().links[&link].broker == broker {

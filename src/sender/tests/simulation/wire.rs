@@ -14,6 +14,7 @@ use crate::connection::Endpoint;
 use crate::connection::link::{LinkId, Network, OutgoingRequest, Written};
 use crate::error::{Error, ErrorKind};
 use crate::sender::Delivery;
+use crate::sender::broker_link::SILENCE;
 use crate::sync::channel;
 use crate::time::monotonic_now;
 
@@ -32,6 +33,8 @@ pub(super) struct Wire {
     /// Bytes of links that were closed, which a writer still holds.
     pub(super) abandoned: BTreeMap<u64, Held>,
     next_abandoned: u64,
+    /// Until when a worker sends a broker nothing.
+    pub(super) throttled: BTreeMap<(usize, i32), Instant>,
     /// Everything that workers ever did.
     pub(super) deeds: usize,
 }
@@ -61,8 +64,8 @@ pub(super) struct Link {
     /// The latest answer's arrival.
     pub(super) answered: Instant,
     latency: Duration,
-    /// By request: partition and first record of each batch.
-    pub(super) unanswered: VecDeque<Vec<(i32, usize)>>,
+    /// By request: when it was written, and partition and first record of each batch.
+    pub(super) unanswered: VecDeque<(Instant, Vec<(i32, usize)>)>,
     pub(super) held: Option<Held>,
 }
 
@@ -86,6 +89,14 @@ impl Held {
             "bytes change while the network reads them"
         );
         self.request
+    }
+}
+
+impl Link {
+    /// Whether an answer is missed for so long that another leader gets what it leads now.
+    fn is_silent(&self, now: Instant) -> bool {
+        let oldest = self.unanswered.front();
+        oldest.is_some_and(|(written, _)| *written + SILENCE <= now)
     }
 }
 
@@ -135,8 +146,9 @@ impl Network for SimulatedNetwork {
         let sent = decode(link, wire.links[&key].broker, &request);
         // Whether a batch is given up is seen when its callbacks have run.
         if self.deliveries.is_empty() {
-            wire.check_flight(key, &sent, &callers);
+            wire.check_flight(key, &sent, &callers, now);
         }
+        wire.forget_earlier_attempts(&sent, now);
         for batch in &sent.batches {
             callers.ledger.sent(batch);
         }
@@ -152,7 +164,7 @@ impl Network for SimulatedNetwork {
             // Not to be used any more, whatever comes: the worker must close it.
             return Err(Error::new(ErrorKind::Network, "broken pipe"));
         }
-        link.unanswered.push_back(content);
+        link.unanswered.push_back((now, content));
         if stalls {
             link.held = Some(Held::new(request));
             wire.did(key, Done::Stalled);
@@ -181,6 +193,7 @@ impl Wire {
             done: Vec::new(),
             abandoned: BTreeMap::new(),
             next_abandoned: 0,
+            throttled: BTreeMap::new(),
             deeds: 0,
         }
     }
@@ -257,9 +270,27 @@ impl Wire {
         }
     }
 
+    /// A batch that was taken from a silent broker goes again: that attempt counts, and not the one before.
+    fn forget_earlier_attempts(&mut self, sent: &Sent, now: Instant) {
+        for batch in &sent.batches {
+            let first = id_of(&batch.records[0]);
+            let links = self.links.values_mut();
+            for link in links.filter(|link| link.is_silent(now)) {
+                for (_, batches) in &mut link.unanswered {
+                    batches.retain(|(_, other)| *other != first);
+                }
+            }
+        }
+    }
+
     /// Before a request is under way: how many there may be, and where.
-    fn check_flight(&self, key: LinkKey, sent: &Sent, callers: &Callers) {
+    fn check_flight(&self, key: LinkKey, sent: &Sent, callers: &Callers, now: Instant) {
         let link = &self.links[&key];
+        let throttled = self.throttled.get(&(key.0, link.broker));
+        assert!(
+            throttled.is_none_or(|until| *until <= now),
+            "a request to a broker that throttles"
+        );
         assert!(
             link.unanswered.len() < self.max_in_flight,
             "more requests in flight than allowed"
@@ -272,7 +303,7 @@ impl Wire {
             let first = id_of(&batch.records[0]);
             let is_retry = callers.ledger.was_sent(batch);
             for other in self.links.values().filter(|link| link.is_open) {
-                let same = other.unanswered.iter().flatten();
+                let same = other.unanswered.iter().flat_map(|(_, batches)| batches);
                 let same = same.filter(|(partition, _)| *partition == batch.partition);
                 let same = same.filter(|(_, first)| !callers.ledger.is_resolved(*first));
                 let overtaken = same
@@ -282,6 +313,10 @@ impl Wire {
                     overtaken.is_none(),
                     "record {first} is sent again behind {overtaken:?}, which is not acknowledged"
                 );
+                if other.is_silent(now) && (other.broker != link.broker || is_retry) {
+                    // What another broker leads now need not wait for its answer.
+                    continue;
+                }
                 let same = same.count();
                 assert!(
                     same == 0 || other.broker == link.broker,

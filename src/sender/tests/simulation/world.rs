@@ -72,7 +72,8 @@ enum Happening {
     Connected(LinkKey, u16),
     Arrived(LinkKey),
     Replicated(LinkKey, Sent, Vec<Pending>),
-    Answer(LinkKey, Vec<u8>),
+    /// With the wait that the broker asks for.
+    Answer(LinkKey, Vec<u8>, Option<Duration>),
     WriteFinished(LinkKey),
     Released(u64),
     /// The last word of a link that the worker has closed.
@@ -377,7 +378,9 @@ impl World {
             self.follow(link, done);
         }
         self.check_memory(sender);
-        check_leaders(sender);
+        if self.setup.sender.idempotence {
+            check_leaders(sender);
+        }
         self.callers.borrow_mut().ledger.look(self.now);
         if !self.deliveries.is_empty() && !self.delivery_is_due {
             self.delivery_is_due = true;
@@ -470,7 +473,7 @@ impl World {
             Happening::Connected(key, port) => self.connected(key, port),
             Happening::Arrived(key) => self.serve(key),
             Happening::Replicated(key, sent, pending) => self.replicated(key, &sent, pending),
-            Happening::Answer(key, frame) => self.answer(key, frame),
+            Happening::Answer(key, frame, throttle) => self.answer(key, frame, throttle),
             Happening::WriteFinished(key) => self.write_finished(key),
             Happening::Released(id) => {
                 let held = self.wire.borrow_mut().abandoned.remove(&id);
@@ -575,7 +578,7 @@ impl World {
 
     fn replicated(&mut self, key: LinkKey, sent: &Sent, pending: Vec<Pending>) {
         let answers = self.cluster.answers(pending, sent.version);
-        let frame = self.encode(sent, answers);
+        let (frame, throttle) = self.encode(sent, answers);
         let mut wire = self.wire.borrow_mut();
         let delay = wire.delay(key);
         let link = wire.links.get_mut(&key).unwrap();
@@ -583,30 +586,40 @@ impl World {
         let at = (self.now + delay).max(link.answered);
         link.answered = at;
         drop(wire);
-        self.at(at, Happening::Answer(key, frame));
+        self.at(at, Happening::Answer(key, frame, throttle));
         self.serve(key);
     }
 
-    fn answer(&mut self, key: LinkKey, frame: Vec<u8>) {
+    fn answer(&mut self, key: LinkKey, frame: Vec<u8>, throttle: Option<Duration>) {
         let mut wire = self.wire.borrow_mut();
         let link = wire.links.get_mut(&key).unwrap();
         if !link.is_open {
             return;
         }
         link.unanswered.pop_front();
+        if let Some(wait) = throttle {
+            let place = (key.0, link.broker);
+            let until = wire.throttled.entry(place).or_insert(self.now);
+            *until = (*until).max(self.now + wait);
+        }
         drop(wire);
         self.tell(key.0, Event::Link(key.1, LinkEvent::Frame(frame)));
     }
 
     /// The answer's bytes: rarely garbled, or with the wish to be left alone for a while.
-    fn encode(&mut self, sent: &Sent, partitions: Vec<ProducePartitionResponse>) -> Vec<u8> {
+    fn encode(
+        &mut self,
+        sent: &Sent,
+        partitions: Vec<ProducePartitionResponse>,
+    ) -> (Vec<u8>, Option<Duration>) {
         let mut wire = self.wire.borrow_mut();
         let hinted = partitions
             .iter()
             .map(|answer| answer.current_leader.leader_id);
         let hinted: BTreeSet<i32> = hinted.filter(|id| *id > 0).collect();
+        let rarely = wire.rng.u8(..8) == 0;
         let throttle_time_ms = match wire.happens(1) {
-            true => wire.rng.i32(0..300),
+            true => wire.rng.i32(0..if rarely { 3000 } else { 300 }),
             false => 0,
         };
         let garbled = wire.happens(16).then(|| wire.rng.usize(..4));
@@ -631,7 +644,10 @@ impl World {
         if let Some(position) = garbled {
             frame[position] ^= 1;
         }
-        frame
+        // Before Produce 6 the broker waits itself; an answer of another number is not looked at.
+        let is_heard = sent.version >= 6 && garbled.is_none() && throttle_time_ms > 0;
+        let throttle = is_heard.then(|| Duration::from_millis(throttle_time_ms as u64));
+        (frame, throttle)
     }
 
     fn write_finished(&mut self, key: LinkKey) {
