@@ -97,6 +97,18 @@
 //! one of the identity was acknowledged, by this leader in this epoch, and within the last minute: a new leader, or one
 //! that has long heard nothing, may know nothing of the producer (any more).
 //!
+//! **Nothing of one cluster is used in another.** A cluster that is wiped and made anew at the same address gives producer ids
+//! from the start again, so two producers came to share one and lost records in silence; an address can also be reused by
+//! somebody else's cluster. So clusters are told apart by their ids. A worker's connection asks its broker for the id before
+//! it is used (`connection::check`), and each Metadata answer is looked at: one round trip a connection, none a record.
+//! (`ApiVersions` 5, KIP-1242, costs the same, and few brokers have it.) Another id is believed only at an address of `bootstrap.servers`, which the user
+//! named, and only where no broker of the known cluster answers or one sends the client away; so a list that names two
+//! clusters by mistake does not lead to and fro, and with `metadata.recovery.strategy=none` only a bootstrap address that is a
+//! broker's too can tell of a new cluster. Then everything begins anew (`sender::replaced`): links, leader epochs, topic ids,
+//! sequences, and the identity, which the metadata cache hands out for the cluster that gave it only. Batches that are
+//! certainly not written go to the new cluster; those of unknown fate fail as *maybe written*, without idempotence too: the
+//! new cluster does not know them again, and the old one may live on elsewhere and be read.
+//!
 //! **Writes block for a few milliseconds at most**, then the rest of the request goes to a writer thread of that connection
 //! alone. A stopped broker costs its worker one such wait; a link that keeps up never has the thread. Sending again and
 //! again in small time slices, the first sketch, cost the other brokers a share of the worker for as long as it lasted. The

@@ -159,7 +159,8 @@ impl SharedWay {
             events: Arc::new(tell),
         });
         let joined = match failed.is_turned_away {
-            true => connections.join(endpoint, &user),
+            // Whichever cluster it is of: that is what the metadata thread asks.
+            true => connections.join(endpoint, None, &user),
             false => None,
         };
         let connection = joined.ok_or(failed.error)?;

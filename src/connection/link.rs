@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::check::check_cluster;
 use super::control::{ConnectionControl, cancelled_error};
 use super::dial::{DialError, dial, setup_timeout, socket_error};
 use super::frames::{FrameReader, MAX_PRODUCE_FRAME_BYTES};
@@ -43,8 +45,15 @@ pub(crate) enum Written {
 
 /// The network as a worker sees it; tests script their own.
 pub(crate) trait Network {
-    /// Starts to connect; the link's events follow.
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, failures: u32);
+    /// Starts to connect; the link's events follow. It is not made where the broker says that it is of another cluster
+    /// than that of `cluster_id`.
+    fn connect(
+        &mut self,
+        link: LinkId,
+        endpoint: Endpoint,
+        cluster_id: Option<Arc<str>>,
+        failures: u32,
+    );
     /// Writes a whole request, or what a few milliseconds allow of it. After an error the link is of no more use.
     fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error>;
     /// Ends the link. Events that are under way may still come.
@@ -106,7 +115,13 @@ impl TcpNetwork {
 }
 
 impl Network for TcpNetwork {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, failures: u32) {
+    fn connect(
+        &mut self,
+        link: LinkId,
+        endpoint: Endpoint,
+        cluster_id: Option<Arc<str>>,
+        failures: u32,
+    ) {
         let events = Arc::clone(&self.events);
         let state = Arc::new(LinkState {
             user: Arc::new(User { link, events }),
@@ -116,6 +131,7 @@ impl Network for TcpNetwork {
         let dialling = Dialling {
             link: Arc::clone(&state),
             endpoint,
+            cluster_id,
             failures,
             config: Arc::clone(&self.config),
             threads: Arc::clone(&self.threads),
@@ -190,6 +206,8 @@ impl LinkState {
 struct Dialling {
     link: Arc<LinkState>,
     endpoint: Endpoint,
+    /// The cluster that the broker is to be of, where that is known.
+    cluster_id: Option<Arc<str>>,
     failures: u32,
     config: Arc<ConnectionConfig>,
     threads: Arc<ThreadGroup>,
@@ -227,6 +245,7 @@ impl Dialling {
     fn connect(&self) -> Result<Option<(Arc<Connection>, FrameReader)>, DialError> {
         let (config, user) = (&self.config, &self.link.user);
         let within = setup_timeout(config, self.failures);
+        let deadline = Instant::now() + within;
         let control = &self.link.control;
         let dialed = dial(
             &self.endpoint,
@@ -241,6 +260,9 @@ impl Dialling {
             Err(failed) if failed.is_turned_away && self.join() => return Ok(None),
             Err(failed) => return Err(failed),
         };
+        if let Some(cluster_id) = &self.cluster_id {
+            check_cluster(&mut dialed, &self.endpoint, cluster_id, config, deadline)?;
+        }
         let patience = Some(WRITE_PATIENCE);
         let socket = &dialed.socket;
         socket.set_write_timeout(patience).map_err(socket_error)?;
@@ -250,6 +272,7 @@ impl Dialling {
             Arc::clone(control),
             Arc::clone(&self.threads),
             self.name.clone(),
+            self.cluster_id.clone(),
             Arc::clone(user),
         );
         self.link.use_connection(&connection)?;
@@ -260,7 +283,8 @@ impl Dialling {
     /// Whether the link goes over a connection that stands already.
     fn join(&self) -> bool {
         let user = &self.link.user;
-        let Some(connection) = self.connections.join(&self.endpoint, user) else {
+        let cluster_id = self.cluster_id.as_ref();
+        let Some(connection) = self.connections.join(&self.endpoint, cluster_id, user) else {
             return false;
         };
         match self.link.use_connection(&connection) {

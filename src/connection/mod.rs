@@ -1,6 +1,7 @@
 //! One link to a broker: dialling, frames, writing that a stuck broker cannot hold hostage. Knows nothing of topics,
 //! batches or retries.
 
+pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod dial;

@@ -49,6 +49,8 @@ pub(super) struct Connection {
     socket: Arc<TcpSocket>,
     control: Arc<ConnectionControl>,
     versions: BrokerVersions,
+    /// The cluster that the broker was asked for.
+    cluster_id: Option<Arc<str>>,
     frame_limit: FrameLimit,
     /// For the writer thread.
     threads: Arc<ThreadGroup>,
@@ -86,12 +88,14 @@ impl Connection {
         control: Arc<ConnectionControl>,
         threads: Arc<ThreadGroup>,
         name: String,
+        cluster_id: Option<Arc<str>>,
         user: Arc<User>,
     ) -> Arc<Self> {
         Arc::new(Self {
             socket: Arc::clone(&dialed.socket),
             control,
             versions: dialed.versions.clone(),
+            cluster_id,
             frame_limit: dialed.frames.shared_limit(),
             threads,
             name,
@@ -313,13 +317,22 @@ impl Connections {
         standing.push((endpoint, Arc::downgrade(connection)));
     }
 
-    /// Makes `user` a user of a connection to `endpoint`, of that with the fewest. `None` if none stands.
-    pub(super) fn join(&self, endpoint: &Endpoint, user: &Arc<User>) -> Option<Arc<Connection>> {
+    /// Makes `user` a user of a connection to `endpoint`, of that with the fewest. `None` if none stands. With a
+    /// `cluster_id` only such count of which it is known that the broker is of that cluster.
+    pub(super) fn join(
+        &self,
+        endpoint: &Endpoint,
+        cluster_id: Option<&Arc<str>>,
+        user: &Arc<User>,
+    ) -> Option<Arc<Connection>> {
         let mut candidates: Vec<Arc<Connection>> = {
             let standing = self.standing.lock();
             let of_endpoint = standing.iter().filter(|(other, _)| other == endpoint);
             of_endpoint
                 .filter_map(|(_, connection)| connection.upgrade())
+                .filter(|connection| {
+                    cluster_id.is_none() || connection.cluster_id.as_ref() == cluster_id
+                })
                 .collect()
         };
         candidates.sort_by_key(|connection| connection.state.lock().users.len());
@@ -382,6 +395,7 @@ mod tests {
             control,
             Arc::clone(&threads),
             "test".into(),
+            None,
             Arc::clone(first),
         );
         let reading = Arc::clone(&connection);

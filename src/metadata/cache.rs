@@ -47,7 +47,8 @@ struct State {
     topic_errors: HashMap<Arc<str>, TopicError>,
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
-    identity: Option<ProducerIdentity>,
+    /// With the id of the cluster that gave it.
+    identity: Option<(Option<Arc<str>>, ProducerIdentity)>,
     /// A producer id was refused: none is asked for before.
     identity_not_before: Option<Instant>,
     /// A worker was refused a connection to this address: the metadata thread's own may be the one that is too many.
@@ -196,11 +197,18 @@ impl MetadataCache {
         self.wanted.notify_one();
     }
 
-    /// The producer's identity, unless there is none yet or its id is `spent`: then a new one is asked for.
-    pub(crate) fn identity(&self, spent: Option<i64>) -> Option<ProducerIdentity> {
+    /// The producer's identity in `cluster`, unless there is none yet or its id is `spent`: then a new one is asked for.
+    /// One that another cluster gave may be another producer's here.
+    pub(crate) fn identity(
+        &self,
+        cluster: &Cluster,
+        spent: Option<i64>,
+    ) -> Option<ProducerIdentity> {
         let mut state = self.state.lock();
-        let usable = state
-            .identity
+        let given = state.identity.as_ref();
+        let usable = given
+            .filter(|(giver, _)| !cluster.is_other_than(giver.as_deref()))
+            .map(|(_, identity)| *identity)
             .filter(|identity| Some(identity.producer_id) != spent);
         if usable.is_none() && !state.wants.identity {
             state.wants.identity = true;
@@ -209,11 +217,13 @@ impl MetadataCache {
         usable
     }
 
-    /// Takes leaders from a broker's answer where they are newer than what is known; whether any was.
-    pub(crate) fn apply_leader_hints(&self, hints: &[LeaderHint]) -> bool {
+    /// Takes leaders from the answer of a broker of `asked` where they are newer than what is known; whether any was.
+    pub(crate) fn apply_leader_hints(&self, asked: &Cluster, hints: &[LeaderHint]) -> bool {
         let mut is_newer = false;
         self.publish(|before| {
-            let cluster = before.with_leaders(hints);
+            // By now it may have been replaced by another one.
+            let is_same = !before.is_other_than(asked.cluster_id());
+            let cluster = is_same.then(|| before.with_leaders(hints)).flatten();
             is_newer = cluster.is_some();
             cluster
         });
@@ -374,13 +384,14 @@ impl MetadataCache {
         state.wants.refresh |= wants.refresh;
     }
 
-    /// Ends the asking for a producer id.
+    /// Ends the asking for a producer id. It was asked of a broker of the cluster that is known.
     pub(crate) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
+        let cluster = self.cluster();
         let mut state = self.state.lock();
         state.wants.identity = false;
         state.identity_not_before = None;
-        if identity.is_some() {
-            state.identity = identity;
+        if let Some(identity) = identity {
+            state.identity = Some((cluster.cluster_id.clone(), identity));
         }
     }
 
@@ -716,7 +727,7 @@ mod tests {
                 began.elapsed()
             })
         };
-        assert_eq!(cache.identity(None), None);
+        assert_eq!(cache.identity(&Cluster::default(), None), None);
         assert!(waiter.join().unwrap() < LONG);
         // It was asked for in vain: that is what the backoff is for. And where nobody answers nobody is asked.
         let identity = Wants {
@@ -733,24 +744,27 @@ mod tests {
     #[test]
     fn a_spent_identity_is_not_given_out_again() {
         let cache = cache();
-        assert_eq!(cache.identity(None), None);
+        assert_eq!(cache.identity(&Cluster::default(), None), None);
         let first = ProducerIdentity {
             producer_id: 7,
             producer_epoch: 0,
         };
         cache.identity_answered(Some(first));
-        assert_eq!(cache.identity(None), Some(first));
-        assert_eq!(cache.identity(Some(first.producer_id)), None);
+        assert_eq!(cache.identity(&Cluster::default(), None), Some(first));
+        assert_eq!(
+            cache.identity(&Cluster::default(), Some(first.producer_id)),
+            None
+        );
         assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
     }
 
     #[test]
     fn a_producer_id_that_was_refused_is_let_be_for_a_while_and_nothing_else_is() {
         let cache = cache();
-        assert_eq!(cache.identity(None), None);
+        assert_eq!(cache.identity(&Cluster::default(), None), None);
         let soon = Instant::now() + Duration::from_millis(50);
         cache.identity_refused(soon);
-        assert_eq!(cache.identity(None), None);
+        assert_eq!(cache.identity(&Cluster::default(), None), None);
         assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
         cache.keep_topic("t");
         let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
@@ -793,7 +807,7 @@ mod tests {
                         leader_epoch,
                         broker: None,
                     };
-                    assert!(cache.apply_leader_hints(&[hint]));
+                    assert!(cache.apply_leader_hints(&Cluster::default(), &[hint]));
                 }
             })
         };

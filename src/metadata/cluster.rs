@@ -21,6 +21,11 @@ impl Cluster {
         self.cluster_id.as_deref()
     }
 
+    /// Whether this is certainly another cluster than the one with that id. An id that nobody told says nothing.
+    pub(crate) fn is_other_than(&self, cluster_id: Option<&str>) -> bool {
+        matches!((self.cluster_id(), cluster_id), (Some(ours), Some(theirs)) if ours != theirs)
+    }
+
     /// The known brokers, in no order.
     pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
         self.brokers.values().map(|broker| &**broker)

@@ -5,6 +5,7 @@ mod candidates;
 mod cluster;
 mod questions;
 pub(crate) mod refresh;
+mod replacement;
 mod response;
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 "the broker does not know its cluster yet",
             ));
         }
+        self.check_cluster(response.cluster_id.as_deref())?;
         if is_full {
             let is_soon_again = self.last_refresh.elapsed() < SOON_AGAIN;
             self.refreshes_in_a_row = if is_soon_again {
@@ -80,7 +81,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         }
         self.unanswered_since = None;
         let is_anew = std::mem::take(&mut self.is_anew);
-        let nothing = Cluster::default();
+        self.others.forget_claim();
+        let nothing = self.nothing_but_the_id();
         let is_incomplete = self.cache.answered(&asked, |before| {
             let before = if is_anew { &nothing } else { before };
             update(before, response, version, &asked, is_full)
@@ -91,6 +93,18 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             return Ok(Attempt::AskAgain);
         }
         Ok(Attempt::Done)
+    }
+
+    /// Whether the connected broker, asked for no topic, can tell whether it is of the known cluster.
+    pub(super) fn can_tell_its_cluster(&self) -> bool {
+        if self.cache.cluster().cluster_id().is_none() {
+            return false;
+        }
+        let version = self
+            .client
+            .as_ref()
+            .map(|(_, client)| client.versions().best::<MetadataRequest<'_>>());
+        matches!(version, Some(Ok(2..)))
     }
 
     /// The wait that a broker asks for. Later versions leave the waiting to the client (`by_client`); before, the broker
@@ -140,7 +154,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             };
             self.identity_refusals = 0;
             self.cache.identity_answered(Some(identity));
-            self.observer.identity(Ok(identity));
+            self.observer.identity(Ok(()));
             return Ok(Attempt::Done);
         }
         if error.is_retriable() {

@@ -4,9 +4,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cache::{MetadataCache, ProducerIdentity, Wants};
+use super::cache::{MetadataCache, Wants};
 use super::candidates::{Candidates, Sources};
 use super::cluster::Broker;
+use super::replacement::OtherClusters;
 use crate::backoff::{ExponentialBackoff, SHORTEST_PAUSE};
 use crate::connection::client::{BlockingClient, ClientContext};
 use crate::connection::control::ConnectionControl;
@@ -37,7 +38,7 @@ pub(crate) trait RefreshObserver: Send {
     /// Whether callers sent to the topic since this was last asked.
     fn take_used(&self, topic: &str) -> bool;
     /// There is a producer id, or none can be had.
-    fn identity(&self, identity: Result<ProducerIdentity, Error>);
+    fn identity(&self, identity: Result<(), Error>);
 }
 
 /// The thread's own state.
@@ -59,6 +60,7 @@ pub(crate) struct MetadataRefresher<O> {
     pub(super) unanswered_since: Option<Instant>,
     /// The next answer is the first of a new acquaintance: what was known so far does not count against it.
     pub(super) is_anew: bool,
+    pub(super) others: OtherClusters,
     /// How many refreshes the connected broker has answered with hardly a pause between.
     pub(super) refreshes_in_a_row: u32,
     /// When the latest attempt was answered, and how many were before it with hardly a pause between.
@@ -138,6 +140,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             last_use: now,
             unanswered_since: None,
             is_anew: false,
+            others: OtherClusters::default(),
             refreshes_in_a_row: 0,
             last_answer: None,
             repeats: 0,
@@ -301,6 +304,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 candidates = self.candidates(None).unwrap_or_default();
                 candidates.retain(|other| !failed.contains(other));
             }
+            if candidates.is_empty() {
+                candidates.extend(self.believed_claim());
+            }
             last_error = Some(error);
         }
         Err(last_error.unwrap_or_else(|| Error::new(ErrorKind::Network, "no broker is known")))
@@ -331,6 +337,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// serve better than nothing.
     fn begins_anew_after(&mut self, error: &Error) -> bool {
         let cluster = self.cache.cluster();
+        let met_another = std::mem::take(&mut self.others.was_met);
+        let is_asked_to = error.broker_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED.code());
+        self.others.is_believed |= is_asked_to;
         // Once until there is an answer, lest a bootstrap server that asks for it too be asked without end.
         if self.is_anew || cluster.brokers.is_empty() {
             return false;
@@ -338,7 +347,6 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let Some(trigger) = self.config.rebootstrap else {
             return false;
         };
-        let is_asked_to = error.broker_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED.code());
         let is_overdue = self
             .unanswered_since
             .is_some_and(|since| since.elapsed() >= trigger);
@@ -346,7 +354,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             let mut known = cluster.brokers().map(Broker::endpoint);
             known.all(|endpoint| self.candidates.failures(&endpoint) > 0)
         };
-        self.is_anew = is_asked_to || is_overdue || all_failed();
+        self.is_anew = is_asked_to || met_another || is_overdue || all_failed();
         if self.is_anew {
             log::info!(target: "kafka_producer::metadata", "beginning anew from bootstrap.servers: {}", error.summary());
         }
@@ -370,9 +378,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     }
 
     fn ask(&mut self, endpoint: &Endpoint, wants: Wants) -> Result<Attempt, Error> {
-        self.connect(endpoint)?;
+        let is_unchecked = self.connect(endpoint)? && self.can_tell_its_cluster();
         let mut attempt = Attempt::Done;
-        if wants.refresh || wants.topics || self.is_anew {
+        // A producer id is of use only in the cluster that gave it.
+        if wants.refresh || wants.topics || self.is_anew || is_unchecked {
             attempt = self.ask_metadata(wants.refresh || self.is_anew)?;
         }
         let is_throttled = || self.candidates.throttled_until(endpoint, Instant::now());
@@ -385,13 +394,14 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         Ok(attempt)
     }
 
-    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+    /// Whether the connection is a new one.
+    fn connect(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
         if self
             .client
             .as_ref()
             .is_some_and(|(connected, _)| connected == endpoint)
         {
-            return Ok(());
+            return Ok(false);
         }
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
@@ -409,6 +419,6 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             &context,
         )?;
         self.client = Some((endpoint.clone(), client));
-        Ok(())
+        Ok(true)
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Options {
     pub(super) refuse_unknown_producers: bool,
     pub(super) retain_records: bool,
     pub(super) check_batches: bool,
+    /// At the start; none where it is to be made up.
+    pub(super) cluster_id: Option<String>,
 }
 
 /// What brokers and connections share. No lock is held while another is taken or a hook runs.
@@ -75,6 +77,7 @@ impl MockCluster {
             refuse_unknown_producers: false,
             retain_records: true,
             check_batches: true,
+            cluster_id: None,
         };
         MockClusterBuilder {
             brokers: 1,
@@ -89,6 +92,29 @@ impl MockCluster {
             .iter()
             .map(|broker| format!("127.0.0.1:{}", broker.port()));
         addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// The cluster's id, as metadata tells it.
+    pub fn cluster_id(&self) -> String {
+        self.shared.state.lock().cluster_id.clone()
+    }
+
+    /// Puts another cluster in this one's place, at the same addresses: it has another id, no topics, and gives out
+    /// producer ids from the start again. Brokers that were down are up. Connections are closed, and whatever was under
+    /// way on them ends before. Hooks, restrictions of versions and the list of requests stay.
+    ///
+    /// # Errors
+    /// Where a port cannot be listened on any more or a thread not be started.
+    pub fn replace(&self) -> io::Result<()> {
+        for broker in &self.brokers {
+            broker.stop();
+        }
+        let first_producer_epoch = self.shared.options.first_producer_epoch;
+        self.shared.state.lock().begin_anew(first_producer_epoch);
+        for broker in &self.brokers {
+            broker.start(&self.shared)?;
+        }
+        Ok(())
     }
 
     /// Creates a topic, its partitions led by the brokers in turn.
@@ -489,6 +515,12 @@ impl MockClusterBuilder {
         self
     }
 
+    /// The cluster's id. Without this each cluster has one of its own: by it a producer tells clusters apart.
+    pub fn cluster_id(mut self, cluster_id: impl Into<String>) -> Self {
+        self.options.cluster_id = Some(cluster_id.into());
+        self
+    }
+
     /// Starts the cluster.
     ///
     /// # Errors
@@ -503,9 +535,13 @@ impl MockClusterBuilder {
         let shared = Arc::new(Shared {
             max_message_bytes: AtomicUsize::new(self.options.max_message_bytes),
             max_connections: AtomicUsize::new(usize::MAX),
-            options: self.options,
             hooks: Hooks::default(),
-            state: Mutex::new(State::new(ports, first_producer_epoch)),
+            state: Mutex::new(State::new(
+                self.options.cluster_id.clone(),
+                ports,
+                first_producer_epoch,
+            )),
+            options: self.options,
             happened: Condvar::new(),
         });
         // From here on an early return drops the cluster, which stops the brokers that have started.

@@ -131,6 +131,9 @@ impl Connection {
                 self.client_software = Some(software.into());
             }
         }
+        if question.asks_for_the_cluster() {
+            return self.act(call, &question, Fault::Pass);
+        }
         self.log(call);
         let fault = self
             .shared

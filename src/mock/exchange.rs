@@ -73,6 +73,14 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// Whether it only asks which cluster this is, as a producer does once on each connection: it concerns no topic.
+    pub(super) fn asks_for_the_cluster(&self) -> bool {
+        match self {
+            Self::Metadata(request) => request.topics.as_ref().is_some_and(Vec::is_empty),
+            _ => false,
+        }
+    }
+
     /// The answer that all of it has failed.
     pub(super) fn refuse(&self, shared: &Shared, error: ErrorCode) -> Answer {
         match self {

@@ -18,7 +18,8 @@ use crate::topic_partition::TopicPartition;
 pub enum MockApi {
     /// Record batches to partitions' leaders.
     Produce,
-    /// Brokers, topics and leaders.
+    /// Brokers, topics and leaders. Hooks do not see, and counts leave out, requests about no topic: a producer sends one
+    /// on each connection, to learn whether the broker is of its cluster.
     Metadata,
     /// Which APIs a broker has, in which versions.
     ApiVersions,

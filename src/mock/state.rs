@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::log::PartitionLog;
 use super::request::{MockApi, RequestLog};
 use crate::ErrorCode;
+use crate::metadata::TopicId;
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse,
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
@@ -14,6 +15,7 @@ use crate::protocol::messages::{
 };
 
 pub(super) struct State {
+    pub(super) cluster_id: String,
     topics: HashMap<Arc<str>, Topic>,
     names: HashMap<[u8; 16], Arc<str>>,
     brokers: Vec<BrokerState>,
@@ -49,8 +51,13 @@ struct BrokerState {
 }
 
 impl State {
-    pub(super) fn new(ports: Vec<u16>, first_producer_epoch: i16) -> Self {
+    pub(super) fn new(
+        cluster_id: Option<String>,
+        ports: Vec<u16>,
+        first_producer_epoch: i16,
+    ) -> Self {
         Self {
+            cluster_id: cluster_id.unwrap_or_else(random_cluster_id),
             topics: HashMap::new(),
             names: HashMap::new(),
             brokers: ports
@@ -64,6 +71,25 @@ impl State {
             requests: RequestLog::default(),
             events: 0,
         }
+    }
+
+    /// Everything but the brokers, the versions and what was asked so far.
+    pub(super) fn begin_anew(&mut self, first_producer_epoch: i16) {
+        let new = Self::new(None, Vec::new(), first_producer_epoch);
+        let brokers = std::mem::take(&mut self.brokers);
+        *self = Self {
+            brokers: brokers
+                .into_iter()
+                .map(|broker| BrokerState {
+                    is_up: true,
+                    ..broker
+                })
+                .collect(),
+            versions: self.versions.clone(),
+            requests: std::mem::take(&mut self.requests),
+            events: self.events,
+            ..new
+        };
     }
 
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
@@ -285,7 +311,7 @@ impl State {
             throttle_time_ms: 0,
             controller_id: brokers.first().map_or(-1, |broker| broker.node_id),
             brokers,
-            cluster_id: Some("mock-cluster".to_owned()),
+            cluster_id: Some(self.cluster_id.clone()),
             topics: Vec::new(),
             error: ErrorCode::NONE,
         }
@@ -364,6 +390,11 @@ pub(super) fn failed_topic(asked: &MetadataRequestTopic<'_>, error: ErrorCode) -
         is_internal: false,
         partitions: Vec::new(),
     }
+}
+
+/// In Kafka's form: 16 bytes in base64url.
+fn random_cluster_id() -> String {
+    TopicId(fastrand::u128(1..).to_be_bytes()).to_string()
 }
 
 /// Kafka's rule: 1 to 249 of these characters, and neither `.` nor `..`.

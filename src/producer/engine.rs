@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metadata::refresh::{
     CurrentConnection, MetadataRefresher, RefreshConfig, RefreshObserver,
 };
-use crate::metadata::{Cluster, ClusterObserver, MetadataCache, ProducerIdentity};
+use crate::metadata::{Cluster, ClusterObserver, MetadataCache};
 use crate::record::compression::Compression;
 use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup, Wakeup, channel};
@@ -499,7 +499,7 @@ impl RefreshObserver for Observer {
         self.accumulator.topics.take_used(topic)
     }
 
-    fn identity(&self, identity: Result<ProducerIdentity, Error>) {
+    fn identity(&self, identity: Result<(), Error>) {
         for (events, wakeup) in &self.workers {
             let _ = events.send(Event::Identity(identity.clone()));
             wakeup.wake_for_event();

@@ -281,8 +281,9 @@ impl<N: Network> Sender<N> {
         self.next_link += 1;
         self.links.insert(id, broker);
         link.state = LinkState::Connecting { link: id };
+        let cluster_id = self.cluster.cluster_id.clone();
         self.network
-            .connect(id, link.endpoint.clone(), link.failures);
+            .connect(id, link.endpoint.clone(), cluster_id, link.failures);
     }
 
     fn close_if_idle(&mut self, broker: i32, now: Instant) {

@@ -6,15 +6,14 @@ use crate::accumulator::batch::Settlement;
 use crate::accumulator::completion::Completion;
 use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::Error;
-use crate::metadata::ProducerIdentity;
 use crate::sync::channel;
 
 /// Told to a worker over a channel of its own: the path of responses never waits behind the path of records. Its
 /// length is bounded by the requests in flight and the calls under way.
 pub(crate) enum Event {
     Link(LinkId, LinkEvent),
-    /// A producer id, or why there is none.
-    Identity(Result<ProducerIdentity, Error>),
+    /// The metadata has a producer id, or why there is none.
+    Identity(Result<(), Error>),
     /// Send everything that is here now, and answer with what tells when it is settled.
     Flush(channel::Sender<Vec<Arc<Completion>>>),
     /// Send everything and end.

@@ -9,6 +9,7 @@ mod links;
 mod message;
 mod outcome;
 mod partition_state;
+mod replaced;
 mod request;
 mod response;
 mod run;

@@ -104,6 +104,31 @@ impl PartitionState {
         self.queue.insert(position, batch);
     }
 
+    /// Begins anew in another cluster, which knows nothing of all that was. Returns the batches, in order, that can be in
+    /// the log of the one before; the others stay, and lose the stamp that they may have.
+    pub(super) fn begin_anew(&mut self) -> VecDeque<Box<ProducerBatch>> {
+        let mut lost: VecDeque<Box<ProducerBatch>> = VecDeque::new();
+        for sent in self.in_flight.drain(..) {
+            let mut batch = sent.batch;
+            batch.maybe_written = true;
+            lost.push_back(batch);
+        }
+        for mut batch in std::mem::take(&mut self.queue) {
+            if batch.maybe_written {
+                batch.partition.batch_drained();
+                lost.push_back(batch);
+            } else {
+                batch.stamp = None;
+                self.queue.push_back(batch);
+            }
+        }
+        lost.make_contiguous().sort_by_key(|batch| batch.place());
+        self.sequence = PartitionSequence::default();
+        (self.retry, self.in_line) = (None, None);
+        (self.topic_id, self.acknowledged) = (None, None);
+        lost
+    }
+
     /// A batch goes out: the oldest stays the first, whatever was sent last.
     pub(super) fn sent(&mut self, sent: InFlightBatch) {
         let place = sent.batch.place();

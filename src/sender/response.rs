@@ -135,7 +135,7 @@ impl<N: Network> Sender<N> {
         }
         if !self.hints.is_empty() {
             self.metadata
-                .apply_leader_hints(&std::mem::take(&mut self.hints));
+                .apply_leader_hints(&self.cluster, &std::mem::take(&mut self.hints));
         }
         for (slot, _) in partitions {
             // A partition that the broker left out: nothing is known of its batch.

@@ -46,8 +46,8 @@ pub(crate) struct Sender<N: Network> {
     expiries: BinaryHeap<Reverse<(Instant, usize)>>,
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
-    /// The identity to begin partitions with.
-    identity: Option<ProducerIdentity>,
+    /// The identity to begin partitions with: given by `cluster`.
+    pub(super) identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
     /// New leaders that the response under way named.
     pub(super) hints: Vec<LeaderHint>,
@@ -272,7 +272,7 @@ impl<N: Network> Sender<N> {
             return;
         }
         self.generation = generation;
-        self.cluster = self.metadata.cluster();
+        self.take_picture();
         self.follow_addresses(now);
         self.leave_the_replaced(now);
         self.consider_all(now);
@@ -565,7 +565,7 @@ impl<N: Network> Sender<N> {
         match self
             .identity
             .filter(usable)
-            .or_else(|| self.metadata.identity(spent))
+            .or_else(|| self.metadata.identity(&self.cluster, spent))
         {
             Some(identity) => {
                 self.identity = Some(identity);
@@ -576,12 +576,10 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn on_identity(&mut self, result: Result<ProducerIdentity, Error>, now: Instant) {
+    /// The identity itself is with the metadata, which knows whose it is: the cluster may have been replaced since.
+    fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
         match result {
-            Ok(identity) => {
-                self.identity = Some(identity);
-                self.consider_all(now);
-            }
+            Ok(()) => self.consider_all(now),
             Err(error) => {
                 for slot in 0..self.partitions.len() {
                     let waits = |state: &PartitionState| state.sequence.identity().is_none();

@@ -11,6 +11,7 @@ mod idempotence;
 mod in_flight;
 mod links;
 mod log;
+mod replaced;
 mod retries;
 mod simulation;
 mod turns;

@@ -21,6 +21,7 @@ mod origins;
 mod outage;
 mod partitioning;
 mod rebootstrap;
+mod replaced;
 mod rules_answers;
 mod rules_leaders;
 mod rules_sequences;

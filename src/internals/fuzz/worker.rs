@@ -97,7 +97,7 @@ struct Asked {
 struct Script(Rc<RefCell<Wire>>);
 
 impl Network for Script {
-    fn connect(&mut self, link: LinkId, _: Endpoint, _: u32) {
+    fn connect(&mut self, link: LinkId, _: Endpoint, _: Option<Arc<str>>, _: u32) {
         let mut wire = self.0.borrow_mut();
         wire.connecting.push(link);
         if wire.connects {
@@ -423,7 +423,7 @@ impl World {
             producer_epoch: 0,
         };
         self.metadata.identity_answered(Some(identity));
-        let _ = self.events.send(Event::Identity(Ok(identity)));
+        let _ = self.events.send(Event::Identity(Ok(())));
     }
 
     /// Runs the worker until nothing is left to do at this time; when it is due next.

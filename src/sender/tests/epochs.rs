@@ -13,7 +13,7 @@ fn two_partitions(epoch: i16) -> Harness {
         settings.has_identity = false;
     });
     worker.metadata.identity_answered(Some(identity(epoch)));
-    worker.tell(Event::Identity(Ok(identity(epoch))));
+    worker.tell(Event::Identity(Ok(())));
     for partition in 0..2 {
         worker.send_batch(partition, "first");
         let request = worker.request();
@@ -248,5 +248,5 @@ fn give_next_id(worker: &mut Harness) {
         producer_epoch: 0,
     };
     worker.metadata.identity_answered(Some(next));
-    worker.tell(Event::Identity(Ok(next)));
+    worker.tell(Event::Identity(Ok(())));
 }

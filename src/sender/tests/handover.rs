@@ -32,7 +32,7 @@ struct Echo {
 }
 
 impl Network for Echo {
-    fn connect(&mut self, link: LinkId, _: Endpoint, _: u32) {
+    fn connect(&mut self, link: LinkId, _: Endpoint, _: Option<Arc<str>>, _: u32) {
         let _ = self.link.send(connected(link, 12));
     }
 
@@ -74,7 +74,7 @@ pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let accumulator = Arc::new(RecordAccumulator::new(memory, append, workers));
     let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
     let partitions = vec![Default::default(); settings.partitions as usize];
-    Harness::publish_to(&metadata, 1, &partitions, None);
+    Harness::publish_to(&metadata, None, 1, &partitions, None);
     metadata.identity_answered(Some(identity(0)));
     let sender = Sender::new(
         settings.sender,

@@ -173,7 +173,7 @@ pub(super) struct Wire {
 pub(super) struct Script(Rc<RefCell<Wire>>);
 
 impl Network for Script {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, failures: u32) {
+    fn connect(&mut self, link: LinkId, endpoint: Endpoint, _: Option<Arc<str>>, failures: u32) {
         let mut wire = self.0.borrow_mut();
         let broker = endpoint.host.strip_prefix("broker-").unwrap();
         let broker = broker.parse().unwrap();
@@ -319,6 +319,7 @@ pub(super) struct Harness {
     pub(super) leaders: Vec<Leadership>,
     pub(super) logs: HashMap<i32, Log>,
     pub(super) topic_id: Option<TopicId>,
+    pub(super) cluster_id: Option<&'static str>,
     brokers: i32,
 }
 
@@ -389,6 +390,7 @@ impl Harness {
             leaders: leaders.collect(),
             logs: HashMap::new(),
             topic_id: settings.topic_id,
+            cluster_id: None,
             brokers: settings.brokers,
         };
         harness.publish();
@@ -400,11 +402,14 @@ impl Harness {
 
     /// Tells the worker and the callers what the brokers know.
     pub(super) fn publish(&self) {
-        Self::publish_to(&self.metadata, self.brokers, &self.leaders, self.topic_id);
+        let cluster_id = self.cluster_id.map(Arc::from);
+        let (brokers, leaders) = (self.brokers, &self.leaders);
+        Self::publish_to(&self.metadata, cluster_id, brokers, leaders, self.topic_id);
     }
 
     pub(super) fn publish_to(
         metadata: &MetadataCache,
+        cluster_id: Option<Arc<str>>,
         brokers: i32,
         leaders: &[Leadership],
         topic_id: Option<TopicId>,
@@ -436,7 +441,7 @@ impl Harness {
             partitions: partitions.collect(),
         };
         metadata.publish_cluster(Cluster {
-            cluster_id: None,
+            cluster_id,
             brokers: brokers.collect(),
             topics: HashMap::from([(TOPIC.into(), Arc::new(topic))]),
         });

@@ -308,7 +308,7 @@ fn records_wait_for_a_producer_id() {
     let wants = worker.wants();
     assert!(wants.identity);
     worker.metadata.identity_answered(Some(identity(4)));
-    worker.tell(Event::Identity(Ok(identity(4))));
+    worker.tell(Event::Identity(Ok(())));
     let request = worker.requests().remove(0);
     let stamp = request.batch().stamp;
     assert_eq!(
@@ -355,7 +355,7 @@ fn after_the_highest_epoch_comes_another_producer_id() {
     let mut worker = Harness::new(|settings| settings.has_identity = false);
     let last = identity(i16::MAX);
     worker.metadata.identity_answered(Some(last));
-    worker.tell(Event::Identity(Ok(last)));
+    worker.tell(Event::Identity(Ok(())));
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::UNKNOWN_PRODUCER_ID);
@@ -367,7 +367,7 @@ fn after_the_highest_epoch_comes_another_producer_id() {
         producer_epoch: 0,
     };
     worker.metadata.identity_answered(Some(next));
-    worker.tell(Event::Identity(Ok(next)));
+    worker.tell(Event::Identity(Ok(())));
     let stamp = worker.requests().remove(0).batch().stamp;
     assert_eq!(
         (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence),

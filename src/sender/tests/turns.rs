@@ -16,7 +16,7 @@ struct NoNetwork {
 }
 
 impl Network for NoNetwork {
-    fn connect(&mut self, _: LinkId, _: Endpoint, _: u32) {
+    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {
         assert!(!self.panics, "a defect");
     }
 

@@ -31,6 +31,7 @@ impl Member {
 /// Answers ApiVersions, Metadata and InitProducerId, and knows one topic, `t`.
 pub(crate) struct FakeBootstrap {
     port: u16,
+    cluster_id: Option<String>,
     /// The answer to Metadata.
     metadata: Arc<Mutex<Vec<u8>>>,
     asked: Arc<AtomicUsize>,
@@ -40,11 +41,20 @@ pub(crate) struct FakeBootstrap {
 }
 
 impl FakeBootstrap {
-    /// `leaders` are those of the topic's partitions, in order.
+    /// `leaders` are those of the topic's partitions, in order. It tells no cluster's id.
     pub(crate) fn start(members: Vec<Member>, leaders: Vec<i32>) -> Self {
+        Self::start_in(None, members, leaders)
+    }
+
+    /// One that tells the id of its cluster.
+    pub(crate) fn start_in(
+        cluster_id: Option<&str>,
+        members: Vec<Member>,
+        leaders: Vec<i32>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let metadata = Arc::new(Mutex::new(metadata(&members, &leaders)));
+        let metadata = Arc::new(Mutex::new(metadata(cluster_id, &members, &leaders)));
         let stopped = Arc::new(AtomicBool::new(false));
         let (asked, open) = (Arc::default(), Arc::<Mutex<Vec<TcpStream>>>::default());
         let accept = {
@@ -64,6 +74,7 @@ impl FakeBootstrap {
         };
         Self {
             port,
+            cluster_id: cluster_id.map(str::to_owned),
             metadata,
             asked,
             open,
@@ -73,7 +84,8 @@ impl FakeBootstrap {
     }
 
     pub(crate) fn set_leaders(&self, members: &[Member], leaders: &[i32]) {
-        *self.metadata.lock().unwrap() = metadata(members, leaders);
+        let cluster_id = self.cluster_id.as_deref();
+        *self.metadata.lock().unwrap() = metadata(cluster_id, members, leaders);
     }
 
     pub(crate) fn address(&self) -> String {
@@ -247,7 +259,7 @@ fn versions() -> Vec<u8> {
 }
 
 /// A response of version 5.
-fn metadata(members: &[Member], leaders: &[i32]) -> Vec<u8> {
+fn metadata(cluster_id: Option<&str>, members: &[Member], leaders: &[i32]) -> Vec<u8> {
     let mut body = Vec::new();
     let put_i32 = |body: &mut Vec<u8>, number: i32| put(body, &number.to_be_bytes());
     let put_i16 = |body: &mut Vec<u8>, number: i16| put(body, &number.to_be_bytes());
@@ -259,7 +271,10 @@ fn metadata(members: &[Member], leaders: &[i32]) -> Vec<u8> {
         put_i32(&mut body, member.port.into());
         put_i16(&mut body, -1);
     }
-    put_i16(&mut body, -1);
+    match cluster_id {
+        Some(id) => put_string(&mut body, id),
+        None => put_i16(&mut body, -1),
+    }
     put_i32(&mut body, 0);
     put_i32(&mut body, 1);
     put_i16(&mut body, 0);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -116,7 +117,7 @@ pub(super) struct SimulatedNetwork {
 }
 
 impl Network for SimulatedNetwork {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, _failures: u32) {
+    fn connect(&mut self, link: LinkId, endpoint: Endpoint, _: Option<Arc<str>>, _: u32) {
         let mut wire = self.wire.borrow_mut();
         let key = (self.worker, link);
         let broker = endpoint.host.strip_prefix("broker-").unwrap();

@@ -729,7 +729,7 @@ impl World {
             let identity = self.identity();
             self.metadata.identity_answered(Some(identity));
             for index in 0..self.workers.len() {
-                self.tell(index, Event::Identity(Ok(identity)));
+                self.tell(index, Event::Identity(Ok(())));
             }
         }
     }

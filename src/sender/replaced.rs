@@ -1,0 +1,64 @@
+//! The cluster was replaced by another one: what becomes of what was meant for the one before.
+//!
+//! Producer ids, sequences, topic ids and leader epochs mean something in the cluster that gave them, and something else in
+//! another one, which may have given the same producer id to another producer. So nothing of them is carried over.
+
+use std::sync::Arc;
+
+use super::run::Sender;
+use crate::accumulator::completion::Outcome;
+use crate::connection::link::Network;
+use crate::error::{Error, ErrorKind};
+use crate::metadata::Cluster;
+
+impl<N: Network> Sender<N> {
+    /// Takes the latest picture of the cluster.
+    pub(super) fn take_picture(&mut self) {
+        let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
+        if self.cluster.is_other_than(before.cluster_id()) {
+            self.leave_cluster(&before);
+        }
+    }
+
+    /// Batches of unknown fate fail, whether the producer is idempotent or not: the other cluster knows nothing of them,
+    /// and the one before may be where the records are read. Batches that are certainly not written go to the other
+    /// cluster.
+    fn leave_cluster(&mut self, before: &Cluster) {
+        self.leave_all_brokers();
+        self.identity = None;
+        let error = replaced_error(before, &self.cluster);
+        for slot in 0..self.partitions.len() {
+            let Some(state) = &mut self.partitions[slot] else {
+                continue;
+            };
+            for batch in state.begin_anew() {
+                let error = batch.own(&error);
+                self.settle(batch, Outcome::Failed(error));
+            }
+        }
+    }
+
+    fn leave_all_brokers(&mut self) {
+        let unavailable = Arc::clone(&self.accumulator);
+        for (id, link) in std::mem::take(&mut self.brokers) {
+            if let Some(link) = link.link() {
+                self.network.close(link);
+            }
+            if link.reported_unavailable {
+                unavailable
+                    .unavailable_brokers()
+                    .set(id, self.config.index, false);
+            }
+        }
+    }
+}
+
+fn replaced_error(before: &Cluster, now: &Cluster) -> Error {
+    let message = format!(
+        "the cluster {} was replaced by another one, {}, before it acknowledged the record",
+        before.cluster_id().unwrap_or_default(),
+        now.cluster_id().unwrap_or_default(),
+    );
+    Error::new(ErrorKind::Network, message)
+        .with_advice("look for the record where it is read before sending it again")
+}

@@ -1,0 +1,167 @@
+//! Another cluster takes the place of the one that the worker knows.
+
+use super::harness::{Harness, MS, PRODUCER_ID, identity};
+use crate::error::Delivery;
+use crate::metadata::ProducerIdentity;
+use crate::protocol::ErrorCode;
+use crate::sender::Event;
+
+/// A worker in a cluster with an id, which gave it an identity.
+fn worker() -> Harness {
+    let mut worker = Harness::new(|settings| {
+        settings.partitions = 2;
+        settings.has_identity = false;
+    });
+    worker.cluster_id = Some("first");
+    worker.publish();
+    worker.metadata.identity_answered(Some(identity(0)));
+    worker
+}
+
+/// The metadata tells of another cluster, in which nobody has an identity yet.
+fn replace(worker: &mut Harness) {
+    worker.cluster_id = Some("second");
+    worker.logs.clear();
+    worker.publish();
+}
+
+fn give_identity(worker: &mut Harness, producer_id: i64) {
+    let identity = ProducerIdentity {
+        producer_id,
+        producer_epoch: 0,
+    };
+    worker.metadata.identity_answered(Some(identity));
+    worker.tell(Event::Identity(Ok(())));
+}
+
+#[test]
+fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
+    let mut worker = worker();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+    replace(&mut worker);
+    let ticket = worker.send_batch(0, "b");
+    // The news of an identity of the cluster before comes late.
+    worker.tell(Event::Identity(Ok(())));
+    worker.no_request();
+    assert!(worker.wants().identity);
+    give_identity(&mut worker, PRODUCER_ID + 1);
+    let request = worker.requests().remove(0);
+    let stamp = request.batch().stamp;
+    assert_eq!(
+        (stamp.producer_id, stamp.base_sequence),
+        (PRODUCER_ID + 1, 0)
+    );
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+/// The worker has not heard of the new cluster when its identity comes.
+#[test]
+fn an_identity_of_the_new_cluster_is_not_used_in_the_one_before() {
+    let mut worker = worker();
+    worker.cluster_id = Some("second");
+    worker.publish();
+    worker.metadata.identity_answered(Some(identity(3)));
+    // As the old cluster's brokers were seen again.
+    worker.cluster_id = Some("first");
+    worker.publish();
+    worker.send_batch(0, "a");
+    worker.tell(Event::Identity(Ok(())));
+    worker.no_request();
+    assert!(worker.wants().identity);
+}
+
+#[test]
+fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
+    for idempotence in [true, false] {
+        let mut worker = worker();
+        worker.sender.config.idempotence = idempotence;
+        worker.sender.config.max_in_flight = 1;
+        let under_way = worker.send_batch(0, "a");
+        let old = worker.request();
+        let behind = worker.send_batch(0, "b");
+        let other = worker.send_batch(1, "c");
+        worker.no_request();
+        replace(&mut worker);
+        worker.run();
+        let error = under_way.error();
+        assert_eq!(error.delivery(), Delivery::MaybeWritten);
+        let message = error.to_string();
+        assert!(
+            message.contains("first") && message.contains("second"),
+            "{message}"
+        );
+        assert!(behind.result().is_none() && other.result().is_none());
+        assert_eq!(worker.wire.borrow().closed, [old.link]);
+        // The same numbers as before: nothing tells the two identities apart but who gave them.
+        give_identity(&mut worker, PRODUCER_ID);
+        worker.run_for(100 * MS);
+        while behind.result().is_none() || other.result().is_none() {
+            let requests = worker.requests();
+            assert!(!requests.is_empty());
+            for request in requests {
+                assert_ne!(request.link, old.link);
+                for batch in request.batches.iter().filter(|_| idempotence) {
+                    assert_eq!(batch.stamp.base_sequence, 0);
+                }
+                worker.serve(&request);
+            }
+        }
+        assert_eq!(behind.offset(), Some(0));
+        // Whatever the old link still says.
+        worker.serve(&old);
+        assert_eq!(worker.memory_in_use(), 0);
+    }
+}
+
+/// The link broke first, and the batch waits to be sent again.
+#[test]
+fn a_retry_that_can_be_in_the_old_log_is_not_sent_to_the_new_cluster() {
+    let mut worker = worker();
+    let lost = worker.send_batch(0, "a");
+    worker.request();
+    worker.hang_up(1);
+    assert!(lost.result().is_none());
+    replace(&mut worker);
+    worker.run();
+    assert_eq!(lost.error().delivery(), Delivery::MaybeWritten);
+    give_identity(&mut worker, PRODUCER_ID);
+    worker.run_for(2000 * MS);
+    assert!(worker.requests().is_empty());
+}
+
+/// Sealed under an identity of the same numbers, and certainly not written.
+#[test]
+fn a_batch_that_was_refused_begins_the_sequences_of_the_new_cluster() {
+    let mut worker = worker();
+    worker.send_batch(0, "first");
+    let request = worker.request();
+    worker.serve(&request);
+    let refused = worker.send_batch(0, "a");
+    let request = worker.request();
+    assert_eq!(request.sequence(), 1);
+    worker.refuse(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    replace(&mut worker);
+    worker.run();
+    give_identity(&mut worker, PRODUCER_ID);
+    let request = worker.requests().remove(0);
+    assert_eq!((request.sequence(), request.epoch()), (0, 0));
+    worker.serve(&request);
+    assert_eq!(refused.offset(), Some(0));
+}
+
+#[test]
+fn a_picture_that_tells_no_id_is_taken_for_one_of_the_same_cluster() {
+    let mut worker = worker();
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.cluster_id = None;
+    worker.publish();
+    worker.run();
+    assert!(ticket.result().is_none());
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
