@@ -30,6 +30,7 @@
 //! | `kp-sender-N-writer` | one a connection that stalled | writes what the worker could not; rounds, as `-link` | its socket; as the worker |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
+//! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: looks `bootstrap.servers` up until one host can be | `kp-resolve`, a pause |
 //! | `kp-resolve` | one a look-up | `getaddrinfo`, which has no timeout; may be left behind | the system |
 //!
 //! # Decisions
@@ -148,6 +149,23 @@
 //! for an answer, its state lies ready; the link's thread that read an answer takes it, runs `run_once` itself and puts it
 //! back, instead of waking a third thread to do so: `send().get()` takes a sixth less time. There is still one who has the
 //! state at a time, and nothing in it can tell who. Callers never run rounds: `send` does no I/O.
+//!
+//! # Settings and names
+//!
+//! **A name that comes too late heals the producer.** When `bootstrap.resolve.timeout.ms` is over and no host of
+//! `bootstrap.servers` can be looked up, each call that needs the cluster fails at once and says so. Java's producer then
+//! stays useless for good (KIP-909). Ours goes on looking the names up, and works once one has an address. No record is at
+//! stake: none was taken before. The producer of a service that started while the name server was down need not be
+//! restarted by hand, and whoever calls meanwhile learns why, without waiting for `max.block.ms`.
+//!
+//! **A settings file is refused as a whole or read as a whole.** What would change what the producer does and cannot be
+//! done is refused, so that nobody believes in a setting that has no effect; one error tells all faults, each with its line.
+//! What belongs to another client of Kafka is accepted with a warning, as by Java, for files are shared. Java reads files
+//! as Latin-1 and editors write UTF-8: a file that is UTF-8 is read so, any other one as Java would.
+//!
+//! **Whether a producer is at its end is a fact of the producer**, and [`Error::is_fatal`](crate::Error::is_fatal) tells it.
+//! A broker's error code does not: `CLUSTER_AUTHORIZATION_FAILED` ends a transaction's coordinator calls and is the fault of
+//! one batch for an idempotent producer, which works again with the permission.
 //!
 //! # Order of locks
 //!

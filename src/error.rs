@@ -60,7 +60,8 @@ impl Error {
             .unwrap_or(self.inner.kind.is_usually_retriable())
     }
 
-    /// Whether this producer can send nothing any more: close it and, where that makes sense, start another.
+    /// Whether this producer can send nothing any more: close it and, where that makes sense, start another. A broker's
+    /// answer alone never says so: the same code ends one kind of producer, or answers one kind of request, and not another.
     pub fn is_fatal(&self) -> bool {
         self.inner.kind.is_fatal()
     }

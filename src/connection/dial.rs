@@ -99,43 +99,7 @@ fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Looks up all `endpoints` at once and returns when one of them has an address. An error: none of them has; after
-/// `patience` that is still open, and not held against them.
-pub(crate) fn look_up_any(
-    endpoints: &[Endpoint],
-    patience: Duration,
-    threads: &Arc<ThreadGroup>,
-) -> Result<(), Error> {
-    let deadline = Instant::now() + patience;
-    let (answer, answered) = channel::bounded(endpoints.len());
-    for endpoint in endpoints {
-        if endpoint.host.parse::<IpAddr>().is_ok() {
-            return Ok(());
-        }
-        let (endpoint, answer) = (endpoint.clone(), answer.clone());
-        let ask = move || {
-            let found = look_up(&endpoint.host, endpoint.port);
-            let found = found.map(|addresses| !addresses.is_empty());
-            let _ = answer.send((endpoint, found));
-        };
-        spawn_resolver(threads, ask)?;
-    }
-    let mut failed = Vec::new();
-    while failed.len() < endpoints.len() {
-        match answered.recv_deadline(deadline) {
-            Ok((_, Ok(true))) | Err(_) => return Ok(()),
-            Ok((endpoint, Ok(false))) => failed.push(format!("{endpoint}: no address")),
-            Ok((endpoint, Err(error))) => failed.push(format!("{endpoint}: {error}")),
-        }
-    }
-    let message = format!(
-        "no address of bootstrap.servers can be looked up ({})",
-        failed.join("; ")
-    );
-    Err(Error::new(ErrorKind::Config, message))
-}
-
-fn spawn_resolver(
+pub(super) fn spawn_resolver(
     threads: &Arc<ThreadGroup>,
     ask: impl FnOnce() + Send + 'static,
 ) -> Result<(), Error> {

@@ -8,6 +8,7 @@ pub(crate) mod dial;
 pub(crate) mod frames;
 mod handshakes;
 pub(crate) mod link;
+pub(crate) mod look_up;
 mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod shared;

@@ -92,6 +92,16 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// A broker as an answer describes it; `None` where the port is none. Every advertised host comes in here.
+    pub(crate) fn advertised(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Self> {
+        Some(Self {
+            id,
+            host: without_brackets(host).into(),
+            port: u16::try_from(port).ok()?,
+            rack: rack.map(Arc::from),
+        })
+    }
+
     /// Where the broker is to be connected to.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint {
@@ -105,7 +115,7 @@ impl Broker {
         self.id
     }
 
-    /// The host name or address that the broker advertises.
+    /// The host name or address that the broker advertises, an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -119,6 +129,14 @@ impl Broker {
     pub fn rack(&self) -> Option<&str> {
         self.rack.as_deref()
     }
+}
+
+/// `advertised.listeners` writes an IPv6 address as `[::1]`, and some brokers pass it on so. A resolver knows `::1`.
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 /// One topic: its id and partitions.
@@ -234,6 +252,28 @@ impl fmt::Debug for TopicId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_advertised_host_loses_its_brackets_and_a_port_that_is_none_is_refused() {
+        for (advertised, host) in [
+            ("[::1]", "::1"),
+            ("[fe80::1%eth0]", "fe80::1%eth0"),
+            ("::1", "::1"),
+            ("broker.test", "broker.test"),
+            ("[half", "[half"),
+            ("", ""),
+        ] {
+            let broker = Broker::advertised(3, advertised, 9092, Some("r")).unwrap();
+            assert_eq!(broker.host(), host);
+            assert_eq!(
+                (broker.id(), broker.port(), broker.rack()),
+                (3, 9092, Some("r"))
+            );
+        }
+        for port in [-1, 65536, i32::MAX] {
+            assert!(Broker::advertised(3, "h", port, None).is_none());
+        }
+    }
 
     #[test]
     fn topic_id_is_written_as_kafka_writes_it() {

@@ -91,17 +91,9 @@ pub(crate) fn update(
 }
 
 fn broker(broker: crate::protocol::messages::MetadataBroker) -> Option<(i32, Arc<Broker>)> {
-    let port = u16::try_from(broker.port).ok()?;
     let id = broker.node_id;
-    Some((
-        id,
-        Arc::new(Broker {
-            id,
-            host: broker.host.into(),
-            port,
-            rack: broker.rack.map(Arc::from),
-        }),
-    ))
+    let broker = Broker::advertised(id, &broker.host, broker.port, broker.rack.as_deref())?;
+    Some((id, Arc::new(broker)))
 }
 
 fn topic_metadata(

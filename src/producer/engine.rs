@@ -10,7 +10,6 @@ use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
 use crate::backoff::ExponentialBackoff;
-use crate::connection::dial::look_up_any;
 use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
 use crate::connection::shared::Connections;
 use crate::connection::{ConnectionConfig, Endpoint};
@@ -24,6 +23,7 @@ use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup, Wakeup, channel};
 use crate::time::deadline_after;
 
+use super::bootstrap::BootstrapLookUp;
 use super::config::{MetadataRecoveryStrategy, ValidatedConfig};
 use super::future::{in_callback, mark_callback_thread};
 
@@ -32,6 +32,7 @@ pub(crate) struct Engine {
     pub(crate) config: ValidatedConfig,
     pub(crate) accumulator: Arc<RecordAccumulator>,
     pub(crate) metadata: Arc<MetadataCache>,
+    bootstrap: Arc<BootstrapLookUp>,
     workers: Vec<WorkerControl>,
     progress: Arc<Progress>,
     deliveries: Deliveries,
@@ -62,9 +63,6 @@ struct Deliveries {
     is_started: AtomicBool,
 }
 
-/// How long the start waits for the look-up of the bootstrap addresses: a typo is told at once, a slow name server later.
-const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long a close waits, beyond its own time, for threads that have been told to end at once.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -94,7 +92,8 @@ impl Engine {
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let (sender, receiver) = channel::unbounded();
         let threads = Arc::new(ThreadGroup::default());
-        look_up_any(&bootstrap_endpoints(&config), BOOTSTRAP_PATIENCE, &threads)?;
+        let bootstrap = BootstrapLookUp::new(&config, bootstrap_endpoints(&config), &metadata);
+        bootstrap.look_up_at_once(&threads)?;
         let connection_config = Arc::new(connection_config(&config));
         let connections = Arc::<Connections>::default();
         let progress = Arc::new(Progress::default());
@@ -129,6 +128,7 @@ impl Engine {
         let engine = Arc::new(Self {
             accumulator,
             metadata,
+            bootstrap,
             workers,
             progress,
             deliveries: Deliveries {
@@ -163,6 +163,13 @@ impl Engine {
             self.spawn(&format!("sender-{index}"), move || {
                 let _running = running;
                 panics.watch("sender", || worker.run());
+            })?;
+        }
+        if self.bootstrap.is_open() {
+            let (bootstrap, panics) = (Arc::clone(&self.bootstrap), self.panics());
+            let threads = Arc::clone(&self.threads);
+            self.spawn("bootstrap", move || {
+                panics.watch("bootstrap", || bootstrap.run(&threads));
             })?;
         }
         let observer = Observer {
@@ -251,8 +258,12 @@ impl Engine {
         max_block: Duration,
         deadline: Instant,
     ) -> Result<Arc<Cluster>, Error> {
-        self.metadata
-            .wait_for_topic(topic, partition, max_block, deadline)
+        let wait = |until| {
+            self.metadata
+                .wait_for_topic(topic, partition, max_block, until)
+        };
+        self.bootstrap
+            .bound(deadline, wait)
             .map_err(|error| match error.kind() {
                 ErrorKind::Closed if self.accumulator.has_panicked() => self.closed_error(),
                 _ => error,
@@ -347,6 +358,7 @@ impl Engine {
             self.progress.wait_until_ended(Instant::now() + GRACE);
         }
         self.metadata.stop();
+        self.bootstrap.cancel();
         self.current_connection.cancel();
         // The workers' ends of the channel are gone; without this one the delivery thread ends when it has run all
         // callbacks.

@@ -179,8 +179,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no address of
-    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s); [`ErrorKind::Resource`] if a thread
-    /// cannot be started.
+    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s, and not at all with
+    /// `bootstrap.resolve.timeout.ms`); [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
         // Here and not on the `impl`, so that a type without a serializer is told what to do about it.

@@ -1,5 +1,6 @@
 //! The public producer API.
 
+mod bootstrap;
 mod builder;
 mod config;
 mod engine;

@@ -6,6 +6,9 @@ use std::fmt;
 ///
 /// Every number is legal: a code that a newer broker invented keeps its number, has the name
 /// `UNKNOWN_ERROR_CODE` and is not retriable.
+///
+/// A code does not say whether the producer can go on: that depends on the request that it answers and on what the
+/// producer was doing, and [`Error::is_fatal`](crate::Error::is_fatal) tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ErrorCode(i16);
 
@@ -42,12 +45,6 @@ impl ErrorCode {
     /// `InvalidMetadataException`. Implies [`is_retriable`](Self::is_retriable).
     pub fn is_metadata_stale(self) -> bool {
         matches!(self.remedy(), Remedy::Refresh)
-    }
-
-    /// Whether a producer that meets this code cannot go on and has to be made anew, whichever request met it. Some other
-    /// codes are fatal as the answer to one kind of request only.
-    pub fn is_fatal(self) -> bool {
-        matches!(self.remedy(), Remedy::NewProducer)
     }
 
     /// Whether this client knows what the code means.
@@ -100,8 +97,6 @@ enum Remedy {
     Retry,
     /// Fetch metadata, then send again.
     Refresh,
-    /// Give the failure to the caller; nothing that this producer does later can succeed.
-    NewProducer,
 }
 
 struct Row {
@@ -162,11 +157,11 @@ error_codes! {
     28 INVALID_COMMIT_OFFSET_SIZE Fail "the committed offset's data are too large";
     29 TOPIC_AUTHORIZATION_FAILED Fail "the principal may not use the topic in this way";
     30 GROUP_AUTHORIZATION_FAILED Fail "the principal may not use the group in this way";
-    31 CLUSTER_AUTHORIZATION_FAILED NewProducer "the principal may not do this on the cluster";
+    31 CLUSTER_AUTHORIZATION_FAILED Fail "the principal may not do this on the cluster";
     32 INVALID_TIMESTAMP Fail "a record's timestamp lies outside the range that the topic accepts";
     33 UNSUPPORTED_SASL_MECHANISM Fail "the broker does not offer the SASL mechanism";
     34 ILLEGAL_SASL_STATE Fail "the request does not fit the state of the SASL exchange";
-    35 UNSUPPORTED_VERSION NewProducer "the broker does not speak this version of the request";
+    35 UNSUPPORTED_VERSION Fail "the broker does not speak this version of the request";
     36 TOPIC_ALREADY_EXISTS Fail "a topic of this name exists";
     37 INVALID_PARTITIONS Fail "the number of partitions is not valid";
     38 INVALID_REPLICATION_FACTOR Fail "the replication factor is below one or above the number of brokers";
@@ -180,11 +175,11 @@ error_codes! {
     46 DUPLICATE_SEQUENCE_NUMBER Fail "the broker has written a batch of this sequence number before";
     47 INVALID_PRODUCER_EPOCH Fail "the producer's epoch is older than the one the broker has";
     48 INVALID_TXN_STATE Fail "the operation does not fit the transaction's state";
-    49 INVALID_PRODUCER_ID_MAPPING NewProducer "the producer id does not belong to the transactional id";
-    50 INVALID_TRANSACTION_TIMEOUT NewProducer "the transaction timeout is above the broker's transaction.max.timeout.ms";
+    49 INVALID_PRODUCER_ID_MAPPING Fail "the producer id does not belong to the transactional id";
+    50 INVALID_TRANSACTION_TIMEOUT Fail "the transaction timeout is above the broker's transaction.max.timeout.ms";
     51 CONCURRENT_TRANSACTIONS Retry "another operation on the same transaction is under way";
-    52 TRANSACTION_COORDINATOR_FENCED NewProducer "the transaction's coordinator has been replaced";
-    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED NewProducer "the principal may not use the transactional id";
+    52 TRANSACTION_COORDINATOR_FENCED Fail "the transaction's coordinator has been replaced";
+    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED Fail "the principal may not use the transactional id";
     54 SECURITY_DISABLED Fail "the broker has its security features switched off";
     55 OPERATION_NOT_ATTEMPTED Fail "the broker did not try this part because another part of the request failed";
     56 KAFKA_STORAGE_ERROR Refresh "the broker's disk failed";
@@ -221,7 +216,7 @@ error_codes! {
     87 INVALID_RECORD Fail "the broker refused a record's contents";
     88 UNSTABLE_OFFSET_COMMIT Retry "a transaction has not decided on the offsets yet";
     89 THROTTLING_QUOTA_EXCEEDED Retry "the quota for this operation is used up";
-    90 PRODUCER_FENCED NewProducer "a newer producer has taken over the transactional id";
+    90 PRODUCER_FENCED Fail "a newer producer has taken over the transactional id";
     91 RESOURCE_NOT_FOUND Fail "the request names a resource that does not exist";
     92 DUPLICATE_RESOURCE Fail "the request names a resource twice";
     93 UNACCEPTABLE_CREDENTIAL Fail "the credentials asked for are not acceptable";
@@ -236,7 +231,7 @@ error_codes! {
     102 BROKER_ID_NOT_REGISTERED Fail "no broker of this id is registered";
     103 INCONSISTENT_TOPIC_ID Refresh "the topic id in the request is not that of the partition's log";
     104 INCONSISTENT_CLUSTER_ID Fail "the cluster id in the request is not that of the broker";
-    105 TRANSACTIONAL_ID_NOT_FOUND NewProducer "the coordinator knows no such transactional id";
+    105 TRANSACTIONAL_ID_NOT_FOUND Fail "the coordinator knows no such transactional id";
     106 FETCH_SESSION_TOPIC_ID_ERROR Retry "the fetch session mixes topics with and without ids";
     107 INELIGIBLE_REPLICA Fail "a replica of the new in-sync set may not be in it";
     108 NEW_LEADER_ELECTED Fail "the partition was altered, and its leader has changed";
@@ -309,7 +304,6 @@ mod tests {
             assert_eq!(i16::from(error), code);
             assert!(!error.name().is_empty() && !error.message().is_empty());
             assert!(!error.is_metadata_stale() || error.is_retriable());
-            assert!(!error.is_fatal() || !error.is_retriable());
         }
         assert_eq!(ErrorCode::from(134).to_string(), "UNKNOWN_ERROR_CODE (134)");
         assert!(!ErrorCode::from(i16::MIN).is_retriable());
@@ -328,13 +322,11 @@ mod tests {
             assert!(ErrorCode::from(refresh).is_metadata_stale(), "{refresh}");
         }
         for fail in [
-            -1, 10, 17, 18, 21, 29, 32, 42, 44, 45, 46, 47, 59, 76, 87, 120,
+            -1, 10, 17, 18, 21, 29, 31, 32, 35, 42, 44, 45, 46, 47, 49, 53, 59, 76, 87, 90, 105,
+            120,
         ] {
             let error = ErrorCode::from(fail);
-            assert!(!error.is_retriable() && !error.is_fatal(), "{error}");
-        }
-        for fatal in [31, 35, 49, 53, 90] {
-            assert!(ErrorCode::from(fatal).is_fatal(), "{fatal}");
+            assert!(!error.is_retriable(), "{error}");
         }
     }
 

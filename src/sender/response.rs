@@ -308,12 +308,13 @@ fn leader_hint(
         .iter()
         .find(|endpoint| endpoint.node_id == leader.leader_id);
     let broker = endpoint.and_then(|endpoint| {
-        Some(Broker {
-            id: endpoint.node_id,
-            host: endpoint.host.as_str().into(),
-            port: u16::try_from(endpoint.port).ok()?,
-            rack: endpoint.rack.as_deref().map(Into::into),
-        })
+        let NodeEndpoint {
+            node_id,
+            host,
+            port,
+            rack,
+        } = endpoint;
+        Broker::advertised(*node_id, host, *port, rack.as_deref())
     });
     Some(LeaderHint {
         topic: Arc::clone(batch.partition.topic()),

@@ -4,6 +4,7 @@
 //! with a deadline far above what it takes, and delays are made by the cluster's hooks.
 
 mod callbacks;
+mod config_files;
 mod connection_limits;
 mod connections;
 mod errors;

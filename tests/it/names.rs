@@ -8,6 +8,7 @@ use kafka_producer::internals::set_addresses;
 
 use crate::isolation::port;
 use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
+use crate::support::logger::Lines;
 use crate::support::relay::Relay;
 use crate::support::{
     PATIENCE, Producer, SOON, builder_at, cluster, deliver, record, values, with_causes,
@@ -142,4 +143,104 @@ fn a_name_that_hangs_holds_up_no_other() {
     }
     assert!(!held.is_done());
     let _ = producer.close(Duration::ZERO);
+}
+
+#[test]
+fn a_host_that_is_advertised_in_brackets_is_connected_to() {
+    let cluster = cluster(1, 1);
+    let member = named(0, "[127.0.0.1]", port(&cluster));
+    let bootstrap = FakeBootstrap::start(vec![member], vec![0]);
+    deliver(&producer_at(&bootstrap.address()), 0, "v").unwrap();
+    assert_eq!(values(&cluster, 0), ["v"]);
+}
+
+#[test]
+fn a_bootstrap_name_that_does_not_exist_is_told_by_build_unless_it_is_given_time() {
+    const NAME: &str = "bootstrap.comes-later.test";
+    let cluster = cluster(1, 1);
+    let servers = format!("{NAME}:{}", port(&cluster));
+    set_addresses(NAME, &[]);
+    let error = builder_at(&servers).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.to_string().contains(NAME)
+            && error.to_string().contains("bootstrap.resolve.timeout.ms"),
+        "{error}"
+    );
+    let producer = builder_at(&servers)
+        .bootstrap_resolve_timeout(PATIENCE)
+        .build()
+        .unwrap();
+    let sending = std::thread::spawn(move || deliver(&producer, 0, "v"));
+    set_addresses(NAME, &[WELL]);
+    sending.join().unwrap().unwrap();
+    assert_eq!(values(&cluster, 0), ["v"]);
+}
+
+#[test]
+fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be_looked_up() {
+    const NAME: &str = "bootstrap.comes-too-late.test";
+    let cluster = cluster(1, 1);
+    set_addresses(NAME, &[]);
+    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+        .max_block(Duration::from_secs(3600))
+        .bootstrap_resolve_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let error = producer.send(record(0, "never")).unwrap_err();
+        for error in [error.error(), &producer.partitions_for("t").unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
+            assert!(error.is_retriable() && !error.is_fatal());
+            let told = error.to_string();
+            assert!(
+                told.contains("bootstrap.resolve.timeout.ms=50") && told.contains(NAME),
+                "{told}"
+            );
+        }
+    }
+    set_addresses(NAME, &[WELL]);
+    crate::support::eventually("a record taken", || {
+        producer
+            .send(record(0, "v"))
+            .is_ok_and(|future| future.get(PATIENCE).is_ok())
+    });
+    assert_eq!(values(&cluster, 0), ["v"]);
+}
+
+#[test]
+fn a_producer_that_still_looks_for_its_bootstrap_names_closes_at_once() {
+    const NAME: &str = "bootstrap.never-comes.test";
+    set_addresses(NAME, &[]);
+    let producer = builder_at(&format!("{NAME}:9092"))
+        .reconnect_backoff(Duration::from_secs(3600))
+        .reconnect_backoff_max(Duration::from_secs(3600))
+        .bootstrap_resolve_timeout(Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    producer.close(Duration::from_secs(3600)).unwrap();
+    assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_bootstrap_host_that_cannot_be_looked_up_among_others_is_told_in_the_log_once() {
+    const WRONG: &str = "bootstrap.wrong-among-others.test";
+    set_addresses(WRONG, &[]);
+    set_addresses("bootstrap.right-among-others.test", &[WELL]);
+    let cluster = cluster(1, 1);
+    for well in ["127.0.0.1", "bootstrap.right-among-others.test"] {
+        let lines = Lines::about(WRONG);
+        let servers = format!("{WRONG}:1,{WRONG}:2,{well}:{}", port(&cluster));
+        let producer = builder_at(&servers).build().unwrap();
+        crate::support::eventually("a warning", || !lines.so_far().is_empty());
+        // The look-ups have ended with the producer.
+        producer.close(PATIENCE).unwrap();
+        let told = lines.so_far();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("cannot be looked up") && told[0].contains("no address"),
+            "{told:?}"
+        );
+    }
 }

@@ -1,57 +1,24 @@
 //! A sender thread that panics: a state that everybody who waits is told of.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi};
 use kafka_producer::{Delivery, ErrorKind};
 
+use crate::support::logger::Watch;
 use crate::support::{Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, record};
 
 /// The program's own logger runs on the sender threads, and is foreign code like any other. This one panics where a
-/// message tells of one of these addresses.
-struct PanickingLogger;
-
-static FATAL_ADDRESSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-impl log::Log for PanickingLogger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, line: &log::Record<'_>) {
-        if line.level() > log::Level::Info || line.target() != "kafka_producer::sender" {
-            return;
-        }
-        let line = line.args().to_string();
-        let is_fatal = {
-            let addresses = FATAL_ADDRESSES.lock().unwrap();
-            addresses.iter().any(|address| line.contains(address))
-        };
-        assert!(!is_fatal, "as the test wants it");
-    }
-
-    fn flush(&self) {}
-}
-
-/// As long as this lives, which is to be no longer than the address is the cluster's.
-struct PanicWhereLogged(String);
-
-impl PanicWhereLogged {
-    fn start(address: String) -> Self {
-        let _ = log::set_logger(&PanickingLogger);
-        log::set_max_level(log::LevelFilter::Info);
-        FATAL_ADDRESSES.lock().unwrap().push(address.clone());
-        Self(address)
-    }
-}
-
-impl Drop for PanicWhereLogged {
-    fn drop(&mut self) {
-        let mut addresses = FATAL_ADDRESSES.lock().unwrap();
-        addresses.retain(|address| *address != self.0);
-    }
+/// message of theirs tells of an address, as long as the watch lives, which is to be no longer than the address is the
+/// cluster's.
+fn panic_where_logged(address: &str) -> Watch {
+    Watch::start(address, |record, _| {
+        assert!(
+            record.target() != "kafka_producer::sender",
+            "as the test wants it"
+        );
+    })
 }
 
 #[test]
@@ -63,7 +30,7 @@ fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
         .build()
         .unwrap();
     deliver(&producer, 0, "known").unwrap();
-    let _panics = PanicWhereLogged::start(cluster.bootstrap_servers());
+    let _panics = panic_where_logged(&cluster.bootstrap_servers());
 
     let (gate, hold) = Gate::new();
     let held = AtomicUsize::new(0);

@@ -1,8 +1,6 @@
 //! The addresses of `bootstrap.servers`.
 
-use crate::error::Error;
-
-use super::{Shown, config_error};
+use super::{Shown, hints};
 
 /// One address to find the cluster by. The host is a name or an IP address, without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,18 +9,18 @@ pub(crate) struct BootstrapAddress {
     pub(crate) port: u16,
 }
 
-/// The addresses in their order, each once.
-pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, Error> {
-    if text.trim().is_empty() {
-        return Err(config_error(
-            "bootstrap.servers is not set: give it host:port of a broker".to_owned(),
-        ));
+/// The addresses in their order, each once; or what is wrong with them.
+pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("bootstrap.servers is not set: give it host:port of a broker".to_owned());
+    }
+    if let Some(fault) = fault_of_the_whole(text) {
+        return Err(refusal(text, fault));
     }
     let mut addresses = Vec::new();
     for address in text.split(',').map(str::trim) {
-        let parsed = parse_address(address).map_err(|fault| {
-            config_error(format!("bootstrap.servers: \"{}\" {fault}", Shown(address)))
-        })?;
+        let parsed = parse_address(address).map_err(|fault| refusal(address, fault))?;
         if !addresses.contains(&parsed) {
             addresses.push(parsed);
         }
@@ -30,9 +28,33 @@ pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, Error> {
     Ok(addresses)
 }
 
+fn refusal(text: &str, fault: &str) -> String {
+    format!("bootstrap.servers: \"{}\" {fault}", Shown(text))
+}
+
+fn fault_of_the_whole(text: &str) -> Option<&'static str> {
+    if text.starts_with('[')
+        && text.ends_with(']')
+        && !text[1..].contains('[')
+        && text.contains(',')
+    {
+        return Some(
+            "is in brackets: write addresses with commas between them and nothing around them",
+        );
+    }
+    let pieces = || text.split_whitespace();
+    if !text.contains(',') && pieces().count() > 1 && pieces().all(|piece| piece.contains(':')) {
+        return Some("has addresses with space between them: separate them with commas");
+    }
+    hints::fault_of_any_kind(text)
+}
+
 fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
     if address.is_empty() {
         return Err("is an empty address: there is a comma too many");
+    }
+    if let Some(fault) = hints::fault_of_any_kind(address) {
+        return Err(fault);
     }
     if address.contains(';') {
         return Err("has a semicolon: separate addresses with commas");
@@ -186,8 +208,20 @@ mod tests {
             ("PLAINTEXT://", "has no port"),
             ("PLAINTEXT://SSL://b:1", "has more than one colon"),
             ("a:1, ,b:2", "\"\" is an empty address"),
+            ("\"a:1,b:2\"", "is in quotes: write it without them"),
+            ("'a:1'", "is in quotes"),
+            ("\"a:1\",\"b:2\"", "is in quotes"),
+            ("a:1,\"b:2\"", "is in quotes"),
+            ("a:1,\"b:2\",c:3", "\"\"b:2\"\" is in quotes"),
+            ("[\"a:1\",\"b:2\"]", "is in brackets"),
+            ("[a:1, b:2]", "is in brackets"),
+            ("a:1 b:2", "separate them with commas"),
+            ("${env:BS}", "\"${env:BS}\" has a placeholder in it"),
+            ("broker:${PORT}", "has a placeholder in it"),
+            ("a:1,{{ BROKER }}:9092", "has a placeholder in it"),
+            ("user:hunter2@b:9092", "\"...\" has"),
         ] {
-            let error = parse(text).expect_err(text).to_string();
+            let error = parse(text).expect_err(text);
             assert!(error.contains(fault), "{text}: {error}");
         }
     }

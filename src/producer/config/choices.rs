@@ -10,6 +10,11 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
     const NOT_YET: &'static [&'static str] = &[];
     /// Whether capitals and small letters are the same, as they are to Java for some settings.
     const IGNORES_CASE: bool = false;
+
+    /// What to write for a text that is no name, where that is known.
+    fn hint(_text: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Who must have a record before it counts as delivered: the setting `acks`.
@@ -58,6 +63,11 @@ impl Choice for ClientDnsLookup {
     const NAMES: &'static [(&'static str, Self)] = &[("use_all_dns_ips", Self::UseAllDnsIps)];
     // It looks names up by address, for Kerberos.
     const NOT_YET: &'static [&'static str] = &["resolve_canonical_bootstrap_servers_only"];
+
+    fn hint(text: &str) -> Option<&'static str> {
+        (text == "default")
+            .then_some("Kafka 3.0 has taken it away, use_all_dns_ips is the default now")
+    }
 }
 
 /// What to do when no known broker can be reached: the setting `metadata.recovery.strategy` (KIP-899).
@@ -90,12 +100,28 @@ pub enum PartitionerClass {
 impl Choice for PartitionerClass {
     const NAMES: &'static [(&'static str, Self)] = &[
         ("", Self::Default),
+        // Java's built-in one has taken its place in Kafka 4.0.
+        (
+            "org.apache.kafka.clients.producer.internals.DefaultPartitioner",
+            Self::Default,
+        ),
         (
             "org.apache.kafka.clients.producer.RoundRobinPartitioner",
             Self::RoundRobin,
         ),
         ("RoundRobinPartitioner", Self::RoundRobin),
     ];
+
+    fn hint(text: &str) -> Option<&'static str> {
+        Some(match text.rsplit('.').next()? {
+            "UniformStickyPartitioner" => {
+                "Kafka 4.0 has taken it away; leave it out and set partitioner.ignore.keys=true"
+            }
+            _ => {
+                "a partitioner of your own is handed to the builder (ProducerBuilder::partitioner)"
+            }
+        })
+    }
 }
 
 /// How the client speaks to brokers: the setting `security.protocol`.

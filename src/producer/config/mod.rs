@@ -2,21 +2,28 @@
 
 mod bootstrap;
 mod choices;
+mod encoding;
+mod foreign;
+mod hints;
+mod load;
 mod names;
+mod not_yet;
 mod properties;
 mod reference;
+mod shown;
 mod table;
 mod validate;
 mod value;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::record::compression::CompressionType;
 
+use load::Faults;
+use shown::Shown;
 use value::*;
 
 pub(crate) use bootstrap::BootstrapAddress;
@@ -31,8 +38,9 @@ pub(crate) use validate::ValidatedConfig;
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
 /// A text is checked at once; what a typed setter was given, and what settings mean for each other, when the producer
-/// is built. The names that Java's producer knows and this one does not serve yet are refused, none is ignored, but for
-/// those that only mean something inside a JVM, as `key.serializer`, which are accepted with a warning in the log.
+/// is built. The names that Java's producer knows and this one does not serve yet are refused unless their value asks for
+/// nothing new. Names that only mean something inside a JVM, as `key.serializer`, or to Kafka's other clients, as
+/// `group.id`, are accepted with a warning in the log.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -58,70 +66,6 @@ impl ProducerConfig {
         Self {
             settings: DEFAULTS.clone(),
             explicit: Explicit::default(),
-        }
-    }
-
-    /// The settings of a list of names and texts, as [`set`](Self::set) takes them. Of two with one name the later
-    /// counts.
-    pub fn from_pairs<N: AsRef<str>, T: AsRef<str>>(
-        pairs: impl IntoIterator<Item = (N, T)>,
-    ) -> Result<Self, Error> {
-        let mut config = Self::new();
-        for (name, value) in pairs {
-            config.set(name.as_ref(), value.as_ref())?;
-        }
-        Ok(config)
-    }
-
-    /// The settings of a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value`
-    /// on each line, `#` and `!` for comments, `\` to go on in the next line, `\t \n \r \f \\` and `\uXXXX` for
-    /// characters. Of two with one name the later counts. An error names the line.
-    pub fn from_properties(text: &str) -> Result<Self, Error> {
-        let mut config = Self::new();
-        config.load_properties(text)?;
-        Ok(config)
-    }
-
-    /// The settings of a Java `.properties` file, which must be UTF-8 and at most 1 MiB long; otherwise as
-    /// [`from_properties`](Self::from_properties). An error names the file.
-    pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let mut config = Self::new();
-        config.load_properties_file(path)?;
-        Ok(config)
-    }
-
-    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it: what it sets counts, what it
-    /// does not name stays. After an error the configuration is as it was.
-    pub fn load_properties(&mut self, text: &str) -> Result<(), Error> {
-        let mut loaded = self.clone();
-        for property in properties::parse(text)? {
-            let placed =
-                |error: Error| Error::new(error.kind(), format!("line {}: {error}", property.line));
-            loaded
-                .set(&property.name, &property.value)
-                .map_err(placed)?;
-        }
-        *self = loaded;
-        Ok(())
-    }
-
-    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it, otherwise as
-    /// [`load_properties`](Self::load_properties).
-    pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        let text = properties::read_file(path)?;
-        let placed =
-            |error: Error| Error::new(error.kind(), format!("{}: {error}", path.display()));
-        self.load_properties(&text).map_err(placed)
-    }
-
-    /// Sets what Kafka calls `name` to a text; white space around the text does not count. An error of kind
-    /// [`ErrorKind::Config`] says why not: an unknown name (and the nearest known one), a text of the wrong type or out
-    /// of range, or a setting of Java's that does not work here yet. After an error the configuration is as it was.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        match self.set_served(name, value.trim()) {
-            Some(result) => result,
-            None => names::accept_or_refuse(name, value.trim()),
         }
     }
 
@@ -170,9 +114,8 @@ macro_rules! define_settings {
             }
 
             /// The range of each setting by itself.
-            fn check(&self) -> Result<(), Error> {
-                $( check($property, $kind, $range, &self.$setter)?; )+
-                Ok(())
+            fn check(&self, faults: &mut Faults) {
+                $( check($property, $kind, $range, &self.$setter, faults); )+
             }
         }
 
@@ -261,53 +204,22 @@ fn default_of<K: Kind>(property: &str, kind: K, text: &str) -> K::Value {
 }
 
 fn parse<K: Kind>(property: &str, kind: K, range: &str, text: &str) -> Result<K::Value, Error> {
-    let checked = kind
-        .parse(text)
-        .and_then(|value| kind.check(&value).map(|()| value));
-    checked.map_err(|fault| illegal_value::<K>(property, text, &fault, range))
+    let read = kind.parse(text).map_err(|fault| {
+        let general = hints::fault_of_any_kind(text);
+        general.map_or(fault, str::to_owned)
+    });
+    let checked = read.and_then(|value| kind.check(&value).map(|()| value));
+    checked.map_err(|fault| config_error(K::refusal(property, text, &fault, range)))
 }
 
-fn check<K: Kind>(property: &str, kind: K, range: &str, value: &K::Value) -> Result<(), Error> {
-    kind.check(value)
-        .map_err(|fault| illegal_value::<K>(property, &kind.format(value), &fault, range))
-}
-
-fn illegal_value<K: Kind>(property: &str, text: &str, fault: &str, range: &str) -> Error {
-    config_error(format!(
-        "{property}={} {fault} ({}: {range})",
-        Shown(text),
-        K::RANGE_IS
-    ))
+fn check<K: Kind>(property: &str, kind: K, range: &str, value: &K::Value, faults: &mut Faults) {
+    if let Err(fault) = kind.check(value) {
+        faults.add(K::refusal(property, &kind.format(value), &fault, range));
+    }
 }
 
 fn config_error(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
-}
-
-/// A text of the user's, shortened and without control characters, fit for an error and a log line.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LONGEST: usize = 100;
-        let mut characters = self.0.chars();
-        for character in characters.by_ref().take(LONGEST) {
-            write!(
-                f,
-                "{}",
-                if character.is_control() {
-                    '\u{fffd}'
-                } else {
-                    character
-                }
-            )?;
-        }
-        if characters.next().is_some() {
-            f.write_str("...")
-        } else {
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -407,7 +319,7 @@ mod tests {
         );
         assert_eq!(
             refused("linger.ms", ""),
-            "linger.ms= is not a whole number (range: 0 to 2147483647)"
+            "linger.ms= has no value: give it one, or leave the setting out for its default (range: 0 to 2147483647)"
         );
         assert_eq!(
             refused("enable.idempotence", "yes"),
@@ -427,6 +339,45 @@ mod tests {
         );
         assert!(refused("batch.size", "99999999999999999999999").contains("is out of range"));
         assert!(refused("compression.type", "GZIP").contains("is not a legal value"));
+    }
+
+    #[test]
+    fn what_people_write_for_something_else_is_answered_with_what_to_write() {
+        for (name, value, hint) in [
+            ("linger.ms", "5ms", "is not a whole number: write 5 ("),
+            ("batch.size", "16KB", "is not a whole number: write 16384 ("),
+            ("retries", "1_000", "is not a whole number: write 1000 ("),
+            ("send.buffer.bytes", "128k", "write 131072"),
+            ("connections.max.idle.ms", "9min", "write 540000"),
+            ("linger.ms", "\"5\"", "is in quotes: write it without them"),
+            ("acks", "'all'", "is in quotes"),
+            ("linger.ms", "${LINGER}", "has a placeholder in it"),
+            ("compression.type", "{{ codec }}", "has a placeholder in it"),
+            ("compression.type", "", "has no value"),
+            (
+                "compression.type",
+                "GZIP",
+                "is not a legal value: write gzip (",
+            ),
+            (
+                "client.dns.lookup",
+                "default",
+                "use_all_dns_ips is the default now",
+            ),
+            (
+                "partitioner.class",
+                "com.example.Mine",
+                "is handed to the builder",
+            ),
+            (
+                "partitioner.class",
+                "org.apache.kafka.clients.producer.UniformStickyPartitioner",
+                "set partitioner.ignore.keys=true",
+            ),
+        ] {
+            let error = refused(name, value);
+            assert!(error.contains(hint), "{error}");
+        }
     }
 
     #[test]

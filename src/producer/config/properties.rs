@@ -1,59 +1,22 @@
 //! The syntax of Java's `.properties` files.
 
-use std::fs::File;
-use std::io::Read;
 use std::iter::Peekable;
-use std::path::Path;
 use std::str::Chars;
 
-use crate::error::Error;
+/// A name and its value, or what is wrong with the line.
+pub(super) type Property = Result<(String, String), &'static str>;
 
-use super::config_error;
-
-/// One property and the line it begins on, counted from 1.
-#[derive(Debug, PartialEq)]
-pub(super) struct Property {
-    pub(super) line: usize,
-    pub(super) name: String,
-    pub(super) value: String,
-}
-
-/// The file's text. UTF-8, where Java reads ISO-8859-1 from a stream: an escape as `\u00e9` is the same in both.
-pub(super) fn read_file(path: &Path) -> Result<String, Error> {
-    const LONGEST: u64 = 1 << 20;
-    let unreadable = |error: std::io::Error| {
-        config_error(format!("{}: cannot be read: {error}", path.display())).with_source(error)
-    };
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(LONGEST + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
-    if text.len() as u64 > LONGEST {
-        return Err(config_error(format!(
-            "{}: longer than {LONGEST} bytes",
-            path.display()
-        )));
-    }
-    String::from_utf8(text).map_err(|_| config_error(format!("{}: not UTF-8", path.display())))
-}
-
-/// The properties in their order; names may come twice.
-pub(super) fn parse(text: &str) -> Result<Vec<Property>, Error> {
+/// The properties in their order, each with the line it begins on, counted from 1; names may come twice.
+pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut properties = Vec::new();
-    for (line, logical) in logical_lines(text) {
-        let (name, value) = split(&logical);
-        let unescaped = |part: &str| {
-            unescape(part).map_err(|fault| config_error(format!("line {line}: {fault}")))
-        };
-        properties.push(Property {
-            line,
-            name: unescaped(name)?,
-            value: unescaped(value)?,
-        });
-    }
-    Ok(properties)
+    logical_lines(text)
+        .into_iter()
+        .map(|(line, logical)| {
+            let (name, value) = split(&logical);
+            let property = unescape(name).and_then(|name| Ok((name, unescape(value)?)));
+            (line, property)
+        })
+        .collect()
 }
 
 /// Lines as the syntax means them: without blank lines and comments, with those joined that end in an odd number of
@@ -133,7 +96,8 @@ fn unescape(text: &str) -> Result<String, &'static str> {
 
 /// The four digits behind `\u`, and those of a second escape where the first is half of a surrogate pair.
 fn unicode(characters: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
-    const MALFORMED: &str = "\\u must be followed by the four hexadecimal digits of a character";
+    const MALFORMED: &str = "\\u must be followed by the four hexadecimal digits of a character; a backslash itself is \
+        written \\\\";
     let unit = |characters: &mut Peekable<Chars<'_>>| -> Result<u16, &'static str> {
         let mut value = 0;
         for _ in 0..4 {
@@ -164,11 +128,8 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        let properties = parse(text).unwrap();
-        properties
-            .into_iter()
-            .map(|property| (property.name, property.value))
-            .collect()
+        let properties = parse(text).into_iter();
+        properties.map(|(_, property)| property.unwrap()).collect()
     }
 
     fn pair(name: &str, value: &str) -> Vec<(String, String)> {
@@ -201,14 +162,9 @@ mod tests {
     #[test]
     fn comments_and_blank_lines_are_skipped_and_lines_counted() {
         let text = "# a=1\n  ! b=2\r\n\r\n \t\nc=3 # no comment\rd=4\\\n  5\ne=6";
-        let expected = [(5, "c", "3 # no comment"), (6, "d", "45"), (8, "e", "6")].map(
-            |(line, name, value)| Property {
-                line,
-                name: name.to_owned(),
-                value: value.to_owned(),
-            },
-        );
-        assert_eq!(parse(text).unwrap(), expected);
+        let expected = [(5, "c", "3 # no comment"), (6, "d", "45"), (8, "e", "6")]
+            .map(|(line, name, value)| (line, Ok((name.to_owned(), value.to_owned()))));
+        assert_eq!(parse(text), expected);
     }
 
     #[test]
@@ -247,44 +203,16 @@ mod tests {
             "\\ude00",
             "\\u",
         ] {
-            let error = parse(&format!("b=1\na={text}"))
-                .expect_err(text)
-                .to_string();
-            assert!(error.starts_with("line 2: \\u must be"), "{error}");
+            let parsed = parse(&format!("b=1\na={text}\nc=2"));
+            assert!(parsed[0].1.is_ok() && parsed[2].1.is_ok());
+            let fault = parsed[1].1.as_ref().expect_err(text);
+            assert!(fault.starts_with("\\u must be"), "{fault}");
         }
     }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_name() {
         assert_eq!(pairs("\u{feff}a=b"), pair("a", "b"));
-    }
-
-    #[test]
-    fn files_that_are_missing_too_long_or_not_utf8_are_refused_by_name() {
-        let directory =
-            std::env::temp_dir().join(format!("kafka-producer-properties-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("producer.properties");
-        assert!(
-            read_file(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("cannot be read")
-        );
-        for (content, fault) in [
-            (vec![b'#'; (1 << 20) + 1], "longer than"),
-            (b"a=\xe9".to_vec(), "not UTF-8"),
-        ] {
-            std::fs::write(&path, content).unwrap();
-            let error = read_file(&path).unwrap_err().to_string();
-            assert!(
-                error.contains(fault) && error.contains("producer.properties"),
-                "{error}"
-            );
-        }
-        std::fs::write(&path, "a=b").unwrap();
-        assert_eq!(read_file(&path).unwrap(), "a=b");
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     proptest::proptest! {

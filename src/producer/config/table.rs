@@ -9,10 +9,16 @@ macro_rules! for_each_setting {
     ($callback:ident) => {
         $callback! {
             /// Addresses of a few brokers to find the others by: `host:port,host:port`, IPv6 addresses in brackets.
-            /// Required. Duplicates are dropped. Names are looked up when the producer is built, of which at least one
-            /// must have an address, and again for each connection.
-            "bootstrap.servers", bootstrap_servers(impl Into<String>): String = text(),
+            /// Required. Duplicates are dropped. Names are looked up when the producer is built (or later: see
+            /// `bootstrap.resolve.timeout.ms`), of which at least one must have an address, and again for each connection.
+            "bootstrap.servers", bootstrap_servers(impl Into<String>): String = addresses(),
                 default "", range "host:port, separated by commas";
+
+            /// How long names of `bootstrap.servers` that do not exist yet are looked up behind `build`. 0: `build` looks
+            /// them up and fails if none has an address. When the time is over, calls that need the cluster fail at once
+            /// until a name can be looked up; then the producer works. Java's fails for good.
+            "bootstrap.resolve.timeout.ms", bootstrap_resolve_timeout(Duration): Duration = millis(0, i64::MAX),
+                default "0", range "0 or more";
 
             /// The name by which brokers know this client in their logs and quotas. Empty: `producer-` and a number.
             "client.id", client_id(impl Into<String>): String = text(),

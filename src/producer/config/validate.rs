@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::record::compression::CompressionType;
 
 use super::choices::Acks;
-use super::{BootstrapAddress, ProducerConfig, Settings, bootstrap, config_error};
+use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap};
 
 /// Settings that are each in range and agree with each other; what follows from others is filled in.
 #[derive(Clone)]
@@ -48,14 +48,25 @@ impl Deref for ValidatedConfig {
 }
 
 impl ProducerConfig {
-    /// Checks each setting's range and what settings mean for each other.
+    /// Checks each setting's range and what settings mean for each other. One error tells all that is wrong.
     pub(crate) fn validate(&self) -> Result<ValidatedConfig, Error> {
-        self.settings.check()?;
+        let mut faults = Faults::default();
+        self.settings.check(&mut faults);
         let mut settings = self.settings.clone();
-        let bootstrap_addresses = bootstrap::parse(&settings.bootstrap_servers)?;
-        settings.client_id = client_id(&settings.client_id)?;
-        settings.enable_idempotence = self.idempotence()?;
-        settings.delivery_timeout = self.delivery_timeout_for_linger_and_request()?;
+        // Those that are set and at fault are told by the range's check.
+        if settings.bootstrap_servers.trim().is_empty() {
+            faults.note(bootstrap::parse(&settings.bootstrap_servers));
+        }
+        let bootstrap_addresses = bootstrap::parse(&settings.bootstrap_servers).unwrap_or_default();
+        settings.client_id = faults
+            .note(client_id(&settings.client_id))
+            .unwrap_or_default();
+        settings.enable_idempotence = faults.note(self.idempotence()).unwrap_or_default();
+        settings.delivery_timeout = faults
+            .note(self.delivery_timeout_for_linger_and_request())
+            .unwrap_or_default();
+        faults.note(codec_is_compiled_in(settings.compression));
+        faults.into_result()?;
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
             settings.reconnect_backoff_max = settings.reconnect_backoff;
         }
@@ -63,7 +74,6 @@ impl ProducerConfig {
         settings.partitioner_availability_timeout = settings
             .partitioner_availability_timeout
             .filter(|timeout| !timeout.is_zero());
-        codec_is_compiled_in(settings.compression)?;
         if settings.compression == CompressionType::Lz4
             && settings.compression_lz4_level != LZ4_DEFAULT_LEVEL
         {
@@ -81,7 +91,7 @@ impl ProducerConfig {
 
     /// Idempotence as asked for, or off where it was not asked for and `acks` or `retries` rule it out. Too many
     /// requests in flight are refused even then, as they are by Java since 4.0.
-    fn idempotence(&self) -> Result<bool, Error> {
+    fn idempotence(&self) -> Result<bool, String> {
         const MOST_IN_FLIGHT: usize = 5;
         let settings = &self.settings;
         if !settings.enable_idempotence {
@@ -99,17 +109,17 @@ impl ProducerConfig {
             });
         }
         if let Some(obstacle) = obstacle.filter(|_| self.explicit.enable_idempotence) {
-            return Err(config_error(format!(
+            return Err(format!(
                 "enable.idempotence=true and {obstacle} exclude each other: idempotence needs acks=all and retries \
                  of at least 1"
-            )));
+            ));
         }
         if settings.max_in_flight_requests_per_connection > MOST_IN_FLIGHT {
-            return Err(config_error(format!(
+            return Err(format!(
                 "max.in.flight.requests.per.connection={} is more than the {MOST_IN_FLIGHT} that idempotence allows: \
                  lower it or set enable.idempotence=false",
                 settings.max_in_flight_requests_per_connection
-            )));
+            ));
         }
         if let Some(obstacle) = obstacle {
             log::info!("idempotence is off because of {obstacle}");
@@ -118,7 +128,7 @@ impl ProducerConfig {
     }
 
     /// `delivery.timeout.ms`, at least `linger.ms` + `request.timeout.ms`: raised to that where it was not set.
-    fn delivery_timeout_for_linger_and_request(&self) -> Result<Duration, Error> {
+    fn delivery_timeout_for_linger_and_request(&self) -> Result<Duration, String> {
         const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         let settings = &self.settings;
         let least = settings
@@ -129,12 +139,12 @@ impl ProducerConfig {
             return Ok(settings.delivery_timeout);
         }
         if self.explicit.delivery_timeout {
-            return Err(config_error(format!(
+            return Err(format!(
                 "delivery.timeout.ms={} is less than linger.ms + request.timeout.ms = {}: raise it or lower \
                  request.timeout.ms or linger.ms",
                 settings.delivery_timeout.as_millis(),
                 least.as_millis()
-            )));
+            ));
         }
         log::warn!(
             "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
@@ -145,18 +155,18 @@ impl ProducerConfig {
 }
 
 /// The client id given, or `producer-` and a number that no other producer of this process has.
-fn client_id(given: &str) -> Result<String, Error> {
+fn client_id(given: &str) -> Result<String, String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     if given.is_empty() {
         return Ok(format!("producer-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     }
     // On the wire its length is an int16.
     if given.len() > i16::MAX as usize {
-        return Err(config_error(format!(
+        return Err(format!(
             "client.id is {} bytes long and may be {} at most",
             given.len(),
             i16::MAX
-        )));
+        ));
     }
     Ok(given.to_owned())
 }
@@ -175,13 +185,13 @@ fn auto_sender_threads(cores: usize, codec: CompressionType) -> usize {
 /// What Java's default means to Java; the only value that is not at odds with the codec's one level.
 const LZ4_DEFAULT_LEVEL: i32 = 9;
 
-fn codec_is_compiled_in(codec: CompressionType) -> Result<(), Error> {
+fn codec_is_compiled_in(codec: CompressionType) -> Result<(), String> {
     if codec.is_compiled_in() {
         return Ok(());
     }
-    Err(config_error(format!(
+    Err(format!(
         "compression.type={codec} needs the Cargo feature \"{codec}\" of kafka-producer, which is off in this build"
-    )))
+    ))
 }
 
 #[cfg(test)]

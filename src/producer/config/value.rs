@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::choices::Choice;
+use super::{Shown, bootstrap, hints};
 
 /// One kind of setting. What `parse` and `check` refuse is a phrase that goes behind `name=value`, as
 /// `is not a whole number`.
@@ -23,6 +24,17 @@ pub(super) trait Kind {
 
     /// The text that `parse` would read as `value`.
     fn format(&self, value: &Self::Value) -> String;
+
+    /// The sentence on a value that was refused.
+    fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
+        let text = Shown(text);
+        format!("{property}={text} {fault} ({}: {range})", Self::RANGE_IS)
+    }
+}
+
+/// Addresses of brokers.
+pub(super) fn addresses() -> Addresses {
+    Addresses
 }
 
 /// Any text, checked elsewhere if at all.
@@ -116,6 +128,32 @@ impl Kind for Text {
     }
 }
 
+pub(super) struct Addresses;
+
+impl Kind for Addresses {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    /// None at all is told when the producer is built: they may be set later.
+    fn check(&self, value: &String) -> Result<(), String> {
+        if value.trim().is_empty() {
+            return Ok(());
+        }
+        bootstrap::parse(value).map(drop)
+    }
+
+    fn format(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn refusal(_property: &str, _text: &str, fault: &str, _range: &str) -> String {
+        fault.to_owned()
+    }
+}
+
 pub(super) struct Boolean;
 
 impl Kind for Boolean {
@@ -146,21 +184,20 @@ impl<T: Choice> Kind for OneOf<T> {
     const RANGE_IS: &'static str = "values";
 
     fn parse(&self, text: &str) -> Result<T, String> {
-        let named = |(name, _): &&(&str, T)| {
-            if T::IGNORES_CASE {
-                name.eq_ignore_ascii_case(text)
-            } else {
-                *name == text
-            }
-        };
-        if let Some((_, value)) = T::NAMES.iter().find(named) {
-            return Ok(*value);
+        let named = |(name, _): &&(&str, T)| name.eq_ignore_ascii_case(text);
+        match T::NAMES.iter().find(named) {
+            Some((name, value)) if T::IGNORES_CASE || *name == text => return Ok(*value),
+            Some((name, _)) => return Err(format!("is not a legal value: write {name}")),
+            None => {}
         }
         if T::NOT_YET
             .iter()
             .any(|name| name.eq_ignore_ascii_case(text))
         {
             return Err("is not supported yet".to_owned());
+        }
+        if let Some(hint) = T::hint(text) {
+            return Err(format!("is not a legal value: {hint}"));
         }
         Err("is not a legal value".to_owned())
     }
@@ -192,7 +229,7 @@ impl Kind for Millis {
     type Value = Duration;
 
     fn parse(&self, text: &str) -> Result<Duration, String> {
-        let number: i64 = whole_number(text)?;
+        let number: i64 = whole_number(text, hints::as_millis)?;
         let millis = u64::try_from(number).map_err(|_| "is out of range".to_owned())?;
         Ok(Duration::from_millis(millis))
     }
@@ -217,7 +254,7 @@ impl Kind for OptionalMillis {
     type Value = Option<Duration>;
 
     fn parse(&self, text: &str) -> Result<Option<Duration>, String> {
-        let number: i64 = whole_number(text)?;
+        let number: i64 = whole_number(text, hints::as_millis)?;
         match self.0.none {
             NoMillis::Negative if number < 0 => Ok(None),
             NoMillis::Zero if number == 0 => Ok(None),
@@ -258,7 +295,7 @@ impl<T: TryInto<i64> + TryFrom<i64> + Display + Copy> Kind for Whole<T> {
     type Value = T;
 
     fn parse(&self, text: &str) -> Result<T, String> {
-        let number: i64 = whole_number(text)?;
+        let number: i64 = whole_number(text, hints::as_bytes)?;
         T::try_from(number).map_err(|_| "is out of range".to_owned())
     }
 
@@ -280,7 +317,7 @@ impl Kind for SocketBuffer {
     type Value = Option<usize>;
 
     fn parse(&self, text: &str) -> Result<Option<usize>, String> {
-        match whole_number::<i64>(text)? {
+        match whole_number::<i64>(text, hints::as_bytes)? {
             -1 => Ok(None),
             size => usize::try_from(size)
                 .map(Some)
@@ -323,12 +360,19 @@ impl Kind for Threads {
     }
 }
 
-fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(text: &str) -> Result<N, String> {
+/// `rewritten` says how a number with a unit is written here.
+fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(
+    text: &str,
+    rewritten: impl Fn(&str) -> Option<String>,
+) -> Result<N, String> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
     text.parse()
         .map_err(|error: std::num::ParseIntError| match error.kind() {
             PosOverflow | NegOverflow => "is out of range".to_owned(),
-            _ => "is not a whole number".to_owned(),
+            _ => match rewritten(text) {
+                Some(number) => format!("is not a whole number: write {number}"),
+                None => "is not a whole number".to_owned(),
+            },
         })
 }
 

@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 pub(crate) mod child;
 pub(crate) mod fake_broker;
+pub(crate) mod logger;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
 pub(crate) mod relay;

@@ -1,0 +1,184 @@
+//! Looking up `bootstrap.servers`: while the producer is built, or behind it (`bootstrap.resolve.timeout.ms`, KIP-909).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backoff::ExponentialBackoff;
+use crate::connection::Endpoint;
+use crate::connection::look_up::{LookUp, look_up_any};
+use crate::error::{Error, ErrorKind};
+use crate::metadata::MetadataCache;
+use crate::sync::{Mutex, ThreadGroup, channel};
+use crate::time::deadline_after;
+
+use super::config::ValidatedConfig;
+
+/// Whether the bootstrap addresses have been looked up, and how long callers wait for that.
+pub(crate) struct BootstrapLookUp {
+    endpoints: Vec<Endpoint>,
+    /// `bootstrap.resolve.timeout.ms`. Zero: looked up before the producer is built.
+    within: Duration,
+    deadline: Instant,
+    backoff: ExponentialBackoff,
+    metadata: Arc<MetadataCache>,
+    state: Mutex<State>,
+    /// Closes with the producer.
+    cancelled: channel::Receiver<()>,
+}
+
+struct State {
+    is_open: bool,
+    /// Why the latest attempt failed.
+    last_error: Option<Error>,
+    /// Dropped to cancel.
+    cancel: Option<channel::Sender<()>>,
+}
+
+/// How long the start waits for the resolver: a typo is told at once, a slow name server later.
+const PATIENCE_OF_START: Duration = Duration::from_secs(5);
+
+/// How long an attempt behind the producer waits for the resolver before it asks anew.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The least time between two attempts, whatever `reconnect.backoff.ms` says.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+impl BootstrapLookUp {
+    pub(crate) fn new(
+        config: &ValidatedConfig,
+        endpoints: Vec<Endpoint>,
+        metadata: &Arc<MetadataCache>,
+    ) -> Arc<Self> {
+        let (cancel, cancelled) = channel::bounded(0);
+        let within = config.bootstrap_resolve_timeout;
+        Arc::new(Self {
+            endpoints,
+            within,
+            deadline: deadline_after(Instant::now(), within),
+            backoff: ExponentialBackoff::new(
+                config.reconnect_backoff,
+                config.reconnect_backoff_max,
+            ),
+            metadata: Arc::clone(metadata),
+            state: Mutex::new(State {
+                is_open: !within.is_zero(),
+                last_error: None,
+                cancel: Some(cancel),
+            }),
+            cancelled,
+        })
+    }
+
+    /// Where no time is set for it: looks the addresses up now. An error: none of them can be.
+    pub(crate) fn look_up_at_once(&self, threads: &Arc<ThreadGroup>) -> Result<(), Error> {
+        if self.is_open() {
+            return Ok(());
+        }
+        look_up_any(
+            &self.endpoints,
+            PATIENCE_OF_START,
+            &self.cancelled,
+            threads,
+        )
+        .map(drop)
+        .map_err(|error| {
+            error.with_advice(
+                "correct the names, or set bootstrap.resolve.timeout.ms to wait for names that come later",
+            )
+        })
+    }
+
+    /// Whether the addresses are still to be looked up.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().is_open
+    }
+
+    /// The body of a thread: looks the addresses up again and again until one can be, a broker was found all the same, or
+    /// the producer is closed. It does not end with the time set: the names may come later, and the producer then works.
+    pub(crate) fn run(&self, threads: &Arc<ThreadGroup>) {
+        let (mut failures, mut has_told) = (0, false);
+        loop {
+            let error = match look_up_any(&self.endpoints, PATIENCE, &self.cancelled, threads) {
+                Ok(LookUp::Cancelled) => return,
+                Ok(LookUp::Found) => break,
+                Ok(LookUp::Open) => no_answer(),
+                Err(error) => error,
+            };
+            if self.knows_brokers() {
+                break;
+            }
+            if !has_told && Instant::now() >= self.deadline {
+                has_told = true;
+                log::error!(target: "kafka_producer", "{}: {}; it is tried again and again", self.what_failed(), error.summary());
+            }
+            self.state.lock().last_error = Some(error);
+            let pause = self.backoff.after(failures).max(SHORTEST_PAUSE);
+            failures += 1;
+            if self.cancelled.recv_timeout(pause) != Err(channel::RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+        self.state.lock().is_open = false;
+        if has_told {
+            log::info!(target: "kafka_producer", "bootstrap.servers can be looked up now");
+        }
+    }
+
+    /// Calls `wait` with the time until which a caller waits for metadata: `deadline`, or sooner, where the addresses
+    /// cannot be looked up in the time set. That failure takes the place of what `wait` then returns.
+    pub(crate) fn bound<T>(
+        &self,
+        deadline: Instant,
+        wait: impl Fn(Instant) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // A producer that has long found its cluster pays no lock for this.
+        if self.within.is_zero() || deadline <= self.deadline || !self.is_unknown() {
+            return wait(deadline);
+        }
+        match wait(self.deadline) {
+            Err(error) if error.kind() == ErrorKind::MetadataTimeout => {
+                if self.is_unknown() {
+                    return Err(self.failure());
+                }
+                wait(deadline)
+            }
+            result => result,
+        }
+    }
+
+    /// Ends the look-up under way.
+    pub(crate) fn cancel(&self) {
+        self.state.lock().cancel = None;
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.is_open() && !self.knows_brokers()
+    }
+
+    fn knows_brokers(&self) -> bool {
+        self.metadata.cluster().brokers().next().is_some()
+    }
+
+    fn what_failed(&self) -> String {
+        format!(
+            "no address of bootstrap.servers could be looked up within bootstrap.resolve.timeout.ms={}",
+            self.within.as_millis()
+        )
+    }
+
+    fn failure(&self) -> Error {
+        let last_error = self.state.lock().last_error.clone();
+        let cause = last_error.unwrap_or_else(no_answer);
+        let message = format!("{} (last attempt: {})", self.what_failed(), cause.summary());
+        Error::new(ErrorKind::MetadataTimeout, message)
+            .with_advice("check bootstrap.servers and the name server: the look-up goes on, and later calls succeed once it does")
+            .with_source(cause)
+    }
+}
+
+fn no_answer() -> Error {
+    Error::new(
+        ErrorKind::Network,
+        "the system has not answered the look-up of any of them",
+    )
+}

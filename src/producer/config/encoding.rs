@@ -1,0 +1,136 @@
+//! The bytes of a settings file into text.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::Error;
+
+use super::config_error;
+
+/// A file's text, and the first line that was not UTF-8, if one was.
+#[derive(Debug, PartialEq)]
+pub(super) struct FileText {
+    pub(super) text: String,
+    pub(super) first_latin1_line: Option<usize>,
+}
+
+/// Reads a file of at most 1 MiB.
+pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
+    const LONGEST: u64 = 1 << 20;
+    let unreadable = |error: std::io::Error| {
+        config_error(format!("{}: cannot be read: {error}", path.display())).with_source(error)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(config_error(format!(
+            "{}: longer than {LONGEST} bytes",
+            path.display()
+        )));
+    }
+    decode(bytes).map_err(|fault| config_error(format!("{}: {fault}", path.display())))
+}
+
+/// UTF-8, as editors write it today. Java reads a file as ISO-8859-1 (Latin-1); a file that is not UTF-8 was written for
+/// that, so it is read as Java reads it. Only `client.id` can tell the difference, and an escape as `\u00e9` is the same
+/// in both. UTF-16 is neither: Java makes nonsense of it, and it is refused.
+fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("is UTF-16: save it as UTF-8".to_owned());
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(format!(
+            "has a zero byte in line {}: it is UTF-16 or no text at all; save it as UTF-8",
+            line_of(&bytes[..at])
+        ));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(FileText {
+            text,
+            first_latin1_line: None,
+        }),
+        Err(error) => {
+            let line = line_of(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let text = error.as_bytes().iter().copied().map(char::from).collect();
+            Ok(FileText {
+                text,
+                first_latin1_line: Some(line),
+            })
+        }
+    }
+}
+
+/// The number of the line that follows `before`. Lines end with `\n`, `\r\n` or `\r`.
+fn line_of(before: &[u8]) -> usize {
+    let ends = |(index, byte): (usize, &u8)| match byte {
+        b'\n' => true,
+        b'\r' => before.get(index + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    1 + before
+        .iter()
+        .enumerate()
+        .filter(|(index, byte)| ends((*index, byte)))
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_missing_or_too_long_are_refused_by_name() {
+        let directory =
+            std::env::temp_dir().join(format!("kafka-producer-encoding-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("producer.properties");
+        let missing = read_file(&path).unwrap_err().to_string();
+        assert!(missing.contains("cannot be read"), "{missing}");
+        std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+        let long = read_file(&path).unwrap_err().to_string();
+        assert!(
+            long.contains("longer than") && long.contains("producer.properties"),
+            "{long}"
+        );
+        std::fs::write(&path, "a=b").unwrap();
+        assert_eq!(read_file(&path).unwrap().text, "a=b");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_read_as_latin1_and_its_first_line_told() {
+        let latin1 = decode(b"# caf\xe9\r\na=b\rclient.id=\xfc\n".to_vec()).unwrap();
+        assert_eq!(latin1.text, "# caf\u{e9}\r\na=b\rclient.id=\u{fc}\n");
+        assert_eq!(latin1.first_latin1_line, Some(1));
+        let latin1 = decode(b"# cafe\r\na=b\rclient.id=\xfc\n".to_vec()).unwrap();
+        assert_eq!(latin1.first_latin1_line, Some(3));
+        let utf8 = decode("client.id=café".as_bytes().to_vec()).unwrap();
+        assert_eq!(utf8.text, "client.id=café");
+        assert_eq!(utf8.first_latin1_line, None);
+    }
+
+    #[test]
+    fn utf16_is_refused_with_what_to_do() {
+        for bytes in [
+            &b"\xff\xfea\0"[..],
+            b"\xfe\xff\0a",
+            b"a=b\nc\0=\0",
+            b"\0\0\xfe\xff",
+        ] {
+            let fault = decode(bytes.to_vec()).unwrap_err();
+            assert!(
+                fault.contains("UTF-16") && fault.contains("save it as UTF-8"),
+                "{fault}"
+            );
+        }
+        assert!(
+            decode(b"a=b\nc\0=\0".to_vec())
+                .unwrap_err()
+                .contains("line 2")
+        );
+    }
+}

@@ -1,0 +1,422 @@
+//! Settings that are not the producer's: those of Kafka's other clients and of parts of the JVM, which stand in files that
+//! several programs share.
+
+use std::fmt::Write as _;
+
+/// Whose a setting is. It is accepted, as by Java, and without effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Jvm,
+    Consumer,
+    Admin,
+    Streams,
+    Connect,
+    SchemaRegistry,
+    SpringSerializers,
+    ConfluentInterceptors,
+}
+
+impl Owner {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Jvm,
+        Self::Consumer,
+        Self::Admin,
+        Self::Streams,
+        Self::Connect,
+        Self::SchemaRegistry,
+        Self::SpringSerializers,
+        Self::ConfluentInterceptors,
+    ];
+
+    /// Of a name that is not the producer's.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        // A longer prefix is nearer to the truth: `consumer.override.` is Connect's.
+        let prefix = |owner: Self| {
+            let prefixes = owner.prefixes().iter();
+            prefixes
+                .filter(|prefix| name.starts_with(**prefix) && name.len() > prefix.len())
+                .map(|prefix| prefix.len())
+                .max()
+        };
+        let by_name = Self::ALL
+            .into_iter()
+            .find(|owner| owner.names().contains(&name));
+        by_name.or_else(|| {
+            let by_prefix = Self::ALL
+                .into_iter()
+                .filter_map(|owner| Some((prefix(owner)?, owner)));
+            by_prefix
+                .max_by_key(|(length, _)| *length)
+                .map(|(_, owner)| owner)
+        })
+    }
+
+    /// For a sentence that begins with names of settings.
+    pub(super) fn whose(self) -> &'static str {
+        match self {
+            Self::Jvm => "of Java classes or a JVM",
+            Self::Consumer => "of Kafka's consumer",
+            Self::Admin => "of Kafka's admin client",
+            Self::Streams => "of Kafka Streams",
+            Self::Connect => "of Kafka Connect",
+            Self::SchemaRegistry => "of the Schema Registry's serializers",
+            Self::SpringSerializers => "of Spring's serializers",
+            Self::ConfluentInterceptors => "of Confluent's interceptors",
+        }
+    }
+
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Jvm => JVM,
+            Self::Consumer => CONSUMER,
+            Self::Admin => ADMIN,
+            Self::Streams => STREAMS,
+            Self::Connect => CONNECT,
+            Self::SchemaRegistry => SCHEMA_REGISTRY,
+            Self::SpringSerializers | Self::ConfluentInterceptors => &[],
+        }
+    }
+
+    fn prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Jvm => &["metrics.context."],
+            Self::Consumer => &["consumer."],
+            Self::Admin => &["admin."],
+            Self::Streams => &[
+                "main.consumer.",
+                "restore.consumer.",
+                "global.consumer.",
+                "topic.",
+                "rack.aware.assignment.",
+                "internal.streams.",
+            ],
+            Self::Connect => &[
+                "admin.override.",
+                "config.storage.",
+                "consumer.override.",
+                "errors.",
+                "header.converter.",
+                "internal.key.converter.",
+                "internal.value.converter.",
+                "key.converter.",
+                "offset.storage.",
+                "predicates.",
+                "status.storage.",
+                "topic.creation.",
+                "transforms.",
+                "value.converter.",
+            ],
+            Self::SchemaRegistry => &[
+                "apicurio.",
+                "avro.",
+                "basic.auth.",
+                "bearer.auth.",
+                "json.",
+                "schema.registry.",
+            ],
+            Self::SpringSerializers => &["spring.json."],
+            Self::ConfluentInterceptors => &["confluent.monitoring.interceptor."],
+        }
+    }
+}
+
+/// What is wrong with a name that is no client's, where that is known.
+pub(super) fn of_no_client(name: &str) -> Option<String> {
+    if BROKER.contains(&name)
+        || BROKER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    {
+        return Some(
+            "it is a setting of brokers and topics, which no client can set so".to_owned(),
+        );
+    }
+    let (_, now) = OLD.iter().find(|(old, _)| *old == name)?;
+    let mut text = "Kafka's producer no longer has it".to_owned();
+    if !now.is_empty() {
+        let _ = write!(text, ": {now} has taken its place");
+    }
+    Some(text)
+}
+
+/// Of Java's producer. Their meaning is a Java class or a part of the JVM.
+pub(super) const JVM: &[&str] = &[
+    "key.serializer",
+    "value.serializer",
+    "auto.include.jmx.reporter",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "security.providers",
+    "ssl.keymanager.algorithm",
+    "ssl.provider",
+    "ssl.secure.random.implementation",
+    "ssl.trustmanager.algorithm",
+];
+
+const CONSUMER: &[&str] = &[
+    "allow.auto.create.topics",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "check.crcs",
+    "enable.auto.commit",
+    "exclude.internal.topics",
+    "fetch.max.bytes",
+    "fetch.max.wait.ms",
+    "fetch.min.bytes",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "internal.leave.group.on.close",
+    "internal.throw.on.fetch.stable.offset.unsupported",
+    "isolation.level",
+    "key.deserializer",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "max.poll.records",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "share.acknowledgement.mode",
+    "share.acquire.mode",
+    "value.deserializer",
+];
+
+const ADMIN: &[&str] = &["bootstrap.controllers", "default.api.timeout.ms"];
+
+const STREAMS: &[&str] = &[
+    "acceptable.recovery.lag",
+    "allow.os.group.write.access",
+    "application.id",
+    "application.server",
+    "buffered.records.per.partition",
+    "built.in.metrics.version",
+    "cache.max.bytes.buffering",
+    "commit.interval.ms",
+    "default.client.supplier",
+    "default.deserialization.exception.handler",
+    "default.dsl.store",
+    "default.key.serde",
+    "default.list.key.serde.inner",
+    "default.list.key.serde.type",
+    "default.list.value.serde.inner",
+    "default.list.value.serde.type",
+    "default.production.exception.handler",
+    "default.timestamp.extractor",
+    "default.value.serde",
+    "deserialization.exception.handler",
+    "dsl.store.suppliers.class",
+    "ensure.explicit.internal.resource.naming",
+    "errors.dead.letter.queue.topic.name",
+    "input.buffer.max.bytes",
+    "key.serde",
+    "log.summary.interval.ms",
+    "max.task.idle.ms",
+    "max.warmup.replicas",
+    "num.standby.replicas",
+    "num.stream.threads",
+    "partition.grouper",
+    "poll.ms",
+    "probing.rebalance.interval.ms",
+    "processing.exception.handler",
+    "processing.exception.handler.global.enabled",
+    "processing.guarantee",
+    "processor.wrapper.class",
+    "production.exception.handler",
+    "repartition.purge.interval.ms",
+    "replication.factor",
+    "rocksdb.config.setter",
+    "state.cleanup.delay.ms",
+    "state.dir",
+    "statestore.cache.max.bytes",
+    "task.assignor.class",
+    "task.timeout.ms",
+    "timestamp.extractor",
+    "topology.optimization",
+    "upgrade.from",
+    "value.serde",
+    "window.size.ms",
+    "windowed.inner.class.serde",
+    "windowstore.changelog.additional.retention.ms",
+];
+
+const CONNECT: &[&str] = &[
+    "access.control.allow.methods",
+    "access.control.allow.origin",
+    "admin.listeners",
+    "admin.listeners.https.configs",
+    "config.action.reload",
+    "connect.protocol",
+    "connector.class",
+    "connector.client.config.override.policy",
+    "exactly.once.source.support",
+    "exactly.once.support",
+    "header.converter",
+    "inter.worker.key.generation.algorithm",
+    "inter.worker.key.size",
+    "inter.worker.key.ttl.ms",
+    "inter.worker.signature.algorithm",
+    "inter.worker.verification.algorithms",
+    "internal.key.converter",
+    "internal.value.converter",
+    "key.converter",
+    "offset.flush.interval.ms",
+    "offset.flush.timeout.ms",
+    "offsets.storage.topic",
+    "plugin.discovery",
+    "plugin.path",
+    "predicates",
+    "rebalance.timeout.ms",
+    "response.http.headers.config",
+    "rest.advertised.host.name",
+    "rest.advertised.listener",
+    "rest.advertised.port",
+    "rest.extension.classes",
+    "rest.host.name",
+    "rest.port",
+    "scheduled.rebalance.max.delay.ms",
+    "task.shutdown.graceful.timeout.ms",
+    "tasks.max",
+    "tasks.max.enforce",
+    "topic.tracking.allow.reset",
+    "topic.tracking.enable",
+    "topics",
+    "topics.regex",
+    "transaction.boundary",
+    "transaction.boundary.interval.ms",
+    "transforms",
+    "value.converter",
+    "worker.sync.timeout.ms",
+    "worker.unsync.backoff.ms",
+];
+
+const SCHEMA_REGISTRY: &[&str] = &[
+    "auto.register.schemas",
+    "context.name.strategy",
+    "id.compatibility.strict",
+    "key.schema.id.serializer",
+    "key.subject.name.strategy",
+    "latest.cache.size",
+    "latest.cache.ttl.sec",
+    "latest.compatibility.strict",
+    "max.schemas.per.subject",
+    "normalize.schemas",
+    "propagate.schema.tags",
+    "proxy.host",
+    "proxy.port",
+    "reference.lookup.only",
+    "reference.subject.name.strategy",
+    "schema.format",
+    "schema.reflection",
+    "skip.known.types",
+    "specific.avro.key.type",
+    "specific.avro.reader",
+    "specific.avro.value.type",
+    "specific.protobuf.key.type",
+    "specific.protobuf.value.type",
+    "use.latest.version",
+    "use.latest.with.metadata",
+    "use.schema.id",
+    "value.schema.id.serializer",
+    "value.subject.name.strategy",
+];
+
+/// Who sets these on a producer believes that they hold.
+const BROKER: &[&str] = &[
+    "advertised.listeners",
+    "auto.create.topics.enable",
+    "broker.id",
+    "broker.rack",
+    "cleanup.policy",
+    "default.replication.factor",
+    "delete.topic.enable",
+    "inter.broker.protocol.version",
+    "listeners",
+    "max.message.bytes",
+    "message.timestamp.type",
+    "min.insync.replicas",
+    "node.id",
+    "num.io.threads",
+    "num.network.threads",
+    "num.partitions",
+    "process.roles",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.ms",
+    "unclean.leader.election.enable",
+    "zookeeper.connect",
+];
+
+const BROKER_PREFIXES: &[&str] = &[
+    "controller.",
+    "group.coordinator.",
+    "listener.",
+    "log.",
+    "offsets.topic.",
+    "socket.request.",
+    "transaction.state.log.",
+    "zookeeper.",
+];
+
+/// Names that Kafka's producers once had, and what there is now.
+const OLD: &[(&str, &str)] = &[
+    ("block.on.buffer.full", "max.block.ms"),
+    ("broker.list", "bootstrap.servers"),
+    ("compressed.topics", "compression.type"),
+    ("internal.auto.downgrade.txn.commit", ""),
+    ("metadata.fetch.timeout.ms", "max.block.ms"),
+    ("producer.type", ""),
+    ("queue.enqueue.timeout.ms", "max.block.ms"),
+    ("serializer.class", ""),
+    ("timeout.ms", "request.timeout.ms"),
+    ("zk.connect", "bootstrap.servers"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::producer::config::ROWS;
+
+    #[test]
+    fn every_name_has_one_owner_and_is_not_served() {
+        let mut seen = HashSet::new();
+        let all = Owner::ALL.iter().flat_map(|owner| owner.names());
+        let others = BROKER.iter().chain(OLD.iter().map(|(name, _)| name));
+        for name in all.chain(others) {
+            assert!(seen.insert(*name), "{name}");
+            assert!(!ROWS.iter().any(|row| row.property == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn owners_are_known_by_name_or_by_the_longest_prefix() {
+        for (name, owner) in [
+            ("group.id", Some(Owner::Consumer)),
+            ("default.api.timeout.ms", Some(Owner::Admin)),
+            ("application.id", Some(Owner::Streams)),
+            ("key.converter", Some(Owner::Connect)),
+            ("key.converter.schemas.enable", Some(Owner::Connect)),
+            ("schema.registry.url", Some(Owner::SchemaRegistry)),
+            ("basic.auth.user.info", Some(Owner::SchemaRegistry)),
+            ("consumer.group.id", Some(Owner::Consumer)),
+            ("consumer.override.group.id", Some(Owner::Connect)),
+            ("main.consumer.group.id", Some(Owner::Streams)),
+            ("topic.creation.groups", Some(Owner::Connect)),
+            (
+                "spring.json.add.type.headers",
+                Some(Owner::SpringSerializers),
+            ),
+            ("metrics.context.app", Some(Owner::Jvm)),
+            ("consumer.", None),
+            ("producer.acks", None),
+            ("min.insync.replicas", None),
+        ] {
+            assert_eq!(Owner::of(name), owner, "{name}");
+        }
+    }
+}

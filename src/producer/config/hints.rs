@@ -1,0 +1,177 @@
+//! What people write for something else: quotes, units, placeholders, another file's syntax.
+
+/// What is wrong with a text that cannot be read, whatever its kind; `None` where only its kind can say.
+pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("has no value: give it one, or leave the setting out for its default")
+    } else if is_placeholder(text) {
+        Some("has a placeholder in it, which nobody has filled in")
+    } else if is_quoted(text) {
+        Some("is in quotes: write it without them")
+    } else {
+        None
+    }
+}
+
+/// `${name}`, `{{ name }}` and `<name>`, as templates and their guides have them; `%name%` in Windows' scripts.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    let encloses = |open: &str, close: &str| {
+        text.split_once(open)
+            .is_some_and(|(_, rest)| rest.contains(close))
+    };
+    let is_one =
+        |open: char, close: char| text.len() > 2 && text.starts_with(open) && text.ends_with(close);
+    encloses("${", "}") || encloses("{{", "}}") || is_one('<', '>') || is_one('%', '%')
+}
+
+/// In quotes of any kind, or with one at either end, as a part of a quoted list has.
+pub(super) fn is_quoted(text: &str) -> bool {
+    let quotes = [
+        '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
+    ];
+    text.starts_with(quotes) || text.ends_with(quotes)
+}
+
+/// How the number in `text` is written here, where it has a unit of time that is plain to see.
+pub(super) fn as_millis(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "ms" | "msec" | "millis" | "milliseconds" => 1,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1000,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
+        "h" | "hour" | "hours" => 3_600_000,
+        "d" | "day" | "days" => 86_400_000,
+        _ => return plain(text),
+    };
+    Some(number.checked_mul(factor)?.to_string())
+}
+
+/// How the number in `text` is written here, where it has a unit of size that is plain to see.
+pub(super) fn as_bytes(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "b" | "byte" | "bytes" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return plain(text),
+    };
+    Some(number.checked_mul(factor)?.to_string())
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let number = text[..end].parse().ok()?;
+    Some((number, text[end..].trim_start_matches([' ', '_'])))
+}
+
+/// `1_000`, `1,000`, `5.0`, `5L`.
+fn plain(text: &str) -> Option<String> {
+    let text = text.trim_end_matches(['L', 'l']);
+    let whole = text.split_once('.').map_or(text, |(whole, rest)| {
+        match rest.bytes().all(|digit| digit == b'0') {
+            true => whole,
+            false => text,
+        }
+    });
+    let digits = whole.replace(['_', ',', '\''], "");
+    digits.parse::<u64>().ok().map(|number| number.to_string())
+}
+
+/// What a text that is no `.properties` file seems to be. Asked where there are faults.
+pub(super) fn other_syntax(text: &str) -> Option<&'static str> {
+    let lines = || {
+        text.lines()
+            .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    };
+    let first = lines().next()?.trim_start();
+    if first.starts_with('{') {
+        return Some("this looks like JSON; write each setting on a line of its own, as acks=all");
+    }
+    if first.starts_with('<') {
+        return Some("this looks like XML; write each setting on a line of its own, as acks=all");
+    }
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let nests = lines()
+        .zip(lines().skip(1))
+        .any(|(line, next)| line.trim_end().ends_with(':') && indent(next) > indent(line));
+    if nests || first.trim_end() == "---" {
+        return Some(
+            "this looks like YAML; write each setting on a line of its own, by Kafka's whole name, as acks=all",
+        );
+    }
+    if first.starts_with('[') {
+        return Some(
+            "this looks like an INI or TOML file; write settings without sections and quotes, as acks=all",
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_counted_out() {
+        for (text, millis) in [
+            ("5ms", Some("5")),
+            ("5 s", Some("5000")),
+            ("2min", Some("120000")),
+            ("1h", Some("3600000")),
+            ("1_000", Some("1000")),
+            ("1,000", Some("1000")),
+            ("5.0", Some("5")),
+            ("5L", Some("5")),
+            ("5.5", None),
+            ("abc", None),
+            ("5 parsecs", None),
+            ("99999999999999999999s", None),
+            ("9999999999999999999d", None),
+        ] {
+            assert_eq!(as_millis(text).as_deref(), millis, "{text}");
+        }
+        for (text, bytes) in [
+            ("16KB", Some("16384")),
+            ("16k", Some("16384")),
+            ("32 MiB", Some("33554432")),
+            ("1G", Some("1073741824")),
+            ("7 bytes", Some("7")),
+            ("16ms", None),
+        ] {
+            assert_eq!(as_bytes(text).as_deref(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_known_by_how_they_begin() {
+        for (text, syntax) in [
+            ("spring:\n  kafka:\n    a: b", Some("YAML")),
+            ("---\nacks: all", Some("YAML")),
+            ("# c\n{ \"acks\": \"all\" }", Some("JSON")),
+            ("<properties>", Some("XML")),
+            ("[kafka]\nacks = 'all'", Some("INI")),
+            ("acks: all\nlinger.ms: 5", None),
+            ("acks:\n\nlinger.ms=5", None),
+            ("", None),
+        ] {
+            match (other_syntax(text), syntax) {
+                (Some(hint), Some(syntax)) => assert!(hint.contains(syntax), "{text}: {hint}"),
+                (hint, syntax) => assert_eq!(hint, syntax, "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_and_placeholders_are_told_apart_from_plain_texts() {
+        for text in ["${env:BS}", "a:${PORT}", "{{ BS }}", "<brokers>", "%BS%"] {
+            assert!(is_placeholder(text), "{text}");
+        }
+        for text in ["$", "a{b}", "{}", "50%", "<>", "localhost:9092"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+        for text in ["\"5\"", "'5'", "\u{201c}5\u{201d}", "\"a:1"] {
+            assert!(is_quoted(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The settings of Java's producer that this one does not serve yet.
+
+/// What became of a name that is not served yet.
+pub(super) enum NotYet {
+    /// The value asks for what happens without the setting.
+    AsksForNothing,
+    /// This part is missing.
+    Missing(&'static str),
+}
+
+/// `None` where the name is none of those.
+pub(super) fn judge(name: &str, value: &str) -> Option<NotYet> {
+    let (_, inert) = NOT_YET.iter().find(|(known, _)| *known == name)?;
+    let asks_for_nothing = inert.iter().any(|inert| inert.eq_ignore_ascii_case(value));
+    Some(match asks_for_nothing {
+        true => NotYet::AsksForNothing,
+        false => NotYet::Missing(missing_part(name)),
+    })
+}
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NOT_YET.iter().map(|(name, _)| *name)
+}
+
+/// What a setting that is not served yet belongs to.
+fn missing_part(name: &str) -> &'static str {
+    match name.split('.').next().unwrap_or(name) {
+        "sasl" => "SASL",
+        "ssl" => "TLS",
+        "transaction" | "transactional" => "transactions",
+        "interceptor" => "interceptors",
+        _ if name == "enable.metrics.push" => "metrics",
+        _ => "such setting",
+    }
+}
+
+/// A value of nothing, where Java's default is null or empty.
+const EMPTY: &[&str] = &[""];
+
+/// Each with the values that ask for what happens without it: Java's default, and what turns it off.
+const NOT_YET: &[(&str, &[&str])] = &[
+    ("buffer.memory.allocation.strategy", &["full"]),
+    ("client.rack", EMPTY),
+    ("config.providers", EMPTY),
+    ("enable.metrics.push", &["false", "true"]),
+    ("interceptor.classes", EMPTY),
+    ("metadata.cluster.check.enable", &["false", "true"]),
+    ("partitioner.rack.aware", &["false"]),
+    ("transaction.timeout.ms", &["60000"]),
+    ("transaction.two.phase.commit.enable", &["false"]),
+    // Java refuses an empty one.
+    ("transactional.id", &[]),
+    ("ssl.cipher.suites", EMPTY),
+    ("ssl.enabled.protocols", &["TLSv1.2,TLSv1.3", "TLSv1.2"]),
+    // Without TLS there is no name to verify: to ask for no verification asks for nothing.
+    ("ssl.endpoint.identification.algorithm", &["https", ""]),
+    ("ssl.engine.factory.class", EMPTY),
+    ("ssl.key.password", EMPTY),
+    ("ssl.keystore.certificate.chain", EMPTY),
+    ("ssl.keystore.key", EMPTY),
+    ("ssl.keystore.location", EMPTY),
+    ("ssl.keystore.password", EMPTY),
+    ("ssl.keystore.type", &["JKS"]),
+    ("ssl.protocol", &["TLSv1.3", "TLSv1.2"]),
+    ("ssl.truststore.certificates", EMPTY),
+    ("ssl.truststore.location", EMPTY),
+    ("ssl.truststore.password", EMPTY),
+    ("ssl.truststore.type", &["JKS"]),
+    ("sasl.client.callback.handler.class", EMPTY),
+    ("sasl.jaas.config", EMPTY),
+    ("sasl.kerberos.kinit.cmd", &["/usr/bin/kinit"]),
+    ("sasl.kerberos.min.time.before.relogin", &["60000"]),
+    ("sasl.kerberos.service.name", EMPTY),
+    ("sasl.kerberos.ticket.renew.jitter", &["0.05"]),
+    ("sasl.kerberos.ticket.renew.window.factor", &["0.8"]),
+    ("sasl.login.callback.handler.class", EMPTY),
+    ("sasl.login.class", EMPTY),
+    ("sasl.login.connect.timeout.ms", EMPTY),
+    ("sasl.login.read.timeout.ms", EMPTY),
+    ("sasl.login.refresh.buffer.seconds", &["300"]),
+    ("sasl.login.refresh.min.period.seconds", &["60"]),
+    ("sasl.login.refresh.window.factor", &["0.8"]),
+    ("sasl.login.refresh.window.jitter", &["0.05"]),
+    ("sasl.login.retry.backoff.max.ms", &["10000"]),
+    ("sasl.login.retry.backoff.ms", &["100"]),
+    ("sasl.mechanism", &["GSSAPI"]),
+    ("sasl.oauthbearer.allow.unverified.audience", &["false"]),
+    ("sasl.oauthbearer.allow.unverified.issuer", &["false"]),
+    ("sasl.oauthbearer.assertion.algorithm", &["RS256"]),
+    ("sasl.oauthbearer.assertion.claim.aud", EMPTY),
+    ("sasl.oauthbearer.assertion.claim.exp.seconds", &["300"]),
+    ("sasl.oauthbearer.assertion.claim.iss", EMPTY),
+    ("sasl.oauthbearer.assertion.claim.jti.include", &["false"]),
+    ("sasl.oauthbearer.assertion.claim.nbf.seconds", &["60"]),
+    ("sasl.oauthbearer.assertion.claim.sub", EMPTY),
+    ("sasl.oauthbearer.assertion.file", EMPTY),
+    ("sasl.oauthbearer.assertion.private.key.file", EMPTY),
+    ("sasl.oauthbearer.assertion.private.key.passphrase", EMPTY),
+    ("sasl.oauthbearer.assertion.template.file", EMPTY),
+    ("sasl.oauthbearer.client.credentials.client.id", EMPTY),
+    ("sasl.oauthbearer.client.credentials.client.secret", EMPTY),
+    ("sasl.oauthbearer.clock.skew.seconds", &["30"]),
+    ("sasl.oauthbearer.expected.audience", EMPTY),
+    ("sasl.oauthbearer.expected.issuer", EMPTY),
+    ("sasl.oauthbearer.header.urlencode", &["false"]),
+    ("sasl.oauthbearer.jwks.endpoint.refresh.ms", &["3600000"]),
+    (
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+        &["10000"],
+    ),
+    ("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", &["100"]),
+    ("sasl.oauthbearer.jwks.endpoint.url", EMPTY),
+    (
+        "sasl.oauthbearer.jwt.retriever.class",
+        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever"],
+    ),
+    (
+        "sasl.oauthbearer.jwt.validator.class",
+        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator"],
+    ),
+    ("sasl.oauthbearer.scope", EMPTY),
+    ("sasl.oauthbearer.scope.claim.name", &["scope"]),
+    ("sasl.oauthbearer.sub.claim.name", &["sub"]),
+    ("sasl.oauthbearer.token.endpoint.url", EMPTY),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::producer::config::ProducerConfig;
+
+    #[test]
+    fn what_does_not_work_yet_is_refused_without_showing_its_value() {
+        for name in names() {
+            let error = ProducerConfig::new().set(name, "hunter2").unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(
+                shown.contains(name)
+                    && shown.contains("is not supported yet: this version has no ")
+                    && !shown.contains("hunter2"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_refused_with_the_part_that_is_missing() {
+        for (name, part) in [
+            ("sasl.mechanism", "SASL"),
+            ("ssl.truststore.location", "TLS"),
+            ("transactional.id", "transactions"),
+            ("transaction.timeout.ms", "transactions"),
+            ("interceptor.classes", "interceptors"),
+            ("enable.metrics.push", "metrics"),
+            ("client.rack", "such setting"),
+        ] {
+            let error = ProducerConfig::new().set(name, "x").unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{name} is not supported yet: this version has no {part}")
+            );
+        }
+    }
+
+    #[test]
+    fn javas_defaults_and_what_turns_a_setting_off_are_accepted() {
+        for (name, inert) in NOT_YET {
+            for value in *inert {
+                ProducerConfig::new().set(name, value).unwrap();
+            }
+        }
+        for (name, value) in [
+            ("sasl.mechanism", "GSSAPI"),
+            ("ssl.endpoint.identification.algorithm", "https"),
+            ("ssl.protocol", "TLSv1.3"),
+            ("transaction.timeout.ms", "60000"),
+            ("enable.metrics.push", "true"),
+        ] {
+            ProducerConfig::new().set(name, value).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_empty_transactional_id_is_refused_as_by_java() {
+        assert!(ProducerConfig::new().set("transactional.id", "").is_err());
+    }
+}

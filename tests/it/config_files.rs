@@ -1,0 +1,93 @@
+//! Settings files as people have them: what the log says of what is accepted.
+
+use kafka_producer::ProducerConfig;
+
+use crate::support::logger::Lines;
+
+/// Writes the file, reads it, and returns the result and what was logged of it.
+fn load(
+    name: &str,
+    content: &[u8],
+) -> (Result<ProducerConfig, kafka_producer::Error>, Vec<String>) {
+    let directory = std::env::temp_dir().join(format!("kafka-producer-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    std::fs::write(&path, content).unwrap();
+    let lines = Lines::about(&path.display().to_string());
+    let result = ProducerConfig::from_properties_file(&path);
+    let _ = std::fs::remove_file(&path);
+    let file = format!("{}: ", path.display());
+    let told = lines.so_far().into_iter();
+    let told = told.map(|line| line.replace(&file, "")).collect();
+    (result, told)
+}
+
+#[test]
+fn settings_of_other_clients_are_accepted_with_one_warning_for_each_client() {
+    let (config, told) = load(
+        "shared.properties",
+        b"bootstrap.servers=a:1\ngroup.id=g\nkey.serializer=x\nsession.timeout.ms=45000\nacks=1\n\
+          application.id=a\nschema.registry.url=http://hunter2@b\nvalue.serializer=x\n",
+    );
+    assert_eq!(config.unwrap().get("acks").as_deref(), Some("1"));
+    assert_eq!(
+        told,
+        [
+            "key.serializer, value.serializer: of Java classes or a JVM, without effect here",
+            "group.id, session.timeout.ms: of Kafka's consumer, without effect here",
+            "application.id: of Kafka Streams, without effect here",
+            "schema.registry.url: of the Schema Registry's serializers, without effect here",
+        ]
+    );
+}
+
+#[test]
+fn a_latin1_file_is_read_as_java_reads_it_and_its_line_told() {
+    let (config, told) = load(
+        "latin1.properties",
+        b"bootstrap.servers=a:1\nclient.id=caf\xe9\n",
+    );
+    assert_eq!(
+        config.unwrap().get("client.id").as_deref(),
+        Some("caf\u{e9}")
+    );
+    assert_eq!(
+        told,
+        ["line 2 is not UTF-8: the file is read as Latin-1, as Java reads it"]
+    );
+}
+
+#[test]
+fn repeated_names_and_placeholders_are_told() {
+    let (config, told) = load(
+        "repeated.properties",
+        b"linger.ms=x\nclient.id=${HOSTNAME}\nlinger.ms=7\n",
+    );
+    assert_eq!(config.unwrap().get("linger.ms").as_deref(), Some("7"));
+    assert_eq!(
+        told,
+        [
+            "client.id has a placeholder in it, which nobody fills in: the text is taken as it stands",
+            "linger.ms is set in line 1 and again in line 3, which counts",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_refused_is_told_by_its_error_alone() {
+    let (config, told) = load(
+        "refused.properties",
+        b"group.id=g\nlinger.ms=5ms\nsasl.jaas.config=hunter2\nacks=2\n",
+    );
+    let error = config.unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "refused.properties: 3 faults:\n  \
+             line 2: linger.ms=5ms is not a whole number: write 5 (range: 0 to 2147483647)\n  \
+             line 3: sasl.jaas.config is not supported yet: this version has no SASL\n  \
+             line 4: acks=2 is not a legal value (values: all, -1, 0, 1)"
+        ),
+        "{error}"
+    );
+    assert!(told.is_empty(), "{told:?}");
+}
