@@ -28,7 +28,7 @@ impl Error {
     pub fn delivery(&self) -> Delivery {
         self.inner
             .delivery
-            .unwrap_or(self.inner.kind.usual_delivery())
+            .unwrap_or_else(|| self.inner.kind.usual().delivery)
     }
 
     /// The topic and partition concerned. The partition is -1 where none had been chosen.
@@ -57,13 +57,13 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         self.inner
             .retriable
-            .unwrap_or(self.inner.kind.is_usually_retriable())
+            .unwrap_or_else(|| self.inner.kind.usual().again == Again::Later)
     }
 
     /// Whether this producer can send nothing any more: close it and, where that makes sense, start another. A broker's
     /// answer alone never says so: the same code ends one kind of producer, or answers one kind of request, and not another.
     pub fn is_fatal(&self) -> bool {
-        self.inner.kind.is_fatal()
+        self.inner.kind.usual().producer == Producer::IsOver
     }
 
     /// An error of `kind`; `message` says what happened, in lower case, without a full stop and without what the other
@@ -140,7 +140,7 @@ impl Error {
     }
 
     fn advice(&self) -> &str {
-        let usual = self.inner.kind.usual_advice();
+        let usual = self.inner.kind.usual().advice;
         self.inner.advice.as_deref().unwrap_or(usual)
     }
 
@@ -273,65 +273,96 @@ struct BrokerError {
     name: Cow<'static, str>,
 }
 
+/// What is usual for a kind; an error of the kind can say otherwise.
+struct Usual {
+    delivery: Delivery,
+    again: Again,
+    producer: Producer,
+    subject: Subject,
+    advice: &'static str,
+}
+
+/// Whether the same call may succeed later.
+#[derive(PartialEq)]
+enum Again {
+    Never,
+    Later,
+}
+
+/// Whether the producer can send anything after it.
+#[derive(PartialEq)]
+enum Producer {
+    GoesOn,
+    IsOver,
+}
+
+/// Whether a failure is of a record even where it names no topic, so that its fate is worth a word.
+#[derive(PartialEq)]
+enum Subject {
+    Record,
+    Other,
+}
+
 impl ErrorKind {
-    fn usual_delivery(self) -> Delivery {
-        match self {
-            Self::DeliveryTimeout
-            | Self::Network
-            | Self::Protocol
-            | Self::ForceClosed
-            | Self::Timeout
-            | Self::Internal => Delivery::MaybeWritten,
-            _ => Delivery::NotWritten,
-        }
-    }
-
-    fn is_usually_retriable(self) -> bool {
-        matches!(
-            self,
-            Self::BufferExhausted
-                | Self::MetadataTimeout
-                | Self::UnknownPartition
-                | Self::DeliveryTimeout
-                | Self::Network
-                | Self::Timeout
-                | Self::Resource
-        )
-    }
-
-    fn is_fatal(self) -> bool {
-        matches!(self, Self::Closed | Self::ForceClosed | Self::Internal)
-    }
-
-    /// Whether a failure of the kind is of a record even where it names no topic, so that its fate is worth a word.
-    fn is_of_a_record(self) -> bool {
-        !matches!(
-            self,
-            Self::Config
-                | Self::Resource
-                | Self::Authentication
-                | Self::Network
-                | Self::UnsupportedVersion
-                | Self::Protocol
-                | Self::Timeout
-        )
-    }
-
-    fn usual_advice(self) -> &'static str {
-        match self {
-            Self::BufferExhausted => "send more slowly, or raise buffer.memory or max.block.ms",
-            Self::MetadataTimeout => {
-                "check bootstrap.servers and that the topic exists, or raise max.block.ms"
+    /// The one table of what follows from a kind: one that is new has to be entered.
+    fn usual(self) -> Usual {
+        use Again::{Later, Never};
+        use Delivery::{MaybeWritten, NotWritten};
+        use Producer::{GoesOn, IsOver};
+        use Subject::{Other, Record};
+        let (delivery, again, producer, subject, advice) = match self {
+            Self::Config => (NotWritten, Never, GoesOn, Other, ""),
+            Self::InvalidArgument
+            | Self::Serialization
+            | Self::Partitioner
+            | Self::RecordTooLarge
+            | Self::InvalidRecord
+            | Self::InvalidTopic
+            | Self::Broker
+            | Self::Compression => (NotWritten, Never, GoesOn, Record, ""),
+            Self::BufferExhausted => {
+                let advice = "send more slowly, or raise buffer.memory or max.block.ms";
+                (NotWritten, Later, GoesOn, Record, advice)
             }
-            Self::UnknownPartition => "check the topic's number of partitions",
-            Self::Authentication => "check the credentials",
-            Self::Authorization => "ask for the permission on the broker",
-            Self::DeliveryTimeout => "check the brokers, or raise delivery.timeout.ms",
-            Self::Network => "check the brokers and the network",
-            Self::Timeout => "wait longer: the work goes on",
-            Self::Closed | Self::ForceClosed => "use a new producer",
-            Self::Internal => "please report it",
-            _ => "",
+            Self::MetadataTimeout => {
+                let advice =
+                    "check bootstrap.servers and that the topic exists, or raise max.block.ms";
+                (NotWritten, Later, GoesOn, Record, advice)
+            }
+            Self::UnknownPartition => {
+                let advice = "check the topic's number of partitions";
+                (NotWritten, Later, GoesOn, Record, advice)
+            }
+            Self::Authentication => (NotWritten, Never, GoesOn, Other, "check the credentials"),
+            Self::Authorization => {
+                let advice = "ask for the permission on the broker";
+                (NotWritten, Never, GoesOn, Record, advice)
+            }
+            Self::DeliveryTimeout => {
+                let advice = "check the brokers, or raise delivery.timeout.ms";
+                (MaybeWritten, Later, GoesOn, Record, advice)
+            }
+            Self::Network => {
+                let advice = "check the brokers and the network";
+                (MaybeWritten, Later, GoesOn, Other, advice)
+            }
+            Self::UnsupportedVersion => (NotWritten, Never, GoesOn, Other, ""),
+            Self::Protocol => (MaybeWritten, Never, GoesOn, Other, ""),
+            Self::Timeout => {
+                let advice = "wait longer: the work goes on";
+                (MaybeWritten, Later, GoesOn, Other, advice)
+            }
+            Self::Resource => (NotWritten, Later, GoesOn, Other, ""),
+            Self::Closed => (NotWritten, Never, IsOver, Record, "use a new producer"),
+            Self::ForceClosed => (MaybeWritten, Never, IsOver, Record, "use a new producer"),
+            Self::Internal => (MaybeWritten, Never, IsOver, Record, "please report it"),
+        };
+        Usual {
+            delivery,
+            again,
+            producer,
+            subject,
+            advice,
         }
     }
 }
@@ -354,7 +385,7 @@ impl fmt::Display for Error {
         if let Some(message) = &inner.broker_message {
             write!(f, ": {message}")?;
         }
-        if inner.topic_partition.is_some() || inner.kind.is_of_a_record() {
+        if inner.topic_partition.is_some() || inner.kind.usual().subject == Subject::Record {
             f.write_str(match self.delivery() {
                 Delivery::NotWritten => "; not written",
                 Delivery::MaybeWritten => "; maybe written",
@@ -475,6 +506,22 @@ mod tests {
         let never_sent =
             Error::new(ErrorKind::DeliveryTimeout, "x").with_delivery(Delivery::NotWritten);
         assert_eq!(never_sent.delivery(), Delivery::NotWritten);
+    }
+
+    #[test]
+    fn only_a_producer_that_is_over_is_fatal_whatever_a_broker_answers() {
+        for kind in [
+            ErrorKind::Closed,
+            ErrorKind::ForceClosed,
+            ErrorKind::Internal,
+        ] {
+            let error = Error::new(kind, "x");
+            assert!(error.is_fatal() && !error.is_retriable(), "{kind:?}");
+        }
+        for code in i16::MIN..=i16::MAX {
+            let error = Error::new(ErrorKind::Broker, "x").with_broker_code(code, "ANY");
+            assert!(!error.is_fatal(), "{code}");
+        }
     }
 
     #[test]

@@ -74,6 +74,16 @@ fn repeated_names_and_placeholders_are_told() {
 }
 
 #[test]
+fn a_quoted_text_is_taken_as_java_takes_it_and_told() {
+    let (config, told) = load("quoted.properties", b"client.id=\"me\"\n");
+    assert_eq!(config.unwrap().get("client.id").as_deref(), Some("\"me\""));
+    assert_eq!(
+        told,
+        ["client.id is in quotes, which are a part of it: the text is taken as it stands"]
+    );
+}
+
+#[test]
 fn a_file_that_is_refused_is_told_by_its_error_alone() {
     let (config, told) = load(
         "refused.properties",

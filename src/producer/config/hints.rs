@@ -13,7 +13,8 @@ pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     }
 }
 
-/// `${name}`, `{{ name }}` and `<name>`, as templates and their guides have them; `%name%` in Windows' scripts.
+/// `${name}`, `#{name}`, `{{ name }}`, `@name@` and `<name>`, as templates and their guides have them; `$name` and `%name%`
+/// of shells.
 pub(super) fn is_placeholder(text: &str) -> bool {
     let encloses = |open: &str, close: &str| {
         text.split_once(open)
@@ -21,7 +22,15 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     };
     let is_one =
         |open: char, close: char| text.len() > 2 && text.starts_with(open) && text.ends_with(close);
-    encloses("${", "}") || encloses("{{", "}}") || is_one('<', '>') || is_one('%', '%')
+    let is_variable = text
+        .strip_prefix('$')
+        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+    is_variable
+        || ["${", "#{"].iter().any(|open| encloses(open, "}"))
+        || encloses("{{", "}}")
+        || [('<', '>'), ('%', '%'), ('@', '@')]
+            .iter()
+            .any(|(open, close)| is_one(*open, *close))
 }
 
 /// In quotes of any kind, or with one at either end, as a part of a quoted list has.
@@ -164,10 +173,19 @@ mod tests {
 
     #[test]
     fn quotes_and_placeholders_are_told_apart_from_plain_texts() {
-        for text in ["${env:BS}", "a:${PORT}", "{{ BS }}", "<brokers>", "%BS%"] {
+        for text in [
+            "${env:BS}",
+            "a:${PORT}",
+            "{{ BS }}",
+            "<brokers>",
+            "%BS%",
+            "$BS",
+            "#{bs}",
+            "@bs@",
+        ] {
             assert!(is_placeholder(text), "{text}");
         }
-        for text in ["$", "a{b}", "{}", "50%", "<>", "localhost:9092"] {
+        for text in ["$", "$5", "a{b}", "{}", "50%", "<>", "localhost:9092"] {
             assert!(!is_placeholder(text), "{text}");
         }
         for text in ["\"5\"", "'5'", "\u{201c}5\u{201d}", "\"a:1"] {

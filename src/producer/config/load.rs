@@ -115,8 +115,13 @@ impl ProducerConfig {
         match self.set_served(name, value) {
             Some(result) => {
                 result?;
+                // Legal as a text, and seldom meant.
                 if hints::is_placeholder(value) {
-                    notes.placeholders.push(name.to_owned());
+                    let doubt = "has a placeholder in it, which nobody fills in";
+                    notes.as_they_stand.push((name.to_owned(), doubt));
+                } else if hints::is_quoted(value) {
+                    let doubt = "is in quotes, which are a part of it";
+                    notes.as_they_stand.push((name.to_owned(), doubt));
                 }
             }
             None => {
@@ -134,7 +139,8 @@ impl ProducerConfig {
 struct Notes {
     /// Settings of others, which have no effect here.
     without_effect: Vec<(Owner, String)>,
-    placeholders: Vec<String>,
+    /// Texts that are taken as they stand, and why that may not be what was meant.
+    as_they_stand: Vec<(String, &'static str)>,
     /// Names that are set again: the line that does not count, and the one that does.
     repeated: Vec<(String, usize, usize)>,
 }
@@ -160,10 +166,8 @@ impl Notes {
                 lines.push(format!("{names}: {}, without effect here", owner.whose()));
             }
         }
-        for name in &self.placeholders {
-            lines.push(format!(
-                "{name} has a placeholder in it, which nobody fills in: the text is taken as it stands"
-            ));
+        for (name, doubt) in &self.as_they_stand {
+            lines.push(format!("{name} {doubt}: the text is taken as it stands"));
         }
         for (name, line, last) in self.repeated.iter().take(MOST_TOLD) {
             let name = ShownName(name);

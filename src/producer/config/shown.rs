@@ -32,28 +32,38 @@ fn without_secrets(text: &str) -> &str {
     let lower = text.to_ascii_lowercase();
     let starts = SECRETIVE.iter().filter_map(|word| lower.find(word));
     // `user:password@host`
-    let at = lower.find('@').map(|_| 0);
+    let at = lower
+        .split_once('@')
+        .filter(|(user, _)| user.contains(':'))
+        .map(|_| 0);
     starts.chain(at).min().map_or(text, |end| &text[..end])
 }
 
-/// A name that is none of Kafka's: it may be anything, a line of a key that was pasted, too. A run of letters and digits
-/// that no name has is cut.
+/// A name that is none of Kafka's: it may be anything, a line of a key that was pasted, too. What looks like no name is cut.
 pub(super) struct ShownName<'a>(pub(super) &'a str);
 
 impl fmt::Display for ShownName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 100;
-        const LONGEST_WORD: usize = 30;
         const BEGIN: usize = 8;
         let is_apart = |c: char| matches!(c, '.' | '_' | '-');
-        let is_a_name = self
-            .0
-            .split(is_apart)
-            .all(|word| word.chars().count() <= LONGEST_WORD);
+        let is_a_name = !self.0.split(is_apart).any(may_be_of_a_key);
         let longest = if is_a_name { LONGEST } else { BEGIN };
         let is_cut = show(self.0, longest, f)?;
         f.write_str(if is_cut { "..." } else { "" })
     }
+}
+
+/// Too long for a word, or letters of both sizes and digits mixed as in base64.
+fn may_be_of_a_key(word: &str) -> bool {
+    const LONGEST_WORD: usize = 30;
+    const LONGEST_MIXED: usize = 10;
+    let length = word.chars().count();
+    let has = |is: fn(&char) -> bool| word.chars().any(|c| is(&c));
+    let is_mixed =
+        has(char::is_ascii_digit) && has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase)
+            || word.contains(['+', '/']);
+    length > LONGEST_WORD || is_mixed && length > LONGEST_MIXED
 }
 
 /// Writes up to `longest` characters; whether there are more.
@@ -91,7 +101,13 @@ mod tests {
     fn a_line_of_a_key_is_not_shown_as_a_name() {
         let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
         assert_eq!(ShownName(line).to_string(), "MIIEvQIB...");
-        let name = "sasl.oauthbearer.client.credentials.client.secret";
-        assert_eq!(ShownName(name).to_string(), name);
+        assert_eq!(ShownName("icta4eurT8jN").to_string(), "icta4eur...");
+        for name in [
+            "sasl.oauthbearer.client.credentials.client.secret",
+            "camel.component.kafka.requestRequiredAcks",
+            "KAFKA_CFG_LOG4J2_ROOT",
+        ] {
+            assert_eq!(ShownName(name).to_string(), name);
+        }
     }
 }
