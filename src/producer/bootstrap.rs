@@ -131,7 +131,6 @@ impl BootstrapLookUp {
         deadline: Instant,
         wait: impl Fn(Instant) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        // A producer that has long found its cluster pays no lock for this.
         if self.within.is_zero() || deadline <= self.deadline || !self.is_unknown() {
             return wait(deadline);
         }

@@ -326,6 +326,7 @@ const SCHEMA_REGISTRY: &[&str] = &[
 /// Who sets these on a producer believes that they hold.
 const BROKER: &[&str] = &[
     "advertised.listeners",
+    "authorizer.class.name",
     "auto.create.topics.enable",
     "broker.id",
     "broker.rack",
@@ -345,7 +346,11 @@ const BROKER: &[&str] = &[
     "retention.bytes",
     "retention.ms",
     "segment.bytes",
+    "sasl.enabled.mechanisms",
+    "security.inter.broker.protocol",
     "segment.ms",
+    "ssl.client.auth",
+    "super.users",
     "unclean.leader.election.enable",
     "zookeeper.connect",
 ];

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 use super::foreign::Owner;
 use super::shown::ShownName;
-use super::{ProducerConfig, Shown, config_error, encoding, hints, names, properties};
+use super::{ProducerConfig, config_error, encoding, hints, names, properties};
 
 impl ProducerConfig {
     /// The settings of a list of names and texts, as [`set`](Self::set) takes them. Of two with one name the later
@@ -187,7 +187,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(MOST_TOLD)
-        .map(|name| Shown(name).to_string())
+        .map(|name| ShownName(name).to_string())
         .collect();
     match names.len().saturating_sub(MOST_TOLD) {
         0 => shown.join(", "),

@@ -10,6 +10,10 @@ pub(super) enum NotYet {
 
 /// `None` where the name is none of those.
 pub(super) fn judge(name: &str, value: &str) -> Option<NotYet> {
+    // `config.providers.NAME.class` and what the class wants to know.
+    if name.starts_with("config.providers.") {
+        return Some(NotYet::Missing("config providers"));
+    }
     let (_, inert) = NOT_YET.iter().find(|(known, _)| *known == name)?;
     let asks_for_nothing = inert.iter().any(|inert| inert.eq_ignore_ascii_case(value));
     Some(match asks_for_nothing {
@@ -29,6 +33,7 @@ fn missing_part(name: &str) -> &'static str {
         "ssl" => "TLS",
         "transaction" | "transactional" => "transactions",
         "interceptor" => "interceptors",
+        "config" => "config providers",
         _ if name == "enable.metrics.push" => "metrics",
         _ => "such setting",
     }
@@ -153,6 +158,8 @@ mod tests {
             ("interceptor.classes", "interceptors"),
             ("enable.metrics.push", "metrics"),
             ("client.rack", "such setting"),
+            ("config.providers", "config providers"),
+            ("config.providers.env.class", "config providers"),
         ] {
             let error = ProducerConfig::new().set(name, "x").unwrap_err();
             assert_eq!(
