@@ -1,24 +1,37 @@
 //! Sends the lines of standard input to a topic, each as one record. Unlike Kafka's console producer it ends with status
-//! 1, and a message that names the line, where a record was not delivered.
+//! 1, and a message that names the line, where a record was not delivered. SIGINT and SIGTERM end it after the last line
+//! that was read: the rest of the input is left to the next reader.
 //!
 //! `echo hello | cargo run --release --example console_producer -- --topic t --bootstrap-server localhost:9092`
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kafka_producer::{Error, KafkaProducer, ProducerConfig, ProducerRecord, TopicName};
+use kafka_producer::{Error, ErrorKind, KafkaProducer, ProducerConfig, ProducerRecord, TopicName};
 
 #[path = "support/arguments.rs"]
 mod arguments;
+#[path = "support/deliveries.rs"]
+mod deliveries;
+#[path = "support/input.rs"]
+mod input;
+#[path = "support/output.rs"]
+mod output;
+#[path = "support/signals.rs"]
+mod signals;
 #[path = "support/stderr_log.rs"]
 mod stderr_log;
 
-use arguments::{Arguments, Takes, pair};
+use arguments::{Arguments, Help, Takes, pair};
+use deliveries::Deliveries;
+use input::Input;
 
-const ABOUT: &str = "Sends the lines of standard input to a topic.";
+const HELP: Help = Help {
+    about: "Sends the lines of standard input to a topic.",
+    options: OPTIONS,
+    success: "every line was delivered",
+    failure: "a line was not delivered, standard error says which and why; or the options are wrong",
+};
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
     (
@@ -65,47 +78,46 @@ const OPTIONS: &[arguments::Known] = &[
 
 fn main() -> ExitCode {
     stderr_log::install();
-    match run() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(fault) => {
-            eprintln!("console_producer: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    output::exit_code(run())
 }
 
-/// The number of lines that were not delivered.
-fn run() -> Result<u64, String> {
-    let arguments = Arguments::of_program(ABOUT, OPTIONS)?;
+fn run() -> Result<(), String> {
+    let arguments = Arguments::of_program(&HELP)?;
     let topic: TopicName = arguments.required("--topic")?.to_owned().into();
     let format = LineFormat::of(&arguments)?;
     let producer = KafkaProducer::<Vec<u8>, Vec<u8>>::builder()
         .config(config(&arguments)?)
         .build()
         .map_err(|error| error.to_string())?;
-    let failures = Failures::default();
-    let sent = send_lines(
-        &producer,
-        &topic,
-        &format,
-        arguments.has("--sync"),
-        &failures,
-    );
+    // Lives as long as the program, so that callbacks share it for free.
+    let deliveries: &Deliveries = Box::leak(Box::default());
+    let (mut input, stop) = Input::new();
+    signals::handle(stop, || deliveries.progress())
+        .and_then(|()| input.start())
+        .map_err(|error| error.to_string())?;
+    let sending = Sending {
+        producer: &producer,
+        topic: &topic,
+        format: &format,
+        is_sync: arguments.has("--sync"),
+        deliveries,
+    };
+    let sent = sending.send_lines(&mut input);
     let closed = producer.close(Duration::MAX);
-    let failures = failures.count();
+    deliveries.name_the_rest();
     if let Err(Stopped { line, fault }) = sent {
-        let before = line - 1;
-        let delivered = before - failures;
+        let (before, delivered) = (line - 1, deliveries.delivered());
         return Err(format!(
             "line {line}: {fault}; neither it nor any line after it was sent, and of the {before} before it \
              {delivered} were delivered"
         ));
     }
-    match closed {
-        // Every record lost has been named already.
-        Err(error) if failures == 0 => Err(error.to_string()),
-        _ => Ok(failures),
+    match (deliveries.lost_count(), closed) {
+        (0, closed) => closed.map_err(|error| error.to_string()),
+        (lost, _) => Err(format!(
+            "{lost} line(s) were not delivered, and {} were",
+            deliveries.delivered()
+        )),
     }
 }
 
@@ -115,63 +127,67 @@ struct Stopped {
     fault: String,
 }
 
-fn send_lines(
-    producer: &KafkaProducer<Vec<u8>, Vec<u8>>,
-    topic: &TopicName,
-    format: &LineFormat,
-    sync: bool,
-    failures: &Failures,
-) -> Result<(), Stopped> {
-    let mut input = io::stdin().lock();
-    for number in 1u64.. {
-        if io::stdin().is_terminal() {
-            print!(">");
-            let _ = io::stdout().flush();
-        }
-        let stopped = |fault| Stopped {
-            line: number,
-            fault,
-        };
-        let line = read_line(&mut input).map_err(|error| stopped(error.to_string()))?;
-        let Some(line) = line else {
-            return Ok(());
-        };
-        let record = format.record(topic, line).map_err(stopped)?;
-        let result = if sync {
-            producer
-                .send(record)
-                .map_err(Error::from)
-                .and_then(|future| future.get(Duration::MAX))
-                .map(drop)
-        } else {
-            let failures = failures.clone();
-            let callback = move |result: Result<_, Error>| failures.note(number, result.map(drop));
-            producer
-                .send_with(record, callback)
-                .map(drop)
-                .map_err(Error::from)
-        };
-        failures.note(number, result);
-    }
-    Ok(())
+struct Sending<'a> {
+    producer: &'a KafkaProducer<Vec<u8>, Vec<u8>>,
+    topic: &'a TopicName,
+    format: &'a LineFormat,
+    is_sync: bool,
+    deliveries: &'static Deliveries,
 }
 
-/// One line without its end; none at the end of the input.
-fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    const LONGEST: u64 = 64 << 20;
-    let mut line = Vec::new();
-    if input.take(LONGEST).read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
-    }
-    if line.ends_with(b"\n") {
-        line.pop();
-        if line.ends_with(b"\r") {
-            line.pop();
+impl Sending<'_> {
+    /// Sends the lines up to the end of the input, or up to the last one read before a signal.
+    fn send_lines(&self, input: &mut Input) -> Result<(), Stopped> {
+        for number in 1u64.. {
+            let stopped = |fault| Stopped {
+                line: number,
+                fault,
+            };
+            let Some(line) = input.next_line().map_err(stopped)? else {
+                return match input.lines_left() {
+                    0 => Ok(()),
+                    left => Err(stopped(format!(
+                        "{left} line(s) were read after the signal"
+                    ))),
+                };
+            };
+            self.deliveries.begin(number);
+            let record = self.format.record(self.topic, line).map_err(stopped)?;
+            if let Err(error) = self.send(number, record) {
+                self.deliveries.note(number, &Err::<(), _>(error.clone()));
+                if self.is_last(&error) {
+                    return Err(Stopped {
+                        line: number + 1,
+                        fault: format!("not sent after the failure of line {number}"),
+                    });
+                }
+            }
         }
-    } else if line.len() as u64 == LONGEST {
-        return Err(io::Error::other("longer than 64 MiB"));
+        Ok(())
     }
-    Ok(Some(line))
+
+    /// The error of a record that was not taken, or with `--sync` of one that was not delivered.
+    fn send(&self, number: u64, record: ProducerRecord<Vec<u8>, Vec<u8>>) -> Result<(), Error> {
+        let deliveries = self.deliveries;
+        if self.is_sync {
+            let delivered = self.producer.send(record)?.get(Duration::MAX)?;
+            deliveries.note(number, &Ok(delivered));
+        } else {
+            self.producer
+                .send_with(record, move |result| deliveries.note(number, &result))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the lines after a failed one are not worth a try: none can succeed, or each could hold up the end of a
+    /// program that was told to stop.
+    fn is_last(&self, error: &Error) -> bool {
+        let took_its_time = matches!(
+            error.kind(),
+            ErrorKind::MetadataTimeout | ErrorKind::BufferExhausted | ErrorKind::DeliveryTimeout
+        );
+        error.is_fatal() || took_its_time && signals::stopped_by().is_some()
+    }
 }
 
 /// How a line becomes a record.
@@ -259,21 +275,4 @@ fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
         .set("bootstrap.servers", servers)
         .map_err(|error| error.to_string())?;
     Ok(config)
-}
-
-/// Counts and names the lines that were not delivered.
-#[derive(Clone, Default)]
-struct Failures(Arc<AtomicU64>);
-
-impl Failures {
-    fn note(&self, line: u64, result: Result<(), Error>) {
-        if let Err(error) = result {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            eprintln!("console_producer: line {line}: {error}");
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

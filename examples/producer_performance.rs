@@ -5,9 +5,11 @@
 //! --bootstrap-server localhost:9092`
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write, stderr};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{IsTerminal, Read, stderr};
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,15 +18,25 @@ use kafka_producer::{Error, ErrorKind, KafkaProducer, ProducerConfig, ProducerRe
 
 #[path = "support/arguments.rs"]
 mod arguments;
+#[path = "support/output.rs"]
+mod output;
+#[path = "support/signals.rs"]
+mod signals;
 #[path = "support/stderr_log.rs"]
 mod stderr_log;
 #[path = "support/throttle.rs"]
 mod throttle;
 
-use arguments::{Arguments, Takes, pair};
+use arguments::{Arguments, Help, Takes, pair};
+use output::{complain, print, write_stderr};
 use throttle::Throttle;
 
-const ABOUT: &str = "Measures the producer's throughput and latency.";
+const HELP: Help = Help {
+    about: "Measures the producer's throughput and latency.",
+    options: OPTIONS,
+    success: "every record was delivered",
+    failure: "a record was not delivered, standard error says why; or standard output failed, or the options are wrong",
+};
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
     (
@@ -98,34 +110,30 @@ type Producer = KafkaProducer<(), Cow<'static, [u8]>>;
 
 fn main() -> ExitCode {
     stderr_log::install();
-    match run() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(failed) => {
-            eprintln!("producer_performance: {failed} records were not delivered");
-            ExitCode::FAILURE
-        }
-        Err(fault) => {
-            eprintln!("producer_performance: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    output::exit_code(run())
 }
 
-/// The number of records that were not delivered.
-fn run() -> Result<u64, String> {
-    let options = Options::of(&Arguments::of_program(ABOUT, OPTIONS)?)?;
+fn run() -> Result<(), String> {
+    let options = Options::of(&Arguments::of_program(&HELP)?)?;
     let producer: Producer = KafkaProducer::builder()
         .config(options.config.clone())
         .build()
         .map_err(|error| error.to_string())?;
     if options.warmup > 0 {
         let warmup = options.warmup;
-        println!(
+        print(format_args!(
             "Warmup first {warmup} records. Steady state results will print after the complete test summary."
-        );
+        ));
     }
     let results = Arc::new(Mutex::new(Results::new(&options)));
-    let sent = send_all(&producer, &options, &results);
+    let (stop, stopped) = channel();
+    let progress_results = Arc::clone(&results);
+    signals::handle(
+        move || stop.send(()).unwrap_or_default(),
+        move || lock(&progress_results).progress(),
+    )
+    .map_err(|error| error.to_string())?;
+    let sent = send_all(&producer, &options, &results, stopped);
     let progress = Progress::new(options.num_records);
     let flushed = flush(&producer, &results, progress);
     let closed = producer.close(Duration::MAX);
@@ -137,20 +145,24 @@ fn run() -> Result<u64, String> {
     results.print_repeated_failures();
     sent?;
     flushed.and(closed).map_err(|error| error.to_string())?;
-    Ok(results.failed)
+    match results.failed {
+        0 => Ok(()),
+        failed => Err(format!("{failed} record(s) were not delivered")),
+    }
 }
 
 fn send_all(
     producer: &Producer,
     options: &Options,
     results: &Arc<Mutex<Results>>,
+    stopped: Receiver<()>,
 ) -> Result<(), String> {
-    // The sender keeps the throttle's channel open: nothing stops this loop early.
-    let (_open, never) = channel();
-    let throttle = Throttle::new(options.throughput, never);
+    let throttle = Throttle::new(options.throughput, stopped);
     let mut progress = Progress::new(options.num_records);
     for number in 0..options.num_records {
-        throttle.wait(number);
+        if !throttle.wait(number) {
+            break;
+        }
         if number == options.warmup && number > 0 {
             lock(results).begin_steady_state();
         }
@@ -228,16 +240,19 @@ impl Options {
                 "--throughput {throughput}: give a rate above zero, or -1 for as fast as may be"
             ));
         }
+        let reporting_interval = arguments.number("--reporting-interval")?.unwrap_or(5000);
+        if reporting_interval == 0 {
+            return Err("--reporting-interval should be greater than zero".to_owned());
+        }
+        let config = config(arguments)?;
         Ok(Self {
             topic,
             num_records,
             warmup,
             throughput,
-            reporting_interval: Duration::from_millis(
-                arguments.number("--reporting-interval")?.unwrap_or(5000),
-            ),
-            payload: Payload::of(arguments)?,
-            config: config(arguments)?,
+            reporting_interval: Duration::from_millis(reporting_interval),
+            payload: Payload::of(arguments, &config)?,
+            config,
         })
     }
 }
@@ -276,12 +291,15 @@ enum Payload {
 }
 
 impl Payload {
-    fn of(arguments: &Arguments) -> Result<Self, String> {
+    fn of(arguments: &Arguments, config: &ProducerConfig) -> Result<Self, String> {
         let size = arguments.number::<usize>("--record-size")?;
         let file = arguments.value("--payload-file");
+        if arguments.value("--payload-delimiter") == Some("") {
+            return Err("--payload-delimiter must not be empty".to_owned());
+        }
         match (size, file, arguments.has("--payload-monotonic")) {
             (Some(0), None, false) => Err("--record-size should be greater than zero".to_owned()),
-            (Some(size), None, false) => Ok(Self::random(size)),
+            (Some(size), None, false) => Self::random(size, config),
             (None, Some(file), false) => Self::parts(
                 file,
                 arguments.value("--payload-delimiter").unwrap_or("\\n"),
@@ -295,30 +313,45 @@ impl Payload {
     }
 
     /// Letters enough that records differ, made once: making each record's anew would be most of the work measured.
-    fn random(size: usize) -> Self {
+    fn random(size: usize, config: &ProducerConfig) -> Result<Self, String> {
         const SPARE: usize = 1 << 20;
+        let largest = config.get("max.request.size").unwrap_or_default();
+        if largest.parse().is_ok_and(|largest: usize| size > largest) {
+            return Err(format!(
+                "--record-size {size}: larger than max.request.size={largest}, which --command-property changes"
+            ));
+        }
         let mut random = fastrand::Rng::with_seed(0);
-        let letters: Vec<u8> = (0..size + SPARE).map(|_| random.u8(b'A'..=b'Z')).collect();
-        Self::Random {
+        let mut letters = Vec::new();
+        let no_memory = |error| format!("--record-size {size}: {error}");
+        let count = size.saturating_add(SPARE);
+        letters.try_reserve_exact(count).map_err(no_memory)?;
+        letters.extend((0..count).map(|_| random.u8(b'A'..=b'Z')));
+        Ok(Self::Random {
             letters: letters.leak(),
             size,
-        }
+        })
     }
 
     fn parts(file: &str, delimiter: &str) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        // The most that Java reads.
+        const LARGEST: u64 = i32::MAX as u64;
+        let fault = |error: &dyn Display| format!("--payload-file {file}: {error}");
+        let mut bytes = Vec::new();
+        File::open(file)
+            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+            .map_err(|error| fault(&error))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(fault(&"larger than 2 GiB"));
+        }
         let delimiter = if delimiter == "\\n" { "\n" } else { delimiter };
-        let text: &'static str = text.leak();
-        let parts: Vec<_> = text
-            .split_terminator(delimiter)
-            .map(str::as_bytes)
-            .collect();
-        println!(
+        let parts = split(bytes.leak(), delimiter.as_bytes());
+        print(format_args!(
             "Reading payloads from: {file}\nNumber of messages read: {}",
             parts.len()
-        );
+        ));
         if parts.is_empty() {
-            Err(format!("{file}: empty"))
+            Err(fault(&"empty"))
         } else {
             Ok(Self::Parts(parts))
         }
@@ -334,6 +367,22 @@ impl Payload {
             Self::Monotonic => number.to_string().into_bytes().into(),
         }
     }
+}
+
+/// The parts of `bytes` that delimiters end, and what stands behind the last one.
+fn split<'a>(mut bytes: &'a [u8], delimiter: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        let mut places = bytes.windows(delimiter.len());
+        let end = places.position(|place| place == delimiter);
+        let (part, rest) = match end {
+            Some(end) => (&bytes[..end], &bytes[end + delimiter.len()..]),
+            None => (bytes, &[][..]),
+        };
+        parts.push(part);
+        bytes = rest;
+    }
+    parts
 }
 
 struct Results {
@@ -382,7 +431,7 @@ impl Results {
         match known.find(|known| (known.kind, known.broker_code) == (kind, broker_code)) {
             Some(known) => known.count += 1,
             None => {
-                eprintln!("producer_performance: {error}");
+                complain(error);
                 self.failures.push(Failure {
                     kind,
                     broker_code,
@@ -393,11 +442,20 @@ impl Results {
         }
     }
 
+    /// For the end by a second signal.
+    fn progress(&self) -> String {
+        let delivered = self.whole.latencies.len();
+        format!(
+            "{delivered} records were delivered and {} were not; others may have been on their way",
+            self.failed
+        )
+    }
+
     /// Each failure was said when it first came; now how often it came.
     fn print_repeated_failures(&self) {
         for failure in self.failures.iter().filter(|failure| failure.count > 1) {
             let Failure { first, count, .. } = failure;
-            eprintln!("producer_performance: {count} records failed as this one: {first}");
+            complain(format_args!("{count} records failed as this one: {first}"));
         }
     }
 }
@@ -472,25 +530,25 @@ impl Stats {
             longest,
         } = &self.window;
         if !self.name.is_empty() && *count == self.latencies.len() {
-            println!("In steady state.");
+            print("In steady state.");
         }
         if self.is_silent {
             return;
         }
         let seconds = (now - *start).as_secs_f64();
-        println!(
+        print(format_args!(
             "{count} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
             *count as f64 / seconds,
             megabytes(*bytes) / seconds,
             latency.as_secs_f64() * 1000.0 / *count as f64,
             longest.as_secs_f64() * 1000.0,
-        );
+        ));
     }
 
     fn print_total(&self) {
         let seconds = self.start.elapsed().as_secs_f64();
         let milliseconds = |quantile| self.latencies.value_at_quantile(quantile) / 1000;
-        println!(
+        print(format_args!(
             "{}{} records sent, {:.6} records/sec ({:.2} MB/sec), {:.2} ms avg latency, {:.2} ms max latency, \
              {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
             self.latencies.len(),
@@ -503,7 +561,7 @@ impl Stats {
             milliseconds(0.95),
             milliseconds(0.99),
             milliseconds(0.999),
-        );
+        ));
     }
 }
 
@@ -533,16 +591,15 @@ impl Progress {
         self.due = Some(now + INTERVAL);
         let delivered = lock(results).whole.latencies.len();
         let percent = 100 * delivered / self.total;
-        let _ = write!(
-            stderr(),
+        write_stderr(format!(
             "\r{delivered} of {} records delivered ({percent} %) ",
             self.total
-        );
+        ));
     }
 
     fn clear(&self) {
         if self.due.is_some() {
-            let _ = write!(stderr(), "\r{:70}\r", "");
+            write_stderr(format!("\r{:70}\r", ""));
         }
     }
 }

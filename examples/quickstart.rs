@@ -4,6 +4,7 @@
 //! `cargo run --example quickstart --features mock`
 
 use std::error::Error;
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("quickstart: {error}");
+            let _ = writeln!(stderr(), "quickstart: {error}");
             ExitCode::FAILURE
         }
     }
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let log = Log::of_program(TOPIC)?;
+    // Unlike `println!` this does not panic where its reader is gone: `quickstart | head -n 1`.
+    let mut out = stdout().lock();
     let producer = KafkaProducer::<String, String>::builder()
         .bootstrap_servers(log.bootstrap_servers())
         .build()?;
@@ -40,15 +43,21 @@ fn run() -> Result<(), Box<dyn Error>> {
     for future in futures {
         let metadata = future.get(PATIENCE)?;
         let (partition, offset) = (metadata.partition(), metadata.offset().ok_or("no offset")?);
-        println!("delivered to {TOPIC}, partition {partition}, offset {offset}");
+        writeln!(
+            out,
+            "delivered to {TOPIC}, partition {partition}, offset {offset}"
+        )?;
         places.push((partition, offset));
     }
     producer.close(PATIENCE)?;
 
     for &(partition, offset) in &places {
         let (key, value) = log.read(TOPIC, partition, offset)?;
-        println!("read back from partition {partition}, offset {offset}: {key} -> {value}");
+        writeln!(
+            out,
+            "read back from partition {partition}, offset {offset}: {key} -> {value}"
+        )?;
     }
-    println!("{} records delivered and read back", places.len());
+    writeln!(out, "{} records delivered and read back", places.len())?;
     Ok(())
 }

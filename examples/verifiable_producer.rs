@@ -3,9 +3,8 @@
 //!
 //! `cargo run --release --example verifiable_producer -- --topic t --bootstrap-server localhost:9092 --max-messages 100`
 
-use std::io::{Write, stdout};
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,16 +14,24 @@ use serde_json::{Value, json};
 
 #[path = "support/arguments.rs"]
 mod arguments;
+#[path = "support/output.rs"]
+mod output;
+#[path = "support/signals.rs"]
+mod signals;
 #[path = "support/stderr_log.rs"]
 mod stderr_log;
 #[path = "support/throttle.rs"]
 mod throttle;
 
-use arguments::{Arguments, Takes};
+use arguments::{Arguments, Help, Takes};
 use throttle::Throttle;
 
-const ABOUT: &str =
-    "Produces increasing integers and prints JSON for each record: delivered or not.";
+const HELP: Help = Help {
+    about: "Produces increasing integers and prints JSON for each record: delivered or not.",
+    options: OPTIONS,
+    success: "every record was delivered, and printed",
+    failure: "a record was not delivered; or standard output failed, which stops the sending; or the options are wrong",
+};
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
     (
@@ -40,7 +47,7 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--throughput",
         Takes::Value,
-        "records a second, about; -1: as fast as may be (default: -1)",
+        "records a second, about; -1: as fast as may be; 0: one record and no more (default: -1)",
     ),
     ("--acks", Takes::Value, "0, 1 or -1 (default: -1)"),
     (
@@ -72,18 +79,21 @@ const OPTIONS: &[arguments::Known] = &[
 
 fn main() -> ExitCode {
     stderr_log::install();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("verifiable_producer: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    output::exit_code(run())
 }
+
+/// What ends the run.
+enum Ended {
+    Signal,
+    Sending,
+}
+
+/// After a signal the last `send` has this long, then the producer's end is its end too.
+const LAST_SEND: Duration = Duration::from_secs(2);
 
 /// The sending is a thread of its own, so that a signal can close the producer while a send waits.
 fn run() -> Result<(), String> {
-    let options = Options::of(&Arguments::of_program(ABOUT, OPTIONS)?)?;
+    let options = Options::of(&Arguments::of_program(&HELP)?)?;
     let producer = KafkaProducer::<String, String>::builder()
         .config(options.config.clone())
         .build()
@@ -93,39 +103,46 @@ fn run() -> Result<(), String> {
 
     let (ended, end) = channel();
     let (stop, stopped) = channel();
-    end_with_a_signal(ended.clone()).map_err(|error| error.to_string())?;
-    let sending = thread::spawn({
+    signals::handle(
+        {
+            let ended = ended.clone();
+            move || ended.send(Ended::Signal).unwrap_or_default()
+        },
+        {
+            let report = Arc::clone(&report);
+            move || report.state().progress()
+        },
+    )
+    .map_err(|error| error.to_string())?;
+    let send = {
         let (producer, report) = (producer.clone(), Arc::clone(&report));
         move || {
             report.print("startup_complete", json!({}));
             send_all(&producer, &options, &report, stopped);
-            let _ = ended.send(());
+            let _ = ended.send(Ended::Sending);
         }
-    });
+    };
+    let sending = thread::Builder::new()
+        .spawn(send)
+        .map_err(|error| error.to_string())?;
 
-    let _ = end.recv();
-    drop(stop);
+    if let Ok(Ended::Signal) = end.recv() {
+        drop(stop);
+        let _ = end.recv_timeout(LAST_SEND);
+    }
     let closed = producer.close(Duration::MAX);
     let sent = sending.join();
     report.print("shutdown_complete", json!({}));
     report.print_tool_data(throughput);
     sent.map_err(|_| "the sending thread panicked".to_owned())?;
+    let State { sent, acked } = *report.state();
+    if acked < sent {
+        return Err(format!(
+            "{} of {sent} record(s) were not delivered",
+            sent - acked
+        ));
+    }
     closed.map_err(|error| error.to_string())
-}
-
-/// SIGINT and SIGTERM end the sending, not the program.
-#[cfg(unix)]
-fn end_with_a_signal(ended: Sender<()>) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    thread::spawn(move || signals.forever().try_for_each(|_| ended.send(())));
-    Ok(())
-}
-
-/// Elsewhere a signal ends the program.
-#[cfg(not(unix))]
-fn end_with_a_signal(_: Sender<()>) -> std::io::Result<()> {
-    Ok(())
 }
 
 fn send_all(
@@ -139,7 +156,8 @@ fn send_all(
     let mut create_time = options.create_time;
     for number in (0u64..).take_while(|number| options.max_messages.is_none_or(|max| *number < max))
     {
-        if !throttle.wait(number) {
+        // Nobody would learn what became of the records.
+        if !throttle.wait(number) || output::fault().is_some() {
             return;
         }
         let value = match options.value_prefix {
@@ -153,7 +171,7 @@ fn send_all(
         record.key = key.clone();
         if let Some(time) = &mut create_time {
             record = record.timestamp(*time);
-            *time += start.elapsed().as_millis() as i64;
+            *time = time.saturating_add(start.elapsed().as_millis() as i64);
         }
         report.state().sent += 1;
         let (callback_report, callback_key, callback_value) =
@@ -225,17 +243,25 @@ fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
     Ok(config)
 }
 
-/// What is counted and printed; the lock keeps lines whole.
+/// What is counted and printed.
 struct Report {
     topic: String,
     start: Instant,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct State {
     sent: u64,
     acked: u64,
+}
+
+impl State {
+    /// For the end by a second signal.
+    fn progress(&self) -> String {
+        let State { sent, acked } = self;
+        format!("of {sent} records {acked} were delivered, and standard output says which")
+    }
 }
 
 impl Report {
@@ -280,10 +306,7 @@ impl Report {
     }
 
     fn print_tool_data(&self, target_throughput: i64) {
-        let (sent, acked) = {
-            let state = self.state();
-            (state.sent, state.acked)
-        };
+        let State { sent, acked } = *self.state();
         let milliseconds = self.start.elapsed().as_millis().max(1) as f64;
         self.print(
             "tool_data",
@@ -306,9 +329,8 @@ impl Report {
             "}" => "}".to_owned(),
             more => format!(",{more}"),
         };
-        let line = format!("{{\"timestamp\":{timestamp},\"name\":\"{name}\"{more}\n");
-        let _whole_lines = self.state();
-        // A reader that has gone away is no reason to stop what was asked for.
-        let _ = stdout().write_all(line.as_bytes());
+        output::print(format_args!(
+            "{{\"timestamp\":{timestamp},\"name\":\"{name}\"{more}"
+        ));
     }
 }

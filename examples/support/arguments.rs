@@ -2,8 +2,22 @@
 //! values behind them.
 #![allow(dead_code, reason = "no program uses every kind of option")]
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::str::FromStr;
+
+use crate::output::{self, PROGRAM};
+use crate::signals::STATUS_AFTER_A_SIGNAL;
+
+/// What `--help` prints.
+pub(crate) struct Help {
+    pub(crate) about: &'static str,
+    pub(crate) options: &'static [Known],
+    /// What status 0 means.
+    pub(crate) success: &'static str,
+    /// What status 1 means.
+    pub(crate) failure: &'static str,
+}
 
 /// An option of the command line: its name with the two dashes, what follows it, and what it is for.
 pub(crate) type Known = (&'static str, Takes, &'static str);
@@ -28,17 +42,22 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The program's own arguments. With `--help` prints the usage and ends the program; without any argument too, but
     /// on standard error and with status 1.
-    pub(crate) fn of_program(about: &str, known: &[Known]) -> Result<Self, String> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+    pub(crate) fn of_program(help: &Help) -> Result<Self, String> {
+        let text = |argument: OsString| {
+            let refuse = |argument| format!("the argument {argument:?} is not UTF-8");
+            argument.into_string().map_err(refuse)
+        };
+        let arguments = std::env::args_os().skip(1).map(text);
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
         if arguments.iter().any(|argument| argument == "--help") {
-            print!("{}", usage(about, known));
-            std::process::exit(0);
+            output::print(help.usage().trim_end());
+            std::process::exit(i32::from(output::fault().is_some()));
         }
         if arguments.is_empty() {
-            eprint!("{}", usage(about, known));
+            output::write_stderr(help.usage());
             std::process::exit(1);
         }
-        Self::parse(known, arguments)
+        Self::parse(help.options, arguments)
     }
 
     fn parse(known: &[Known], arguments: Vec<String>) -> Result<Self, String> {
@@ -116,17 +135,28 @@ pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
         .ok_or_else(|| format!("{text}: not of the form name=value"))
 }
 
-fn usage(about: &str, known: &[Known]) -> String {
-    let program = env!("CARGO_BIN_NAME");
-    let mut usage = format!("{about}\n\nUsage: {program} OPTION...\n\nOptions:\n");
-    let help = ("--help", Takes::Nothing, "print this and end");
-    for (name, takes, help) in known.iter().chain([&help]) {
-        let value = match takes {
-            Takes::Nothing => "",
-            Takes::Value | Takes::ValueEachTime => " VALUE",
-            Takes::Values => " VALUE...",
-        };
-        let _ = writeln!(usage, "  {:<28} {help}", format!("{name}{value}"));
+impl Help {
+    fn usage(&self) -> String {
+        let Self {
+            about,
+            options,
+            success,
+            failure,
+        } = self;
+        let mut usage = format!("{about}\n\nUsage: {PROGRAM} OPTION...\n\nOptions:\n");
+        let help = ("--help", Takes::Nothing, "print this and end");
+        for (name, takes, help) in options.iter().chain([&help]) {
+            let value = match takes {
+                Takes::Nothing => "",
+                Takes::Value | Takes::ValueEachTime => " VALUE",
+                Takes::Values => " VALUE...",
+            };
+            let _ = writeln!(usage, "  {:<28} {help}", format!("{name}{value}"));
+        }
+        let _ = write!(
+            usage,
+            "\nExit status:\n  0         {success}\n  1         {failure}\n{STATUS_AFTER_A_SIGNAL}"
+        );
+        usage
     }
-    usage
 }

@@ -24,7 +24,11 @@ impl Log {
     /// What the command line says: a broker's address, or nothing for a mock cluster with the topic `topic`.
     pub(crate) fn of_program(topic: &str) -> Result<Self, Box<dyn Error>> {
         const USAGE: &str = "usage: quickstart [--bootstrap-server host:port]";
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        // An address that is not UTF-8 is an unknown one.
+        let arguments = std::env::args_os().skip(1);
+        let arguments: Vec<String> = arguments
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match arguments[..] {
             [] => {
@@ -34,7 +38,11 @@ impl Log {
             }
             ["--bootstrap-server", servers] => Ok(Self::Real(servers.to_owned())),
             ["--help"] => {
-                println!("{USAGE}\nWithout it the records go to a cluster inside this program.");
+                writeln!(
+                    std::io::stdout(),
+                    "{USAGE}\nWithout it the records go to a cluster inside this program.\n\
+                     Exit status: 0 if each record was delivered and read back, otherwise 1."
+                )?;
                 std::process::exit(0);
             }
             _ => Err(USAGE.into()),

@@ -2,6 +2,8 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::output::write_stderr;
+
 struct StderrLog;
 
 impl Log for StderrLog {
@@ -11,7 +13,8 @@ impl Log for StderrLog {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("{} {}: {}", record.level(), record.target(), record.args());
+            let (level, target) = (record.level(), record.target());
+            write_stderr(format!("{level} {target}: {}\n", record.args()));
         }
     }
 

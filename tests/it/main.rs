@@ -21,6 +21,8 @@ mod origins;
 #[cfg(target_os = "linux")]
 mod outage;
 mod partitioning;
+#[cfg(target_os = "linux")]
+mod programs;
 mod rebootstrap;
 mod replaced;
 mod rules_answers;
@@ -30,6 +32,14 @@ mod rules_time;
 mod rules_worker;
 mod send_all;
 mod sending;
+/// What the tests against real Kafka use too.
+#[cfg(target_os = "linux")]
+#[path = "../support"]
+#[allow(dead_code)]
+mod shared {
+    pub(crate) mod process;
+    pub(crate) mod programs;
+}
 mod shares;
 mod shutdown;
 mod splitting;

@@ -1,17 +1,16 @@
 //! The example programs, as their users start them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::thread;
+use std::fs;
 use std::time::Duration;
-use std::{fs, io::Write};
 
 use serde_json::Value;
 
 use crate::Tests;
-use crate::support::kafka::{KafkaCluster, Process, build_folder};
+use crate::support::kafka::{KafkaCluster, poll};
+use crate::support::programs::{FedProgram, run, succeed, text};
+
+const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) const TESTS: Tests = &[
     (
@@ -26,6 +25,10 @@ pub(crate) const TESTS: Tests = &[
     (
         "console_producer_names_the_line_that_failed",
         console_producer_names_the_line_that_failed,
+    ),
+    (
+        "a_signal_loses_no_line_that_console_producer_has_read",
+        a_signal_loses_no_line_that_was_read,
     ),
     (
         "verifiable_producer_prints_what_kafkas_does",
@@ -140,6 +143,21 @@ fn console_producer_names_the_line_that_failed(kafka: &KafkaCluster) {
             .iter()
             .all(|record| record.text().len() < 10)
     );
+}
+
+fn a_signal_loses_no_line_that_was_read(kafka: &KafkaCluster) {
+    let topic = "programs-console-signal";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let servers = kafka.bootstrap_servers();
+    let arguments = ["--bootstrap-server", &servers, "--topic", topic];
+    let program = FedProgram::start("console_producer", &arguments);
+    let has_begun = || (kafka.end_offset(topic, 0) > 0).then_some(());
+    poll(SOON, has_begun).expect("records");
+    let ended = program.terminate();
+    assert_eq!(ended.code, Some(143), "{}", ended.errors);
+    let records = kafka.consume(topic);
+    let delivered = records.iter().map(|record| record.text().to_owned());
+    ended.assert_no_line_lost(delivered);
 }
 
 fn verifiable_producer_prints_what_kafkas_does(kafka: &KafkaCluster) {
@@ -277,70 +295,4 @@ fn producer_performance_reports_what_kafkas_does(kafka: &KafkaCluster) {
             .flat_map(|batch| &batch.records)
             .all(|record| record.value_size == 100)
     );
-}
-
-fn succeed(program: &str, arguments: &[&str], input: &[u8]) -> Output {
-    let output = run(program, arguments, input);
-    let (status, printed, errors) = (output.status, text(&output.stdout), text(&output.stderr));
-    assert!(
-        status.success(),
-        "{program} {arguments:?}: {status}\n{printed}\n{errors}"
-    );
-    output
-}
-
-fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
-    let mut command = Command::new(examples_folder().join(program));
-    command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let process =
-        Process::spawn(&mut command).unwrap_or_else(|error| panic!("start {program}: {error}"));
-    let mut stdin = process.take_stdin().expect("a piped stdin");
-    thread::scope(|scope| {
-        // A program that reads no input, or not all of it, says by its exit status whether that was right.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        process
-            .output(Duration::from_secs(60))
-            .unwrap_or_else(|error| panic!("{program} {arguments:?}: {error}"))
-    })
-}
-
-/// Where cargo puts the examples; builds them if `cargo test` was told to build this test alone.
-pub(crate) fn examples_folder() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let mut command = Command::new(env!("CARGO"));
-        command
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--examples",
-                "--all-features",
-                "--target-dir",
-            ])
-            .arg(build_folder());
-        let profile = if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        };
-        if profile == "release" {
-            command.arg("--release");
-        }
-        let status = command
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("run cargo");
-        assert!(status.success(), "cargo build --examples: {status}");
-        build_folder().join(profile).join("examples")
-    };
-    FOLDER.get_or_init(build).clone()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::support::programs::build_folder;
+
 /// The Kafka versions that tests run against; tests/run.sh fetches each into `target/kafka/<version>/libs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KafkaVersion {
@@ -89,14 +91,6 @@ impl Install {
             .current_dir(folder);
         command
     }
-}
-
-/// The folder that cargo builds into.
-pub(crate) fn build_folder() -> &'static Path {
-    // Cargo sets the variable to a folder inside its build folder.
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("a folder above CARGO_TARGET_TMPDIR")
 }
 
 fn java() -> PathBuf {

@@ -7,7 +7,6 @@ mod consume;
 mod dump;
 mod install;
 mod ports;
-mod process;
 mod properties;
 mod proxy;
 mod tools;
@@ -23,12 +22,12 @@ use std::time::Duration;
 
 use properties::{Coordination, Place, WayIn};
 
+pub(crate) use super::process::{Process, Signal, poll};
 pub(crate) use admin::{ClusterView, PartitionView, Replicas, TopicView};
 pub(crate) use consume::{ConsumedRecord, TimestampType};
 pub(crate) use dump::{DumpedBatch, DumpedRecord};
-pub(crate) use install::{Install, KafkaVersion, build_folder};
+pub(crate) use install::{Install, KafkaVersion};
 pub(crate) use ports::free_ports;
-pub(crate) use process::{Process, Signal, poll};
 pub(crate) use proxy::{Proxy, Way, Weather};
 
 /// What to start.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
     Kill,
+    Interrupt,
     Terminate,
     Stop,
     Continue,
@@ -49,6 +50,7 @@ impl Process {
                 child.kill().expect("kill a child");
                 return;
             }
+            Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",

@@ -1,0 +1,188 @@
+//! The lines of standard input, read by a thread of their own, so that a signal stops the reading at the end of a line
+//! and no line that was read is lost.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::signals;
+
+const CHUNK: usize = 64 << 10;
+const LONGEST_LINE: usize = 64 << 20;
+/// How many chunks are read ahead.
+const AHEAD: usize = 4;
+/// After a signal the reader may wait for input that does not come. What it read before comes within this time.
+const GRACE: Duration = Duration::from_millis(250);
+/// As `GRACE`, where the end of a line is missing.
+const GRACE_IN_A_LINE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Input {
+    /// The reader's end of the channel, until it is started.
+    unstarted: Option<SyncSender<Event>>,
+    events: Receiver<Event>,
+    chunk: Vec<u8>,
+    /// How much of the chunk was returned in lines.
+    taken: usize,
+    state: State,
+    is_terminal: bool,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Open,
+    AtEnd,
+    /// A signal came, and the reader still waits for input.
+    Abandoned,
+}
+
+enum Event {
+    Bytes(Vec<u8>),
+    End(io::Result<()>),
+    /// A signal came: wakes the receiver.
+    Stop,
+}
+
+impl Input {
+    /// An input of which nothing is read yet, and what wakes `next_line` once a signal has come.
+    pub(crate) fn new() -> (Self, impl FnOnce() + Send + 'static) {
+        let (sender, events) = sync_channel(AHEAD);
+        let stop = sender.clone();
+        let input = Self {
+            unstarted: Some(sender),
+            events,
+            chunk: Vec::new(),
+            taken: 0,
+            state: State::Open,
+            is_terminal: io::stdin().is_terminal(),
+        };
+        // A channel that is full wakes the receiver too.
+        (input, move || drop(stop.try_send(Event::Stop)))
+    }
+
+    /// Begins to read. From here on a signal that is not handled loses lines.
+    pub(crate) fn start(&mut self) -> io::Result<()> {
+        let Some(sender) = self.unstarted.take() else {
+            return Ok(());
+        };
+        let source = source()?;
+        let reader = thread::Builder::new().name("input".to_owned());
+        reader.spawn(move || read(source, &sender)).map(drop)
+    }
+
+    /// The next line without its end; none at the end of the input.
+    pub(crate) fn next_line(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let mut line = Vec::new();
+        loop {
+            let mut rest = &self.chunk[self.taken..];
+            let read = rest.read_until(b'\n', &mut line);
+            self.taken += read.map_err(|error| error.to_string())?;
+            if line.ends_with(b"\n") {
+                line.pop();
+                if line.ends_with(b"\r") {
+                    line.pop();
+                }
+                return Ok(Some(line));
+            }
+            if line.len() > LONGEST_LINE {
+                return Err("longer than 64 MiB".to_owned());
+            }
+            let grace = match line.is_empty() {
+                true => GRACE,
+                false => GRACE_IN_A_LINE,
+            };
+            if !self.fill(grace).map_err(|error| error.to_string())? {
+                break;
+            }
+        }
+        match (&self.state, signals::stopped_by()) {
+            _ if line.is_empty() => Ok(None),
+            (State::Abandoned, Some(signal)) => Err(format!(
+                "{signal} came when {} bytes of it were read, and not its end",
+                line.len()
+            )),
+            _ => Ok(Some(line)),
+        }
+    }
+
+    /// Waits for the next chunk, after a signal as long as `grace`. False: there is none.
+    fn fill(&mut self, grace: Duration) -> io::Result<bool> {
+        if self.is_terminal && self.state == State::Open {
+            let mut stdout = io::stdout();
+            let _ = stdout.write_all(b">").and_then(|()| stdout.flush());
+        }
+        while self.state == State::Open {
+            let event = match signals::stopped_by() {
+                None => self.events.recv().map_err(RecvTimeoutError::from),
+                Some(_) => self.events.recv_timeout(grace),
+            };
+            match event {
+                Ok(Event::Bytes(bytes)) => {
+                    self.chunk = bytes;
+                    self.taken = 0;
+                    return Ok(true);
+                }
+                Ok(Event::End(result)) => {
+                    self.state = State::AtEnd;
+                    result?;
+                }
+                Ok(Event::Stop) => {}
+                Err(_) => self.state = State::Abandoned,
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many lines were read after the last call of `next_line`.
+    pub(crate) fn lines_left(&mut self) -> u64 {
+        let mut rest = self.chunk.split_off(self.taken);
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Bytes(bytes) = event {
+                rest.extend(bytes);
+            }
+        }
+        self.chunk.clear();
+        self.taken = 0;
+        let ends = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+        ends + u64::from(rest.last().is_some_and(|byte| *byte != b'\n'))
+    }
+}
+
+/// Standard input without a buffer, which could read more than was asked for.
+#[cfg(unix)]
+fn source() -> io::Result<impl Read + Send> {
+    use std::os::fd::AsFd;
+    let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(std::fs::File::from(descriptor))
+}
+
+#[cfg(not(unix))]
+fn source() -> io::Result<impl Read + Send> {
+    Ok(io::stdin())
+}
+
+/// Reads until the end of the input or a signal. After a signal only the line is read on of which a part was read.
+fn read(mut source: impl Read, events: &SyncSender<Event>) {
+    let mut is_in_line = false;
+    let end = loop {
+        let size = match (signals::stopped_by(), is_in_line) {
+            (None, _) => CHUNK,
+            (Some(_), true) => 1,
+            (Some(_), false) => break Ok(()),
+        };
+        let mut bytes = vec![0; size];
+        match source.read(&mut bytes) {
+            Ok(0) => break Ok(()),
+            Ok(length) => {
+                bytes.truncate(length);
+                is_in_line = !bytes.ends_with(b"\n");
+                if events.send(Event::Bytes(bytes)).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    let _ = events.send(Event::End(end));
+}

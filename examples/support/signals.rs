@@ -1,0 +1,97 @@
+//! What SIGINT and SIGTERM do: the first asks the program to stop, the second ends it at once.
+//! Outside Unix these signals end the program as the system does.
+#![cfg_attr(not(unix), allow(dead_code, unused_variables))]
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use crate::output;
+
+/// For the help of each program, behind what its statuses 0 and 1 mean.
+pub(crate) const STATUS_AFTER_A_SIGNAL: &str = "  130, 143  SIGINT or SIGTERM stopped it early, and nothing of status 1 is true\n\n\
+    After the first SIGINT or SIGTERM it takes no more, waits until what it took is settled, and ends. A second\n\
+    one ends it at once, with status 1.\n";
+
+/// A signal's number.
+#[derive(Clone, Copy)]
+pub(crate) struct Signal(i32);
+
+impl Signal {
+    /// 128 and the signal's number, as shells say it.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(u8::try_from(128 + self.0).unwrap_or(u8::MAX))
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            2 => write!(f, "SIGINT"),
+            15 => write!(f, "SIGTERM"),
+            other => write!(f, "signal {other}"),
+        }
+    }
+}
+
+static STOPPED_BY: OnceLock<Signal> = OnceLock::new();
+
+/// The first signal, once it has come.
+pub(crate) fn stopped_by() -> Option<Signal> {
+    STOPPED_BY.get().copied()
+}
+
+/// At the first signal calls `stop`, which must not block. At the second ends the program, after a line with what
+/// `progress` says.
+#[cfg(unix)]
+pub(crate) fn handle(
+    stop: impl FnOnce() + Send + 'static,
+    progress: impl FnOnce() -> String + Send + 'static,
+) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let wait = move || {
+        let mut signals = signals.forever();
+        if let Some(first) = signals.next() {
+            let first = *STOPPED_BY.get_or_init(|| Signal(first));
+            stop();
+            tell(move || {
+                format!(
+                    "{first}: stopping, once what was taken is settled; a second signal ends at once"
+                )
+            });
+        }
+        if signals.next().is_some() {
+            tell(move || format!("a second signal: ended at once; {}", progress()));
+            std::process::exit(1);
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map(drop)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn handle(
+    stop: impl FnOnce() + Send + 'static,
+    progress: impl FnOnce() -> String + Send + 'static,
+) -> io::Result<()> {
+    Ok(())
+}
+
+/// Complains on another thread, and waits a second at most: nobody may be reading standard error.
+fn tell(text: impl FnOnce() -> String + Send + 'static) {
+    let (done, told) = channel();
+    let tell = move || {
+        output::complain(text());
+        let _ = done.send(());
+    };
+    if thread::Builder::new().spawn(tell).is_ok() {
+        let _ = told.recv_timeout(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,336 @@
+//! The example programs on the embedded cluster: what they do with signals, with outputs that fail, and with command lines
+//! and input that nobody expects.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use serde_json::Value;
+
+use crate::shared::process::{Process, Signal};
+use crate::shared::programs::{FedProgram, program, run, succeed, text};
+use crate::support::{PATIENCE, cluster};
+
+/// For a program to end; a machine with much to do takes its time.
+const TO_THE_END: Duration = Duration::from_secs(60);
+
+const PROGRAMS: [&str; 4] = [
+    "quickstart",
+    "console_producer",
+    "producer_performance",
+    "verifiable_producer",
+];
+
+#[test]
+fn a_signal_loses_no_line_that_was_read() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let program = FedProgram::start("console_producer", &to_topic(&servers));
+    wait_for_a_record(&cluster);
+    let ended = program.terminate();
+    assert_eq!(ended.code, Some(143), "{}", ended.errors);
+    ended.assert_no_line_lost(lines(&cluster));
+}
+
+#[test]
+fn a_line_of_which_a_signal_came_before_the_end_is_named() {
+    let cluster = cluster(1, 1);
+    let program = start("console_producer", &to_topic(&cluster.bootstrap_servers()));
+    let mut input = program.take_stdin().unwrap();
+    input.write_all(b"first\nsecond\nthi").unwrap();
+    assert!(cluster.wait_until(PATIENCE, |cluster| cluster.end_offset("t", 0) == Some(2)));
+    program.signal(Signal::Terminate);
+    let output = program.output(TO_THE_END).unwrap();
+    assert_failed(&output, "line 3: SIGTERM came when 3 bytes of it were read");
+    assert_eq!(lines(&cluster).collect::<Vec<_>>(), ["first", "second"]);
+}
+
+#[test]
+fn a_second_signal_ends_the_console_producer_at_once_and_it_tells_what_it_knows() {
+    let cluster = cluster(1, 1);
+    cluster.on(MockApi::Produce, |_| Fault::NoAnswer);
+    let program = start("console_producer", &to_topic(&cluster.bootstrap_servers()));
+    let mut input = program.take_stdin().unwrap();
+    input.write_all(b"first\nsecond\n").unwrap();
+    assert!(cluster.wait_until(PATIENCE, |cluster| {
+        cluster.request_count(MockApi::Produce) > 0
+    }));
+    program.signal(Signal::Interrupt);
+    program.signal(Signal::Terminate);
+    let output = program.output(TO_THE_END).unwrap();
+    assert_failed(&output, "of the other 2 it is not known");
+}
+
+#[test]
+fn after_a_signal_lines_that_cannot_be_sent_do_not_hold_up_the_end() {
+    let cluster = MockCluster::builder()
+        .brokers(1)
+        .auto_create_topics(false)
+        .start()
+        .unwrap();
+    let servers = cluster.bootstrap_servers();
+    let mut arguments = to_topic(&servers).to_vec();
+    arguments.extend(["--producer-property", "max.block.ms=5000"]);
+    let program = start("console_producer", &arguments);
+    let mut input = program.take_stdin().unwrap();
+    input.write_all("a line\n".repeat(100).as_bytes()).unwrap();
+    assert!(cluster.wait_until(PATIENCE, |cluster| {
+        cluster.request_count(MockApi::Metadata) > 0
+    }));
+    program.signal(Signal::Terminate);
+    let output = program.output(TO_THE_END).unwrap();
+    assert_failed(&output, "neither it nor any line after it was sent");
+}
+
+#[test]
+fn each_line_lost_is_named_in_a_bounded_report() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let mut arguments = to_topic(&servers).to_vec();
+    arguments.extend(["--producer-property", "max.request.size=500"]);
+    let too_large = "x".repeat(500) + "\n";
+    let input =
+        too_large.repeat(1000) + "fits\n" + &too_large.repeat(1000) + "fits, without an end";
+    let output = run("console_producer", &arguments, input.as_bytes());
+    assert_failed(&output, "lines 101-1000, 1002-2001\n");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("line 100: "), "{errors}");
+    assert!(errors.lines().count() < 200, "{errors}");
+    let delivered: Vec<_> = lines(&cluster).collect();
+    assert_eq!(delivered, ["fits", "fits, without an end"]);
+}
+
+#[test]
+fn console_producer_keeps_bytes_as_they_are() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let input = b"nul \0 and \xff\xfe\n\r\nend \r";
+    succeed("console_producer", &to_topic(&servers), input);
+    let values = cluster.records("t", 0).into_iter();
+    let values: Vec<_> = values.map(|record| record.value.unwrap()).collect();
+    assert_eq!(values, [&b"nul \0 and \xff\xfe"[..], b"", b"end \r"]);
+}
+
+#[test]
+fn verifiable_producer_prints_the_fate_of_each_record_after_a_signal() {
+    let cluster = cluster(1, 1);
+    let program = start(
+        "verifiable_producer",
+        &to_topic(&cluster.bootstrap_servers()),
+    );
+    wait_for_a_record(&cluster);
+    program.signal(Signal::Terminate);
+    let output = program.output(TO_THE_END).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let count = printed.matches("producer_send_success").count() as u64;
+    assert_eq!(cluster.end_offset("t", 0), Some(count as i64));
+    let last: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["sent"], &last["acked"]),
+        (&count.into(), &count.into())
+    );
+}
+
+#[test]
+fn producer_performance_prints_its_totals_after_a_signal() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let mut arguments = to_topic(&servers).to_vec();
+    arguments.extend(["--num-records", "18446744073709551615"]);
+    arguments.extend(["--record-size", "10", "--throughput", "1000"]);
+    let program = start("producer_performance", &arguments);
+    wait_for_a_record(&cluster);
+    program.signal(Signal::Interrupt);
+    let output = program.output(TO_THE_END).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let count = cluster.end_offset("t", 0).unwrap();
+    let total = format!("{count} records sent, ");
+    assert!(
+        text(&output.stdout).starts_with(&total),
+        "{total}: {output:?}"
+    );
+}
+
+#[test]
+fn an_output_that_fails_is_told_by_the_status() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let topic = to_topic(&servers);
+    let performance = [
+        "--num-records",
+        "10",
+        "--record-size",
+        "10",
+        "--throughput",
+        "-1",
+    ];
+    let cases: [(&str, Vec<&str>); 7] = [
+        ("quickstart", vec![]),
+        ("producer_performance", [&topic[..], &performance].concat()),
+        ("verifiable_producer", topic.to_vec()),
+        ("quickstart", vec!["--help"]),
+        ("console_producer", vec!["--help"]),
+        ("producer_performance", vec!["--help"]),
+        ("verifiable_producer", vec!["--help"]),
+    ];
+    for (name, arguments) in &cases {
+        for stdout in [full_device(), pipe_without_reader()] {
+            let mut command = program(name, arguments);
+            command.stdin(Stdio::null()).stdout(stdout);
+            assert_fails_orderly(&mut command);
+            command.stdout(full_device()).stderr(full_device());
+            assert_fails_orderly(&mut command);
+        }
+    }
+}
+
+#[test]
+fn a_full_standard_error_changes_no_status() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let topic = to_topic(&servers);
+    for name in &PROGRAMS[1..] {
+        for arguments in [&[][..], &["--topic", "t", "--no-such-option"], &topic[2..]] {
+            let mut command = program(name, arguments);
+            command.stdin(Stdio::null()).stderr(full_device());
+            assert_fails_orderly(&mut command);
+        }
+    }
+    let mut command = program("console_producer", &topic);
+    let input = folder().join("too-large");
+    fs::write(&input, "x".repeat(2 << 20)).unwrap();
+    command
+        .stdin(File::open(input).unwrap())
+        .stderr(full_device());
+    assert_fails_orderly(&mut command);
+}
+
+#[test]
+fn arguments_that_are_not_utf8_are_refused() {
+    for name in PROGRAMS {
+        let mut command = program(name, &[OsStr::from_bytes(b"--topic=\xff")]);
+        assert_fails_orderly(command.stdin(Stdio::null()));
+    }
+}
+
+#[test]
+fn numbers_and_files_out_of_range_are_refused() {
+    let empty = folder().join("empty");
+    fs::write(&empty, "").unwrap();
+    let empty = empty.display().to_string();
+    let sizes = [
+        "0",
+        "-1",
+        "2147483647",
+        "9223372036854775807",
+        "18446744073709551615",
+    ];
+    let cases = [
+        ("--num-records", &["0", "-1", "18446744073709551616"][..]),
+        ("--record-size", &sizes),
+        ("--throughput", &["0", "NaN", "x"]),
+        ("--reporting-interval", &["0", "-1"]),
+        ("--warmup-records", &["2", "18446744073709551615"]),
+        ("--payload-file", &["/no/such/file", "/", &empty]),
+        ("--command-config", &["/no/such/file", "/", "/dev/zero"]),
+    ];
+    for (option, values) in cases {
+        for value in values {
+            let mut arguments = to_topic("127.0.0.1:1").to_vec();
+            for (name, usual) in [("--num-records", "2"), ("--throughput", "-1")] {
+                arguments.extend([name, usual].into_iter().filter(|_| name != option));
+            }
+            if !["--record-size", "--payload-file"].contains(&option) {
+                arguments.extend(["--record-size", "10"]);
+            }
+            arguments.extend([option, value]);
+            assert_fails_orderly(program("producer_performance", &arguments).stdin(Stdio::null()));
+        }
+    }
+}
+
+#[test]
+fn the_largest_and_smallest_numbers_are_served() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    for served in [
+        ["--message-create-time", "9223372036854775807"],
+        ["--value-prefix", "-9223372036854775808"],
+        ["--repeating-keys", "18446744073709551615"],
+        ["--throughput", "9223372036854775807"],
+    ] {
+        let arguments = [&to_topic(&servers)[..], &["--max-messages", "3"], &served].concat();
+        succeed("verifiable_producer", &arguments, b"");
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_told_by_the_status() {
+    let cluster = cluster(1, 1);
+    let servers = cluster.bootstrap_servers();
+    let mut command = program("console_producer", &to_topic(&servers));
+    let output = assert_fails_orderly(command.stdin(File::open("/").unwrap()));
+    assert_failed(&output, "line 1: ");
+}
+
+fn to_topic(servers: &str) -> [&str; 4] {
+    ["--topic", "t", "--bootstrap-server", servers]
+}
+
+fn start(name: &str, arguments: &[&str]) -> Process {
+    Process::spawn(&mut program(name, arguments)).unwrap()
+}
+
+#[track_caller]
+fn wait_for_a_record(cluster: &MockCluster) {
+    assert!(cluster.wait_until(PATIENCE, |cluster| cluster.end_offset("t", 0) > Some(0)));
+}
+
+/// The values in partition 0 of topic `t`.
+fn lines(cluster: &MockCluster) -> impl Iterator<Item = String> {
+    let records = cluster.records("t", 0).into_iter();
+    records.map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+}
+
+/// The program ends with status 1, and no panic.
+#[track_caller]
+fn assert_fails_orderly(command: &mut Command) -> Output {
+    let process = Process::spawn(command).unwrap();
+    let output = process.output(TO_THE_END).unwrap();
+    let is_orderly = output.status.code() == Some(1) && !text(&output.stderr).contains("panicked");
+    assert!(is_orderly, "{command:?}: {output:?}");
+    output
+}
+
+#[track_caller]
+fn assert_failed(output: &Output, reason: &str) {
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains(reason), "no {reason:?} in: {errors}");
+}
+
+fn full_device() -> Stdio {
+    OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
+}
+
+fn pipe_without_reader() -> Stdio {
+    let mut ended = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let pipe = ended.stdin.take().unwrap();
+    ended.wait().unwrap();
+    pipe.into()
+}
+
+/// A folder for files, which cargo makes.
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
