@@ -24,7 +24,7 @@ mod stderr_log;
 
 use arguments::{Arguments, Help, Takes, pair};
 use deliveries::Deliveries;
-use input::Input;
+use input::{Input, ReadAhead};
 
 const HELP: Help = Help {
     about: "Sends the lines of standard input to a topic.",
@@ -91,7 +91,12 @@ fn run() -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     // Lives as long as the program, so that callbacks share it for free.
     let deliveries: &Deliveries = Box::leak(Box::default());
-    let (mut input, stop) = Input::new();
+    let is_sync = arguments.has("--sync");
+    // With `--sync` each line takes about `linger.ms`.
+    let (mut input, stop) = Input::new(match is_sync {
+        true => ReadAhead::Little,
+        false => ReadAhead::Much,
+    });
     signals::handle(stop, || deliveries.progress())
         .and_then(|()| input.start())
         .map_err(|error| error.to_string())?;
@@ -99,7 +104,7 @@ fn run() -> Result<(), String> {
         producer: &producer,
         topic: &topic,
         format: &format,
-        is_sync: arguments.has("--sync"),
+        is_sync,
         deliveries,
     };
     let sent = sending.send_lines(&mut input);

@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use crate::signals;
 
-const CHUNK: usize = 64 << 10;
 const LONGEST_LINE: usize = 64 << 20;
-/// How many chunks are read ahead.
-const AHEAD: usize = 4;
 /// After a signal the reader may wait for input that does not come. What it read before comes within this time.
 const GRACE: Duration = Duration::from_millis(250);
 /// As `GRACE`, where the end of a line is missing.
 const GRACE_IN_A_LINE: Duration = Duration::from_secs(2);
 
+/// How much is read ahead of the lines asked for. What was read is still to be sent after a signal.
+#[derive(Clone, Copy)]
+pub(crate) enum ReadAhead {
+    Much,
+    Little,
+}
+
 pub(crate) struct Input {
+    ahead: ReadAhead,
     /// The reader's end of the channel, until it is started.
     unstarted: Option<SyncSender<Event>>,
     events: Receiver<Event>,
@@ -43,12 +48,31 @@ enum Event {
     Stop,
 }
 
+impl ReadAhead {
+    /// In bytes.
+    fn chunk(self) -> usize {
+        match self {
+            Self::Much => 64 << 10,
+            Self::Little => 512,
+        }
+    }
+
+    /// How many chunks wait to be asked for: one at least, see [`Input::new`].
+    fn chunks(self) -> usize {
+        match self {
+            Self::Much => 4,
+            Self::Little => 1,
+        }
+    }
+}
+
 impl Input {
     /// An input of which nothing is read yet, and what wakes `next_line` once a signal has come.
-    pub(crate) fn new() -> (Self, impl FnOnce() + Send + 'static) {
-        let (sender, events) = sync_channel(AHEAD);
+    pub(crate) fn new(ahead: ReadAhead) -> (Self, impl FnOnce() + Send + 'static) {
+        let (sender, events) = sync_channel(ahead.chunks());
         let stop = sender.clone();
         let input = Self {
+            ahead,
             unstarted: Some(sender),
             events,
             chunk: Vec::new(),
@@ -56,7 +80,8 @@ impl Input {
             state: State::Open,
             is_terminal: io::stdin().is_terminal(),
         };
-        // A channel that is full wakes the receiver too.
+        // A channel that is full wakes the receiver too. One without room for anything would not: the receiver may
+        // have looked for a signal and not wait yet.
         (input, move || drop(stop.try_send(Event::Stop)))
     }
 
@@ -65,9 +90,9 @@ impl Input {
         let Some(sender) = self.unstarted.take() else {
             return Ok(());
         };
-        let source = source()?;
+        let (source, chunk) = (source()?, self.ahead.chunk());
         let reader = thread::Builder::new().name("input".to_owned());
-        reader.spawn(move || read(source, &sender)).map(drop)
+        reader.spawn(move || read(source, chunk, &sender)).map(drop)
     }
 
     /// The next line without its end; none at the end of the input.
@@ -162,11 +187,11 @@ fn source() -> io::Result<impl Read + Send> {
 }
 
 /// Reads until the end of the input or a signal. After a signal only the line is read on of which a part was read.
-fn read(mut source: impl Read, events: &SyncSender<Event>) {
+fn read(mut source: impl Read, chunk: usize, events: &SyncSender<Event>) {
     let mut is_in_line = false;
     let end = loop {
         let size = match (signals::stopped_by(), is_in_line) {
-            (None, _) => CHUNK,
+            (None, _) => chunk,
             (Some(_), true) => 1,
             (Some(_), false) => break Ok(()),
         };

@@ -28,13 +28,16 @@ const PROGRAMS: [&str; 4] = [
 
 #[test]
 fn a_signal_loses_no_line_that_was_read() {
-    let cluster = cluster(1, 1);
-    let servers = cluster.bootstrap_servers();
-    let program = FedProgram::start("console_producer", &to_topic(&servers));
-    wait_for_a_record(&cluster);
-    let ended = program.terminate();
-    assert_eq!(ended.code, Some(143), "{}", ended.errors);
-    ended.assert_no_line_lost(lines(&cluster));
+    for more in [&[][..], &["--sync"]] {
+        let cluster = cluster(1, 1);
+        let servers = cluster.bootstrap_servers();
+        let arguments = [&to_topic(&servers), more].concat();
+        let program = FedProgram::start("console_producer", &arguments);
+        wait_for_a_record(&cluster);
+        let ended = program.terminate();
+        assert_eq!(ended.code, Some(143), "{}", ended.errors);
+        ended.assert_no_line_lost(lines(&cluster));
+    }
 }
 
 #[test]
