@@ -110,6 +110,14 @@ fn run() -> Result<(), String> {
     let sent = sending.send_lines(&mut input);
     let closed = producer.close(Duration::MAX);
     deliveries.name_the_rest();
+    // After a signal the reader may have waited for input until now.
+    let sent = sent.and_then(|line| match input.lines_left() {
+        0 => Ok(()),
+        left => Err(Stopped {
+            line,
+            fault: format!("{left} line(s) were read too late, after the signal"),
+        }),
+    });
     if let Err(Stopped { line, fault }) = sent {
         let (before, delivered) = (line - 1, deliveries.delivered());
         return Err(format!(
@@ -141,20 +149,18 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends the lines up to the end of the input, or up to the last one read before a signal.
-    fn send_lines(&self, input: &mut Input) -> Result<(), Stopped> {
-        for number in 1u64.. {
+    /// Sends the lines up to the end of the input, or up to the last one read before a signal. Returns the number that
+    /// the next line would have.
+    fn send_lines(&self, input: &mut Input) -> Result<u64, Stopped> {
+        let mut number = 0;
+        loop {
+            number += 1;
             let stopped = |fault| Stopped {
                 line: number,
                 fault,
             };
             let Some(line) = input.next_line().map_err(stopped)? else {
-                return match input.lines_left() {
-                    0 => Ok(()),
-                    left => Err(stopped(format!(
-                        "{left} line(s) were read after the signal"
-                    ))),
-                };
+                return Ok(number);
             };
             self.deliveries.begin(number);
             let record = self.format.record(self.topic, line).map_err(stopped)?;
@@ -168,7 +174,6 @@ impl Sending<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// The error of a record that was not taken, or with `--sync` of one that was not delivered.
