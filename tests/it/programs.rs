@@ -3,10 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
@@ -38,6 +42,42 @@ fn a_signal_loses_no_line_that_was_read() {
         assert_eq!(ended.code, Some(143), "{}", ended.errors);
         ended.assert_no_line_lost(lines(&cluster));
     }
+}
+
+/// The line comes when the program has stopped to wait for input and delivers what it has.
+#[test]
+fn a_line_that_comes_while_the_program_ends_is_named_or_left_in_the_input() {
+    let cluster = cluster(1, 1);
+    let (writer, reader) = UnixStream::pair().unwrap();
+    let mut unread = reader.try_clone().unwrap();
+    let (asked, is_asked) = mpsc::channel();
+    cluster.on(MockApi::Metadata, move |request| {
+        let _ = request.topics().first().map(|_| asked.send(()));
+        Fault::Pass
+    });
+    let late = writer.try_clone().unwrap();
+    cluster.once(MockApi::Produce, move |_| {
+        (&late).write_all(b"late\n").unwrap();
+        Fault::delay(Duration::from_millis(500))
+    });
+    let servers = cluster.bootstrap_servers();
+    let lingering = ["--producer-property", "linger.ms=30000"];
+    let arguments = [&to_topic(&servers)[..], &lingering].concat();
+    let mut command = program("console_producer", &arguments);
+    command.stdin(OwnedFd::from(reader));
+    let program = Process::spawn(&mut command).unwrap();
+    (&writer).write_all(b"first\n").unwrap();
+    is_asked.recv_timeout(PATIENCE).unwrap();
+    program.signal(Signal::Terminate);
+    let output = program.output(TO_THE_END).unwrap();
+    writer.shutdown(Shutdown::Write).unwrap();
+    let mut left = String::new();
+    unread.read_to_string(&mut left).unwrap();
+    match left.as_str() {
+        "" => assert_failed(&output, "line 2: 1 line(s) were read too late"),
+        _ => assert_eq!((left.as_str(), output.status.code()), ("late\n", Some(143))),
+    }
+    assert_eq!(lines(&cluster).collect::<Vec<_>>(), ["first"]);
 }
 
 #[test]
