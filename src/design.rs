@@ -134,6 +134,11 @@
 //! **A peer that closes the connection at ApiVersions 3** is asked in version 0 by the next connection, for five minutes:
 //! some proxies do not know KIP-511. Where it closes that one, too, the version is not the reason, and 3 has its turn again.
 //!
+//! **New metadata costs what it changes**, not what there is. Pictures of the cluster share their topics, in 256 parts of
+//! which only those with a change are copied (`metadata::topic_map`), and two pictures tell what is different between them,
+//! whichever lie between. Callers keep the topics that did not change; a worker looks at the partitions of those that did
+//! and at those that had no leader. With all of it made anew at each answer the first record to the 20,000th topic took 19 ms.
+//!
 //! # Wake-ups
 //!
 //! Waking a thread costs more than a hundred records. A sleeping worker publishes until when it sleeps (`sync::Wakeup`);

@@ -10,7 +10,7 @@ use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{AppendConfig, Partition};
 use super::sticky_partitioner::{Lane, StickyPartitioner};
-use crate::metadata::{Cluster, TopicMetadata};
+use crate::metadata::{TopicChanges, TopicMetadata};
 use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::RwLock;
 
@@ -20,17 +20,14 @@ pub(crate) struct Topics {
     config: Arc<AppendConfig>,
     workers: Vec<Arc<WorkerHandle>>,
     registry: RwLock<Registry>,
-    /// Changes with every change of the registry, and is that of no other producer's.
-    edition: AtomicU64,
-    /// Tells producers apart, somewhat.
-    salt: usize,
+    /// That of no other producer's.
+    id: u64,
 }
 
 /// A topic that a thread sent to: most threads send to the same few again and again, and find them here without the
 /// registry's lock, which all of them would write to. A thread that sends no more keeps topics of a closed producer: their
 /// partitions, that is, but neither batches nor the workers' channels.
 struct Latest {
-    edition: u64,
     name: Arc<str>,
     topic: Arc<Topic>,
     lane: Lane,
@@ -45,7 +42,7 @@ thread_local! {
 }
 
 /// Never the same twice in a process.
-fn next_edition() -> u64 {
+fn next_id() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
@@ -58,9 +55,21 @@ struct Registry {
     closed: bool,
 }
 
+impl Registry {
+    /// Threads that keep the topic as it was look it up anew.
+    fn put(&mut self, name: &Arc<str>, topic: Topic) {
+        let before = self.by_name.insert(Arc::clone(name), Arc::new(topic));
+        if let Some(before) = before {
+            before.newest_in.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// A topic as callers see it. New metadata makes a new `Topic` with the same partitions: these stay for good, because
 /// the sequences that their worker keeps must go on wherever the topic is used again.
 pub(crate) struct Topic {
+    /// The [`Topics`] of which this is the newest picture of the topic, by its id; 0 when there is a newer one.
+    newest_in: AtomicU64,
     /// Every partition that was ever known, in order.
     all_partitions: Box<[Arc<Partition>]>,
     /// The broker that leads each partition that there is now.
@@ -81,6 +90,7 @@ impl Topic {
 
     fn copy(&self) -> Topic {
         Topic {
+            newest_in: AtomicU64::new(self.newest_in.load(Ordering::Relaxed)),
             all_partitions: self.all_partitions.clone(),
             leaders: self.leaders.clone(),
             is_current: self.is_current,
@@ -105,14 +115,12 @@ impl Topics {
         config: Arc<AppendConfig>,
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
-        let edition = next_edition();
         Self {
             memory,
             config,
             workers,
             registry: RwLock::default(),
-            edition: AtomicU64::new(edition),
-            salt: edition as usize,
+            id: next_id(),
         }
     }
 
@@ -132,7 +140,7 @@ impl Topics {
     ) -> Option<R> {
         if LATEST.try_with(|_| ()).is_err() {
             // This thread is at its end and has no places any more.
-            let found = self.find(name, self.edition.load(Ordering::Acquire))?;
+            let found = self.find(name)?;
             return body(&found.topic, &found.lane);
         }
         LATEST.with(|places| {
@@ -149,58 +157,54 @@ impl Topics {
     #[inline]
     fn place_for(&self, name: &str) -> usize {
         let last = name.as_bytes().last().copied().unwrap_or(0);
-        let mixed = name.len().wrapping_add(last.into()).wrapping_add(self.salt);
+        let mixed = name
+            .len()
+            .wrapping_add(last.into())
+            .wrapping_add(self.id as usize);
         mixed % LATEST_PLACES
     }
 
     /// Sees to it that the topic is in its place. None if there is no such topic.
     #[inline]
     fn bring_up_to_date(&self, place: &RefCell<Option<Latest>>, name: &str) -> Option<()> {
-        let edition = self.edition.load(Ordering::Acquire);
-        let is_it = |latest: &Latest| latest.edition == edition && *latest.name == *name;
+        let is_it = |latest: &Latest| {
+            latest.topic.newest_in.load(Ordering::Acquire) == self.id && *latest.name == *name
+        };
         if !place.borrow().as_ref().is_some_and(is_it) {
-            let found = self.find(name, edition)?;
+            let found = self.find(name)?;
             // Dropped when nothing is borrowed.
             let _before = place.replace(Some(found));
         }
         Some(())
     }
 
-    /// `edition` was read before: if the registry has changed since, the next look is here again.
-    fn find(&self, name: &str, edition: u64) -> Option<Latest> {
+    fn find(&self, name: &str) -> Option<Latest> {
         let registry = self.registry.read();
         let (name, topic) = registry.by_name.get_key_value(name)?;
         topic.is_current.then(|| Latest {
-            edition,
             name: Arc::clone(name),
             topic: Arc::clone(topic),
             lane: Lane::default(),
         })
     }
 
-    /// Brings topics and partitions in line with `cluster`.
-    pub(crate) fn update(&self, cluster: &Cluster) {
+    /// Brings topics and partitions in line with a new picture of the cluster: only those that are different in it.
+    pub(crate) fn update(&self, changes: &TopicChanges) {
         let mut registry = self.registry.write();
         if registry.closed {
             return;
         }
-        let gone: Vec<Arc<str>> = registry
-            .by_name
-            .iter()
-            .filter(|(name, topic)| topic.is_current && !cluster.topics.contains_key(*name))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        for name in gone {
-            let topic = registry.by_name.get(&name).map(|topic| Topic {
-                is_current: false,
-                ..topic.copy()
-            });
-            registry
-                .by_name
-                .extend(topic.map(|topic| (name, Arc::new(topic))));
+        for name in &changes.gone {
+            if let Some(topic) = registry.by_name.get(name) {
+                let topic = Topic {
+                    is_current: false,
+                    ..topic.copy()
+                };
+                registry.put(name, topic);
+            }
         }
-        for (name, metadata) in &cluster.topics {
-            let before = registry.by_name.get(name).cloned();
+        for metadata in &changes.changed {
+            let before = registry.by_name.get(&metadata.name).cloned();
             let topic = self.topic(metadata, before.as_deref());
             let known = before.as_ref().map_or(&[][..], |before| &before.leaders);
             for (number, leader) in topic.leaders.iter().enumerate() {
@@ -211,9 +215,15 @@ impl Topics {
                     topic.all_partitions[number].set_share(share);
                 }
             }
-            registry.by_name.insert(Arc::clone(name), Arc::new(topic));
+            registry.put(&metadata.name, topic);
         }
-        self.edition.store(next_edition(), Ordering::Release);
+    }
+
+    /// On a worker: all partitions of the topic that were ever known.
+    pub(crate) fn all_partitions(&self, name: &str) -> Vec<Arc<Partition>> {
+        let registry = self.registry.read();
+        let topic = registry.by_name.get(name);
+        topic.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec())
     }
 
     /// Whether the topic was sent to since this was last asked.
@@ -247,6 +257,7 @@ impl Topics {
             all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&ratio)));
         }
         Topic {
+            newest_in: AtomicU64::new(self.id),
             all_partitions: all_partitions.into(),
             leaders: metadata
                 .partitions
@@ -313,5 +324,93 @@ impl Hasher for NameHasher {
 impl NameHasher {
     fn add(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::metadata::PartitionMetadata;
+    use crate::record::compression::CompressionType;
+    use crate::sync::{Wakeup, channel};
+    use crate::time::monotonic_now;
+
+    fn topics() -> Topics {
+        let (records, _) = channel::bounded(1);
+        let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(monotonic_now())));
+        let config = AppendConfig {
+            batch_size: 1000,
+            max_batch_bytes: 1000,
+            linger: Duration::ZERO,
+            compression: CompressionType::None,
+        };
+        Topics::new(BufferMemory::new(1 << 20), Arc::new(config), vec![worker])
+    }
+
+    fn picture(name: &str, partitions: i32) -> Arc<TopicMetadata> {
+        let partition = |partition| PartitionMetadata {
+            partition,
+            leader: Some(1),
+            leader_epoch: None,
+            replicas: Vec::new(),
+            in_sync_replicas: Vec::new(),
+            offline_replicas: Vec::new(),
+        };
+        Arc::new(TopicMetadata {
+            name: name.into(),
+            id: None,
+            is_internal: false,
+            partitions: (0..partitions).map(partition).collect(),
+        })
+    }
+
+    fn changed(topics: &[(&str, i32)]) -> TopicChanges {
+        let pictures = topics.iter().map(|(name, count)| picture(name, *count));
+        TopicChanges {
+            changed: pictures.collect(),
+            gone: Vec::new(),
+        }
+    }
+
+    fn gone(name: &str) -> TopicChanges {
+        TopicChanges {
+            changed: Vec::new(),
+            gone: vec![name.into()],
+        }
+    }
+
+    /// The topic as this thread has it, by its place in memory, and how many partitions it has.
+    fn found(topics: &Topics, name: &str) -> Option<(usize, usize)> {
+        topics.with(name, |topic| {
+            (std::ptr::from_ref(topic) as usize, topic.partitions().len())
+        })
+    }
+
+    #[test]
+    fn a_thread_keeps_a_topic_until_something_changes_about_it() {
+        let topics = topics();
+        topics.update(&changed(&[("a", 1), ("b", 1)]));
+        let (a, b) = (found(&topics, "a"), found(&topics, "b"));
+        topics.update(&changed(&[("b", 3), ("c", 1)]));
+        assert_eq!(found(&topics, "a"), a);
+        assert_ne!(found(&topics, "b"), b);
+        assert_eq!(found(&topics, "b").unwrap().1, 3);
+        topics.update(&gone("a"));
+        assert_eq!(found(&topics, "a"), None);
+        topics.update(&changed(&[("a", 2)]));
+        assert_eq!(found(&topics, "a").unwrap().1, 2);
+    }
+
+    #[test]
+    fn producers_of_one_thread_do_not_take_each_others_topics() {
+        let (one, other) = (topics(), topics());
+        one.update(&changed(&[("a", 1)]));
+        other.update(&changed(&[("a", 2)]));
+        for _ in 0..3 {
+            assert_eq!(found(&one, "a").unwrap().1, 1);
+            assert_eq!(found(&other, "a").unwrap().1, 2);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The current picture of the cluster, who waits for a newer one, and what the metadata thread is to ask next.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Broker, Cluster, TopicId};
 use super::response::Update;
+use super::topic_map::TopicChanges;
 use crate::connection::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -30,8 +31,8 @@ pub(crate) struct MetadataCache {
 
 /// Who is told of every new picture, in order. Must not block, nor call the cache.
 pub(crate) trait ClusterObserver: Send + Sync {
-    /// Before anybody can see it.
-    fn before_publication(&self, cluster: &Cluster);
+    /// Before anybody can see it: what is different from the picture before.
+    fn before_publication(&self, changes: &TopicChanges);
     /// When everybody can see it.
     fn after_publication(&self);
 }
@@ -39,7 +40,11 @@ pub(crate) trait ClusterObserver: Send + Sync {
 #[derive(Default)]
 struct State {
     /// The topics to ask for, each with when it was last used.
-    topics: HashMap<Arc<str>, Interest>,
+    topics: HashMap<Arc<str>, Instant>,
+    /// Those of them that somebody waits for.
+    wanted: HashSet<Arc<str>>,
+    /// Those of them that have never been asked for.
+    new: HashSet<Arc<str>>,
     wants: Wants,
     /// Attempts that have ended.
     attempts: u64,
@@ -69,14 +74,6 @@ struct TopicError {
 /// So long is a topic that was refused to this client taken to be refused still, where a call may not wait for another
 /// answer. It is asked for again all the same.
 const RECENT: Duration = Duration::from_secs(30);
-
-struct Interest {
-    last_used: Instant,
-    /// Somebody waits for it.
-    wanted: bool,
-    /// It has never been asked for.
-    is_new: bool,
-}
 
 /// What the metadata thread is to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,11 +229,7 @@ impl MetadataCache {
 
     /// Whether there is a topic that was never asked for.
     pub(super) fn has_new_topics(&self) -> bool {
-        self.state
-            .lock()
-            .topics
-            .values()
-            .any(|interest| interest.is_new)
+        !self.state.lock().new.is_empty()
     }
 
     /// Whether there is any topic to ask for.
@@ -294,10 +287,9 @@ impl MetadataCache {
     pub(super) fn wait_out_backoff(&self, deadline: Instant, answered: Option<Wants>) -> bool {
         let mut state = self.state.lock();
         loop {
-            let is_new = |interest: &Interest| interest.is_new;
             let wants_identity = state.wants_at(Instant::now()).0.identity;
             let broken = answered.is_some_and(|answered| {
-                wants_identity && !answered.identity || state.topics.values().any(is_new)
+                wants_identity && !answered.identity || !state.new.is_empty()
             });
             if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
                 break;
@@ -317,22 +309,25 @@ impl MetadataCache {
     ) -> Vec<Arc<str>> {
         let mut state = self.state.lock();
         if only_wanted {
-            let wanted = state.topics.iter().filter(|(_, interest)| interest.wanted);
-            return wanted.map(|(topic, _)| Arc::clone(topic)).collect();
+            return state.wanted.iter().cloned().collect();
         }
         // From here on a request for a refresh is for a later one than this.
         state.wants.refresh = false;
-        state.topics.retain(|topic, interest| {
-            if take_used(topic) {
-                interest.last_used = now;
-            }
-            interest.wanted || now.saturating_duration_since(interest.last_used) < max_idle
-        });
         let State {
             topics,
+            wanted,
             topic_errors,
             ..
         } = &mut *state;
+        topics.retain(|topic, last_used| {
+            if take_used(topic) {
+                *last_used = now;
+            }
+            wanted.contains(topic) || now.saturating_duration_since(*last_used) < max_idle
+        });
+        if topics.len() < topics.capacity() / 4 {
+            topics.shrink_to_fit();
+        }
         topic_errors.retain(|topic, _| topics.contains_key(topic));
         state.topics.keys().cloned().collect()
     }
@@ -356,10 +351,8 @@ impl MetadataCache {
         state.last_error = None;
         for topic in asked {
             state.topic_errors.remove(topic);
-            if let Some(interest) = state.topics.get_mut(topic) {
-                interest.is_new = false;
-                interest.wanted = false;
-            }
+            state.new.remove(topic);
+            state.wanted.remove(topic);
         }
         let told_at = Instant::now();
         for (topic, error) in errors {
@@ -370,7 +363,7 @@ impl MetadataCache {
             };
             state.topic_errors.insert(topic, told);
         }
-        state.wants.topics = state.topics.values().any(|interest| interest.wanted);
+        state.wants.topics = !state.wanted.is_empty();
         drop(state);
         self.answered.notify_all();
         is_incomplete
@@ -405,10 +398,12 @@ impl MetadataCache {
     /// Publishes what `make` makes of the picture so far, if anything.
     fn publish(&self, make: impl FnOnce(&Cluster) -> Option<Cluster>) {
         let _publishing = self.publishing.lock();
-        let Some(cluster) = make(&self.cluster()) else {
+        let before = self.cluster();
+        let Some(cluster) = make(&before) else {
             return;
         };
-        self.observer.before_publication(&cluster);
+        let changes = cluster.topics.changes_since(&before.topics);
+        self.observer.before_publication(&changes);
         *self.cluster.write() = Arc::new(cluster);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.observer.after_publication();
@@ -476,7 +471,7 @@ impl State {
                 return Err(told.error.clone());
             }
         }
-        let known = cluster.topics.get(topic).is_some_and(|metadata| {
+        let known = cluster.topic(topic).is_some_and(|metadata| {
             partition.is_none_or(|partition| (partition as usize) < metadata.partitions.len())
         });
         Ok(known.then(|| Arc::clone(cluster)))
@@ -484,26 +479,14 @@ impl State {
 
     fn want_topic(&mut self, topic: &str) {
         self.wants.topics = true;
-        let last_used = Instant::now();
-        match self.topics.get_mut(topic) {
-            Some(interest) => {
-                *interest = Interest {
-                    last_used,
-                    wanted: true,
-                    is_new: interest.is_new,
-                }
-            }
-            None => {
-                self.topics.insert(
-                    topic.into(),
-                    Interest {
-                        last_used,
-                        wanted: true,
-                        is_new: true,
-                    },
-                );
-            }
-        }
+        let name = self.topics.get_key_value(topic);
+        let name = name.map(|(name, _)| Arc::clone(name)).unwrap_or_else(|| {
+            let name = Arc::from(topic);
+            self.new.insert(Arc::clone(&name));
+            name
+        });
+        self.topics.insert(Arc::clone(&name), Instant::now());
+        self.wanted.insert(name);
     }
 
     /// Java's words, which users search the web for.
@@ -579,7 +562,7 @@ mod tests {
             partitions,
         };
         Cluster {
-            topics: HashMap::from([(topic.into(), Arc::new(metadata))]),
+            topics: [metadata].into_iter().collect(),
             ..Cluster::default()
         }
     }
@@ -587,7 +570,7 @@ mod tests {
     fn cache() -> Arc<MetadataCache> {
         struct Nobody;
         impl ClusterObserver for Nobody {
-            fn before_publication(&self, _: &Cluster) {}
+            fn before_publication(&self, _: &TopicChanges) {}
             fn after_publication(&self) {}
         }
         MetadataCache::new(Box::new(Nobody))
@@ -659,6 +642,30 @@ mod tests {
         let later = at_once().unwrap_err();
         assert_eq!(later.kind(), ErrorKind::MetadataTimeout);
         assert!(later.to_string().contains("nobody answers"), "{later}");
+    }
+
+    #[test]
+    fn topics_that_wait_are_asked_for_together_and_no_others() {
+        let cache = cache();
+        cache.keep_topic("known");
+        let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
+        cache.answered(&asked, |_| update(cluster_with("known", 1)));
+        assert!(!cache.has_new_topics());
+        for topic in ["a", "b", "c", "b"] {
+            let at_once = cache.wait_for_topic(topic, None, Duration::ZERO, Instant::now());
+            assert!(at_once.is_err());
+        }
+        assert!(cache.has_new_topics());
+        let mut asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
+        asked.sort();
+        assert_eq!(asked, ["a", "b", "c"].map(Arc::<str>::from));
+        // What comes meanwhile is asked for next.
+        cache.keep_topic("d");
+        cache.answered(&asked, |_| update(Cluster::default()));
+        let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
+        assert_eq!(asked, ["d"].map(Arc::<str>::from));
+        cache.answered(&asked, |_| update(Cluster::default()));
+        assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
     }
 
     #[test]
@@ -815,13 +822,16 @@ mod tests {
             let name: Arc<str> = format!("new-{round}").into();
             cache.answered(&[Arc::clone(&name)], |before| {
                 let mut cluster = before.clone();
-                cluster.topics.extend(cluster_with(&name, 1).topics);
+                let new = cluster_with(&name, 1);
+                new.topics
+                    .iter()
+                    .for_each(|topic| cluster.topics.insert((**topic).clone()));
                 update(cluster)
             });
         }
         hints.join().unwrap();
         let cluster = cache.cluster();
-        assert_eq!(cluster.topics.len() as i32, 1 + ROUNDS);
+        assert_eq!(cluster.topics.iter().count() as i32, 1 + ROUNDS);
         let partition = &cluster.topic("t").unwrap().partitions()[0];
         assert_eq!(partition.leader_epoch(), Some(3 + ROUNDS));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::LeaderHint;
+use super::topic_map::TopicMap;
 use crate::connection::Endpoint;
 
 /// What the brokers said of the cluster at one moment. Never changes: newer metadata is another `Cluster`.
@@ -12,7 +13,7 @@ use crate::connection::Endpoint;
 pub struct Cluster {
     pub(crate) cluster_id: Option<Arc<str>>,
     pub(crate) brokers: HashMap<i32, Arc<Broker>>,
-    pub(crate) topics: HashMap<Arc<str>, Arc<TopicMetadata>>,
+    pub(crate) topics: TopicMap,
 }
 
 impl Cluster {
@@ -39,6 +40,12 @@ impl Cluster {
     /// What is known of a topic, where anything is.
     pub fn topic(&self, name: &str) -> Option<&TopicMetadata> {
         self.topics.get(name).map(|topic| &**topic)
+    }
+
+    /// Whether the same brokers are known, wherever they are.
+    pub(crate) fn has_same_brokers(&self, other: &Cluster) -> bool {
+        let mut ids = self.brokers.keys();
+        self.brokers.len() == other.brokers.len() && ids.all(|id| other.brokers.contains_key(id))
     }
 
     /// The same cluster with leaders moved, where a hint is newer than what is known of a known partition; none where none
@@ -72,13 +79,12 @@ impl Cluster {
             self.brokers.insert(hint.leader, broker);
         }
         // Copied with the first hint for the topic, and changed in place by the others.
-        let topic = self.topics.get_mut(&hint.topic).map(Arc::make_mut);
-        if let Some(partition) =
-            topic.and_then(|topic| topic.partitions.get_mut(hint.partition as usize))
-        {
-            partition.leader = Some(hint.leader);
-            partition.leader_epoch = Some(hint.leader_epoch);
-        }
+        self.topics.modify(&hint.topic, |topic| {
+            if let Some(partition) = topic.partitions.get_mut(hint.partition as usize) {
+                partition.leader = Some(hint.leader);
+                partition.leader_epoch = Some(hint.leader_epoch);
+            }
+        });
     }
 }
 

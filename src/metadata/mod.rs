@@ -7,6 +7,7 @@ mod questions;
 pub(crate) mod refresh;
 mod replacement;
 mod response;
+mod topic_map;
 
 #[cfg(test)]
 pub(crate) use cache::Wants;
@@ -14,3 +15,4 @@ pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdent
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) use response::update;
+pub(crate) use topic_map::TopicChanges;

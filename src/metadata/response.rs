@@ -1,6 +1,6 @@
 //! A Metadata response into a new picture of the cluster.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
@@ -31,20 +31,16 @@ pub(crate) fn update(
     asked: &[Arc<str>],
     is_full: bool,
 ) -> Update {
-    let asked_for: HashSet<&str> = asked.iter().map(|topic| &**topic).collect();
-    let mut topics: HashMap<Arc<str>, Arc<TopicMetadata>> = before
-        .topics
-        .iter()
-        .filter(|(name, _)| !is_full && !asked_for.contains(&***name))
-        .map(|(name, topic)| (Arc::clone(name), Arc::clone(topic)))
-        .collect();
+    let mut topics = before.topics.clone();
+    let mut kept: HashSet<Arc<str>> = HashSet::new();
     let mut errors = Vec::new();
     let mut is_incomplete = false;
     for topic in response.topics {
-        let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else {
+        let Some(name) = topic.name.as_deref() else {
             continue;
         };
-        let known = before.topics.get(&name);
+        let known = before.topics.get(name);
+        let name = known.map_or_else(|| Arc::from(name), |known| Arc::clone(&known.name));
         let (error, id) = (topic.error, topic_id(&topic));
         let described = error
             .is_none()
@@ -56,7 +52,8 @@ pub(crate) fn update(
                 .partitions
                 .iter()
                 .any(|partition| partition.leader.is_none());
-            topics.insert(name, Arc::new(topic));
+            topics.insert(topic);
+            kept.insert(name);
             continue;
         }
         let error = match error {
@@ -65,14 +62,20 @@ pub(crate) fn update(
         };
         is_incomplete |= !is_for_the_user_to_mend(error);
         let is_the_same = |known: &&Arc<TopicMetadata>| id.is_none() || known.id == id;
-        if let Some(known) = known
+        let stays = known
             .filter(is_the_same)
-            .filter(|_| !denies_the_topic(error))
-        {
-            topics.insert(Arc::clone(&name), Arc::clone(known));
+            .is_some_and(|_| !denies_the_topic(error));
+        if stays {
+            kept.insert(Arc::clone(&name));
         }
         let error = topic_error(&name, error);
         errors.push((name, error));
+    }
+    if is_full {
+        topics.retain(|name| kept.contains(name));
+    } else {
+        let missing = asked.iter().filter(|name| !kept.contains(*name));
+        missing.for_each(|name| topics.remove(name));
     }
     let brokers = response.brokers.into_iter().filter_map(broker).collect();
     let cluster_id = response
@@ -297,6 +300,20 @@ mod tests {
             full.cluster.topic("a").is_none(),
             "a topic that is gone is gone"
         );
+    }
+
+    #[test]
+    fn an_answer_that_tells_nothing_new_changes_no_topic() {
+        let topics = || vec![topic("a", 1, vec![partition(0, 1, 0)])];
+        let first = after(&Cluster::default(), topics(), &["a"], true).cluster;
+        for is_full in [true, false] {
+            let second = after(&first, topics(), &["a"], is_full).cluster;
+            let changes = second.topics.changes_since(&first.topics);
+            assert!(changes.changed.is_empty() && changes.gone.is_empty());
+        }
+        let moved = vec![topic("a", 1, vec![partition(0, 2, 1)])];
+        let moved = after(&first, moved, &["a"], true).cluster;
+        assert_eq!(moved.topics.changes_since(&first.topics).changed.len(), 1);
     }
 
     #[test]

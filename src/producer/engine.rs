@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metadata::refresh::{
     CurrentConnection, MetadataRefresher, RefreshConfig, RefreshObserver,
 };
-use crate::metadata::{Cluster, ClusterObserver, MetadataCache};
+use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
 use crate::record::compression::Compression;
 use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup, Wakeup, channel};
@@ -491,8 +491,8 @@ impl Panics {
 struct Publication(Arc<RecordAccumulator>);
 
 impl ClusterObserver for Publication {
-    fn before_publication(&self, cluster: &Cluster) {
-        self.0.topics.update(cluster);
+    fn before_publication(&self, changes: &TopicChanges) {
+        self.0.topics.update(changes);
     }
 
     fn after_publication(&self) {

@@ -114,15 +114,14 @@ mod tests {
                 in_sync_replicas: vec![],
                 offline_replicas: vec![],
             });
-        let name: Arc<str> = "t".into();
         let topic = TopicMetadata {
-            name: name.clone(),
+            name: "t".into(),
             id: None,
             is_internal: false,
             partitions: partitions.collect(),
         };
         Cluster {
-            topics: HashMap::from([(name, Arc::new(topic))]),
+            topics: [topic].into_iter().collect(),
             ..Cluster::default()
         }
     }

@@ -12,12 +12,13 @@ use crate::error::{Error, ErrorKind};
 use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
-    /// Takes the latest picture of the cluster.
-    pub(super) fn take_picture(&mut self) {
+    /// Takes the latest picture of the cluster, and returns the one before.
+    pub(super) fn take_picture(&mut self) -> Arc<Cluster> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
             self.leave_cluster(&before);
         }
+        before
     }
 
     /// Batches of unknown fate fail, whether the producer is idempotent or not: the other cluster knows nothing of them,

@@ -1,7 +1,7 @@
 //! The worker's loop.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub(crate) struct Sender<N: Network> {
     expiries: BinaryHeap<Reverse<(Instant, usize)>>,
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
+    /// Partitions with something to send that had no leader: to be looked at with every new picture of the cluster.
+    leaderless: BTreeSet<usize>,
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
@@ -111,6 +113,7 @@ impl<N: Network> Sender<N> {
             expiries: BinaryHeap::new(),
             cluster: Arc::default(),
             generation: 0,
+            leaderless: BTreeSet::new(),
             identity: None,
             compressor: Compressor::default(),
             hints: Vec::new(),
@@ -265,18 +268,43 @@ impl<N: Network> Sender<N> {
         self.partitions[slot].get_or_insert_with(|| PartitionState::new(Arc::clone(partition)))
     }
 
-    /// Looks at every partition anew if there is a new picture of the cluster.
+    /// Looks anew at the partitions for which a new picture of the cluster, if there is one, changes anything.
     fn follow_metadata(&mut self, now: Instant) {
         let generation = self.metadata.generation();
         if generation == self.generation {
             return;
         }
         self.generation = generation;
-        self.take_picture();
+        let before = self.take_picture();
         self.follow_addresses(now);
         self.leave_the_replaced(now);
-        self.consider_all(now);
+        let is_another = self.cluster.is_other_than(before.cluster_id());
+        if before.has_same_brokers(&self.cluster) && !is_another {
+            self.consider_changed(&before, now);
+        } else {
+            self.leaderless.clear();
+            self.consider_all(now);
+        }
         self.forget_strangers();
+    }
+
+    /// Looks at the partitions whose topics are different in the new picture, and at those that had no leader.
+    fn consider_changed(&mut self, before: &Cluster, now: Instant) {
+        let mut slots = std::mem::take(&mut self.leaderless);
+        let changes = self.cluster.topics.changes_since(&before.topics);
+        let changed = changes.changed.iter().map(|topic| &topic.name);
+        for name in changed.chain(&changes.gone) {
+            let partitions = self.accumulator.topics.all_partitions(name);
+            let own = partitions
+                .iter()
+                .filter(|partition| std::ptr::eq(partition.worker(), self.handle()));
+            slots.extend(own.map(|partition| partition.slot()));
+        }
+        for slot in slots {
+            if matches!(self.partitions.get(slot), Some(Some(state)) if !state.is_empty()) {
+                self.consider(slot, now);
+            }
+        }
     }
 
     /// Brokers come and go for as long as a producer lives: those that are gone and left nothing behind are forgotten.
@@ -438,6 +466,7 @@ impl<N: Network> Sender<N> {
             return None;
         }
         let Some(leader) = self.leader(slot) else {
+            self.leaderless.insert(slot);
             if self.metadata.generation() != self.generation {
                 // There is a newer picture, which this worker has not looked at: it is what let the caller append.
                 return None;

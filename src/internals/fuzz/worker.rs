@@ -3,7 +3,6 @@
 //! worker comes to rest, every record has its outcome in time and all memory comes back.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +20,8 @@ use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Writt
 use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
-    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity, TopicId,
-    TopicMetadata,
+    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
+    TopicChanges, TopicId, TopicMetadata,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, LeaderIdAndEpoch, NodeEndpoint, ProducePartitionResponse,
@@ -199,8 +198,8 @@ fn read(link: LinkId, request: &OutgoingRequest) -> Asked {
 struct Publication(Arc<RecordAccumulator>);
 
 impl ClusterObserver for Publication {
-    fn before_publication(&self, cluster: &Cluster) {
-        self.0.topics.update(cluster);
+    fn before_publication(&self, changes: &TopicChanges) {
+        self.0.topics.update(changes);
     }
 
     fn after_publication(&self) {
@@ -413,7 +412,7 @@ impl World {
         self.metadata.publish_cluster(Cluster {
             cluster_id: None,
             brokers: (1..=BROKERS).map(|id| (id, Arc::new(broker(id)))).collect(),
-            topics: HashMap::from([(TOPIC.into(), Arc::new(topic))]),
+            topics: [topic].into_iter().collect(),
         });
     }
 

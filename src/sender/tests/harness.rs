@@ -18,8 +18,8 @@ use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Writt
 use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
-    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity, TopicId,
-    TopicMetadata, Wants,
+    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
+    TopicChanges, TopicId, TopicMetadata, Wants,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, ProducePartitionResponse, ProduceRequest,
@@ -326,8 +326,8 @@ pub(super) struct Harness {
 pub(super) struct Publication(pub(super) Arc<RecordAccumulator>);
 
 impl ClusterObserver for Publication {
-    fn before_publication(&self, cluster: &Cluster) {
-        self.0.topics.update(cluster);
+    fn before_publication(&self, changes: &TopicChanges) {
+        self.0.topics.update(changes);
     }
     fn after_publication(&self) {
         self.0.wake_workers();
@@ -443,7 +443,7 @@ impl Harness {
         metadata.publish_cluster(Cluster {
             cluster_id,
             brokers: brokers.collect(),
-            topics: HashMap::from([(TOPIC.into(), Arc::new(topic))]),
+            topics: [topic].into_iter().collect(),
         });
     }
 
