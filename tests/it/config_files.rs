@@ -33,10 +33,10 @@ fn settings_of_other_clients_are_accepted_with_one_warning_for_each_client() {
     assert_eq!(
         told,
         [
-            "key.serializer, value.serializer: of Java classes or a JVM, without effect here",
-            "group.id, session.timeout.ms: of Kafka's consumer, without effect here",
-            "application.id: of Kafka Streams, without effect here",
-            "schema.registry.url: of the Schema Registry's serializers, without effect here",
+            "settings of Java classes or a JVM have no effect on this producer: key.serializer, value.serializer",
+            "settings of Kafka's consumer have no effect on this producer: group.id, session.timeout.ms",
+            "settings of Kafka Streams have no effect on this producer: application.id",
+            "settings of the Schema Registry's serializers have no effect on this producer: schema.registry.url",
         ]
     );
 }

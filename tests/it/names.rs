@@ -82,8 +82,11 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
     set_addresses(NAME, &[WELL]);
-    waiting.get(SOON).unwrap();
-    assert_eq!(values(&new, 0), ["after"]);
+    // That record may be in the log of the cluster that went, and is then not sent to another one: `waiting` can fail.
+    crate::support::eventually("a record in the new cluster", || {
+        deliver(&producer, 0, "after").is_ok()
+    });
+    assert!(values(&new, 0).iter().all(|value| value == "after"));
 }
 
 /// Whichever comes first.
@@ -149,6 +152,21 @@ fn a_name_that_hangs_holds_up_no_other() {
 fn a_host_that_is_advertised_in_brackets_is_connected_to() {
     let cluster = cluster(1, 1);
     let member = named(0, "[127.0.0.1]", port(&cluster));
+    let bootstrap = FakeBootstrap::start(vec![member], vec![0]);
+    deliver(&producer_at(&bootstrap.address()), 0, "v").unwrap();
+    assert_eq!(values(&cluster, 0), ["v"]);
+}
+
+/// Where this machine has IPv6 at all.
+#[test]
+fn an_ipv6_address_that_is_advertised_in_brackets_is_connected_to() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let cluster = cluster(1, 1);
+    let relay = Relay::start("[::1]:0", port(&cluster));
+    let relay_port = relay.address().rsplit(':').next().unwrap().parse().unwrap();
+    let member = named(0, "[::1]", relay_port);
     let bootstrap = FakeBootstrap::start(vec![member], vec![0]);
     deliver(&producer_at(&bootstrap.address()), 0, "v").unwrap();
     assert_eq!(values(&cluster, 0), ["v"]);

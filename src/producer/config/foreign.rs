@@ -51,17 +51,17 @@ impl Owner {
         })
     }
 
-    /// For a sentence that begins with names of settings.
+    /// For a sentence on settings of somebody.
     pub(super) fn whose(self) -> &'static str {
         match self {
-            Self::Jvm => "of Java classes or a JVM",
-            Self::Consumer => "of Kafka's consumer",
-            Self::Admin => "of Kafka's admin client",
-            Self::Streams => "of Kafka Streams",
-            Self::Connect => "of Kafka Connect",
-            Self::SchemaRegistry => "of the Schema Registry's serializers",
-            Self::SpringSerializers => "of Spring's serializers",
-            Self::ConfluentInterceptors => "of Confluent's interceptors",
+            Self::Jvm => "Java classes or a JVM",
+            Self::Consumer => "Kafka's consumer",
+            Self::Admin => "Kafka's admin client",
+            Self::Streams => "Kafka Streams",
+            Self::Connect => "Kafka Connect",
+            Self::SchemaRegistry => "the Schema Registry's serializers",
+            Self::SpringSerializers => "Spring's serializers",
+            Self::ConfluentInterceptors => "Confluent's interceptors",
         }
     }
 

@@ -163,7 +163,10 @@ impl Notes {
                 .map(|(_, name)| name.as_str());
             let names = listed(names);
             if !names.is_empty() {
-                lines.push(format!("{names}: {}, without effect here", owner.whose()));
+                let whose = owner.whose();
+                lines.push(format!(
+                    "settings of {whose} have no effect on this producer: {names}"
+                ));
             }
         }
         for (name, doubt) in &self.as_they_stand {
@@ -303,6 +306,18 @@ mod tests {
             "{told}"
         );
         assert!(told.contains("this looks like YAML"), "{told}");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn any_text_is_loaded_or_refused_in_few_words(
+            lines in proptest::collection::vec("(bootstrap.servers=|acks=|[a-z.]{0,12}[=:]|\\PC{0,3})(\\PC|[\\[\\]\"$%{}<>@,: 0-9a-z]){0,30}", 0..40)
+        ) {
+            if let Err(error) = ProducerConfig::from_properties(&lines.join("\n")) {
+                proptest::prop_assert!(error.to_string().chars().count() < 20_000);
+            }
+        }
     }
 
     #[test]
