@@ -74,7 +74,9 @@
 //! counts for the broker that led its partition when it was opened.
 //!
 //! **A silent leader is left when another one is named.** A broker that owes an answer for a second is doubted: the cluster
-//! is asked, each second. Batches of which it names another leader go there, under their own stamps; the others on the
+//! is asked about its topics, again and again, further and further apart (`sender::doubt`). A broker that needs seconds for
+//! every write gets them, up to 5 s, before it is asked about: questions only add to an overload. Batches of which the
+//! cluster names another leader go there, under their own stamps; the others on the
 //! connection are waited for as ever. Java waits for `request.timeout.ms` (30 s) first. Only with idempotence: without, a
 //! batch whose answer is only late would be doubled. There what is behind it goes to the new leader at once, unless one
 //! request in flight is to keep the order. A broker that throttles is not silent, for as long as it says.
@@ -125,7 +127,14 @@
 //! that is shared ends for all when one of its workers finds it broken.
 //!
 //! **The metadata thread has a connection of its own**, where it can, and leaves a broker that does not answer within two seconds (then
-//! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster.
+//! four, ...), long before `request.timeout.ms`: a stopped broker must not stop everybody's view of the cluster. It leaves a
+//! connection that is not made, or a name that is not looked up, as soon only where there is another address to turn to; a
+//! look-up that was left goes on, and its answer is used by the next attempt.
+//!
+//! **Leader epochs outlive an outage.** When every known broker has failed since one last answered, the bootstrap addresses
+//! come first. What they tell of the same cluster and topic counts only where it is not older than what is known, for the
+//! first broker that is back may lag behind. A cluster that was restored from an older copy tells nothing newer: it is
+//! believed after three seconds (`metadata::old_news`).
 //!
 //! **A topic that a broker cannot describe just now stays as it was.** Brokers that start answer with nearly any code. Only
 //! an answer that denies the topic takes it out of use: it does not exist, its name is not legal, or this client may not

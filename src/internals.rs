@@ -118,5 +118,15 @@ pub fn encode_produce_request(
 
 /// From now on `host` has these addresses and no others, in the whole process: for tests of names that change.
 pub fn set_addresses(host: &str, addresses: &[std::net::IpAddr]) {
-    crate::connection::resolve::names::set(host, addresses);
+    crate::connection::resolve::names::set(host, addresses, std::time::Duration::ZERO);
+}
+
+/// As [`set_addresses`], where each look-up takes so long: the name server that the system asks first is dead.
+pub fn set_slow_addresses(host: &str, addresses: &[std::net::IpAddr], takes: std::time::Duration) {
+    crate::connection::resolve::names::set(host, addresses, takes);
+}
+
+/// How often `host`, which was given addresses, was looked up.
+pub fn look_ups(host: &str) -> usize {
+    crate::connection::resolve::names::look_ups(host)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::ConnectionControl;
-use super::dial::{DialError, Dialed, ReadUntil, dial, protocol_error, send_all, setup_timeout};
+use super::dial::{
+    DialError, DialTimes, Dialed, ReadUntil, dial, protocol_error, send_all, setup_timeout,
+};
 use super::frames::MAX_METADATA_FRAME_BYTES;
 use super::link::{LinkEvent, OutgoingRequest};
 use super::shared::{Connection, Connections, OwedAnswers, User};
@@ -40,19 +42,25 @@ pub(crate) struct ClientContext<'a> {
 }
 
 impl BlockingClient {
-    /// Connects; blocks as [`dial`] does, but for no longer than `patience`.
+    /// Connects; blocks as [`dial`] does, and for no longer than `patience` where there is another endpoint to turn to
+    /// (`has_others`).
     pub(crate) fn connect(
         endpoint: &Endpoint,
         failures: u32,
         patience: Duration,
+        has_others: bool,
         control: Arc<ConnectionControl>,
         context: &ClientContext<'_>,
     ) -> Result<Self, Error> {
         let ClientContext {
             config, threads, ..
         } = context;
-        let within = setup_timeout(config, failures).min(patience);
-        let way = match dial(endpoint, failures, within, config, &control, threads) {
+        let times = DialTimes {
+            total: setup_timeout(config, failures),
+            patience,
+            has_others,
+        };
+        let way = match dial(endpoint, failures, times, config, &control, threads) {
             Ok(mut dialed) => {
                 dialed.frames.limit(MAX_METADATA_FRAME_BYTES);
                 Way::Own { dialed, control }

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use super::control::{ConnectionControl, cancelled_error};
 use super::frames::FrameReader;
 use super::handshakes::NEWEST;
-use super::resolve::look_up;
 use super::socket::TcpSocket;
 use super::versions::BrokerVersions;
-use super::{ConnectionConfig, Endpoint, SMALL_STACK_BYTES};
+use super::{ConnectionConfig, Endpoint};
 use crate::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
@@ -44,18 +43,50 @@ impl From<Error> for DialError {
     }
 }
 
+/// How long an attempt to connect may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DialTimes {
+    /// All of it.
+    pub(crate) total: Duration,
+    /// The look-up, and then again the connection with its first exchange, where there is something else to turn to:
+    /// another endpoint, or another address of this one.
+    pub(crate) patience: Duration,
+    /// Whether there is another endpoint to turn to.
+    pub(crate) has_others: bool,
+}
+
+impl DialTimes {
+    /// One time for all of it.
+    pub(crate) fn within(total: Duration) -> Self {
+        Self {
+            total,
+            patience: total,
+            has_others: false,
+        }
+    }
+
+    fn deadline(&self, end: Instant, has_others: bool) -> Instant {
+        match has_others {
+            true => end.min(Instant::now() + self.patience),
+            false => end,
+        }
+    }
+}
+
 /// Connects to `endpoint`. Blocks until the connection is ready, cancelled through `control`, or the time for this
-/// attempt, `within`, is over. The `failures` so far choose which of several addresses comes first.
+/// attempt is over. The `failures` so far choose which of several addresses comes first.
 pub(crate) fn dial(
     endpoint: &Endpoint,
     failures: u32,
-    within: Duration,
+    times: DialTimes,
     config: &ConnectionConfig,
     control: &ConnectionControl,
     threads: &Arc<ThreadGroup>,
 ) -> Result<Dialed, DialError> {
-    let deadline = Instant::now() + within;
-    let mut addresses = resolve(endpoint, control, threads, deadline)?;
+    let end = Instant::now() + times.total;
+    let look_up_end = times.deadline(end, times.has_others);
+    let mut addresses = resolve(endpoint, config, control, threads, look_up_end)?;
+    let deadline = times.deadline(end, times.has_others || addresses.len() > 1);
     let first = failures as usize % addresses.len();
     addresses.rotate_left(first);
     let socket = connect_to_any(endpoint, &addresses, config, control, deadline)?;
@@ -99,26 +130,15 @@ fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-pub(super) fn spawn_resolver(
-    threads: &Arc<ThreadGroup>,
-    ask: impl FnOnce() + Send + 'static,
-) -> Result<(), Error> {
-    threads
-        .spawn("kp-resolve".into(), SMALL_STACK_BYTES, ask)
-        .map_err(|error| {
-            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
-        })
-}
-
 /// The time for one attempt to connect: it grows with the failures so far (KIP-601).
 pub(crate) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
     ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
 }
 
-/// The addresses of a host, none of them twice. `getaddrinfo` has no timeout and cannot be interrupted, so it gets a
-/// thread that may be left behind.
+/// The addresses of a host, none of them twice. What is not known by `deadline` is left to the next attempt.
 fn resolve(
     endpoint: &Endpoint,
+    config: &ConnectionConfig,
     control: &ConnectionControl,
     threads: &Arc<ThreadGroup>,
     deadline: Instant,
@@ -126,16 +146,12 @@ fn resolve(
     if let Ok(address) = endpoint.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, endpoint.port)]);
     }
-    let (answer, answered) = channel::bounded(1);
-    let (host, port) = (Arc::clone(&endpoint.host), endpoint.port);
-    let ask = move || {
-        let _ = answer.send(look_up(&host, port));
-    };
-    spawn_resolver(threads, ask)?;
+    let look_up = config.look_ups.resume_or_start(endpoint, threads)?;
     let found = channel::select! {
-        recv(answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
+        recv(look_up.answered) -> found => found.unwrap_or_else(|_| Ok(Vec::new())),
         recv(control.cancelled()) -> _ => return Err(cancelled_error()),
         default(deadline.saturating_duration_since(Instant::now())) => {
+            config.look_ups.leave(endpoint, look_up);
             let message = format!("looking up {} took too long", endpoint.host);
             return Err(Error::new(ErrorKind::Network, message));
         }
@@ -360,6 +376,7 @@ mod tests {
             setup_timeout: Duration::from_secs(10),
             setup_timeout_max: Duration::from_secs(30),
             handshakes: Arc::default(),
+            look_ups: Arc::default(),
         };
         for (failures, seconds) in [(0, 10.0), (1, 20.0), (2, 30.0), (30, 30.0)] {
             let timeout = setup_timeout(&config, failures).as_secs_f64();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::check::check_cluster;
 use super::control::{ConnectionControl, cancelled_error};
-use super::dial::{DialError, dial, setup_timeout, socket_error};
+use super::dial::{DialError, DialTimes, dial, setup_timeout, socket_error};
 use super::frames::{FrameReader, MAX_PRODUCE_FRAME_BYTES};
 use super::outgoing::WRITE_PATIENCE;
 use super::shared::{Connection, Connections, OwedAnswers, User};
@@ -245,12 +245,12 @@ impl Dialling {
     fn connect(&self) -> Result<Option<(Arc<Connection>, FrameReader)>, DialError> {
         let (config, user) = (&self.config, &self.link.user);
         let within = setup_timeout(config, self.failures);
-        let deadline = Instant::now() + within;
+        let (times, deadline) = (DialTimes::within(within), Instant::now() + within);
         let control = &self.link.control;
         let dialed = dial(
             &self.endpoint,
             self.failures,
-            within,
+            times,
             config,
             control,
             &self.threads,

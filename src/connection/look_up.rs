@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
-use super::dial::spawn_resolver;
 use super::resolve::look_up;
+use super::resolve::spawn_resolver;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, ThreadGroup, channel};
 

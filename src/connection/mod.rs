@@ -16,6 +16,7 @@ mod socket;
 mod versions;
 
 pub(crate) use handshakes::Handshakes;
+pub(crate) use resolve::LookUps;
 pub(crate) use versions::BrokerVersions;
 
 use std::fmt;
@@ -37,6 +38,7 @@ pub(crate) struct ConnectionConfig {
     pub(crate) setup_timeout_max: Duration,
     /// Shared by all connections of a producer.
     pub(crate) handshakes: Arc<Handshakes>,
+    pub(crate) look_ups: Arc<LookUps>,
 }
 
 /// Where a broker listens.

@@ -167,6 +167,7 @@ mod tests {
             setup_timeout: Duration::from_secs(10),
             setup_timeout_max: Duration::from_secs(10),
             handshakes: Arc::default(),
+            look_ups: Arc::default(),
         };
         let address = listener.local_addr().unwrap();
         let socket = TcpSocket::new(&address, &config).unwrap();

@@ -378,6 +378,7 @@ mod tests {
             setup_timeout: PATIENCE,
             setup_timeout_max: PATIENCE,
             handshakes: Arc::default(),
+            look_ups: Arc::default(),
         };
         let control = ConnectionControl::new();
         let socket = Arc::new(TcpSocket::new(&address, &config).unwrap());

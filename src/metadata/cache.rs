@@ -1,12 +1,12 @@
 //! The current picture of the cluster, who waits for a newer one, and what the metadata thread is to ask next.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cluster::{Broker, Cluster, TopicId};
+use super::cluster::{Cluster, LeaderHint};
+use super::missing::{RECENT, TopicError, missing};
 use super::response::Update;
 use super::topic_map::TopicChanges;
 use crate::connection::Endpoint;
@@ -64,17 +64,6 @@ struct State {
     stopped: bool,
 }
 
-struct TopicError {
-    /// The attempt that told of it, and when.
-    attempt: u64,
-    told_at: Instant,
-    error: Error,
-}
-
-/// So long is a topic that was refused to this client taken to be refused still, where a call may not wait for another
-/// answer. It is asked for again all the same.
-const RECENT: Duration = Duration::from_secs(30);
-
 /// What the metadata thread is to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
@@ -97,19 +86,6 @@ impl Wants {
 pub(crate) struct ProducerIdentity {
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
-}
-
-/// What a broker's answer told of a partition's new leader (KIP-951).
-#[derive(Clone, Debug)]
-pub(crate) struct LeaderHint {
-    pub(crate) topic: Arc<str>,
-    /// The topic's id as it was when the broker was asked, if it had one.
-    pub(crate) topic_id: Option<TopicId>,
-    pub(crate) partition: i32,
-    pub(crate) leader: i32,
-    pub(crate) leader_epoch: i32,
-    /// The leader's address, where the answer had it.
-    pub(crate) broker: Option<Broker>,
 }
 
 impl MetadataCache {
@@ -191,6 +167,15 @@ impl MetadataCache {
     /// there.
     pub(crate) fn make_way(&self, endpoint: &Endpoint) {
         self.state.lock().way_wanted = Some(endpoint.clone());
+        self.wanted.notify_one();
+    }
+
+    /// Asks for `topics` anew, and for no others: a broker that leads some of their partitions is silent.
+    pub(crate) fn ask_about(&self, topics: &HashSet<Arc<str>>) {
+        let mut state = self.state.lock();
+        for topic in topics {
+            state.want_topic(topic);
+        }
         self.wanted.notify_one();
     }
 
@@ -432,10 +417,12 @@ impl MetadataCache {
     /// As an answer about all topics does.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn publish_cluster(&self, cluster: Cluster) {
-        self.answered(&[], |_| Update {
+        let asked: Vec<Arc<str>> = self.state.lock().topics.keys().cloned().collect();
+        self.answered(&asked, |_| Update {
             cluster,
             errors: Vec::new(),
             is_incomplete: false,
+            has_older_epochs: false,
         });
     }
 }
@@ -489,7 +476,7 @@ impl State {
         self.wanted.insert(name);
     }
 
-    /// Java's words, which users search the web for.
+    /// Why a caller has waited for `topic` in vain.
     fn timeout(
         &self,
         cluster: &Cluster,
@@ -497,7 +484,6 @@ impl State {
         partition: Option<i32>,
         max_block: Duration,
     ) -> Error {
-        let ms = max_block.as_millis();
         let told = self.topic_errors.get(topic);
         if let Some(told) = told {
             let is_latest = self.last_error.is_none() && told.told_at.elapsed() < RECENT;
@@ -507,42 +493,14 @@ impl State {
         }
         // An attempt that failed is later than any answer.
         let cause = (self.last_error.as_ref()).or(told.map(|told| &told.error));
-        let (kind, mut message) = match (cluster.topics.get(topic), partition) {
-            (Some(metadata), Some(partition)) => (
-                ErrorKind::UnknownPartition,
-                format!(
-                    "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
-                    metadata.partitions.len()
-                ),
-            ),
-            _ if max_block.is_zero() && cause.is_none() => {
-                let message =
-                    format!("The metadata of topic {topic} is not here yet; it has been asked for");
-                return Error::new(ErrorKind::MetadataTimeout, message)
-                    .with_advice("try again soon");
-            }
-            _ => (
-                ErrorKind::MetadataTimeout,
-                format!("Topic {topic} not present in metadata after {ms} ms"),
-            ),
-        };
-        let Some(cause) = cause else {
-            return Error::new(kind, message);
-        };
-        // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
-        let _ = write!(message, " (last attempt: {})", cause.summary());
-        let error = Error::new(kind, message).with_source(cause.clone());
-        match cause.broker_answer() {
-            Some((code, name)) => error.with_broker_code(code, name).with_advice_of(cause),
-            None => error,
-        }
+        missing(cluster, topic, partition, max_block, cause)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{PartitionMetadata, TopicMetadata};
+    use crate::metadata::{Broker, PartitionMetadata, TopicMetadata};
 
     fn cluster_with(topic: &str, partitions: i32) -> Cluster {
         let partitions = (0..partitions)
@@ -581,6 +539,7 @@ mod tests {
             cluster,
             errors: Vec::new(),
             is_incomplete: false,
+            has_older_epochs: false,
         }
     }
 

@@ -81,7 +81,10 @@ impl Candidates {
                 Some(_) if !self.is_promising(endpoint, now) => 2,
                 _ => 0,
             };
-            let failures = self.failures(endpoint);
+            let failures = match self.failed_lately(endpoint, now) {
+                true => self.failures(endpoint),
+                false => 0,
+            };
             (!is_first(endpoint), !is_connected, rank, failures)
         });
         match until {
@@ -97,12 +100,21 @@ impl Candidates {
 
     /// Whether nothing speaks against asking there.
     pub(super) fn is_promising(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        let failed_lately = self
-            .records
-            .get(endpoint)
-            .and_then(|known| known.failed_at)
-            .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE);
-        !failed_lately && self.throttled_until(endpoint, now).is_none()
+        !self.failed_lately(endpoint, now) && self.throttled_until(endpoint, now).is_none()
+    }
+
+    fn failed_lately(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        self.failed_at(endpoint)
+            .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE)
+    }
+
+    /// Whether the latest attempt there failed, and not before `since`.
+    pub(super) fn failed_since(&self, endpoint: &Endpoint, since: Instant) -> bool {
+        self.failed_at(endpoint).is_some_and(|at| at >= since)
+    }
+
+    fn failed_at(&self, endpoint: &Endpoint) -> Option<Instant> {
+        self.records.get(endpoint)?.failed_at
     }
 
     pub(super) fn throttled_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
@@ -110,7 +122,7 @@ impl Candidates {
         until.filter(|until| *until > now)
     }
 
-    /// How long to wait for a connection to that address.
+    /// How long to wait for a connection to that address, where there is another one to turn to.
     pub(super) fn connect_patience(&self, endpoint: &Endpoint) -> Duration {
         doubled(self.failures(endpoint))
     }
@@ -297,5 +309,24 @@ mod tests {
         candidates.note_failure(&broker, now);
         assert!(!candidates.is_promising(&broker, now));
         assert!(candidates.is_promising(&broker, now + OLD_FAILURE));
+    }
+
+    /// As after brokers were restarted one by one.
+    #[test]
+    fn old_failures_of_all_brokers_put_no_other_address_first_and_are_no_outage() {
+        let now = Instant::now();
+        let [later, much_later] = [1, 2].map(|times| now + times * OLD_FAILURE);
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            let mut candidates = Candidates::default();
+            for broker in &endpoints(&[1, 2, 3]) {
+                candidates.note_failure(broker, now);
+                assert!(candidates.failed_since(broker, now));
+                assert!(!candidates.failed_since(broker, later));
+            }
+            let all = candidates.to_ask(sources(&[1, 2, 3], &[9]), much_later);
+            seen.insert(ports(all)[0]);
+        }
+        assert!(seen.len() > 1, "{seen:?}");
     }
 }

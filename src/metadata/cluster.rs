@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::LeaderHint;
 use super::topic_map::TopicMap;
 use crate::connection::Endpoint;
 
@@ -86,6 +85,19 @@ impl Cluster {
             }
         });
     }
+}
+
+/// What a broker's answer told of a partition's new leader (KIP-951).
+#[derive(Clone, Debug)]
+pub(crate) struct LeaderHint {
+    pub(crate) topic: Arc<str>,
+    /// The topic's id as it was when the broker was asked, if it had one.
+    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) partition: i32,
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+    /// The leader's address, where the answer had it.
+    pub(crate) broker: Option<Broker>,
 }
 
 /// One broker's id and address.

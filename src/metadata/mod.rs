@@ -3,15 +3,19 @@
 mod cache;
 mod candidates;
 mod cluster;
+mod missing;
+mod old_news;
 mod questions;
 pub(crate) mod refresh;
+mod repetition;
 mod replacement;
 mod response;
 mod topic_map;
 
 #[cfg(test)]
 pub(crate) use cache::Wants;
-pub(crate) use cache::{ClusterObserver, LeaderHint, MetadataCache, ProducerIdentity};
+pub(crate) use cache::{ClusterObserver, MetadataCache, ProducerIdentity};
+pub(crate) use cluster::LeaderHint;
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) use response::update;

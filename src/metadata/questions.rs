@@ -1,10 +1,11 @@
 //! What the metadata thread asks a broker that it is connected to.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::ProducerIdentity;
 use super::cluster::Cluster;
-use super::refresh::{Attempt, MetadataRefresher, RefreshObserver, SOON_AGAIN};
+use super::refresh::{Attempt, MetadataRefresher, RefreshObserver};
 use super::response::update;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{
@@ -12,6 +13,14 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ErrorCode, Request};
 use crate::time::deadline_after;
+
+/// Whether the answer is of another cluster than the one that is known: what is known does not count against it.
+fn tells_another_cluster(before: &Cluster, response: &MetadataResponse) -> bool {
+    match (&before.cluster_id, &response.cluster_id) {
+        (Some(known), Some(told)) => **known != **told,
+        _ => false,
+    }
+}
 
 impl<O: RefreshObserver> MetadataRefresher<O> {
     fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
@@ -71,22 +80,39 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         }
         self.check_cluster(response.cluster_id.as_deref())?;
         if is_full {
-            let is_soon_again = self.last_refresh.elapsed() < SOON_AGAIN;
-            self.refreshes_in_a_row = if is_soon_again {
-                self.refreshes_in_a_row.saturating_add(1)
-            } else {
-                0
-            };
             self.last_refresh = Instant::now();
         }
+        let cluster = self.cache.cluster();
+        let is_known = |topic: &Arc<str>| cluster.topic(topic).is_some();
+        let is_repeated = is_full || asked.iter().all(is_known);
         self.unanswered_since = None;
         let is_anew = std::mem::take(&mut self.is_anew);
         self.others.forget_claim();
         let nothing = self.nothing_but_the_id();
+        let is_believed = is_full && self.old_news.is_believed(Instant::now());
+        let mut has_older_epochs = false;
         let is_incomplete = self.cache.answered(&asked, |before| {
-            let before = if is_anew { &nothing } else { before };
-            update(before, response, version, &asked, is_full)
+            let is_another = is_anew && tells_another_cluster(before, &response);
+            let before = match is_another || is_believed {
+                true => &nothing,
+                false => before,
+            };
+            let update = update(before, response, version, &asked, is_full);
+            has_older_epochs = update.has_older_epochs;
+            update
         });
+        if is_anew {
+            self.old_news.met_anew();
+        }
+        if is_full {
+            self.old_news.note(has_older_epochs, Instant::now());
+        }
+        if is_repeated {
+            let now = self.cache.cluster();
+            let is_news = |topic: &Arc<str>| cluster.topic(topic) != now.topic(topic);
+            let tells_news = asked.iter().any(is_news);
+            self.repetition.note_answer(tells_news, Instant::now());
+        }
         self.forget_strangers(&self.cache.cluster());
         if is_incomplete {
             // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.

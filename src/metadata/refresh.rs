@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::cache::{MetadataCache, Wants};
 use super::candidates::{Candidates, Sources};
 use super::cluster::Broker;
+use super::old_news::OldNews;
+use super::repetition::Repetition;
 use super::replacement::OtherClusters;
 use crate::backoff::{ExponentialBackoff, SHORTEST_PAUSE};
 use crate::connection::client::{BlockingClient, ClientContext};
@@ -58,11 +60,13 @@ pub(crate) struct MetadataRefresher<O> {
     pub(super) last_use: Instant,
     /// Since when metadata is asked for in vain.
     pub(super) unanswered_since: Option<Instant>,
+    /// Since when no broker has answered anything that it was asked.
+    failing_since: Option<Instant>,
     /// The next answer is the first of a new acquaintance: what was known so far does not count against it.
     pub(super) is_anew: bool,
     pub(super) others: OtherClusters,
-    /// How many refreshes the connected broker has answered with hardly a pause between.
-    pub(super) refreshes_in_a_row: u32,
+    pub(super) repetition: Repetition,
+    pub(super) old_news: OldNews,
     /// When the latest attempt was answered, and how many were before it with hardly a pause between.
     last_answer: Option<Instant>,
     repeats: u32,
@@ -110,11 +114,6 @@ pub(super) enum Attempt {
 /// The least time between two refreshes that only age asks for.
 const SHORTEST_AGE: Duration = Duration::from_millis(100);
 
-/// So many refreshes, each wanted within [`SOON_AGAIN`] of the one before, are asked of one broker; then of another. One
-/// that has lost touch with its cluster answers as readily as any, and with what it last knew.
-const MOST_REFRESHES_IN_A_ROW: u32 = 3;
-pub(super) const SOON_AGAIN: Duration = Duration::from_secs(5);
-
 impl<O: RefreshObserver> MetadataRefresher<O> {
     pub(crate) fn new(
         cache: Arc<MetadataCache>,
@@ -139,9 +138,11 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             last_refresh: now,
             last_use: now,
             unanswered_since: None,
+            failing_since: None,
             is_anew: false,
             others: OtherClusters::default(),
-            refreshes_in_a_row: 0,
+            repetition: Repetition::default(),
+            old_news: OldNews::default(),
             last_answer: None,
             repeats: 0,
             identity_refusals: 0,
@@ -276,6 +277,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if wants.refresh || wants.topics {
             self.unanswered_since.get_or_insert_with(Instant::now);
         }
+        self.failing_since.get_or_insert_with(Instant::now);
         let avoided = self.leave_broker_that_repeats_itself();
         let mut candidates = match self.candidates(avoided.as_ref()) {
             Ok(candidates) => candidates,
@@ -284,8 +286,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let (mut last_error, mut failed) = (None, HashSet::new());
         while let Some(endpoint) = candidates.pop_front() {
             let was_connected = self.client.is_some();
-            let error = match self.ask(&endpoint, wants) {
+            let has_others = !candidates.is_empty() || !failed.is_empty();
+            let error = match self.ask(&endpoint, wants, has_others) {
                 Ok(attempt) => {
+                    self.failing_since = None;
                     self.candidates.note_success(&endpoint);
                     return Ok(attempt);
                 }
@@ -350,9 +354,11 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let is_overdue = self
             .unanswered_since
             .is_some_and(|since| since.elapsed() >= trigger);
+        // One that failed before another one answered may be well by now.
         let all_failed = || {
             let mut known = cluster.brokers().map(Broker::endpoint);
-            known.all(|endpoint| self.candidates.failures(&endpoint) > 0)
+            self.failing_since
+                .is_some_and(|since| known.all(|other| self.candidates.failed_since(&other, since)))
         };
         self.is_anew = is_asked_to || met_another || is_overdue || all_failed();
         if self.is_anew {
@@ -364,10 +370,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// Lets another broker tell of the cluster, where one promises to, if what the connected one tells does not help
     /// those who ask. Returns the one that was left.
     fn leave_broker_that_repeats_itself(&mut self) -> Option<Endpoint> {
-        if self.refreshes_in_a_row < MOST_REFRESHES_IN_A_ROW {
+        if !self.repetition.is_too_much() {
             return None;
         }
-        self.refreshes_in_a_row = 0;
+        self.repetition.turn_to_another();
         let (connected, _) = self.client.as_ref()?;
         let (cluster, now) = (self.cache.cluster(), Instant::now());
         cluster
@@ -377,8 +383,13 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         self.client.take().map(|(left, _)| left)
     }
 
-    fn ask(&mut self, endpoint: &Endpoint, wants: Wants) -> Result<Attempt, Error> {
-        let is_unchecked = self.connect(endpoint)? && self.can_tell_its_cluster();
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        wants: Wants,
+        has_others: bool,
+    ) -> Result<Attempt, Error> {
+        let is_unchecked = self.connect(endpoint, has_others)? && self.can_tell_its_cluster();
         let mut attempt = Attempt::Done;
         // A producer id is of use only in the cluster that gave it.
         if wants.refresh || wants.topics || self.is_anew || is_unchecked {
@@ -395,7 +406,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     }
 
     /// Whether the connection is a new one.
-    fn connect(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
+    fn connect(&mut self, endpoint: &Endpoint, has_others: bool) -> Result<bool, Error> {
         if self
             .client
             .as_ref()
@@ -415,6 +426,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             endpoint,
             self.candidates.failures(endpoint),
             self.candidates.connect_patience(endpoint),
+            has_others,
             control,
             &context,
         )?;

@@ -19,6 +19,8 @@ pub(crate) struct Update {
     pub(super) errors: Vec<(Arc<str>, Error)>,
     /// Whether some topic's or partition's answer is worth asking again: no leader yet, or not created yet.
     pub(super) is_incomplete: bool,
+    /// Whether some partition stays as it was, for its epoch was older than the known one.
+    pub(super) has_older_epochs: bool,
 }
 
 /// The picture after `response` to a request for `asked`. Topics that were not asked for stay as they are in `before`,
@@ -34,7 +36,7 @@ pub(crate) fn update(
     let mut topics = before.topics.clone();
     let mut kept: HashSet<Arc<str>> = HashSet::new();
     let mut errors = Vec::new();
-    let mut is_incomplete = false;
+    let (mut is_incomplete, mut has_older_epochs) = (false, false);
     for topic in response.topics {
         let Some(name) = topic.name.as_deref() else {
             continue;
@@ -44,7 +46,10 @@ pub(crate) fn update(
         let (error, id) = (topic.error, topic_id(&topic));
         let described = error
             .is_none()
-            .then(|| topic_metadata(&name, topic, version, known.map(|known| &**known)))
+            .then(|| {
+                let known = known.map(|known| &**known);
+                topic_metadata(&name, topic, version, known, &mut has_older_epochs)
+            })
             // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
             .filter(|topic| !topic.partitions.is_empty());
         if let Some(topic) = described {
@@ -90,6 +95,7 @@ pub(crate) fn update(
         },
         errors,
         is_incomplete,
+        has_older_epochs,
     }
 }
 
@@ -104,6 +110,7 @@ fn topic_metadata(
     topic: MetadataTopic,
     version: i16,
     known: Option<&TopicMetadata>,
+    has_older_epochs: &mut bool,
 ) -> TopicMetadata {
     let id = topic_id(&topic);
     // Epochs of a topic of the same name that was deleted mean nothing for this one. Where topics have no ids nobody knows
@@ -131,6 +138,7 @@ fn topic_metadata(
         {
             // From a broker that lags behind the one that was asked before.
             *partition = before.clone();
+            *has_older_epochs = true;
         }
     }
     TopicMetadata {

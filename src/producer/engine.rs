@@ -561,6 +561,7 @@ fn connection_config(config: &ValidatedConfig) -> ConnectionConfig {
         setup_timeout: config.socket_connection_setup_timeout,
         setup_timeout_max: config.socket_connection_setup_timeout_max,
         handshakes: Arc::default(),
+        look_ups: Arc::default(),
     }
 }
 

@@ -1,15 +1,12 @@
 //! A worker's link to one broker: its state, who stands in line for it, what is in flight on it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::doubt::{Doubt, SILENCE};
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
 use crate::error::Error;
-
-/// How long a broker may owe an answer before the cluster is asked whether it still leads, and how often. Far more than an
-/// acknowledgement by all replicas takes, and little beside the time in which a cluster replaces a leader.
-pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// One broker as a worker sees it.
 pub(super) struct BrokerLink {
@@ -50,8 +47,8 @@ pub(super) struct ReadyLink {
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
-    /// When the cluster was last asked whether the broker, which owes an answer, still leads.
-    pub(super) doubted: Option<Instant>,
+    /// Whether to ask the cluster if the broker, which owes an answer, still leads.
+    pub(super) doubt: Doubt,
     next_correlation_id: i32,
 }
 
@@ -101,7 +98,7 @@ impl ReadyLink {
             writing_until: None,
             throttled_until: None,
             last_used: now,
-            doubted: None,
+            doubt: Doubt::default(),
             // 0 was the handshake's.
             next_correlation_id: 1,
         }
@@ -115,9 +112,14 @@ impl ReadyLink {
 
     /// When a broker that goes on owing an answer is doubted next; none where it owes none.
     pub(super) fn next_doubt(&self) -> Option<Instant> {
-        let missed = self.in_flight.front()?.missed_from;
-        let since = self.doubted.map_or(missed, |doubted| doubted.max(missed));
-        Some(since + SILENCE)
+        let oldest = self.in_flight.front()?;
+        Some(self.doubt.next_look(oldest.missed_from))
+    }
+
+    /// Doubts it; whether the cluster is to be asked.
+    pub(super) fn doubt(&mut self, now: Instant) -> bool {
+        let oldest = self.in_flight.front();
+        oldest.is_some_and(|oldest| self.doubt.look(oldest.missed_from, now))
     }
 
     /// Whether the broker has owed an answer for so long that another leader is believed more than it.

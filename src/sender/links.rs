@@ -1,5 +1,7 @@
 //! A worker's links: what happens on them, and what each of them is due for.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
@@ -151,18 +153,34 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    /// A broker that owes an answer for long may have been replaced: the cluster is asked, again and again.
+    /// A broker that owes an answer for long may have been replaced: the cluster is asked about the topics concerned, less
+    /// and less often.
     fn doubt(&mut self, broker: i32, now: Instant) {
         if !self.config.idempotence {
             return;
         }
-        if let Some(ready) = self.ready_link_mut(broker) {
-            if ready.next_doubt().is_some_and(|at| at <= now) {
-                ready.doubted = Some(now);
-                self.metadata.request_refresh();
-                self.leave_if_replaced(broker, now);
-            }
+        let Some(ready) = self.ready_link_mut(broker) else {
+            return;
+        };
+        if ready.next_doubt().is_none_or(|at| at > now) {
+            return;
         }
+        if ready.doubt(now) {
+            let topics = self.topics_in_flight(broker);
+            self.metadata.ask_about(&topics);
+        }
+        self.leave_if_replaced(broker, now);
+    }
+
+    /// The topics of the batches whose answers the broker owes.
+    fn topics_in_flight(&mut self, broker: i32) -> HashSet<Arc<str>> {
+        let awaited = self.awaited_from(broker).into_iter();
+        let slots: HashSet<usize> = awaited.map(|(_, slot)| slot).collect();
+        let topics = slots.into_iter().map(|slot| {
+            let partition = &self.state(slot).partition;
+            Arc::clone(partition.topic())
+        });
+        topics.collect()
     }
 
     /// Looks at every broker that owes an answer for long.

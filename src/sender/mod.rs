@@ -5,6 +5,7 @@
 //! or sleep.
 
 mod broker_link;
+mod doubt;
 mod links;
 mod message;
 mod outcome;

@@ -49,6 +49,7 @@ impl<N: Network> Sender<N> {
             }
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
+                ready.doubt.heard(request.missed_from, now);
                 if let Some(wait) = throttle(ready, request.version, &response, now) {
                     self.tell_of_throttle(broker, wait);
                 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use kafka_producer::ErrorKind;
-use kafka_producer::internals::set_addresses;
+use kafka_producer::internals::{look_ups, set_addresses, set_slow_addresses};
 
 use crate::isolation::port;
 use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
@@ -87,6 +87,39 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
         deliver(&producer, 0, "after").is_ok()
     });
     assert!(values(&new, 0).iter().all(|value| value == "after"));
+}
+
+/// The system's first name server is dead, and the second one answers only after the metadata thread has turned to the next
+/// name: the look-up goes on meanwhile, and its answer is used.
+#[test]
+fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
+    const NAMES: [&str; 2] = ["bootstrap-1.slow.test", "bootstrap-2.slow.test"];
+    let cluster = cluster(1, 1);
+    for name in NAMES {
+        set_slow_addresses(name, &[WELL], Duration::from_secs(3));
+    }
+    let port = port(&cluster);
+    let servers = NAMES.map(|name| format!("{name}:{port}")).join(",");
+    let producer = builder_at(&servers).build().unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    // Once when the producer was built, and once to connect.
+    for name in NAMES {
+        assert!(look_ups(name) <= 2, "{name}: {}", look_ups(name));
+    }
+}
+
+/// Nobody else can be asked: the whole time that the settings give is the name server's.
+#[test]
+fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
+    const NAME: &str = "only.slow.test";
+    let cluster = cluster(1, 1);
+    set_slow_addresses(NAME, &[WELL], Duration::from_secs(3));
+    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+        .reconnect_backoff(Duration::from_secs(60))
+        .reconnect_backoff_max(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    deliver(&producer, 0, "v").unwrap();
 }
 
 /// Whichever comes first.

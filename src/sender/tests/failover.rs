@@ -24,17 +24,45 @@ fn with_an_unanswered_batch(choose: impl FnOnce(&mut Settings)) -> (Harness, Sen
 }
 
 #[test]
-fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_every_second() {
+fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_and_about_its_topics_alone() {
     let (mut worker, _) = with_an_unanswered_batch(|_| {});
-    assert!(!worker.wants_refresh());
+    assert!(!worker.asks_about_topics());
     worker.run_for(999 * MS);
-    assert!(!worker.wants_refresh());
+    assert!(!worker.asks_about_topics());
     for _ in 0..3 {
         assert_eq!(worker.run(), Some(worker.now + MS));
         worker.run_for(1000 * MS);
-        assert!(worker.wants_refresh());
+        assert!(worker.asks_about_topics() && !worker.wants_refresh());
+        worker.publish();
+        assert!(!worker.asks_about_topics());
     }
     assert!(worker.wire.borrow().closed.is_empty());
+}
+
+/// As where a cluster is overloaded: what is asked about it all the time only adds to its load.
+#[test]
+fn a_broker_that_needs_seconds_for_every_write_is_soon_not_asked_about_any_more() {
+    let (mut worker, mut unanswered) = with_an_unanswered_batch(|_| {});
+    let mut questions = Vec::new();
+    for _ in 0..4 {
+        let mut asked = 0;
+        for _ in 0..30 {
+            worker.run_for(100 * MS);
+            if worker.asks_about_topics() {
+                asked += 1;
+                worker.publish();
+            }
+        }
+        questions.push(asked);
+        worker.serve(&unanswered);
+        worker.send_batch(0, "next");
+        unanswered = worker.request();
+    }
+    assert!((1..=3).contains(&questions[0]), "{questions:?}");
+    assert_eq!(questions[1..], [0, 0, 0]);
+    // It hangs now.
+    worker.run_for(6000 * MS);
+    assert!(worker.asks_about_topics());
 }
 
 #[test]
@@ -246,9 +274,9 @@ fn a_broker_that_throttles_is_not_silent() {
     let later = worker.request();
     answer_with_throttle(&mut worker, &unanswered, 10_000);
     worker.run_for(10_000 * MS);
-    assert!(!worker.wants_refresh());
+    assert!(!worker.asks_about_topics());
     worker.run_for(1000 * MS);
-    assert!(worker.wants_refresh());
+    assert!(worker.asks_about_topics());
     worker.serve(&later);
 }
 

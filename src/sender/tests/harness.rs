@@ -662,6 +662,11 @@ impl Harness {
         self.wants().refresh
     }
 
+    /// Whether the cluster was asked about some topics, and no others.
+    pub(super) fn asks_about_topics(&self) -> bool {
+        self.wants().topics
+    }
+
     pub(super) fn memory_in_use(&self) -> usize {
         self.accumulator.memory.total() - self.accumulator.memory.available()
     }

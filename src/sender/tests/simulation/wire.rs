@@ -15,7 +15,7 @@ use crate::connection::Endpoint;
 use crate::connection::link::{LinkId, Network, OutgoingRequest, Written};
 use crate::error::{Error, ErrorKind};
 use crate::sender::Delivery;
-use crate::sender::broker_link::SILENCE;
+use crate::sender::doubt::SILENCE;
 use crate::sync::channel;
 use crate::time::monotonic_now;
 

@@ -1,0 +1,59 @@
+//! What a caller is told who has waited for a topic, or for a partition of it, in vain.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::cluster::Cluster;
+use crate::error::{Error, ErrorKind};
+
+/// What an answer told of a topic instead of describing it.
+pub(super) struct TopicError {
+    /// The attempt that told of it, and when.
+    pub(super) attempt: u64,
+    pub(super) told_at: Instant,
+    pub(super) error: Error,
+}
+
+/// So long is a topic that was refused to this client taken to be refused still, where a call may not wait for another
+/// answer. It is asked for again all the same.
+pub(super) const RECENT: Duration = Duration::from_secs(30);
+
+/// Java's words, which users search the web for, and why: `cause` is the latest answer about the topic, or what kept brokers
+/// from answering.
+pub(super) fn missing(
+    cluster: &Cluster,
+    topic: &str,
+    partition: Option<i32>,
+    max_block: Duration,
+    cause: Option<&Error>,
+) -> Error {
+    let ms = max_block.as_millis();
+    let (kind, mut message) = match (cluster.topics.get(topic), partition) {
+        (Some(metadata), Some(partition)) => (
+            ErrorKind::UnknownPartition,
+            format!(
+                "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
+                metadata.partitions.len()
+            ),
+        ),
+        _ if max_block.is_zero() && cause.is_none() => {
+            let message =
+                format!("The metadata of topic {topic} is not here yet; it has been asked for");
+            return Error::new(ErrorKind::MetadataTimeout, message).with_advice("try again soon");
+        }
+        _ => (
+            ErrorKind::MetadataTimeout,
+            format!("Topic {topic} not present in metadata after {ms} ms"),
+        ),
+    };
+    let Some(cause) = cause else {
+        return Error::new(kind, message);
+    };
+    // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
+    let _ = write!(message, " (last attempt: {})", cause.summary());
+    let error = Error::new(kind, message).with_source(cause.clone());
+    match cause.broker_answer() {
+        Some((code, name)) => error.with_broker_code(code, name).with_advice_of(cause),
+        None => error,
+    }
+}
