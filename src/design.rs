@@ -32,6 +32,27 @@
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: looks `bootstrap.servers` up until one host can be | `kp-resolve`, a pause |
 //! | `kp-resolve` | one a look-up | `getaddrinfo`, which has no timeout; may be left behind | the system |
+//! | `kp-log` | 0 or 1 | hands the other threads' log lines to the program's logger, then ends | the logger |
+//! | `kp-close` | 0 or 1 | the closing, where the last clone was dropped, or `close` called, on one of the threads above | as `close` |
+//!
+//! **A batch's memory is free before its callbacks run** (`accumulator::allowance`), so they, and threads that they wait for, can
+//! send. Java frees it after them: a full buffer of failed records, of which each callback sends its own again, stands
+//! still for `max.block.ms` a callback. Those in line get the memory first; so that they do not get all of it, a batch's
+//! callbacks may take as much again beyond the budget, up to 64 KiB. What waits for its callbacks keeps its memory, so slow
+//! callbacks cannot pile up.
+//!
+//! **A producer's own threads never wait for it.** They run user code: callbacks, and what callbacks drop. Each thread knows by
+//! a thread-local whose it is (`threads`), and each batch's outcomes know whose they are; so `send` on one of the
+//! producer's own threads is `try_send`, `flush` and `get` refuse, and a close is handed to a thread of its own, with its
+//! time. Another producer's calls wait there as anywhere.
+//!
+//! **No thread but `kp-log` calls the logger**, which is foreign code: it may wait for a lock that a caller holds who waits
+//! in `send` for the very thread that logs. Up to a thousand lines wait for it. On a caller's thread a line is logged at once.
+//!
+//! **A fork is noticed by a counter.** A forked process has the memory of the producer and none of its threads, and a lock
+//! that one of them held is locked there for ever. A handler (`pthread_atfork`) counts forks; `send` compares the count in
+//! the same comparison that tells whether the producer is closed, before any lock. A process id would be a system call
+//! for each record. What the child drops of a producer is left in place: it would end the parent's connections.
 //!
 //! # Decisions
 //!
@@ -218,6 +239,6 @@
 //!
 //! # Layers
 //!
-//! `time`, `sync`, `backoff`, `topic_partition` → `protocol` → `error` → `record` → `connection` → `metadata` →
+//! `time`, `sync`, `threads`, `backoff`, `topic_partition` → `protocol` → `error` → `record` → `connection` → `metadata` →
 //! `accumulator` → `sender` → `producer` → `mock`. A module uses those before it, never those behind it; `tests/layers.rs`
 //! holds it.

@@ -84,6 +84,15 @@ impl Error {
         }
     }
 
+    /// What every call says in a process that was forked off after the producer was made.
+    pub(crate) fn of_another_process() -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            "the producer belongs to the process that this one was forked from",
+        )
+        .with_advice("build a producer in this process")
+    }
+
     pub(crate) fn with_topic_partition(mut self, topic_partition: TopicPartition) -> Self {
         self.inner_mut().topic_partition = Some(topic_partition);
         self

@@ -130,3 +130,14 @@ pub fn set_slow_addresses(host: &str, addresses: &[std::net::IpAddr], takes: std
 pub fn look_ups(host: &str) -> usize {
     crate::connection::resolve::names::look_ups(host)
 }
+
+/// From now on a thread of a producer panics that logs a line with `text`, in the whole process: for tests of what becomes of
+/// the others.
+pub fn panic_where_logged(text: &str) {
+    crate::threads::logging::fatal::add(text);
+}
+
+/// Ends what [`panic_where_logged`] began.
+pub fn log_all_again(text: &str) {
+    crate::threads::logging::fatal::remove(text);
+}

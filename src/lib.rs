@@ -31,7 +31,7 @@
 //! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
 //! - Every record has exactly one outcome, within `delivery.timeout.ms`: success, or an error that tells whether the record
 //!   was [not written](Delivery::NotWritten) or [maybe written](Delivery::MaybeWritten).
-//! - Memory for records stays within `buffer.memory`, whatever the outage.
+//! - Memory for records stays within `buffer.memory`, whatever the outage, but for 64 KiB that callbacks may send beyond it.
 //! - A slow or failing broker holds up the partitions it leads and no others; a panicking callback ends nothing but
 //!   itself, and a slow one holds up no sending until `buffer.memory` is full of records whose callbacks have not run;
 //!   [`close`](KafkaProducer::close) always returns.
@@ -49,6 +49,7 @@
 pub(crate) mod backoff;
 pub mod design;
 pub(crate) mod sync;
+pub(crate) mod threads;
 pub(crate) mod time;
 mod topic_partition;
 pub use topic_partition::TopicPartition;

@@ -21,73 +21,6 @@ pub(crate) fn spawn(
         .spawn(body)
 }
 
-/// Counts a producer's running threads, so that `close` can wait for their ends with a deadline and leave a stuck
-/// one (in `getaddrinfo`, in a user's callback) behind.
-#[derive(Default)]
-pub(crate) struct ThreadGroup {
-    state: Mutex<GroupState>,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct GroupState {
-    running: usize,
-    handles: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl ThreadGroup {
-    /// Starts a thread that counts as running until its body has returned or panicked.
-    pub(crate) fn spawn(
-        self: &std::sync::Arc<Self>,
-        name: String,
-        stack_bytes: usize,
-        body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
-        struct Running(std::sync::Arc<ThreadGroup>);
-        impl Drop for Running {
-            fn drop(&mut self) {
-                self.0.state.lock().running -= 1;
-                self.0.ended.notify_all();
-            }
-        }
-
-        self.state.lock().running += 1;
-        let running = Running(std::sync::Arc::clone(self));
-        let handle = spawn(name, stack_bytes, move || {
-            let _running = running;
-            body();
-        })?;
-        let mut state = self.state.lock();
-        // Threads come and go with connections: forget those that have ended, or the list grows for ever.
-        state.handles.retain(|handle| !handle.is_finished());
-        state.handles.push(handle);
-        Ok(())
-    }
-
-    /// Waits until every thread has ended or `deadline` has come; returns how many are still running.
-    pub(crate) fn join_until(&self, deadline: Instant) -> usize {
-        let mut state = self.state.lock();
-        while state.running > 0 {
-            if self.ended.wait_until(&mut state, deadline).timed_out() {
-                break;
-            }
-        }
-        let running = state.running;
-        let handles = std::mem::take(&mut state.handles);
-        drop(state);
-        if running == 0 {
-            // Each body has returned: what is left of its thread ends within microseconds.
-            let this_thread = std::thread::current().id();
-            for handle in handles {
-                if handle.thread().id() != this_thread {
-                    let _ = handle.join();
-                }
-            }
-        }
-        running
-    }
-}
-
 /// A worker's alarm clock. Whoever has work publishes it first (a channel, an atomic) and then calls
 /// [`wake_by`](Self::wake_by); the worker announces until when it sleeps and then looks at the work once more.
 /// One of the two always sees the other, so no wake-up is lost, and nobody pays for waking a worker that is awake or
@@ -302,25 +235,5 @@ mod tests {
         );
         wakeup.wake_by(origin + Duration::from_millis(4));
         assert!(!is_asleep());
-    }
-
-    #[test]
-    fn join_returns_at_its_deadline_and_counts_who_is_left() {
-        let group = Arc::new(ThreadGroup::default());
-        let (release, hold) = channel::bounded::<()>(0);
-        group
-            .spawn("stuck".into(), 64 * 1024, move || {
-                let _ = hold.recv();
-            })
-            .unwrap();
-        assert_eq!(
-            group.join_until(Instant::now() + Duration::from_millis(10)),
-            1
-        );
-        drop(release);
-        assert_eq!(
-            group.join_until(Instant::now() + Duration::from_secs(10)),
-            0
-        );
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bottom-up. The first four are leaves that every layer may use.
-const LAYERS: [&str; 16] = [
+/// Bottom-up. Every layer may use the first five.
+const LAYERS: [&str; 17] = [
     "time",
     "sync",
+    "threads",
     "backoff",
     "topic_partition",
     "protocol",
@@ -75,6 +76,37 @@ fn nothing_sleeps() {
         .filter(|source| source.code.contains("thread::sleep"));
     let files: Vec<_> = sleeping.map(|source| source.path).collect();
     assert!(files.is_empty(), "{files:?}");
+}
+
+/// A logger may wait for the very thread that logs: lines go by `threads::logging`. Settings are read on the caller's thread.
+#[test]
+fn no_thread_of_a_producer_calls_the_logger() {
+    const MACROS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "log"];
+    let config = Path::new("producer").join("config");
+    let calling = sources().into_iter().filter(|source| {
+        let is_call = |name: &str| source.code.contains(&format!("log::{name}!("));
+        !source
+            .path
+            .to_string_lossy()
+            .contains(&*config.to_string_lossy())
+            && MACROS.iter().any(|name| is_call(name))
+    });
+    let files: Vec<_> = calling.map(|source| source.path).collect();
+    assert!(files.is_empty(), "not by log_line!: {files:?}");
+}
+
+/// A fork is noticed by foreign code; everything else is safe Rust.
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    let with_unsafe = sources().into_iter().filter(|source| {
+        let mut words = source
+            .code
+            .split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| word == "unsafe" || word == "unsafe_code")
+    });
+    let files: Vec<_> = with_unsafe.map(|source| source.path).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(files, [root.join("src/threads/fork.rs")]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allowance;
 use super::callbacks::Callbacks;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
@@ -74,6 +75,19 @@ pub(crate) enum Contents {
     Gone,
 }
 
+impl Contents {
+    /// Returns how much has come back by this: nothing while the network holds the bytes.
+    fn give_back(&mut self) -> usize {
+        match std::mem::replace(self, Contents::Gone) {
+            Contents::Building { reservation, .. } => reservation.bytes(),
+            Contents::Sealed { bytes, .. } => {
+                Arc::into_inner(bytes).map_or(0, |sealed| sealed.reservation.bytes())
+            }
+            Contents::Gone => 0,
+        }
+    }
+}
+
 /// A sealed batch's bytes with the memory they stand for. The network holds on to this while it still reads the
 /// bytes, whatever has become of the batch meanwhile: neither bytes nor budget are reused before (KAFKA-19012).
 pub(crate) struct SealedBatch {
@@ -109,7 +123,7 @@ pub(crate) struct Settlement {
     records: u32,
     outcome: Option<Outcome>,
     callbacks: Callbacks,
-    _memory: Contents,
+    memory: Contents,
 }
 
 impl ProducerBatch {
@@ -119,7 +133,11 @@ impl ProducerBatch {
         reservation: Reservation,
         created: Instant,
     ) -> Box<Self> {
-        let completion = Completion::new(partition.topic(), partition.partition());
+        let completion = Completion::new(
+            partition.topic(),
+            partition.partition(),
+            partition.instance(),
+        );
         Box::new(Self {
             partition,
             completion,
@@ -211,7 +229,7 @@ impl ProducerBatch {
             records,
             outcome: Some(outcome),
             callbacks: std::mem::take(&mut self.callbacks),
-            _memory: std::mem::replace(&mut self.contents, Contents::Gone),
+            memory: std::mem::replace(&mut self.contents, Contents::Gone),
         })
     }
 
@@ -297,10 +315,13 @@ impl Drop for ProducerBatch {
 }
 
 impl Settlement {
-    /// Runs the callbacks in the order of the records, then wakes the futures and gives the memory back.
+    /// Gives the memory back, runs the callbacks in the order of the records, then wakes the futures. What callbacks send,
+    /// or wait for, may need the memory.
     pub(crate) fn deliver(mut self) {
+        let freed = self.memory.give_back();
         if let Some(outcome) = &self.outcome {
-            std::mem::take(&mut self.callbacks).run(&self.completion, outcome);
+            let callbacks = std::mem::take(&mut self.callbacks);
+            allowance::with(freed, || callbacks.run(&self.completion, outcome));
         }
     }
 }
@@ -309,7 +330,7 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
-            self._memory = Contents::Gone;
+            self.memory.give_back();
             self.completion
                 .settle(self.first_index, self.first_index + self.records, outcome);
         }

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::batch::{RecordDetails, SettledRecord};
 use super::completion::{Completion, Outcome};
+use crate::threads::logging::log_line;
 
 /// A callback whose type is not told.
 pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
@@ -260,7 +261,7 @@ impl<F: Callback> CallbackList<F> {
                 }
             };
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                log::error!(target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+                log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
             }
         }
     }
@@ -350,7 +351,7 @@ mod tests {
     }
 
     fn run(callbacks: Callbacks, calls: &Calls) -> Vec<(u32, i64)> {
-        let completion = Completion::new(&"t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0, crate::threads::InstanceId::new());
         let outcome = Outcome::Written(Written {
             offset: Some(100),
             log_append_time_ms: None,

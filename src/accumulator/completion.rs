@@ -6,8 +6,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Delivery, Error};
 use crate::sync::{Condvar, Mutex};
+use crate::threads::InstanceId;
 use crate::topic_partition::TopicPartition;
 
 /// What became of one record.
@@ -85,6 +86,8 @@ pub(crate) struct Completion {
     /// one.
     topic: Arc<str>,
     partition: i32,
+    /// The producer that the batch is of.
+    instance: InstanceId,
     /// The outcome of a batch that was not split, which is nearly every one: read without a lock.
     whole: OnceLock<Outcome>,
     state: Mutex<State>,
@@ -99,7 +102,7 @@ struct State {
 }
 
 impl Completion {
-    pub(crate) fn new(topic: &Arc<str>, partition: i32) -> Arc<Self> {
+    pub(crate) fn new(topic: &Arc<str>, partition: i32, instance: InstanceId) -> Arc<Self> {
         let topic = match topic.len() {
             0..=LONGEST_COPY => Arc::from(&**topic),
             _ => Arc::clone(topic),
@@ -107,6 +110,7 @@ impl Completion {
         Arc::new(Self {
             topic,
             partition,
+            instance,
             whole: OnceLock::new(),
             state: Mutex::new(State {
                 open_parts: 1,
@@ -118,6 +122,21 @@ impl Completion {
 
     pub(crate) fn topic_partition(&self) -> TopicPartition {
         TopicPartition::new(Arc::clone(&self.topic), self.partition)
+    }
+
+    /// The producer that the batch is of.
+    pub(crate) fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// In a process forked off while the batch had no outcome there never is one: an error in its place. The lock of the
+    /// state may be locked for ever there.
+    fn fork_error(&self) -> Option<Error> {
+        self.instance.is_inherited().then(|| {
+            Error::of_another_process()
+                .with_topic_partition(self.topic_partition())
+                .with_delivery(Delivery::MaybeWritten)
+        })
     }
 
     /// Announces that one part will be settled as `parts` of them.
@@ -144,6 +163,13 @@ impl Completion {
     pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
         match self.whole.get() {
             Some(outcome) => Some(outcome.of_record(index)),
+            None => self.result_of_part(index),
+        }
+    }
+
+    fn result_of_part(&self, index: u32) -> Option<RecordResult> {
+        match self.fork_error() {
+            Some(error) => Some(Err(error)),
             None => self.state.lock().result(index),
         }
     }
@@ -151,12 +177,12 @@ impl Completion {
     /// Whether the record at `index` has its result.
     #[inline]
     pub(crate) fn is_settled(&self, index: u32) -> bool {
-        self.whole.get().is_some() || self.state.lock().part(index).is_some()
+        self.are_settled(index, 1)
     }
 
     /// Whether `count` records from `first` on have their results.
     pub(crate) fn are_settled(&self, first: u32, count: usize) -> bool {
-        self.whole.get().is_some() || {
+        self.whole.get().is_some() || self.instance.is_inherited() || {
             let state = self.state.lock();
             (first..)
                 .take(count)
@@ -168,6 +194,7 @@ impl Completion {
     pub(crate) fn are_written(&self, first: u32, count: usize) -> bool {
         match self.whole.get() {
             Some(outcome) => outcome.is_written(),
+            None if self.instance.is_inherited() => false,
             None => {
                 let state = self.state.lock();
                 let is_written = |index| {
@@ -181,6 +208,9 @@ impl Completion {
 
     /// Waits for the result of the record at `index`; none at `deadline`.
     pub(crate) fn wait(&self, index: u32, deadline: Instant) -> Option<RecordResult> {
+        if let Some(error) = self.fork_error() {
+            return Some(Err(error));
+        }
         let mut state = self.state.lock();
         loop {
             // Set under the lock, so that whoever looks under the lock and then waits is woken.
@@ -242,7 +272,7 @@ mod tests {
 
     #[test]
     fn every_record_has_the_offset_of_its_place_in_the_batch() {
-        let completion = Completion::new(&"t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         assert!(!completion.is_settled(0) && completion.try_get(0).is_none());
         completion.settle(0, 3, written_at(40));
         assert!(completion.is_settled(2));
@@ -256,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_split_batch_settles_part_by_part() {
-        let completion = Completion::new(&"t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         completion.split(2);
         completion.settle(2, 4, written_at(90));
         assert!(completion.is_settled(3) && !completion.is_settled(1));
@@ -302,7 +332,7 @@ mod tests {
 
     #[test]
     fn waiters_on_many_threads_are_all_woken() {
-        let completion = Completion::new(&"t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         let threads: Vec<_> = (0..64)
             .map(|index| {
                 let completion = Arc::clone(&completion);
@@ -327,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
-        let completion = Completion::new(&"t".into(), 0);
+        let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         assert!(
             completion
                 .wait(0, Instant::now() + Duration::from_millis(5))

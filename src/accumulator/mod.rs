@@ -3,6 +3,7 @@
 //! A record is encoded once, by its caller, into its partition's open batch; a full batch travels to the partition's
 //! worker over the worker's bounded channel, a part-filled one is taken by the worker when it has lingered.
 
+pub(crate) mod allowance;
 pub(crate) mod batch;
 pub(crate) mod buffers;
 pub(crate) mod callbacks;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::sync::{Mutex, RwLock, Wakeup, channel};
+use crate::threads::Opening;
 use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
@@ -169,9 +171,11 @@ impl WorkerHandle {
 }
 
 /// Room in a worker's channel for three messages (the announcement, the chunk, and an announcement that the worker did not
-/// wait for) for each batch that can exist: every batch holds at least its overhead and the smallest buffer of the budget.
+/// wait for) for each batch that can exist: every batch holds at least its overhead and the smallest buffer of the budget, or
+/// of what callbacks may take beyond it.
 pub(crate) fn channel_capacity(buffer_memory: usize) -> usize {
-    3 * (buffer_memory / partition::min_batch_bytes(buffer_memory)).max(1) + 2
+    let most_held = buffer_memory.saturating_add(allowance::MOST_BYTES);
+    3 * (most_held / partition::min_batch_bytes(buffer_memory)).max(1) + 2
 }
 
 /// The state that callers and workers share.
@@ -179,7 +183,7 @@ pub(crate) struct RecordAccumulator {
     pub(crate) memory: Arc<BufferMemory>,
     pub(crate) topics: Topics,
     workers: Vec<Arc<WorkerHandle>>,
-    closed: AtomicBool,
+    opening: Opening,
     /// A worker ended by a panic: every call says so from then on.
     panicked: AtomicBool,
     unavailable: UnavailableBrokers,
@@ -193,12 +197,13 @@ impl RecordAccumulator {
     ) -> Self {
         let to_wake = workers.clone();
         memory.buffers.keep(config.batch_size);
+        let opening = Opening::of(config.instance);
         memory.set_alarm(move || to_wake.iter().for_each(|worker| worker.wakeup.wake()));
         Self {
             topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
             memory,
             workers,
-            closed: AtomicBool::new(false),
+            opening,
             panicked: AtomicBool::new(false),
             unavailable: UnavailableBrokers::default(),
         }
@@ -214,9 +219,10 @@ impl RecordAccumulator {
         }
     }
 
+    /// Whether records are taken: not after a close, nor in a process that was forked off.
     #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    pub(crate) fn is_open(&self) -> bool {
+        self.opening.is_open()
     }
 
     pub(crate) fn has_panicked(&self) -> bool {
@@ -231,7 +237,7 @@ impl RecordAccumulator {
 
     /// Refuses every later append, wakes every caller that waits for memory, and leaves all records with the workers.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.opening.close();
         self.memory.close();
         self.topics.close();
         self.memory.buffers.close();
@@ -246,6 +252,13 @@ impl RecordAccumulator {
         let Missing { bytes, share, .. } = missing;
         self.memory
             .reserve(*bytes, share, deadline, || self.wake_workers())
+    }
+
+    /// In a callback of this producer's: takes memory that is missing, beyond the budget, if the callbacks of its batch may
+    /// have so much.
+    pub(crate) fn take_allowance(&self, missing: &Missing) -> Option<Reservation> {
+        let Missing { bytes, share, .. } = missing;
+        allowance::take(*bytes).then(|| self.memory.take_now(*bytes, share))
     }
 
     pub(crate) fn unavailable_brokers(&self) -> &UnavailableBrokers {

@@ -17,6 +17,7 @@ use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
 use crate::record::compression::CompressionType;
 use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::{Mutex, MutexGuard};
+use crate::threads::InstanceId;
 use crate::time::monotonic_now;
 
 /// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
@@ -35,7 +36,7 @@ pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
 /// The memory for callbacks that is reserved at once, if there is so much.
 const CALLBACKS_STEP_BYTES: usize = 2048;
 
-/// The settings that appending needs.
+/// The settings that appending needs, and for whom it is.
 #[derive(Clone, Debug)]
 pub(crate) struct AppendConfig {
     /// `batch.size`: a batch of this many (compressed) bytes is full.
@@ -44,6 +45,8 @@ pub(crate) struct AppendConfig {
     pub(crate) max_batch_bytes: usize,
     pub(crate) linger: Duration,
     pub(crate) compression: CompressionType,
+    /// The producer that appends.
+    pub(crate) instance: InstanceId,
 }
 
 /// A partition as callers and the worker share it.
@@ -301,6 +304,10 @@ impl Partition {
 
     pub(crate) fn partition(&self) -> i32 {
         self.partition
+    }
+
+    pub(crate) fn instance(&self) -> InstanceId {
+        self.config.instance
     }
 
     #[inline]

@@ -345,6 +345,7 @@ mod tests {
             max_batch_bytes: 1000,
             linger: Duration::ZERO,
             compression: CompressionType::None,
+            instance: crate::threads::InstanceId::new(),
         };
         Topics::new(BufferMemory::new(1 << 20), Arc::new(config), vec![worker])
     }

@@ -13,7 +13,8 @@ use super::shared::{Connection, Connections, OwedAnswers, User};
 use super::{BrokerVersions, ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::{Request, decode_response, encode_request};
-use crate::sync::{ThreadGroup, channel};
+use crate::sync::channel;
+use crate::threads::ThreadGroup;
 use crate::time::deadline_after;
 
 /// One connection, one request at a time.

@@ -17,7 +17,8 @@ use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::{
     ApiKey, ErrorCode, Reader, Request, Response, decode_response_header, encode_request,
 };
-use crate::sync::{ThreadGroup, channel};
+use crate::sync::channel;
+use crate::threads::ThreadGroup;
 
 /// A connection that is ready for requests.
 pub(crate) struct Dialed {

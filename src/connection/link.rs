@@ -13,7 +13,8 @@ use super::outgoing::WRITE_PATIENCE;
 use super::shared::{Connection, Connections, OwedAnswers, User};
 use super::{BrokerVersions, ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{Mutex, STACK_BYTES, ThreadGroup};
+use crate::sync::{Mutex, STACK_BYTES};
+use crate::threads::ThreadGroup;
 
 pub(crate) use super::outgoing::OutgoingRequest;
 

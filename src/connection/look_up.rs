@@ -10,7 +10,9 @@ use super::Endpoint;
 use super::resolve::look_up;
 use super::resolve::spawn_resolver;
 use crate::error::{Error, ErrorKind};
-use crate::sync::{Mutex, ThreadGroup, channel};
+use crate::sync::{Mutex, channel};
+use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
 
 /// What came of looking up all bootstrap addresses.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ fn failure(found: io::Result<Vec<SocketAddr>>) -> Option<String> {
 
 fn warn(hosts: Vec<String>) {
     for host in hosts {
-        log::warn!(target: "kafka_producer", "a host of bootstrap.servers cannot be looked up, others can: {host}");
+        log_line!(log::Level::Warn, target: "kafka_producer", "a host of bootstrap.servers cannot be looked up, others can: {host}");
     }
 }
 

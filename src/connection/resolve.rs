@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, SMALL_STACK_BYTES};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{Mutex, ThreadGroup, channel};
+use crate::sync::{Mutex, channel};
+use crate::threads::ThreadGroup;
 
 /// Look-ups that took longer than somebody would wait. `getaddrinfo` has no timeout and cannot be interrupted: it has a
 /// thread, which goes on. Who asks for the same endpoint next waits for that one instead of beginning anew: with a name

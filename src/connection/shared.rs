@@ -21,7 +21,9 @@ use super::outgoing::{OutgoingRequest, Remainder, WRITE_PATIENCE};
 use super::socket::TcpSocket;
 use super::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup};
+use crate::sync::{Condvar, Mutex, STACK_BYTES};
+use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
 
 /// One of those who use a connection.
 pub(super) struct User {
@@ -339,8 +341,7 @@ impl Connections {
         let joined = candidates
             .into_iter()
             .find(|connection| connection.join(user))?;
-        log::info!(
-            target: "kafka_producer::connection",
+        log_line!(log::Level::Info, target: "kafka_producer::connection",
             "{endpoint} takes no further connection: an existing one is shared"
         );
         Some(joined)

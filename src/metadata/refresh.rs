@@ -17,7 +17,9 @@ use crate::connection::shared::Connections;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::ErrorCode;
-use crate::sync::{Mutex, ThreadGroup};
+use crate::sync::Mutex;
+use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
 /// What the metadata thread goes by.
@@ -186,7 +188,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     // The first, then fewer and fewer: an outage is no reason to fill a disk.
                     if unreachable.is_power_of_two() && !self.cache.is_stopped() {
                         let error = error.summary();
-                        log::warn!(target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
+                        log_line!(log::Level::Warn, target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
                     }
                     self.cache.failed(error, wants);
                     let backoff = self.config.reconnect_backoff.after(unreachable - 1);
@@ -362,7 +364,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         };
         self.is_anew = is_asked_to || met_another || is_overdue || all_failed();
         if self.is_anew {
-            log::info!(target: "kafka_producer::metadata", "beginning anew from bootstrap.servers: {}", error.summary());
+            log_line!(log::Level::Info, target: "kafka_producer::metadata", "beginning anew from bootstrap.servers: {}", error.summary());
         }
         self.is_anew
     }

@@ -11,6 +11,7 @@ use super::refresh::{MetadataRefresher, RefreshObserver};
 use crate::connection::Endpoint;
 use crate::connection::check::other_cluster;
 use crate::error::Error;
+use crate::threads::logging::log_line;
 
 /// What the metadata thread knows of other clusters.
 #[derive(Default)]
@@ -52,7 +53,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let others = &mut self.others;
         if self.config.bootstrap.contains(endpoint) {
             if others.is_believed {
-                log::warn!(target: "kafka_producer::metadata", "the cluster {known} was replaced by another one, {found}, which answers at {endpoint}: records that may be written to the first fail, all others go to the second");
+                log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the cluster {known} was replaced by another one, {found}, which answers at {endpoint}: records that may be written to the first fail, all others go to the second");
                 return Ok(());
             }
             others.claim = Some(endpoint.clone());
@@ -60,7 +61,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         others.was_met = true;
         let error = other_cluster(endpoint, known, found);
         if others.is_news(endpoint, found) {
-            log::warn!(target: "kafka_producer::metadata", "{}; the cluster is looked for anew", error.summary());
+            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "{}; the cluster is looked for anew", error.summary());
         }
         Err(error)
     }

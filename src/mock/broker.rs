@@ -11,7 +11,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::cluster::Shared;
 use super::connection::Connection;
-use crate::sync::{Condvar, Mutex, ThreadGroup};
+use crate::sync::{Condvar, Mutex};
+use crate::threads::ThreadGroup;
 use crate::time::deadline_after;
 
 pub(super) struct Broker {

@@ -8,7 +8,9 @@ use crate::connection::Endpoint;
 use crate::connection::look_up::{LookUp, look_up_any};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::MetadataCache;
-use crate::sync::{Mutex, ThreadGroup, channel};
+use crate::sync::{Mutex, channel};
+use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
 use super::config::ValidatedConfig;
@@ -109,7 +111,7 @@ impl BootstrapLookUp {
             }
             if !has_told && Instant::now() >= self.deadline {
                 has_told = true;
-                log::error!(target: "kafka_producer", "{}: {}; it is tried again and again", self.what_failed(), error.summary());
+                log_line!(log::Level::Error, target: "kafka_producer", "{}: {}; it is tried again and again", self.what_failed(), error.summary());
             }
             self.state.lock().last_error = Some(error);
             let pause = self.backoff.after(failures).max(SHORTEST_PAUSE);
@@ -120,7 +122,7 @@ impl BootstrapLookUp {
         }
         self.state.lock().is_open = false;
         if has_told {
-            log::info!(target: "kafka_producer", "bootstrap.servers can be looked up now");
+            log_line!(log::Level::Info, target: "kafka_producer", "bootstrap.servers can be looked up now");
         }
     }
 

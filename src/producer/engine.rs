@@ -20,12 +20,13 @@ use crate::metadata::refresh::{
 use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
 use crate::record::compression::Compression;
 use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
-use crate::sync::{Condvar, Mutex, STACK_BYTES, ThreadGroup, Wakeup, channel};
+use crate::sync::{Condvar, Mutex, STACK_BYTES, Wakeup, channel, spawn};
+use crate::threads::logging::log_line;
+use crate::threads::{InstanceId, ThreadGroup};
 use crate::time::deadline_after;
 
 use super::bootstrap::BootstrapLookUp;
 use super::config::{MetadataRecoveryStrategy, ValidatedConfig};
-use super::future::{in_callback, mark_callback_thread};
 
 /// Threads and shared state of a producer.
 pub(crate) struct Engine {
@@ -84,14 +85,14 @@ impl Engine {
                 )
             })
             .unzip();
+        let threads = Arc::new(ThreadGroup::default());
         let accumulator = Arc::new(RecordAccumulator::new(
             memory,
-            append_config(&config),
+            append_config(&config, threads.instance()),
             handles,
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let (sender, receiver) = channel::unbounded();
-        let threads = Arc::new(ThreadGroup::default());
         let bootstrap = BootstrapLookUp::new(&config, bootstrap_endpoints(&config), &metadata);
         bootstrap.look_up_at_once(&threads)?;
         let connection_config = Arc::new(connection_config(&config));
@@ -222,6 +223,7 @@ impl Engine {
 
     #[cold]
     fn start_delivery_thread(&self) -> Result<(), Error> {
+        self.check_process()?;
         let mut receiver = self.deliveries.receiver.lock();
         let Some(deliveries) = receiver.as_ref().cloned() else {
             return Ok(());
@@ -235,14 +237,44 @@ impl Engine {
     /// An error if the producer takes no more records.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if !self.accumulator.is_closed() {
+        if self.accumulator.is_open() {
             return Ok(());
         }
         Err(self.closed_error())
     }
 
+    /// Whether this process was forked off after the producer was made. None of the producer's locks may be taken then, nor
+    /// anything be dropped that takes one.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.threads.instance().is_inherited()
+    }
+
+    /// Whether this thread is the producer's own: it runs callbacks, or logs something. It must not wait for the producer.
+    pub(crate) fn owns_this_thread(&self) -> bool {
+        self.threads.instance().owns_this_thread()
+    }
+
+    /// `max.block.ms`; nothing on a thread of the producer's own.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        match self.owns_this_thread() {
+            true => Duration::ZERO,
+            false => self.config.max_block,
+        }
+    }
+
+    /// An error in a process that was forked off.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        match self.is_inherited() {
+            true => Err(Error::of_another_process()),
+            false => Ok(()),
+        }
+    }
+
     #[cold]
     pub(crate) fn closed_error(&self) -> Error {
+        if self.is_inherited() {
+            return Error::of_another_process();
+        }
         if self.accumulator.has_panicked() {
             return Error::new(ErrorKind::Internal, "a thread of the producer has panicked")
                 .with_delivery(crate::error::Delivery::NotWritten);
@@ -273,10 +305,11 @@ impl Engine {
     /// Sends everything that is here now, whatever `linger.ms` says, and waits until each record has its outcome and its
     /// callback has run.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), Error> {
-        if in_callback() {
+        self.check_process()?;
+        if self.owns_this_thread() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "flush cannot be called in a delivery callback",
+                "flush cannot wait in a delivery callback of the producer's own, nor where it logs",
             ));
         }
         let deadline = deadline_after(Instant::now(), timeout);
@@ -336,26 +369,41 @@ impl Engine {
     /// Takes no more records, delivers those there are, and ends the threads; what is not delivered within `timeout`
     /// fails. Returns the number of records that were not delivered, and whether this call is the first.
     pub(crate) fn close(&self, timeout: Duration) -> (u64, bool) {
-        let own_callback = in_callback();
-        // A callback that waited for deliveries would wait for itself.
-        let timeout = if own_callback {
-            Duration::ZERO
-        } else {
-            timeout
+        let is_first = self.begin_close();
+        (self.end_close(is_first, timeout), is_first)
+    }
+
+    /// Takes no more records. Whether this is the first close.
+    pub(crate) fn begin_close(&self) -> bool {
+        let is_first = !self.close_started.swap(true, Ordering::AcqRel);
+        if is_first {
+            self.accumulator.close();
+            self.metadata.close();
+        }
+        is_first
+    }
+
+    /// The rest of [`close`](Self::close). A thread of the producer's own, which may be what is waited for, waits for nothing
+    /// and leaves no time.
+    pub(crate) fn end_close(&self, is_first: bool, timeout: Duration) -> u64 {
+        let may_wait = !self.owns_this_thread();
+        let timeout = match may_wait {
+            true => timeout,
+            false => Duration::ZERO,
         };
         let deadline = deadline_after(Instant::now(), timeout);
-        if self.close_started.swap(true, Ordering::AcqRel) {
-            return (self.await_other_close(deadline, own_callback), false);
+        if !is_first {
+            return self.await_other_close(deadline, may_wait);
         }
-        self.accumulator.close();
-        self.metadata.close();
         // Without time to deliver nothing more is sent: what never was is certain not to be written.
         if !timeout.is_zero() {
             self.tell_workers(|| Event::Close);
         }
         if timeout.is_zero() || !self.progress.wait_until_ended(deadline) {
             self.tell_workers(|| Event::ForceClose);
-            self.progress.wait_until_ended(Instant::now() + GRACE);
+            if may_wait {
+                self.progress.wait_until_ended(Instant::now() + GRACE);
+            }
         }
         self.metadata.stop();
         self.bootstrap.cancel();
@@ -364,17 +412,35 @@ impl Engine {
         // callbacks.
         *self.deliveries.sender.lock() = None;
         let undelivered = self.undelivered();
-        if !own_callback {
-            let left = self
+        let left = match may_wait {
+            true => self
                 .threads
-                .join_until(deadline.max(Instant::now() + GRACE));
-            if left > 0 {
-                log::warn!(target: "kafka_producer", "{left} thread(s) of the closed producer are still busy and end by themselves");
-            }
-        }
+                .join_until(deadline.max(Instant::now() + GRACE)),
+            false => 0,
+        };
         *self.close_result.lock() = Some(undelivered);
         self.close_ended.notify_all();
-        (undelivered, true)
+        if left > 0 {
+            log_line!(log::Level::Warn, target: "kafka_producer", "{left} thread(s) of the closed producer are still busy and end by themselves");
+        }
+        undelivered
+    }
+
+    /// Closes on a thread of its own: the thread that called is the producer's, or its end would be waited for. Calls `then`
+    /// with what [`close`](Self::close) returns. If there is no thread to be had what is not delivered yet fails at once.
+    pub(crate) fn close_elsewhere(
+        self: &Arc<Self>,
+        timeout: Duration,
+        then: impl FnOnce(u64, bool) + Send + 'static,
+    ) {
+        let is_first = self.begin_close();
+        let engine = Arc::clone(self);
+        let end = move || then(engine.end_close(is_first, timeout), is_first);
+        let name = thread_name(&self.config, "close");
+        if let Err(error) = spawn(name, STACK_BYTES, end) {
+            log_line!(log::Level::Error, target: "kafka_producer", "no thread can be started that closes the producer: what is not delivered yet fails ({error})");
+            self.end_close(is_first, Duration::ZERO);
+        }
     }
 
     pub(crate) fn is_close_started(&self) -> bool {
@@ -382,8 +448,8 @@ impl Engine {
     }
 
     /// Another thread closes or has closed the producer. Whoever has less time ends it for both.
-    fn await_other_close(&self, deadline: Instant, own_callback: bool) -> u64 {
-        if !own_callback && !self.wait_until_closed(deadline) {
+    fn await_other_close(&self, deadline: Instant, may_wait: bool) -> u64 {
+        if may_wait && !self.wait_until_closed(deadline) {
             // The other call may not have come that far yet.
             self.accumulator.close();
             self.tell_workers(|| Event::ForceClose);
@@ -483,7 +549,7 @@ impl Panics {
         for worker in self.accumulator.workers() {
             worker.bury_orphans();
         }
-        log::error!(target: "kafka_producer", "the {thread} thread panicked; the producer takes no more records");
+        log_line!(log::Level::Error, target: "kafka_producer", "the {thread} thread panicked; the producer takes no more records");
     }
 }
 
@@ -521,7 +587,6 @@ impl RefreshObserver for Observer {
 
 /// The body of the delivery thread.
 fn run_deliveries(deliveries: &channel::Receiver<Delivery>) {
-    mark_callback_thread();
     for delivery in deliveries {
         match delivery {
             Delivery::Settled(settlements) => settlements.into_iter().for_each(Settlement::deliver),
@@ -544,12 +609,13 @@ fn thread_name(config: &ValidatedConfig, role: &str) -> String {
     format!("kp-{role} {}", config.client_id).replace('\0', "")
 }
 
-fn append_config(config: &ValidatedConfig) -> AppendConfig {
+fn append_config(config: &ValidatedConfig, instance: InstanceId) -> AppendConfig {
     AppendConfig {
         batch_size: config.batch_size.max(1),
         max_batch_bytes: config.max_request_size,
         linger: config.linger,
         compression: config.compression,
+        instance,
     }
 }
 

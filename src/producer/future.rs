@@ -1,6 +1,5 @@
 //! What `send` returns: the place where the record's outcome will be.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,8 +35,9 @@ impl Future {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get` can
-    /// be called again. [`ErrorKind::InvalidArgument`] in a delivery callback, where `get` does not wait, since the outcome
-    /// may depend on that callback's end: the record is under way then, too. Every other error is the record's own: its
+    /// be called again. [`ErrorKind::InvalidArgument`] in a delivery callback of the same producer, where `get` does not
+    /// wait, since the outcome may depend on that callback's end: the record is under way then, too. [`ErrorKind::Closed`]
+    /// in a process that was forked off while there was no outcome. Every other error is the record's own: its
     /// [`delivery`](Error::delivery) tells whether the record can be in the log.
     #[inline]
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
@@ -81,14 +81,14 @@ impl Future {
     }
 }
 
-/// Refuses to wait in a delivery callback, which may be what is waited for.
+/// Refuses to wait on a thread of the record's own producer, which may be what is waited for.
 pub(super) fn check_may_wait(completion: &Completion) -> Result<(), Error> {
-    if !in_callback() {
+    if !completion.instance().owns_this_thread() {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::InvalidArgument,
-        "get cannot wait inside a delivery callback",
+        "get cannot wait in a delivery callback of the record's own producer, nor where it logs",
     )
     .with_topic_partition(completion.topic_partition())
     .with_delivery(Delivery::MaybeWritten)
@@ -131,18 +131,4 @@ pub(crate) fn record_metadata(settled: SettledRecord<'_>) -> Result<RecordMetada
         u32::try_from(details.key_size).ok(),
         u32::try_from(details.value_size).ok(),
     ))
-}
-
-thread_local! {
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this is a delivery thread: whoever waits here for an outcome may wait for itself.
-pub(crate) fn in_callback() -> bool {
-    IN_CALLBACK.get()
-}
-
-/// Marks this thread as a delivery thread.
-pub(crate) fn mark_callback_thread() {
-    IN_CALLBACK.set(true);
 }

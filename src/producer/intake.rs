@@ -273,7 +273,7 @@ impl Intake {
         blocking: Blocking,
     ) -> Result<Placed, Error> {
         let max_block = match blocking {
-            Blocking::UpToMaxBlock => self.engine.config.max_block,
+            Blocking::UpToMaxBlock => self.engine.longest_wait(),
             Blocking::Never => Duration::ZERO,
         };
         let mut wait = Wait {
@@ -454,6 +454,11 @@ impl Intake {
         wait: &mut Wait,
     ) -> Result<Option<Reservation>, Error> {
         let accumulator = &self.engine.accumulator;
+        if self.engine.owns_this_thread() {
+            if let Some(reservation) = accumulator.take_allowance(missing) {
+                return Ok(Some(reservation));
+            }
+        }
         let place = TopicPartition::new(record.topic, partition);
         let error = match accumulator.reserve(missing, wait.deadline()) {
             Ok(reservation) => return Ok(Some(reservation)),
@@ -524,5 +529,84 @@ impl Wait {
         *self
             .deadline
             .get_or_insert_with(|| deadline_after(Instant::now(), self.max_block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use crate::mock::{Fault, MockApi, MockCluster, PartitionError};
+    use crate::{ErrorCode, KafkaProducer, ProducerRecord};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn record(partition: i32, bytes: usize) -> ProducerRecord<Vec<u8>, Vec<u8>> {
+        ProducerRecord::new("t", vec![b'v'; bytes]).partition(partition)
+    }
+
+    /// Waits for what nobody tells of.
+    fn eventually(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_callback_sends_its_record_again_though_a_caller_has_the_memory_that_it_gave_back() {
+        let cluster = MockCluster::start(1).unwrap();
+        cluster.create_topic("t", 2);
+        let producer = KafkaProducer::<Vec<u8>, Vec<u8>>::builder()
+            .bootstrap_servers(cluster.bootstrap_servers())
+            .buffer_memory(64 << 10)
+            .linger(Duration::ZERO)
+            .max_in_flight_requests_per_connection(1)
+            .build()
+            .unwrap();
+        producer.send(record(1, 1)).unwrap().get(PATIENCE).unwrap();
+        // The first request is refused when the caller waits, the second one is held until the callback has sent.
+        let (refuse, refused) = mpsc::channel::<()>();
+        let (hold, held) = mpsc::channel::<()>();
+        let (refused, held) = (Mutex::new(refused), Mutex::new(held));
+        cluster.on(MockApi::Produce, move |request| {
+            if request
+                .batches()
+                .iter()
+                .any(|batch| batch.topic_partition.partition() == 0)
+            {
+                let _ = refused.lock().unwrap().recv();
+            } else {
+                let _ = held.lock().unwrap().recv();
+            }
+            let error = PartitionError::new("t", 0, ErrorCode::INVALID_RECORD);
+            Fault::PartitionErrors(vec![error])
+        });
+        let (answer, answered) = mpsc::channel();
+        let again = producer.clone();
+        let callback = move |_| answer.send(again.send(record(1, 20_000))).unwrap();
+        drop(producer.send_with(record(0, 20_000), callback).unwrap());
+        assert!(
+            cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Produce)
+                == 2)
+        );
+        let next = producer.send(record(1, 20_000)).unwrap();
+        let memory = Arc::clone(&producer.inner.intake.engine.accumulator.memory);
+        let before = memory.waits();
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| producer.send(record(1, 40_000)));
+            eventually(|| memory.waits() > before);
+            drop(refuse);
+            let waited = caller.join().unwrap().unwrap();
+            let again = answered.recv_timeout(PATIENCE).unwrap().unwrap();
+            drop(hold);
+            for future in [waited, again, next] {
+                future.get(PATIENCE).unwrap();
+            }
+        });
+        producer.close(PATIENCE).unwrap();
     }
 }

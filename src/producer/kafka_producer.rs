@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::accumulator::batch::{RecordDetails, SettledRecord};
 use crate::accumulator::callbacks::{NoCallback, OfferedCallback};
 use crate::accumulator::completion::Placed;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::PartitionMetadata;
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 use crate::topic_partition::TopicPartition;
 
@@ -30,7 +31,12 @@ use super::serializer::{BoxError, Serializer};
 ///
 /// Cheap to clone, and every method takes `&self`: one producer serves all threads of a program. Records that one thread
 /// sends to one partition are written in the order of its calls. Its own threads batch and send them; they end with
-/// [`close`](Self::close) or when the last clone is dropped.
+/// [`close`](Self::close) or when the last clone is dropped: that waits up to 10 s for what was not delivered yet. In a
+/// delivery callback of the producer's own it does not wait, and another thread does the rest. A program whose `main` ends
+/// ends all threads: it calls `close` first to be certain, above all where callbacks hold clones and send.
+///
+/// A process that is forked off does not have the producer's threads. There every call on it returns
+/// [`ErrorKind::Closed`] at once, and the parent's producer goes on; a producer built in the new process works.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -46,7 +52,7 @@ use super::serializer::{BoxError, Serializer};
 /// # }
 /// ```
 pub struct KafkaProducer<K, V> {
-    inner: Arc<Inner<K, V>>,
+    pub(super) inner: Arc<Inner<K, V>>,
 }
 
 pub(super) struct Inner<K, V> {
@@ -68,7 +74,8 @@ impl<K, V> KafkaProducer<K, V> {
     ///
     /// Blocks only for the metadata of a topic (or partition) that is not known yet and for memory while `buffer.memory`
     /// is full, both together for `max.block.ms` at most; the time that serializers and the partitioner take is their
-    /// own.
+    /// own. In a delivery callback of the producer's own, and in a logger that it calls, it does not block but returns as
+    /// [`try_send`](Self::try_send) does: what it would wait for may depend on that very thread.
     ///
     /// # Errors
     /// A refused record comes back in the error and was not written. Kinds: [`MetadataTimeout`](ErrorKind::MetadataTimeout),
@@ -86,9 +93,14 @@ impl<K, V> KafkaProducer<K, V> {
     /// As [`send`](Self::send), and calls `callback` with the outcome.
     ///
     /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records; a
-    /// slow one holds up other callbacks, and the memory of its batch, but no sending. A panic in one is caught and
+    /// slow one holds up other callbacks, and the memory of their batches, but no sending. A panic in one is caught and
     /// logged. The future, and a [`flush`](Self::flush), wait for the callbacks of the record's batch. A refused record's
     /// callback is not called.
+    ///
+    /// In a callback, calls of the same producer do not wait: `send` returns as [`try_send`](Self::try_send) does; `flush`,
+    /// `close` and a future's `get` are refused. The memory of a batch is free before its callbacks run, and where others
+    /// wait for memory they may have as much again, up to 64 KiB: a record that failed can nearly always be sent again. Calls of another producer wait as anywhere. Two producers whose callbacks
+    /// wait for each other wait until the time is over that they were given.
     ///
     /// # Errors
     /// As `send`; also [`Resource`](ErrorKind::Resource) if the thread for callbacks cannot be started.
@@ -139,8 +151,8 @@ impl<K, V> KafkaProducer<K, V> {
     /// are not waited for. It does not tell whether the records were delivered: their futures and callbacks do.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; the records are still under way then. [`ErrorKind::InvalidArgument`] in a delivery callback,
-    /// where it would wait for itself. [`ErrorKind::Internal`] if a thread of the producer has panicked.
+    /// [`ErrorKind::Timeout`]; the records are still under way then. [`ErrorKind::InvalidArgument`] in a delivery callback
+    /// of the producer's own, where it would wait for itself. [`ErrorKind::Closed`] in a process that was forked off. [`ErrorKind::Internal`] if a thread of the producer has panicked.
     pub fn flush(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.intake.engine.flush(timeout)
     }
@@ -148,10 +160,13 @@ impl<K, V> KafkaProducer<K, V> {
     /// Takes no more records, delivers those there are, runs their callbacks and ends the producer's threads and
     /// connections. Always returns, at most a moment after `timeout`: records that are not delivered by then fail with
     /// [`ErrorKind::ForceClosed`]. Calls that wait in `send` on other threads return [`ErrorKind::Closed`]. A second
-    /// `close` waits with the first, until the time of either is over. In a delivery callback it waits for nothing, as if `timeout` were zero.
+    /// `close` waits with the first, until the time of either is over.
     ///
     /// # Errors
     /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.
+    /// [`ErrorKind::InvalidArgument`] in a delivery callback of the producer's own, where it would wait for itself: the
+    /// producer takes no more records, and another thread closes it within `timeout`. [`ErrorKind::Closed`] in a process
+    /// that was forked off.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.close(timeout)
     }
@@ -164,7 +179,7 @@ impl<K, V> KafkaProducer<K, V> {
         let engine = &self.inner.intake.engine;
         engine.check_open()?;
         super::record::check_topic_name(topic)?;
-        let max_block = engine.config.max_block;
+        let max_block = engine.longest_wait();
         let deadline = deadline_after(Instant::now(), max_block);
         let cluster = engine.wait_for_topic(topic, None, max_block, deadline)?;
         Ok(cluster
@@ -189,7 +204,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     {
         let config = self.config.validate()?;
         if self.partitioner.is_some() && self.config.is_set("partitioner.class") {
-            log::warn!("partitioner.class has no effect: the builder was given a partitioner");
+            log_line!(log::Level::Warn, target: "kafka_producer", "partitioner.class has no effect: the builder was given a partitioner");
         }
         let partitioner = self.partitioner.or_else(|| match config.partitioner_class {
             PartitionerClass::Default => None,
@@ -299,29 +314,69 @@ impl<K, V> Inner<K, V> {
     }
 
     fn close(&self, timeout: Duration) -> Result<(), Error> {
-        let (undelivered, is_first) = self.intake.engine.close(timeout);
-        if is_first {
-            if let Some(partitioner) = &self.intake.partitioner {
-                partitioner.on_close();
-            }
+        let engine = &self.intake.engine;
+        engine.check_process()?;
+        if engine.owns_this_thread() {
+            self.close_elsewhere(timeout);
+            return Err(close_cannot_wait(timeout));
         }
-        if undelivered == 0 {
-            return Ok(());
-        }
-        let message = format!("the producer was closed with {undelivered} record(s) not delivered");
-        Err(Error::new(ErrorKind::ForceClosed, message)
-            .with_advice("the records' futures and callbacks tell which"))
+        let (undelivered, is_first) = engine.close(timeout);
+        closed(undelivered, is_first, self.intake.partitioner.as_deref())
     }
+
+    fn close_elsewhere(&self, timeout: Duration) {
+        let partitioner = self.intake.partitioner.clone();
+        let then = move |undelivered, is_first| {
+            if let Err(error) = closed(undelivered, is_first, partitioner.as_deref()) {
+                log_line!(log::Level::Warn, target: "kafka_producer", "{error}");
+            }
+        };
+        self.intake.engine.close_elsewhere(timeout, then);
+    }
+}
+
+/// What is to be told and done after a close.
+fn closed(
+    undelivered: u64,
+    is_first: bool,
+    partitioner: Option<&dyn Partitioner>,
+) -> Result<(), Error> {
+    if let Some(partitioner) = partitioner.filter(|_| is_first) {
+        partitioner.on_close();
+    }
+    if undelivered == 0 {
+        return Ok(());
+    }
+    let message = format!("the producer was closed with {undelivered} record(s) not delivered");
+    Err(Error::new(ErrorKind::ForceClosed, message)
+        .with_advice("the records' futures and callbacks tell which"))
+}
+
+fn close_cannot_wait(timeout: Duration) -> Error {
+    let message = format!(
+        "close cannot wait in a delivery callback of the producer's own, nor where it logs: the producer takes no more records and \
+         closes by itself within {} ms",
+        timeout.as_millis()
+    );
+    Error::new(ErrorKind::InvalidArgument, message)
+        .with_delivery(Delivery::MaybeWritten)
+        .with_advice("the records' futures and callbacks tell which were delivered")
 }
 
 /// A producer that nobody can use any more closes itself, within a bounded time.
 impl<K, V> Drop for Inner<K, V> {
     fn drop(&mut self) {
-        if self.intake.engine.is_close_started() {
-            return;
-        }
-        if let Err(error) = self.close(DROP_TIMEOUT) {
-            log::warn!(target: "kafka_producer", "dropped: {error}");
+        let engine = &self.intake.engine;
+        if engine.is_inherited() {
+            // Not to be dropped in this process, where it would take locks that no thread can let go of, and end connections
+            // that are not its own.
+            std::mem::forget(Arc::clone(engine));
+        } else if engine.is_close_started() {
+            // Somebody else does it.
+        } else if engine.owns_this_thread() {
+            self.close_elsewhere(DROP_TIMEOUT);
+        } else if let Err(error) = self.close(DROP_TIMEOUT) {
+            log_line!(log::Level::Warn, target: "kafka_producer", "dropped: {error}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::accumulator::completion::Outcome;
 use crate::connection::link::{LinkEvent, LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::ProduceRequest;
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
@@ -95,7 +96,7 @@ impl<N: Network> Sender<N> {
             true => log::Level::Warn,
             false => log::Level::Info,
         };
-        log::log!(target: "kafka_producer::sender", level, "lost broker {broker}: {}", error.summary());
+        log_line!(level, target: "kafka_producer::sender", "lost broker {broker}: {}", error.summary());
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(error.clone());

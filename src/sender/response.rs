@@ -18,6 +18,7 @@ use crate::protocol::{ErrorCode, decode_response};
 use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
 use crate::record::split::{Part, split};
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
 /// From this version on the broker answers before it throttles, and leaves the waiting to the client (KIP-219).
@@ -79,8 +80,7 @@ impl<N: Network> Sender<N> {
             return;
         }
         if let Some(link) = self.brokers.get(&broker) {
-            log::warn!(
-                target: "kafka_producer::sender",
+            log_line!(log::Level::Warn, target: "kafka_producer::sender",
                 "broker {broker} at {} asks this client to send nothing for {} s, longer than delivery.timeout.ms={}: \
                  records for it expire until then; check its quotas",
                 link.endpoint, wait.as_secs(), self.config.delivery_timeout.as_millis()
@@ -119,8 +119,8 @@ impl<N: Network> Sender<N> {
                         next = (found + 1) % partitions.len();
                         answers.push((partitions[found].0, answer));
                     }
-                    None => log::warn!(
-                        target: "kafka_producer::sender",
+                    None => log_line!(
+                        log::Level::Warn, target: "kafka_producer::sender",
                         "broker {broker} answered for partition {} of topic {:?}, which was not in the request",
                         answer.index, topic.name
                     ),
@@ -131,7 +131,7 @@ impl<N: Network> Sender<N> {
             if let Some(sent) = self.state(slot).take_in_flight(id) {
                 self.on_answer(slot, sent, answer, &response.node_endpoints, now);
             } else {
-                log::debug!(target: "kafka_producer::sender", "a late answer for a batch that was given up");
+                log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
             }
         }
         if !self.hints.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use kafka_producer::mock::{Fault, MockApi};
-use kafka_producer::{Delivery, ErrorCode, ErrorKind};
+use kafka_producer::{ErrorCode, ErrorKind};
 
 use crate::support::{
     PATIENCE, SOON, Watched, builder, cluster, deliver, get_all, producer, record, values,
@@ -211,57 +211,6 @@ fn a_callback_that_would_wait_for_itself_gets_an_error() {
     producer.flush(PATIENCE).unwrap();
     other.get(PATIENCE).unwrap();
     assert_eq!(values(&cluster, 0), ["first", "from the callback"]);
-}
-
-#[test]
-fn close_in_a_callback_waits_for_nothing_and_fails_what_is_left() {
-    let cluster = cluster(2, 2);
-    cluster.on(MockApi::Produce, |request| match request.broker() {
-        1 => Fault::NoAnswer,
-        _ => Fault::Pass,
-    });
-    let producer = producer(&cluster);
-    let stuck = producer.send(record(1, "stuck")).unwrap();
-    assert!(
-        cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Produce)
-            == 1)
-    );
-    let (answer, answered) = mpsc::channel();
-    let callback = {
-        let producer = producer.clone();
-        move |_| answer.send(producer.close(PATIENCE)).unwrap()
-    };
-    let first = producer.send_with(record(0, "first"), callback).unwrap();
-    let closed = answered.recv_timeout(SOON).unwrap();
-    assert_eq!(closed.unwrap_err().kind(), ErrorKind::ForceClosed);
-    first.get(SOON).unwrap();
-    let error = stuck.get(SOON).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::ForceClosed, Delivery::MaybeWritten)
-    );
-    assert_eq!(
-        producer.send(record(0, "v")).unwrap_err().error().kind(),
-        ErrorKind::Closed
-    );
-}
-
-#[test]
-fn the_last_producer_may_be_dropped_in_a_callback() {
-    let cluster = cluster(1, 1);
-    let producer = producer(&cluster);
-    let (answer, answered) = mpsc::channel();
-    let (hand_over, handed_over) = mpsc::channel();
-    let callback = move |_| {
-        let last: crate::support::Producer = handed_over.recv_timeout(PATIENCE).unwrap();
-        drop(last);
-        answer.send(()).unwrap();
-    };
-    let future = producer.send_with(record(0, "v"), callback).unwrap();
-    hand_over.send(producer).unwrap();
-    answered.recv_timeout(SOON).unwrap();
-    future.get(SOON).unwrap();
-    assert!(cluster.wait_until(PATIENCE, |cluster| cluster.connections(0) == 0));
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod config_files;
 mod connection_limits;
 mod connections;
 mod errors;
+#[cfg(target_os = "linux")]
+mod forks;
 mod hostile;
 mod isolation;
 mod leaders;
@@ -20,6 +22,7 @@ mod ordering;
 mod origins;
 #[cfg(target_os = "linux")]
 mod outage;
+mod own_threads;
 mod partitioning;
 #[cfg(target_os = "linux")]
 mod programs;
@@ -29,6 +32,7 @@ mod rules_answers;
 mod rules_leaders;
 mod rules_sequences;
 mod rules_time;
+#[cfg(feature = "unstable-internals")]
 mod rules_worker;
 mod send_all;
 mod sending;

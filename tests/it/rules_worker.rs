@@ -3,22 +3,28 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use kafka_producer::internals::{log_all_again, panic_where_logged};
 use kafka_producer::mock::{Fault, MockApi};
 use kafka_producer::{Delivery, ErrorKind};
 
-use crate::support::logger::Watch;
 use crate::support::{Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, record};
 
-/// The program's own logger runs on the sender threads, and is foreign code like any other. This one panics where a
-/// message of theirs tells of an address, as long as the watch lives, which is to be no longer than the address is the
-/// cluster's.
-fn panic_where_logged(address: &str) -> Watch {
-    Watch::start(address, |record, _| {
-        assert!(
-            record.target() != "kafka_producer::sender",
-            "as the test wants it"
-        );
-    })
+/// As long as this lives, which is to be no longer than the address is the cluster's, a sender thread panics that logs
+/// something of the address.
+struct PanicWhereLogged(String);
+
+impl PanicWhereLogged {
+    fn start(address: String) -> Self {
+        log::set_max_level(log::LevelFilter::Info);
+        panic_where_logged(&address);
+        Self(address)
+    }
+}
+
+impl Drop for PanicWhereLogged {
+    fn drop(&mut self) {
+        log_all_again(&self.0);
+    }
 }
 
 #[test]
@@ -30,7 +36,7 @@ fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
         .build()
         .unwrap();
     deliver(&producer, 0, "known").unwrap();
-    let _panics = panic_where_logged(&cluster.bootstrap_servers());
+    let _panics = PanicWhereLogged::start(cluster.bootstrap_servers());
 
     let (gate, hold) = Gate::new();
     let held = AtomicUsize::new(0);

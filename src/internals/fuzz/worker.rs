@@ -222,6 +222,7 @@ impl World {
             max_batch_bytes: config.max_request_size,
             linger: config.linger,
             compression: config.compression.codec,
+            instance: crate::threads::InstanceId::new(),
         };
         let accumulator = RecordAccumulator::new(BufferMemory::new(memory), append, vec![worker]);
         let accumulator = Arc::new(accumulator);

@@ -95,12 +95,14 @@ fn a_forced_close_fails_the_rest_in_order_and_counts_it() {
 }
 
 #[test]
-fn futures_wake_and_memory_returns_after_the_callbacks_of_their_batch() {
+fn memory_returns_before_the_callbacks_of_a_batch_and_futures_wake_after_them() {
     let mut worker = Harness::new(|_| {});
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
+    let memory = Arc::clone(&worker.accumulator.memory);
     let ticket = worker.send_with(0, "a", move |result| {
         assert_eq!(result.unwrap().offset, Some(0));
+        assert_eq!(memory.in_use(), 0);
         counter.fetch_add(1, Ordering::SeqCst);
     });
     worker.advance(10 * MS);

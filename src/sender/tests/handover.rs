@@ -69,6 +69,7 @@ pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
         max_batch_bytes: settings.sender.max_request_size,
         linger: settings.sender.linger,
         compression: settings.sender.compression.codec,
+        instance: crate::threads::InstanceId::new(),
     };
     let workers = vec![Arc::clone(&handle)];
     let accumulator = Arc::new(RecordAccumulator::new(memory, append, workers));

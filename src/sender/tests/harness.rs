@@ -350,6 +350,7 @@ impl Harness {
             max_batch_bytes: settings.sender.max_request_size,
             linger: settings.sender.linger,
             compression: settings.sender.compression.codec,
+            instance: crate::threads::InstanceId::new(),
         };
         let accumulator = Arc::new(RecordAccumulator::new(memory, append, vec![worker]));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));

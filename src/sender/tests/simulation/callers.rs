@@ -87,7 +87,7 @@ impl Callers {
 
     /// The record's id, if there was a caller free to send it.
     pub(super) fn send(&mut self, partition: usize, now: Instant) -> Option<usize> {
-        if self.waiting.len() == MOST_WAITING || self.accumulator.is_closed() {
+        if self.waiting.len() == MOST_WAITING || !self.accumulator.is_open() {
             return None;
         }
         let padding = self.rng.usize(..120);

@@ -111,6 +111,7 @@ impl World {
             max_batch_bytes: config.max_request_size,
             linger: config.linger,
             compression: config.compression.codec,
+            instance: crate::threads::InstanceId::new(),
         };
         let accumulator = Arc::new(RecordAccumulator::new(memory, append, handles));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
@@ -266,7 +267,7 @@ impl World {
         self.callers.borrow_mut().go_on(self.now);
         let memory = &self.accumulator.memory;
         assert!(
-            self.accumulator.is_closed() || !memory.owes_a_grant(),
+            !self.accumulator.is_open() || !memory.owes_a_grant(),
             "somebody waits for memory that is there"
         );
     }

@@ -1,0 +1,222 @@
+//! A process that is forked off with a producer in it: the producer is the parent's, who notices nothing.
+#![allow(unsafe_code, reason = "fork is foreign code")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::{Fault, MockApi};
+use kafka_producer::{Delivery, Error, ErrorKind};
+
+use crate::support::{
+    Gate, PATIENCE, Producer, SOON, builder_at, child, cluster, deliver, producer, record,
+};
+
+/// Runs `body` in a process forked off from this one, which must end in time with what `body` returns: the number of the
+/// step that went wrong, or 0.
+fn in_forked_process(body: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child runs `body` on its only thread and ends. What it calls must get by without the other threads, which
+    // is what is tested.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let code = body();
+        // SAFETY: ends the process without running anything that is the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let (mut status, started) = (0, Instant::now());
+    loop {
+        // SAFETY: `status` is there while the call lasts.
+        let ended = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) };
+        if ended == pid {
+            return match libc::WIFEXITED(status) {
+                true => libc::WEXITSTATUS(status),
+                false => -1,
+            };
+        }
+        if started.elapsed() > PATIENCE {
+            // SAFETY: the process is this one's child, and not waited for yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    error.kind() == ErrorKind::Closed && error.to_string().contains("forked")
+}
+
+/// Takes no lock and starts nothing: the number of the call that does not refuse at once, or 0.
+fn calls_that_do_not_refuse(producer: Producer) -> i32 {
+    let started = Instant::now();
+    let refused = |refused: Option<&Error>| refused.is_some_and(is_refusal);
+    let long = Duration::MAX;
+    let sent = producer.send(record(0, "child"));
+    if !refused(sent.as_ref().err().map(|refused| refused.error())) {
+        return 1;
+    }
+    let tried = producer.try_send(record(0, "child"));
+    if !refused(tried.as_ref().err().map(|refused| refused.error())) {
+        return 2;
+    }
+    let called_back = producer.send_with(record(0, "child"), drop);
+    if !refused(called_back.as_ref().err().map(|refused| refused.error())) {
+        return 3;
+    }
+    let many = producer.send_all((0..100).map(|_| record(0, "child")));
+    if !refused(many.as_ref().err().map(|stopped| stopped.error())) {
+        return 4;
+    }
+    if !refused(producer.partitions_for("new").as_ref().err()) {
+        return 5;
+    }
+    if !refused(producer.flush(long).as_ref().err()) {
+        return 6;
+    }
+    if !refused(producer.close(long).as_ref().err()) {
+        return 7;
+    }
+    drop((sent, tried, called_back, many, producer));
+    match started.elapsed() < SOON {
+        true => 0,
+        false => 8,
+    }
+}
+
+#[test]
+fn in_a_forked_process_every_call_refuses_at_once_and_the_parent_notices_nothing() {
+    if child::addresses().is_none() {
+        return child::run(
+            "forks::in_a_forked_process_every_call_refuses_at_once_and_the_parent_notices_nothing",
+            "its own",
+        );
+    }
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    deliver(&producer, 0, "v").unwrap();
+    let before = (
+        cluster.connections(0),
+        cluster.request_count(MockApi::ApiVersions),
+    );
+    assert_eq!(
+        in_forked_process(|| calls_that_do_not_refuse(producer.clone())),
+        0
+    );
+    // A drop of all there is of it: the child's copy is of the parent's only handle.
+    let mut only = Some(producer);
+    assert_eq!(
+        in_forked_process(|| only.take().map_or(9, calls_that_do_not_refuse)),
+        0
+    );
+    let producer = only.unwrap();
+    deliver(&producer, 0, "v").unwrap();
+    cluster.create_topic("new", 1);
+    assert_eq!(producer.partitions_for("new").unwrap().len(), 1);
+    let after = (
+        cluster.connections(0),
+        cluster.request_count(MockApi::ApiVersions),
+    );
+    assert_eq!(before, after);
+    producer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_future_without_outcome_fails_at_once_in_a_forked_process() {
+    if child::addresses().is_none() {
+        return child::run(
+            "forks::a_future_without_outcome_fails_at_once_in_a_forked_process",
+            "its own",
+        );
+    }
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    let written = producer.send(record(0, "written")).unwrap();
+    written.get(PATIENCE).unwrap();
+    let (gate, hold) = Gate::new();
+    cluster.on(MockApi::Produce, move |_| {
+        hold.wait();
+        Fault::Pass
+    });
+    let under_way = producer.send_all([record(0, "under way")]).unwrap();
+    let body = || {
+        let future = under_way.get(0).unwrap();
+        let is_its =
+            |error: &Error| is_refusal(error) && error.delivery() == Delivery::MaybeWritten;
+        let outcomes = [
+            future.get(Duration::MAX).err(),
+            future.try_get().and_then(Result::err),
+            under_way.wait(Duration::MAX).err(),
+        ];
+        if !future.is_done() || !under_way.are_done() {
+            return 1;
+        }
+        if !outcomes.iter().flatten().all(is_its) || outcomes.iter().any(Option::is_none) {
+            return 2;
+        }
+        // What was known before is known still.
+        i32::from(written.get(Duration::ZERO).is_err()) * 3
+    };
+    assert_eq!(in_forked_process(body), 0);
+    drop(gate);
+    under_way.wait(PATIENCE).unwrap();
+    producer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_fork_in_the_middle_of_other_threads_calls_leaves_nobody_waiting_for_a_lock() {
+    if child::addresses().is_none() {
+        return child::run(
+            "forks::a_fork_in_the_middle_of_other_threads_calls_leaves_nobody_waiting_for_a_lock",
+            "its own",
+        );
+    }
+    let cluster = cluster(1, 2);
+    let producer = producer(&cluster);
+    deliver(&producer, 0, "v").unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for partition in [0, 0, 1] {
+            let (producer, is_over) = (&producer, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(producer.send(record(partition, "v")).unwrap());
+                }
+            });
+        }
+        let codes: Vec<_> = (0..50)
+            .map(|_| in_forked_process(|| calls_that_do_not_refuse(producer.clone())))
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(codes, [0; 50]);
+    });
+    producer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_producer_made_in_a_forked_process_works() {
+    if child::addresses().is_none() {
+        return child::run(
+            "forks::a_producer_made_in_a_forked_process_works",
+            "its own",
+        );
+    }
+    let cluster = cluster(1, 1);
+    let addresses = cluster.bootstrap_servers();
+    let inherited = producer(&cluster);
+    deliver(&inherited, 0, "parent").unwrap();
+    let body = || {
+        let Ok(own) = builder_at(&addresses).build() else {
+            return 1;
+        };
+        if deliver(&own, 0, "child").is_err() {
+            return 2;
+        }
+        if !is_refusal(&deliver(&inherited, 0, "child").unwrap_err()) {
+            return 3;
+        }
+        i32::from(own.close(PATIENCE).is_err()) * 4
+    };
+    assert_eq!(in_forked_process(body), 0);
+    deliver(&inherited, 0, "parent").unwrap();
+    assert_eq!(cluster.records("t", 0).len(), 3);
+    inherited.close(PATIENCE).unwrap();
+}
