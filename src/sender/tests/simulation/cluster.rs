@@ -30,7 +30,9 @@ pub(super) struct Brokers {
     has_ids: bool,
     /// Whether requests name topics by their ids.
     sends_by_id: bool,
-    /// How often the topic was made anew.
+    /// How many clusters were here before this one. It is its id.
+    pub(super) number: u32,
+    /// How often the topic was made anew, in all clusters.
     pub(super) incarnation: usize,
     pub(super) topic_exists: bool,
     /// Batches above this are refused.
@@ -94,6 +96,7 @@ impl Brokers {
                 .collect(),
             has_ids: setup.has_topic_ids(),
             sends_by_id: setup.sends_by_id(),
+            number: 0,
             incarnation: 0,
             topic_exists: true,
             largest_batch,
@@ -157,6 +160,25 @@ impl Brokers {
         self.note();
     }
 
+    /// All brokers are wiped, and another cluster is made of them, in which the topic is made, too.
+    pub(super) fn replace(&mut self, now: Instant) {
+        self.number += 1;
+        self.pictures.clear();
+        for broker in &mut self.brokers {
+            (broker.is_down, broker.stands_until) = (false, now);
+        }
+        self.make_topic_anew();
+        for partition in &mut self.partitions {
+            // Nothing is under way to it.
+            (partition.is_fresh, partition.epoch) = (false, 0);
+            if partition.leader.is_none() {
+                partition.leader = Some(1);
+            }
+        }
+        self.pictures.clear();
+        self.note();
+    }
+
     /// Retention takes everything that was written, and with it what was known of producers.
     pub(super) fn retain_nothing(&mut self, partition: usize) {
         let partition = &mut self.partitions[partition];
@@ -207,7 +229,7 @@ impl Brokers {
         MetadataResponse {
             throttle_time_ms: 0,
             brokers: brokers.collect(),
-            cluster_id: None,
+            cluster_id: Some(self.number.to_string()),
             controller_id: -1,
             topics: vec![MetadataTopic {
                 error: match self.topic_exists {
@@ -271,7 +293,8 @@ impl Brokers {
             Ok(appended) => {
                 partition.is_fresh = false;
                 if appended.is_new {
-                    ledger.in_log(batch, self.incarnation, appended.base_offset);
+                    let place = (self.number, self.incarnation);
+                    ledger.in_log(batch, place, appended.base_offset);
                 }
                 pending.answer = written(appended.base_offset);
                 pending.appended = Some((partition.epoch, self.incarnation));

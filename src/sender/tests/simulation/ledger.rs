@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     called: Arc<Mutex<Vec<usize>>>,
     /// Callbacks that found their record's future awake.
     too_late: Arc<AtomicUsize>,
+    /// The producer ids that this producer was given, each with the cluster that gave it.
+    given: HashSet<(u32, i64)>,
     pub(super) resolved: usize,
     pub(super) failed: usize,
 }
@@ -48,6 +50,8 @@ struct Record {
     identity: Option<Identity>,
     /// Where it is: the topic's incarnation and the offset.
     found: Vec<(usize, i64)>,
+    /// The cluster in whose log it is.
+    cluster: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,8 +61,8 @@ enum Fate {
     MaybeWritten,
 }
 
-/// Producer id and epoch.
-type Identity = (i64, i16);
+/// The cluster that gave it, producer id and epoch.
+type Identity = (u32, i64, i16);
 
 #[derive(Default)]
 struct PartitionLedger {
@@ -72,6 +76,11 @@ struct PartitionLedger {
     broken: HashSet<Identity>,
     /// By identity and record: the sequence.
     by_record: HashMap<(Identity, usize), i32>,
+}
+
+/// The number of the cluster of that id.
+fn number_of(cluster_id: &str) -> u32 {
+    cluster_id.parse().expect("a cluster's id is its number")
 }
 
 /// The id of a record of which this is the value.
@@ -90,9 +99,14 @@ impl Ledger {
                 .collect(),
             called: Arc::default(),
             too_late: Arc::default(),
+            given: HashSet::new(),
             resolved: 0,
             failed: 0,
         }
+    }
+
+    pub(super) fn gave(&mut self, cluster: u32, producer_id: i64) {
+        self.given.insert((cluster, producer_id));
     }
 
     /// A caller is about to send a record: its value.
@@ -113,6 +127,7 @@ impl Ledger {
             begins: 0,
             identity: None,
             found: Vec::new(),
+            cluster: None,
         });
         (id, format!("{id:08}{:padding$}", ""))
     }
@@ -200,7 +215,7 @@ impl Ledger {
     }
 
     /// A batch is handed to the network.
-    pub(super) fn sent(&mut self, batch: &SentBatch) {
+    pub(super) fn sent(&mut self, batch: &SentBatch, cluster_id: Option<&str>) {
         let ids: Vec<usize> = batch.records.iter().map(|value| id_of(value)).collect();
         let partition = &mut self.partitions[batch.partition as usize];
         let places = ids.iter().map(|id| self.records[*id].place);
@@ -213,8 +228,13 @@ impl Ledger {
         }
         self.records[ids[0]].begins = ids.len();
         let stamp = batch.stamp;
-        let identity = (stamp.producer_id, stamp.producer_epoch);
+        let cluster = cluster_id.map_or(0, number_of);
+        let identity = (cluster, stamp.producer_id, stamp.producer_epoch);
         assert!(stamp.producer_id >= 0, "a batch without a producer id");
+        assert!(
+            self.given.contains(&(cluster, stamp.producer_id)),
+            "a batch under a producer id that cluster {cluster} gave to another producer: {stamp:?}"
+        );
         for (&id, number) in ids.iter().zip(0..) {
             let sequence = sequence_after(stamp.base_sequence, number);
             let owner = *partition
@@ -239,7 +259,12 @@ impl Ledger {
     }
 
     /// A broker appends a batch to its log.
-    pub(super) fn in_log(&mut self, batch: &SentBatch, incarnation: usize, base_offset: i64) {
+    pub(super) fn in_log(
+        &mut self,
+        batch: &SentBatch,
+        (cluster, incarnation): (u32, usize),
+        base_offset: i64,
+    ) {
         for (value, offset) in batch.records.iter().zip(base_offset..) {
             let id = id_of(value);
             let record = &mut self.records[id];
@@ -253,6 +278,11 @@ impl Ledger {
             assert!(
                 !is_there || self.guarantee == Guarantee::AtLeastOnce,
                 "record {id} is in the log twice"
+            );
+            let before = *record.cluster.get_or_insert(cluster);
+            assert_eq!(
+                before, cluster,
+                "record {id} is in the logs of two clusters"
             );
             record.found.push((incarnation, offset));
         }

@@ -5,6 +5,7 @@
 mod callers;
 mod cluster;
 mod ledger;
+mod replacement;
 mod setup;
 mod wire;
 mod world;
@@ -97,6 +98,12 @@ impl World {
             producer_id: PRODUCER_ID,
             producer_epoch: 7,
         };
+        if self.metadata.cluster().cluster_id().is_none() {
+            return;
+        }
+        let mut callers = self.callers.borrow_mut();
+        callers.ledger.gave(self.cluster.number, PRODUCER_ID);
+        drop(callers);
         self.metadata.identity_answered(Some(identity));
         let partitions = self
             .accumulator
@@ -121,7 +128,7 @@ impl World {
     fn act(&mut self) {
         self.callers.borrow_mut().eagerness = 5;
         let trouble = self.rng.u32(..100) < self.setup.trouble;
-        match self.rng.u8(..30) {
+        match self.rng.u8(..31) {
             0..=17 => {
                 let now = self.now;
                 self.callers.borrow_mut().send_some(10, now);
@@ -134,6 +141,7 @@ impl World {
             25 if trouble => self.make_the_topic_anew(),
             26 if trouble => self.retain_nothing(),
             27 if trouble => self.move_a_broker(),
+            29 if trouble => self.replace_the_cluster(),
             28 if trouble => {
                 let span = self.rng.u64(10..9000);
                 self.jump(Duration::from_millis(span));

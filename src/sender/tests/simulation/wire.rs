@@ -56,12 +56,16 @@ pub(super) enum Done {
 
 pub(super) struct Link {
     pub(super) broker: i32,
+    /// The cluster that the broker is to be of.
+    pub(super) cluster_id: Option<Arc<str>>,
     /// Not closed by this side, and the other side's closing is not told yet.
     pub(super) is_open: bool,
     /// Requests on their way, each with its arrival.
     pub(super) pipe: VecDeque<(Instant, Sent)>,
     /// The broker is at a request of this link.
     pub(super) is_served: bool,
+    /// An answer was garbled: the worker gives the link up when it comes.
+    pub(super) is_garbled: bool,
     /// The latest answer's arrival.
     pub(super) answered: Instant,
     latency: Duration,
@@ -117,16 +121,18 @@ pub(super) struct SimulatedNetwork {
 }
 
 impl Network for SimulatedNetwork {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, _: Option<Arc<str>>, _: u32) {
+    fn connect(&mut self, link: LinkId, endpoint: Endpoint, cluster_id: Option<Arc<str>>, _: u32) {
         let mut wire = self.wire.borrow_mut();
         let key = (self.worker, link);
         let broker = endpoint.host.strip_prefix("broker-").unwrap();
         let (now, latency) = (monotonic_now(), wire.rng.u64(50..1500));
         let link = Link {
             broker: broker.parse().unwrap(),
+            cluster_id,
             is_open: true,
             pipe: VecDeque::new(),
             is_served: false,
+            is_garbled: false,
             answered: now,
             latency: Duration::from_micros(latency),
             unanswered: VecDeque::new(),
@@ -151,7 +157,8 @@ impl Network for SimulatedNetwork {
         }
         wire.forget_earlier_attempts(&sent, now);
         for batch in &sent.batches {
-            callers.ledger.sent(batch);
+            let cluster_id = wire.links[&key].cluster_id.as_deref();
+            callers.ledger.sent(batch, cluster_id);
         }
         let batches = sent.batches.iter();
         let content = batches.map(|batch| (batch.partition, id_of(&batch.records[0])));

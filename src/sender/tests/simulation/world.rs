@@ -45,7 +45,7 @@ pub(super) struct World {
     happenings: BTreeMap<(Instant, u64), Happening>,
     next_happening: u64,
     metadata_is_busy: bool,
-    next_producer_id: i64,
+    pub(super) next_producer_id: i64,
     delivery_is_due: bool,
 }
 
@@ -534,13 +534,15 @@ impl World {
             return;
         }
         let fails = wire.happens(2);
+        let cluster_id = wire.links[&key].cluster_id.clone();
+        let is_stranger = cluster_id.is_some_and(|id| *id != *self.cluster.number.to_string());
         drop(wire);
         let model = self.cluster.broker(broker);
         if model.stands_until > self.now {
             let until = model.stands_until;
             return self.at(until, Happening::Connected(key, port));
         }
-        if fails || model.is_down || model.port != port {
+        if fails || is_stranger || model.is_down || model.port != port {
             return self.break_link(key);
         }
         let event = connected(key.1, self.setup.produce_version);
@@ -579,7 +581,7 @@ impl World {
 
     fn replicated(&mut self, key: LinkKey, sent: &Sent, pending: Vec<Pending>) {
         let answers = self.cluster.answers(pending, sent.version);
-        let (frame, throttle) = self.encode(sent, answers);
+        let (frame, throttle) = self.encode(key, sent, answers);
         let mut wire = self.wire.borrow_mut();
         let delay = wire.delay(key);
         let link = wire.links.get_mut(&key).unwrap();
@@ -610,6 +612,7 @@ impl World {
     /// The answer's bytes: rarely garbled, or with the wish to be left alone for a while.
     fn encode(
         &mut self,
+        key: LinkKey,
         sent: &Sent,
         partitions: Vec<ProducePartitionResponse>,
     ) -> (Vec<u8>, Option<Duration>) {
@@ -624,6 +627,9 @@ impl World {
             false => 0,
         };
         let garbled = wire.happens(16).then(|| wire.rng.usize(..4));
+        let link = wire.links.get_mut(&key).unwrap();
+        link.is_garbled |= garbled.is_some();
+        let link_is_garbled = link.is_garbled;
         drop(wire);
         let endpoints = hinted.into_iter().map(|node_id| NodeEndpoint {
             node_id,
@@ -645,8 +651,8 @@ impl World {
         if let Some(position) = garbled {
             frame[position] ^= 1;
         }
-        // Before Produce 6 the broker waits itself; an answer of another number is not looked at.
-        let is_heard = sent.version >= 6 && garbled.is_none() && throttle_time_ms > 0;
+        // Before Produce 6 the broker waits itself; an answer of another number is not looked at, nor what follows it.
+        let is_heard = sent.version >= 6 && !link_is_garbled && throttle_time_ms > 0;
         let throttle = is_heard.then(|| Duration::from_millis(throttle_time_ms as u64));
         (frame, throttle)
     }
@@ -726,7 +732,7 @@ impl World {
             let version = self.setup.metadata_version;
             self.metadata.take_answer(asked, response, version, wants);
         }
-        if wants.identity {
+        if wants.identity && self.knows_the_cluster() {
             let identity = self.identity();
             self.metadata.identity_answered(Some(identity));
             for index in 0..self.workers.len() {
@@ -738,6 +744,9 @@ impl World {
     /// A producer id, whose epochs may end soon.
     fn identity(&mut self) -> ProducerIdentity {
         self.next_producer_id += 1;
+        let cluster = self.cluster.number;
+        let mut callers = self.callers.borrow_mut();
+        callers.ledger.gave(cluster, self.next_producer_id);
         ProducerIdentity {
             producer_id: self.next_producer_id,
             producer_epoch: match self.rng.bool() {
