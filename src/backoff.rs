@@ -33,6 +33,11 @@ impl ExponentialBackoff {
         }
     }
 
+    /// The longest wait.
+    pub(crate) fn longest(&self) -> Duration {
+        self.max
+    }
+
     /// The wait after `failures` failures in a row, counted from 0. The jitter never takes it above `max`: as long as a
     /// broker cannot be reached, that is how late its return may be noticed. An `initial` of zero waits not at all.
     pub(crate) fn after(&self, failures: u32) -> Duration {

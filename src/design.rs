@@ -102,6 +102,11 @@
 //! batch whose answer is only late would be doubled. There what is behind it goes to the new leader at once, unless one
 //! request in flight is to keep the order. A broker that throttles is not silent, for as long as it says.
 //!
+//! **Records without a key leave a broker that takes nothing at once**, and a partition that has lost its leader. Java keeps
+//! to the sticky partition until `batch.size` bytes went to it: where records are small, hundreds expire there while other
+//! partitions are well. A worker that finds a broker failing (`sender::availability`), and new metadata that moves a leader,
+//! end the turns of those partitions; the callers' short way is as before. Where all brokers fail, all are chosen from.
+//!
 //! **Each partition has its own epoch.** A broker keeps producer epoch and sequences for each partition by itself, so
 //! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order
 //! sequence it raises its own epoch and starts over at sequence 0. Workers need not agree on anything.
@@ -204,8 +209,10 @@
 //!
 //! # Order of locks
 //!
-//! On a caller's way: the sticky partitioner → a partition → the worker's channel; a partition → memory's line of waiters.
-//! With new metadata: topics (exclusive) → a partition → memory's line of waiters. A caller whose thread does not have a
+//! On a caller's way: the sticky partitioner → a partition → the worker's channel; a partition → memory's line of waiters;
+//! the sticky partitioner → the unavailable brokers (shared). With new metadata: topics (exclusive) → a partition → memory's
+//! line of waiters; topics (exclusive) → the sticky partitioner. On a worker that reports a broker: topics (shared) → the
+//! sticky partitioner. A caller whose thread does not have a
 //! topic looks for it under the topics' lock (shared), and takes no other meanwhile. The metadata cache's lock, a batch's
 //! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is
 //! held over user code, I/O, a log line or a wait; wake-ups come after.

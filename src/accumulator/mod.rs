@@ -264,10 +264,18 @@ impl RecordAccumulator {
     pub(crate) fn unavailable_brokers(&self) -> &UnavailableBrokers {
         &self.unavailable
     }
+
+    /// On a worker: the broker takes data again, or takes none. From then on the next record without a key goes elsewhere.
+    pub(crate) fn report_availability(&self, broker: i32, worker: usize, is_available: bool) {
+        self.unavailable.set(broker, worker, !is_available);
+        if !is_available {
+            self.topics.leave_broker(broker);
+        }
+    }
 }
 
-/// The brokers that could not be sent to for `partitioner.availability.timeout.ms` although there was something to
-/// send: the adaptive partitioner leaves their partitions out. Each worker reports on its own links.
+/// The brokers that take no data: records without a key go to the partitions of others, while there are any. Each worker
+/// reports on its own links.
 #[derive(Default)]
 pub(crate) struct UnavailableBrokers {
     /// A bit for each worker that finds the broker unavailable.
@@ -275,7 +283,7 @@ pub(crate) struct UnavailableBrokers {
 }
 
 impl UnavailableBrokers {
-    pub(crate) fn set(&self, broker: i32, worker: usize, unavailable: bool) {
+    fn set(&self, broker: i32, worker: usize, unavailable: bool) {
         let bit = 1u64 << (worker % 64);
         let mut by_broker = self.by_broker.write();
         let workers = by_broker.entry(broker).or_default();
@@ -289,7 +297,14 @@ impl UnavailableBrokers {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(&self, broker: i32) -> bool {
-        self.by_broker.read().contains_key(&broker)
+        self.with(|is_unavailable| is_unavailable(broker))
+    }
+
+    /// Calls `body` with what tells whether a broker is one of them.
+    pub(crate) fn with<R>(&self, body: impl FnOnce(&dyn Fn(i32) -> bool) -> R) -> R {
+        let by_broker = self.by_broker.read();
+        body(&|broker| by_broker.contains_key(&broker))
     }
 }

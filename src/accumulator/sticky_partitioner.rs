@@ -16,7 +16,7 @@ use crate::sync::Mutex;
 /// More threads than these hardly append at the same time.
 const MOST_LANES: usize = 16;
 
-/// The choices for one topic. Callers read them without a lock; they change in [`switch`](Self::switch), under the table's.
+/// The choices for one topic. Callers read them without a lock; they change under the table's.
 pub(crate) struct StickyPartitioner {
     /// By lane; -1 before the first choice.
     current: [AtomicI32; MOST_LANES],
@@ -59,7 +59,7 @@ pub(crate) struct Stickiness<'a> {
     /// Whether partitions with short queues are preferred.
     pub(crate) adaptive: bool,
     /// Brokers whose partitions are left out.
-    pub(crate) unavailable: Option<&'a UnavailableBrokers>,
+    pub(crate) unavailable: &'a UnavailableBrokers,
 }
 
 /// The weights as a table of running sums, made anew after some choices: for many partitions making it costs more than
@@ -119,6 +119,24 @@ impl StickyPartitioner {
         next
     }
 
+    /// Ends the turns of the partitions that `must_go` names: the next record of each lane chooses among all anew.
+    pub(super) fn leave(&self, must_go: impl Fn(i32) -> bool) {
+        let mut table = self.table.lock();
+        table.choices_left = 0;
+        for place in &self.current {
+            let current = place.load(Ordering::Relaxed);
+            if current >= 0 && must_go(current) {
+                place.store(-1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether it is the partition of any lane.
+    pub(super) fn is_chosen(&self, partition: i32) -> bool {
+        let mut places = self.current.iter();
+        places.any(|place| place.load(Ordering::Relaxed) == partition)
+    }
+
     /// Somebody is at work on partition `taken`: where that is often so, moves on to the next lane, with a partition of its own
     /// if it can be had. False if not, or if there is no other lane.
     pub(crate) fn step_aside(
@@ -165,28 +183,13 @@ impl Table {
         self.partitions[self.running_sums.partition_point(|&sum| sum <= point)]
     }
 
-    /// Weighs the partitions that have a leader, or all of them if none has.
+    /// Weighs the partitions to choose from.
     fn fill(&mut self, topic: &Topic, how: &Stickiness<'_>) {
         self.partition_count = topic.partitions().len();
         self.choices_left = 1 + self.partition_count / 16;
         self.partitions.clear();
         self.running_sums.clear();
-        let has_leader = |number: usize| topic.leaders.get(number).copied().flatten().is_some();
-        let is_available = |number: usize| match (
-            how.unavailable,
-            topic.leaders.get(number).copied().flatten(),
-        ) {
-            (Some(unavailable), Some(leader)) => !unavailable.contains(leader),
-            (_, leader) => leader.is_some(),
-        };
-        let all = || 0..topic.partitions().len();
-        let mut candidates: Vec<usize> = all().filter(|&number| is_available(number)).collect();
-        if candidates.is_empty() {
-            candidates = all().filter(|&number| has_leader(number)).collect();
-        }
-        if candidates.is_empty() {
-            candidates = all().collect();
-        }
+        let candidates = candidates(topic, how.unavailable);
         let queues: Vec<usize> = candidates
             .iter()
             .map(|&number| {
@@ -205,6 +208,23 @@ impl Table {
             self.running_sums.push(sum);
         }
     }
+}
+
+/// The partitions whose leader takes data; if there are none, those that have a leader, or else all.
+fn candidates(topic: &Topic, unavailable: &UnavailableBrokers) -> Vec<usize> {
+    let all = || 0..topic.partitions().len();
+    let leader = |number: usize| topic.leaders.get(number).copied().flatten();
+    let mut candidates: Vec<usize> = unavailable.with(|is_unavailable| {
+        let takes_data = |number: &usize| leader(*number).is_some_and(|id| !is_unavailable(id));
+        all().filter(takes_data).collect()
+    });
+    if candidates.is_empty() {
+        candidates = all().filter(|number| leader(*number).is_some()).collect();
+    }
+    if candidates.is_empty() {
+        candidates = all().collect();
+    }
+    candidates
 }
 
 #[cfg(test)]

@@ -100,6 +100,16 @@ impl Topic {
         }
     }
 
+    /// Records without a key choose anew where the partition that they go to is led by another broker than `before`, or by
+    /// none. After threads are told of the new picture: whoever chooses from then on does so by the new leaders.
+    fn leave_moved(&self, before: &Topic) {
+        if self.leaders != before.leaders {
+            let leader = |of: &Topic, number: i32| of.leaders.get(number as usize).copied();
+            self.sticky
+                .leave(|number| leader(self, number) != leader(before, number));
+        }
+    }
+
     /// Notes that somebody sends to the topic, which keeps it in the metadata.
     #[inline]
     pub(crate) fn mark_used(&self) {
@@ -216,6 +226,9 @@ impl Topics {
                 }
             }
             registry.put(&metadata.name, topic);
+            if let (Some(before), Some(topic)) = (before, registry.by_name.get(&metadata.name)) {
+                topic.leave_moved(&before);
+            }
         }
     }
 
@@ -224,6 +237,25 @@ impl Topics {
         let registry = self.registry.read();
         let topic = registry.by_name.get(name);
         topic.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec())
+    }
+
+    /// The broker takes no data: records without a key go elsewhere from the next one on.
+    pub(super) fn leave_broker(&self, broker: i32) {
+        for topic in self.registry.read().by_name.values() {
+            let leader = |number: i32| topic.leaders.get(number as usize).copied().flatten();
+            topic.sticky.leave(|number| leader(number) == Some(broker));
+        }
+    }
+
+    /// On a worker: nothing can be sent to the partition, for it has no leader. Records without a key go elsewhere from the
+    /// next one on.
+    pub(crate) fn leave_partition(&self, partition: &Partition) {
+        let number = partition.partition();
+        if let Some(topic) = self.registry.read().by_name.get(partition.topic()) {
+            if topic.sticky.is_chosen(number) {
+                topic.sticky.leave(|chosen| chosen == number);
+            }
+        }
     }
 
     /// Whether the topic was sent to since this was last asked.

@@ -681,7 +681,10 @@ fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
         retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
         reconnect_backoff: reconnect_backoff(config),
         connections_max_idle: config.connections_max_idle,
-        availability_timeout: config.partitioner_availability_timeout,
+        // As in Java, a part of adaptive partitioning.
+        availability_timeout: config
+            .partitioner_availability_timeout
+            .filter(|_| config.partitioner_adaptive_partitioning),
         compression: Compression {
             codec: config.compression,
             level: config.compression_level(),

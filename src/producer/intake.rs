@@ -386,14 +386,9 @@ impl Intake {
     }
 
     fn stickiness(&self) -> Stickiness<'_> {
-        let config = &self.engine.config;
         Stickiness {
-            adaptive: config.partitioner_adaptive_partitioning,
-            // As in Java, a part of adaptive partitioning.
-            unavailable: config
-                .partitioner_availability_timeout
-                .filter(|_| config.partitioner_adaptive_partitioning)
-                .map(|_| self.engine.accumulator.unavailable_brokers()),
+            adaptive: self.engine.config.partitioner_adaptive_partitioning,
+            unavailable: self.engine.accumulator.unavailable_brokers(),
         }
     }
 

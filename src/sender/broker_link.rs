@@ -20,6 +20,9 @@ pub(super) struct BrokerLink {
     pub(super) last_error: Option<Error>,
     /// Since when somebody stands in line and is not served.
     pub(super) blocked_since: Option<Instant>,
+    /// Set while the broker is known to take no data: see [`availability`](super::availability). When nothing waits for the
+    /// broker at this time, it is given another try.
+    pub(super) failing_until: Option<Instant>,
     pub(super) reported_unavailable: bool,
     /// The wait that the broker asked for on a link that was lost since: the next one keeps it (KIP-219).
     pub(super) throttled_until: Option<Instant>,
@@ -32,6 +35,7 @@ pub(super) enum LinkState {
     },
     Connecting {
         link: LinkId,
+        since: Instant,
     },
     Ready(ReadyLink),
 }
@@ -75,6 +79,7 @@ impl BrokerLink {
             failures: 0,
             last_error: None,
             blocked_since: None,
+            failing_until: None,
             reported_unavailable: false,
             throttled_until: None,
         }
@@ -83,9 +88,28 @@ impl BrokerLink {
     pub(super) fn link(&self) -> Option<LinkId> {
         match &self.state {
             LinkState::Down { .. } => None,
-            LinkState::Connecting { link } => Some(*link),
+            LinkState::Connecting { link, .. } => Some(*link),
             LinkState::Ready(ready) => Some(ready.link),
         }
+    }
+
+    /// When the broker has owed an answer, or a connection, for so long that it is taken to be failing.
+    pub(super) fn fails_at(&self) -> Option<Instant> {
+        match &self.state {
+            LinkState::Down { .. } => None,
+            LinkState::Connecting { since, .. } => Some(*since + SILENCE),
+            LinkState::Ready(ready) => Some(ready.in_flight.front()?.missed_from + SILENCE),
+        }
+    }
+
+    /// Whether nothing waits for the broker or for its answer.
+    pub(super) fn is_unused(&self) -> bool {
+        let is_idle = match &self.state {
+            LinkState::Down { .. } => true,
+            LinkState::Connecting { .. } => false,
+            LinkState::Ready(ready) => ready.is_idle(),
+        };
+        is_idle && self.line.is_empty()
     }
 }
 

@@ -99,6 +99,7 @@ impl<N: Network> Sender<N> {
         log_line!(level, target: "kafka_producer::sender", "lost broker {broker}: {}", error.summary());
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
+        state.failing_until = Some(not_before + self.config.retry_backoff.longest());
         state.last_error = Some(error.clone());
         let ended = std::mem::replace(
             &mut state.state,
@@ -299,7 +300,10 @@ impl<N: Network> Sender<N> {
         }
         self.next_link += 1;
         self.links.insert(id, broker);
-        link.state = LinkState::Connecting { link: id };
+        link.state = LinkState::Connecting {
+            link: id,
+            since: now,
+        };
         let cluster_id = self.cluster.cluster_id.clone();
         self.network
             .connect(id, link.endpoint.clone(), cluster_id, link.failures);
@@ -325,38 +329,10 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// For `partitioner.availability.timeout.ms`: notes brokers that leave somebody standing in line for too long.
-    fn report_availability(&mut self, broker: i32, now: Instant) {
-        let Some(timeout) = self.config.availability_timeout else {
-            return;
-        };
-        let Some(link) = self.brokers.get_mut(&broker) else {
-            return;
-        };
-        if link.line.is_empty() {
-            link.blocked_since = None;
-        } else {
-            link.blocked_since.get_or_insert(now);
-        }
-        let unavailable = link
-            .blocked_since
-            .is_some_and(|since| deadline_after(since, timeout) <= now);
-        if std::mem::replace(&mut link.reported_unavailable, unavailable) != unavailable {
-            self.accumulator
-                .unavailable_brokers()
-                .set(broker, self.config.index, unavailable);
-        }
-    }
-
     /// When the link is due for something. Not before `now`, unless that can be done then.
     pub(super) fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
         let somebody_waits = !link.line.is_empty();
-        let availability = match (self.config.availability_timeout, link.blocked_since) {
-            (Some(timeout), Some(since)) if !link.reported_unavailable => {
-                Some(deadline_after(since, timeout))
-            }
-            _ => None,
-        };
+        let availability = self.availability_deadline(link, now);
         let (first, second) = match &link.state {
             // A partition can have joined the line after the broker had its turn in this round.
             LinkState::Down { not_before } => {

@@ -4,6 +4,7 @@
 //! [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without threads, sockets
 //! or sleep.
 
+mod availability;
 mod broker_link;
 mod doubt;
 mod links;

@@ -40,15 +40,13 @@ impl<N: Network> Sender<N> {
     }
 
     fn leave_all_brokers(&mut self) {
-        let unavailable = Arc::clone(&self.accumulator);
+        let accumulator = Arc::clone(&self.accumulator);
         for (id, link) in std::mem::take(&mut self.brokers) {
             if let Some(link) = link.link() {
                 self.network.close(link);
             }
             if link.reported_unavailable {
-                unavailable
-                    .unavailable_brokers()
-                    .set(id, self.config.index, false);
+                accumulator.report_availability(id, self.config.index, true);
             }
         }
     }

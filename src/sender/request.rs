@@ -385,10 +385,14 @@ impl<N: Network> Sender<N> {
 
     /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
     fn complete_unacknowledged(&mut self, broker: i32, now: Instant) {
-        let Some(ready) = self.ready_link_mut(broker) else {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        let LinkState::Ready(ready) = &mut link.state else {
             return;
         };
         let requests = std::mem::take(&mut ready.in_flight);
+        link.failing_until = None;
         for request in requests {
             for (slot, _) in request.partitions {
                 if let Some(InFlightBatch { batch, .. }) =

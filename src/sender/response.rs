@@ -51,7 +51,11 @@ impl<N: Network> Sender<N> {
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
                 ready.doubt.heard(request.missed_from, now);
-                if let Some(wait) = throttle(ready, request.version, &response, now) {
+                let throttled = throttle(ready, request.version, &response, now);
+                if !ready.is_silent(now) {
+                    link.failing_until = None;
+                }
+                if let Some(wait) = throttled {
                     self.tell_of_throttle(broker, wait);
                 }
                 return self.on_response(broker, request, response, now);

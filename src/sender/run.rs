@@ -309,13 +309,13 @@ impl<N: Network> Sender<N> {
 
     /// Brokers come and go for as long as a producer lives: those that are gone and left nothing behind are forgotten.
     fn forget_strangers(&mut self) {
-        let (cluster, unavailable) = (&self.cluster, self.accumulator.unavailable_brokers());
+        let (cluster, accumulator) = (&self.cluster, &self.accumulator);
         let index = self.config.index;
         self.brokers.retain(|id, link| {
             let is_known = cluster.broker(*id).is_some();
             let is_needed = link.link().is_some() || !link.line.is_empty();
             if !is_known && !is_needed && link.reported_unavailable {
-                unavailable.set(*id, index, false);
+                accumulator.report_availability(*id, index, true);
             }
             is_known || is_needed
         });
@@ -342,10 +342,11 @@ impl<N: Network> Sender<N> {
             );
             if let Some(BrokerLink {
                 state: LinkState::Down { not_before },
+                failing_until,
                 ..
             }) = self.brokers.get_mut(&id)
             {
-                *not_before = None;
+                (*not_before, *failing_until) = (None, None);
             }
         }
     }
@@ -471,8 +472,9 @@ impl<N: Network> Sender<N> {
                 // There is a newer picture, which this worker has not looked at: it is what let the caller append.
                 return None;
             }
-            let topic = Arc::clone(self.state(slot).partition.topic());
-            self.metadata.keep_topic(&topic);
+            let partition = Arc::clone(&self.state(slot).partition);
+            self.accumulator.topics.leave_partition(&partition);
+            self.metadata.keep_topic(partition.topic());
             self.metadata.request_refresh();
             let again = now
                 + self

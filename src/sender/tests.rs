@@ -1,5 +1,6 @@
 //! The worker's loop under a clock that is set by hand and a network that is scripted: no threads, sockets or sleep.
 
+mod availability;
 mod batching;
 mod closing;
 mod epochs;

@@ -213,6 +213,64 @@ fn partitions_without_leader_get_no_records_without_key() {
     assert!(counts[0] > 50 && counts[2] > 50, "{counts:?}");
 }
 
+/// Sends a record, and after `trouble` with the leader of the partition that it went to others until one is delivered. Then
+/// all that follow must be.
+fn records_without_key_go_elsewhere_after(
+    adapt: bool,
+    trouble: impl FnOnce(&MockCluster, i32, i32),
+) {
+    let cluster = cluster(2, 4);
+    let producer = builder(&cluster)
+        .linger(Duration::ZERO)
+        .partitioner_adaptive_partitioning(adapt)
+        .request_timeout(Duration::from_secs(600))
+        .delivery_timeout(Duration::from_secs(1200))
+        .build()
+        .unwrap();
+    let first = producer.send(unkeyed(20)).unwrap().get(PATIENCE).unwrap();
+    let left = first.partition();
+    trouble(&cluster, left, cluster.leader("t", left).unwrap());
+    eventually("a record elsewhere", || {
+        let sent = producer.send(unkeyed(20)).unwrap();
+        sent.get(Duration::from_millis(100)).is_ok()
+    });
+    for _ in 0..200 {
+        let sent = producer.send(unkeyed(20)).unwrap().get(PATIENCE).unwrap();
+        assert_ne!(sent.partition(), left);
+    }
+    drop(producer.close(Duration::ZERO));
+}
+
+#[test]
+fn records_without_key_leave_a_partition_that_has_lost_its_leader() {
+    for adapt in [true, false] {
+        records_without_key_go_elsewhere_after(adapt, |cluster, left, _| {
+            cluster.set_leader("t", left, None);
+        });
+    }
+}
+
+#[test]
+fn records_without_key_leave_a_broker_that_answers_nothing() {
+    for adapt in [true, false] {
+        records_without_key_go_elsewhere_after(adapt, |cluster, _, broker| {
+            cluster.on(MockApi::Produce, move |request| match request.broker() {
+                hung if hung == broker => Fault::NoAnswer,
+                _ => Fault::Pass,
+            });
+        });
+    }
+}
+
+#[test]
+fn records_without_key_leave_a_broker_that_is_down() {
+    for adapt in [true, false] {
+        records_without_key_go_elsewhere_after(adapt, |cluster, _, broker| {
+            cluster.broker_down(broker);
+        });
+    }
+}
+
 #[test]
 fn keys_can_be_ignored() {
     let cluster = cluster(1, 4);

@@ -99,8 +99,9 @@ macro_rules! for_each_setting {
             "partitioner.adaptive.partitioning.enable", partitioner_adaptive_partitioning(bool): bool = boolean(),
                 default "true", range "true, false";
 
-            /// A partition whose broker has taken no data for this long gets no record without a key. 0: off. A part of
-            /// adaptive partitioning: without it, without effect.
+            /// A partition whose broker had something to take for this long, and took nothing, gets no record without a key.
+            /// 0: only where the broker cannot be reached, or has owed an answer for a second. A part of adaptive
+            /// partitioning: without it, without effect.
             "partitioner.availability.timeout.ms",
                 partitioner_availability_timeout(Option<Duration>): Option<Duration> = millis_or_zero(),
                 default "0", range "0 or more";

@@ -1,6 +1,6 @@
 //! Links: made, lost, stalled, idle, late; and `acks=0`.
 
-use super::harness::{Harness, MS, written};
+use super::harness::{Harness, MS};
 use crate::connection::link::LinkEvent;
 use crate::sender::Event;
 
@@ -228,33 +228,4 @@ fn without_acks_a_written_request_is_done() {
     worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
     assert_eq!(ticket.offset(), None);
     assert_eq!(worker.memory_in_use(), 0);
-}
-
-#[test]
-fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
-    let mut worker = Harness::new(|settings| {
-        settings.sender.availability_timeout = Some(200 * MS);
-        settings.partitions = 8;
-        settings.sender.max_in_flight = 1;
-        settings.sender.max_request_size = 1000;
-        settings.sender.request_timeout = 60_000 * MS;
-    });
-    let reported = |worker: &Harness| worker.accumulator.unavailable_brokers().contains(1);
-    for partition in 0..8 {
-        worker.send_batch(partition, "a");
-    }
-    worker.run();
-    // Busy is not unavailable: something is sent now and then, though there is always somebody in line.
-    let mut request = worker.requests().remove(0);
-    for partition in 0..8 {
-        worker.send_batch(partition, "b");
-        worker.run_for(150 * MS);
-        assert!(!reported(&worker));
-        worker.answer(&request, |_| written(0));
-        request = worker.requests().remove(0);
-    }
-    worker.run_for(200 * MS);
-    assert!(reported(&worker));
-    worker.answer(&request, |_| written(0));
-    assert!(!reported(&worker));
 }

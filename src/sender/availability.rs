@@ -1,0 +1,88 @@
+//! Which brokers take no data: records without a key go to the partitions of others.
+//!
+//! A broker is *failing* when its link was lost or could not be made, and when it has owed an answer or a connection for a
+//! second. It stops failing with its next answer. When nothing waits for it any more, no answer can come: then it is given
+//! another try after the time in which what waits for a retry would have come back.
+//!
+//! With `partitioner.availability.timeout.ms` a broker is left out, too, when there was something to send to it and nothing
+//! was sent for that long.
+
+use std::time::{Duration, Instant};
+
+use super::broker_link::{BrokerLink, LinkState};
+use super::run::Sender;
+use crate::connection::link::Network;
+use crate::time::deadline_after;
+
+impl<N: Network> Sender<N> {
+    /// Tells the callers when a broker begins to take no data, and when that is over.
+    pub(super) fn report_availability(&mut self, broker: i32, now: Instant) {
+        let is_blocked = match self.config.availability_timeout {
+            Some(timeout) => self.is_blocked(broker, timeout, now),
+            None => false,
+        };
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        if link.fails_at().is_some_and(|at| at <= now) {
+            link.failing_until.get_or_insert(now);
+        } else if link.failing_until.is_some_and(|until| until <= now) && link.is_unused() {
+            link.failing_until = None;
+        }
+        let is_unavailable = is_blocked || link.failing_until.is_some();
+        if std::mem::replace(&mut link.reported_unavailable, is_unavailable) != is_unavailable {
+            self.accumulator
+                .report_availability(broker, self.config.index, !is_unavailable);
+        }
+    }
+
+    /// Whether something waits to be sent to the broker, and nothing was sent for `timeout`.
+    fn is_blocked(&mut self, broker: i32, timeout: Duration, now: Instant) -> bool {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return false;
+        };
+        if link.line.is_empty() {
+            link.blocked_since = None;
+            return self.holds_partitions_back(broker, timeout, now);
+        }
+        let since = *link.blocked_since.get_or_insert(now);
+        deadline_after(since, timeout) <= now
+    }
+
+    /// Whether the broker has for `timeout` neither taken nor answered anything, and a partition with batches in flight to it
+    /// has more to send: such a partition is at its own limit in flight, and in no line.
+    fn holds_partitions_back(&self, broker: i32, timeout: Duration, now: Instant) -> bool {
+        let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
+        else {
+            return false;
+        };
+        if ready.is_idle() || deadline_after(ready.last_used, timeout) > now {
+            return false;
+        }
+        let requests = ready.in_flight.iter();
+        let mut slots = requests.flat_map(|request| &request.partitions);
+        slots.any(|(slot, _)| {
+            let state = self.partitions[*slot].as_ref();
+            state.is_some_and(|state| state.announced || !state.queue.is_empty())
+        })
+    }
+
+    /// When the broker's availability is to be looked at again, if nothing happens before.
+    pub(super) fn availability_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
+        if let Some(until) = link.failing_until {
+            return (until > now).then_some(until);
+        }
+        let blocked = self.config.availability_timeout.and_then(|timeout| {
+            let since = match &link.state {
+                LinkState::Ready(ready) if link.line.is_empty() && !ready.is_idle() => {
+                    Some(ready.last_used)
+                }
+                _ => link.blocked_since,
+            };
+            since.map(|since| deadline_after(since, timeout))
+        });
+        let is_ahead = |at: &Instant| *at > now;
+        let deadlines = [link.fails_at(), blocked.filter(is_ahead)];
+        deadlines.into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,156 @@
+//! Which brokers records without a key are led round.
+
+use super::harness::{Harness, MS, written};
+
+fn is_left_out(worker: &Harness) -> bool {
+    worker.accumulator.unavailable_brokers().contains(1)
+}
+
+#[test]
+fn a_broker_that_owes_an_answer_for_a_second_is_left_out_until_it_answers() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.request_timeout = 60_000 * MS;
+        settings.sender.delivery_timeout = 120_000 * MS;
+    });
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(999 * MS);
+    assert!(!is_left_out(&worker));
+    worker.run_for(MS);
+    assert!(is_left_out(&worker));
+    worker.run_for(10_000 * MS);
+    assert!(is_left_out(&worker));
+    worker.serve(&request);
+    assert!(!is_left_out(&worker));
+}
+
+#[test]
+fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
+    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
+    worker.send_batch(0, "a");
+    worker.request();
+    worker.run_for(1000 * MS);
+    assert_eq!(worker.wire.borrow().closed.len(), 1, "request.timeout.ms");
+    worker.run_for(500 * MS);
+    let again = worker.requests().remove(0);
+    assert!(is_left_out(&worker));
+    worker.serve(&again);
+    assert!(!is_left_out(&worker));
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_left_out_until_it_answers() {
+    let mut worker = Harness::new(|settings| {
+        settings.connects = false;
+        settings.sender.delivery_timeout = 120_000 * MS;
+    });
+    worker.send_batch(0, "a");
+    worker.run();
+    assert!(!is_left_out(&worker), "nothing is known of it yet");
+    for _ in 0..5 {
+        let (link, ..) = worker.wire.borrow().connecting[0];
+        worker.wire.borrow_mut().lose(link);
+        worker.run();
+        assert!(is_left_out(&worker));
+        worker.run_for(600 * MS);
+        assert!(is_left_out(&worker));
+    }
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    worker.wire.borrow_mut().connected(link);
+    let request = worker.request();
+    worker.serve(&request);
+    assert!(!is_left_out(&worker));
+}
+
+#[test]
+fn a_connection_that_takes_more_than_a_second_leaves_the_broker_out() {
+    let mut worker = Harness::new(|settings| settings.connects = false);
+    worker.send_batch(0, "a");
+    worker.run_for(999 * MS);
+    assert!(!is_left_out(&worker));
+    worker.run_for(MS);
+    assert!(is_left_out(&worker));
+}
+
+/// Else it would never be: records without a key make no connection to a broker that they are led round.
+#[test]
+fn a_broker_for_which_nothing_waits_is_tried_again() {
+    let mut worker = Harness::new(|settings| {
+        settings.connects = false;
+        settings.sender.delivery_timeout = 1000 * MS;
+    });
+    worker.send_batch(0, "a");
+    worker.run();
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    worker.run_for(1000 * MS);
+    worker.wire.borrow_mut().lose(link);
+    worker.run();
+    assert!(is_left_out(&worker));
+    worker.run_for(2000 * MS);
+    assert!(!is_left_out(&worker));
+    assert_eq!(
+        worker.run(),
+        None,
+        "an idle worker sleeps until it is woken"
+    );
+}
+
+/// A broker that closes an idle connection, as one does that is stopped, takes nothing for a moment.
+#[test]
+fn a_connection_that_was_lost_while_idle_leaves_the_broker_out_for_a_moment() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.hang_up(1);
+    assert!(is_left_out(&worker));
+    worker.run_for(2000 * MS);
+    assert!(!is_left_out(&worker));
+}
+
+#[test]
+fn the_availability_timeout_counts_for_a_partition_at_its_own_limit_in_flight() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.availability_timeout = Some(200 * MS);
+        settings.sender.request_timeout = 60_000 * MS;
+    });
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(500 * MS);
+    assert!(!is_left_out(&worker), "nothing waits");
+    // The first batch of an identity travels alone.
+    worker.send_batch(0, "b");
+    worker.no_request();
+    worker.run_for(20 * MS);
+    assert!(is_left_out(&worker));
+    worker.serve(&request);
+    assert!(!is_left_out(&worker));
+}
+
+#[test]
+fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.availability_timeout = Some(200 * MS);
+        settings.partitions = 8;
+        settings.sender.max_in_flight = 1;
+        settings.sender.max_request_size = 1000;
+        settings.sender.request_timeout = 60_000 * MS;
+    });
+    for partition in 0..8 {
+        worker.send_batch(partition, "a");
+    }
+    worker.run();
+    // Busy is not unavailable: something is sent now and then, though there is always somebody in line.
+    let mut request = worker.requests().remove(0);
+    for partition in 0..8 {
+        worker.send_batch(partition, "b");
+        worker.run_for(150 * MS);
+        assert!(!is_left_out(&worker));
+        worker.answer(&request, |_| written(0));
+        request = worker.requests().remove(0);
+    }
+    worker.run_for(200 * MS);
+    assert!(is_left_out(&worker));
+    worker.answer(&request, |_| written(0));
+    assert!(!is_left_out(&worker));
+}
