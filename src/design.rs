@@ -73,10 +73,12 @@
 //! while most of the memory is free: callers that wait for memory would wake each other more often with more batches open
 //! at a time. What results share, the topic's name, is each batch's own, unless it is long.
 //!
-//! **The channel is bounded by the memory budget.** A chunk is pushed under its partition's lock, so that the order of
-//! batches is the order of their records; there a push must not block. It cannot: every batch is charged at least about
-//! 1 KiB of `buffer.memory` (more above 256 MiB), and the channel has three places, for announcements and the chunk, for
-//! as many batches as the budget allows. Waiting happens in one place only, where memory is reserved, before the lock.
+//! **What goes to a worker is bounded by the memory budget.** A chunk is pushed under its partition's lock, so that the
+//! order of batches is the order of their records; there a push must not block. It cannot: what finds no place in the
+//! channel waits in a queue behind it (`accumulator::handover`), and every batch is charged at least 1 KiB of
+//! `buffer.memory`, its messages included. A channel with places for the whole budget, which are allocated when it is made,
+//! took 2.4 MB of an idle producer for each worker at 32 MiB, and 18 MB at 1 GiB. Waiting happens in one place only, where
+//! memory is reserved, before the lock.
 //!
 //! **Memory is counted by capacity**, when a batch is opened or grows, not for each record: buffer, structures, callbacks.
 //! What compression saves comes back when the batch is sealed. A sealed batch's memory is returned by the last holder of
@@ -219,7 +221,7 @@
 //!
 //! # What a reader may trip over
 //!
-//! - A worker receives a batch's announcement before any chunk of that partition, because both go through one channel.
+//! - A worker receives a batch's announcement before any chunk of that partition, because both go the same way.
 //! - `take_open` refuses while a full batch of the partition is in the channel: that one comes first.
 //! - Partitions are never dropped while the producer lives: their sequences must go on when a topic is used again.
 //! - An answer is matched by topic name or, from Produce 13 on, by the topic id the request was sent with.

@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod buffers;
 pub(crate) mod callbacks;
 pub(crate) mod completion;
+pub(crate) mod handover;
 pub(crate) mod memory;
 pub(crate) mod partition;
 pub(crate) mod sequence;
@@ -18,11 +19,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::sync::{Mutex, RwLock, Wakeup, channel};
+use crate::sync::{Mutex, RwLock, Wakeup};
 use crate::threads::Opening;
 use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
+use handover::HandoverSender;
 use memory::{BufferMemory, Reservation};
 use partition::{AppendConfig, Missing, Partition, Wake};
 use topics::Topics;
@@ -37,8 +39,7 @@ pub(crate) enum Message {
 
 /// A worker as callers see it.
 pub(crate) struct WorkerHandle {
-    /// None after the worker's end: its room is free then, even if a thread keeps a topic of this producer.
-    records: Mutex<Option<channel::Sender<Message>>>,
+    records: HandoverSender<Message>,
     wakeup: Arc<Wakeup>,
     /// Places given out in the worker's table of partitions.
     slots: AtomicUsize,
@@ -86,9 +87,9 @@ impl WorkerClock {
 }
 
 impl WorkerHandle {
-    pub(crate) fn new(records: channel::Sender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
+    pub(crate) fn new(records: HandoverSender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
         Arc::new(Self {
-            records: Mutex::new(Some(records)),
+            records,
             wakeup,
             slots: AtomicUsize::new(0),
             orphans: Mutex::default(),
@@ -114,28 +115,17 @@ impl WorkerHandle {
         }
     }
 
-    /// Never blocks: the channel has room for all that the memory budget lets exist. What cannot be pushed because the
-    /// worker has ended waits for [`bury_orphans`](Self::bury_orphans): the caller holds locks, and a batch that is dropped
-    /// runs its callbacks.
+    /// Never blocks. What cannot be pushed because the worker has ended waits for [`bury_orphans`](Self::bury_orphans): the
+    /// caller holds locks, and a batch that is dropped runs its callbacks.
     fn push(&self, message: Message) {
-        let refused = match &*self.records.lock() {
-            Some(records) => records.try_send(message).err().map(|error| {
-                debug_assert!(
-                    error.is_disconnected(),
-                    "the channel is smaller than the memory budget allows"
-                );
-                error.into_inner()
-            }),
-            None => Some(message),
-        };
-        if let Some(message) = refused {
+        if let Err(message) = self.records.push(message) {
             self.orphans.lock().push(message);
         }
     }
 
     /// On the worker, at its end: frees the channel as soon as the worker's own end of it is gone.
     pub(crate) fn hang_up(&self) {
-        *self.records.lock() = None;
+        self.records.hang_up();
     }
 
     /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.
@@ -151,7 +141,7 @@ impl WorkerHandle {
     /// Whether the worker has [hung up](Self::hang_up).
     #[cfg(test)]
     pub(crate) fn has_hung_up(&self) -> bool {
-        self.records.lock().is_none()
+        self.records.has_hung_up()
     }
 
     /// Notes that so many records failed when nobody could send any more.
@@ -168,14 +158,6 @@ impl WorkerHandle {
     fn next_slot(&self) -> usize {
         self.slots.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// Room in a worker's channel for three messages (the announcement, the chunk, and an announcement that the worker did not
-/// wait for) for each batch that can exist: every batch holds at least its overhead and the smallest buffer of the budget, or
-/// of what callbacks may take beyond it.
-pub(crate) fn channel_capacity(buffer_memory: usize) -> usize {
-    let most_held = buffer_memory.saturating_add(allowance::MOST_BYTES);
-    3 * (most_held / partition::min_batch_bytes(buffer_memory)).max(1) + 2
 }
 
 /// The state that callers and workers share.

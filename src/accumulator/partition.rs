@@ -1,8 +1,8 @@
 //! One partition's open batch: what callers append to and the worker takes.
 //!
 //! The order of records in a partition is the order in which `send` got this lock. Under it nothing blocks: memory is
-//! only tried for (a caller that must wait lets go of the lock first), and the worker's channel always has room,
-//! because every batch carries its slots with its memory (see [`crate::accumulator::channel_capacity`]).
+//! only tried for (a caller that must wait lets go of the lock first), and what goes to the worker always has room (see
+//! [`handover`](crate::accumulator::handover)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,18 +20,11 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::threads::InstanceId;
 use crate::time::monotonic_now;
 
-/// What a batch holds beside its buffer: its structures, its future block, its places in the channel.
+/// What a batch holds beside its buffer: its structures, its future block, its messages to the worker.
 const BATCH_OVERHEAD_BYTES: usize = 512;
 
 /// The smallest buffer of a batch: a partition that sees a record now and then does not hold a whole `batch.size`.
 const MIN_BUFFER_BYTES: usize = 512;
-
-/// The least that a batch is charged of a budget of `buffer_memory`, which bounds the number of batches and with it the
-/// size of the workers' channels: about 1 KiB, and more where the budget is above 256 MiB.
-pub(crate) fn min_batch_bytes(buffer_memory: usize) -> usize {
-    const MOST_BATCHES: usize = 1 << 18;
-    (BATCH_OVERHEAD_BYTES + MIN_BUFFER_BYTES).max(buffer_memory / MOST_BATCHES)
-}
 
 /// The memory for callbacks that is reserved at once, if there is so much.
 const CALLBACKS_STEP_BYTES: usize = 2048;
@@ -78,7 +71,8 @@ struct Open {
     usual_bytes: usize,
     /// The memory that the callbacks of the latest batch with any took: what the next one reserves with its first one.
     usual_callback_bytes: usize,
-    /// Bytes appended since the sticky partitioner chose this partition.
+    /// The bytes that the sticky partitioner sent here since it chose this partition. A turn is as long as a batch, which is
+    /// `limit` before it is compressed, and at most twice as long.
     sticky_bytes: usize,
     /// The share of the budget that the partition's leader has.
     share: Arc<BrokerShare>,
@@ -87,13 +81,13 @@ struct Open {
 
 impl Open {
     /// Appends as many of `records`, each with an upper bound of its size, as the open batch has room for, with room for
-    /// another such, while fewer than `turn_bytes` went to the partition. The index of the first in the batch, and the
-    /// number of them, one at least.
+    /// another such, and as belong to the turn of the partition where it is the sticky one. The index of the first in the
+    /// batch, and the number of them, one at least.
     #[inline]
     fn append_while_room<'a, H: RecordHeader + 'a>(
         &mut self,
         records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
-        turn_bytes: usize,
+        is_sticky: bool,
     ) -> Option<(u32, usize)> {
         let contents = &mut self.batch.as_mut()?.contents;
         let Contents::Building { builder, .. } = contents else {
@@ -101,7 +95,10 @@ impl Open {
         };
         let (before, first) = (builder.len(), builder.count());
         let end = self.limit.min(builder.capacity());
-        let turn_ends = turn_bytes.saturating_sub(self.sticky_bytes);
+        let turn_ends = match is_sticky {
+            true => (2 * self.limit).saturating_sub(self.sticky_bytes),
+            false => usize::MAX,
+        };
         for (record, upper_bound) in records {
             let len = builder.len();
             let is_turn_over = len - before + upper_bound >= turn_ends;
@@ -116,9 +113,18 @@ impl Open {
             } = record;
             builder.append(timestamp_ms, key, value, headers);
         }
-        self.sticky_bytes += builder.len() - before;
+        if is_sticky {
+            self.sticky_bytes += builder.len() - before;
+        }
         let count = (builder.count() - first) as usize;
         (count > 0).then_some((first as u32, count))
+    }
+
+    /// Whether the sticky partitioner has sent enough here: no batch is left to linger for want of records, unless twice as
+    /// much has come.
+    fn is_turn_over(&self) -> bool {
+        self.sticky_bytes >= self.limit
+            && (self.batch.is_none() || self.sticky_bytes >= 2 * self.limit)
     }
 
     /// The batch. The next one begins with its size.
@@ -135,8 +141,7 @@ impl Open {
 /// The upper bound of the size of a record that gets a batch of its own within the whole budget: a larger one is refused,
 /// not waited for. 0 where the budget is too small for any.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
-    let overhead = min_batch_bytes(buffer_memory) - MIN_BUFFER_BYTES + CALLBACKS_STEP_BYTES;
-    match buffer_memory.saturating_sub(overhead) {
+    match buffer_memory.saturating_sub(BATCH_OVERHEAD_BYTES + CALLBACKS_STEP_BYTES) {
         too_little if too_little < MIN_BUFFER_BYTES => 0,
         largest => largest,
     }
@@ -175,7 +180,6 @@ impl<H> Copy for SerializedRecord<'_, H> {}
 
 /// A partition with its lock.
 pub(crate) struct Locked<'a> {
-    partition: &'a Partition,
     open: MutexGuard<'a, Open>,
 }
 
@@ -196,9 +200,8 @@ impl Locked<'_> {
         if !callbacks.has_room(callback.bytes()) {
             return None;
         }
-        let turn_bytes = self.partition.turn_bytes(is_sticky);
         let (index, _) =
-            open.append_while_room(std::iter::once((*record, upper_bound)), turn_bytes)?;
+            open.append_while_room(std::iter::once((*record, upper_bound)), is_sticky)?;
         let batch = open.batch.as_mut()?;
         callback.give_to(&mut batch.callbacks, index, record.details());
         Some((Arc::clone(batch.completion()), index))
@@ -213,8 +216,7 @@ impl Locked<'_> {
         is_sticky: bool,
     ) -> Option<(Placed, usize)> {
         let open = &mut *self.open;
-        let turn_bytes = self.partition.turn_bytes(is_sticky);
-        let (first, count) = open.append_while_room(records, turn_bytes)?;
+        let (first, count) = open.append_while_room(records, is_sticky)?;
         let completion = Arc::clone(open.batch.as_ref()?.completion());
         Some(((completion, first), count))
     }
@@ -227,7 +229,8 @@ pub(crate) enum Append {
         completion: Arc<Completion>,
         index: u32,
         wake: Wake,
-        sticky_full: bool,
+        /// Whether enough has come from the sticky partitioner.
+        is_turn_over: bool,
     },
     /// The record is not in a batch: call again with a reservation.
     NeedsMemory { missing: Missing, wake: Wake },
@@ -335,7 +338,7 @@ impl Partition {
         callback_bytes: usize,
         from: Option<&mut Reservation>,
     ) -> Reservation {
-        let bytes = self.batch_overhead() + capacity + callback_bytes;
+        let bytes = BATCH_OVERHEAD_BYTES + capacity + callback_bytes;
         match from {
             Some(from) => {
                 let mut reservation = from.split(bytes);
@@ -373,7 +376,6 @@ impl Partition {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked {
-            partition: self,
             open: self.open.lock(),
         }
     }
@@ -382,19 +384,7 @@ impl Partition {
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Locked<'_>> {
         let open = self.open.try_lock()?;
-        Some(Locked {
-            partition: self,
-            open,
-        })
-    }
-
-    /// The bytes with which the turn of a partition is over at the latest, where it is the sticky one.
-    #[inline]
-    fn turn_bytes(&self, is_sticky: bool) -> usize {
-        match is_sticky {
-            true => 2 * self.config.batch_size,
-            false => usize::MAX,
-        }
+        Some(Locked { open })
     }
 
     /// On a caller's thread: appends `record` to the open batch, or to a new one. Never blocks.
@@ -403,6 +393,7 @@ impl Partition {
     pub(crate) fn append<H: RecordHeader>(
         self: &Arc<Self>,
         record: &SerializedRecord<'_, H>,
+        is_sticky: bool,
         callback: &mut dyn OfferedCallback,
         spare: &mut Option<Reservation>,
     ) -> Append {
@@ -426,19 +417,19 @@ impl Partition {
             match self.append_to(batch, record, callback, limit, spare, &open.share) {
                 AppendTo::Done { index, size, full } => {
                     let completion = Arc::clone(batch.completion());
-                    open.sticky_bytes += size;
+                    if is_sticky {
+                        open.sticky_bytes += size;
+                    }
                     if full {
                         self.push_full(open);
                         wake = Wake::Now;
                     }
-                    let sticky_full = open.sticky_bytes >= self.config.batch_size
-                        && (open.batch.is_none()
-                            || open.sticky_bytes >= 2 * self.config.batch_size);
+                    let is_turn_over = open.is_turn_over();
                     return Append::Done {
                         completion,
                         index,
                         wake,
-                        sticky_full,
+                        is_turn_over,
                     };
                 }
                 AppendTo::Full => {
@@ -529,10 +520,6 @@ impl Partition {
         )
     }
 
-    fn batch_overhead(&self) -> usize {
-        min_batch_bytes(self.memory.total()) - MIN_BUFFER_BYTES
-    }
-
     /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.
     fn open_batch<H: RecordHeader>(
         self: &Arc<Self>,
@@ -547,7 +534,6 @@ impl Partition {
             record.value.map(<[u8]>::len),
             record.headers,
         );
-        let overhead = self.batch_overhead();
         let usual_callbacks = match callback_bytes {
             0 => 0,
             bytes => with_margin(open.usual_callback_bytes).max(CALLBACKS_STEP_BYTES.max(bytes)),
@@ -556,12 +542,12 @@ impl Partition {
             with_margin(open.usual_bytes).clamp(MIN_BUFFER_BYTES, limit.max(MIN_BUFFER_BYTES));
         let capacity = first.max(usual);
         // A tight budget gets the smallest buffer that does: better a small batch than none.
-        let ample = overhead + capacity + usual_callbacks;
+        let ample = BATCH_OVERHEAD_BYTES + capacity + usual_callbacks;
         let (reservation, capacity, callbacks) = match self.obtain(ample, spare, &open.share) {
             Ok(reservation) => (reservation, capacity, usual_callbacks),
             Err(_) => {
                 let least = first.max(MIN_BUFFER_BYTES);
-                let bytes = overhead + least + callback_bytes;
+                let bytes = BATCH_OVERHEAD_BYTES + least + callback_bytes;
                 let reservation = self.obtain(bytes, spare, &open.share)?;
                 (reservation, least, callback_bytes)
             }

@@ -364,13 +364,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::accumulator::handover::handover;
     use crate::metadata::PartitionMetadata;
     use crate::record::compression::CompressionType;
-    use crate::sync::{Wakeup, channel};
+    use crate::sync::Wakeup;
     use crate::time::monotonic_now;
 
     fn topics() -> Topics {
-        let (records, _) = channel::bounded(1);
+        let (records, _) = handover();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(monotonic_now())));
         let config = AppendConfig {
             batch_size: 1000,

@@ -6,9 +6,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::Settlement;
+use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
-use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
 use crate::connection::shared::Connections;
@@ -72,11 +73,10 @@ impl Engine {
     pub(crate) fn start(config: ValidatedConfig) -> Result<Arc<Self>, Error> {
         let origin = Instant::now();
         let memory = BufferMemory::new(config.buffer_memory);
-        let capacity = channel_capacity(config.buffer_memory);
         let (handles, ends): (Vec<_>, Vec<_>) = (0..config.sender_threads())
             .map(|index| {
                 let wakeup = Arc::new(Wakeup::new(origin));
-                let (records, received) = channel::bounded(capacity);
+                let (records, received) = handover();
                 let (events, happened) = channel::unbounded();
                 let handle = WorkerHandle::new(records, Arc::clone(&wakeup));
                 (

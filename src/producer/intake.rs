@@ -345,16 +345,16 @@ impl Intake {
         let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
         topic.mark_used();
         let timestamp_ms = record.timestamp_at(partition);
-        let append = partition.append(&record.serialized(timestamp_ms), callback, spare);
+        let append = partition.append(&record.serialized(timestamp_ms), is_sticky, callback, spare);
         let mut moved_on = false;
         let wake = match &append {
             Append::Done {
                 index,
                 wake,
-                sticky_full,
+                is_turn_over,
                 ..
             } => {
-                if is_sticky && *sticky_full {
+                if is_sticky && *is_turn_over {
                     topic.sticky.switch(lane, number, topic, &self.stickiness());
                 }
                 if is_sticky && (*index == 0 || !self.engine.accumulator.memory.is_ample()) {

@@ -191,7 +191,7 @@ impl<N: Network> Sender<N> {
     /// Fails whatever is left, in order. Callers hand over nothing any more.
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
-        while let Ok(message) = self.records.try_recv() {
+        while let Some(message) = self.records.try_recv() {
             if let Message::Chunk(batch) = message {
                 let partition = Arc::clone(&batch.partition);
                 self.state_of(&partition).push(batch);

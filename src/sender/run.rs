@@ -11,6 +11,7 @@ use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::batch::Settlement;
 use crate::accumulator::completion::{Completion, Outcome};
+use crate::accumulator::handover::HandoverReceiver;
 use crate::accumulator::partition::{Partition, Peek};
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::{LinkId, Network};
@@ -26,7 +27,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
     pub(super) network: N,
-    pub(super) records: channel::Receiver<Message>,
+    pub(super) records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
     pub(super) deliveries: channel::Sender<Delivery>,
     /// Batches with callbacks that were settled and not handed over to the delivery thread yet.
@@ -91,7 +92,7 @@ impl<N: Network> Sender<N> {
         accumulator: Arc<RecordAccumulator>,
         metadata: Arc<MetadataCache>,
         network: N,
-        records: channel::Receiver<Message>,
+        records: HandoverReceiver<Message>,
         events: channel::Receiver<Event>,
         deliveries: channel::Sender<Delivery>,
     ) -> Self {
@@ -233,7 +234,7 @@ impl<N: Network> Sender<N> {
 
     fn take_messages(&mut self, most: usize, now: Instant) -> bool {
         for _ in 0..most {
-            let Ok(message) = self.records.try_recv() else {
+            let Some(message) = self.records.try_recv() else {
                 return false;
             };
             let slot = self.take_in(message);
@@ -553,7 +554,7 @@ impl<N: Network> Sender<N> {
     fn receive_chunks_of(&mut self, slot: usize, chunks: u64, now: Instant) {
         let mut others = Vec::new();
         while self.state(slot).received < chunks {
-            let Ok(message) = self.records.try_recv() else {
+            let Some(message) = self.records.try_recv() else {
                 return;
             };
             others.push(self.take_in(message));

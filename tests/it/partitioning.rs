@@ -91,6 +91,20 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
         .into_iter()
         .map(|future| future.get(PATIENCE).unwrap().partition())
         .collect();
+    // A batch takes some 94 of them. The same partition may be chosen several times in a row, none is left early.
+    let mut runs = runs(partitions);
+    let last = runs.pop().unwrap();
+    assert!(runs.iter().all(|count| *count >= 90), "{runs:?} {last:?}");
+    assert!(runs.len() >= 6, "{runs:?}");
+    assert!(
+        counts(&cluster).iter().all(|count| *count > 0),
+        "{:?}",
+        counts(&cluster)
+    );
+}
+
+/// How many records in a row went to the same partition.
+fn runs(partitions: impl IntoIterator<Item = i32>) -> Vec<usize> {
     let mut runs: Vec<(i32, usize)> = Vec::new();
     for partition in partitions {
         match runs.last_mut() {
@@ -98,18 +112,91 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
             _ => runs.push((partition, 1)),
         }
     }
-    // A batch takes some 94 of them. The same partition may be chosen several times in a row, none is left early.
-    let last = runs.pop().unwrap();
-    assert!(
-        runs.iter().all(|(_, count)| *count >= 90),
-        "{runs:?} {last:?}"
-    );
-    assert!(runs.len() >= 6, "{runs:?}");
-    assert!(
-        counts(&cluster).iter().all(|count| *count > 0),
-        "{:?}",
-        counts(&cluster)
-    );
+    runs.into_iter().map(|(_, count)| count).collect()
+}
+
+#[cfg(all(feature = "gzip", feature = "lz4", feature = "zstd"))]
+#[test]
+fn records_without_key_stick_to_a_partition_for_a_batchs_compressed_bytes() {
+    use kafka_producer::CompressionType;
+    const BATCH: usize = 4000;
+    // A turn that ends by uncompressed bytes ends within twice as many.
+    const UNCOMPRESSED_TURN: usize = 2 * BATCH / 100;
+    for codec in [
+        CompressionType::Gzip,
+        CompressionType::Lz4,
+        CompressionType::Zstd,
+    ] {
+        let cluster = cluster(1, 4);
+        let producer = builder(&cluster)
+            .compression(codec)
+            .linger(PATIENCE)
+            .delivery_timeout(4 * PATIENCE)
+            .batch_size(BATCH)
+            .build()
+            .unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut send = |records: usize| -> Vec<i32> {
+            let value = |random: &mut fastrand::Rng| {
+                let mut value = vec![b'v'; 100];
+                value[..6].fill_with(|| random.u8(..));
+                value
+            };
+            let futures: Vec<_> = (0..records)
+                .map(|_| producer.send(ProducerRecord::new("t", value(&mut random))))
+                .collect();
+            producer.flush(PATIENCE).unwrap();
+            let futures = futures.into_iter().map(Result::unwrap);
+            futures
+                .map(|future| future.get(PATIENCE).unwrap().partition())
+                .collect()
+        };
+        // The ratio to expect comes down slowly.
+        for _ in 0..60 {
+            send(1000);
+        }
+        let runs = runs(send(10_000));
+        let turns = &runs[1..runs.len() - 1];
+        assert!(turns.len() > 2, "{runs:?}");
+        assert!(
+            turns.iter().all(|count| *count > 2 * UNCOMPRESSED_TURN),
+            "{codec:?}: {runs:?}"
+        );
+        let batches: Vec<_> = (0..4).flat_map(|p| cluster.batches("t", p)).collect();
+        let fullest = batches.iter().map(|batch| batch.bytes.len()).max().unwrap();
+        assert!(fullest > BATCH * 8 / 10, "{codec:?}: {fullest}");
+    }
+}
+
+#[test]
+fn records_with_a_key_or_a_partition_do_not_end_the_turn_of_those_without() {
+    let cluster = cluster(1, 2);
+    let producer = builder(&cluster)
+        .linger(PATIENCE)
+        .delivery_timeout(4 * PATIENCE)
+        .batch_size(4000)
+        .build()
+        .unwrap();
+    let mut futures = Vec::new();
+    for index in 0..1000 {
+        futures.push(producer.send(unkeyed(100)).unwrap());
+        for partition in 0..2 {
+            drop(producer.send(record(partition, vec![b'v'; 300])).unwrap());
+            let key = format!("{index} {partition}");
+            drop(
+                producer
+                    .send(keyed(key.as_bytes(), vec![b'v'; 300]))
+                    .unwrap(),
+            );
+        }
+    }
+    producer.flush(PATIENCE).unwrap();
+    let futures = futures.into_iter();
+    let runs = runs(futures.map(|future| future.get(PATIENCE).unwrap().partition()));
+    // A batch's bytes are some 36 of them.
+    let turns = &runs[..runs.len() - 1];
+    assert!(turns.iter().all(|count| *count > 30), "{runs:?}");
+    assert!(turns.len() > 3, "{runs:?}");
 }
 
 /// By bytes, not by records: large records do not pile up where small ones would have.

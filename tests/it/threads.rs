@@ -8,10 +8,39 @@ use std::time::{Duration, Instant};
 use kafka_producer::mock::{Fault, MockApi};
 
 use crate::support::fake_broker::{FakeBootstrap, Member};
-use crate::support::process::{producer_threads, sockets, thread_names};
+use crate::support::process::{producer_threads, resident_bytes, sockets, thread_names};
 use crate::support::{
     NO_HOST, Producer, SOON, builder_at, child, cluster, deliver, eventually, record,
 };
+
+#[test]
+fn a_producer_that_sends_nothing_takes_little_memory_whatever_its_budget() {
+    const PRODUCERS: usize = 20;
+    const MOST_BYTES: usize = 512 << 10;
+    let Some(addresses) = child::addresses() else {
+        let cluster = cluster(1, 1);
+        return child::run(
+            "threads::a_producer_that_sends_nothing_takes_little_memory_whatever_its_budget",
+            &cluster.bootstrap_servers(),
+        );
+    };
+    let build = |buffer_memory: usize| {
+        let builder = builder_at(&addresses).buffer_memory(buffer_memory);
+        builder.sender_threads(2).build().unwrap()
+    };
+    // What the first one alone brings in, the program's own pages for instance, is no producer's.
+    let mut producers = vec![build(32 << 20)];
+    for buffer_memory in [32 << 20, 1 << 30] {
+        let before = resident_bytes();
+        producers.extend((0..PRODUCERS).map(|_| build(buffer_memory)));
+        let each = resident_bytes().saturating_sub(before) / PRODUCERS;
+        assert!(
+            each < MOST_BYTES,
+            "{each} bytes with buffer.memory={buffer_memory}"
+        );
+    }
+    drop(producers);
+}
 
 #[test]
 fn an_idle_producer_uses_no_cpu() {

@@ -12,9 +12,10 @@ use crate::CompressionType;
 use crate::accumulator::batch::Settlement;
 use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::Completion;
+use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
-use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
 use crate::connection::{BrokerVersions, Endpoint};
@@ -213,7 +214,7 @@ impl World {
         let now = Instant::now();
         set_monotonic_now(now);
         let memory = 64 << 10;
-        let (records, received) = channel::bounded(channel_capacity(memory));
+        let (records, received) = handover();
         let (events, happened) = channel::unbounded();
         let (delivered, deliveries) = channel::unbounded();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(now)));
@@ -309,7 +310,7 @@ impl World {
         let mut spare: Option<Reservation> = None;
         let mut callback: Option<RecordCallback> = None;
         let append = self.accumulator.topics.with(TOPIC, |topic| {
-            topic.partitions()[partition].append(&record, &mut callback, &mut spare)
+            topic.partitions()[partition].append(&record, false, &mut callback, &mut spare)
         });
         if let Some(Append::Done {
             completion, index, ..

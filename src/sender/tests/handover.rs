@@ -9,9 +9,10 @@ use super::harness::{
     Harness, MS, Publication, Settings, TOPIC, Ticket, answer_all, connected, decode, identity,
 };
 use crate::accumulator::callbacks::NoCallback;
+use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
-use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
 use crate::error::Error;
@@ -60,7 +61,7 @@ pub(super) struct Stage<N: Network> {
 
 pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let memory = BufferMemory::new(settings.buffer_memory);
-    let (records, received) = channel::bounded(channel_capacity(settings.buffer_memory));
+    let (records, received) = handover();
     let (events, happened) = channel::unbounded();
     let (delivered, _) = channel::unbounded();
     let handle = WorkerHandle::new(records, Arc::new(Wakeup::new(Instant::now())));
@@ -141,7 +142,7 @@ impl<N: Network> Stage<N> {
                 .topics
                 .with(TOPIC, |topic| {
                     let partition = &topic.partitions()[partition as usize];
-                    let append = partition.append(&record, &mut NoCallback, &mut spare);
+                    let append = partition.append(&record, false, &mut NoCallback, &mut spare);
                     (append, Arc::clone(partition))
                 })
                 .expect("the topic");

@@ -10,9 +10,10 @@ use super::log::Log;
 use crate::accumulator::batch::Settlement;
 use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordResult};
+use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
-use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
 use crate::connection::{BrokerVersions, Endpoint};
@@ -341,7 +342,7 @@ impl Harness {
         let now = Instant::now();
         set_monotonic_now(now);
         let memory = BufferMemory::new(settings.buffer_memory);
-        let (records, received) = channel::bounded(channel_capacity(settings.buffer_memory));
+        let (records, received) = handover();
         let (events, happened) = channel::unbounded();
         let (delivered, deliveries) = channel::unbounded();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(now)));
@@ -485,7 +486,7 @@ impl Harness {
         };
         let mut spare: Option<Reservation> = None;
         let append = self.accumulator.topics.with(TOPIC, |topic| {
-            topic.partitions()[partition as usize].append(&record, &mut callback, &mut spare)
+            topic.partitions()[partition as usize].append(&record, false, &mut callback, &mut spare)
         });
         match append.unwrap() {
             Append::Done {

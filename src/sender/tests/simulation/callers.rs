@@ -133,7 +133,7 @@ impl Callers {
             }
             let append = self.accumulator.topics.with(TOPIC, |topic| {
                 let partition = topic.partitions().get(unsent.partition)?;
-                let append = partition.append(&record, &mut unsent.callback, &mut spare);
+                let append = partition.append(&record, false, &mut unsent.callback, &mut spare);
                 Some((append, Arc::clone(partition)))
             });
             // The topic is not there: a real caller waits for metadata, which has no part in the worker's life.

@@ -16,9 +16,10 @@ use super::ledger::Ledger;
 use super::setup::Setup;
 use super::wire::{Done, LinkKey, SimulatedNetwork, Wire, soon};
 use crate::accumulator::batch::{Contents, Settlement};
+use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::AppendConfig;
-use crate::accumulator::{RecordAccumulator, WorkerHandle, channel_capacity};
+use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::LinkEvent;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{MetadataCache, ProducerIdentity, Wants};
@@ -97,10 +98,9 @@ impl World {
         let mut rng = Rng::with_seed(setup.seed ^ 0x5eed);
         let memory = BufferMemory::new(setup.buffer_memory);
         let (delivered, deliveries) = channel::unbounded();
-        let capacity = channel_capacity(setup.buffer_memory);
         let (handles, ends): (Vec<_>, Vec<_>) = (0..setup.workers)
             .map(|_| {
-                let (records, received) = channel::bounded(capacity);
+                let (records, received) = handover();
                 let handle = WorkerHandle::new(records, Arc::new(Wakeup::new(now)));
                 (handle, received)
             })
