@@ -146,6 +146,12 @@
 //! size of the socket's send buffer is left to the system, where Java fixes it at 128 KiB: records of 1 MB are a third
 //! faster, with a quarter of the thread switches, and a long link is not held to 128 KiB in a round trip.
 //!
+//! **Compression is in nobody's deadline.** A round in which compression took 5 ms sends what it has and ends, so that
+//! answers and other brokers have their turn before the next batch; the broker behind the last one is served first then. A
+//! request's time counts from its last byte written, and a write that goes on is waited for. What slow compression takes
+//! of a worker's time does not count for `delivery.timeout.ms`, up to as long again. A link's thread runs no round while
+//! the codec is slow, since nobody would read its socket.
+//!
 //! **Each worker has a connection of its own to a broker, where it can.** A broker refuses a further one above
 //! `max.connections.per.ip`, and the system without a free file descriptor. A worker that is refused one joins a connection
 //! to the same address that another worker has (`connection::shared`), and leaves its partitions where they are: a broker

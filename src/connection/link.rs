@@ -28,6 +28,8 @@ pub(crate) enum LinkEvent {
     Connected(BrokerVersions),
     /// A frame arrived, without its length.
     Frame(Vec<u8>),
+    /// Some more of the request that [`Written::Later`] was said of is written, or of one before it. Said now and then.
+    WriteProgress,
     /// The request that [`Written::Later`] was said of is written.
     WriteFinished,
     /// The link could not be made, or has ended; it says nothing after this.

@@ -10,6 +10,9 @@ use super::socket::TcpSocket;
 /// How long a worker may block on one link. The system rounds it up to its tick, 1 to 10 ms.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_millis(2);
 
+/// How often a write that goes on is told of. After as long a call to the system returns with what it wrote.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A request's bytes: small fields in one buffer, record batches by reference where they belong.
 pub(crate) struct OutgoingRequest {
     /// All but the batches.
@@ -38,13 +41,23 @@ impl Remainder {
         }
     }
 
-    /// Blocks until all is written.
-    pub(super) fn write_all(&mut self, socket: &TcpSocket) -> std::io::Result<()> {
-        socket.set_write_timeout(None)?;
+    /// Blocks until all is written, and says now and then that the peer has taken some more.
+    pub(super) fn write_all(
+        &mut self,
+        socket: &TcpSocket,
+        progress: impl Fn(),
+    ) -> std::io::Result<()> {
+        socket.set_write_timeout(Some(PROGRESS_INTERVAL))?;
+        let mut told = Instant::now();
         loop {
             match self.write_some(socket) {
                 Ok(true) => break,
+                Ok(false) if told.elapsed() >= PROGRESS_INTERVAL => {
+                    told = Instant::now();
+                    progress();
+                }
                 Ok(false) => {}
+                Err(error) if is_timeout(&error) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -214,12 +214,24 @@ impl Connection {
     /// The body of the writer thread: until the connection ends.
     fn write_what_waits(&self) {
         while let Some((user, mut remainder)) = self.next_to_write() {
-            if let Err(error) = remainder.write_all(&self.socket) {
+            let progress = || self.tell_of_progress(&user);
+            if let Err(error) = remainder.write_all(&self.socket, progress) {
                 // The reader sees the end of the connection, and tells the users.
                 let _ = self.broken(error);
                 return;
             }
             user.tell(LinkEvent::WriteFinished);
+        }
+    }
+
+    /// Tells the user whose request is being written, and those whose requests are behind it.
+    fn tell_of_progress(&self, writing: &Arc<User>) {
+        let behind: Vec<Arc<User>> = {
+            let state = self.state.lock();
+            state.waiting.iter().map(|(user, _)| Arc::clone(user)).collect()
+        };
+        for user in std::iter::once(writing).chain(&behind) {
+            user.tell(LinkEvent::WriteProgress);
         }
     }
 
@@ -508,6 +520,42 @@ mod tests {
         assert_eq!(frame(&told_first), [2]);
     }
 
+    /// Waits until the request is written; how often it was told of that it goes on.
+    fn await_write(told: &channel::Receiver<LinkEvent>) -> usize {
+        let mut progress = 0;
+        loop {
+            match told.recv_timeout(PATIENCE).unwrap() {
+                LinkEvent::WriteProgress => progress += 1,
+                LinkEvent::WriteFinished => return progress,
+                other => panic!("{other:?} while a request is written"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_that_goes_on_is_told_of_to_all_who_wait_for_it() {
+        const BYTES: usize = 4 << 20;
+        let users = [user(1), user(2)];
+        let (connection, mut peer) = connection(&users[0].0);
+        assert!(connection.join(&users[1].0));
+        for (user, _) in &users {
+            let written = connection.write(user, request(vec![0; BYTES])).unwrap();
+            assert_eq!(written, Written::Later);
+        }
+        // A little at a time until both have heard of it, and then the rest.
+        let mut buffer = vec![0; 64 << 10];
+        let mut received = 0;
+        while users.iter().any(|(_, told)| told.is_empty()) {
+            assert!(received < BYTES, "nobody was told of a write that goes on");
+            received += peer.read(&mut buffer).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        peer.read_exact(&mut vec![0; 2 * BYTES - received]).unwrap();
+        for (_, told) in &users {
+            assert!(await_write(told) > 0);
+        }
+    }
+
     #[test]
     fn requests_of_several_users_do_not_mix_when_the_peer_reads_slowly() {
         const REQUESTS: usize = 20;
@@ -525,8 +573,7 @@ mod tests {
                     for _ in 0..REQUESTS {
                         let request = request(vec![*number; BYTES]);
                         if connection.write(user, request).unwrap() == Written::Later {
-                            let event = told.recv_timeout(PATIENCE).unwrap();
-                            assert!(matches!(event, LinkEvent::WriteFinished), "{event:?}");
+                            await_write(told);
                         }
                     }
                 });

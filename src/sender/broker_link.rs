@@ -7,6 +7,7 @@ use super::doubt::{Doubt, SILENCE};
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
 use crate::error::Error;
+use crate::time::deadline_after;
 
 /// One broker as a worker sees it.
 pub(super) struct BrokerLink {
@@ -47,7 +48,8 @@ pub(super) struct ReadyLink {
     pub(super) version: i16,
     /// In the order in which they were sent, which is the order of the answers.
     pub(super) in_flight: VecDeque<InFlightRequest>,
-    /// The latest request is not written to its end: nothing may follow it yet. The link fails if it still is not then.
+    /// The latest request is not written to its end: nothing may follow it yet. The link fails if the write has not gone on
+    /// by then.
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
@@ -62,10 +64,11 @@ pub(super) struct InFlightRequest {
     pub(super) id: u64,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
-    /// From when on an answer is missed: since the request was sent, or since the broker has stopped throttling, for
-    /// meanwhile it answers nothing.
+    /// From when on an answer is missed: since the request was written, or its write has last gone on, or since the broker
+    /// has stopped throttling, for meanwhile it answers nothing.
     pub(super) missed_from: Instant,
-    pub(super) deadline: Instant,
+    /// When `request.timeout.ms` is over, which counts from the last byte written; none before.
+    pub(super) deadline: Option<Instant>,
     /// The partitions in it. The topic's id is the one it was sent with: answers name topics by it (KIP-516).
     pub(super) partitions: Vec<(usize, [u8; 16])>,
 }
@@ -130,7 +133,7 @@ impl ReadyLink {
 
     /// When `request.timeout.ms` is over for the oldest answer or the write that is awaited.
     pub(super) fn request_deadline(&self) -> Option<Instant> {
-        let answer = self.in_flight.front().map(|request| request.deadline);
+        let answer = self.in_flight.front().and_then(|request| request.deadline);
         answer.into_iter().chain(self.writing_until).min()
     }
 
@@ -155,6 +158,26 @@ impl ReadyLink {
     /// Whether there is nothing that is to be waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.writing_until.is_none()
+    }
+
+    /// The latest request is being written, and `now` some of it was taken.
+    pub(super) fn write_goes_on(&mut self, now: Instant, request_timeout: Duration) {
+        self.writing_until = Some(deadline_after(now, request_timeout));
+        if let Some(request) = self.in_flight.back_mut() {
+            request.missed_from = request.missed_from.max(now);
+        }
+    }
+
+    /// The latest request is written: its answer is awaited from now on.
+    pub(super) fn write_finished(&mut self, now: Instant, request_timeout: Duration) {
+        self.writing_until = None;
+        // If it is not answered already, which no broker does that waits for all of it.
+        let latest = self.in_flight.back_mut();
+        if let Some(request) = latest.filter(|request| request.deadline.is_none()) {
+            let begins = now.max(self.throttled_until.unwrap_or(now));
+            request.missed_from = request.missed_from.max(begins);
+            request.deadline = Some(deadline_after(begins, request_timeout));
+        }
     }
 
     /// Positive numbers, over and over.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
 use super::partition_state::InFlightBatch;
@@ -12,7 +12,7 @@ use crate::connection::link::{LinkEvent, LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::ProduceRequest;
 use crate::threads::logging::log_line;
-use crate::time::deadline_after;
+use crate::time::{deadline_after, monotonic_now};
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
@@ -45,6 +45,7 @@ impl<N: Network> Sender<N> {
                 }
             }
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
+            LinkEvent::WriteProgress => self.on_write_progress(broker, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
             LinkEvent::TurnedAway(error) => {
@@ -121,9 +122,20 @@ impl<N: Network> Sender<N> {
     }
 
     pub(super) fn serve_brokers(&mut self, now: Instant) {
-        let ids: Vec<i32> = self.brokers.keys().copied().collect();
+        self.compressed_for = Duration::ZERO;
+        let mut ids: Vec<i32> = self.brokers.keys().copied().collect();
+        let first = ids.partition_point(|id| *id < self.first_served);
+        ids.rotate_left(first);
+        self.first_served = i32::MIN;
         for broker in ids {
             self.serve(broker, now);
+            if self.has_compressed_enough() {
+                // The others come first in the next round, which is due at once if one of them has something to send.
+                self.first_served = broker.saturating_add(1);
+                let took = self.compressed_for;
+                self.compression_time.add(monotonic_now(), took);
+                return;
+            }
         }
     }
 
@@ -143,7 +155,10 @@ impl<N: Network> Sender<N> {
                 ready.throttled_until = ready.throttled_until.filter(|until| *until > now);
                 if ready.request_deadline().is_some_and(|at| at <= now) {
                     let ms = self.config.request_timeout.as_millis();
-                    let message = format!("no answer within request.timeout.ms={ms}");
+                    let message = match ready.writing_until.is_some_and(|at| at <= now) {
+                        true => format!("took nothing of a request for request.timeout.ms={ms}"),
+                        false => format!("no answer within request.timeout.ms={ms}"),
+                    };
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
                 } else {
                     self.doubt(broker, now);

@@ -6,6 +6,7 @@
 
 mod availability;
 mod broker_link;
+mod compression_time;
 mod doubt;
 mod links;
 mod message;

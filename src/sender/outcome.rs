@@ -19,12 +19,21 @@ use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
+    /// When a batch of that age expires. What this worker spent on slow compression meanwhile does not count, up to as long
+    /// again: a batch that only waits for its turn is not to fail while its broker is well.
+    pub(super) fn delivery_deadline(&self, created: Instant) -> Instant {
+        let timeout = self.config.delivery_timeout;
+        let excused = self.compression_time.since(created).min(timeout);
+        deadline_after(deadline_after(created, timeout), excused)
+    }
+
     /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
     pub(super) fn expire(&mut self, slot: usize, now: Instant) {
-        let timeout = self.config.delivery_timeout;
-        let expired = |created: Instant| deadline_after(created, timeout) <= now;
-        self.queue_expired_open_batch(slot, expired);
-        while self.state(slot).oldest().is_some_and(expired) {
+        self.queue_expired_open_batch(slot, now);
+        while let Some(oldest) = self.state(slot).oldest() {
+            if self.delivery_deadline(oldest) > now {
+                break;
+            }
             if let Some(batch) = self.state(slot).pop_oldest() {
                 self.fail_expired(slot, batch);
             }
@@ -35,13 +44,13 @@ impl<N: Network> Sender<N> {
     }
 
     /// An open batch that could never be sent grows old too.
-    fn queue_expired_open_batch(&mut self, slot: usize, expired: impl Fn(Instant) -> bool) {
+    fn queue_expired_open_batch(&mut self, slot: usize, now: Instant) {
         let state = self.state(slot);
         if !state.announced || !state.queue.is_empty() {
             return;
         }
-        if matches!(state.partition.peek(state.received), Peek::OpenSince(since) if expired(since))
-        {
+        let peek = state.partition.peek(state.received);
+        if matches!(peek, Peek::OpenSince(since) if self.delivery_deadline(since) <= now) {
             self.queue_open_batch(slot);
         }
     }
@@ -165,7 +174,7 @@ impl<N: Network> Sender<N> {
         failed: Leader,
         now: Instant,
     ) {
-        if deadline_after(batch.created, self.config.delivery_timeout) <= now {
+        if self.delivery_deadline(batch.created) <= now {
             batch.last_error = Some(error);
             return self.fail_expired(slot, batch);
         }

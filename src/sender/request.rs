@@ -1,7 +1,7 @@
 //! From the batches that wait for a broker to a Produce request on its link.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
 use super::partition_state::{InFlightBatch, Leader};
@@ -13,10 +13,17 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
-use crate::time::deadline_after;
+use crate::time::monotonic_now;
 
 /// The last version that names topics, for brokers or topics without ids.
 const LAST_VERSION_BY_NAME: i16 = 12;
+
+/// The compression after which a round ends, whoever still waits: the next one begins at once. A round without compression
+/// is much shorter, and codecs take less for the usual batch.
+const MOST_COMPRESSION: Duration = Duration::from_millis(5);
+
+/// What a link's thread, which reads no answers meanwhile, may spend on a batch.
+const SLOW_COMPRESSION: Duration = Duration::from_millis(1);
 
 /// A batch taken for a request.
 struct Drained {
@@ -38,7 +45,16 @@ impl<N: Network> Sender<N> {
                 return;
             }
             self.send_request(broker, drained, now);
+            if self.has_compressed_enough() {
+                return;
+            }
         }
+    }
+
+    /// Whether so much of this round went into compression that what is compressed goes out, and everybody else, answers and
+    /// other brokers, has a turn before the next batch.
+    pub(super) fn has_compressed_enough(&self) -> bool {
+        self.compressed_for >= MOST_COMPRESSION
     }
 
     fn ready_link(&self, broker: i32) -> Option<&ReadyLink> {
@@ -55,13 +71,16 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size`; at least one, however
-    /// large.
+    /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size` and for as long as a round
+    /// may compress; at least one, however large and slow.
     fn drain(&mut self, broker: i32, now: Instant) -> Vec<Drained> {
         let mut drained: Vec<Drained> = Vec::new();
         let mut bytes = 0;
         let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
         for _ in 0..in_line {
+            if !drained.is_empty() && self.has_compressed_enough() {
+                break;
+            }
             let Some(slot) = self
                 .brokers
                 .get_mut(&broker)
@@ -188,9 +207,13 @@ impl<N: Network> Sender<N> {
         if compression.codec == CompressionType::None {
             return Ok(None);
         }
+        let begun = monotonic_now();
         let compressed = self
             .compressor
             .compress_batch(compression, builder.records());
+        let took = monotonic_now().saturating_duration_since(begun);
+        self.compressed_for += took;
+        self.is_codec_slow = took > SLOW_COMPRESSION;
         // Compression is what makes a round long; records take their time from the worker's clock.
         self.handle().clock().tick_if_running();
         let bytes = compressed.map_err(|error| {
@@ -237,7 +260,6 @@ impl<N: Network> Sender<N> {
         drained.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
         let id = self.next_request;
         self.next_request += 1;
-        let deadline = deadline_after(now, self.config.request_timeout);
         let Some(ready) = self.ready_link_mut(broker) else {
             return;
         };
@@ -279,11 +301,14 @@ impl<N: Network> Sender<N> {
             correlation_id,
             version,
             missed_from: now,
-            deadline,
+            deadline: None,
             partitions,
         };
         self.hand_over_settled();
         let written = self.network.write(link, outgoing);
+        // To compress the batches and to write can take longer than the rest of a round, and than a timeout.
+        let written_at = monotonic_now().max(now);
+        let request_timeout = self.config.request_timeout;
         let expects_answer = self.config.acks != 0;
         if let Some(state) = self.brokers.get_mut(&broker) {
             // Somebody was served.
@@ -291,7 +316,10 @@ impl<N: Network> Sender<N> {
         }
         if let Some(ready) = self.ready_link_mut(broker) {
             ready.in_flight.push_back(request);
-            ready.writing_until = matches!(written, Ok(Written::Later)).then_some(deadline);
+            match written {
+                Ok(Written::Later) => ready.write_goes_on(written_at, request_timeout),
+                _ => ready.write_finished(written_at, request_timeout),
+            }
         }
         match written {
             Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
@@ -374,9 +402,20 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
+    pub(super) fn on_write_progress(&mut self, broker: i32, now: Instant) {
+        let request_timeout = self.config.request_timeout;
         if let Some(ready) = self.ready_link_mut(broker) {
-            ready.writing_until = None;
+            // Not after a throttle, which gives it more time.
+            if ready.writing_until.is_some() && ready.throttled_until.is_none() {
+                ready.write_goes_on(now, request_timeout);
+            }
+        }
+    }
+
+    pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
+        let request_timeout = self.config.request_timeout;
+        if let Some(ready) = self.ready_link_mut(broker) {
+            ready.write_finished(now, request_timeout);
         }
         if self.config.acks == 0 {
             self.complete_unacknowledged(broker, now);

@@ -351,7 +351,7 @@ fn throttle(
     // An earlier answer may have asked for more.
     ready.throttled_until = ready.throttled_until.max(Some(until));
     for request in &mut ready.in_flight {
-        request.deadline = deadline_after(request.deadline, wait);
+        request.deadline = request.deadline.map(|at| deadline_after(at, wait));
         request.missed_from = request.missed_from.max(until);
     }
     // Meanwhile the broker reads nothing either.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState};
+use super::compression_time::CompressionTime;
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::batch::Settlement;
@@ -17,7 +18,7 @@ use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{Cluster, LeaderHint, MetadataCache, ProducerIdentity};
-use crate::record::compression::Compressor;
+use crate::record::compression::{CompressionType, Compressor};
 use crate::sync::channel;
 use crate::time::deadline_after;
 
@@ -52,6 +53,13 @@ pub(crate) struct Sender<N: Network> {
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
+    /// What compression took in this round.
+    pub(super) compressed_for: Duration,
+    pub(super) compression_time: CompressionTime,
+    /// Whether the latest batch took long to compress.
+    pub(super) is_codec_slow: bool,
+    /// With whom the next round begins to serve brokers.
+    pub(super) first_served: i32,
     /// New leaders that the response under way named.
     pub(super) hints: Vec<LeaderHint>,
     /// Full batches taken so far.
@@ -97,7 +105,6 @@ impl<N: Network> Sender<N> {
         deliveries: channel::Sender<Delivery>,
     ) -> Self {
         Self {
-            config,
             accumulator,
             metadata,
             network,
@@ -117,11 +124,17 @@ impl<N: Network> Sender<N> {
             leaderless: BTreeSet::new(),
             identity: None,
             compressor: Compressor::default(),
+            compressed_for: Duration::ZERO,
+            // Before one is seen nobody knows.
+            is_codec_slow: config.compression.codec != CompressionType::None,
+            first_served: i32::MIN,
+            compression_time: CompressionTime::default(),
             hints: Vec::new(),
             chunks: 0,
             seen_waits: 0,
             closing: false,
             force_closed: false,
+            config,
         }
     }
 
@@ -155,6 +168,11 @@ impl<N: Network> Sender<N> {
     /// The part of it that links and the cluster tell.
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Whether a round may be long for the compression in it.
+    pub(super) fn compresses_slowly(&self) -> bool {
+        self.is_codec_slow
     }
 
     /// Whether batches could be sent, had a broker room for them.
@@ -419,7 +437,7 @@ impl<N: Network> Sender<N> {
     /// batches only get younger, and makes the next one when it fires.
     pub(super) fn schedule_expiry(&mut self, slot: usize, created: Instant) {
         if !std::mem::replace(&mut self.state(slot).expiry_scheduled, true) {
-            let at = deadline_after(created, self.config.delivery_timeout);
+            let at = self.delivery_deadline(created);
             self.expiries.push(Reverse((at, slot)));
         }
     }

@@ -15,4 +15,5 @@ mod log;
 mod replaced;
 mod retries;
 mod simulation;
+mod slow_codec;
 mod turns;

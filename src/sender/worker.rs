@@ -89,6 +89,8 @@ impl<N: Network> Worker<N> {
             true => None,
             false => self.try_turn(),
         };
+        // While this thread compresses nobody reads the link, and answers that came in time would be missed.
+        let turn = turn.filter(|turn| !turn.compresses_slowly());
         let Some(mut turn) = turn else {
             return wakeup.wake_for_event();
         };
@@ -147,6 +149,12 @@ struct Round {
 impl<N: Network> Turn<'_, N> {
     fn sender(&mut self) -> &mut Sender<N> {
         self.sender.as_mut().expect("there until the end")
+    }
+
+    fn compresses_slowly(&self) -> bool {
+        self.sender
+            .as_ref()
+            .is_some_and(|sender| sender.compresses_slowly())
     }
 
     fn run_round(&mut self) -> Round {

@@ -117,11 +117,12 @@ macro_rules! for_each_setting {
                 default "2147483647", range "0 to 2147483647";
 
             /// The longest time from a batch's first record to its success or failure, retries and all. At least
-            /// `linger.ms` + `request.timeout.ms`, to which an unset value is raised.
+            /// `linger.ms` + `request.timeout.ms`, to which an unset value is raised. Time that slow compression of other
+            /// batches takes does not count, up to as long again.
             "delivery.timeout.ms", delivery_timeout(Duration): Duration = millis(0, i32::MAX as i64),
                 default "120000", range "0 to 2147483647";
 
-            /// How long a broker has to answer a request before the connection is given up. For metadata another broker
+            /// How long a broker has to answer a request, from its last byte written, before the connection is given up. For metadata another broker
             /// is asked sooner.
             "request.timeout.ms", request_timeout(Duration): Duration = millis(0, i32::MAX as i64),
                 default "30000", range "0 to 2147483647";

@@ -55,6 +55,8 @@ impl Compressor {
         compression: Compression,
         records: &[u8],
     ) -> Result<Vec<u8>, CompressionError> {
+        #[cfg(test)]
+        slowness::pass();
         self.output.clear();
         self.output.resize(BATCH_HEADER_BYTES, 0);
         self.encode(compression, records)?;
@@ -88,6 +90,30 @@ impl Compressor {
             _ => return Err(CompressionError::NotCompiledIn(codec)),
         };
         done.map_err(|source| CompressionError::Codec { codec, source })
+    }
+}
+
+/// Codecs that take their time by a clock set by hand.
+#[cfg(test)]
+pub(crate) mod slowness {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use crate::time::{monotonic_now, set_monotonic_now};
+
+    thread_local! {
+        static EACH_BATCH: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// How long each batch takes to compress on this thread, whose clock is set by hand.
+    pub(crate) fn set(each_batch: Duration) {
+        EACH_BATCH.set(each_batch);
+    }
+
+    pub(super) fn pass() {
+        if !EACH_BATCH.get().is_zero() {
+            set_monotonic_now(monotonic_now() + EACH_BATCH.get());
+        }
     }
 }
 

@@ -1,0 +1,203 @@
+//! Codecs that take longer than timeouts do, and writes that take long: whose time counts from when, and who waits for whom.
+
+use super::handover::set_up;
+use super::harness::{Harness, MS, Settings, Ticket, written};
+use crate::connection::Endpoint;
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
+use crate::error::{Error, ErrorKind};
+use crate::record::compression::{Compression, CompressionType, slowness};
+use crate::sender::Event;
+use crate::sync::channel;
+
+const CODEC: CompressionType = CompressionType::Snappy;
+
+/// A batch takes `each_batch_ms` to compress. None where the codec is not compiled in.
+fn with_slow_codec(each_batch_ms: u32, choose: impl FnOnce(&mut Settings)) -> Option<Harness> {
+    if !CODEC.is_compiled_in() {
+        return None;
+    }
+    slowness::set(each_batch_ms * MS);
+    Some(Harness::new(|settings| {
+        settings.sender.compression = Compression::with_default_level(CODEC);
+        choose(settings);
+    }))
+}
+
+#[test]
+fn a_requests_time_counts_from_its_last_byte_and_not_from_the_compression_before() {
+    let Some(mut worker) = with_slow_codec(200, |settings| settings.partitions = 4) else {
+        return;
+    };
+    let begin = worker.now;
+    (0..4).for_each(|partition| drop(worker.send_batch(partition, "a")));
+    worker.run();
+    assert_eq!(worker.now, begin + 800 * MS);
+    assert_eq!(worker.requests().len(), 4);
+    // The first was written after 200 ms.
+    worker.run_for(399 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed.len(), 1);
+}
+
+#[test]
+fn a_batch_that_compresses_for_longer_than_the_request_timeout_is_sent_and_answered() {
+    let Some(mut worker) = with_slow_codec(3000, |_| {}) else {
+        return;
+    };
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.serve(&request);
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_slow_batch_goes_out_and_answers_are_read_before_the_next_is_compressed() {
+    let Some(mut worker) = with_slow_codec(400, |settings| settings.partitions = 3) else {
+        return;
+    };
+    let tickets = [0, 1, 2].map(|partition| worker.send_batch(partition, "a"));
+    // The connection, and then one batch each round.
+    worker.run_once();
+    for ticket in &tickets {
+        assert_eq!(
+            worker.run_once(),
+            Some(worker.now - 400 * MS),
+            "due at once"
+        );
+        let request = worker.requests().remove(0);
+        assert_eq!(request.batches.len(), 1);
+        let frame = super::harness::answer_all(&request);
+        let event = Event::Link(request.link, LinkEvent::Frame(frame));
+        worker.events.send(event).unwrap();
+        assert!(ticket.result().is_none());
+        worker.run_once();
+        assert!(ticket.result().unwrap().is_ok());
+        if !worker.requests().is_empty() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn brokers_take_turns_where_compression_is_slow() {
+    let Some(mut worker) = with_slow_codec(10, |settings| {
+        settings.partitions = 6;
+        settings.brokers = 3;
+    }) else {
+        return;
+    };
+    (0..6).for_each(|partition| drop(worker.send_batch(partition, "a")));
+    worker.run();
+    let brokers: Vec<i32> = worker.requests().iter().map(|sent| sent.broker).collect();
+    assert_eq!(brokers, [1, 2, 3, 1, 2, 3]);
+}
+
+#[test]
+fn a_quick_codec_does_not_make_more_requests() {
+    let Some(mut worker) = with_slow_codec(0, |settings| settings.partitions = 6) else {
+        return;
+    };
+    (0..6).for_each(|partition| drop(worker.send_batch(partition, "a")));
+    assert_eq!(worker.request().batches.len(), 6);
+}
+
+/// Six batches of 400 ms, and 1 s for each from its first record.
+fn with_more_to_compress_than_there_is_time() -> Option<(Harness, Vec<Ticket>)> {
+    let mut worker = with_slow_codec(400, |settings| {
+        settings.partitions = 6;
+        settings.sender.max_in_flight = 10;
+        settings.sender.idempotence = false;
+        settings.sender.request_timeout = 60_000 * MS;
+        settings.sender.delivery_timeout = 1300 * MS;
+    })?;
+    let tickets = (0..6).map(|partition| worker.send_batch(partition, "a"));
+    let tickets = tickets.collect();
+    worker.run();
+    Some((worker, tickets))
+}
+
+#[test]
+fn batches_that_wait_for_the_compression_of_others_do_not_expire() {
+    let Some((mut worker, tickets)) = with_more_to_compress_than_there_is_time() else {
+        return;
+    };
+    let requests = worker.requests();
+    assert_eq!(requests.len(), 6);
+    for request in requests {
+        worker.serve(&request);
+    }
+    assert!(tickets.iter().all(|ticket| ticket.offset() == Some(0)));
+}
+
+#[test]
+fn batches_expire_after_twice_their_time_however_long_compression_takes() {
+    let Some((mut worker, tickets)) = with_more_to_compress_than_there_is_time() else {
+        return;
+    };
+    // 2400 of 2600 ms are over.
+    worker.run_for(199 * MS);
+    assert!(tickets.iter().all(|ticket| ticket.result().is_none()));
+    worker.run_for(MS);
+    for ticket in tickets {
+        assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
+    }
+}
+
+#[test]
+fn a_stalled_requests_time_counts_from_its_last_byte() {
+    let mut worker = Harness::new(|_| {});
+    worker.wire.borrow_mut().stalls = true;
+    let ticket = worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.run_for(900 * MS);
+    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    worker.run_for(999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.answer(&request, |_| written(0));
+    assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
+    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 60_000 * MS);
+    worker.wire.borrow_mut().stalls = true;
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    for _ in 0..10 {
+        worker.run_for(900 * MS);
+        worker.tell(Event::Link(request.link, LinkEvent::WriteProgress));
+    }
+    worker.run_for(999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed, [request.link]);
+}
+
+struct NoNetwork;
+
+impl Network for NoNetwork {
+    fn connect(&mut self, _: LinkId, _: Endpoint, _: u32) {}
+
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, Error> {
+        Ok(Written::Now)
+    }
+
+    fn close(&mut self, _: LinkId) {}
+}
+
+/// It would not read its link meanwhile.
+#[test]
+fn a_links_thread_runs_no_round_that_may_compress_for_long() {
+    let mut settings = Settings::default();
+    settings.sender.compression = Compression::with_default_level(CODEC);
+    let stage = set_up(settings, NoNetwork);
+    let wakeup = stage.accumulator.workers()[0].wakeup();
+    assert!(wakeup.falls_asleep(None, || false));
+    let (reply, replied) = channel::bounded(1);
+    stage.worker.tell(Event::Flush(reply));
+    assert!(replied.try_recv().is_err());
+    assert!(wakeup.is_woken());
+}
