@@ -146,6 +146,10 @@
 //! size of the socket's send buffer is left to the system, where Java fixes it at 128 KiB: records of 1 MB are a third
 //! faster, with a quarter of the thread switches, and a long link is not held to 128 KiB in a round trip.
 //!
+//! **A topic learns how large its batches may be** (`record::batch_limit`). A refusal as too large halves the limit, what is
+//! queued is split before it is sent, and callers fill smaller batches. It grows again while batches fill it, for the
+//! topic's own limit can. What was refused for the gap before it waits for those before it and for no backoff.
+//!
 //! **Compression is in nobody's deadline.** A round in which compression took 5 ms sends what it has and ends, so that
 //! answers and other brokers have their turn before the next batch; the broker behind the last one is served first then. A
 //! request's time counts from its last byte written, and a write that goes on is waited for. What slow compression takes

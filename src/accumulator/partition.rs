@@ -13,9 +13,9 @@ use super::callbacks::OfferedCallback;
 use super::completion::{Completion, Placed};
 use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
 use super::{Message, WorkerHandle};
+use crate::record::batch_limit::BatchSizes;
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
 use crate::record::compression::CompressionType;
-use crate::record::estimator::CompressionRatioEstimator;
 use crate::sync::{Mutex, MutexGuard};
 use crate::threads::InstanceId;
 use crate::time::monotonic_now;
@@ -51,7 +51,7 @@ pub(crate) struct Partition {
     slot: usize,
     memory: Arc<BufferMemory>,
     config: Arc<AppendConfig>,
-    ratio: Arc<CompressionRatioEstimator>,
+    sizes: Arc<BatchSizes>,
     open: Mutex<Open>,
     /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
     queued_batches: AtomicUsize,
@@ -276,7 +276,7 @@ impl Partition {
         slot: usize,
         memory: Arc<BufferMemory>,
         config: Arc<AppendConfig>,
-        ratio: Arc<CompressionRatioEstimator>,
+        sizes: Arc<BatchSizes>,
     ) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -285,7 +285,7 @@ impl Partition {
             slot,
             memory,
             config,
-            ratio,
+            sizes,
             open: Mutex::new(Open {
                 batch: None,
                 announced: false,
@@ -322,8 +322,9 @@ impl Partition {
         self.slot
     }
 
-    pub(crate) fn ratio(&self) -> &CompressionRatioEstimator {
-        &self.ratio
+    /// What is learnt of the topic's batches.
+    pub(crate) fn sizes(&self) -> &BatchSizes {
+        &self.sizes
     }
 
     /// Batches that wait for being sent.
@@ -506,18 +507,17 @@ impl Partition {
         }
     }
 
-    /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect.
+    /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect. Once a broker
+    /// has refused batches of the topic as too large, less than `batch.size` is filled.
     fn batch_limit(&self) -> usize {
         let config = &self.config;
+        let size = config.batch_size.min(self.sizes.limit.most());
         if config.compression == CompressionType::None {
-            return config.batch_size;
+            return size;
         }
-        let ratio = (1.05 * self.ratio.estimate(config.compression)).max(0.01);
-        let expected = config.batch_size as f64 / ratio;
-        (expected as usize).clamp(
-            config.batch_size,
-            config.max_batch_bytes.max(config.batch_size),
-        )
+        let ratio = (1.05 * self.sizes.ratio.estimate(config.compression)).max(0.01);
+        let expected = size as f64 / ratio;
+        (expected as usize).clamp(size, config.max_batch_bytes.max(size))
     }
 
     /// Opens a batch with room for `record`, so that the append that follows cannot fail and leave it empty.

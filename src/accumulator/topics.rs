@@ -11,7 +11,7 @@ use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{AppendConfig, Partition};
 use super::sticky_partitioner::{Lane, StickyPartitioner};
 use crate::metadata::{TopicChanges, TopicMetadata};
-use crate::record::estimator::CompressionRatioEstimator;
+use crate::record::batch_limit::BatchSizes;
 use crate::sync::RwLock;
 
 /// All topics of which there is metadata.
@@ -77,7 +77,7 @@ pub(crate) struct Topic {
     /// Whether the latest metadata has the topic.
     is_current: bool,
     pub(crate) sticky: Arc<StickyPartitioner>,
-    ratio: Arc<CompressionRatioEstimator>,
+    sizes: Arc<BatchSizes>,
     used: Arc<AtomicBool>,
 }
 
@@ -95,7 +95,7 @@ impl Topic {
             leaders: self.leaders.clone(),
             is_current: self.is_current,
             sticky: Arc::clone(&self.sticky),
-            ratio: Arc::clone(&self.ratio),
+            sizes: Arc::clone(&self.sizes),
             used: Arc::clone(&self.used),
         }
     }
@@ -282,11 +282,11 @@ impl Topics {
     }
 
     fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
-        let ratio = before.map_or_else(Default::default, |topic| Arc::clone(&topic.ratio));
+        let sizes = before.map_or_else(Default::default, |topic| Arc::clone(&topic.sizes));
         let mut all_partitions =
             before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
         for number in all_partitions.len()..metadata.partitions.len() {
-            all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&ratio)));
+            all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&sizes)));
         }
         Topic {
             newest_in: AtomicU64::new(self.id),
@@ -298,7 +298,7 @@ impl Topics {
                 .collect(),
             is_current: true,
             sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
-            ratio,
+            sizes,
             used: before.map_or_else(
                 || Arc::new(AtomicBool::new(true)),
                 |topic| Arc::clone(&topic.used),
@@ -306,12 +306,7 @@ impl Topics {
         }
     }
 
-    fn partition(
-        &self,
-        topic: &Arc<str>,
-        number: usize,
-        ratio: Arc<CompressionRatioEstimator>,
-    ) -> Arc<Partition> {
+    fn partition(&self, topic: &Arc<str>, number: usize, sizes: Arc<BatchSizes>) -> Arc<Partition> {
         // Neighbouring partitions go to different workers, and different topics start at different ones.
         let mut hasher = NameHasher::default();
         hasher.write(topic.as_bytes());
@@ -324,7 +319,7 @@ impl Topics {
             worker.next_slot(),
             Arc::clone(&self.memory),
             Arc::clone(&self.config),
-            ratio,
+            sizes,
         )
     }
 }

@@ -228,7 +228,11 @@ impl Connection {
     fn tell_of_progress(&self, writing: &Arc<User>) {
         let behind: Vec<Arc<User>> = {
             let state = self.state.lock();
-            state.waiting.iter().map(|(user, _)| Arc::clone(user)).collect()
+            state
+                .waiting
+                .iter()
+                .map(|(user, _)| Arc::clone(user))
+                .collect()
         };
         for user in std::iter::once(writing).chain(&behind) {
             user.tell(LinkEvent::WriteProgress);
@@ -534,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_write_that_goes_on_is_told_of_to_all_who_wait_for_it() {
-        const BYTES: usize = 4 << 20;
+        const BYTES: usize = 32 << 20;
         let users = [user(1), user(2)];
         let (connection, mut peer) = connection(&users[0].0);
         assert!(connection.join(&users[1].0));

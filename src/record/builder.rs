@@ -147,7 +147,6 @@ impl BatchBuilder {
     }
 
     /// The first record's timestamp; -1 while empty.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn base_timestamp(&self) -> i64 {
         self.base_timestamp
     }

@@ -3,6 +3,7 @@
 //! A batch's life: [`builder`] encodes records behind 61 free bytes, [`compression`] may replace the records by their
 //! compressed form, [`header`] fills the free bytes and makes the batch final. What a retry sends is that batch.
 
+pub(crate) mod batch_limit;
 pub(crate) mod builder;
 pub(crate) mod compression;
 #[cfg(any(test, feature = "mock"))]

@@ -197,6 +197,25 @@ impl<N: Network> Sender<N> {
         }
     }
 
+    /// Puts a batch that was refused for one before it, and not for itself, back into its place. It is sent again when those
+    /// before it are acknowledged, without a backoff, and may be tried as often as others.
+    pub(super) fn put_behind(
+        &mut self,
+        slot: usize,
+        mut batch: Box<ProducerBatch>,
+        error: Error,
+        now: Instant,
+    ) {
+        batch.last_error = Some(error);
+        if self.delivery_deadline(batch.created) <= now {
+            return self.fail_expired(slot, batch);
+        }
+        // One that is sent again, which goes alone.
+        batch.attempts = batch.attempts.max(1);
+        batch.partition.batches_requeued(1);
+        self.state(slot).put_back(batch);
+    }
+
     /// Fails whatever is left, in order. Callers hand over nothing any more.
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;

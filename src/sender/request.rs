@@ -33,6 +33,13 @@ struct Drained {
     batch: Box<ProducerBatch>,
 }
 
+/// Whether a batch is as small as brokers are known to want it.
+enum Fit {
+    Fits,
+    /// It would have so many bytes.
+    TooLarge(usize),
+}
+
 impl<N: Network> Sender<N> {
     /// Sends as many requests as the link takes now.
     pub(super) fn send_requests(&mut self, broker: i32, now: Instant) {
@@ -132,7 +139,15 @@ impl<N: Network> Sender<N> {
             }
             let mut batch = self.state(slot).queue.pop_front()?;
             match self.seal(slot, &mut batch) {
-                Ok(()) => return Some(batch),
+                Ok(Fit::Fits) => return Some(batch),
+                Ok(Fit::TooLarge(bytes)) => {
+                    if let Err(batch) = self.split_to_fit(slot, batch, bytes) {
+                        batch.partition.batch_drained();
+                        let error = Error::new(ErrorKind::Internal, "a batch cannot be split");
+                        let error = batch.own(&error);
+                        self.give_up(slot, batch, Outcome::Failed(error));
+                    }
+                }
                 Err(error) => {
                     batch.partition.batch_drained();
                     let error = error.with_topic_partition(batch.completion().topic_partition());
@@ -144,10 +159,18 @@ impl<N: Network> Sender<N> {
 
     /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
     /// before keeps its bytes, unless the partition has a new identity since.
-    fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<(), Error> {
+    ///
+    /// Nothing has happened if it is larger than the broker is known to take.
+    fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<Fit, Error> {
         // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
         // fail, no sequence is taken.
         let compressed = self.compress(batch)?;
+        if matches!(batch.contents, Contents::Building { .. }) && batch.record_count() > 1 {
+            let bytes = compressed.as_ref().map_or(batch.size(), Vec::len);
+            if bytes > batch.partition.sizes().limit.most() {
+                return Ok(Fit::TooLarge(bytes));
+            }
+        }
         let stamp = self.stamp(slot, batch)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
             Contents::Building {
@@ -195,7 +218,7 @@ impl<N: Network> Sender<N> {
             Contents::Gone => {}
         }
         batch.stamp = (stamp != ProducerStamp::NONE).then_some(stamp);
-        Ok(())
+        Ok(Fit::Fits)
     }
 
     /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
@@ -221,7 +244,7 @@ impl<N: Network> Sender<N> {
                 .with_delivery(batch.delivery())
                 .with_source(error)
         })?;
-        let ratio = batch.partition.ratio();
+        let ratio = &batch.partition.sizes().ratio;
         ratio.update(compression.codec, bytes.len(), builder.len());
         Ok(Some(bytes))
     }

@@ -173,6 +173,9 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let code = answer.error;
+        if code.is_none() {
+            batch.partition.sizes().limit.taken(batch.size());
+        }
         if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             if let Some(stamp) = batch.stamp {
                 self.state(slot).acknowledge(stamp, sent_to, now);
@@ -231,62 +234,100 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let state = self.state(slot);
-        if state.is_head(&batch) {
-            if batch.maybe_written {
-                let outcome = Outcome::Failed(error.with_retriable(false));
-                return self.give_up(slot, batch, outcome);
-            }
-            if let Some(stamp) = batch
-                .stamp
-                .filter(|stamp| state.sequence.is_current(*stamp))
-            {
-                state.sequence.note_gap(stamp, batch.place());
-                state.sequence.bump_epoch();
-            }
+        if !state.is_head(&batch) {
+            // It waits for those before it, and for nothing else.
+            return self.put_behind(slot, batch, error, now);
+        }
+        if batch.maybe_written {
+            let outcome = Outcome::Failed(error.with_retriable(false));
+            return self.give_up(slot, batch, outcome);
+        }
+        if let Some(stamp) = batch
+            .stamp
+            .filter(|stamp| state.sequence.is_current(*stamp))
+        {
+            state.sequence.note_gap(stamp, batch.place());
+            state.sequence.bump_epoch();
         }
         self.retry(slot, batch, error, sent_to, now);
     }
 
-    /// Halves a batch that the broker finds too large, or brings it down to `batch.size` where that is less. Order and
-    /// sequences stay; the attempt does not count as a retry.
+    /// Splits a batch that the broker finds too large, at least into halves, and notes that the topic's batches are to be
+    /// smaller. Order and sequences stay; the attempt does not count as a retry, and there is nothing to wait for.
     fn split(&mut self, slot: usize, batch: Box<ProducerBatch>, error: Error, now: Instant) {
         let codec = self.config.compression.codec;
-        match self.parts(&batch, codec) {
-            Some((parts, compressed, uncompressed)) if parts.len() > 1 => {
+        let Contents::Sealed { bytes, .. } = &batch.contents else {
+            return self.give_up(slot, batch, Outcome::Failed(error));
+        };
+        let bytes = &bytes.bytes;
+        batch.partition.sizes().limit.refused(bytes.len());
+        // The batch is of our own making: what it decompresses to was bounded when it was built.
+        let parts = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX)
+            .ok()
+            .and_then(|records| {
+                let most = self.part_bytes(&batch, records.len(), bytes.len());
+                let parts = split(&records, base_timestamp(bytes), most).ok()?;
+                Some((parts, BATCH_HEADER_BYTES + records.len()))
+            });
+        match parts {
+            Some((parts, uncompressed)) if parts.len() > 1 => {
                 if codec != CompressionType::None {
-                    batch
-                        .partition
-                        .ratio()
-                        .reset_after_split(codec, compressed, uncompressed);
+                    let ratio = &batch.partition.sizes().ratio;
+                    ratio.reset_after_split(codec, bytes.len(), uncompressed);
                 }
                 batch.partition.batches_requeued(parts.len());
-                let parts = batch.split(parts);
-                let state = self.state(slot);
-                for part in parts {
-                    state.put_back(part);
-                }
+                self.replace_by(slot, batch, parts);
                 self.consider(slot, now);
             }
             _ => self.give_up(slot, batch, Outcome::Failed(error)),
         }
     }
 
-    /// The builders of the batch's parts, and its size compressed and not.
-    fn parts(
-        &self,
-        batch: &ProducerBatch,
-        codec: CompressionType,
-    ) -> Option<(Vec<Part>, usize, usize)> {
-        let Contents::Sealed { bytes, .. } = &batch.contents else {
-            return None;
+    /// Splits a batch that was not sent yet and would have more bytes than the broker is known to take. It is given back if
+    /// that cannot be done.
+    pub(super) fn split_to_fit(
+        &mut self,
+        slot: usize,
+        batch: Box<ProducerBatch>,
+        bytes: usize,
+    ) -> Result<(), Box<ProducerBatch>> {
+        let Contents::Building { builder, .. } = &batch.contents else {
+            return Err(batch);
         };
-        let bytes = &bytes.bytes;
-        // The batch is of our own making: what it decompresses to was bounded when it was built.
-        let records = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX).ok()?;
-        let uncompressed = BATCH_HEADER_BYTES + records.len();
-        let most = self.config.batch_size.min(uncompressed / 2).max(1);
-        let parts = split(&records, base_timestamp(bytes), most).ok()?;
-        Some((parts, bytes.len(), uncompressed))
+        let records = builder.records();
+        let most = self.part_bytes(&batch, records.len(), bytes);
+        match split(records, builder.base_timestamp(), most) {
+            Ok(parts) if parts.len() > 1 => {
+                // The batch itself was one.
+                batch.partition.batches_requeued(parts.len() - 1);
+                self.replace_by(slot, batch, parts);
+                Ok(())
+            }
+            _ => Err(batch),
+        }
+    }
+
+    fn replace_by(&mut self, slot: usize, batch: Box<ProducerBatch>, parts: Vec<Part>) {
+        let parts = batch.split(parts);
+        let state = self.state(slot);
+        for part in parts {
+            state.put_back(part);
+        }
+    }
+
+    /// How large the parts of a batch of several records may be, uncompressed, that was or would be sent with `bytes`: so
+    /// small that the topic's limit and `batch.size` hold, always less than the batch, and not so small that there are very
+    /// many parts, each of which needs memory of its own. Those that are still too large are split when it is their turn.
+    fn part_bytes(&self, batch: &ProducerBatch, records: usize, bytes: usize) -> usize {
+        const MOST_PARTS: usize = 16;
+        let uncompressed = BATCH_HEADER_BYTES + records;
+        let limit = batch.partition.sizes().limit.most() as u128;
+        let fits = limit * uncompressed as u128 / bytes.max(1) as u128;
+        let fits = usize::try_from(fits).unwrap_or(usize::MAX);
+        let most = fits
+            .min(self.config.batch_size)
+            .max(uncompressed / MOST_PARTS);
+        most.min(uncompressed - 1)
     }
 }
 

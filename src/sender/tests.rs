@@ -16,4 +16,5 @@ mod replaced;
 mod retries;
 mod simulation;
 mod slow_codec;
+mod splits;
 mod turns;

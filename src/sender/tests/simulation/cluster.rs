@@ -121,9 +121,9 @@ impl Brokers {
         self.rng.u32(..100) < self.trouble
     }
 
-    /// Whether no batch is too large.
-    pub(super) fn takes_every_size(&self) -> bool {
-        self.largest_batch == usize::MAX
+    /// The topic's `max.message.bytes` is lowered or raised.
+    pub(super) fn change_limit(&mut self) {
+        self.largest_batch = [300, 600, usize::MAX][self.rng.usize(..3)];
     }
 
     // --- What happens to the cluster ---------------------------------------------------------------------------------

@@ -141,7 +141,11 @@ impl World {
             25 if trouble => self.make_the_topic_anew(),
             26 if trouble => self.retain_nothing(),
             27 if trouble => self.move_a_broker(),
+<<<<<<< HEAD
             29 if trouble => self.replace_the_cluster(),
+=======
+            29 if trouble => self.cluster.change_limit(),
+>>>>>>> fe469a1 (Split at once what is too large, and make the topic's next batches fit)
             28 if trouble => {
                 let span = self.rng.u64(10..9000);
                 self.jump(Duration::from_millis(span));
@@ -315,8 +319,7 @@ impl World {
         self.run_for(3000 * MS);
         self.probe(1000 * MS);
         self.probe(2 * self.setup.sender.linger + 60 * MS);
-        // What is split waits for a backoff where it was sent behind what was split too.
-        if self.setup.buffer_memory <= 16_384 && self.cluster.takes_every_size() {
+        if self.setup.buffer_memory <= 16_384 {
             self.probe_memory();
         }
     }
