@@ -179,7 +179,7 @@ fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
 struct NoNetwork;
 
 impl Network for NoNetwork {
-    fn connect(&mut self, _: LinkId, _: Endpoint, _: u32) {}
+    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {}
 
     fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, Error> {
         Ok(Written::Now)
