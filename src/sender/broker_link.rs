@@ -1,7 +1,7 @@
 //! A worker's link to one broker: its state, who stands in line for it, what is in flight on it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::doubt::{Doubt, SILENCE};
 use crate::connection::Endpoint;
