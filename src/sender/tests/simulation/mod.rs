@@ -128,7 +128,7 @@ impl World {
     fn act(&mut self) {
         self.callers.borrow_mut().eagerness = 5;
         let trouble = self.rng.u32(..100) < self.setup.trouble;
-        match self.rng.u8(..31) {
+        match self.rng.u8(..32) {
             0..=17 => {
                 let now = self.now;
                 self.callers.borrow_mut().send_some(10, now);
@@ -141,11 +141,8 @@ impl World {
             25 if trouble => self.make_the_topic_anew(),
             26 if trouble => self.retain_nothing(),
             27 if trouble => self.move_a_broker(),
-<<<<<<< HEAD
             29 if trouble => self.replace_the_cluster(),
-=======
-            29 if trouble => self.cluster.change_limit(),
->>>>>>> fe469a1 (Split at once what is too large, and make the topic's next batches fit)
+            30 if trouble => self.cluster.change_limit(),
             28 if trouble => {
                 let span = self.rng.u64(10..9000);
                 self.jump(Duration::from_millis(span));
