@@ -18,7 +18,8 @@
 //!    call, without copying them together. Another thread for each connection, which also made it, reads answers and hands
 //!    their bytes to the worker, or runs the round that takes them in.
 //! 5. **The answer** (`sender::response`) completes each batch exactly once: written, sent again, split or failed. Then
-//!    memory returns, futures wake, and callbacks go to the delivery thread; with callbacks, futures wake after them.
+//!    memory returns and futures wake. A batch with callbacks goes to the delivery thread: there its memory returns, its
+//!    callbacks run, and then its futures wake.
 //!
 //! # Threads
 //!

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 
 /// The most that is held beyond the budget for what callbacks send.
-pub(crate) const MOST_BYTES: usize = 64 * 1024;
+const MOST_BYTES: usize = 64 * 1024;
 
 thread_local! {
     /// What the callbacks that run on this thread may still take.
