@@ -187,6 +187,13 @@
 //! whichever lie between. Callers keep the topics that did not change; a worker looks at the partitions of those that did
 //! and at those that had no leader. With all of it made anew at each answer the first record to the 20,000th topic took 19 ms.
 //!
+//! **A topic that nobody uses is forgotten**, with its partitions and their sequences, when it was idle for
+//! `metadata.max.idle.ms`, is out of the metadata, and no batch of it is anywhere; and so are partitions that a topic has no
+//! more. The registry and the partitions' locks decide: a retired partition takes no record, and whoever has it looks the
+//! topic up anew. The leader may still know the sequences. Were the topic used again from sequence 0 of the same epoch, it
+//! could take a new batch for an old one and drop it. So a worker keeps one number for each producer id, the highest epoch of
+//! a forgotten partition, and what begins later begins above it; where there is none above, with another producer id.
+//!
 //! # Wake-ups
 //!
 //! Waking a thread costs more than a hundred records. A sleeping worker publishes until when it sleeps (`sync::Wakeup`);
@@ -225,7 +232,7 @@
 //! On a caller's way: the sticky partitioner → a partition → the worker's channel; a partition → memory's line of waiters;
 //! the sticky partitioner → the unavailable brokers (shared). With new metadata: topics (exclusive) → a partition → memory's
 //! line of waiters; topics (exclusive) → the sticky partitioner. On a worker that reports a broker: topics (shared) → the
-//! sticky partitioner. A caller whose thread does not have a
+//! sticky partitioner. When topics are forgotten: topics (exclusive) → a partition, or a worker's list of retired ones. A caller whose thread does not have a
 //! topic looks for it under the topics' lock (shared), and takes no other meanwhile. The metadata cache's lock, a batch's
 //! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is
 //! held over user code, I/O, a log line or a wait; wake-ups come after.
@@ -234,7 +241,8 @@
 //!
 //! - A worker receives a batch's announcement before any chunk of that partition, because both go the same way.
 //! - `take_open` refuses while a full batch of the partition is in the channel: that one comes first.
-//! - Partitions are never dropped while the producer lives: their sequences must go on when a topic is used again.
+//! - A partition's number at its worker is never given to another: what is left of a forgotten one (timers, a request without
+//!   an answer) meets nobody.
 //! - An answer is matched by topic name or, from Produce 13 on, by the topic id the request was sent with.
 //! - A batch is settled by whoever drops it, so a worker that panics leaves no future waiting.
 //! - `close` first refuses appends in every partition, then tells the workers: no record can slip in behind them.

@@ -138,6 +138,7 @@ impl ProducerBatch {
             partition.partition(),
             partition.instance(),
         );
+        partition.batch_begins();
         Box::new(Self {
             partition,
             completion,
@@ -268,6 +269,7 @@ impl ProducerBatch {
                         own_callbacks.used_bytes(),
                         reservation.as_mut(),
                     );
+                    self.partition.batch_begins();
                     Box::new(ProducerBatch {
                         partition: Arc::clone(&self.partition),
                         completion: Arc::clone(&self.completion),
@@ -311,6 +313,7 @@ impl Drop for ProducerBatch {
             self.completion
                 .settle(self.first_index, self.first_index + records, outcome);
         }
+        self.partition.batch_ends();
     }
 }
 

@@ -41,8 +41,12 @@ pub(crate) enum Message {
 pub(crate) struct WorkerHandle {
     records: HandoverSender<Message>,
     wakeup: Arc<Wakeup>,
-    /// Places given out in the worker's table of partitions.
+    /// The numbers given out to its partitions.
     slots: AtomicUsize,
+    /// Partitions that were forgotten and that the worker has not heard of yet.
+    retired: Mutex<Vec<Arc<Partition>>>,
+    /// Whether there are any: a look without the lock.
+    has_retired: AtomicBool,
     /// Messages that came after the worker's end: it panicked.
     orphans: Mutex<Vec<Message>>,
     /// Records that failed since the producer's close began, or by the worker's end.
@@ -92,6 +96,8 @@ impl WorkerHandle {
             records,
             wakeup,
             slots: AtomicUsize::new(0),
+            retired: Mutex::default(),
+            has_retired: AtomicBool::new(false),
             orphans: Mutex::default(),
             undelivered: AtomicU64::new(0),
             clock: WorkerClock::default(),
@@ -126,6 +132,27 @@ impl WorkerHandle {
     /// On the worker, at its end: frees the channel as soon as the worker's own end of it is gone.
     pub(crate) fn hang_up(&self) {
         self.records.hang_up();
+        // After the close there are no others, and these lead back here.
+        drop(self.take_retired());
+    }
+
+    /// Tells the worker, when it next looks, that a partition is forgotten. Not after the close.
+    fn tell_retired(&self, partition: Arc<Partition>) {
+        self.retired.lock().push(partition);
+        self.has_retired.store(true, Ordering::Release);
+    }
+
+    /// On the worker: whether there are forgotten partitions that it has not heard of.
+    #[inline]
+    pub(crate) fn has_retired(&self) -> bool {
+        self.has_retired.load(Ordering::Acquire)
+    }
+
+    /// On the worker: the partitions that were forgotten since this was last asked.
+    pub(crate) fn take_retired(&self) -> Vec<Arc<Partition>> {
+        let mut retired = self.retired.lock();
+        self.has_retired.store(false, Ordering::Release);
+        std::mem::take(&mut *retired)
     }
 
     /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.

@@ -46,7 +46,7 @@ pub(crate) struct AppendConfig {
 pub(crate) struct Partition {
     topic: Arc<str>,
     partition: i32,
-    /// The worker that owns the partition for life, and the partition's place in the worker's table.
+    /// The worker that owns the partition for life, and the partition's number there, which no other ever has.
     worker: Arc<WorkerHandle>,
     slot: usize,
     memory: Arc<BufferMemory>,
@@ -55,6 +55,8 @@ pub(crate) struct Partition {
     open: Mutex<Open>,
     /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
     queued_batches: AtomicUsize,
+    /// Batches that there are, wherever they are.
+    batches: AtomicUsize,
 }
 
 /// Everything here is guarded by the partition's lock.
@@ -77,6 +79,8 @@ struct Open {
     /// The share of the budget that the partition's leader has.
     share: Arc<BrokerShare>,
     closed: bool,
+    /// The partition is forgotten: if the topic is used again, another one takes its place.
+    retired: bool,
 }
 
 impl Open {
@@ -236,6 +240,8 @@ pub(crate) enum Append {
     NeedsMemory { missing: Missing, wake: Wake },
     /// The producer is closed.
     Closed,
+    /// The partition is forgotten: look its topic up anew.
+    Retired,
 }
 
 /// Memory that was to be had at once and was not.
@@ -296,8 +302,10 @@ impl Partition {
                 sticky_bytes: 0,
                 share: Arc::default(),
                 closed: false,
+                retired: false,
             }),
             queued_batches: AtomicUsize::new(0),
+            batches: AtomicUsize::new(0),
         })
     }
 
@@ -402,6 +410,9 @@ impl Partition {
         if open.closed {
             return Append::Closed;
         }
+        if open.retired {
+            return Append::Retired;
+        }
         let mut wake = Wake::Nobody;
         loop {
             let limit = open.limit;
@@ -496,6 +507,33 @@ impl Partition {
     /// On the worker: batches of this partition wait (again) for being sent.
     pub(crate) fn batches_requeued(&self, batches: usize) {
         self.queued_batches.fetch_add(batches, Ordering::Relaxed);
+    }
+
+    /// A batch of this partition was made: a new one under the partition's lock, or a part of another.
+    pub(super) fn batch_begins(&self) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A batch of this partition is no more.
+    pub(super) fn batch_ends(&self) {
+        self.batches.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Takes the partition out of use, unless there is a batch of it anywhere; whether it did.
+    pub(super) fn retire(&self) -> bool {
+        let mut open = self.open.lock();
+        // Without a batch there can be none before the next append.
+        open.retired = self.batches.load(Ordering::Acquire) == 0;
+        open.retired
+    }
+
+    /// Takes a retired partition into use again, of which nobody was told.
+    pub(super) fn reinstate(&self) {
+        self.open.lock().retired = false;
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.open.lock().retired
     }
 
     /// Refuses every later append and hands the open batch to the worker.

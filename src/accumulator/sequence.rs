@@ -4,6 +4,8 @@
 //! raise its epoch in one partition and leave the others alone: each partition heals for itself, and no two workers
 //! have to agree.
 
+use std::collections::HashMap;
+
 use crate::metadata::ProducerIdentity;
 use crate::record::header::ProducerStamp;
 
@@ -112,6 +114,39 @@ impl PartitionSequence {
     }
 }
 
+/// What is left of partitions that were forgotten. Their leaders may still know the sequences under which they were
+/// written to, so that none of them may begin again under an identity that one of them has had.
+#[derive(Debug, Default)]
+pub(crate) struct ForgottenEpochs {
+    /// By producer id: the highest epoch of a forgotten partition.
+    highest: HashMap<i64, i16>,
+}
+
+impl ForgottenEpochs {
+    /// The partition of `sequence` is forgotten.
+    pub(crate) fn note(&mut self, sequence: &PartitionSequence) {
+        let spent = sequence.spent.map(|id| (id, i16::MAX));
+        let identity = sequence.identity;
+        let current = identity.map(|identity| (identity.producer_id, identity.producer_epoch));
+        for (id, epoch) in spent.into_iter().chain(current) {
+            let highest = self.highest.entry(id).or_insert(epoch);
+            *highest = epoch.max(*highest);
+        }
+    }
+
+    /// The identity that a partition begins with, where the producer's is `identity`. None: its epochs are used up.
+    pub(crate) fn fresh(&self, identity: ProducerIdentity) -> Option<ProducerIdentity> {
+        let Some(highest) = self.highest.get(&identity.producer_id) else {
+            return Some(identity);
+        };
+        let producer_epoch = highest.checked_add(1)?.max(identity.producer_epoch);
+        Some(ProducerIdentity {
+            producer_epoch,
+            ..identity
+        })
+    }
+}
+
 /// The sequence `records` after `sequence`: after 2^31 - 1 comes 0.
 pub(crate) fn sequence_after(sequence: i32, records: i32) -> i32 {
     ((i64::from(sequence) + i64::from(records)) & i64::from(i32::MAX)) as i32
@@ -192,6 +227,36 @@ mod tests {
         let after = sequence.assign(1).unwrap();
         sequence.acknowledge(after);
         assert!(sequence.is_established());
+    }
+
+    #[test]
+    fn no_partition_begins_with_an_epoch_that_a_forgotten_one_has_had() {
+        let mut forgotten = ForgottenEpochs::default();
+        assert_eq!(forgotten.fresh(identity(0)), Some(identity(0)));
+        forgotten.note(&PartitionSequence::default());
+        assert_eq!(forgotten.fresh(identity(0)), Some(identity(0)));
+        for epoch in [4, 2] {
+            let mut sequence = PartitionSequence::default();
+            sequence.begin(identity(epoch));
+            forgotten.note(&sequence);
+            assert_eq!(forgotten.fresh(identity(0)), Some(identity(5)));
+        }
+        let other = ProducerIdentity {
+            producer_id: 6,
+            ..identity(0)
+        };
+        assert_eq!(forgotten.fresh(other), Some(other));
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(i16::MAX));
+        sequence.bump_epoch();
+        sequence.begin(other);
+        forgotten.note(&sequence);
+        assert_eq!(forgotten.fresh(identity(0)), None);
+        let next = ProducerIdentity {
+            producer_epoch: 1,
+            ..other
+        };
+        assert_eq!(forgotten.fresh(other), Some(next));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The topics that callers send to, with their partitions: looked up for every record, changed only by new metadata.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,12 +50,49 @@ fn next_id() -> u64 {
 #[derive(Default)]
 struct Registry {
     by_name: HashMap<Arc<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>,
+    /// Topics that the latest metadata does not have, or not with so many partitions.
+    leftover: HashSet<Arc<str>>,
     /// What each leader's partitions may hold of the memory.
     shares: HashMap<i32, Arc<BrokerShare>>,
     closed: bool,
 }
 
 impl Registry {
+    /// Takes out the topic, if the metadata does not have it and it `is_idle`, or the partitions that the metadata does not
+    /// have: all of them, or none while there are batches of one. Returns what was taken out.
+    fn forget(&mut self, name: &Arc<str>, is_idle: bool) -> Vec<Arc<Partition>> {
+        let Some(topic) = self.by_name.get(name).cloned() else {
+            self.leftover.remove(name);
+            return Vec::new();
+        };
+        let (kept, surplus) = match topic.is_current {
+            true => topic.all_partitions.split_at(topic.leaders.len()),
+            false => topic.all_partitions.split_at(0),
+        };
+        if !(topic.is_current || is_idle) || !retire_all(surplus) {
+            return Vec::new();
+        }
+        self.leftover.remove(name);
+        if topic.is_current {
+            let topic = Topic {
+                all_partitions: kept.into(),
+                ..topic.copy()
+            };
+            self.put(name, topic);
+        } else {
+            self.by_name.remove(name);
+        }
+        surplus.to_vec()
+    }
+
+    /// What many topics took is given back when few are left.
+    fn shrink(&mut self) {
+        if self.by_name.len() < self.by_name.capacity() / 4 {
+            self.by_name.shrink_to_fit();
+            self.leftover.shrink_to_fit();
+        }
+    }
+
     /// Threads that keep the topic as it was look it up anew.
     fn put(&mut self, name: &Arc<str>, topic: Topic) {
         let before = self.by_name.insert(Arc::clone(name), Arc::new(topic));
@@ -65,8 +102,17 @@ impl Registry {
     }
 }
 
-/// A topic as callers see it. New metadata makes a new `Topic` with the same partitions: these stay for good, because
-/// the sequences that their worker keeps must go on wherever the topic is used again.
+/// All of them, or none.
+fn retire_all(partitions: &[Arc<Partition>]) -> bool {
+    let busy = partitions.iter().position(|partition| !partition.retire());
+    for partition in &partitions[..busy.unwrap_or(0)] {
+        partition.reinstate();
+    }
+    busy.is_none()
+}
+
+/// A topic as callers see it. New metadata makes a new `Topic` with the same partitions: these stay until they are
+/// [forgotten](Topics::forget), because the sequences that their worker keeps must go on meanwhile.
 pub(crate) struct Topic {
     /// The [`Topics`] of which this is the newest picture of the topic, by its id; 0 when there is a newer one.
     newest_in: AtomicU64,
@@ -211,6 +257,7 @@ impl Topics {
                     ..topic.copy()
                 };
                 registry.put(name, topic);
+                registry.leftover.insert(Arc::clone(name));
             }
         }
         for metadata in &changes.changed {
@@ -224,6 +271,11 @@ impl Topics {
                     let share = shares.or_insert_with(|| BrokerShare::of(leader));
                     topic.all_partitions[number].set_share(share);
                 }
+            }
+            if topic.all_partitions.len() > topic.leaders.len() {
+                registry.leftover.insert(Arc::clone(&metadata.name));
+            } else {
+                registry.leftover.remove(&metadata.name);
             }
             registry.put(&metadata.name, topic);
             if let (Some(before), Some(topic)) = (before, registry.by_name.get(&metadata.name)) {
@@ -255,6 +307,41 @@ impl Topics {
             if topic.sticky.is_chosen(number) {
                 topic.sticky.leave(|chosen| chosen == number);
             }
+        }
+    }
+
+    /// The topics that the latest metadata does not have.
+    pub(crate) fn absent(&self) -> Vec<Arc<str>> {
+        let registry = self.registry.read();
+        let is_absent = |name: &&Arc<str>| {
+            let topic = registry.by_name.get(*name);
+            topic.is_some_and(|topic| !topic.is_current)
+        };
+        registry
+            .leftover
+            .iter()
+            .filter(is_absent)
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets those of the `idle` topics that the latest metadata does not have, and of the others the partitions that it
+    /// does not have, where no batch is under way. The workers are told before such a topic can be there again.
+    pub(crate) fn forget(&self, idle: &HashSet<Arc<str>>) {
+        let mut registry = self.registry.write();
+        if registry.closed || registry.leftover.is_empty() {
+            return;
+        }
+        let leftover: Vec<Arc<str>> = registry.leftover.iter().cloned().collect();
+        for name in leftover {
+            for partition in registry.forget(&name, idle.contains(&name)) {
+                partition.worker().tell_retired(Arc::clone(&partition));
+            }
+        }
+        registry.shrink();
+        drop(registry);
+        for worker in self.workers.iter().filter(|worker| worker.has_retired()) {
+            worker.wakeup().wake();
         }
     }
 
@@ -430,6 +517,78 @@ mod tests {
         assert_eq!(found(&topics, "a"), None);
         topics.update(&changed(&[("a", 2)]));
         assert_eq!(found(&topics, "a").unwrap().1, 2);
+    }
+
+    fn partitions(topics: &Topics, name: &str) -> Vec<Arc<Partition>> {
+        topics.all_partitions(name)
+    }
+
+    fn forget(topics: &Topics, idle: &[&str]) -> usize {
+        let idle = idle.iter().map(|name| Arc::from(*name));
+        topics.forget(&idle.collect());
+        let retired = topics.workers[0].take_retired();
+        assert!(retired.iter().all(|partition| partition.is_retired()));
+        retired.len()
+    }
+
+    #[test]
+    fn an_idle_topic_without_metadata_is_forgotten_and_begins_anew() {
+        let topics = topics();
+        topics.update(&changed(&[("a", 2), ("b", 1)]));
+        let before = partitions(&topics, "a");
+        assert_eq!(forget(&topics, &["a", "b"]), 0, "there is metadata of both");
+        topics.update(&gone("a"));
+        topics.update(&gone("b"));
+        assert_eq!(topics.absent().len(), 2);
+        assert_eq!(forget(&topics, &["a"]), 2);
+        assert_eq!(topics.absent(), ["b".into()] as [Arc<str>; 1]);
+        assert!(partitions(&topics, "a").is_empty());
+        topics.update(&changed(&[("a", 2), ("b", 1)]));
+        let after = partitions(&topics, "a");
+        assert!(!after.is_empty() && !after.iter().any(|partition| partition.is_retired()));
+        let numbers = |partitions: &[Arc<Partition>]| partitions.iter().map(|p| p.slot()).max();
+        assert!(
+            numbers(&before) < numbers(&after),
+            "no number is used again"
+        );
+    }
+
+    #[test]
+    fn a_topic_with_a_batch_anywhere_is_not_forgotten() {
+        let topics = topics();
+        topics.update(&changed(&[("a", 2)]));
+        let all = partitions(&topics, "a");
+        all[1].batch_begins();
+        topics.update(&gone("a"));
+        assert_eq!(forget(&topics, &["a"]), 0);
+        assert!(
+            !all.iter().any(|partition| partition.is_retired()),
+            "all or none"
+        );
+        all[1].batch_ends();
+        assert_eq!(forget(&topics, &["a"]), 2);
+    }
+
+    #[test]
+    fn partitions_that_a_topic_has_no_more_are_forgotten_while_it_is_used() {
+        let topics = topics();
+        topics.update(&changed(&[("a", 4)]));
+        topics.update(&changed(&[("a", 1)]));
+        assert_eq!(partitions(&topics, "a").len(), 4);
+        assert_eq!(forget(&topics, &[]), 3);
+        assert_eq!(partitions(&topics, "a").len(), 1);
+        assert_eq!(found(&topics, "a").unwrap().1, 1);
+        topics.update(&changed(&[("a", 2)]));
+        assert_eq!(found(&topics, "a").unwrap().1, 2);
+    }
+
+    #[test]
+    fn after_a_close_nothing_is_forgotten() {
+        let topics = topics();
+        topics.update(&changed(&[("a", 1)]));
+        topics.update(&gone("a"));
+        topics.close();
+        assert_eq!(forget(&topics, &["a"]), 0);
     }
 
     #[test]

@@ -317,6 +317,13 @@ impl MetadataCache {
         state.topics.keys().cloned().collect()
     }
 
+    /// Those of `topics` that are no longer asked for: they were not used for long.
+    pub(super) fn idle_among(&self, topics: Vec<Arc<str>>) -> HashSet<Arc<str>> {
+        let state = self.state.lock();
+        let is_idle = |topic: &Arc<str>| !state.topics.contains_key(topic);
+        topics.into_iter().filter(is_idle).collect()
+    }
+
     /// Ends an attempt that got an answer: publishes what `update` makes of the picture so far, and wakes the waiting
     /// callers. Returns whether something is to be asked again.
     pub(super) fn answered(

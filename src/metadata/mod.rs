@@ -20,3 +20,5 @@ pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) use response::update;
 pub(crate) use topic_map::TopicChanges;
+#[cfg(test)]
+pub(crate) use topic_map::TopicMap;

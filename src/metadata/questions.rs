@@ -114,6 +114,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             self.repetition.note_answer(tells_news, Instant::now());
         }
         self.forget_strangers(&self.cache.cluster());
+        if is_full {
+            let absent = self.observer.absent_topics();
+            self.observer.forget_topics(&self.cache.idle_among(absent));
+        }
         if is_incomplete {
             // Somebody asks again if somebody cares: a caller that waits, a worker whose partition has no leader.
             return Ok(Attempt::AskAgain);

@@ -41,6 +41,10 @@ pub(crate) struct RefreshConfig {
 pub(crate) trait RefreshObserver: Send {
     /// Whether callers sent to the topic since this was last asked.
     fn take_used(&self, topic: &str) -> bool;
+    /// The topics that were sent to once and that the latest metadata does not have.
+    fn absent_topics(&self) -> Vec<Arc<str>>;
+    /// Forgets those of these topics that have nothing under way.
+    fn forget_topics(&self, idle: &HashSet<Arc<str>>);
     /// There is a producer id, or none can be had.
     fn identity(&self, identity: Result<(), Error>);
 }

@@ -1,5 +1,6 @@
 //! The threads of one producer and what they share: everything that does not depend on the types of keys and values.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -575,6 +576,14 @@ struct Observer {
 impl RefreshObserver for Observer {
     fn take_used(&self, topic: &str) -> bool {
         self.accumulator.topics.take_used(topic)
+    }
+
+    fn absent_topics(&self) -> Vec<Arc<str>> {
+        self.accumulator.topics.absent()
+    }
+
+    fn forget_topics(&self, idle: &HashSet<Arc<str>>) {
+        self.accumulator.topics.forget(idle);
     }
 
     fn identity(&self, identity: Result<(), Error>) {

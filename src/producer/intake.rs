@@ -321,6 +321,8 @@ impl Intake {
                     spare = self.wait_for_memory(record, attempt.partition, &missing, &mut wait)?;
                 }
                 Append::Closed => return Err(self.engine.closed_error()),
+                // Nothing is reserved while the topic is looked up anew.
+                Append::Retired => drop(spare.take()),
             }
         }
     }
@@ -374,7 +376,7 @@ impl Intake {
                 moved_on |= is_sticky && lane.return_to_first();
                 *wake
             }
-            Append::Closed => Wake::Nobody,
+            Append::Closed | Append::Retired => Wake::Nobody,
         };
         Some(Attempt {
             append,

@@ -62,7 +62,7 @@ impl<N: Network> Sender<N> {
         let requests = ready.in_flight.iter();
         let mut slots = requests.flat_map(|request| &request.partitions);
         slots.any(|(slot, _)| {
-            let state = self.partitions[*slot].as_ref();
+            let state = self.partitions.get(slot);
             state.is_some_and(|state| state.announced || !state.queue.is_empty())
         })
     }

@@ -264,7 +264,7 @@ impl<N: Network> Sender<N> {
             slots.map(|slot| (request.id, slot))
         });
         let is_awaited = |(request, slot): &(u64, usize)| {
-            let state = self.partitions[*slot].as_ref();
+            let state = self.partitions.get(slot);
             state.is_some_and(|state| state.in_flight.iter().any(|sent| sent.request == *request))
         };
         asked.filter(is_awaited).collect()
@@ -287,7 +287,7 @@ impl<N: Network> Sender<N> {
     fn lose_answer(&mut self, slot: usize, request: u64, error: &Error, now: Instant) {
         if let Some(InFlightBatch {
             mut batch, leader, ..
-        }) = self.state(slot).take_in_flight(request)
+        }) = self.take_in_flight(slot, request)
         {
             batch.maybe_written = true;
             let topic_partition = batch.completion().topic_partition();

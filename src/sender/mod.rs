@@ -8,6 +8,7 @@ mod availability;
 mod broker_link;
 mod compression_time;
 mod doubt;
+mod forgetting;
 mod links;
 mod message;
 mod outcome;

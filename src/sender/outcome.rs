@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::broker_link::LinkState;
 use super::message::Delivery;
-use super::partition_state::{Leader, PartitionState, Retry};
+use super::partition_state::{Leader, Retry};
 use super::run::Sender;
 use crate::accumulator::Message;
 use crate::accumulator::batch::ProducerBatch;
@@ -109,7 +109,7 @@ impl<N: Network> Sender<N> {
         if let Some(error) = link.and_then(|link| link.last_error.clone()) {
             return Some(error);
         }
-        let state = self.partitions[partition.slot()].as_ref()?;
+        let state = self.partitions.get(&partition.slot())?;
         if self.config.idempotence && state.sequence.identity().is_none() {
             let message = "no broker has given a producer id yet";
             return Some(Error::new(ErrorKind::Broker, message));
@@ -225,11 +225,8 @@ impl<N: Network> Sender<N> {
                 self.state_of(&partition).push(batch);
             }
         }
-        for slot in 0..self.partitions.len() {
-            while let Some(batch) = self.partitions[slot]
-                .as_mut()
-                .and_then(PartitionState::pop_oldest)
-            {
+        for slot in self.slots_where(|_| true) {
+            while let Some(batch) = self.state(slot).pop_oldest() {
                 let error = batch.own(error);
                 self.settle(batch, Outcome::Failed(error));
             }

@@ -28,11 +28,8 @@ impl<N: Network> Sender<N> {
         self.leave_all_brokers();
         self.identity = None;
         let error = replaced_error(before, &self.cluster);
-        for slot in 0..self.partitions.len() {
-            let Some(state) = &mut self.partitions[slot] else {
-                continue;
-            };
-            for batch in state.begin_anew() {
+        for slot in self.slots_where(|_| true) {
+            for batch in self.state(slot).begin_anew() {
                 let error = batch.own(&error);
                 self.settle(batch, Outcome::Failed(error));
             }

@@ -457,9 +457,7 @@ impl<N: Network> Sender<N> {
         link.failing_until = None;
         for request in requests {
             for (slot, _) in request.partitions {
-                if let Some(InFlightBatch { batch, .. }) =
-                    self.state(slot).take_in_flight(request.id)
-                {
+                if let Some(InFlightBatch { batch, .. }) = self.take_in_flight(slot, request.id) {
                     let written = RecordWritten {
                         offset: None,
                         log_append_time_ms: None,

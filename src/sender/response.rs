@@ -108,7 +108,7 @@ impl<N: Network> Sender<N> {
             for answer in topic.partitions {
                 let (before, behind) = partitions.split_at(next);
                 let position = behind.iter().chain(before).position(|(slot, topic_id)| {
-                    self.partitions[*slot].as_ref().is_some_and(|state| {
+                    self.partitions.get(slot).is_some_and(|state| {
                         state.partition.partition() == answer.index
                             && if topic.name.is_empty() {
                                 *topic_id == topic.id
@@ -132,7 +132,7 @@ impl<N: Network> Sender<N> {
             }
         }
         for (slot, answer) in answers {
-            if let Some(sent) = self.state(slot).take_in_flight(id) {
+            if let Some(sent) = self.take_in_flight(slot, id) {
                 self.on_answer(slot, sent, answer, &response.node_endpoints, now);
             } else {
                 log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
@@ -146,7 +146,7 @@ impl<N: Network> Sender<N> {
             // A partition that the broker left out: nothing is known of its batch.
             if let Some(InFlightBatch {
                 mut batch, leader, ..
-            }) = self.state(slot).take_in_flight(id)
+            }) = self.take_in_flight(slot, id)
             {
                 batch.maybe_written = true;
                 let error = Error::new(

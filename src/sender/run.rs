@@ -14,6 +14,7 @@ use crate::accumulator::batch::Settlement;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::handover::HandoverReceiver;
 use crate::accumulator::partition::{Partition, Peek};
+use crate::accumulator::sequence::ForgottenEpochs;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
@@ -34,8 +35,11 @@ pub(crate) struct Sender<N: Network> {
     /// Batches with callbacks that were settled and not handed over to the delivery thread yet.
     pub(super) settled: Vec<Settlement>,
 
-    /// By slot.
-    pub(super) partitions: Vec<Option<PartitionState>>,
+    /// By the partition's number at this worker.
+    pub(super) partitions: BTreeMap<usize, PartitionState>,
+    /// Partitions that were forgotten, whose states are to go.
+    pub(super) forgotten: Vec<Arc<Partition>>,
+    pub(super) forgotten_epochs: ForgottenEpochs,
     /// Served in order of their ids: a simulated history is the same each time.
     pub(super) brokers: BTreeMap<i32, BrokerLink>,
     /// The broker of each link that has not said its last word.
@@ -49,7 +53,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
     /// Partitions with something to send that had no leader: to be looked at with every new picture of the cluster.
-    leaderless: BTreeSet<usize>,
+    pub(super) leaderless: BTreeSet<usize>,
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
@@ -112,7 +116,9 @@ impl<N: Network> Sender<N> {
             events,
             deliveries,
             settled: Vec::new(),
-            partitions: Vec::new(),
+            partitions: BTreeMap::new(),
+            forgotten: Vec::new(),
+            forgotten_epochs: ForgottenEpochs::default(),
             brokers: BTreeMap::new(),
             links: HashMap::new(),
             next_link: 0,
@@ -141,6 +147,7 @@ impl<N: Network> Sender<N> {
     /// One round: take in what happened, move every batch as far as it can go. Returns when the next round is due if
     /// nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
+        self.forget_partitions();
         self.take_events(now);
         let more = self.take_records(now);
         self.follow_metadata(now);
@@ -162,6 +169,7 @@ impl<N: Network> Sender<N> {
         !self.records.is_empty()
             || !self.events.is_empty()
             || self.metadata.generation() != self.generation
+            || self.handle().has_retired()
             || self.accumulator.memory.waits() != self.seen_waits
     }
 
@@ -203,13 +211,20 @@ impl<N: Network> Sender<N> {
     }
 
     fn states(&self) -> impl Iterator<Item = &PartitionState> {
-        self.partitions.iter().flatten()
+        self.partitions.values()
     }
 
     pub(super) fn state(&mut self, slot: usize) -> &mut PartitionState {
-        self.partitions[slot]
-            .as_mut()
-            .expect("a slot is filled when it is first heard of")
+        self.partitions.get_mut(&slot).expect(
+            "a partition's state is there from when it is first heard of until it is forgotten",
+        )
+    }
+
+    /// The partitions of which `is_meant` says yes.
+    pub(super) fn slots_where(&self, is_meant: impl Fn(&PartitionState) -> bool) -> Vec<usize> {
+        let meant = self.partitions.iter();
+        let meant = meant.filter(|(_, state)| is_meant(state));
+        meant.map(|(slot, _)| *slot).collect()
     }
 
     fn take_events(&mut self, now: Instant) {
@@ -261,12 +276,16 @@ impl<N: Network> Sender<N> {
         true
     }
 
-    /// Notes what a message brings, and returns the partition's place, to be looked at.
+    /// Notes what a message brings, and returns the partition's number, to be looked at.
     fn take_in(&mut self, message: Message) -> usize {
         match message {
             Message::Opened(partition) => {
-                self.state_of(&partition).announced = true;
-                partition.slot()
+                let slot = partition.slot();
+                // An announcement that nobody waited for can come when the partition is forgotten already.
+                if self.partitions.contains_key(&slot) || !partition.is_retired() {
+                    self.state_of(&partition).announced = true;
+                }
+                slot
             }
             Message::Chunk(batch) => {
                 self.chunks += 1;
@@ -280,11 +299,8 @@ impl<N: Network> Sender<N> {
     }
 
     pub(super) fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
-        let slot = partition.slot();
-        if slot >= self.partitions.len() {
-            self.partitions.resize_with(slot + 1, || None);
-        }
-        self.partitions[slot].get_or_insert_with(|| PartitionState::new(Arc::clone(partition)))
+        let state = self.partitions.entry(partition.slot());
+        state.or_insert_with(|| PartitionState::new(Arc::clone(partition)))
     }
 
     /// Looks anew at the partitions for which a new picture of the cluster, if there is one, changes anything.
@@ -320,7 +336,8 @@ impl<N: Network> Sender<N> {
             slots.extend(own.map(|partition| partition.slot()));
         }
         for slot in slots {
-            if matches!(self.partitions.get(slot), Some(Some(state)) if !state.is_empty()) {
+            let state = self.partitions.get(&slot);
+            if state.is_some_and(|state| !state.is_empty()) {
                 self.consider(slot, now);
             }
         }
@@ -376,13 +393,8 @@ impl<N: Network> Sender<N> {
         let waits = memory.waits();
         let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
         if memory.is_exhausted() || is_new && memory.has_exhausted_share() {
-            for slot in 0..self.partitions.len() {
-                if self.partitions[slot]
-                    .as_ref()
-                    .is_some_and(|state| state.announced && state.in_line.is_none())
-                {
-                    self.consider(slot, now);
-                }
+            for slot in self.slots_where(|state| state.announced && state.in_line.is_none()) {
+                self.consider(slot, now);
             }
         }
     }
@@ -399,10 +411,11 @@ impl<N: Network> Sender<N> {
             let Some(Reverse((at, slot))) = self.timers.pop() else {
                 break;
             };
-            let state = self.state(slot);
-            if state.timer == Some(at) {
-                state.timer = None;
-                due.push(slot);
+            if let Some(state) = self.partitions.get_mut(&slot) {
+                if state.timer == Some(at) {
+                    state.timer = None;
+                    due.push(slot);
+                }
             }
         }
         while self
@@ -413,8 +426,10 @@ impl<N: Network> Sender<N> {
             let Some(Reverse((_, slot))) = self.expiries.pop() else {
                 break;
             };
-            self.state(slot).expiry_scheduled = false;
-            due.push(slot);
+            if let Some(state) = self.partitions.get_mut(&slot) {
+                state.expiry_scheduled = false;
+                due.push(slot);
+            }
         }
         for slot in due {
             self.consider(slot, now);
@@ -443,19 +458,18 @@ impl<N: Network> Sender<N> {
     }
 
     fn consider_all(&mut self, now: Instant) {
-        for slot in 0..self.partitions.len() {
-            if self.partitions[slot]
-                .as_ref()
-                .is_some_and(|state| !state.is_empty())
-            {
-                self.consider(slot, now);
-            }
+        for slot in self.slots_where(|state| !state.is_empty()) {
+            self.consider(slot, now);
         }
     }
 
     /// Looks at what a partition needs next: fails what is too old, and puts the partition in its leader's line, or
     /// notes when to look again. Whatever else it waits for (an answer, a leader, a producer id) looks at it again.
     pub(super) fn consider(&mut self, slot: usize, now: Instant) {
+        if !self.partitions.contains_key(&slot) {
+            // It is forgotten.
+            return;
+        }
         self.expire(slot, now);
         if let Some(leader) = self.sendable_to(slot, now) {
             let Some(broker) = self.cluster.broker(leader.broker) else {
@@ -564,7 +578,7 @@ impl<N: Network> Sender<N> {
     }
 
     fn is_share_exhausted(&self, slot: usize) -> bool {
-        let state = self.partitions[slot].as_ref();
+        let state = self.partitions.get(&slot);
         state.is_some_and(|state| state.partition.is_share_exhausted())
     }
 
@@ -579,7 +593,9 @@ impl<N: Network> Sender<N> {
         }
         // They are looked at by the timer that this sets: not here, where it would nest.
         for other in others {
-            self.schedule(other, now);
+            if self.partitions.contains_key(&other) {
+                self.schedule(other, now);
+            }
         }
     }
 
@@ -608,34 +624,13 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    /// Gives the partition the producer's identity, if there is one that it has not spent.
-    fn begin_identity(&mut self, slot: usize) -> bool {
-        let spent = self.state(slot).sequence.spent();
-        let usable = |identity: &ProducerIdentity| Some(identity.producer_id) != spent;
-        match self
-            .identity
-            .filter(usable)
-            .or_else(|| self.metadata.identity(&self.cluster, spent))
-        {
-            Some(identity) => {
-                self.identity = Some(identity);
-                self.state(slot).sequence.begin(identity);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// The identity itself is with the metadata, which knows whose it is: the cluster may have been replaced since.
     fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
         match result {
             Ok(()) => self.consider_all(now),
             Err(error) => {
-                for slot in 0..self.partitions.len() {
-                    let waits = |state: &PartitionState| state.sequence.identity().is_none();
-                    if self.partitions[slot].as_ref().is_some_and(waits) {
-                        self.fail_without_identity(slot, &error, now);
-                    }
+                for slot in self.slots_where(|state| state.sequence.identity().is_none()) {
+                    self.fail_without_identity(slot, &error, now);
                 }
             }
         }
@@ -666,21 +661,14 @@ impl<N: Network> Sender<N> {
     /// Makes everything sendable at once and returns what tells when it is settled.
     fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
         let mut completions = Vec::new();
-        for slot in 0..self.partitions.len() {
-            let Some(state) = &mut self.partitions[slot] else {
-                continue;
-            };
-            if state.is_empty() {
-                continue;
-            }
+        for slot in self.slots_where(|state| !state.is_empty()) {
+            let state = self.state(slot);
             // What is open now can be full, and in the channel, a moment later: one look tells of both.
             let (pushed, open) = state.partition.handed_over();
             if state.received != pushed {
                 self.receive_chunks_of(slot, pushed, now);
             }
-            let Some(state) = &mut self.partitions[slot] else {
-                continue;
-            };
+            let state = self.state(slot);
             completions.extend(
                 state
                     .in_flight

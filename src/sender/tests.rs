@@ -6,6 +6,7 @@ mod closing;
 mod epochs;
 mod expiry;
 mod failover;
+mod forgetting;
 mod handover;
 mod harness;
 mod idempotence;

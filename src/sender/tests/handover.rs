@@ -165,7 +165,7 @@ impl<N: Network> Stage<N> {
                             .expect("memory in time"),
                     );
                 }
-                Append::Closed => panic!("closed"),
+                Append::Closed | Append::Retired => panic!("closed"),
             }
         }
     }

@@ -493,7 +493,7 @@ impl Harness {
                 completion, index, ..
             } => Some(Ticket { completion, index }),
             Append::NeedsMemory { .. } => None,
-            Append::Closed => panic!("closed"),
+            Append::Closed | Append::Retired => panic!("closed"),
         }
     }
 

@@ -169,6 +169,7 @@ impl Callers {
                     }
                 }
                 Append::Closed => return self.ledger.refused(unsent.id),
+                Append::Retired => drop(spare.take()),
             }
         }
     }

@@ -10,11 +10,12 @@ mod setup;
 mod wire;
 mod world;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::harness::{MS, PRODUCER_ID, TOPIC};
-use crate::metadata::ProducerIdentity;
+use crate::metadata::{Cluster, ProducerIdentity, TopicMap};
 use crate::sender::Event;
 use crate::sync::channel;
 use ledger::Guarantee;
@@ -147,6 +148,7 @@ impl World {
                 let span = self.rng.u64(10..9000);
                 self.jump(Duration::from_millis(span));
             }
+            29 => self.forget_the_topic(),
             _ => {}
         }
         let span = match self.rng.u8(..40) {
@@ -268,6 +270,22 @@ impl World {
     fn is_quiet(&self, partition: usize) -> bool {
         let knows = self.callers.borrow().ledger.knows_all_in_log(partition);
         knows && !self.wire.borrow().is_under_way(partition as i32)
+    }
+
+    /// As after `metadata.max.idle.ms`: the metadata thread leaves the topic out and forgets it, unless something is under way.
+    /// A moment later somebody wants it again.
+    fn forget_the_topic(&mut self) {
+        let span = Duration::from_millis(self.rng.u64(..400));
+        self.run_for(span);
+        let without = Cluster {
+            topics: TopicMap::default(),
+            ..(*self.metadata.cluster()).clone()
+        };
+        self.metadata.publish_cluster(without);
+        self.accumulator
+            .topics
+            .forget(&HashSet::from([TOPIC.into()]));
+        self.metadata.request_refresh();
     }
 
     /// Another address, of which the metadata tells.

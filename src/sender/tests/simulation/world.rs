@@ -395,7 +395,7 @@ impl World {
     fn check_memory(&self, sender: &Sender<SimulatedNetwork>) {
         let mut held = BTreeSet::new();
         self.wire.borrow().held_bytes(&mut held);
-        let states = sender.partitions.iter().flatten();
+        let states = sender.partitions.values();
         let batches = states.flat_map(|state| {
             let in_flight = state.in_flight.iter().map(|sent| &sent.batch);
             in_flight.chain(&state.queue)
@@ -787,7 +787,7 @@ impl World {
 
 /// A new leader gets nothing of a partition while anything is in flight to the old one.
 fn check_leaders(sender: &Sender<SimulatedNetwork>) {
-    for state in sender.partitions.iter().flatten() {
+    for state in sender.partitions.values() {
         let mut brokers = state.in_flight.iter().map(|sent| sent.leader.broker);
         let first = brokers.next();
         assert!(

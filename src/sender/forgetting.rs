@@ -1,0 +1,66 @@
+//! Partitions that nobody uses any more: what the worker keeps of them goes, and what it takes to begin anew stays.
+
+use super::partition_state::InFlightBatch;
+use super::run::Sender;
+use crate::connection::link::Network;
+
+impl<N: Network> Sender<N> {
+    /// Drops the states of partitions that were forgotten since the last round. They have no batch anywhere. Their numbers
+    /// can still stand among the timers and in requests that are not answered: they are nobody's.
+    pub(super) fn forget_partitions(&mut self) {
+        self.note_forgotten();
+        for partition in std::mem::take(&mut self.forgotten) {
+            let slot = partition.slot();
+            self.leaderless.remove(&slot);
+            let Some(state) = self.partitions.remove(&slot) else {
+                continue;
+            };
+            debug_assert!(state.queue.is_empty() && state.in_flight.is_empty());
+            // A batch can have expired in the line.
+            let link = state.in_line.and_then(|id| self.brokers.get_mut(&id));
+            if let Some(link) = link {
+                link.line.retain(|other| *other != slot);
+            }
+        }
+    }
+
+    /// Notes the identities of partitions that were forgotten. One of the same name can exist only after the worker was told,
+    /// so what begins after this begins under another.
+    fn note_forgotten(&mut self) {
+        if !self.handle().has_retired() {
+            return;
+        }
+        let retired = self.handle().take_retired();
+        for partition in &retired {
+            if let Some(state) = self.partitions.get(&partition.slot()) {
+                self.forgotten_epochs.note(&state.sequence);
+            }
+        }
+        self.forgotten.extend(retired);
+    }
+
+    /// Gives the partition the producer's identity, if there is one that neither it nor the forgotten ones have used up.
+    pub(super) fn begin_identity(&mut self, slot: usize) -> bool {
+        self.note_forgotten();
+        let spent = self.state(slot).sequence.spent();
+        let mut candidate = self.identity;
+        loop {
+            let refused = candidate.map(|identity| identity.producer_id);
+            let usable = candidate.filter(|_| refused != spent);
+            if let Some(begun) = usable.and_then(|it| self.forgotten_epochs.fresh(it)) {
+                self.identity = candidate;
+                self.state(slot).sequence.begin(begun);
+                return true;
+            }
+            candidate = self.metadata.identity(&self.cluster, refused.or(spent));
+            if candidate.is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// The batch of the partition that the request carries, unless it was given up, or the partition is forgotten since.
+    pub(super) fn take_in_flight(&mut self, slot: usize, request: u64) -> Option<InFlightBatch> {
+        self.partitions.get_mut(&slot)?.take_in_flight(request)
+    }
+}

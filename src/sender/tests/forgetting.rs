@@ -1,0 +1,107 @@
+//! Partitions of topics that nobody uses any more: nothing of them stays, and they begin again under a fresh identity.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::harness::{Harness, MS, PRODUCER_ID, TOPIC, identity};
+use crate::error::ErrorKind;
+use crate::metadata::{Cluster, ProducerIdentity, TopicMap};
+use crate::sender::Event;
+
+/// As the metadata thread does when the topic was not used for `metadata.max.idle.ms`.
+fn forget(worker: &mut Harness) {
+    let without = Cluster {
+        topics: TopicMap::default(),
+        ..(*worker.metadata.cluster()).clone()
+    };
+    worker.metadata.publish_cluster(without);
+    let idle = HashSet::from([TOPIC.into()]);
+    worker.accumulator.topics.forget(&idle);
+    worker.run();
+}
+
+fn used_once(epoch: i16) -> Harness {
+    let mut worker = Harness::new(|settings| settings.has_identity = false);
+    worker.metadata.identity_answered(Some(identity(epoch)));
+    worker.tell(Event::Identity(Ok(())));
+    worker.send_batch(0, "before");
+    let request = worker.request();
+    worker.serve(&request);
+    worker
+}
+
+#[test]
+fn a_forgotten_partition_leaves_nothing_and_begins_again_under_the_next_epoch() {
+    let mut worker = used_once(4);
+    for epoch in 5..8 {
+        forget(&mut worker);
+        assert!(worker.sender.partitions.is_empty());
+        worker.publish();
+        let ticket = worker.send_batch(0, "after");
+        let request = worker.request();
+        assert_eq!((request.epoch(), request.sequence()), (epoch, 0));
+        worker.serve(&request);
+        assert!(ticket.offset().is_some());
+    }
+    assert_eq!(worker.log(0).len(), 4, "the leader took none for another");
+    // The notes of when to look at the partitions that were are nobody's.
+    worker.run_for(Duration::from_secs(300));
+}
+
+#[test]
+fn a_partition_with_a_batch_under_way_is_not_forgotten() {
+    let mut worker = used_once(0);
+    let ticket = worker.send_batch(0, "under way");
+    let request = worker.request();
+    forget(&mut worker);
+    assert!(!worker.sender.partitions.is_empty());
+    worker.serve(&request);
+    assert!(ticket.offset().is_some());
+    worker.publish();
+    worker.send_batch(0, "next");
+    let request = worker.request();
+    assert_eq!((request.epoch(), request.sequence()), (0, 2));
+}
+
+#[test]
+fn where_the_epochs_are_used_up_a_forgotten_partition_begins_with_another_producer_id() {
+    let mut worker = used_once(i16::MAX);
+    forget(&mut worker);
+    worker.publish();
+    worker.send_batch(0, "after");
+    worker.run();
+    worker.no_request();
+    assert!(worker.wants().identity);
+    let other = ProducerIdentity {
+        producer_id: PRODUCER_ID + 1,
+        producer_epoch: 0,
+    };
+    worker.metadata.identity_answered(Some(other));
+    worker.tell(Event::Identity(Ok(())));
+    let stamp = worker.request().batch().stamp;
+    let begun = (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence);
+    assert_eq!(begun, (PRODUCER_ID + 1, 0, 0));
+}
+
+#[test]
+fn a_late_answer_about_a_forgotten_partition_does_no_harm() {
+    let mut worker = Harness::new(|settings| {
+        settings.sender.delivery_timeout = 300 * MS;
+        settings.sender.request_timeout = Duration::from_secs(60);
+    });
+    let expired = worker.send_batch(0, "expires");
+    let late = worker.request();
+    worker.run_for(400 * MS);
+    assert_eq!(expired.error().kind(), ErrorKind::DeliveryTimeout);
+    forget(&mut worker);
+    assert!(worker.sender.partitions.is_empty());
+    worker.publish();
+    let ticket = worker.send_batch(0, "after");
+    let next = worker.request();
+    assert!(next.epoch() > late.epoch());
+    worker.serve(&late);
+    assert!(ticket.result().is_none());
+    worker.serve(&next);
+    assert!(ticket.offset().is_some());
+    assert_eq!(worker.log(0).len(), 2);
+}
