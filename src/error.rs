@@ -90,7 +90,7 @@ impl Error {
             ErrorKind::Closed,
             "the producer belongs to the process that this one was forked from",
         )
-        .with_advice("build a producer in this process")
+        .with_advice("fork before the first producer is built, and build one in each process")
     }
 
     pub(crate) fn with_topic_partition(mut self, topic_partition: TopicPartition) -> Self {

@@ -36,7 +36,8 @@ use super::serializer::{BoxError, Serializer};
 /// ends all threads: it calls `close` first to be certain, above all where callbacks hold clones and send.
 ///
 /// A process that is forked off does not have the producer's threads. There every call on it returns
-/// [`ErrorKind::Closed`] at once, and the parent's producer goes on; a producer built in the new process works.
+/// [`ErrorKind::Closed`] at once, and the parent's producer goes on. Fork before the
+/// first producer is built: what a lock of another thread's leaves behind can stop one that is built in the new process.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_producer::mock::{Fault, MockApi};
 use kafka_producer::{Delivery, Error, ErrorKind};
 
-use crate::support::{
-    Gate, PATIENCE, Producer, SOON, builder_at, child, cluster, deliver, producer, record,
-};
+use crate::support::{Gate, PATIENCE, Producer, SOON, child, cluster, deliver, producer, record};
 
 /// Runs `body` in a process forked off from this one, which must end in time with what `body` returns: the number of the
 /// step that went wrong, or 0.
@@ -189,34 +187,4 @@ fn a_fork_in_the_middle_of_other_threads_calls_leaves_nobody_waiting_for_a_lock(
         assert_eq!(codes, [0; 50]);
     });
     producer.close(PATIENCE).unwrap();
-}
-
-#[test]
-fn a_producer_made_in_a_forked_process_works() {
-    if child::addresses().is_none() {
-        return child::run(
-            "forks::a_producer_made_in_a_forked_process_works",
-            "its own",
-        );
-    }
-    let cluster = cluster(1, 1);
-    let addresses = cluster.bootstrap_servers();
-    let inherited = producer(&cluster);
-    deliver(&inherited, 0, "parent").unwrap();
-    let body = || {
-        let Ok(own) = builder_at(&addresses).build() else {
-            return 1;
-        };
-        if deliver(&own, 0, "child").is_err() {
-            return 2;
-        }
-        if !is_refusal(&deliver(&inherited, 0, "child").unwrap_err()) {
-            return 3;
-        }
-        i32::from(own.close(PATIENCE).is_err()) * 4
-    };
-    assert_eq!(in_forked_process(body), 0);
-    deliver(&inherited, 0, "parent").unwrap();
-    assert_eq!(cluster.records("t", 0).len(), 3);
-    inherited.close(PATIENCE).unwrap();
 }
