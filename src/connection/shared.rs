@@ -546,13 +546,14 @@ mod tests {
             let written = connection.write(user, request(vec![0; BYTES])).unwrap();
             assert_eq!(written, Written::Later);
         }
+        let (_silent, never) = channel::bounded::<()>(1);
         // A little at a time until both have heard of it, and then the rest.
         let mut buffer = vec![0; 64 << 10];
         let mut received = 0;
         while users.iter().any(|(_, told)| told.is_empty()) {
             assert!(received < BYTES, "nobody was told of a write that goes on");
             received += peer.read(&mut buffer).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
+            let _ = never.recv_timeout(Duration::from_millis(50));
         }
         peer.read_exact(&mut vec![0; 2 * BYTES - received]).unwrap();
         for (_, told) in &users {
