@@ -114,6 +114,11 @@
 //! without transactions a partition can heal alone: after a batch that failed for good, expired, or met an out-of-order
 //! sequence it raises its own epoch and starts over at sequence 0. Workers need not agree on anything.
 //!
+//! **A topic that was made anew gets another producer id.** A higher epoch would do where only the topic was deleted. But the
+//! cluster may have been wiped and started again with the id that a container's settings give it: it gives producer ids
+//! from the start again, so the one in hand is another producer's, and the records of both would be taken for
+//! duplicates of each other. Where topics have no ids (brokers before 2.8) such a wipe cannot be noticed.
+//!
 //! **A batch that can be in the log keeps its stamp.** When a partition starts over, batches that are certainly not written
 //! get new sequences: those that were refused, and those behind a refused one, which the gap kept out. A batch of unknown
 //! fate goes again under its own stamp, by which the leader knows it if it has it; where the leader knows neither stamp nor

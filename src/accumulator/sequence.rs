@@ -24,7 +24,7 @@ pub(crate) struct PartitionSequence {
     /// A batch that was sent under that identity and is certainly not in the log, nor ever will be: none behind it can
     /// be, for the leader holds the producer to its sequences.
     gap: Option<(ProducerIdentity, Place)>,
-    /// The producer id whose epochs are used up.
+    /// The producer id that is not to be used any more: its epochs are used up, or the log is another one.
     spent: Option<i64>,
 }
 
@@ -87,6 +87,16 @@ impl PartitionSequence {
                 None
             }
         };
+    }
+
+    /// Gives the producer id up: the topic was made anew, and so may have been the whole cluster, under the same id as
+    /// before. There the producer id may be given to another producer.
+    pub(crate) fn renounce_id(&mut self) {
+        self.next = 0;
+        self.is_established = false;
+        if let Some(identity) = self.identity.take() {
+            self.spent = Some(identity.producer_id);
+        }
     }
 
     /// Whether `stamp` is of the current identity.
@@ -199,6 +209,22 @@ mod tests {
         assert!(!sequence.is_current(before) && !sequence.is_established());
         let after = sequence.assign(1).unwrap();
         assert_eq!((after.producer_epoch, after.base_sequence), (4, 0));
+    }
+
+    #[test]
+    fn an_id_that_was_given_up_is_spent_and_what_follows_starts_over() {
+        let mut sequence = PartitionSequence::default();
+        sequence.begin(identity(3));
+        let before = sequence.assign(7).unwrap();
+        sequence.acknowledge(before);
+        sequence.renounce_id();
+        assert_eq!((sequence.identity(), sequence.spent()), (None, Some(5)));
+        assert!(!sequence.is_current(before) && !sequence.is_established());
+        sequence.begin(ProducerIdentity {
+            producer_id: 6,
+            producer_epoch: 0,
+        });
+        assert_eq!(sequence.assign(1).unwrap().base_sequence, 0);
     }
 
     #[test]

@@ -599,8 +599,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic: its log
-    /// knows nothing of the sequences so far.
+    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
+    /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
     pub(super) fn leader(&mut self, slot: usize) -> Option<Leader> {
         let cluster = Arc::clone(&self.cluster);
         let state = self.state(slot);
@@ -610,7 +610,7 @@ impl<N: Network> Sender<N> {
             .get(state.partition.partition() as usize)?;
         if topic.id().is_some() && state.topic_id != topic.id() {
             if state.topic_id.is_some() {
-                state.sequence.bump_epoch();
+                state.sequence.renounce_id();
             }
             state.topic_id = topic.id();
         }

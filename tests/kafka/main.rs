@@ -15,6 +15,7 @@ mod outages;
 mod producing;
 mod programs;
 mod tools;
+mod wiped;
 
 use std::env;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             ("outages", outages::TESTS_OF_THREE_BROKERS),
         ],
     );
+    group(&one(KafkaVersion::V4_3_1), &[("wiped", wiped::TESTS)]);
     group(
         &one(KafkaVersion::V3_9_1).property(AUTO_CREATE, "true"),
         &[("kafka_3_9_1", compatibility::TESTS)],

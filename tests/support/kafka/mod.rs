@@ -81,6 +81,9 @@ impl ClusterOptions {
     }
 }
 
+/// The id of a cluster that was not [wiped](KafkaCluster::wipe).
+pub(crate) const CLUSTER_ID: &str = "kafka-producer-tests00";
+
 /// A running cluster. Dropping it ends its processes at once and removes its folder, unless a test failed.
 pub(crate) struct KafkaCluster {
     // Dropped in this order: a broker that loses its ZooKeeper first waits for it.
@@ -462,7 +465,7 @@ impl KafkaCluster {
         if options.version.needs_zookeeper() {
             cluster.zookeeper = Some(cluster.start_zookeeper(controller_ports[0])?);
         } else {
-            cluster.format_storage()?;
+            cluster.format_storage(CLUSTER_ID)?;
         }
         cluster.start_brokers()?;
         Ok(cluster)
@@ -492,15 +495,24 @@ impl KafkaCluster {
         spawn().map_err(|error: io::Error| format!("start ZooKeeper: {error}"))
     }
 
+    /// Ends all brokers, removes their data and starts them again on their ports, as a cluster of this id, of 22 characters.
+    pub(crate) fn wipe(&self, cluster_id: &str) {
+        for broker in &self.brokers {
+            self.kill(broker.id);
+            fs::remove_dir_all(broker.folder.join("data")).expect("remove a broker's data");
+        }
+        self.format_storage(cluster_id).expect("format anew");
+        self.start_brokers().expect("start anew");
+    }
+
     /// Formats all brokers' folders at the same time.
-    fn format_storage(&self) -> Result<(), String> {
-        const CLUSTER_ID: &str = "kafka-producer-tests00";
+    fn format_storage(&self, cluster_id: &str) -> Result<(), String> {
         let format = |broker: &Broker| {
             let properties = broker.properties_file();
             let arguments = [
                 "format",
                 "-t",
-                CLUSTER_ID,
+                cluster_id,
                 "-c",
                 &properties.display().to_string(),
             ];
