@@ -21,7 +21,7 @@
 //! ```
 //!
 //! [`send`](KafkaProducer::send) hands a record over and returns a [`Future`] to wait for its outcome with
-//! [`get`](Future::get). Threads of the producer's own batch records by partition, compress them and write them to the
+//! [`get`](Future::get). The producer's own threads batch records by partition, compress them and write them to the
 //! brokers; `send` itself waits only for the metadata of a new topic and for memory, `max.block.ms` at most.
 //!
 //! # Guarantees
@@ -29,12 +29,13 @@
 //! With the defaults (`acks=all`, idempotence):
 //!
 //! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
-//! - Every record has exactly one outcome, within `delivery.timeout.ms`: success, or an error that tells whether the record
-//!   was [not written](Delivery::NotWritten) or [maybe written](Delivery::MaybeWritten).
-//! - Memory for records stays within `buffer.memory`, whatever the outage, but for 64 KiB that callbacks may send beyond it.
-//! - A slow or failing broker holds up the partitions it leads and no others; a panicking callback ends nothing but
-//!   itself, and a slow one holds up no sending until `buffer.memory` is full of records whose callbacks have not run;
-//!   [`close`](KafkaProducer::close) always returns.
+//! - Every record has exactly one outcome, within `delivery.timeout.ms`; slow compression can extend this to at most twice
+//!   as long. The outcome is success, or an error that tells whether the record was [not written](Delivery::NotWritten),
+//!   [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer replicas than demanded.
+//! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send.
+//! - A slow or failing broker delays only the partitions that it leads. A callback that panics ends only itself. A slow
+//!   callback delays no sending until `buffer.memory` is full of records whose callbacks have not run.
+//! - [`close`](KafkaProducer::close) always returns.
 //!
 //! # Features
 //!
@@ -104,7 +105,7 @@ pub mod mock;
 #[doc(hidden)]
 pub mod internals;
 
-/// The README's code compiles: `cargo test --doc` reads it here.
-#[cfg(doctest)]
+/// The README's code compiles: `cargo test --doc --features mock` reads it here.
+#[cfg(all(doctest, feature = "mock"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
