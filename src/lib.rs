@@ -29,9 +29,10 @@
 //! With the defaults (`acks=all`, idempotence):
 //!
 //! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
-//! - Every record has exactly one outcome, within `delivery.timeout.ms`; slow compression can extend this to at most twice
-//!   as long. The outcome is success, or an error that tells whether the record was [not written](Delivery::NotWritten),
-//!   [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer replicas than demanded.
+//! - Every record has exactly one outcome, within `delivery.timeout.ms`; slow compression can extend this to at most
+//!   twice as long. The outcome is success, or an error that tells whether the record was [not
+//!   written](Delivery::NotWritten), [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer
+//!   replicas than demanded.
 //! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send.
 //! - A slow or failing broker delays only the partitions that it leads. A callback that panics ends only itself. A slow
 //!   callback delays no sending until `buffer.memory` is full of records whose callbacks have not run.
