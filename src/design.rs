@@ -163,7 +163,7 @@
 //!
 //! **A topic learns how large its batches may be** (`record::batch_limit`). A refusal as too large halves the limit,
 //! what is queued is split before it is sent, and callers fill smaller batches. The limit grows again while batches
-//! fill it, because the topic's limit may have been raised. A batch refused because of a sequence gap waits for the
+//! are full, because the topic's limit may have been raised. A batch refused because of a sequence gap waits for the
 //! earlier batches, without a backoff.
 //!
 //! **Compression time does not cause timeouts**, up to a limit. A round in which compression took 5 ms sends what it

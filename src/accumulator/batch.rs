@@ -42,6 +42,8 @@ pub(crate) struct ProducerBatch {
     pub(crate) callbacks: Callbacks,
     /// `delivery.timeout.ms` counts from here.
     pub(crate) created: Instant,
+    /// Whether it was closed because the next record had no room in it, or as a caller closes the producer.
+    pub(crate) is_full: bool,
     /// How often the batch failed and was to be sent again.
     pub(crate) attempts: u32,
     /// The place among the batches of its partition, from which retries return to their place in the queue.
@@ -149,6 +151,7 @@ impl ProducerBatch {
             },
             callbacks: Callbacks::default(),
             created,
+            is_full: false,
             attempts: 0,
             order: 0,
             stamp: None,
@@ -244,6 +247,7 @@ impl ProducerBatch {
     pub(crate) fn split(mut self: Box<Self>, parts: Vec<Part>) -> Vec<Box<ProducerBatch>> {
         self.settled = true;
         self.completion.split(parts.len() as u32);
+        let last = parts.last().map_or(0, |part| part.first as u32);
         let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
             Contents::Building { reservation, .. } => Some(reservation),
             Contents::Sealed { bytes, .. } => {
@@ -280,6 +284,7 @@ impl ProducerBatch {
                         },
                         callbacks: own_callbacks,
                         created: self.created,
+                        is_full: first < last,
                         attempts: self.attempts,
                         order: self.order,
                         stamp: self.stamp.map(|stamp| ProducerStamp {

@@ -731,7 +731,8 @@ impl Partition {
     }
 
     fn push_full(&self, open: &mut Open) {
-        if let Some(batch) = open.take_batch() {
+        if let Some(mut batch) = open.take_batch() {
+            batch.is_full = true;
             open.pushed += 1;
             self.worker.push(Message::Chunk(batch));
         }

@@ -14,8 +14,9 @@ pub(crate) struct BatchSizes {
 /// The size that batches of a topic are not to exceed, header included, as they are on the wire.
 ///
 /// A refusal halves it, or brings it down to the largest batch that was taken since the first refusal. The topic's own
-/// limit can rise again, so it grows by a quarter after [`PROBE_AFTER`] batches that filled it: where that is too much it
-/// costs one split.
+/// limit can rise again, so it grows by a quarter after [`PROBE_AFTER`] full batches: where that is too much it costs a
+/// split. A full batch is one that had no room for the next record. It can be much smaller than the limit, if records are
+/// large or compress better than expected, so its size does not tell.
 ///
 /// Shared by threads without a lock: an update lost to a race is made up for by the next batch.
 #[derive(Debug)]
@@ -24,11 +25,11 @@ pub(crate) struct BatchLimit {
     most: AtomicUsize,
     /// The largest batch that a broker took since then.
     largest_taken: AtomicUsize,
-    /// Batches taken that nearly filled the limit, since it was last changed.
-    filled: AtomicUsize,
+    /// Full batches taken since the limit was last changed.
+    full: AtomicUsize,
 }
 
-/// Batches that fill the limit before a larger one is tried.
+/// Full batches that are taken before a larger one is tried.
 const PROBE_AFTER: usize = 100;
 
 impl Default for BatchLimit {
@@ -36,7 +37,7 @@ impl Default for BatchLimit {
         Self {
             most: AtomicUsize::new(usize::MAX),
             largest_taken: AtomicUsize::new(0),
-            filled: AtomicUsize::new(0),
+            full: AtomicUsize::new(0),
         }
     }
 }
@@ -57,19 +58,18 @@ impl BatchLimit {
         }
         let most = taken.max(bytes / 2).max(1);
         self.most.fetch_min(most, Ordering::Relaxed);
-        self.filled.store(0, Ordering::Relaxed);
+        self.full.store(0, Ordering::Relaxed);
     }
 
-    /// A broker took a batch of so many bytes.
-    pub(crate) fn taken(&self, bytes: usize) {
+    /// A broker took a batch of so many bytes, which was full or not.
+    pub(crate) fn taken(&self, bytes: usize, is_full: bool) {
         let most = self.most();
         if most == usize::MAX {
             return;
         }
         self.largest_taken.fetch_max(bytes, Ordering::Relaxed);
-        let is_full = bytes >= most - most / 4;
-        if is_full && self.filled.fetch_add(1, Ordering::Relaxed) + 1 >= PROBE_AFTER {
-            self.filled.store(0, Ordering::Relaxed);
+        if is_full && self.full.fetch_add(1, Ordering::Relaxed) + 1 >= PROBE_AFTER {
+            self.full.store(0, Ordering::Relaxed);
             let more = most.saturating_add((most / 4).max(1));
             self.most.store(more, Ordering::Relaxed);
         }
@@ -85,7 +85,7 @@ mod tests {
         let before = limit.most();
         for _ in 0..PROBE_AFTER {
             assert_eq!(limit.most(), before);
-            limit.taken(before);
+            limit.taken(before, true);
         }
         assert!(limit.most() > before);
     }
@@ -121,7 +121,7 @@ mod tests {
         (0..20).for_each(|_| probe(&limit));
         assert!(limit.most() > 5000);
         let most = limit.most();
-        limit.taken(most);
+        limit.taken(most, true);
         limit.refused(most);
         assert_eq!(
             limit.most(),
@@ -131,23 +131,48 @@ mod tests {
     }
 
     #[test]
-    fn small_batches_tell_nothing_of_what_a_larger_one_would_meet() {
+    fn batches_that_had_room_for_more_records_do_not_raise_the_limit() {
         let limit = BatchLimit::default();
         limit.refused(1000);
-        (0..10_000).for_each(|_| limit.taken(300));
+        (0..10_000).for_each(|_| limit.taken(300, false));
         assert_eq!(limit.most(), 500);
+    }
+
+    #[test]
+    fn full_batches_raise_the_limit_however_small_they_are() {
+        let limit = BatchLimit::default();
+        limit.refused(2000);
+        (0..PROBE_AFTER).for_each(|_| limit.taken(571, true));
+        assert_eq!(limit.most(), 1250);
+    }
+
+    #[test]
+    fn a_limit_that_stands_refuses_one_batch_in_some_hundred() {
+        let limit = BatchLimit::default();
+        limit.refused(2000);
+        let (mut refused, batches) = (0, 10_000);
+        for _ in 0..batches {
+            // One record or two.
+            if limit.most() >= 1081 {
+                limit.refused(1081);
+                refused += 1;
+            } else {
+                limit.taken(571, true);
+            }
+        }
+        assert!(refused > 0 && refused * PROBE_AFTER <= batches, "{refused}");
     }
 
     #[test]
     fn sizes_at_the_ends_of_the_range_neither_overflow_nor_reach_zero() {
         let limit = BatchLimit::default();
-        limit.taken(usize::MAX);
+        limit.taken(usize::MAX, true);
         limit.refused(1);
         limit.refused(0);
         assert_eq!(limit.most(), 1);
         probe(&limit);
         limit.refused(usize::MAX);
-        (0..100_000).for_each(|_| limit.taken(usize::MAX));
+        (0..100_000).for_each(|_| limit.taken(usize::MAX, true));
         assert!(limit.most() > 1000);
     }
 }

@@ -174,7 +174,8 @@ impl<N: Network> Sender<N> {
     ) {
         let code = answer.error;
         if code.is_none() {
-            batch.partition.sizes().limit.taken(batch.size());
+            let limit = &batch.partition.sizes().limit;
+            limit.taken(batch.size(), batch.is_full);
         }
         if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
             if let Some(stamp) = batch.stamp {

@@ -157,6 +157,33 @@ fn a_limit_that_was_raised_again_is_found_out() {
     assert!(worker.requests()[0].values().len() > 10);
 }
 
+/// Three records fill a batch. Sends as many as are asked for; how many batches were too large.
+fn send_thirds(worker: &mut Harness, records: usize, largest: usize) -> usize {
+    (0..records).for_each(|_| drop(worker.send(0, &"x".repeat(500))));
+    worker.advance(10 * MS);
+    serve_all(worker, largest)
+}
+
+#[test]
+fn a_limit_that_was_raised_again_is_found_out_by_records_of_which_only_one_fits() {
+    let mut worker = worker(|_| {});
+    assert_eq!(send_thirds(&mut worker, 3, 1100), 1);
+    for _ in 0..150 {
+        assert_eq!(send_thirds(&mut worker, 2, usize::MAX), 0);
+    }
+    (0..2).for_each(|_| drop(worker.send(0, &"x".repeat(500))));
+    worker.advance(10 * MS);
+    assert_eq!(worker.request().values().len(), 2);
+}
+
+#[test]
+fn a_limit_that_stands_is_tried_once_in_some_hundred_batches() {
+    let mut worker = worker(|_| {});
+    send_thirds(&mut worker, 3, 1000);
+    let refused: usize = (0..1000).map(|_| send_thirds(&mut worker, 2, 1000)).sum();
+    assert!(refused > 0 && refused <= 2000 / 100, "{refused}");
+}
+
 #[test]
 fn a_record_that_is_too_large_by_itself_fails_and_its_company_does_not() {
     let mut worker = worker(|_| {});
