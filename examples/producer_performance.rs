@@ -188,7 +188,7 @@ fn send_all(
     Ok(())
 }
 
-/// Waits for every record, as long as that takes: `delivery.timeout.ms` bounds it.
+/// Waits for every record, within `delivery.timeout.ms`; slow compression can extend this to at most twice as long.
 fn flush(
     producer: &Producer,
     results: &Mutex<Results>,

@@ -33,6 +33,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut out = stdout().lock();
     let producer = KafkaProducer::<String, String>::builder()
         .bootstrap_servers(log.bootstrap_servers())
+        .max_block(Duration::from_secs(10)) // instead of 60 s: a wrong address is reported sooner
         .build()?;
     let mut futures = Vec::new();
     for number in 0..10 {

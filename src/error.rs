@@ -9,10 +9,11 @@ use crate::topic_partition::TopicPartition;
 
 /// What went wrong, where, and whether the record can have reached the broker's log.
 ///
-/// One pointer wide and cheap to clone: one failure of a batch is handed to every record in it. Ask [`kind`](Error::kind)
-/// to tell failures apart, [`delivery`](Error::delivery) to learn whether sending again can duplicate a record, and print
-/// it with `{}` for a sentence that names the topic-partition or the setting, the broker's answer and what to do.
-/// [`source`](StdError::source) has the cause where there is one. No error ever holds a password or a key.
+/// One pointer wide and cheap to clone: one failure of a batch is handed to every record in it. Ask
+/// [`kind`](Error::kind) to tell failures apart, [`delivery`](Error::delivery) to learn whether sending again can
+/// duplicate a record, and print it with `{}` for a sentence that names the topic-partition or the setting, the
+/// broker's answer and what to do. [`source`](StdError::source) has the cause where there is one. No error ever holds a
+/// password or a key.
 #[derive(Clone)]
 pub struct Error {
     inner: Arc<Inner>,
@@ -52,16 +53,16 @@ impl Error {
     }
 
     /// Whether the same call may succeed later without a change to the record or the configuration. Sending a record
-    /// again whose [`delivery`](Self::delivery) is [`Delivery::MaybeWritten`] can write it twice; it is false where that
-    /// is [`Delivery::Written`].
+    /// again whose [`delivery`](Self::delivery) is [`Delivery::MaybeWritten`] can write it twice. Returns false if
+    /// `delivery` is [`Delivery::Written`].
     pub fn is_retriable(&self) -> bool {
         self.inner
             .retriable
             .unwrap_or_else(|| self.inner.kind.usual().again == Again::Later)
     }
 
-    /// Whether this producer can send nothing any more: close it and, where that makes sense, start another. A broker's
-    /// answer alone never says so: the same code ends one kind of producer, or answers one kind of request, and not another.
+    /// Returns whether this producer can no longer send. Close it then and, where that makes sense, build another. A
+    /// broker's error code alone never means this, because its effect depends on the request.
     pub fn is_fatal(&self) -> bool {
         self.inner.kind.usual().producer == Producer::IsOver
     }
@@ -78,6 +79,7 @@ impl Error {
                 broker: None,
                 broker_message: None,
                 retriable: None,
+                subject: None,
                 advice: None,
                 source: None,
             }),
@@ -98,7 +100,7 @@ impl Error {
         self
     }
 
-    /// Overrides what is usual for the kind. What is written is not to be sent again.
+    /// Overrides what is usual for the kind. `Written` also makes the error not retriable.
     pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
         let inner = self.inner_mut();
         inner.delivery = Some(delivery);
@@ -161,6 +163,17 @@ impl Error {
         self
     }
 
+    /// The call had no record: the message states no fate.
+    pub(crate) fn without_record(mut self) -> Self {
+        self.inner_mut().subject = Some(Subject::Other);
+        self
+    }
+
+    /// What happened, without the broker's answer and the cause.
+    pub(crate) fn message(&self) -> &str {
+        &self.inner.message
+    }
+
     /// Adds where it happened.
     pub(crate) fn with_place(mut self, place: impl fmt::Display) -> Self {
         let inner = self.inner_mut();
@@ -168,7 +181,8 @@ impl Error {
         self
     }
 
-    /// What happened and why, down to the first cause, without places, fates and advice: for a part of another sentence.
+    /// What happened and why, down to the first cause, without places, fates and advice: for a part of another
+    /// sentence.
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from(&*self.inner.message);
         if let Some(BrokerError { code, name }) = &self.inner.broker {
@@ -225,7 +239,8 @@ pub enum ErrorKind {
     Authentication,
     /// This client's identity may not do what it asked.
     Authorization,
-    /// The record was not acknowledged within `delivery.timeout.ms`.
+    /// The record was not acknowledged within `delivery.timeout.ms`; slow compression can extend this to at most twice
+    /// as long.
     DeliveryTimeout,
     /// A broker answered with an error that no other kind describes: see [`Error::broker_code`].
     Broker,
@@ -256,10 +271,10 @@ pub enum Delivery {
     NotWritten,
     /// It was sent, and no answer tells its fate.
     MaybeWritten,
-    /// It was, to the leader's log, but not to as many replicas as `min.insync.replicas` demands: the broker's last answer
-    /// was `NOT_ENOUGH_REPLICAS_AFTER_APPEND`, and no retry or no time was left. Consumers read the record as soon as the
-    /// replicas have it. It is lost if another replica, which does not have it, becomes the leader first. Sending it again
-    /// writes it twice unless it was lost.
+    /// The leader wrote it, but fewer replicas than `min.insync.replicas` had it: the broker's last answer was
+    /// `NOT_ENOUGH_REPLICAS_AFTER_APPEND`, and no retry or no time was left. Consumers read the record as soon as the
+    /// replicas have it. It is lost if another replica, which does not have it, becomes the leader first. Sending it
+    /// again writes it twice unless it was lost.
     Written,
 }
 
@@ -272,6 +287,7 @@ struct Inner {
     broker: Option<BrokerError>,
     broker_message: Option<Box<str>>,
     retriable: Option<bool>,
+    subject: Option<Subject>,
     advice: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -305,8 +321,8 @@ enum Producer {
     IsOver,
 }
 
-/// Whether a failure is of a record even where it names no topic, so that its fate is worth a word.
-#[derive(PartialEq)]
+/// Whether the message should state the record's fate, even if it names no topic.
+#[derive(Clone, Copy, PartialEq)]
 enum Subject {
     Record,
     Other,
@@ -394,7 +410,8 @@ impl fmt::Display for Error {
         if let Some(message) = &inner.broker_message {
             write!(f, ": {message}")?;
         }
-        if inner.topic_partition.is_some() || inner.kind.usual().subject == Subject::Record {
+        let subject = inner.subject.unwrap_or(inner.kind.usual().subject);
+        if inner.topic_partition.is_some() || subject == Subject::Record {
             f.write_str(match self.delivery() {
                 Delivery::NotWritten => "; not written",
                 Delivery::MaybeWritten => "; maybe written",

@@ -50,8 +50,7 @@ pub(super) fn check_cluster(
 
 /// The error that an address belongs to another cluster than it should.
 pub(crate) fn other_cluster(endpoint: &Endpoint, expected: &str, found: &str) -> Error {
-    let message =
-        format!("{endpoint} belongs to another cluster, {found}, and not to {expected} any more");
+    let message = format!("{endpoint} now belongs to cluster {found}, expected {expected}");
     Error::new(ErrorKind::Network, message)
 }
 

@@ -153,7 +153,7 @@ fn resolve(
         recv(control.cancelled()) -> _ => return Err(cancelled_error()),
         default(deadline.saturating_duration_since(Instant::now())) => {
             config.look_ups.leave(endpoint, look_up);
-            let message = format!("looking up {} took too long", endpoint.host);
+            let message = format!("resolving {} took too long", endpoint.host);
             return Err(Error::new(ErrorKind::Network, message));
         }
     };
@@ -165,11 +165,11 @@ fn resolve(
         }
         Ok(_) => Err(Error::new(
             ErrorKind::Network,
-            format!("{} has no address", endpoint.host),
+            format!("{} resolves to no address", endpoint.host),
         )),
         Err(error) => Err(Error::new(
             ErrorKind::Network,
-            format!("{} cannot be looked up", endpoint.host),
+            format!("cannot resolve {}", endpoint.host),
         )
         .with_source(error)),
     }
@@ -211,6 +211,10 @@ fn connect_to_any(
         .as_ref()
         .is_some_and(|(_, error)| is_out_of_descriptors(error));
     let error = match last_error {
+        // The address is told once.
+        Some((address, source)) if address.to_string() == endpoint.to_string() => {
+            error.with_source(source)
+        }
         Some((address, source)) => error.with_source(std::io::Error::new(
             source.kind(),
             format!("{address}: {source}"),

@@ -145,22 +145,30 @@ impl FrameReader {
         let message = if self.seen_frame {
             "the broker closed the connection"
         } else {
-            "the server closed the connection before its first answer, as a broker does that has reached its limit of \
-             connections (max.connections.per.ip, max.connections), and a listener that wants TLS"
+            "the server closed the connection before its first answer: either it has reached its connection limit \
+             (max.connections.per.ip, max.connections), or the listener expects TLS"
         };
         Error::new(ErrorKind::Network, message)
     }
 
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
-        let guess = match &prefix {
-            _ if self.seen_frame => "the broker sent bytes that are not Kafka's protocol",
+        let known = match &prefix {
+            _ if self.seen_frame => None,
             [0x15, 0x03, ..] => {
-                "the broker answered in TLS: this listener wants an encrypted connection"
+                Some("the broker answered in TLS: this listener expects an encrypted connection")
             }
-            b"HTTP" => "the server answered in HTTP: this is not a Kafka listener",
-            _ => "the server's first bytes are not Kafka's protocol",
+            b"HTTP" => Some("the server answered in HTTP: this is not a Kafka listener"),
+            _ => None,
         };
-        Error::new(ErrorKind::Protocol, guess).with_source(error)
+        if let Some(known) = known {
+            // What the decoder found would only hide it.
+            return Error::new(ErrorKind::Protocol, known);
+        }
+        let message = match self.seen_frame {
+            true => "the broker sent bytes that are not Kafka's protocol",
+            false => "the server's first bytes are not Kafka's protocol",
+        };
+        Error::new(ErrorKind::Protocol, message).with_source(error)
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn look_up_any(
         }
     }
     let message = format!(
-        "no address of bootstrap.servers can be looked up ({})",
+        "no host of bootstrap.servers resolves ({})",
         failures.all().join("; ")
     );
     Err(Error::new(ErrorKind::Config, message))
@@ -96,7 +96,7 @@ fn failure(found: io::Result<Vec<SocketAddr>>) -> Option<String> {
 
 fn warn(hosts: Vec<String>) {
     for host in hosts {
-        log_line!(log::Level::Warn, target: "kafka_producer", "a host of bootstrap.servers cannot be looked up, others can: {host}");
+        log_line!(log::Level::Warn, target: "kafka_producer", "cannot resolve one host of bootstrap.servers: {host}; the others resolve");
     }
 }
 

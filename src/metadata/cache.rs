@@ -52,6 +52,8 @@ struct State {
     topic_errors: HashMap<Arc<str>, TopicError>,
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
+    /// The broker that was asked last, for whoever gives up before it answers.
+    asked: Option<Endpoint>,
     /// With the id of the cluster that gave it.
     identity: Option<(Option<Arc<str>>, ProducerIdentity)>,
     /// A producer id was refused: none is asked for before.
@@ -361,6 +363,11 @@ impl MetadataCache {
         is_incomplete
     }
 
+    /// The metadata thread connects to this broker, if need be, and asks it.
+    pub(super) fn begin_to_ask(&self, endpoint: &Endpoint) {
+        self.state.lock().asked = Some(endpoint.clone());
+    }
+
     /// Ends an attempt that got no answer. Callers go on waiting; those that give up tell why.
     pub(super) fn failed(&self, error: Error, wants: Wants) {
         let mut state = self.state.lock();
@@ -500,7 +507,23 @@ impl State {
         }
         // An attempt that failed is later than any answer.
         let cause = (self.last_error.as_ref()).or(told.map(|told| &told.error));
-        missing(cluster, topic, partition, max_block, cause)
+        let silent = self
+            .asked
+            .as_ref()
+            .filter(|_| cause.is_none() && !max_block.is_zero());
+        let silent = silent.map(|endpoint| {
+            Error::new(
+                ErrorKind::Network,
+                format!("{endpoint} has not answered yet"),
+            )
+        });
+        missing(
+            cluster,
+            topic,
+            partition,
+            max_block,
+            cause.or(silent.as_ref()),
+        )
     }
 }
 

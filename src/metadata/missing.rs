@@ -28,32 +28,52 @@ pub(super) fn missing(
     cause: Option<&Error>,
 ) -> Error {
     let ms = max_block.as_millis();
+    let has_not_waited = max_block.is_zero();
     let (kind, mut message) = match (cluster.topics.get(topic), partition) {
         (Some(metadata), Some(partition)) => (
             ErrorKind::UnknownPartition,
             format!(
-                "Partition {partition} of topic {topic} with partition count {} is not present in metadata after {ms} ms",
-                metadata.partitions.len()
+                "Partition {partition} of topic {topic} with partition count {} is not present in metadata{}",
+                metadata.partitions.len(),
+                match has_not_waited {
+                    true => String::new(),
+                    false => format!(" after {ms} ms"),
+                }
             ),
         ),
-        _ if max_block.is_zero() && cause.is_none() => {
-            let message =
-                format!("The metadata of topic {topic} is not here yet; it has been asked for");
-            return Error::new(ErrorKind::MetadataTimeout, message).with_advice("try again soon");
-        }
+        _ if has_not_waited => (
+            ErrorKind::MetadataTimeout,
+            format!("The metadata of topic {topic} is not known yet; it was requested"),
+        ),
         _ => (
             ErrorKind::MetadataTimeout,
             format!("Topic {topic} not present in metadata after {ms} ms"),
         ),
     };
+    let advise = |error: Error| match (kind, cause) {
+        // The call did not wait, so a longer max.block.ms would not help it.
+        (ErrorKind::MetadataTimeout, None) if has_not_waited => error.with_advice("try again soon"),
+        (ErrorKind::MetadataTimeout, Some(_)) if has_not_waited => {
+            error.with_advice("check bootstrap.servers and the brokers, and try again")
+        }
+        _ => error,
+    };
     let Some(cause) = cause else {
-        return Error::new(kind, message);
+        return advise(Error::new(kind, message));
     };
     // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
-    let _ = write!(message, " (last attempt: {})", cause.summary());
-    let error = Error::new(kind, message).with_source(cause.clone());
     match cause.broker_answer() {
-        Some((code, name)) => error.with_broker_code(code, name).with_advice_of(cause),
-        None => error,
+        Some((code, name)) => {
+            // The error itself displays the broker's answer.
+            let _ = write!(message, " (last attempt: {})", cause.message());
+            Error::new(kind, message)
+                .with_source(cause.clone())
+                .with_broker_code(code, name)
+                .with_advice_of(cause)
+        }
+        None => {
+            let _ = write!(message, " (last attempt: {})", cause.summary());
+            advise(Error::new(kind, message).with_source(cause.clone()))
+        }
     }
 }

@@ -37,7 +37,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             // A KRaft controller's port is taken for a broker's this way.
             Error::new(
                 error.kind(),
-                format!("{endpoint} is of no use: {}", error.summary()),
+                format!("{endpoint} cannot serve this client: {}", error.summary()),
             )
         })?;
         let answer = client.call(request, version, patience);

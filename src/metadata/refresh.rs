@@ -35,6 +35,8 @@ pub(crate) struct RefreshConfig {
     pub(crate) retry_backoff: ExponentialBackoff,
     pub(crate) reconnect_backoff: ExponentialBackoff,
     pub(crate) connections_max_idle: Option<Duration>,
+    /// Until then the names of `bootstrap.servers` may still come (`bootstrap.resolve.timeout.ms`).
+    pub(crate) names_may_come_until: Instant,
 }
 
 /// What happens on the metadata thread and concerns others. Both calls must not block.
@@ -192,7 +194,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     // The first, then fewer and fewer: an outage is no reason to fill a disk.
                     if unreachable.is_power_of_two() && !self.cache.is_stopped() {
                         let error = error.summary();
-                        log_line!(log::Level::Warn, target: "kafka_producer::metadata", "no broker answers (attempt {unreachable}): {error}");
+                        log_line!(self.level_of_failure(), target: "kafka_producer::metadata", "no broker gave an answer (attempt {unreachable}): {error}");
                     }
                     self.cache.failed(error, wants);
                     let backoff = self.config.reconnect_backoff.after(unreachable - 1);
@@ -203,6 +205,15 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             if !self.cache.wait_out_backoff(deadline, answered) {
                 return;
             }
+        }
+    }
+
+    /// No warning while the user's own setting makes the producer wait for the first broker.
+    fn level_of_failure(&self) -> log::Level {
+        let may_come = Instant::now() < self.config.names_may_come_until;
+        match may_come && self.cache.cluster().brokers().next().is_none() {
+            true => log::Level::Info,
+            false => log::Level::Warn,
         }
     }
 
@@ -293,6 +304,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         while let Some(endpoint) = candidates.pop_front() {
             let was_connected = self.client.is_some();
             let has_others = !candidates.is_empty() || !failed.is_empty();
+            self.cache.begin_to_ask(&endpoint);
             let error = match self.ask(&endpoint, wants, has_others) {
                 Ok(attempt) => {
                     self.failing_since = None;

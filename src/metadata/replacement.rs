@@ -53,7 +53,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let others = &mut self.others;
         if self.config.bootstrap.contains(endpoint) {
             if others.is_believed {
-                log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the cluster {known} was replaced by another one, {found}, which answers at {endpoint}: records that may be written to the first fail, all others go to the second");
+                log_line!(log::Level::Warn, target: "kafka_producer::metadata", "cluster {known} was replaced by {found} at {endpoint}; records of unknown fate fail, all others go to the new cluster");
                 return Ok(());
             }
             others.claim = Some(endpoint.clone());
@@ -61,7 +61,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         others.was_met = true;
         let error = other_cluster(endpoint, known, found);
         if others.is_news(endpoint, found) {
-            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "{}; the cluster is looked for anew", error.summary());
+            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "{}; searching for the cluster again", error.summary());
         }
         Err(error)
     }

@@ -100,8 +100,8 @@ impl MockCluster {
     }
 
     /// Puts another cluster in this one's place, at the same addresses: it has another id, no topics, and gives out
-    /// producer ids from the start again. Brokers that were down are up. Connections are closed, and whatever was under
-    /// way on them ends before. Hooks, restrictions of versions and the list of requests stay.
+    /// producer ids from the start again. Brokers that were down are up. Connections are
+    /// closed; requests in progress finish first. Hooks, restrictions of versions and the list of requests stay.
     ///
     /// # Errors
     /// Where a port cannot be listened on any more or a thread not be started.
@@ -217,8 +217,8 @@ impl MockCluster {
             .store(bytes, Ordering::Relaxed);
     }
 
-    /// Makes each broker serve so many connections at a time, and close any further one at once, as Kafka does with
-    /// `max.connections.per.ip`. Connections that are open stay. `None`: any number.
+    /// Limits each broker to `most` connections: it closes any further one at once, as Kafka does with
+    /// `max.connections.per.ip`. Open connections stay. `None`: no limit.
     pub fn limit_connections(&self, most: Option<usize>) {
         self.shared
             .max_connections

@@ -111,7 +111,7 @@ impl BootstrapLookUp {
             }
             if !has_told && Instant::now() >= self.deadline {
                 has_told = true;
-                log_line!(log::Level::Error, target: "kafka_producer", "{}: {}; it is tried again and again", self.what_failed(), error.summary());
+                log_line!(log::Level::Error, target: "kafka_producer", "{}; the producer continues to resolve them", self.what_failed(&error));
             }
             self.state.lock().last_error = Some(error);
             let pause = self.backoff.after(failures).max(SHORTEST_PAUSE);
@@ -122,7 +122,7 @@ impl BootstrapLookUp {
         }
         self.state.lock().is_open = false;
         if has_told {
-            log_line!(log::Level::Info, target: "kafka_producer", "bootstrap.servers can be looked up now");
+            log_line!(log::Level::Info, target: "kafka_producer", "a host of bootstrap.servers resolves now");
         }
     }
 
@@ -160,19 +160,19 @@ impl BootstrapLookUp {
         self.metadata.cluster().brokers().next().is_some()
     }
 
-    fn what_failed(&self) -> String {
+    fn what_failed(&self, cause: &Error) -> String {
         format!(
-            "no address of bootstrap.servers could be looked up within bootstrap.resolve.timeout.ms={}",
-            self.within.as_millis()
+            "bootstrap.resolve.timeout.ms={} is over, and {}",
+            self.within.as_millis(),
+            cause.summary()
         )
     }
 
     fn failure(&self) -> Error {
         let last_error = self.state.lock().last_error.clone();
         let cause = last_error.unwrap_or_else(no_answer);
-        let message = format!("{} (last attempt: {})", self.what_failed(), cause.summary());
-        Error::new(ErrorKind::MetadataTimeout, message)
-            .with_advice("check bootstrap.servers and the name server: the look-up goes on, and later calls succeed once it does")
+        Error::new(ErrorKind::MetadataTimeout, self.what_failed(&cause))
+            .with_advice("check bootstrap.servers and the name server; the producer continues to resolve them, and later calls succeed when a host resolves")
             .with_source(cause)
     }
 }
@@ -180,6 +180,6 @@ impl BootstrapLookUp {
 fn no_answer() -> Error {
     Error::new(
         ErrorKind::Network,
-        "the system has not answered the look-up of any of them",
+        "the system has not resolved any host of bootstrap.servers yet",
     )
 }

@@ -310,8 +310,10 @@ impl Engine {
         if self.owns_this_thread() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "flush cannot wait in a delivery callback of the producer's own, nor where it logs",
-            ));
+                "`flush` must not be called in a callback or logger of the same producer",
+            )
+            .without_record()
+            .with_advice("call it on another thread, or wait for the records' futures there"));
         }
         let deadline = deadline_after(Instant::now(), timeout);
         let late = || {
@@ -439,7 +441,7 @@ impl Engine {
         let end = move || then(engine.end_close(is_first, timeout), is_first);
         let name = thread_name(&self.config, "close");
         if let Err(error) = spawn(name, STACK_BYTES, end) {
-            log_line!(log::Level::Error, target: "kafka_producer", "no thread can be started that closes the producer: what is not delivered yet fails ({error})");
+            log_line!(log::Level::Error, target: "kafka_producer", "cannot start a thread to close the producer; undelivered records fail now ({error})");
             self.end_close(is_first, Duration::ZERO);
         }
     }
@@ -665,6 +667,7 @@ fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
         retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
         reconnect_backoff: reconnect_backoff(config),
         connections_max_idle: config.connections_max_idle,
+        names_may_come_until: deadline_after(Instant::now(), config.bootstrap_resolve_timeout),
     }
 }
 

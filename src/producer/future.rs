@@ -34,11 +34,11 @@ impl Future {
     /// delivered.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get` can
-    /// be called again. [`ErrorKind::InvalidArgument`] in a delivery callback of the same producer, where `get` does not
-    /// wait, since the outcome may depend on that callback's end: the record is under way then, too. [`ErrorKind::Closed`]
-    /// in a process that was forked off while there was no outcome. Every other error is the record's own: its
-    /// [`delivery`](Error::delivery) tells whether the record can be in the log.
+    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get`
+    /// can be called again. [`ErrorKind::InvalidArgument`] if there is no outcome yet in a callback or logger of the
+    /// same producer, where `get` does not wait, since the outcome may depend on that callback's end: the record is
+    /// under way then, too. [`ErrorKind::Closed`] in a forked child if there was no outcome before the fork. Every
+    /// other error is the record's own: its [`delivery`](Error::delivery) tells whether the record can be in the log.
     #[inline]
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
         match self.completion.try_get(self.index) {
@@ -88,7 +88,7 @@ pub(super) fn check_may_wait(completion: &Completion) -> Result<(), Error> {
     }
     Err(Error::new(
         ErrorKind::InvalidArgument,
-        "get cannot wait in a delivery callback of the record's own producer, nor where it logs",
+        "`get` must not wait for an outcome in a callback or logger of the same producer",
     )
     .with_topic_partition(completion.topic_partition())
     .with_delivery(Delivery::MaybeWritten)

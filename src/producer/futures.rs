@@ -91,8 +91,8 @@ impl Futures {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) while any record has no outcome, whatever became of the others, and
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) in a delivery callback of the same producer, as [`Future::get`]. Every
-    /// other error is that of the first record that was not delivered; of the others [`iter`](Self::iter) tells.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for that in a callback or logger of the same
+    /// producer, as [`Future::get`]. Every other error is that of the first record that was not delivered; of the others [`iter`](Self::iter) tells.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let deadline = deadline_after(Instant::now(), timeout);
         for (run, records) in self.ranges() {

@@ -29,15 +29,17 @@ use super::serializer::{BoxError, Serializer};
 
 /// A producer of records with keys `K` and values `V` for Apache Kafka.
 ///
-/// Cheap to clone, and every method takes `&self`: one producer serves all threads of a program. Records that one thread
-/// sends to one partition are written in the order of its calls. Its own threads batch and send them; they end with
-/// [`close`](Self::close) or when the last clone is dropped: that waits up to 10 s for what was not delivered yet. In a
-/// delivery callback of the producer's own it does not wait, and another thread does the rest. A program whose `main` ends
-/// ends all threads: it calls `close` first to be certain, above all where callbacks hold clones and send.
+/// Cheap to clone, and every method takes `&self`: one producer serves all threads of a program. Records that one
+/// thread sends to one partition are written in the order of its calls. Its own threads batch and send them; they end
+/// with [`close`](Self::close) or when the last clone is dropped, which waits up to 10 s for undelivered records. The
+/// last drop in a callback or logger of the same producer does not wait, and another thread closes the producer within
+/// 10 s. Call `close` before `main` returns: a clone held by a callback does not keep the process alive, and its
+/// records would be lost.
 ///
-/// A process that is forked off does not have the producer's threads. There every call on it returns
-/// [`ErrorKind::Closed`] at once, and the parent's producer goes on. Fork before the
-/// first producer is built: what a lock of another thread's leaves behind can stop one that is built in the new process.
+/// A forked child does not have the producer's threads. There every call returns [`ErrorKind::Closed`] at once, except
+/// that a future still returns an outcome that was there before the fork. The parent's producer is not affected. Fork
+/// before the first producer is built: a lock that another thread held at the fork stays locked in the child, and a
+/// producer built there can then hang.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -73,19 +75,19 @@ impl<K, V> KafkaProducer<K, V> {
 
     /// Hands a record over to be delivered, and returns where its outcome will be.
     ///
-    /// Blocks only for the metadata of a topic (or partition) that is not known yet and for memory while `buffer.memory`
-    /// is full, both together for `max.block.ms` at most; the time that serializers and the partitioner take is their
-    /// own. In a delivery callback of the producer's own, and in a logger that it calls, it does not block but returns as
+    /// Blocks only for the metadata of a topic (or partition) that is not known yet and for memory while
+    /// `buffer.memory` is full, both together for `max.block.ms` at most; the time that serializers and the partitioner
+    /// take is their own. In a callback or logger of the same producer it does not block but returns as
     /// [`try_send`](Self::try_send) does: what it would wait for may depend on that very thread.
     ///
     /// # Errors
-    /// A refused record comes back in the error and was not written. Kinds: [`MetadataTimeout`](ErrorKind::MetadataTimeout),
-    /// [`UnknownPartition`](ErrorKind::UnknownPartition), [`InvalidTopic`](ErrorKind::InvalidTopic) and
-    /// [`Authorization`](ErrorKind::Authorization) where the topic cannot be had; [`BufferExhausted`](ErrorKind::BufferExhausted);
-    /// [`RecordTooLarge`](ErrorKind::RecordTooLarge) above `max.request.size` or `buffer.memory`;
-    /// [`Serialization`](ErrorKind::Serialization), [`Partitioner`](ErrorKind::Partitioner),
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument); [`Closed`](ErrorKind::Closed). What fails later is told by the
-    /// future.
+    /// A refused record comes back in the error and was not written. Kinds:
+    /// [`MetadataTimeout`](ErrorKind::MetadataTimeout), [`UnknownPartition`](ErrorKind::UnknownPartition),
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic) and [`Authorization`](ErrorKind::Authorization) where the topic cannot
+    /// be had; [`BufferExhausted`](ErrorKind::BufferExhausted); [`RecordTooLarge`](ErrorKind::RecordTooLarge) above
+    /// `max.request.size` or `buffer.memory`; [`Serialization`](ErrorKind::Serialization),
+    /// [`Partitioner`](ErrorKind::Partitioner), [`InvalidArgument`](ErrorKind::InvalidArgument);
+    /// [`Closed`](ErrorKind::Closed). What fails later is told by the future.
     #[inline]
     pub fn send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::UpToMaxBlock)
@@ -93,15 +95,20 @@ impl<K, V> KafkaProducer<K, V> {
 
     /// As [`send`](Self::send), and calls `callback` with the outcome.
     ///
-    /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records; a
-    /// slow one holds up other callbacks, and the memory of their batches, but no sending. A panic in one is caught and
-    /// logged. The future, and a [`flush`](Self::flush), wait for the callbacks of the record's batch. A refused record's
-    /// callback is not called.
+    /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records. A
+    /// slow one delays other callbacks, and keeps the memory of their batches; it delays no sending until
+    /// `buffer.memory` is full of records whose callbacks have not run. A panic in one is caught and logged. The
+    /// future, and a [`flush`](Self::flush), wait for the callbacks of the record's batch. A refused record's callback
+    /// is not called.
     ///
-    /// In a callback, calls of the same producer do not wait: `send` returns as [`try_send`](Self::try_send) does; `flush`,
-    /// `close` and a future's `get` are refused. The memory of a batch is free before its callbacks run, and where others
-    /// wait for memory they may have as much again, up to 64 KiB: a record that failed can nearly always be sent again. Calls of another producer wait as anywhere. Two producers whose callbacks
-    /// wait for each other wait until the time is over that they were given.
+    /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
+    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. `flush` returns an error,
+    /// and so does a future's `get` unless the outcome is there. `close` returns an error at once, and another thread
+    /// closes the producer. Calls on another producer block as usual. If the callbacks of two producers wait for each
+    /// other, both wait until their timeouts.
+    ///
+    /// The batch's memory is freed before its callbacks run, so a record that failed can nearly always be sent again.
+    /// If other threads take it first, the callbacks may exceed `buffer.memory` by the batch's size, at most 64 KiB.
     ///
     /// # Errors
     /// As `send`; also [`Resource`](ErrorKind::Resource) if the thread for callbacks cannot be started.
@@ -131,15 +138,15 @@ impl<K, V> KafkaProducer<K, V> {
     /// for each record.
     ///
     /// Neighbours that go to the same partition are handed over together, which costs less than sending each by itself.
-    /// For that up to 64 records are taken from `records` before the first of them is sent, if the iterator says that it
-    /// has so many ([`Iterator::size_hint`]); they get the same timestamp, unless they have their own. An iterator that
-    /// cannot tell, such as a channel's, has each record sent at once.
+    /// For that up to 64 records are taken from `records` before the first of them is sent, if the iterator says that
+    /// it has so many ([`Iterator::size_hint`]); they get the same timestamp, unless they have their own. An iterator
+    /// that cannot tell, such as a channel's, has each record sent at once.
     ///
     /// # Errors
-    /// Stops at the first record that is refused. The error holds the futures of those before it, the refused record and
-    /// the records behind it, for which `records` is taken to its end: nothing is lost. Hand over an iterator that has no
-    /// end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does, the records
-    /// that were taken from it and not sent are gone.
+    /// Stops at the first record that is refused. The error holds the futures of those before it, the refused record
+    /// and the records behind it, for which `records` is taken to its end: nothing is lost. Hand over an iterator that
+    /// has no end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does,
+    /// the records that were taken from it and not sent are gone.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
         I: IntoIterator<Item = ProducerRecord<K, V>>,
@@ -152,8 +159,9 @@ impl<K, V> KafkaProducer<K, V> {
     /// are not waited for. It does not tell whether the records were delivered: their futures and callbacks do.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; the records are still under way then. [`ErrorKind::InvalidArgument`] in a delivery callback
-    /// of the producer's own, where it would wait for itself. [`ErrorKind::Closed`] in a process that was forked off. [`ErrorKind::Internal`] if a thread of the producer has panicked.
+    /// [`ErrorKind::Timeout`]; the records are still under way then. [`ErrorKind::InvalidArgument`] in a callback or
+    /// logger of the same producer, where it would wait for itself. [`ErrorKind::Closed`] in a forked child.
+    /// [`ErrorKind::Internal`] if a thread of the producer has panicked.
     pub fn flush(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.intake.engine.flush(timeout)
     }
@@ -165,14 +173,15 @@ impl<K, V> KafkaProducer<K, V> {
     ///
     /// # Errors
     /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.
-    /// [`ErrorKind::InvalidArgument`] in a delivery callback of the producer's own, where it would wait for itself: the
-    /// producer takes no more records, and another thread closes it within `timeout`. [`ErrorKind::Closed`] in a process
-    /// that was forked off.
+    /// [`ErrorKind::InvalidArgument`] in a callback or logger of the same producer, where it would wait for itself: it
+    /// returns at once, and another thread closes the producer within `timeout`. [`ErrorKind::Closed`] in a forked
+    /// child.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.close(timeout)
     }
 
-    /// The partitions of `topic`, ordered by number. Blocks up to `max.block.ms` while the topic is not known.
+    /// The partitions of `topic`, ordered by number. Blocks up to `max.block.ms` while the topic is not known, but not
+    /// in a callback or logger of the same producer.
     ///
     /// # Errors
     /// As [`send`](Self::send) for a topic that cannot be had.
@@ -194,9 +203,9 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no address of
-    /// `bootstrap.servers` can be looked up (for an answer to which this waits up to 5 s, and not at all with
-    /// `bootstrap.resolve.timeout.ms`); [`ErrorKind::Resource`] if a thread cannot be started.
+    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no host of
+    /// `bootstrap.servers` resolves (it waits for that up to 5 s, and not at all with `bootstrap.resolve.timeout.ms`);
+    /// [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
         // Here and not on the `impl`, so that a type without a serializer is told what to do about it.
@@ -355,12 +364,12 @@ fn closed(
 
 fn close_cannot_wait(timeout: Duration) -> Error {
     let message = format!(
-        "close cannot wait in a delivery callback of the producer's own, nor where it logs: the producer takes no more records and \
-         closes by itself within {} ms",
+        "`close` must not wait in a callback or logger of the same producer: another thread closes it within {} ms",
         timeout.as_millis()
     );
     Error::new(ErrorKind::InvalidArgument, message)
         .with_delivery(Delivery::MaybeWritten)
+        .without_record()
         .with_advice("the records' futures and callbacks tell which were delivered")
 }
 

@@ -39,8 +39,8 @@ pub struct ProducerRecord<K, V> {
 }
 
 impl<K, V> ProducerRecord<K, V> {
-    /// A record of that value, without key and headers, for a partition that the partitioner chooses, stamped with the
-    /// time of its sending.
+    /// A record with this value, without key and headers. The partitioner chooses its partition, and its timestamp is
+    /// the time of sending. The topic is a `&'static str`, a `String`, an `Arc<str>` or a [`TopicName`].
     #[inline]
     pub fn new(topic: impl Into<TopicName>, value: V) -> Self {
         Self {

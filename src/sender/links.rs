@@ -93,11 +93,15 @@ impl<N: Network> Sender<N> {
             _ => true,
         };
         // The first, then fewer and fewer: an outage is no reason to fill a disk.
+        let (event, otherwise) = match &state.state {
+            LinkState::Ready(_) => ("lost the connection to broker", log::Level::Info),
+            _ => ("no connection to broker", log::Level::Debug),
+        };
         let level = match was_needed && (state.failures + 1).is_power_of_two() {
             true => log::Level::Warn,
-            false => log::Level::Info,
+            false => otherwise,
         };
-        log_line!(level, target: "kafka_producer::sender", "lost broker {broker}: {}", error.summary());
+        log_line!(level, target: "kafka_producer::sender", "{event} {broker}: {}", error.summary());
         let not_before = now + self.config.reconnect_backoff.after(state.failures);
         state.failures = state.failures.saturating_add(1);
         state.failing_until = Some(not_before + self.config.retry_backoff.longest());
@@ -156,7 +160,9 @@ impl<N: Network> Sender<N> {
                 if ready.request_deadline().is_some_and(|at| at <= now) {
                     let ms = self.config.request_timeout.as_millis();
                     let message = match ready.writing_until.is_some_and(|at| at <= now) {
-                        true => format!("took nothing of a request for request.timeout.ms={ms}"),
+                        true => {
+                            format!("the broker read no request data for request.timeout.ms={ms}")
+                        }
                         false => format!("no answer within request.timeout.ms={ms}"),
                     };
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);

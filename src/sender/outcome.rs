@@ -121,7 +121,7 @@ impl<N: Network> Sender<N> {
         let message = if ready.throttled_until.is_some() {
             "the broker asked this client to wait (KIP-219)"
         } else if !ready.is_idle() {
-            "the broker owes an answer"
+            "the broker has not answered yet"
         } else {
             return None;
         };

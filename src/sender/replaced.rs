@@ -51,10 +51,10 @@ impl<N: Network> Sender<N> {
 
 fn replaced_error(before: &Cluster, now: &Cluster) -> Error {
     let message = format!(
-        "the cluster {} was replaced by another one, {}, before it acknowledged the record",
+        "the cluster {} was replaced by {} before it acknowledged the record",
         before.cluster_id().unwrap_or_default(),
         now.cluster_id().unwrap_or_default(),
     );
     Error::new(ErrorKind::Network, message)
-        .with_advice("look for the record where it is read before sending it again")
+        .with_advice("check whether the record exists before you send it again")
 }

@@ -448,7 +448,7 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
     }
     if batch.is_appended {
         error = error.with_advice(
-            "do not send it again: it is read as soon as enough replicas have it, and lost only if its leader fails before",
+            "do not send it again: consumers see it when enough replicas have it; it is lost only if the leader fails first",
         );
     }
     error
@@ -479,7 +479,7 @@ fn refusal(answer: &ProducePartitionResponse, error: Error) -> Outcome {
     let code = answer.error;
     let mut others = Error::new(
         ErrorKind::InvalidRecord,
-        "the record was in a batch that the broker refused for other records of it",
+        "the broker refused the whole batch because of other records in it",
     )
     .with_broker_code(code.code(), code.name())
     // Without its company the record may well be accepted.

@@ -67,7 +67,7 @@ fn repeated_names_and_placeholders_are_told() {
     assert_eq!(
         told,
         [
-            "client.id has a placeholder in it, which nobody fills in: the text is taken as it stands",
+            "client.id: the placeholder is kept as part of the value; nothing fills it in",
             "linger.ms is set in line 1 and again in line 3, which counts",
         ]
     );
@@ -79,7 +79,7 @@ fn a_quoted_text_is_taken_as_java_takes_it_and_told() {
     assert_eq!(config.unwrap().get("client.id").as_deref(), Some("\"me\""));
     assert_eq!(
         told,
-        ["client.id is in quotes, which are a part of it: the text is taken as it stands"]
+        ["client.id: the quotes are kept as part of the value"]
     );
 }
 

@@ -29,7 +29,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, String> {
 }
 
 fn refusal(text: &str, fault: &str) -> String {
-    format!("bootstrap.servers: \"{}\" {fault}", Shown(text))
+    // A text with quotes of its own is shown with no others.
+    let quote = match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        true => "",
+        false => "\"",
+    };
+    format!("bootstrap.servers: {quote}{}{quote} {fault}", Shown(text))
 }
 
 fn fault_of_the_whole(text: &str) -> Option<&'static str> {
@@ -212,7 +217,7 @@ mod tests {
             ("'a:1'", "is in quotes"),
             ("\"a:1\",\"b:2\"", "is in quotes"),
             ("a:1,\"b:2\"", "is in quotes"),
-            ("a:1,\"b:2\",c:3", "\"\"b:2\"\" is in quotes"),
+            ("a:1,\"b:2\",c:3", ": \"b:2\" is in quotes"),
             ("[\"a:1\",\"b:2\"]", "is in brackets"),
             ("[a:1, b:2]", "is in brackets"),
             ("a:1 b:2", "separate them with commas"),

@@ -127,9 +127,7 @@ pub(super) fn of_no_client(name: &str) -> Option<String> {
             .iter()
             .any(|prefix| name.starts_with(prefix))
     {
-        return Some(
-            "it is a setting of brokers and topics, which no client can set so".to_owned(),
-        );
+        return Some("this is a broker or topic setting; a producer cannot set it".to_owned());
     }
     let (_, now) = OLD.iter().find(|(old, _)| *old == name)?;
     let mut text = "Kafka's producer no longer has it".to_owned();

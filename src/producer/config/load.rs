@@ -117,10 +117,10 @@ impl ProducerConfig {
                 result?;
                 // Legal as a text, and seldom meant.
                 if hints::is_placeholder(value) {
-                    let doubt = "has a placeholder in it, which nobody fills in";
+                    let doubt = "the placeholder is kept as part of the value; nothing fills it in";
                     notes.as_they_stand.push((name.to_owned(), doubt));
                 } else if hints::is_quoted(value) {
-                    let doubt = "is in quotes, which are a part of it";
+                    let doubt = "the quotes are kept as part of the value";
                     notes.as_they_stand.push((name.to_owned(), doubt));
                 }
             }
@@ -170,7 +170,7 @@ impl Notes {
             }
         }
         for (name, doubt) in &self.as_they_stand {
-            lines.push(format!("{name} {doubt}: the text is taken as it stands"));
+            lines.push(format!("{name}: {doubt}"));
         }
         for (name, line, last) in self.repeated.iter().take(MOST_TOLD) {
             let name = ShownName(name);

@@ -38,7 +38,7 @@ fn librdkafkas(name: &str) -> Option<String> {
     let (_, java) = LIBRDKAFKA.iter().find(|(alias, _)| *alias == name)?;
     Some(match *java {
         "" => "librdkafka has it, and there is nothing like it here: leave it out".to_owned(),
-        java => format!("librdkafka's name for what is {java} here"),
+        java => format!("this is librdkafka's name; write {java}"),
     })
 }
 
@@ -100,7 +100,7 @@ fn with_a_prefix(name: &str) -> Option<String> {
     match (found, framework) {
         (Some((0, ours)), _) => Some(format!("did you mean {ours}?")),
         (Some((_, ours)), Some(framework)) => Some(format!(
-            "write {ours}, its name outside {framework}{}",
+            "write {ours}, without the prefix of {framework}{}",
             not_served(ours)
         )),
         (Some((_, ours)), None) => {
@@ -310,19 +310,19 @@ mod tests {
         for (name, hint) in [
             (
                 "spring.kafka.bootstrap-servers",
-                "write bootstrap.servers, its name outside Spring Boot",
+                "write bootstrap.servers, without the prefix of Spring Boot",
             ),
             (
                 "spring.kafka.producer.properties.linger.ms",
-                "write linger.ms, its name outside Spring Boot",
+                "write linger.ms, without the prefix of Spring Boot",
             ),
             (
                 "SPRING_KAFKA_PRODUCER_ACKS",
-                "write acks, its name outside Spring Boot",
+                "write acks, without the prefix of Spring Boot",
             ),
             (
                 "spring.kafka.ssl.key-password",
-                "write ssl.key.password, its name outside Spring Boot; it is not supported yet",
+                "write ssl.key.password, without the prefix of Spring Boot; it is not supported yet",
             ),
             (
                 "spring.kafka.listener.concurrency",
@@ -330,39 +330,39 @@ mod tests {
             ),
             (
                 "spring.cloud.stream.kafka.binder.brokers",
-                "write bootstrap.servers, its name outside Spring Cloud Stream",
+                "write bootstrap.servers, without the prefix of Spring Cloud Stream",
             ),
             (
                 "quarkus.kafka.bootstrap.servers",
-                "write bootstrap.servers, its name outside Quarkus",
+                "write bootstrap.servers, without the prefix of Quarkus",
             ),
             (
                 "mp.messaging.outgoing.orders.acks",
-                "write acks, its name outside MicroProfile Reactive Messaging",
+                "write acks, without the prefix of MicroProfile Reactive Messaging",
             ),
             (
                 "camel.component.kafka.brokers",
-                "write bootstrap.servers, its name outside Camel",
+                "write bootstrap.servers, without the prefix of Camel",
             ),
             (
                 "camel.component.kafka.requestRequiredAcks",
-                "write acks, its name outside Camel",
+                "write acks, without the prefix of Camel",
             ),
             (
                 "camel.component.kafka.linger-ms",
-                "write linger.ms, its name outside Camel",
+                "write linger.ms, without the prefix of Camel",
             ),
             (
                 "producer.acks",
-                "write acks, its name outside Kafka Connect and Streams",
+                "write acks, without the prefix of Kafka Connect and Streams",
             ),
             (
                 "producer.override.linger.ms",
-                "write linger.ms, its name outside Kafka Connect",
+                "write linger.ms, without the prefix of Kafka Connect",
             ),
             (
                 "KAFKA_BOOTSTRAP_SERVERS",
-                "write bootstrap.servers, its name outside the framework",
+                "write bootstrap.servers, without the prefix of the framework",
             ),
             (
                 "orders.kafka.batch.size",
@@ -391,14 +391,8 @@ mod tests {
     #[test]
     fn what_a_broker_or_an_old_producer_understands_is_refused_with_what_there_is() {
         for (name, hint) in [
-            (
-                "min.insync.replicas",
-                "it is a setting of brokers and topics",
-            ),
-            (
-                "log.retention.hours",
-                "it is a setting of brokers and topics",
-            ),
+            ("min.insync.replicas", "this is a broker or topic setting"),
+            ("log.retention.hours", "this is a broker or topic setting"),
             ("block.on.buffer.full", "max.block.ms has taken its place"),
             ("timeout.ms", "request.timeout.ms has taken its place"),
             ("producer.type", "Kafka's producer no longer has it"),
@@ -423,7 +417,7 @@ mod tests {
             assert!(known_names().any(|known| known == property), "{property}");
             assert_eq!(
                 error,
-                format!("there is no setting {alias}: librdkafka's name for what is {java} here")
+                format!("there is no setting {alias}: this is librdkafka's name; write {java}")
             );
         }
     }

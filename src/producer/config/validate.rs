@@ -67,6 +67,7 @@ impl ProducerConfig {
             .unwrap_or_default();
         faults.note(codec_is_compiled_in(settings.compression));
         faults.into_result()?;
+        self.warn_of_what_follows(&settings);
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
             settings.reconnect_backoff_max = settings.reconnect_backoff;
         }
@@ -97,17 +98,7 @@ impl ProducerConfig {
         if !settings.enable_idempotence {
             return Ok(false);
         }
-        let mut obstacle = None;
-        if settings.retries == 0 {
-            obstacle = Some("retries=0");
-        }
-        if settings.acks != Acks::All {
-            obstacle = Some(if settings.acks == Acks::None {
-                "acks=0"
-            } else {
-                "acks=1"
-            });
-        }
+        let obstacle = self.obstacle_to_idempotence();
         if let Some(obstacle) = obstacle.filter(|_| self.explicit.enable_idempotence) {
             return Err(format!(
                 "enable.idempotence=true and {obstacle} exclude each other: idempotence needs acks=all and retries \
@@ -121,10 +112,36 @@ impl ProducerConfig {
                 settings.max_in_flight_requests_per_connection
             ));
         }
-        if let Some(obstacle) = obstacle {
-            log::info!("idempotence is off because of {obstacle}");
-        }
         Ok(obstacle.is_none())
+    }
+
+    /// The setting that rules idempotence out, if one does.
+    fn obstacle_to_idempotence(&self) -> Option<&'static str> {
+        match (self.settings.acks, self.settings.retries) {
+            (Acks::None, _) => Some("acks=0"),
+            (Acks::Leader, _) => Some("acks=1"),
+            (Acks::All, 0) => Some("retries=0"),
+            (Acks::All, _) => None,
+        }
+    }
+
+    /// Logs what `settings` changed without being asked to. Only for settings that were accepted: an error says enough.
+    fn warn_of_what_follows(&self, settings: &Settings) {
+        if self.settings.enable_idempotence && !settings.enable_idempotence {
+            let obstacle = self.obstacle_to_idempotence().unwrap_or_default();
+            log::warn!(
+                target: "kafka_producer::config",
+                "idempotence is off because of {obstacle}: retries may duplicate or reorder records; \
+                 set enable.idempotence=false if that is intended"
+            );
+        }
+        if settings.delivery_timeout != self.settings.delivery_timeout {
+            log::warn!(
+                target: "kafka_producer::config",
+                "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
+                settings.delivery_timeout.as_millis()
+            );
+        }
     }
 
     /// `delivery.timeout.ms`, at least `linger.ms` + `request.timeout.ms`: raised to that where it was not set.
@@ -146,10 +163,6 @@ impl ProducerConfig {
                 least.as_millis()
             ));
         }
-        log::warn!(
-            "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
-            least.as_millis()
-        );
         Ok(least)
     }
 }
