@@ -1,5 +1,8 @@
 //! Names that are not in the table: whose they are, or what was meant.
 
+use std::fmt;
+use std::sync::LazyLock;
+
 use crate::error::Error;
 
 use super::foreign::{self, Owner};
@@ -7,31 +10,101 @@ use super::not_yet::{self, NotYet};
 use super::shown::ShownName;
 use super::{ROWS, config_error};
 
+/// Why a setting is refused. Its words are made when they are told: the search for what was meant takes long, and a file
+/// may have a hundred thousand names that are none.
+pub(super) enum Refusal<'a> {
+    /// In words already.
+    Told(Error),
+    /// A setting of Java's without the part of this crate that would serve it.
+    Missing { name: &'a str, part: &'static str },
+    /// Nobody's name.
+    Unknown { name: &'a str },
+}
+
+impl Refusal<'_> {
+    /// For a line of a file. What stands there without a value may be a secret that belongs to another line: it is shown
+    /// only where it looks like a name.
+    pub(super) fn of_line(&self) -> String {
+        let Self::Unknown { name } = self else {
+            return self.to_string();
+        };
+        match hint(name) {
+            Some(Hint::Near(_)) => self.to_string(),
+            _ if name.contains('.') => self.to_string(),
+            Some(Hint::General(hint)) => format!("this line is no setting: {hint}"),
+            None => "this line is no setting; it is not shown, as it may be a part of a secret"
+                .to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(error) => error.fmt(f),
+            // The value is not shown: it may be a password.
+            Self::Missing { name, part } => {
+                let name = ShownName(name);
+                write!(f, "{name} is not supported yet: this version has no {part}")
+            }
+            Self::Unknown { name } => {
+                write!(f, "there is no setting {}", ShownName(name))?;
+                match hint(name) {
+                    Some(Hint::Near(hint) | Hint::General(hint)) => write!(f, ": {hint}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl From<Error> for Refusal<'_> {
+    fn from(error: Error) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<Refusal<'_>> for Error {
+    fn from(refusal: Refusal<'_>) -> Self {
+        match refusal {
+            Refusal::Told(error) => error,
+            refusal => config_error(refusal.to_string()),
+        }
+    }
+}
+
 /// A name that is not in the table: accepted where the value asks for what happens anyway, accepted as somebody else's,
 /// which is returned, otherwise refused.
-pub(super) fn judge(name: &str, value: &str) -> Result<Option<Owner>, Error> {
+pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Refusal<'a>> {
     match not_yet::judge(name, value) {
         Some(NotYet::AsksForNothing) => Ok(None),
-        // The value is not shown: it may be a password.
-        Some(NotYet::Missing(part)) => Err(config_error(format!(
-            "{name} is not supported yet: this version has no {part}"
-        ))),
+        Some(NotYet::Missing(part)) => Err(Refusal::Missing { name, part }),
         // librdkafka's name first: it stands for a setting that would have an effect here.
         None => match Owner::of(name).filter(|_| librdkafkas(name).is_none()) {
             Some(owner) => Ok(Some(owner)),
-            None => Err(unknown(name)),
+            None => Err(Refusal::Unknown { name }),
         },
     }
 }
 
-fn unknown(name: &str) -> Error {
-    let hint = librdkafkas(name)
+/// What helps whoever wrote a name that is none.
+enum Hint {
+    /// The name is known elsewhere, or near a known one.
+    Near(String),
+    /// Nothing is known that is like it.
+    General(String),
+}
+
+fn hint(name: &str) -> Option<Hint> {
+    librdkafkas(name)
         .or_else(|| foreign::of_no_client(name))
-        .or_else(|| no_name(name).map(str::to_owned))
+        .map(Hint::Near)
+        .or_else(|| no_name(name).map(|hint| Hint::General(hint.to_owned())))
         .or_else(|| with_a_prefix(name))
-        .or_else(|| nearest(name).map(|nearest| format!("did you mean {nearest}?")))
-        .map_or_else(String::new, |hint| format!(": {hint}"));
-    config_error(format!("there is no setting {}{hint}", ShownName(name)))
+        .or_else(|| {
+            let nearest = nearest(name)?;
+            Some(Hint::Near(format!("did you mean {nearest}?")))
+        })
 }
 
 fn librdkafkas(name: &str) -> Option<String> {
@@ -74,44 +147,44 @@ const FRAMEWORKS: &[(&str, &str)] = &[
 ];
 
 /// A name of ours that ends `name`: `spring.kafka.producer.batch-size`, `KAFKA_BOOTSTRAP_SERVERS`, `bootstrapServers`.
-fn with_a_prefix(name: &str) -> Option<String> {
+fn with_a_prefix(name: &str) -> Option<Hint> {
     let lower = name.to_ascii_lowercase();
     let framework = FRAMEWORKS
         .iter()
         .find(|(prefix, _)| lower.starts_with(prefix) && lower.len() > prefix.len())
         .map(|(_, framework)| *framework);
     let words = words(name)?;
-    let known = || {
-        let served = ROWS.iter().map(|row| row.property);
-        let ours = served.chain(not_yet::names()).map(|known| (known, known));
-        ours.chain(
-            LIBRDKAFKA
-                .iter()
-                .copied()
-                .filter(|(_, java)| !java.is_empty()),
-        )
-        .chain([("brokers", "bootstrap.servers")])
-    };
     let tail = |skipped: usize| {
         let tail = words[skipped..].concat();
-        known().find(|(name, _)| fold(name) == tail)
+        FOLDED.iter().find(|(name, _)| *name == tail)
     };
     let found = (0..words.len()).find_map(|skipped| Some((skipped, tail(skipped)?.1)));
-    match (found, framework) {
-        (Some((0, ours)), _) => Some(format!("did you mean {ours}?")),
-        (Some((_, ours)), Some(framework)) => Some(format!(
+    Some(match (found, framework) {
+        (Some((0, ours)), _) => Hint::Near(format!("did you mean {ours}?")),
+        (Some((_, ours)), Some(framework)) => Hint::Near(format!(
             "write {ours}, without the prefix of {framework}{}",
             not_served(ours)
         )),
         (Some((_, ours)), None) => {
-            Some(format!("did you mean {ours}, without anything before it?"))
+            Hint::Near(format!("did you mean {ours}, without anything before it?"))
         }
-        (None, Some(framework)) => Some(format!(
+        (None, Some(framework)) => Hint::General(format!(
             "{framework} has names like this; write Kafka's own, as bootstrap.servers"
         )),
-        (None, None) => None,
-    }
+        (None, None) => return None,
+    })
 }
+
+/// The ends of names that [`with_a_prefix`] finds, folded, and what they are called here.
+static FOLDED: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
+    let served = ROWS.iter().map(|row| row.property);
+    let ours = served.chain(not_yet::names()).map(|known| (known, known));
+    let librdkafkas = LIBRDKAFKA.iter().copied();
+    ours.chain(librdkafkas.filter(|(_, java)| !java.is_empty()))
+        .chain([("brokers", "bootstrap.servers")])
+        .map(|(name, ours)| (fold(name), ours))
+        .collect()
+});
 
 fn not_served(name: &str) -> &'static str {
     match not_yet::names().any(|known| known == name) {
@@ -153,10 +226,13 @@ fn nearest(name: &str) -> Option<&'static str> {
     if name.len() > LONGEST {
         return None;
     }
-    let length = name.chars().count();
-    let tolerated = (length / 3).max(3).min(length / 2);
-    known_names()
-        .map(|known| (edit_distance(name, known), known))
+    static KNOWN: LazyLock<Vec<(Vec<char>, &str)>> =
+        LazyLock::new(|| known_names().map(|known| (in_dots(known), known)).collect());
+    let name = in_dots(name);
+    let tolerated = (name.len() / 3).max(3).min(name.len() / 2);
+    KNOWN
+        .iter()
+        .map(|(folded, known)| (edit_distance(&name, folded), *known))
         .filter(|(distance, _)| *distance <= tolerated)
         .min()
         .map(|(_, known)| known)
@@ -169,20 +245,16 @@ fn known_names() -> impl Iterator<Item = &'static str> {
         .chain(foreign::JVM.iter().copied())
 }
 
-/// Levenshtein's distance, in which capitals, `_` and `-` for `.` are no edits.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let folded = |text: &str| -> Vec<char> {
-        text.chars()
-            .map(|c| {
-                if matches!(c, '_' | '-') {
-                    '.'
-                } else {
-                    c.to_ascii_lowercase()
-                }
-            })
-            .collect()
-    };
-    let (a, b) = (folded(a), folded(b));
+/// Small letters, and dots for `_` and `-`: no slip of the pen in these counts as an edit.
+fn in_dots(name: &str) -> Vec<char> {
+    let small = name.chars().map(|c| c.to_ascii_lowercase());
+    small
+        .map(|c| if matches!(c, '_' | '-') { '.' } else { c })
+        .collect()
+}
+
+/// Levenshtein's distance.
+fn edit_distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.iter().enumerate() {
         let mut diagonal = row[0];

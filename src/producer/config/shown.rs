@@ -4,39 +4,76 @@ use std::fmt;
 
 /// A value, fit for an error and a log line. Only values of settings that are no secret are shown at all; where such a
 /// value seems to have swallowed another line, as behind a `\` too many, the rest is left out.
-pub(super) struct Shown<'a>(pub(super) &'a str);
+pub(super) struct Shown<'a> {
+    text: &'a str,
+    /// As many bytes of it are shown at most.
+    open: usize,
+}
+
+impl<'a> Shown<'a> {
+    /// A number, a choice or a boolean. None of them goes on behind what ends a name in a file: `=`, `:`, or white space
+    /// behind a letter (`5 ms` is shown whole).
+    pub(super) fn value(text: &'a str) -> Self {
+        let mut before = ' ';
+        let ends_name = |character: char| {
+            let ends = matches!(character, '=' | ':')
+                || character.is_whitespace() && before.is_alphabetic();
+            before = character;
+            ends
+        };
+        Self::up_to(text, text.find(ends_name))
+    }
+
+    /// An address, or a list of them: without what follows a `=`.
+    pub(super) fn address(text: &'a str) -> Self {
+        Self::up_to(text, text.find('='))
+    }
+
+    fn up_to(text: &'a str, end: Option<usize>) -> Self {
+        let ends = end.into_iter().chain(start_of_secret(text));
+        let open = ends.min().unwrap_or(text.len());
+        Self { text, open }
+    }
+}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 100;
-        let open = without_secrets(self.0);
-        let is_cut = show(open, LONGEST, f)? || open.len() < self.0.len();
+        let is_cut = show(&self.text[..self.open], LONGEST, f)? || self.open < self.text.len();
         f.write_str(if is_cut { "..." } else { "" })
     }
 }
 
-/// Words before which a text ends that could go on with a secret.
-const SECRETIVE: [&str; 8] = [
+/// Words before which a text ends that could go on with a secret; a dot stands for a dash and an underscore, too.
+const SECRETIVE: [&str; 16] = [
     "password",
+    "passwd",
     "passphrase",
+    "pwd",
     "secret",
     "jaas",
     "credential",
     "token",
     "private",
     "ssl.key",
+    "basic.auth",
+    "user.info",
+    "username",
+    "access.key",
+    "api.key",
+    "apikey",
 ];
 
-fn without_secrets(text: &str) -> &str {
-    // Of the same length, as only ASCII letters change.
-    let lower = text.to_ascii_lowercase();
+fn start_of_secret(text: &str) -> Option<usize> {
+    // Of the same length, as only ASCII characters change.
+    let lower = text.to_ascii_lowercase().replace(['_', '-'], ".");
     let starts = SECRETIVE.iter().filter_map(|word| lower.find(word));
     // `user:password@host`
     let at = lower
         .split_once('@')
         .filter(|(user, _)| user.contains(':'))
         .map(|_| 0);
-    starts.chain(at).min().map_or(text, |end| &text[..end])
+    starts.chain(at).min()
 }
 
 /// A name that is none of Kafka's: it may be anything, a line of a key that was pasted, too. What looks like no name is cut.
@@ -90,11 +127,25 @@ mod tests {
             ("5ssl.key.password=hunter2", "5..."),
             ("5sasl.jaas.config=Module required", "5sasl...."),
             ("user:hunter2@broker:9092", "..."),
-            ("a\nb", "a\u{fffd}b"),
+            ("5\nb", "5\u{fffd}b"),
+            ("5 ms", "5 ms"),
+            ("5basic.auth.user.info=user:hunter2", "5..."),
+            ("5API_KEY hunter2", "5..."),
+            ("5some.name=hunter2", "5some.name..."),
+            ("5some.name: hunter2", "5some.name..."),
+            ("5some.name hunter2", "5some.name..."),
         ] {
-            assert_eq!(Shown(text).to_string(), shown);
+            assert_eq!(Shown::value(text).to_string(), shown);
         }
-        assert_eq!(Shown(&"é".repeat(1000)).to_string().chars().count(), 103);
+        for (text, shown) in [
+            ("broker:9092", "broker:9092"),
+            ("a b:9092", "a b:9092"),
+            ("a:1some.name=hunter2", "a:1some.name..."),
+        ] {
+            assert_eq!(Shown::address(text).to_string(), shown);
+        }
+        let long = "é".repeat(1000);
+        assert_eq!(Shown::value(&long).to_string().chars().count(), 103);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) trait Kind {
 
     /// The sentence on a value that was refused.
     fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
-        let text = Shown(text);
+        let text = Shown::value(text);
         format!("{property}={text} {fault} ({}: {range})", Self::RANGE_IS)
     }
 }
