@@ -178,7 +178,13 @@
 //! are: a broker answers the requests of a connection in their order, so each answer belongs to the worker that asked
 //! for the oldest. To the worker it is a link like any other, with its own limit of requests in flight. The metadata
 //! thread joins likewise, and closes its own connection when a worker is refused one and there is none to join: records
-//! come first. A connection that is shared ends for all when one of its workers finds it broken.
+//! come first. A connection that is shared ends for all when one of its workers finds it broken. A worker that leaves for
+//! another reason, such as a new leader, leaves it to the others. A broker that throttles says so in one answer and reads
+//! nothing from the whole connection meanwhile (KIP-219): whoever gets the answer tells the connection, which tells its
+//! other users, and those that join. Rounds of workers do not nest, so this is taken in by a worker's own thread.
+//!
+//! **A write of which no byte was taken is no attempt.** Its batches go back into their places as they were, certainly
+//! not written, and lose no retry; the link is given up. Java counts each disconnect as an attempt.
 //!
 //! **The metadata thread has a connection of its own**, if the broker allows it, and leaves a broker that does not
 //! answer within two seconds (then four, ...), long before `request.timeout.ms`: a stopped broker must not stop

@@ -87,6 +87,14 @@ impl BlockingClient {
         matches!(self.way, Way::Own { .. })
     }
 
+    /// The broker's latest answer asked this client to wait: the workers that share the connection are told.
+    pub(crate) fn throttled(&self, wait: Duration) {
+        if let Way::Shared(shared) = &self.way {
+            let until = deadline_after(Instant::now(), wait);
+            shared.connection.mute(&shared.user, until);
+        }
+    }
+
     /// Sends `request` and waits up to `timeout` for its answer. After an error the connection is of no more use.
     pub(crate) fn call<R: Request>(
         &mut self,

@@ -32,6 +32,9 @@ pub(crate) enum LinkEvent {
     WriteProgress,
     /// The request that [`Written::Later`] was said of is written.
     WriteFinished,
+    /// The broker has asked another user of the connection to wait: until then it reads nothing from it (KIP-219). It can be
+    /// said before [`Connected`](Self::Connected).
+    Throttled(Instant),
     /// The link could not be made, or has ended; it says nothing after this.
     Closed(Error),
     /// As [`Closed`](Self::Closed): the broker or the system allows no further connection, and there is none to share.
@@ -46,6 +49,23 @@ pub(crate) enum Written {
     Later,
 }
 
+/// Why a request was not written, and what became of its bytes. The link is of no more use.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The connection took no byte of the request: what is in it is certainly not written.
+    NothingWritten(Error),
+    /// Some bytes of the request, or all, may have reached the broker.
+    MaybeWritten(Error),
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NothingWritten(error) | WriteError::MaybeWritten(error) => error,
+        }
+    }
+}
+
 /// The network as a worker sees it; tests script their own.
 pub(crate) trait Network {
     /// Starts to connect; the link's events follow. It is not made where the broker says that it is of another cluster
@@ -58,9 +78,16 @@ pub(crate) trait Network {
         failures: u32,
     );
     /// Writes a whole request, or what a few milliseconds allow of it. After an error the link is of no more use.
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error>;
-    /// Ends the link. Events that are under way may still come.
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError>;
+    /// Ends the link. Events that are under way may still come. If the broker owes it answers, the connection counts as
+    /// broken, and ends for others that share it, too.
     fn close(&mut self, link: LinkId);
+    /// Ends the link for a reason that says nothing against the connection: others that share it keep it.
+    fn leave(&mut self, link: LinkId) {
+        self.close(link);
+    }
+    /// An answer on the link asked this client to wait (KIP-219): others that share the connection are told.
+    fn throttled(&mut self, _link: LinkId, _until: Instant) {}
 }
 
 /// Where a link's events go: to its worker, whose next round may be run by the thread that tells.
@@ -155,8 +182,11 @@ impl Network for TcpNetwork {
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
-        let gone = || Error::new(ErrorKind::Network, "the connection has ended");
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+        let gone = || {
+            let error = Error::new(ErrorKind::Network, "the connection has ended");
+            WriteError::NothingWritten(error)
+        };
         let TcpLink { link, connection } = self.links.get_mut(&link).ok_or_else(gone)?;
         if connection.is_none() {
             *connection = match &*link.stage.lock() {
@@ -170,7 +200,24 @@ impl Network for TcpNetwork {
 
     fn close(&mut self, link: LinkId) {
         if let Some(TcpLink { link, .. }) = self.links.remove(&link) {
-            link.close();
+            link.close(OwedAnswers::EndConnection);
+        }
+    }
+
+    fn leave(&mut self, link: LinkId) {
+        if let Some(TcpLink { link, .. }) = self.links.remove(&link) {
+            link.close(OwedAnswers::Drop);
+        }
+    }
+
+    fn throttled(&mut self, link: LinkId, until: Instant) {
+        // An answer has come, so there was a write.
+        if let Some(TcpLink {
+            link,
+            connection: Some(connection),
+        }) = self.links.get(&link)
+        {
+            connection.mute(&link.user, until);
         }
     }
 }
@@ -178,16 +225,16 @@ impl Network for TcpNetwork {
 impl Drop for TcpNetwork {
     fn drop(&mut self) {
         for (_, TcpLink { link, .. }) in self.links.drain() {
-            link.close();
+            link.close(OwedAnswers::EndConnection);
         }
     }
 }
 
 impl LinkState {
-    fn close(&self) {
+    fn close(&self, owed: OwedAnswers) {
         let before = std::mem::replace(&mut *self.stage.lock(), Stage::Closed);
         match before {
-            Stage::On(connection) => connection.leave(&self.user, OwedAnswers::EndConnection),
+            Stage::On(connection) => connection.leave(&self.user, owed),
             _ => self.control.cancel(),
         }
     }

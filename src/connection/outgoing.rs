@@ -84,6 +84,11 @@ impl Remainder {
         }
     }
 
+    /// Whether the socket has taken any of it.
+    pub(super) fn is_begun(&self) -> bool {
+        self.written > 0
+    }
+
     /// One write to the socket; true when nothing is left.
     fn write_some(&mut self, socket: &TcpSocket) -> std::io::Result<bool> {
         let written = socket.write_vectored(&self.request.slices(self.written))?;

@@ -7,6 +7,9 @@
 //! A broker that stops reading must not stall its users. A write blocks for a few milliseconds at most; what is not written
 //! by then goes, and with it what is to follow on this connection, to a writer thread, which blocks for as long as it
 //! takes. On a connection that keeps up no such thread exists.
+//!
+//! A broker that throttles a client says so in one answer, and reads nothing from the whole connection meanwhile (KIP-219).
+//! So whoever gets such an answer tells the connection, which tells its other users, and those that join.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,7 +19,7 @@ use std::time::Instant;
 use super::control::ConnectionControl;
 use super::dial::{Dialed, socket_error};
 use super::frames::{FrameLimit, FrameReader};
-use super::link::{EventSink, LinkEvent, LinkId, Written};
+use super::link::{EventSink, LinkEvent, LinkId, WriteError, Written};
 use super::outgoing::{OutgoingRequest, Remainder, WRITE_PATIENCE};
 use super::socket::TcpSocket;
 use super::{BrokerVersions, Endpoint};
@@ -71,6 +74,8 @@ struct State {
     /// What waits for the writer thread, in order.
     waiting: VecDeque<(Arc<User>, Remainder)>,
     has_writer: bool,
+    /// Until when the broker reads nothing from the connection, as far as it has said.
+    muted_until: Option<Instant>,
     has_ended: bool,
 }
 
@@ -107,6 +112,7 @@ impl Connection {
                 writing: Writing::Nobody,
                 waiting: VecDeque::new(),
                 has_writer: false,
+                muted_until: None,
                 has_ended: false,
             }),
             to_write: Condvar::new(),
@@ -122,13 +128,36 @@ impl Connection {
         self.frame_limit.raise_to(max_bytes);
     }
 
-    /// Adds a user; false if the connection has ended.
+    /// Adds a user, and tells it for how long the broker reads nothing; false if the connection has ended.
     pub(super) fn join(&self, user: &Arc<User>) -> bool {
-        let mut state = self.state.lock();
-        if !state.has_ended {
+        let muted_until = {
+            let mut state = self.state.lock();
+            if state.has_ended {
+                return false;
+            }
             state.users.push(Arc::clone(user));
+            state.muted_until
+        };
+        if let Some(until) = muted_until.filter(|until| *until > Instant::now()) {
+            user.tell(LinkEvent::Throttled(until));
         }
-        !state.has_ended
+        true
+    }
+
+    /// An answer to `told` said that the broker reads nothing from the connection until then: the other users are told.
+    pub(super) fn mute(&self, told: &Arc<User>, until: Instant) {
+        let others: Vec<Arc<User>> = {
+            let mut state = self.state.lock();
+            if state.muted_until >= Some(until) {
+                return;
+            }
+            state.muted_until = Some(until);
+            let others = state.users.iter().filter(|user| !Arc::ptr_eq(user, told));
+            others.map(Arc::clone).collect()
+        };
+        for user in others {
+            user.tell(LinkEvent::Throttled(until));
+        }
     }
 
     /// A user leaves. With the last one the connection ends; it tells those who are left, and the one who leaves, too.
@@ -156,13 +185,14 @@ impl Connection {
         self: &Arc<Self>,
         user: &Arc<User>,
         request: OutgoingRequest,
-    ) -> Result<Written, Error> {
+    ) -> Result<Written, WriteError> {
         let is_answered = request.is_answered;
         let mut remainder = Remainder::new(request);
         {
             let mut state = self.state.lock();
             if state.has_ended {
-                return Err(Error::new(ErrorKind::Network, "the connection has ended"));
+                let error = Error::new(ErrorKind::Network, "the connection has ended");
+                return Err(WriteError::NothingWritten(error));
             }
             if is_answered {
                 // Before the first byte is written: the answer cannot be quicker.
@@ -177,7 +207,14 @@ impl Connection {
             state.writing = Writing::User;
         }
         let is_written = remainder.write_until(&self.socket, Instant::now() + WRITE_PATIENCE);
-        let is_written = is_written.map_err(|error| self.broken(error))?;
+        let is_written = is_written.map_err(|error| {
+            let error = self.broken(error);
+            match remainder.is_begun() {
+                true => WriteError::MaybeWritten(error),
+                // The other side hung up, and this side's reader has not seen it yet.
+                false => WriteError::NothingWritten(error),
+            }
+        })?;
         let mut state = self.state.lock();
         if !is_written {
             state.waiting.push_front((Arc::clone(user), remainder));
@@ -191,7 +228,7 @@ impl Connection {
         self.to_write.notify_one();
         drop(state);
         if !has_writer {
-            self.start_writer()?;
+            self.start_writer().map_err(WriteError::MaybeWritten)?;
         }
         Ok(match is_written {
             true => Written::Now,
@@ -590,5 +627,69 @@ mod tests {
         for request in received.chunks(BYTES) {
             assert!(request.iter().all(|byte| *byte == request[0]), "mixed");
         }
+    }
+
+    fn throttled(told: &channel::Receiver<LinkEvent>) -> Instant {
+        match told.recv_timeout(PATIENCE).unwrap() {
+            LinkEvent::Throttled(until) => until,
+            other => panic!("{other:?} where a throttle was due"),
+        }
+    }
+
+    #[test]
+    fn a_throttle_is_told_once_to_the_other_users_and_to_those_that_join_while_it_lasts() {
+        let ((first, told_first), (second, told_second)) = (user(1), user(2));
+        let (connection, _peer) = connection(&first);
+        assert!(connection.join(&second));
+        let now = Instant::now();
+        let until = now + 100 * PATIENCE;
+        connection.mute(&first, until);
+        assert_eq!(throttled(&told_second), until);
+        // A shorter one, and the same again, change nothing.
+        connection.mute(&second, until - PATIENCE);
+        connection.mute(&second, until);
+        let (third, told_third) = user(3);
+        assert!(connection.join(&third));
+        assert_eq!(throttled(&told_third), until);
+        connection.mute(&third, until + PATIENCE);
+        for told in [&told_first, &told_second] {
+            assert_eq!(throttled(told), until + PATIENCE);
+        }
+        assert!(told_third.is_empty());
+    }
+
+    #[test]
+    fn who_joins_when_a_throttle_is_over_is_not_told_of_it() {
+        let ((first, _told), (second, told_second)) = (user(1), user(2));
+        let (connection, _peer) = connection(&first);
+        connection.mute(&first, Instant::now());
+        assert!(connection.join(&second));
+        assert!(told_second.is_empty());
+    }
+
+    #[test]
+    fn a_write_that_a_connection_refuses_after_its_end_wrote_nothing() {
+        let (first, told) = user(1);
+        let (connection, peer) = connection(&first);
+        drop(peer);
+        closed(&told);
+        let refused = connection.write(&first, request(vec![1])).unwrap_err();
+        assert!(
+            matches!(refused, WriteError::NothingWritten(_)),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_write_that_fails_before_its_first_byte_wrote_nothing() {
+        let (first, _told) = user(1);
+        let (connection, _peer) = connection(&first);
+        // As if the reader had not seen the end yet.
+        connection.socket.shut_down();
+        let refused = connection.write(&first, request(vec![1])).unwrap_err();
+        assert!(
+            matches!(refused, WriteError::NothingWritten(_)),
+            "{refused:?}"
+        );
     }
 }

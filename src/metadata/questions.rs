@@ -141,8 +141,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// has waited itself.
     fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
         let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
-        if let (true, 1.., Some((endpoint, _))) = (by_client, wait, &self.client) {
+        if let (true, 1.., Some((endpoint, client))) = (by_client, wait, &self.client) {
             let wait = Duration::from_millis(wait);
+            client.throttled(wait);
             self.candidates
                 .note_throttle(endpoint, wait, Instant::now());
         }

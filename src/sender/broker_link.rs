@@ -187,6 +187,25 @@ impl ReadyLink {
         id
     }
 
+    /// The client's part of a quota: nothing is sent until then, and what is in flight may take as much longer, however
+    /// long that is: to send earlier would evade the quota, and a broker that mutes this connection does not read it.
+    /// Batches expire meanwhile.
+    pub(super) fn throttle(&mut self, until: Instant, now: Instant) {
+        // What an earlier answer asked for is granted already.
+        let begins = self.throttled_until.map_or(now, |earlier| earlier.max(now));
+        let wait = until.saturating_duration_since(begins);
+        if wait.is_zero() {
+            return;
+        }
+        self.throttled_until = Some(until);
+        for request in &mut self.in_flight {
+            request.deadline = request.deadline.map(|at| deadline_after(at, wait));
+            request.missed_from = request.missed_from.max(until);
+        }
+        // Meanwhile the broker reads nothing either.
+        self.writing_until = self.writing_until.map(|until| deadline_after(until, wait));
+    }
+
     /// Whether another request may be sent now.
     pub(super) fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
         self.writing_until.is_none()

@@ -47,6 +47,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
             LinkEvent::WriteProgress => self.on_write_progress(broker, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
+            LinkEvent::Throttled(until) => self.on_throttled(broker, until, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
             LinkEvent::TurnedAway(error) => {
                 self.link_failed(broker, error, now);
@@ -75,8 +76,18 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Gives a link up: its requests are without an answer for good, their batches are sent again.
+    /// Gives up a link that is broken: its requests are without an answer for good, their batches are sent again.
     pub(super) fn link_failed(&mut self, broker: i32, error: Error, now: Instant) {
+        self.give_up_link(broker, error, N::close, now);
+    }
+
+    /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
+    /// share it keep it, and lose no retry.
+    pub(super) fn leave_link(&mut self, broker: i32, error: Error, now: Instant) {
+        self.give_up_link(broker, error, N::leave, now);
+    }
+
+    fn give_up_link(&mut self, broker: i32, error: Error, end: fn(&mut N, LinkId), now: Instant) {
         let Some(state) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -112,7 +123,7 @@ impl<N: Network> Sender<N> {
                 not_before: Some(not_before),
             },
         );
-        self.network.close(link);
+        end(&mut self.network, link);
         self.metadata.request_refresh();
         if let LinkState::Ready(ready) = ended {
             state.throttled_until = ready.throttled_until;
@@ -243,7 +254,7 @@ impl<N: Network> Sender<N> {
             .iter()
             .all(|(_, slot)| moved.binary_search(slot).is_ok())
         {
-            return self.link_failed(broker, error, now);
+            return self.leave_link(broker, error, now);
         }
         let Some(link) = self.brokers.get(&broker) else {
             return;

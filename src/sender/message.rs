@@ -22,6 +22,13 @@ pub(crate) enum Event {
     ForceClose,
 }
 
+impl Event {
+    /// Whether it is told by another worker, in the middle of its round.
+    pub(super) fn is_told_in_a_round(&self) -> bool {
+        matches!(self, Self::Link(_, LinkEvent::Throttled(_)))
+    }
+}
+
 /// Told to the delivery thread, in the order of each partition.
 pub(crate) enum Delivery {
     /// Run these callbacks, in order.

@@ -40,7 +40,7 @@ impl<N: Network> Sender<N> {
         let accumulator = Arc::clone(&self.accumulator);
         for (id, link) in std::mem::take(&mut self.brokers) {
             if let Some(link) = link.link() {
-                self.network.close(link);
+                self.network.leave(link);
             }
             if link.reported_unavailable {
                 accumulator.report_availability(id, self.config.index, true);

@@ -8,7 +8,7 @@ use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, Written as RecordWritten};
-use crate::connection::link::{Network, OutgoingRequest, Written};
+use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
@@ -304,6 +304,8 @@ impl<N: Network> Sender<N> {
             .map(|drained| (drained.slot, drained.topic_id))
             .collect();
         let slots: Vec<usize> = drained.iter().map(|drained| drained.slot).collect();
+        let appended = drained.iter().filter(|drained| drained.batch.is_appended);
+        let appended: Vec<usize> = appended.map(|drained| drained.slot).collect();
         for Drained {
             slot,
             leader,
@@ -328,11 +330,31 @@ impl<N: Network> Sender<N> {
             partitions,
         };
         self.hand_over_settled();
+        self.write_request(broker, link, request, outgoing, &appended, now);
+        for slot in slots {
+            self.consider(slot, now);
+        }
+    }
+
+    /// Writes a request whose batches count as in flight; `appended` are those known to be in the log.
+    fn write_request(
+        &mut self,
+        broker: i32,
+        link: LinkId,
+        request: InFlightRequest,
+        outgoing: OutgoingRequest,
+        appended: &[usize],
+        now: Instant,
+    ) {
         let written = self.network.write(link, outgoing);
         // To compress the batches and to write can take longer than the rest of a round, and than a timeout.
         let written_at = monotonic_now().max(now);
         let request_timeout = self.config.request_timeout;
         let expects_answer = self.config.acks != 0;
+        if let Err(WriteError::NothingWritten(error)) = written {
+            self.take_back(&request, appended);
+            return self.link_failed(broker, error, now);
+        }
         if let Some(state) = self.brokers.get_mut(&broker) {
             // Somebody was served.
             state.blocked_since = None;
@@ -347,10 +369,19 @@ impl<N: Network> Sender<N> {
         match written {
             Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
             Ok(_) => {}
-            Err(error) => self.link_failed(broker, error, now),
+            Err(error) => self.link_failed(broker, error.into(), now),
         }
-        for slot in slots {
-            self.consider(slot, now);
+    }
+
+    /// Nothing of the request was written: its batches go back into their places as they were, those in `appended` known to
+    /// be in the log. That costs no retry, for nothing was tried; `delivery.timeout.ms` goes on.
+    fn take_back(&mut self, request: &InFlightRequest, appended: &[usize]) {
+        for (slot, _) in &request.partitions {
+            if let Some(InFlightBatch { mut batch, .. }) = self.take_in_flight(*slot, request.id) {
+                batch.is_appended = appended.contains(slot);
+                batch.partition.batches_requeued(1);
+                self.state(*slot).put_back(batch);
+            }
         }
     }
 

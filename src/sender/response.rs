@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
+use super::broker_link::{InFlightRequest, LinkState};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
@@ -51,11 +51,16 @@ impl<N: Network> Sender<N> {
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
                 ready.doubt.heard(request.missed_from, now);
-                let throttled = throttle(ready, request.version, &response, now);
+                let id = ready.link;
+                let throttled = wanted_wait(request.version, &response);
+                if let Some(wait) = throttled {
+                    ready.throttle(deadline_after(now, wait), now);
+                }
                 if !ready.is_silent(now) {
                     link.failing_until = None;
                 }
                 if let Some(wait) = throttled {
+                    self.network.throttled(id, deadline_after(now, wait));
                     self.tell_of_throttle(broker, wait);
                 }
                 return self.on_response(broker, request, response, now);
@@ -76,6 +81,19 @@ impl<N: Network> Sender<N> {
         // Put back: the batches in it are sent again with those of the requests behind it.
         ready.in_flight.push_front(request);
         self.link_failed(broker, error, now);
+    }
+
+    /// The broker asked another user of the connection to wait, and reads nothing from this one either.
+    pub(super) fn on_throttled(&mut self, broker: i32, until: Instant, now: Instant) {
+        let Some(link) = self.brokers.get_mut(&broker) else {
+            return;
+        };
+        match &mut link.state {
+            LinkState::Ready(ready) => ready.throttle(until, now),
+            // The link joins a connection that is throttled: it begins with that.
+            _ => link.throttled_until = link.throttled_until.max(Some(until)),
+        }
+        self.tell_of_throttle(broker, until.saturating_duration_since(now));
     }
 
     /// Tells of a wait that is longer than batches wait for: records for the broker fail until it is over.
@@ -373,32 +391,12 @@ fn leader_hint(
     })
 }
 
-/// The client's part of a quota: nothing is sent for the time the broker says, and what is in flight may take longer.
-/// However long that is: to send earlier would evade the quota, and a broker that mutes this connection does not read it.
-/// Batches expire meanwhile. Returns the wait, if there is one.
-fn throttle(
-    ready: &mut ReadyLink,
-    version: i16,
-    response: &ProduceResponse,
-    now: Instant,
-) -> Option<Duration> {
+/// The wait that an answer asks this client for.
+fn wanted_wait(version: i16, response: &ProduceResponse) -> Option<Duration> {
     let ms @ 1.. = u64::try_from(response.throttle_time_ms).ok()? else {
         return None;
     };
-    if version < FIRST_VERSION_WITH_CLIENT_THROTTLING {
-        return None;
-    }
-    let wait = Duration::from_millis(ms);
-    let until = deadline_after(now, wait);
-    // An earlier answer may have asked for more.
-    ready.throttled_until = ready.throttled_until.max(Some(until));
-    for request in &mut ready.in_flight {
-        request.deadline = request.deadline.map(|at| deadline_after(at, wait));
-        request.missed_from = request.missed_from.max(until);
-    }
-    // Meanwhile the broker reads nothing either.
-    ready.writing_until = ready.writing_until.map(|until| deadline_after(until, wait));
-    Some(wait)
+    (version >= FIRST_VERSION_WITH_CLIENT_THROTTLING).then(|| Duration::from_millis(ms))
 }
 
 /// Errors that say that the leader's log has or may have the batch although the request failed. A code that is not known

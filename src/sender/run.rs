@@ -371,7 +371,7 @@ impl<N: Network> Sender<N> {
             }
         }
         for id in moved {
-            self.link_failed(
+            self.leave_link(
                 id,
                 Error::new(ErrorKind::Network, "the broker moved to another address"),
                 now,

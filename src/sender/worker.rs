@@ -79,13 +79,14 @@ impl<N: Network> Worker<N> {
 
     /// On a link's thread: tells the worker what happened. If its thread sleeps, the round that follows is run here.
     pub(crate) fn tell(&self, event: Event) {
+        let is_told_in_a_round = event.is_told_in_a_round();
         let _ = self.events.send(event);
         let wakeup = self.handle.wakeup();
         if !wakeup.waits_for_event() {
             return;
         }
-        // A thread that panics runs nothing more.
-        let turn = match std::thread::panicking() {
+        // A thread that panics runs nothing more. In another worker's round none begins: they would pile up on one stack.
+        let turn = match std::thread::panicking() || is_told_in_a_round {
             true => None,
             false => self.try_turn(),
         };

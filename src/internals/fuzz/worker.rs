@@ -17,7 +17,7 @@ use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
@@ -105,7 +105,7 @@ impl Network for Script {
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
         let mut wire = self.0.borrow_mut();
         assert!(
             wire.open.contains(&link),
@@ -113,7 +113,8 @@ impl Network for Script {
         );
         assert!(!wire.stalled.contains(&link), "written behind what stalled");
         if std::mem::take(&mut wire.fails) {
-            return Err(Error::new(ErrorKind::Network, "scripted"));
+            let error = Error::new(ErrorKind::Network, "scripted");
+            return Err(WriteError::MaybeWritten(error));
         }
         let asked = read(link, &request);
         if request.is_answered {

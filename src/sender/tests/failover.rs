@@ -73,6 +73,11 @@ fn a_silent_broker_is_left_for_the_new_leader_with_the_same_bytes() {
     worker.publish();
     let again = worker.request();
     assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+    assert_eq!(
+        worker.wire.borrow().left,
+        [unanswered.link],
+        "other workers that share the connection keep it"
+    );
     assert_eq!(again.broker, 2);
     assert_eq!(again.batch(), unanswered.batch());
 }
@@ -324,4 +329,67 @@ fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
     assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
     worker.no_request();
     assert!(worker.wire.borrow().closed.is_empty());
+}
+
+#[test]
+fn the_network_is_told_of_a_throttle_for_others_on_the_connection() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    answer_with_throttle(&mut worker, &first, 3000);
+    let until = worker.now + 3000 * MS;
+    assert_eq!(worker.wire.borrow().throttled, [(first.link, until)]);
+}
+
+#[test]
+fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_more_time() {
+    let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
+        settings.sender.request_timeout = 1000 * MS;
+        settings.sender.delivery_timeout = 120_000 * MS;
+    });
+    worker.run_for(500 * MS);
+    let until = worker.now + 60_000 * MS;
+    worker.throttle(unanswered.link, until);
+    worker.send_batch(0, "c");
+    worker.run_for(59_999 * MS);
+    worker.no_request();
+    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(!worker.asks_about_topics(), "the broker is not silent");
+    assert!(
+        worker.wire.borrow().throttled.is_empty(),
+        "it is not told on"
+    );
+    worker.run_for(MS);
+    worker.serve(&unanswered);
+    assert_eq!(worker.log(0).len(), 2);
+    assert!(worker.wire.borrow().closed.is_empty());
+}
+
+#[test]
+fn the_same_throttle_told_twice_gives_what_is_in_flight_no_more_time_than_once() {
+    let (mut worker, unanswered) =
+        with_an_unanswered_batch(|settings| settings.sender.request_timeout = 1000 * MS);
+    let until = worker.now + 5000 * MS;
+    for _ in 0..3 {
+        worker.throttle(unanswered.link, until);
+    }
+    worker.run_for(5999 * MS);
+    assert!(worker.wire.borrow().closed.is_empty());
+    worker.run_for(MS);
+    assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+}
+
+#[test]
+fn a_link_that_joins_a_throttled_connection_begins_throttled() {
+    let mut worker = Harness::new(|settings| settings.connects = false);
+    worker.send_batch(0, "a");
+    worker.run();
+    let (link, ..) = worker.wire.borrow().connecting[0];
+    let until = worker.now + 2000 * MS;
+    worker.throttle(link, until);
+    worker.wire.borrow_mut().connected(link);
+    worker.run_for(1999 * MS);
+    worker.no_request();
+    worker.run_for(MS);
+    assert_eq!(worker.requests().len(), 1);
 }

@@ -14,8 +14,7 @@ use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::Endpoint;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
-use crate::error::Error;
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::metadata::MetadataCache;
 use crate::sender::worker::Worker;
 use crate::sender::{Event, Sender};
@@ -37,7 +36,7 @@ impl Network for Echo {
         let _ = self.link.send(connected(link, 12));
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
         let sent = decode(link, 1, &request);
         let mut logs = self.logs.lock();
         for batch in &sent.batches {

@@ -15,7 +15,7 @@ use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::connection::{BrokerVersions, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
@@ -166,6 +166,12 @@ pub(super) struct Wire {
     pub(super) stalls: bool,
     /// The next write fails.
     pub(super) fails: bool,
+    /// The next write is refused, and nothing of it is written.
+    pub(super) refuses: bool,
+    /// Links that were left for a reason that says nothing against them; they are among the closed ones, too.
+    pub(super) left: Vec<LinkId>,
+    /// What the worker has told of throttles.
+    pub(super) throttled: Vec<(LinkId, Instant)>,
     /// Whether the bytes of requests are held on to, as by a socket that still reads them.
     pub(super) holds: bool,
     pub(super) held: Vec<OutgoingRequest>,
@@ -185,11 +191,15 @@ impl Network for Script {
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
         let mut wire = self.0.borrow_mut();
         let broker = wire.open[&link];
+        let error = || Error::new(ErrorKind::Network, "scripted");
         if std::mem::take(&mut wire.fails) {
-            return Err(Error::new(ErrorKind::Network, "scripted"));
+            return Err(WriteError::MaybeWritten(error()));
+        }
+        if std::mem::take(&mut wire.refuses) {
+            return Err(WriteError::NothingWritten(error()));
         }
         let sent = decode(link, broker, &request);
         wire.requests.push(sent);
@@ -212,6 +222,15 @@ impl Network for Script {
                 .events
                 .send(Event::Link(link, LinkEvent::Closed(error)));
         }
+    }
+
+    fn leave(&mut self, link: LinkId) {
+        self.0.borrow_mut().left.push(link);
+        self.close(link);
+    }
+
+    fn throttled(&mut self, link: LinkId, until: Instant) {
+        self.0.borrow_mut().throttled.push((link, until));
     }
 }
 
@@ -365,6 +384,9 @@ impl Harness {
             requests: Vec::new(),
             stalls: false,
             fails: false,
+            refuses: false,
+            left: Vec::new(),
+            throttled: Vec::new(),
             holds: false,
             held: Vec::new(),
         }));
@@ -637,6 +659,11 @@ impl Harness {
     pub(super) fn tell(&mut self, event: Event) {
         self.events.send(event).unwrap();
         self.run();
+    }
+
+    /// The broker has asked another user of the link's connection to wait.
+    pub(super) fn throttle(&mut self, link: LinkId, until: Instant) {
+        self.tell(Event::Link(link, LinkEvent::Throttled(until)));
     }
 
     /// Flushes, and returns what tells when that is done.

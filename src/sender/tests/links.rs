@@ -2,6 +2,7 @@
 
 use super::harness::{Harness, MS};
 use crate::connection::link::LinkEvent;
+use crate::error::Delivery;
 use crate::sender::Event;
 
 #[test]
@@ -72,6 +73,7 @@ fn an_answer_that_does_not_come_ends_the_connection() {
     assert!(worker.wire.borrow().closed.is_empty());
     worker.run_for(MS);
     assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert!(worker.wire.borrow().left.is_empty(), "it is broken for all");
     worker.run_for(500 * MS);
     assert_eq!(worker.requests().remove(0).batch(), request.batch());
 }
@@ -87,6 +89,59 @@ fn a_write_that_fails_ends_the_connection() {
     let request = worker.requests().remove(0);
     worker.serve(&request);
     assert_eq!(ticket.offset(), Some(0));
+}
+
+#[test]
+fn a_batch_of_a_write_that_was_refused_is_not_written_and_is_sent_later_at_no_retry() {
+    for idempotence in [true, false] {
+        let mut worker = Harness::new(|settings| {
+            settings.sender.retries = 0;
+            settings.sender.idempotence = idempotence;
+        });
+        worker.wire.borrow_mut().refuses = true;
+        let ticket = worker.send_batch(0, "a");
+        worker.no_request();
+        assert_eq!(worker.wire.borrow().closed.len(), 1);
+        worker.run_for(500 * MS);
+        let request = worker.requests().remove(0);
+        worker.serve(&request);
+        assert_eq!(ticket.offset(), Some(0), "{idempotence}");
+        assert_eq!(worker.memory_in_use(), 0);
+    }
+}
+
+#[test]
+fn a_batch_that_expires_after_its_write_was_refused_is_certainly_not_written() {
+    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 1000 * MS);
+    worker.wire.borrow_mut().refuses = true;
+    let ticket = worker.send_batch(0, "a");
+    worker.no_request();
+    worker.wire.borrow_mut().connects = false;
+    worker.run_for(1000 * MS);
+    assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
+}
+
+#[test]
+fn a_refused_write_leaves_the_batches_before_it_of_unknown_fate_and_all_go_again_in_order() {
+    let mut worker = Harness::new(|_| {});
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    worker.serve(&first);
+    worker.send_batch(0, "b");
+    let second = worker.request();
+    worker.wire.borrow_mut().refuses = true;
+    worker.send_batch(0, "c");
+    worker.no_request();
+    worker.append(&second);
+    for _ in 0..2 {
+        worker.run_for(1000 * MS);
+        for request in worker.requests() {
+            worker.serve(&request);
+        }
+    }
+    let log = worker.log(0);
+    let names: String = log.iter().map(|value| &value[..1]).collect();
+    assert_eq!(names, "abc");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::handover::set_up;
 use super::harness::{Harness, MS, Settings, Ticket, written};
 use crate::connection::Endpoint;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, Written};
-use crate::error::{Error, ErrorKind};
+use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::error::ErrorKind;
 use crate::record::compression::{Compression, CompressionType, slowness};
 use crate::sender::Event;
 use crate::sync::channel;
@@ -181,7 +181,7 @@ struct NoNetwork;
 impl Network for NoNetwork {
     fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {}
 
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
         Ok(Written::Now)
     }
 

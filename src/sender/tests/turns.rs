@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::handover::{Stage, set_up};
 use super::harness::Settings;
 use crate::connection::Endpoint;
-use crate::connection::link::{LinkId, Network, OutgoingRequest, Written};
-use crate::error::{Error, ErrorKind};
+use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::error::ErrorKind;
 use crate::sender::Event;
 use crate::sync::{Wakeup, channel};
 
@@ -20,7 +20,7 @@ impl Network for NoNetwork {
         assert!(!self.panics, "a defect");
     }
 
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
         Ok(Written::Now)
     }
 

@@ -12,7 +12,7 @@ use super::super::harness::{MS, Sent, decode};
 use super::callers::Callers;
 use super::ledger::id_of;
 use crate::connection::Endpoint;
-use crate::connection::link::{LinkId, Network, OutgoingRequest, Written};
+use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::error::{Error, ErrorKind};
 use crate::sender::Delivery;
 use crate::sender::doubt::SILENCE;
@@ -143,7 +143,7 @@ impl Network for SimulatedNetwork {
         wire.did(key, Done::Connected { port });
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, Error> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
         let now = monotonic_now();
         // Callers go on while the worker is at work.
         let mut callers = self.callers.borrow_mut();
@@ -154,6 +154,11 @@ impl Network for SimulatedNetwork {
         // Whether a batch is given up is seen when its callbacks have run.
         if self.deliveries.is_empty() {
             wire.check_flight(key, &sent, &callers, now);
+        }
+        if wire.happens(8) {
+            // The connection has ended, which the worker does not know yet.
+            let error = Error::new(ErrorKind::Network, "the connection has ended");
+            return Err(WriteError::NothingWritten(error));
         }
         wire.forget_earlier_attempts(&sent, now);
         for batch in &sent.batches {
@@ -170,7 +175,8 @@ impl Network for SimulatedNetwork {
         assert!(link.is_open, "a write to a link that is closed");
         if fails {
             // Not to be used any more, whatever comes: the worker must close it.
-            return Err(Error::new(ErrorKind::Network, "broken pipe"));
+            let error = Error::new(ErrorKind::Network, "broken pipe");
+            return Err(WriteError::MaybeWritten(error));
         }
         link.unanswered.push_back((now, content));
         if stalls {
