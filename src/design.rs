@@ -33,7 +33,7 @@
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, a pause |
-//! | `kp-resolve` | one a look-up | `getaddrinfo`, which has no timeout; may be left behind | the system |
+//! | `kp-resolve` | one a look-up; up to 16 for all of `bootstrap.servers` | `getaddrinfo`, which has no timeout; may be left behind | the system |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
 //!

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::ExponentialBackoff;
 use crate::connection::Endpoint;
-use crate::connection::look_up::{LookUp, look_up_any};
+use crate::connection::look_up::{BootstrapResolver, LookUp};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::MetadataCache;
 use crate::sync::{Mutex, channel};
@@ -24,6 +24,7 @@ pub(crate) struct BootstrapLookUp {
     backoff: ExponentialBackoff,
     metadata: Arc<MetadataCache>,
     state: Mutex<State>,
+    resolver: BootstrapResolver,
     /// Closes with the producer.
     cancelled: channel::Receiver<()>,
 }
@@ -67,6 +68,7 @@ impl BootstrapLookUp {
                 last_error: None,
                 cancel: Some(cancel),
             }),
+            resolver: BootstrapResolver::new(cancelled.clone()),
             cancelled,
         })
     }
@@ -76,12 +78,7 @@ impl BootstrapLookUp {
         if self.is_open() {
             return Ok(());
         }
-        look_up_any(
-            &self.endpoints,
-            PATIENCE_OF_START,
-            &self.cancelled,
-            threads,
-        )
+        self.resolver.look_up_any(&self.endpoints, PATIENCE_OF_START, threads)
         .map(drop)
         .map_err(|error| {
             error.with_advice(
@@ -100,7 +97,10 @@ impl BootstrapLookUp {
     pub(crate) fn run(&self, threads: &Arc<ThreadGroup>) {
         let (mut failures, mut has_told) = (0, false);
         loop {
-            let error = match look_up_any(&self.endpoints, PATIENCE, &self.cancelled, threads) {
+            let error = match self
+                .resolver
+                .look_up_any(&self.endpoints, PATIENCE, threads)
+            {
                 Ok(LookUp::Cancelled) => return,
                 Ok(LookUp::Found) => break,
                 Ok(LookUp::Open) => no_answer(),
