@@ -122,8 +122,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_broker_message(mut self, message: impl Into<Box<str>>) -> Self {
-        self.inner_mut().broker_message = Some(message.into());
+    pub(crate) fn with_broker_message(mut self, message: &str) -> Self {
+        self.inner_mut().broker_message = Some(printable(message).into());
         self
     }
 
@@ -209,6 +209,23 @@ impl Error {
     fn inner_mut(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.inner)
     }
+}
+
+/// A text from outside for a message or the log: without control characters, and not longer than a message should be.
+pub(crate) fn printable(text: &str) -> String {
+    const MOST_CHARS: usize = 1000;
+    let mut shown = String::new();
+    for (number, character) in text.chars().enumerate() {
+        if number == MOST_CHARS {
+            shown.push_str("...");
+            break;
+        }
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// The kinds of [`Error`]. More may come in later versions.
@@ -493,6 +510,15 @@ mod tests {
             Some(&TopicPartition::new("orders", 3))
         );
         assert!(error.is_retriable() && !error.is_fatal());
+    }
+
+    #[test]
+    fn a_brokers_words_are_shown_on_one_line_and_cut() {
+        let words = format!("first\nsecond \u{1b}[31m{}", "x".repeat(100_000));
+        let error = Error::new(ErrorKind::Broker, "refused").with_broker_message(&words);
+        let shown = error.to_string();
+        assert!(shown.contains("first\\nsecond \\u{1b}[31mxxx"), "{shown}");
+        assert!(shown.len() < 1200 && !shown.contains('\n'));
     }
 
     #[test]

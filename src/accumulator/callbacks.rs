@@ -260,7 +260,9 @@ impl<F: Callback> CallbackList<F> {
                     });
                 }
             };
-            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                // To drop it is foreign code, too.
+                std::mem::forget(panic);
                 log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
             }
         }

@@ -49,6 +49,8 @@ pub(crate) struct BrokerShare {
     /// Callers in the line for this share.
     capped: AtomicUsize,
     in_use: AtomicBool,
+    /// How often a partition left this share for another one's.
+    moves: AtomicU64,
 }
 
 impl BrokerShare {
@@ -61,6 +63,11 @@ impl BrokerShare {
 
     pub(crate) fn broker(&self) -> Option<i32> {
         self.broker
+    }
+
+    /// Rises when a partition leaves this share: whoever found it too full for a record looks again.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(SeqCst)
     }
 
     /// What is held, in bytes.
@@ -215,6 +222,7 @@ impl BufferMemory {
         self: &Arc<Self>,
         bytes: usize,
         share: &Arc<BrokerShare>,
+        moves: u64,
         deadline: Instant,
         on_wait: impl FnOnce(),
     ) -> Result<Reservation, ReserveError> {
@@ -222,6 +230,10 @@ impl BufferMemory {
             return Ok(reservation);
         }
         let place = self.join_line(bytes, share);
+        if share.moves() != moves {
+            // The partition has left between the caller's look at it and now, when nobody was in line to be sent on.
+            place.waiter.sent_on.store(true, SeqCst);
+        }
         on_wait();
         place.wait(deadline)
     }
@@ -272,6 +284,8 @@ impl BufferMemory {
 
     /// Wakes those who wait for `share` with [`ReserveError::SentOn`].
     pub(crate) fn send_on(&self, share: &Arc<BrokerShare>) {
+        // Before the look at the line: whoever joins it after the look sees this.
+        share.moves.fetch_add(1, SeqCst);
         if share.is_exhausted() {
             let queue = self.queue.lock();
             for waiter in &queue.capped {
@@ -567,9 +581,9 @@ mod tests {
         let (in_line, is_in_line) = channel::bounded(1);
         let (memory, share) = (Arc::clone(memory), Arc::clone(share));
         let handle = std::thread::spawn(move || {
-            if let Ok(reservation) =
-                memory.reserve(bytes, &share, late(), || in_line.send(()).unwrap())
-            {
+            if let Ok(reservation) = memory.reserve(bytes, &share, share.moves(), late(), || {
+                in_line.send(()).unwrap()
+            }) {
                 let _ = served.send((bytes, reservation));
             }
         });
@@ -608,7 +622,9 @@ mod tests {
         let (memory, share) = (BufferMemory::new(100), Arc::default());
         let held = memory.try_reserve(100, &share).unwrap();
         assert_eq!(
-            memory.reserve(1, &share, soon(), || {}).err(),
+            memory
+                .reserve(1, &share, share.moves(), soon(), || {})
+                .err(),
             Some(ReserveError::Exhausted(Shortage::Budget))
         );
         assert!(!memory.is_exhausted());
@@ -659,7 +675,9 @@ mod tests {
             std::thread::spawn(move || {
                 let deadline = Instant::now() + Duration::from_millis(100);
                 memory
-                    .reserve(90, &share, deadline, || in_line.send(()).unwrap())
+                    .reserve(90, &share, share.moves(), deadline, || {
+                        in_line.send(()).unwrap()
+                    })
                     .err()
             })
         };
@@ -686,7 +704,9 @@ mod tests {
                 let (in_line, is_in_line) = channel::bounded(1);
                 let thread = std::thread::spawn(move || {
                     memory
-                        .reserve(5, &share, late(), || in_line.send(()).unwrap())
+                        .reserve(5, &share, share.moves(), late(), || {
+                            in_line.send(()).unwrap()
+                        })
                         .err()
                 });
                 is_in_line.recv().unwrap();
@@ -712,7 +732,9 @@ mod tests {
                 std::thread::spawn(move || {
                     for round in 0..2000 {
                         let bytes = (n * 37 + round * 13) % 400 + 1;
-                        let reservation = memory.reserve(bytes, &share, late(), || {}).unwrap();
+                        let reservation = memory
+                            .reserve(bytes, &share, share.moves(), late(), || {})
+                            .unwrap();
                         assert!(held.fetch_add(bytes, SeqCst) + bytes <= TOTAL);
                         held.fetch_sub(bytes, SeqCst);
                         drop(reservation);
@@ -784,7 +806,9 @@ mod tests {
         let c = Arc::default();
         for share in [&a, &c] {
             assert_eq!(
-                memory.reserve(15, share, soon(), || {}).err(),
+                memory
+                    .reserve(15, share, share.moves(), soon(), || {})
+                    .err(),
                 Some(ReserveError::Exhausted(Shortage::Budget))
             );
         }
@@ -847,7 +871,11 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..2000 {
                         let bytes = (n * 37 + round * 13) % 900 + 1;
-                        drop(memory.reserve(bytes, share, late(), || {}).unwrap());
+                        drop(
+                            memory
+                                .reserve(bytes, share, share.moves(), late(), || {})
+                                .unwrap(),
+                        );
                     }
                 });
             }
@@ -855,5 +883,20 @@ mod tests {
         assert_eq!(memory.available(), TOTAL);
         assert!(shares.iter().all(|share| share.used.load(SeqCst) == 0));
         assert!(!memory.is_exhausted() && !memory.has_exhausted_share());
+    }
+
+    #[test]
+    fn a_caller_that_comes_too_late_to_be_sent_on_looks_again_at_once() {
+        let memory = BufferMemory::new(100);
+        let (left, other) = (BrokerShare::of(1), BrokerShare::of(2));
+        let _held = memory.try_reserve(60, &left).ok().unwrap();
+        let _elsewhere = memory.try_reserve(10, &other).ok().unwrap();
+        // The partition moves after the caller has looked at it, and before it waits.
+        let moves = left.moves();
+        memory.send_on(&left);
+        assert_eq!(
+            memory.reserve(25, &left, moves, late(), || {}).err(),
+            Some(ReserveError::SentOn)
+        );
     }
 }

@@ -258,9 +258,14 @@ impl RecordAccumulator {
         missing: &Missing,
         deadline: std::time::Instant,
     ) -> Result<Reservation, memory::ReserveError> {
-        let Missing { bytes, share, .. } = missing;
+        let Missing {
+            bytes,
+            share,
+            moves,
+            ..
+        } = missing;
         self.memory
-            .reserve(*bytes, share, deadline, || self.wake_workers())
+            .reserve(*bytes, share, *moves, deadline, || self.wake_workers())
     }
 
     /// In a callback of this producer's: takes memory that is missing, beyond the budget, if the callbacks of its batch may

@@ -250,6 +250,8 @@ pub(crate) struct Missing {
     pub(crate) bytes: usize,
     /// The share that it counts for.
     pub(crate) share: Arc<BrokerShare>,
+    /// [`BrokerShare::moves`] under the partition's lock.
+    pub(crate) moves: u64,
     pub(crate) shortage: Shortage,
 }
 
@@ -760,6 +762,7 @@ impl Shortfall {
     fn of(self, share: &Arc<BrokerShare>) -> Missing {
         Missing {
             bytes: self.bytes,
+            moves: share.moves(),
             share: Arc::clone(share),
             shortage: self.shortage,
         }

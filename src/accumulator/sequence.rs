@@ -26,6 +26,8 @@ pub(crate) struct PartitionSequence {
     gap: Option<(ProducerIdentity, Place)>,
     /// The producer id that is not to be used any more: its epochs are used up, or the log is another one.
     spent: Option<i64>,
+    /// The producer id that was given up when the log became another one.
+    renounced: Option<i64>,
 }
 
 impl PartitionSequence {
@@ -96,7 +98,13 @@ impl PartitionSequence {
         self.is_established = false;
         if let Some(identity) = self.identity.take() {
             self.spent = Some(identity.producer_id);
+            self.renounced = self.spent;
         }
+    }
+
+    /// Whether `stamp` means nothing in the log as it is now.
+    pub(crate) fn is_renounced(&self, stamp: ProducerStamp) -> bool {
+        self.renounced == Some(stamp.producer_id)
     }
 
     /// Whether `stamp` is of the current identity.
@@ -142,6 +150,11 @@ impl ForgottenEpochs {
             let highest = self.highest.entry(id).or_insert(epoch);
             *highest = epoch.max(*highest);
         }
+    }
+
+    /// Another producer id is begun with from now on: what was used of the others concerns nobody.
+    pub(crate) fn keep_only(&mut self, producer_id: i64) {
+        self.highest.retain(|id, _| *id == producer_id);
     }
 
     /// The identity that a partition begins with, where the producer's is `identity`. None: its epochs are used up.
@@ -220,6 +233,7 @@ mod tests {
         sequence.renounce_id();
         assert_eq!((sequence.identity(), sequence.spent()), (None, Some(5)));
         assert!(!sequence.is_current(before) && !sequence.is_established());
+        assert!(sequence.is_renounced(before));
         sequence.begin(ProducerIdentity {
             producer_id: 6,
             producer_epoch: 0,

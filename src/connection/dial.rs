@@ -100,7 +100,8 @@ pub(crate) fn dial(
                 config.handshakes.note_closed(endpoint, first, now);
             }
             DialError {
-                is_turned_away: frames.is_closed_unheard() || is_reset(&error),
+                is_turned_away: !control.is_cancelled()
+                    && (frames.is_closed_unheard() || is_reset(&error)),
                 error: while_connecting(endpoint, error),
             }
         })?;

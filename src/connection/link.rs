@@ -310,13 +310,14 @@ impl Dialling {
             Err(failed) if failed.is_turned_away && self.join() => return Ok(None),
             Err(failed) => return Err(failed),
         };
+        // A large cluster's list of brokers is longer than a handshake.
+        dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
         if let Some(cluster_id) = &self.cluster_id {
             check_cluster(&mut dialed, &self.endpoint, cluster_id, config, deadline)?;
         }
         let patience = Some(WRITE_PATIENCE);
         let socket = &dialed.socket;
         socket.set_write_timeout(patience).map_err(socket_error)?;
-        dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
         let connection = Connection::new(
             &dialed,
             Arc::clone(control),

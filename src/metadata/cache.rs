@@ -54,8 +54,8 @@ struct State {
     last_error: Option<Error>,
     /// The broker that was asked last, for whoever gives up before it answers.
     asked: Option<Endpoint>,
-    /// With the id of the cluster that gave it.
-    identity: Option<(Option<Arc<str>>, ProducerIdentity)>,
+    /// With the era in which it was given.
+    identity: Option<(u64, ProducerIdentity)>,
     /// A producer id was refused: none is asked for before.
     identity_not_before: Option<Instant>,
     /// A worker was refused a connection to this address: the metadata thread's own may be the one that is too many.
@@ -182,17 +182,21 @@ impl MetadataCache {
     }
 
     /// The producer's identity in `cluster`, unless there is none yet or its id is `spent`: then a new one is asked for.
-    /// One that another cluster gave may be another producer's here.
+    /// One of another era may be another producer's here.
     pub(crate) fn identity(
         &self,
         cluster: &Cluster,
         spent: Option<i64>,
     ) -> Option<ProducerIdentity> {
         let mut state = self.state.lock();
-        let given = state.identity.as_ref();
+        let era = cluster.identity_era;
+        if state.identity.is_some_and(|(given_in, _)| given_in > era) {
+            // There is a newer picture of the cluster, with which the worker asks again.
+            return None;
+        }
+        let given = state.identity.filter(|(given_in, _)| *given_in == era);
         let usable = given
-            .filter(|(giver, _)| !cluster.is_other_than(giver.as_deref()))
-            .map(|(_, identity)| *identity)
+            .map(|(_, identity)| identity)
             .filter(|identity| Some(identity.producer_id) != spent);
         if usable.is_none() && !state.wants.identity {
             state.wants.identity = true;
@@ -269,7 +273,8 @@ impl MetadataCache {
     }
 
     /// Waits until `deadline`, a backoff's end. Where the brokers did answer, so that `answered` is known, what is wanted
-    /// since ends the wait too, a new topic or a producer id: neither should pay for another one's trouble (KIP-526).
+    /// since ends the wait too, a new topic or a producer id: neither should pay for another one's trouble (KIP-526). A worker
+    /// that is to be made way for does not wait either.
     /// False when the thread is to end.
     pub(super) fn wait_out_backoff(&self, deadline: Instant, answered: Option<Wants>) -> bool {
         let mut state = self.state.lock();
@@ -277,7 +282,7 @@ impl MetadataCache {
             let wants_identity = state.wants_at(Instant::now()).0.identity;
             let broken = answered.is_some_and(|answered| {
                 wants_identity && !answered.identity || !state.new.is_empty()
-            });
+            }) || state.way_wanted.is_some();
             if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
@@ -383,8 +388,19 @@ impl MetadataCache {
         state.wants.identity = false;
         state.identity_not_before = None;
         if let Some(identity) = identity {
-            state.identity = Some((cluster.cluster_id.clone(), identity));
+            state.identity = Some((cluster.identity_era, identity));
         }
+    }
+
+    /// Whether this identity is the one that was given last, in the same era.
+    pub(super) fn has_been_given(&self, identity: ProducerIdentity) -> bool {
+        let era = self.cluster().identity_era;
+        self.state.lock().identity == Some((era, identity))
+    }
+
+    /// Asks for another producer id, but not before `not_before`.
+    pub(super) fn identity_postponed(&self, not_before: Instant) {
+        self.state.lock().identity_not_before = Some(not_before);
     }
 
     /// Ends the asking for a producer id, which a broker refused; it is not asked for again before `not_before`.

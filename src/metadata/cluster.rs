@@ -13,6 +13,10 @@ pub struct Cluster {
     pub(crate) cluster_id: Option<Arc<str>>,
     pub(crate) brokers: HashMap<i32, Arc<Broker>>,
     pub(crate) topics: TopicMap,
+    /// Rises when producer ids may be given a second time: see [`identity_era`](super::response::update).
+    pub(crate) identity_era: u64,
+    /// How often the cluster was found to know less than before, as one that was restored from an older copy.
+    pub(crate) restorations: u64,
 }
 
 impl Cluster {
@@ -100,6 +104,12 @@ pub(crate) struct LeaderHint {
     pub(crate) broker: Option<Broker>,
 }
 
+/// Whether a text from a broker can be a name: it is short and has no control character.
+pub(super) fn is_plain(text: &str) -> bool {
+    const MOST_BYTES: usize = 255;
+    text.len() <= MOST_BYTES && !text.chars().any(char::is_control)
+}
+
 /// One broker's id and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -112,6 +122,10 @@ pub struct Broker {
 impl Broker {
     /// A broker as an answer describes it; `None` where the port is none. Every advertised host comes in here.
     pub(crate) fn advertised(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Self> {
+        // No name of a host, and nothing to be shown in a message.
+        if !is_plain(host) {
+            return None;
+        }
         Some(Self {
             id,
             host: without_brackets(host).into(),
@@ -180,6 +194,11 @@ impl TopicMetadata {
     /// Whether Kafka keeps the topic for itself, as `__consumer_offsets`.
     pub fn is_internal(&self) -> bool {
         self.is_internal
+    }
+
+    /// Whether this is certainly another topic of the same name.
+    pub(crate) fn is_other_than(&self, other: &TopicMetadata) -> bool {
+        matches!((self.id, other.id), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
     /// The topic's partitions, ordered by number.

@@ -12,6 +12,7 @@ use crate::protocol::messages::{
     InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
 use crate::protocol::{ErrorCode, Request};
+use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
 /// Whether the answer is of another cluster than the one that is known: what is known does not count against it.
@@ -183,6 +184,15 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 producer_id: response.producer_id,
                 producer_epoch: response.producer_epoch,
             };
+            if identity.producer_id < 0 || identity.producer_epoch < 0 {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    "the broker gave a producer id that is none",
+                ));
+            }
+            if self.cache.has_been_given(identity) {
+                return Ok(self.ask_later_for_another(identity));
+            }
             self.identity_refusals = 0;
             self.cache.identity_answered(Some(identity));
             self.observer.identity(Ok(()));
@@ -203,6 +213,20 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 ),
         );
         Ok(Attempt::Done)
+    }
+
+    /// Somebody wants another id than the one that was given before, which is given once more: to ask again at once would be
+    /// to ask without end.
+    fn ask_later_for_another(&mut self, given: ProducerIdentity) -> Attempt {
+        let pause = self.retry_pause(self.identity_refusals);
+        self.identity_refusals = self.identity_refusals.saturating_add(1);
+        if self.identity_refusals.is_power_of_two() {
+            let id = given.producer_id;
+            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the broker gives producer id {id} again, where another one is needed; it is asked again");
+        }
+        self.cache
+            .identity_postponed(deadline_after(Instant::now(), pause));
+        Attempt::Done
     }
 
     /// Tells those who wait for a producer id that there is none for them. The next batch wants one again: it waits out a

@@ -361,7 +361,6 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let cluster = self.cache.cluster();
         let met_another = std::mem::take(&mut self.others.was_met);
         let is_asked_to = error.broker_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED.code());
-        self.others.is_believed |= is_asked_to;
         // Once until there is an answer, lest a bootstrap server that asks for it too be asked without end.
         if self.is_anew || cluster.brokers.is_empty() {
             return false;
@@ -379,6 +378,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 .is_some_and(|since| known.all(|other| self.candidates.failed_since(&other, since)))
         };
         self.is_anew = is_asked_to || met_another || is_overdue || all_failed();
+        self.others.is_believed |= is_asked_to;
         if self.is_anew {
             log_line!(log::Level::Info, target: "kafka_producer::metadata", "beginning anew from bootstrap.servers: {}", error.summary());
         }
@@ -409,9 +409,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     ) -> Result<Attempt, Error> {
         let is_unchecked = self.connect(endpoint, has_others)? && self.can_tell_its_cluster();
         let mut attempt = Attempt::Done;
-        // A producer id is of use only in the cluster that gave it.
+        // A producer id is of use only in the cluster that gave it. All topics are asked for behind a new connection: they tell
+        // whether the cluster was wiped.
         if wants.refresh || wants.topics || self.is_anew || is_unchecked {
-            attempt = self.ask_metadata(wants.refresh || self.is_anew)?;
+            attempt = self.ask_metadata(wants.refresh || self.is_anew || is_unchecked)?;
         }
         let is_throttled = || self.candidates.throttled_until(endpoint, Instant::now());
         // The producer id is still wanted then, and the next attempt may ask another broker.

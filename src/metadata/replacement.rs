@@ -82,8 +82,11 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// What the picture of a cluster that is met anew is made from: of the known one no more than its id, for an answer
     /// without one.
     pub(super) fn nothing_but_the_id(&self) -> Cluster {
+        let known = self.cache.cluster();
         Cluster {
-            cluster_id: self.cache.cluster().cluster_id.clone(),
+            cluster_id: known.cluster_id.clone(),
+            identity_era: known.identity_era + 1,
+            restorations: known.restorations + 1,
             ..Cluster::default()
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata, is_plain};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{MetadataPartition, MetadataResponse, MetadataTopic};
@@ -23,7 +23,12 @@ pub(crate) struct Update {
     pub(super) has_older_epochs: bool,
 }
 
-/// The picture after `response` to a request for `asked`. Topics that were not asked for stay as they are in `before`,
+/// The picture after `response` to a request for `asked`.
+///
+/// Its `identity_era` is above that of `before` where a known topic is gone or was made anew, or the cluster is another one.
+/// A topic can be deleted by itself. But so may have been the whole cluster, and made anew under the same id, and such a
+/// cluster gives producer ids from the start again: those that were given before may be another producer's now.
+/// Topics that were not asked for stay as they are in `before`,
 /// unless the request was for all (`is_full`). A known topic that the broker cannot describe just now stays as well:
 /// whether its leaders still lead, they tell themselves when they are written to.
 pub(crate) fn update(
@@ -34,11 +39,13 @@ pub(crate) fn update(
     is_full: bool,
 ) -> Update {
     let mut topics = before.topics.clone();
+    let is_asked: HashSet<&str> = asked.iter().map(|topic| &**topic).collect();
     let mut kept: HashSet<Arc<str>> = HashSet::new();
     let mut errors = Vec::new();
-    let (mut is_incomplete, mut has_older_epochs) = (false, false);
+    let (mut is_incomplete, mut has_older_epochs, mut is_topic_lost) = (false, false, false);
     for topic in response.topics {
-        let Some(name) = topic.name.as_deref() else {
+        // What nobody asked for takes no memory.
+        let Some(name) = topic.name.as_deref().filter(|name| is_asked.contains(name)) else {
             continue;
         };
         let known = before.topics.get(name);
@@ -53,6 +60,7 @@ pub(crate) fn update(
             // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
             .filter(|topic| !topic.partitions.is_empty());
         if let Some(topic) = described {
+            is_topic_lost |= known.is_some_and(|known| known.is_other_than(&topic));
             is_incomplete |= topic
                 .partitions
                 .iter()
@@ -73,6 +81,7 @@ pub(crate) fn update(
         if stays {
             kept.insert(Arc::clone(&name));
         }
+        is_topic_lost |= known.is_some() && error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let error = topic_error(&name, error);
         errors.push((name, error));
     }
@@ -85,14 +94,21 @@ pub(crate) fn update(
     let brokers = response.brokers.into_iter().filter_map(broker).collect();
     let cluster_id = response
         .cluster_id
+        .filter(|id| is_plain(id))
         .map(Arc::from)
         .or_else(|| before.cluster_id.clone());
+    let mut cluster = Cluster {
+        cluster_id,
+        brokers,
+        topics,
+        identity_era: before.identity_era,
+        restorations: before.restorations,
+    };
+    if is_topic_lost || cluster.is_other_than(before.cluster_id()) {
+        cluster.identity_era += 1;
+    }
     Update {
-        cluster: Cluster {
-            cluster_id,
-            brokers,
-            topics,
-        },
+        cluster,
         errors,
         is_incomplete,
         has_older_epochs,
@@ -350,6 +366,45 @@ mod tests {
         )
         .cluster;
         assert_eq!(leader(&recreated), Some(2));
+    }
+
+    #[test]
+    fn producer_ids_are_of_another_era_when_a_known_topic_is_gone_or_made_anew() {
+        let described = |id| vec![topic("t", id, vec![partition(0, 1, 7)])];
+        let first = after(&Cluster::default(), described(1), &["t"], true).cluster;
+        let era = |topics| after(&first, topics, &["t"], true).cluster.identity_era;
+        let error = |error| MetadataTopic {
+            error,
+            ..topic("t", 1, vec![])
+        };
+        assert_eq!(era(described(1)), first.identity_era);
+        assert_eq!(
+            era(vec![error(ErrorCode::LEADER_NOT_AVAILABLE)]),
+            first.identity_era
+        );
+        assert!(era(described(2)) > first.identity_era);
+        assert!(era(vec![error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)]) > first.identity_era);
+        // A topic that was never known tells nothing.
+        let other = vec![topic("u", 9, vec![partition(0, 1, 0)])];
+        let update = after(&first, other, &["u"], false);
+        assert_eq!(update.cluster.identity_era, first.identity_era);
+    }
+
+    #[test]
+    fn topics_that_were_not_asked_for_are_left_out() {
+        let strangers = vec![
+            topic("t", 1, vec![partition(0, 1, 7)]),
+            topic("u", 2, vec![partition(0, 1, 7)]),
+            MetadataTopic {
+                error: ErrorCode::INVALID_TOPIC_EXCEPTION,
+                ..topic("v", 0, vec![])
+            },
+        ];
+        for is_full in [true, false] {
+            let update = after(&Cluster::default(), strangers.clone(), &["t"], is_full);
+            assert_eq!(update.cluster.topics.iter().count(), 1);
+            assert!(update.errors.is_empty());
+        }
     }
 
     #[test]

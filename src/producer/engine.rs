@@ -204,13 +204,7 @@ impl Engine {
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         self.threads
             .spawn(thread_name(&self.config, name), STACK_BYTES, body)
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Resource,
-                    format!("the {name} thread cannot be started"),
-                )
-                .with_source(error)
-            })
+            .map_err(|error| thread_error(name, error))
     }
 
     /// Starts the delivery thread unless it runs: the first callback needs it.
@@ -229,7 +223,10 @@ impl Engine {
         let Some(deliveries) = receiver.as_ref().cloned() else {
             return Ok(());
         };
-        self.spawn("delivery", move || run_deliveries(&deliveries))?;
+        let name = thread_name(&self.config, "delivery");
+        self.threads
+            .spawn_for_foreign_code(name, STACK_BYTES, move || run_deliveries(&deliveries))
+            .map_err(|error| thread_error("delivery", error))?;
         *receiver = None;
         self.deliveries.is_started.store(true, Ordering::Release);
         Ok(())
@@ -613,6 +610,11 @@ fn event_sink(worker: Weak<Worker<TcpNetwork>>, panics: Panics) -> EventSink {
             panics.watch("sender", || worker.tell(Event::Link(link, event)));
         }
     })
+}
+
+fn thread_error(name: &str, error: std::io::Error) -> Error {
+    let message = format!("the {name} thread cannot be started");
+    Error::new(ErrorKind::Resource, message).with_source(error)
 }
 
 /// Linux shows the first 15 bytes: what the thread is comes first.

@@ -49,6 +49,7 @@ impl<N: Network> Sender<N> {
             let usable = candidate.filter(|_| refused != spent);
             if let Some(begun) = usable.and_then(|it| self.forgotten_epochs.fresh(it)) {
                 self.identity = candidate;
+                self.forgotten_epochs.keep_only(begun.producer_id);
                 self.state(slot).sequence.begin(begun);
                 return true;
             }

@@ -17,6 +17,13 @@ impl<N: Network> Sender<N> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
             self.leave_cluster(&before);
+        } else if self.cluster.restorations != before.restorations {
+            for slot in self.slots_where(|_| true) {
+                self.state(slot).sequence.renounce_id();
+            }
+        }
+        if self.cluster.identity_era != before.identity_era {
+            self.identity = None;
         }
         before
     }

@@ -9,7 +9,7 @@ use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, Written as RecordWritten};
 use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Delivery, Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
@@ -260,6 +260,9 @@ impl<N: Network> Sender<N> {
         let sequence = &mut self.state(slot).sequence;
         if let Some(stamp) = batch.stamp {
             let place = batch.place();
+            if batch.maybe_written && sequence.is_renounced(stamp) {
+                return Err(made_anew_error());
+            }
             if sequence.is_current(stamp)
                 || (batch.maybe_written && !sequence.is_behind_gap(stamp, place))
             {
@@ -499,6 +502,14 @@ impl<N: Network> Sender<N> {
             }
         }
     }
+}
+
+/// The log that may have the batch is gone, and the one in its place knows neither the batch nor its producer id.
+fn made_anew_error() -> Error {
+    let message = "the topic was deleted and made anew before a broker acknowledged the record";
+    Error::new(ErrorKind::Broker, message)
+        .with_delivery(Delivery::MaybeWritten)
+        .with_advice("check whether the record exists before you send it again")
 }
 
 /// The batch's bytes under another identity. Where the network still reads the old bytes they are left alone.

@@ -1,5 +1,6 @@
 //! What a broker answered, and what becomes of each batch: done, sent again, split, or failed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -237,7 +238,11 @@ impl<N: Network> Sender<N> {
         if code.is_retriable() {
             return self.retry(slot, batch, error, sent_to, now);
         }
-        let outcome = refusal(&answer, error.with_delivery(batch.delivery()));
+        let outcome = refusal(
+            batch.record_count(),
+            &answer,
+            error.with_delivery(batch.delivery()),
+        );
         self.give_up(slot, batch, outcome);
     }
 
@@ -442,7 +447,7 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
         .with_retriable(code.is_retriable())
         .with_delivery(batch.delivery());
     if let Some(message) = &answer.error_message {
-        error = error.with_broker_message(message.as_str());
+        error = error.with_broker_message(message);
     }
     if batch.is_appended {
         error = error.with_advice(
@@ -453,27 +458,25 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
 }
 
 /// Tells each record of a refused batch why: its own fault, where the broker named it, or its company (KIP-467).
-fn refusal(answer: &ProducePartitionResponse, error: Error) -> Outcome {
+fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Outcome {
     if answer.record_errors.is_empty() {
         return Outcome::Failed(error);
     }
-    let mut by_record: Vec<(u32, Error)> = answer
-        .record_errors
-        .iter()
-        .filter_map(|refused| {
-            let index = u32::try_from(refused.batch_index).ok()?;
-            let own = match refused
-                .message
-                .as_deref()
-                .or(answer.error_message.as_deref())
-            {
-                Some(message) => error.clone().with_broker_message(message),
-                None => error.clone(),
-            };
-            Some((index, own))
+    // A broker can name any index, and each of them many times.
+    let mut faults: BTreeMap<u32, Option<&str>> = BTreeMap::new();
+    for refused in &answer.record_errors {
+        let index = u32::try_from(refused.batch_index).ok();
+        if let Some(index) = index.filter(|index| *index < records) {
+            faults.entry(index).or_insert(refused.message.as_deref());
+        }
+    }
+    let by_record = faults
+        .into_iter()
+        .map(|(index, message)| match message {
+            Some(message) => (index, error.clone().with_broker_message(message)),
+            None => (index, error.clone()),
         })
         .collect();
-    by_record.sort_by_key(|(index, _)| *index);
     let code = answer.error;
     let mut others = Error::new(
         ErrorKind::InvalidRecord,

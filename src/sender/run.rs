@@ -314,7 +314,8 @@ impl<N: Network> Sender<N> {
         self.follow_addresses(now);
         self.leave_the_replaced(now);
         let is_another = self.cluster.is_other_than(before.cluster_id());
-        if before.has_same_brokers(&self.cluster) && !is_another {
+        let is_same_era = self.cluster.identity_era == before.identity_era;
+        if before.has_same_brokers(&self.cluster) && !is_another && is_same_era {
             self.consider_changed(&before, now);
         } else {
             self.leaderless.clear();

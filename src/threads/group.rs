@@ -37,6 +37,8 @@ impl ThreadGroup {
             .try_with(|group| group.borrow().clone())
             .ok()
             .flatten()
+            // In a forked process its locks can be locked for ever.
+            .filter(|group| !group.instance.is_inherited())
     }
 
     /// The producer whose threads these are.
@@ -51,6 +53,31 @@ impl ThreadGroup {
         stack_bytes: usize,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
+        let handle = self.start(name, stack_bytes, body)?;
+        let mut state = self.state.lock();
+        // Threads come and go with connections: forget those that have ended, or the list grows for ever.
+        state.handles.retain(|handle| !handle.is_finished());
+        state.handles.push(handle);
+        Ok(())
+    }
+
+    /// As [`spawn`](Self::spawn), for a thread that runs code of the program's. That may leave thread-locals there, whose
+    /// destructors run after the body and take as long as they like: such a thread is not joined.
+    pub(crate) fn spawn_for_foreign_code(
+        self: &Arc<Self>,
+        name: String,
+        stack_bytes: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        self.start(name, stack_bytes, body).map(drop)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        name: String,
+        stack_bytes: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<std::thread::JoinHandle<()>> {
         struct Running(Arc<ThreadGroup>);
         impl Drop for Running {
             fn drop(&mut self) {
@@ -61,17 +88,12 @@ impl ThreadGroup {
 
         self.state.lock().running += 1;
         let running = Running(Arc::clone(self));
-        let handle = spawn(name, stack_bytes, move || {
+        spawn(name, stack_bytes, move || {
             let running = running;
             running.0.instance.take_this_thread();
             GROUP.set(Some(Arc::clone(&running.0)));
             body();
-        })?;
-        let mut state = self.state.lock();
-        // Threads come and go with connections: forget those that have ended, or the list grows for ever.
-        state.handles.retain(|handle| !handle.is_finished());
-        state.handles.push(handle);
-        Ok(())
+        })
     }
 
     /// Waits until every thread has ended or `deadline` has come; returns how many are still running.
@@ -107,7 +129,8 @@ impl ThreadGroup {
         if self.lines.push(line) {
             let group = Arc::clone(self);
             let hand_over = move || group.lines.hand_over();
-            if self.spawn("kp-log".into(), STACK_BYTES, hand_over).is_err() {
+            let started = self.spawn_for_foreign_code("kp-log".into(), STACK_BYTES, hand_over);
+            if started.is_err() {
                 self.lines.await_next();
             }
         }

@@ -44,12 +44,24 @@ pub(crate) fn write(level: log::Level, place: Place, message: fmt::Arguments<'_>
     match ThreadGroup::of_this_thread() {
         None => call_logger(level, place, message),
         Some(group) => {
-            let text = message.to_string();
+            let text = shortened(message.to_string());
             #[cfg(feature = "unstable-internals")]
             fatal::panic_where_told(&text);
             group.log(Line { level, place, text });
         }
     }
+}
+
+/// What peers say can be in a line, and many lines can wait.
+fn shortened(mut text: String) -> String {
+    const MOST_BYTES: usize = 4096;
+    if text.len() > MOST_BYTES {
+        let end = (0..=MOST_BYTES).rfind(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str("...");
+        text.shrink_to_fit();
+    }
+    text
 }
 
 fn call_logger(level: log::Level, place: Place, message: fmt::Arguments<'_>) {
@@ -149,7 +161,10 @@ impl Lines {
             let of_lost = (lost > 0).then(|| Line::of_lost(lost));
             for line in lines.into_iter().chain(of_lost) {
                 // A panic of the logger's ends nothing but itself.
-                let _ = catch_unwind(AssertUnwindSafe(|| line.call_logger()));
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| line.call_logger())) {
+                    // To drop it is foreign code, too.
+                    std::mem::forget(panic);
+                }
             }
         }
     }

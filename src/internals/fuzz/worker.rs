@@ -416,6 +416,7 @@ impl World {
             cluster_id: None,
             brokers: (1..=BROKERS).map(|id| (id, Arc::new(broker(id)))).collect(),
             topics: [topic].into_iter().collect(),
+            ..Cluster::default()
         });
     }
 

@@ -129,7 +129,9 @@ fn while_somebody_waits_for_memory_nothing_lingers() {
     let share = std::sync::Arc::default();
     let waiter = std::thread::spawn(move || {
         memory
-            .reserve(2000, &share, deadline, || in_line.send(()).unwrap())
+            .reserve(2000, &share, share.moves(), deadline, || {
+                in_line.send(()).unwrap()
+            })
             .is_ok()
     });
     is_in_line.recv().unwrap();

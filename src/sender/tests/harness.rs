@@ -464,10 +464,16 @@ impl Harness {
             is_internal: false,
             partitions: partitions.collect(),
         };
+        let before = metadata.cluster();
+        let known = before.topic(TOPIC);
+        let is_another = before.is_other_than(cluster_id.as_deref())
+            || known.is_some_and(|known| known.is_other_than(&topic));
         metadata.publish_cluster(Cluster {
             cluster_id,
             brokers: brokers.collect(),
             topics: [topic].into_iter().collect(),
+            identity_era: before.identity_era + u64::from(is_another),
+            ..Cluster::default()
         });
     }
 
@@ -756,6 +762,18 @@ pub(super) fn refused(error: ErrorCode) -> ProducePartitionResponse {
     ProducePartitionResponse {
         error,
         ..ProducePartitionResponse::default()
+    }
+}
+
+impl Harness {
+    /// The cluster gives another producer id, which no batch had so far.
+    pub(super) fn give_another_id(&mut self) {
+        let identity = ProducerIdentity {
+            producer_id: PRODUCER_ID + 1,
+            producer_epoch: 0,
+        };
+        self.metadata.identity_answered(Some(identity));
+        self.tell(Event::Identity(Ok(())));
     }
 }
 

@@ -402,9 +402,15 @@ fn a_topic_that_was_made_anew_gets_sequences_of_its_own() {
     worker.logs.clear();
     worker.publish();
     worker.send_batch(0, "b");
-    let request = worker.request();
+    worker.no_request();
+    worker.give_another_id();
+    let request = worker.requests().remove(0);
     assert_eq!(request.batch().topic_id, [2; 16]);
-    assert_eq!((request.sequence(), request.epoch()), (0, 1));
+    let stamp = request.batch().stamp;
+    assert_eq!(
+        (stamp.producer_id, stamp.base_sequence),
+        (PRODUCER_ID + 1, 0)
+    );
     worker.serve(&request);
     assert_eq!(names(&worker), "b");
 }
@@ -422,10 +428,60 @@ fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_ret
     worker.topic_id = Some(TopicId([2; 16]));
     worker.publish();
     worker.run_for(500 * MS);
+    worker.give_another_id();
     let request = worker.requests().remove(0);
     assert_eq!(request.batch().topic_id, [2; 16]);
     worker.serve(&request);
     assert_eq!(ticket.offset(), Some(0));
+}
+
+/// A cluster that was wiped and kept its id may have given the producer id to another producer.
+#[test]
+fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
+    let mut worker = Harness::new(|settings| {
+        settings.partitions = 2;
+        settings.produce_version = 13;
+        settings.topic_id = Some(TopicId([1; 16]));
+    });
+    worker.send_batch(0, "a");
+    let request = worker.request();
+    worker.serve(&request);
+    worker.topic_id = Some(TopicId([2; 16]));
+    worker.logs.clear();
+    worker.publish();
+    // Nothing was ever sent to this one.
+    worker.send_batch(1, "b");
+    worker.no_request();
+    assert!(worker.wants().identity);
+    worker.give_another_id();
+    let stamp = worker.requests().remove(0).batch().stamp;
+    assert_eq!(stamp.producer_id, PRODUCER_ID + 1);
+}
+
+#[test]
+fn a_batch_that_can_be_in_the_log_of_a_topic_that_is_gone_is_not_sent_to_the_one_made_anew() {
+    let mut worker = Harness::new(|settings| {
+        settings.produce_version = 13;
+        settings.topic_id = Some(TopicId([1; 16]));
+    });
+    let lost = worker.send_batch(0, "a");
+    worker.request();
+    let behind = worker.send_batch(0, "b");
+    worker.hang_up(1);
+    worker.topic_id = Some(TopicId([2; 16]));
+    worker.logs.clear();
+    worker.publish();
+    worker.give_another_id();
+    worker.run_for(500 * MS);
+    assert_eq!(lost.error().delivery(), Delivery::MaybeWritten);
+    let request = worker.requests().remove(0);
+    let stamp = request.batch().stamp;
+    assert_eq!(
+        (stamp.producer_id, stamp.base_sequence),
+        (PRODUCER_ID + 1, 0)
+    );
+    worker.serve(&request);
+    assert_eq!(behind.offset(), Some(0));
 }
 
 #[test]
