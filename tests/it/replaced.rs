@@ -135,7 +135,7 @@ fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     assert_eq!(error.delivery(), Delivery::NotWritten);
     let message = with_causes(&error);
     assert!(
-        message.contains("another cluster") && message.contains(&stranger.cluster_id()),
+        message.contains("now belongs to cluster") && message.contains(&stranger.cluster_id()),
         "{message}"
     );
     let producer = builder_at(&bootstrap.address())
