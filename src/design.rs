@@ -170,7 +170,8 @@
 //! has and ends, so that answers and other brokers have their turn before the next batch; the broker behind the last
 //! one is served first then. A request's time counts from its last byte written, and a write that goes on is waited
 //! for. A worker adds slow compression time to `delivery.timeout.ms`, at most the same time again. A link thread runs
-//! no round while compression is slow: it must read its socket.
+//! no round for 10 s after a slow batch: it must read its socket. If it meets one unexpectedly, the requests on its link
+//! are waited for as much longer.
 //!
 //! **Each worker has a connection of its own to a broker, if the broker allows it.** A broker refuses a further one
 //! above `max.connections.per.ip`, and the system without a free file descriptor. A worker that is refused one joins a

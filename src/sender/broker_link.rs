@@ -180,6 +180,15 @@ impl ReadyLink {
         }
     }
 
+    /// Answers, and the end of a write, are awaited for longer by so much.
+    pub(super) fn wait_longer(&mut self, by: Duration) {
+        for request in &mut self.in_flight {
+            request.deadline = request.deadline.map(|at| deadline_after(at, by));
+            request.missed_from = deadline_after(request.missed_from, by);
+        }
+        self.writing_until = self.writing_until.map(|until| deadline_after(until, by));
+    }
+
     /// Positive numbers, over and over.
     pub(super) fn next_correlation_id(&mut self) -> i32 {
         let id = self.next_correlation_id;

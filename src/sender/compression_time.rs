@@ -1,4 +1,5 @@
-//! What slow compression takes of a worker's time: batches that wait meanwhile are not to expire for it.
+//! What slow compression takes of a worker's time: batches that wait meanwhile are not to expire for it, and no link is to go
+//! unread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -58,6 +59,42 @@ impl CompressionTime {
     }
 }
 
+/// Whether the next batch may take long to compress, as far as those before it tell.
+#[derive(Clone, Copy)]
+pub(super) enum CodecPace {
+    /// No batch was compressed yet.
+    Unknown,
+    /// No batch took long.
+    Quick,
+    /// The latest batch that took long was done then.
+    Slow(Instant),
+}
+
+/// What a link's thread, which reads no answers meanwhile, may spend on a batch.
+const SLOW_COMPRESSION: Duration = Duration::from_millis(1);
+
+/// A slow batch among many quick ones is followed by another one sooner or later.
+const SLOW_BATCH_COUNTS_FOR: Duration = Duration::from_secs(10);
+
+impl CodecPace {
+    /// A batch was done `now` and took so long.
+    pub(super) fn learn(&mut self, now: Instant, took: Duration) {
+        if took > SLOW_COMPRESSION {
+            *self = Self::Slow(now);
+        } else if matches!(self, Self::Unknown) {
+            *self = Self::Quick;
+        }
+    }
+
+    pub(super) fn may_be_slow(self, now: Instant) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Quick => false,
+            Self::Slow(at) => now < at + SLOW_BATCH_COUNTS_FOR,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +112,19 @@ mod tests {
         assert_eq!(time.since(start), 1500 * MS);
         assert_eq!(time.since(start + 900 * MS), 900 * MS);
         assert_eq!(time.since(start + 2000 * MS), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_codec_counts_as_slow_until_a_quick_batch_and_for_a_while_after_each_slow_one() {
+        let start = Instant::now();
+        let mut pace = CodecPace::Unknown;
+        assert!(pace.may_be_slow(start));
+        pace.learn(start, MS / 3);
+        assert!(!pace.may_be_slow(start));
+        pace.learn(start, 2000 * MS);
+        pace.learn(start + MS, MS / 3);
+        assert!(pace.may_be_slow(start + 9999 * MS));
+        assert!(!pace.may_be_slow(start + 10_000 * MS));
     }
 
     #[test]

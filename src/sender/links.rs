@@ -154,6 +154,23 @@ impl<N: Network> Sender<N> {
         }
     }
 
+    /// The latest round was run on a thread of this link, which has read nothing while the round compressed: answers that
+    /// came meanwhile are not missed. Links that other threads read need no such time, or a broker that is gone would not
+    /// be noticed for as long as the worker compresses.
+    pub(super) fn was_not_read(&mut self, link: LinkId) {
+        if !self.has_compressed_enough() {
+            return;
+        }
+        let took = self.compressed_for;
+        let Some(&broker) = self.links.get(&link) else {
+            return;
+        };
+        let ready = self.ready_link_mut(broker);
+        if let Some(ready) = ready.filter(|ready| ready.link == link) {
+            ready.wait_longer(took);
+        }
+    }
+
     /// Connects, sends, times out: whatever one broker's link is due for.
     fn serve(&mut self, broker: i32, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {

@@ -22,9 +22,6 @@ const LAST_VERSION_BY_NAME: i16 = 12;
 /// is much shorter, and codecs take less for the usual batch.
 const MOST_COMPRESSION: Duration = Duration::from_millis(5);
 
-/// What a link's thread, which reads no answers meanwhile, may spend on a batch.
-const SLOW_COMPRESSION: Duration = Duration::from_millis(1);
-
 /// A batch taken for a request.
 struct Drained {
     slot: usize,
@@ -234,9 +231,10 @@ impl<N: Network> Sender<N> {
         let compressed = self
             .compressor
             .compress_batch(compression, builder.records());
-        let took = monotonic_now().saturating_duration_since(begun);
+        let done = monotonic_now();
+        let took = done.saturating_duration_since(begun);
         self.compressed_for += took;
-        self.is_codec_slow = took > SLOW_COMPRESSION;
+        self.codec_pace.learn(done, took);
         // Compression is what makes a round long; records take their time from the worker's clock.
         self.handle().clock().tick_if_running();
         let bytes = compressed.map_err(|error| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState};
-use super::compression_time::CompressionTime;
+use super::compression_time::{CodecPace, CompressionTime};
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::batch::Settlement;
@@ -60,8 +60,7 @@ pub(crate) struct Sender<N: Network> {
     /// What compression took in this round.
     pub(super) compressed_for: Duration,
     pub(super) compression_time: CompressionTime,
-    /// Whether the latest batch took long to compress.
-    pub(super) is_codec_slow: bool,
+    pub(super) codec_pace: CodecPace,
     /// With whom the next round begins to serve brokers.
     pub(super) first_served: i32,
     /// New leaders that the response under way named.
@@ -131,8 +130,10 @@ impl<N: Network> Sender<N> {
             identity: None,
             compressor: Compressor::default(),
             compressed_for: Duration::ZERO,
-            // Before one is seen nobody knows.
-            is_codec_slow: config.compression.codec != CompressionType::None,
+            codec_pace: match config.compression.codec {
+                CompressionType::None => CodecPace::Quick,
+                _ => CodecPace::Unknown,
+            },
             first_served: i32::MIN,
             compression_time: CompressionTime::default(),
             hints: Vec::new(),
@@ -179,8 +180,8 @@ impl<N: Network> Sender<N> {
     }
 
     /// Whether a round may be long for the compression in it.
-    pub(super) fn compresses_slowly(&self) -> bool {
-        self.is_codec_slow
+    pub(super) fn may_compress_slowly(&self, now: Instant) -> bool {
+        self.codec_pace.may_be_slow(now)
     }
 
     /// Whether batches could be sent, had a broker room for them.

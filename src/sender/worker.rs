@@ -12,6 +12,7 @@ use super::run::Sender;
 use crate::accumulator::WorkerHandle;
 use crate::connection::link::Network;
 use crate::sync::{Condvar, Mutex, channel};
+use crate::time::monotonic_now;
 
 /// One worker, shared by its thread and the threads of its links.
 pub(crate) struct Worker<N: Network> {
@@ -80,6 +81,10 @@ impl<N: Network> Worker<N> {
     /// On a link's thread: tells the worker what happened. If its thread sleeps, the round that follows is run here.
     pub(crate) fn tell(&self, event: Event) {
         let is_told_in_a_round = event.is_told_in_a_round();
+        let link = match &event {
+            Event::Link(link, _) => Some(*link),
+            _ => None,
+        };
         let _ = self.events.send(event);
         let wakeup = self.handle.wakeup();
         if !wakeup.waits_for_event() {
@@ -91,12 +96,16 @@ impl<N: Network> Worker<N> {
             false => self.try_turn(),
         };
         // While this thread compresses nobody reads the link, and answers that came in time would be missed.
-        let turn = turn.filter(|turn| !turn.compresses_slowly());
+        let turn = turn.filter(|turn| !turn.may_compress_slowly());
         let Some(mut turn) = turn else {
             return wakeup.wake_for_event();
         };
         self.handle.clock().tick_if_running();
         let round = turn.run_round();
+        // A batch can be slow that was not expected to be.
+        if let Some(link) = link {
+            turn.sender().was_not_read(link);
+        }
         drop(turn);
         if let Some(next) = round.next {
             wakeup.wake_by(next);
@@ -140,7 +149,7 @@ pub(super) struct Turn<'a, N: Network> {
 }
 
 /// What came of a round.
-struct Round {
+pub(super) struct Round {
     /// When the next one is due if nothing happens before.
     next: Option<Instant>,
     took_batches: bool,
@@ -152,16 +161,15 @@ impl<N: Network> Turn<'_, N> {
         self.sender.as_mut().expect("there until the end")
     }
 
-    fn compresses_slowly(&self) -> bool {
-        self.sender
-            .as_ref()
-            .is_some_and(|sender| sender.compresses_slowly())
+    fn may_compress_slowly(&self) -> bool {
+        let sender = self.sender.as_ref();
+        sender.is_some_and(|sender| sender.may_compress_slowly(monotonic_now()))
     }
 
-    fn run_round(&mut self) -> Round {
+    pub(super) fn run_round(&mut self) -> Round {
         let sender = self.sender();
         let before = sender.batches_taken();
-        let next = sender.run_once(Instant::now());
+        let next = sender.run_once(monotonic_now());
         Round {
             next,
             took_batches: sender.batches_taken() != before,

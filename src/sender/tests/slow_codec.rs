@@ -1,13 +1,20 @@
 //! Codecs that take longer than timeouts do, and writes that take long: whose time counts from when, and who waits for whom.
 
-use super::handover::set_up;
-use super::harness::{Harness, MS, Settings, Ticket, written};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::handover::{Stage, set_up};
+use super::harness::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
+use crate::accumulator::callbacks::NoCallback;
+use crate::accumulator::partition::SerializedRecord;
 use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::error::ErrorKind;
 use crate::record::compression::{Compression, CompressionType, slowness};
 use crate::sender::Event;
 use crate::sync::channel;
+use crate::time::{monotonic_now, set_monotonic_now};
 
 const CODEC: CompressionType = CompressionType::Snappy;
 
@@ -200,4 +207,108 @@ fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     stage.worker.tell(Event::Flush(reply));
     assert!(replied.try_recv().is_err());
     assert!(wakeup.is_woken());
+}
+
+/// The links that were closed.
+#[derive(Clone, Default)]
+struct Closed(Rc<RefCell<Vec<LinkId>>>);
+
+impl Network for Closed {
+    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {}
+
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
+        Ok(Written::Now)
+    }
+
+    fn close(&mut self, link: LinkId) {
+        self.0.borrow_mut().push(link);
+    }
+}
+
+const LINK: LinkId = 0;
+
+/// A request without an answer on a link whose thread may run rounds, for its batch was quick to compress.
+fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
+    let mut settings = Settings {
+        partitions: 2,
+        ..Settings::default()
+    };
+    settings.sender.compression = Compression::with_default_level(CODEC);
+    set_monotonic_now(Instant::now());
+    slowness::set(0 * MS);
+    let closed = Closed::default();
+    let stage = set_up(settings, closed.clone());
+    append_batch(&stage, 0);
+    run_round(&stage);
+    stage.events.send(connected(LINK, 12)).unwrap();
+    run_round(&stage);
+    (stage, closed)
+}
+
+fn append_batch(stage: &Stage<Closed>, partition: usize) {
+    let value = "-".repeat(850);
+    let record = SerializedRecord::<(&str, Option<&[u8]>)> {
+        timestamp_ms: 1_000,
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: &[],
+    };
+    stage.accumulator.topics.with(TOPIC, |topic| {
+        topic.partitions()[partition].append(&record, false, &mut NoCallback, &mut None)
+    });
+}
+
+/// As the worker's own thread does.
+fn run_round(stage: &Stage<Closed>) {
+    stage.worker.try_turn().unwrap().run_round();
+}
+
+/// The worker's thread sleeps, and the link's thread tells of something.
+fn tell_on_the_links_thread(stage: &Stage<Closed>) {
+    let wakeup = stage.accumulator.workers()[0].wakeup();
+    assert!(wakeup.falls_asleep(None, || false));
+    let event = Event::Link(LINK, LinkEvent::WriteProgress);
+    stage.worker.tell(event);
+}
+
+/// The answer to the first request may lie in the socket.
+#[test]
+fn a_link_whose_thread_met_a_slow_batch_is_read_before_its_requests_time_out() {
+    if !CODEC.is_compiled_in() {
+        return;
+    }
+    let (stage, closed) = after_a_quick_batch();
+    let begin = monotonic_now();
+    append_batch(&stage, 1);
+    slowness::set(3000 * MS);
+    tell_on_the_links_thread(&stage);
+    assert_eq!(monotonic_now(), begin + 3000 * MS, "compressed here");
+    run_round(&stage);
+    assert!(closed.0.borrow().is_empty());
+    set_monotonic_now(begin + 3999 * MS);
+    run_round(&stage);
+    assert!(closed.0.borrow().is_empty());
+    set_monotonic_now(begin + 4000 * MS);
+    run_round(&stage);
+    assert_eq!(*closed.0.borrow(), [LINK], "only so much longer");
+}
+
+/// The next slow batch comes among the quick ones.
+#[test]
+fn a_links_thread_leaves_rounds_to_the_worker_for_a_while_after_a_slow_batch() {
+    if !CODEC.is_compiled_in() {
+        return;
+    }
+    let (stage, _) = after_a_quick_batch();
+    for (partition, slow_ms) in [(0, 2), (1, 0)] {
+        slowness::set(slow_ms * MS);
+        append_batch(&stage, partition);
+        run_round(&stage);
+    }
+    slowness::set(3000 * MS);
+    append_batch(&stage, 1);
+    let begin = monotonic_now();
+    tell_on_the_links_thread(&stage);
+    assert_eq!(monotonic_now(), begin, "nothing was compressed here");
+    assert!(stage.accumulator.workers()[0].wakeup().is_woken());
 }
