@@ -73,6 +73,8 @@ struct State {
     writing: Writing,
     /// What waits for the writer thread, in order.
     waiting: VecDeque<(Arc<User>, Remainder)>,
+    /// Whose request the writer thread writes now.
+    written_for: Option<Arc<User>>,
     has_writer: bool,
     /// Until when the broker reads nothing from the connection, as far as it has said.
     muted_until: Option<Instant>,
@@ -111,6 +113,7 @@ impl Connection {
                 owed: VecDeque::new(),
                 writing: Writing::Nobody,
                 waiting: VecDeque::new(),
+                written_for: None,
                 has_writer: false,
                 muted_until: None,
                 has_ended: false,
@@ -166,7 +169,10 @@ impl Connection {
         let goes_on = {
             let mut state = self.state.lock();
             let is_shared = state.users.iter().any(|other| !is_user(other));
-            let is_owed = state.owed.iter().any(is_user);
+            // A request that is not written yet is no different: with acks=0 no answer is owed for it.
+            let is_owed = state.owed.iter().any(is_user)
+                || state.waiting.iter().any(|(other, _)| is_user(other))
+                || state.written_for.as_ref().is_some_and(is_user);
             let goes_on = is_shared && !(is_owed && owed == OwedAnswers::EndConnection);
             if goes_on {
                 state.users.retain(|other| !is_user(other));
@@ -216,6 +222,11 @@ impl Connection {
             }
         })?;
         let mut state = self.state.lock();
+        if state.has_ended && !is_written {
+            drop(state);
+            let error = Error::new(ErrorKind::Network, "the connection has ended");
+            return Err(WriteError::MaybeWritten(error));
+        }
         if !is_written {
             state.waiting.push_front((Arc::clone(user), remainder));
         }
@@ -251,18 +262,20 @@ impl Connection {
     /// The body of the writer thread: until the connection ends.
     fn write_what_waits(&self) {
         while let Some((user, mut remainder)) = self.next_to_write() {
-            let progress = || self.tell_of_progress(&user);
+            let progress = || self.tell_of_progress(Some(&user));
             if let Err(error) = remainder.write_all(&self.socket, progress) {
                 // The reader sees the end of the connection, and tells the users.
                 let _ = self.broken(error);
                 return;
             }
             user.tell(LinkEvent::WriteFinished);
+            // Those behind see that the connection moves, however quick each request is.
+            self.tell_of_progress(None);
         }
     }
 
     /// Tells the user whose request is being written, and those whose requests are behind it.
-    fn tell_of_progress(&self, writing: &Arc<User>) {
+    fn tell_of_progress(&self, writing: Option<&Arc<User>>) {
         let behind: Vec<Arc<User>> = {
             let state = self.state.lock();
             state
@@ -271,7 +284,7 @@ impl Connection {
                 .map(|(user, _)| Arc::clone(user))
                 .collect()
         };
-        for user in std::iter::once(writing).chain(&behind) {
+        for user in writing.into_iter().chain(&behind) {
             user.tell(LinkEvent::WriteProgress);
         }
     }
@@ -279,6 +292,7 @@ impl Connection {
     /// Waits for something to write; `None` at the connection's end.
     fn next_to_write(&self) -> Option<(Arc<User>, Remainder)> {
         let mut state = self.state.lock();
+        state.written_for = None;
         loop {
             if state.has_ended {
                 return None;
@@ -286,6 +300,7 @@ impl Connection {
             if state.writing != Writing::User {
                 if let Some(next) = state.waiting.pop_front() {
                     state.writing = Writing::WriterThread;
+                    state.written_for = Some(Arc::clone(&next.0));
                     return Some(next);
                 }
                 state.writing = Writing::Nobody;
@@ -390,7 +405,7 @@ impl Connections {
                 })
                 .collect()
         };
-        candidates.sort_by_key(|connection| connection.state.lock().users.len());
+        candidates.sort_by_cached_key(|connection| connection.state.lock().users.len());
         let joined = candidates
             .into_iter()
             .find(|connection| connection.join(user))?;
@@ -545,6 +560,26 @@ mod tests {
         connection.leave(&first, OwedAnswers::EndConnection);
         closed(&told_first);
         closed(&told_second);
+    }
+
+    #[test]
+    fn the_connection_ends_with_a_user_whose_request_cannot_be_written() {
+        let ((first, told_first), (second, told_second)) = (user(1), user(2));
+        let (connection, _peer) = connection(&first);
+        assert!(connection.join(&second));
+        // Far more than the buffers of both sides hold, and no answer is owed for it.
+        let unanswered = OutgoingRequest {
+            is_answered: false,
+            ..request(vec![1; 64 << 20])
+        };
+        assert!(matches!(
+            connection.write(&second, unanswered),
+            Ok(Written::Later)
+        ));
+        connection.leave(&second, OwedAnswers::EndConnection);
+        for told in [told_first, told_second] {
+            while !matches!(told.recv_timeout(PATIENCE).unwrap(), LinkEvent::Closed(_)) {}
+        }
     }
 
     #[test]

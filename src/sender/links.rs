@@ -136,7 +136,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    pub(super) fn serve_brokers(&mut self, now: Instant) {
+    /// Serves each broker, or fewer where compression takes long: then it is true, and the others are due at once.
+    pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
         self.compressed_for = Duration::ZERO;
         let mut ids: Vec<i32> = self.brokers.keys().copied().collect();
         let first = ids.partition_point(|id| *id < self.first_served);
@@ -149,9 +150,10 @@ impl<N: Network> Sender<N> {
                 self.first_served = broker.saturating_add(1);
                 let took = self.compressed_for;
                 self.compression_time.add(monotonic_now(), took);
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// The latest round was run on a thread of this link, which has read nothing while the round compressed: answers that

@@ -156,7 +156,7 @@ impl<N: Network> Sender<N> {
         self.fire_timers(now);
         // Compression and writing can take their time.
         self.hand_over_settled();
-        self.serve_brokers(now);
+        let more = self.serve_brokers(now) || more;
         self.hand_over_settled();
         if more {
             Some(now)

@@ -235,7 +235,7 @@ fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
     };
     settings.sender.compression = Compression::with_default_level(CODEC);
     set_monotonic_now(Instant::now());
-    slowness::set(0 * MS);
+    slowness::set(Duration::ZERO);
     let closed = Closed::default();
     let stage = set_up(settings, closed.clone());
     append_batch(&stage, 0);
