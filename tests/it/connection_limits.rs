@@ -1,6 +1,6 @@
 //! Brokers that allow a producer fewer connections than it has threads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
 
@@ -126,4 +126,27 @@ fn the_one_connection_is_the_workers_whatever_name_the_broker_was_found_by() {
         .unwrap();
     deliver_everywhere(&cluster, &producer, 20);
     assert_eq!(cluster.connections(0), 1);
+}
+
+#[test]
+fn a_throttle_holds_for_all_workers_on_the_connection() {
+    const THROTTLE: Duration = Duration::from_secs(3);
+    let cluster = cluster(1, PARTITIONS);
+    cluster.limit_connections(Some(1));
+    let producer = with_threads(&cluster, 4);
+    deliver_everywhere(&cluster, &producer, 5);
+    cluster.fail_next(MockApi::Produce, 1, Fault::Throttle(THROTTLE));
+    let begun = Instant::now();
+    deliver(&producer, 0, "throttled").unwrap();
+    let produced = || {
+        let mut requests = cluster.requests();
+        requests.retain(|request| request.api == MockApi::Produce);
+        requests
+    };
+    let before = produced().len();
+    deliver_everywhere(&cluster, &producer, 1);
+    for request in &produced()[before..] {
+        let waited = request.at.saturating_duration_since(begun);
+        assert!(waited >= THROTTLE, "{waited:?}");
+    }
 }
