@@ -33,7 +33,6 @@ impl<N: Network> Sender<N> {
     /// cluster.
     fn leave_cluster(&mut self, before: &Cluster) {
         self.leave_all_brokers();
-        self.identity = None;
         let error = replaced_error(before, &self.cluster);
         for slot in self.slots_where(|_| true) {
             for batch in self.state(slot).begin_anew() {

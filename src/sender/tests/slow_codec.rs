@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::handover::{Stage, set_up};
 use super::harness::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
