@@ -121,7 +121,7 @@ pub(crate) mod names {
             (name.addresses.clone(), name.takes)
         };
         if !takes.is_zero() {
-            std::thread::sleep(takes);
+            let _ = crate::sync::channel::after(takes).recv();
         }
         Some(addresses)
     }

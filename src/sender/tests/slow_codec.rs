@@ -234,6 +234,7 @@ fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
         ..Settings::default()
     };
     settings.sender.compression = Compression::with_default_level(CODEC);
+    settings.sender.idempotence = false;
     set_monotonic_now(Instant::now());
     slowness::set(Duration::ZERO);
     let closed = Closed::default();
