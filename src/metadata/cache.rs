@@ -771,6 +771,53 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_given_again_and_again_is_not_asked_for_without_a_pause() {
+        let cache = cache();
+        let (cluster, given) = (
+            Cluster::default(),
+            ProducerIdentity {
+                producer_id: 7,
+                producer_epoch: i16::MAX,
+            },
+        );
+        assert!(!cache.has_been_given(given));
+        cache.identity_answered(Some(given));
+        assert_eq!(cache.identity(&cluster, Some(given.producer_id)), None);
+        assert!(cache.has_been_given(given));
+        let soon = Instant::now() + Duration::from_millis(50);
+        cache.identity_postponed(soon);
+        assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
+        assert!(
+            cache
+                .wait_for_wants(Instant::now() + LONG)
+                .unwrap()
+                .identity
+        );
+        assert!(Instant::now() >= soon);
+    }
+
+    #[test]
+    fn an_id_of_an_older_era_is_not_used_and_one_of_a_newer_is_waited_for() {
+        let cache = cache();
+        let era = |identity_era| Cluster {
+            identity_era,
+            ..Cluster::default()
+        };
+        let given = ProducerIdentity {
+            producer_id: 7,
+            producer_epoch: 0,
+        };
+        cache.answered(&[], |_| update(era(3)));
+        cache.identity_answered(Some(given));
+        assert_eq!(cache.identity(&era(3), None), Some(given));
+        // A worker that has not seen the newest picture asks for nothing: it will see it.
+        assert_eq!(cache.identity(&era(2), None), None);
+        assert!(!cache.wait_for_wants(Instant::now()).unwrap().identity);
+        assert_eq!(cache.identity(&era(4), None), None);
+        assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
+    }
+
+    #[test]
     fn a_producer_id_that_was_refused_is_let_be_for_a_while_and_nothing_else_is() {
         let cache = cache();
         assert_eq!(cache.identity(&Cluster::default(), None), None);

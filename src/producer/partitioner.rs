@@ -60,12 +60,16 @@ impl RoundRobinPartitioner {
         Self::default()
     }
 
-    fn next_turn(&self, topic: &str) -> usize {
+    fn next_turn(&self, topic: &str, cluster: &Cluster) -> usize {
         if let Some(turn) = self.turns.read().get(topic) {
             return turn.fetch_add(1, Ordering::Relaxed);
         }
-        self.turns
-            .write()
+        let mut turns = self.turns.write();
+        // Topics come and go for as long as a producer lives.
+        if turns.len() == turns.capacity() {
+            turns.retain(|name, _| cluster.topic(name).is_some());
+        }
+        turns
             .entry(topic.into())
             .or_default()
             .fetch_add(1, Ordering::Relaxed)
@@ -85,7 +89,7 @@ impl Partitioner for RoundRobinPartitioner {
             .map_or(&[][..], |topic| topic.partitions());
         let has_leader = |partition: &&PartitionMetadata| partition.leader().is_some();
         let with_leader = partitions.iter().filter(has_leader).count();
-        let turn = self.next_turn(topic);
+        let turn = self.next_turn(topic, cluster);
         let chosen = match with_leader {
             0 => turn
                 .checked_rem(partitions.len())
@@ -124,6 +128,20 @@ mod tests {
             topics: [topic].into_iter().collect(),
             ..Cluster::default()
         }
+    }
+
+    #[test]
+    fn turns_of_topics_that_are_gone_are_forgotten() {
+        let partitioner = RoundRobinPartitioner::new();
+        let cluster = cluster(&[Some(1), Some(1)]);
+        let choose = |topic| partitioner.partition(topic, None, None, &cluster);
+        assert_eq!(choose("t").unwrap(), 0);
+        for number in 0..10_000 {
+            // A topic that is gone by the next look.
+            partitioner.next_turn(&format!("gone-{number}"), &cluster);
+        }
+        assert!(partitioner.turns.read().len() < 100);
+        assert_eq!(choose("t").unwrap(), 1);
     }
 
     fn turns(leaders: &[Option<i32>], count: usize) -> Vec<i32> {

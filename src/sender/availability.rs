@@ -4,6 +4,8 @@
 //! second. It stops failing with its next answer. When nothing waits for it any more, no answer can come: then it is given
 //! another try after the time in which what waits for a retry would have come back.
 //!
+//! A broker that throttles for longer than a record may wait is left out until one may wait for it again.
+//!
 //! With `partitioner.availability.timeout.ms` a broker is left out, too, when there was something to send to it and nothing
 //! was sent for that long.
 
@@ -21,6 +23,9 @@ impl<N: Network> Sender<N> {
             Some(timeout) => self.is_blocked(broker, timeout, now),
             None => false,
         };
+        let muted_until = self.brokers.get(&broker);
+        let muted_until = muted_until.and_then(|link| self.muted_until(link));
+        let is_muted = muted_until.is_some_and(|until| until > now);
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -29,11 +34,20 @@ impl<N: Network> Sender<N> {
         } else if link.failing_until.is_some_and(|until| until <= now) && link.is_unused() {
             link.failing_until = None;
         }
-        let is_unavailable = is_blocked || link.failing_until.is_some();
+        let is_unavailable = is_blocked || is_muted || link.failing_until.is_some();
         if std::mem::replace(&mut link.reported_unavailable, is_unavailable) != is_unavailable {
             self.accumulator
                 .report_availability(broker, self.config.index, !is_unavailable);
         }
+    }
+
+    /// Until when a new record for the broker, which throttles, would expire before it could be sent.
+    fn muted_until(&self, link: &BrokerLink) -> Option<Instant> {
+        let throttled_until = match &link.state {
+            LinkState::Ready(ready) => ready.throttled_until,
+            _ => link.throttled_until,
+        };
+        throttled_until?.checked_sub(self.config.delivery_timeout)
     }
 
     /// Whether something waits to be sent to the broker, and nothing was sent for `timeout`.
@@ -69,8 +83,13 @@ impl<N: Network> Sender<N> {
 
     /// When the broker's availability is to be looked at again, if nothing happens before.
     pub(super) fn availability_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
+        let is_ahead = |at: &Instant| *at > now;
+        let muted = self.muted_until(link).filter(is_ahead);
         if let Some(until) = link.failing_until {
-            return (until > now).then_some(until);
+            return muted
+                .into_iter()
+                .chain((until > now).then_some(until))
+                .min();
         }
         let blocked = self.config.availability_timeout.and_then(|timeout| {
             let since = match &link.state {
@@ -81,8 +100,7 @@ impl<N: Network> Sender<N> {
             };
             since.map(|since| deadline_after(since, timeout))
         });
-        let is_ahead = |at: &Instant| *at > now;
-        let deadlines = [link.fails_at(), blocked.filter(is_ahead)];
+        let deadlines = [link.fails_at(), blocked.filter(is_ahead), muted];
         deadlines.into_iter().flatten().min()
     }
 }

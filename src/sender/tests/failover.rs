@@ -270,6 +270,26 @@ fn a_throttle_outlives_its_connection() {
     assert_eq!(worker.requests().len(), 1);
 }
 
+/// A record without a key that is given to it would expire.
+#[test]
+fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_left_out_until_one_may() {
+    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
+    let is_left_out = |worker: &Harness| worker.accumulator.unavailable_brokers().contains(1);
+    worker.send_batch(0, "a");
+    let first = worker.request();
+    answer_with_throttle(&mut worker, &first, 100_000);
+    assert!(!is_left_out(&worker));
+    worker.run_for(100_000 * MS);
+    worker.send_batch(0, "b");
+    let second = worker.request();
+    answer_with_throttle(&mut worker, &second, 200_000);
+    assert!(is_left_out(&worker));
+    worker.run_for(79_999 * MS);
+    assert!(is_left_out(&worker));
+    worker.run_for(MS);
+    assert!(!is_left_out(&worker));
+}
+
 #[test]
 fn a_broker_that_throttles_is_not_silent() {
     let (mut worker, unanswered) =

@@ -182,6 +182,31 @@ fn a_refused_record_is_told_from_its_company() {
 }
 
 #[test]
+fn of_a_record_that_is_named_many_times_the_first_word_counts_and_records_that_are_not_there_are_left_out()
+ {
+    let mut worker = Harness::new(|_| {});
+    let tickets = ["a", "b"].map(|value| worker.send(0, value));
+    worker.advance(10 * MS);
+    let request = worker.request();
+    let fault = |batch_index, message: &str| RecordError {
+        batch_index,
+        message: Some(message.into()),
+    };
+    worker.answer(&request, |_| ProducePartitionResponse {
+        record_errors: vec![
+            fault(1, "no key"),
+            fault(-1, "before"),
+            fault(2, "behind"),
+            fault(1, "again"),
+            fault(i32::MAX, "far behind"),
+        ],
+        ..refused(ErrorCode::INVALID_RECORD)
+    });
+    assert_eq!(tickets[1].error().broker_message(), Some("no key"));
+    assert_eq!(tickets[0].error().broker_message(), None);
+}
+
+#[test]
 fn stale_metadata_is_refreshed_and_a_new_leader_tried_without_waiting() {
     let mut worker = Harness::new(|settings| settings.brokers = 2);
     let ticket = worker.send_batch(0, "a");
