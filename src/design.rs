@@ -125,6 +125,9 @@
 //! But the cluster may have been wiped and started again with the id that a container's settings give it: it gives
 //! producer ids from the start again, so the one in hand is another producer's, and the records of both would be taken
 //! for duplicates of each other. Where topics have no ids (brokers before 2.8) such a wipe cannot be noticed.
+//! So a picture of the cluster has an *identity era*. It rises when a known topic is gone or has another id, and with
+//! another cluster. A partition begins only under a producer id of the present era, and a batch that can be in the log of
+//! the topic that is gone fails as *maybe written*. A new metadata connection asks for all topics first, to notice a wipe.
 //!
 //! **A batch that can be in the log keeps its stamp.** When a partition starts over, batches that are certainly not
 //! written get new sequences: those that were refused, and those behind a refused one, which the gap kept out. A batch

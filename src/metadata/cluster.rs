@@ -13,7 +13,7 @@ pub struct Cluster {
     pub(crate) cluster_id: Option<Arc<str>>,
     pub(crate) brokers: HashMap<i32, Arc<Broker>>,
     pub(crate) topics: TopicMap,
-    /// Rises when producer ids may be given a second time: see [`identity_era`](super::response::update).
+    /// Rises when producer ids may be given a second time: see [`update`](super::response::update).
     pub(crate) identity_era: u64,
     /// How often the cluster was found to know less than before, as one that was restored from an older copy.
     pub(crate) restorations: u64,
