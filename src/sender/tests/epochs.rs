@@ -2,7 +2,6 @@
 
 use super::harness::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 use crate::error::{Delivery, ErrorKind};
-use crate::metadata::ProducerIdentity;
 use crate::protocol::ErrorCode;
 use crate::sender::Event;
 
@@ -12,8 +11,7 @@ fn two_partitions(epoch: i16) -> Harness {
         settings.partitions = 2;
         settings.has_identity = false;
     });
-    worker.metadata.identity_answered(Some(identity(epoch)));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_identity(identity(epoch));
     for partition in 0..2 {
         worker.send_batch(partition, "first");
         let request = worker.request();
@@ -135,7 +133,7 @@ fn a_partition_without_epochs_left_waits_for_another_id_and_holds_up_no_other() 
     assert_eq!(tickets[1].offset(), Some(1));
     assert!(worker.wants().identity && tickets[0].result().is_none());
 
-    give_next_id(&mut worker);
+    worker.give_another_id();
     let first = worker.requests().remove(0);
     assert_eq!(stamp_of(&first, 0), (PRODUCER_ID + 1, 0, 0));
     worker.serve(&first);
@@ -160,7 +158,7 @@ fn close_waits_for_the_producer_id_that_what_is_left_needs() {
             worker.serve(&request);
         }
         if worker.wants().identity {
-            give_next_id(&mut worker);
+            worker.give_another_id();
         }
     }
     for request in worker.requests() {
@@ -240,13 +238,4 @@ fn those_behind_a_batch_that_failed_for_good_start_over_and_those_before_it_do_n
         assert_eq!(written, log);
         assert_eq!(tickets[failed].error().delivery(), Delivery::NotWritten);
     }
-}
-
-fn give_next_id(worker: &mut Harness) {
-    let next = ProducerIdentity {
-        producer_id: PRODUCER_ID + 1,
-        producer_epoch: 0,
-    };
-    worker.metadata.identity_answered(Some(next));
-    worker.tell(Event::Identity(Ok(())));
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::harness::{Harness, MS, PRODUCER_ID, TOPIC, identity};
 use crate::error::ErrorKind;
-use crate::metadata::{Cluster, ProducerIdentity, TopicMap};
-use crate::sender::Event;
+use crate::metadata::{Cluster, TopicMap};
 
 /// As the metadata thread does when the topic was not used for `metadata.max.idle.ms`.
 fn forget(worker: &mut Harness) {
@@ -22,8 +21,7 @@ fn forget(worker: &mut Harness) {
 
 fn used_once(epoch: i16) -> Harness {
     let mut worker = Harness::new(|settings| settings.has_identity = false);
-    worker.metadata.identity_answered(Some(identity(epoch)));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_identity(identity(epoch));
     worker.send_batch(0, "before");
     let request = worker.request();
     worker.serve(&request);
@@ -72,12 +70,7 @@ fn where_the_epochs_are_used_up_a_forgotten_partition_begins_with_another_produc
     worker.run();
     worker.no_request();
     assert!(worker.wants().identity);
-    let other = ProducerIdentity {
-        producer_id: PRODUCER_ID + 1,
-        producer_epoch: 0,
-    };
-    worker.metadata.identity_answered(Some(other));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_another_id();
     let stamp = worker.request().batch().stamp;
     let begun = (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence);
     assert_eq!(begun, (PRODUCER_ID + 1, 0, 0));

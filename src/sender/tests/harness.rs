@@ -766,14 +766,18 @@ pub(super) fn refused(error: ErrorCode) -> ProducePartitionResponse {
 }
 
 impl Harness {
-    /// The cluster gives another producer id, which no batch had so far.
-    pub(super) fn give_another_id(&mut self) {
-        let identity = ProducerIdentity {
-            producer_id: PRODUCER_ID + 1,
-            producer_epoch: 0,
-        };
+    /// The cluster gives a producer id and epoch, and the worker is told of it.
+    pub(super) fn give_identity(&mut self, identity: ProducerIdentity) {
         self.metadata.identity_answered(Some(identity));
         self.tell(Event::Identity(Ok(())));
+    }
+
+    /// The cluster gives another producer id, which no batch had so far.
+    pub(super) fn give_another_id(&mut self) {
+        self.give_identity(ProducerIdentity {
+            producer_id: PRODUCER_ID + 1,
+            producer_epoch: 0,
+        });
     }
 }
 

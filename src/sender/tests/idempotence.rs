@@ -3,7 +3,7 @@
 use super::harness::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 use crate::accumulator::sequence::PartitionSequence;
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::metadata::{ProducerIdentity, TopicId};
+use crate::metadata::TopicId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProducePartitionResponse;
 use crate::sender::Event;
@@ -15,6 +15,22 @@ fn established() -> Harness {
     let request = worker.request();
     worker.serve(&request);
     worker
+}
+
+/// A worker in a cluster that has topic ids.
+fn with_topic_id(partitions: i32) -> Harness {
+    Harness::new(|settings| {
+        settings.partitions = partitions;
+        settings.produce_version = 13;
+        settings.topic_id = Some(TopicId([1; 16]));
+    })
+}
+
+/// The topic is deleted and made again, and the metadata tells of it.
+fn make_topic_anew(worker: &mut Harness) {
+    worker.topic_id = Some(TopicId([2; 16]));
+    worker.logs.clear();
+    worker.publish();
 }
 
 /// Sends batches of one record each and returns their requests.
@@ -307,8 +323,7 @@ fn records_wait_for_a_producer_id() {
     worker.no_request();
     let wants = worker.wants();
     assert!(wants.identity);
-    worker.metadata.identity_answered(Some(identity(4)));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_identity(identity(4));
     let request = worker.requests().remove(0);
     let stamp = request.batch().stamp;
     assert_eq!(
@@ -354,20 +369,14 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
 fn after_the_highest_epoch_comes_another_producer_id() {
     let mut worker = Harness::new(|settings| settings.has_identity = false);
     let last = identity(i16::MAX);
-    worker.metadata.identity_answered(Some(last));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_identity(last);
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::UNKNOWN_PRODUCER_ID);
     worker.run_for(500 * MS);
     assert!(worker.requests().is_empty());
     assert!(worker.wants().identity);
-    let next = ProducerIdentity {
-        producer_id: PRODUCER_ID + 1,
-        producer_epoch: 0,
-    };
-    worker.metadata.identity_answered(Some(next));
-    worker.tell(Event::Identity(Ok(())));
+    worker.give_another_id();
     let stamp = worker.requests().remove(0).batch().stamp;
     assert_eq!(
         (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence),
@@ -391,16 +400,11 @@ fn sequences_go_on_at_zero_after_the_largest() {
 
 #[test]
 fn a_topic_that_was_made_anew_gets_sequences_of_its_own() {
-    let mut worker = Harness::new(|settings| {
-        settings.produce_version = 13;
-        settings.topic_id = Some(TopicId([1; 16]));
-    });
+    let mut worker = with_topic_id(1);
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.serve(&request);
-    worker.topic_id = Some(TopicId([2; 16]));
-    worker.logs.clear();
-    worker.publish();
+    make_topic_anew(&mut worker);
     worker.send_batch(0, "b");
     worker.no_request();
     worker.give_another_id();
@@ -417,10 +421,7 @@ fn a_topic_that_was_made_anew_gets_sequences_of_its_own() {
 
 #[test]
 fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_retried() {
-    let mut worker = Harness::new(|settings| {
-        settings.produce_version = 13;
-        settings.topic_id = Some(TopicId([1; 16]));
-    });
+    let mut worker = with_topic_id(1);
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::UNKNOWN_TOPIC_ID);
@@ -438,17 +439,11 @@ fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_ret
 /// A cluster that was wiped and kept its id may have given the producer id to another producer.
 #[test]
 fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
-    let mut worker = Harness::new(|settings| {
-        settings.partitions = 2;
-        settings.produce_version = 13;
-        settings.topic_id = Some(TopicId([1; 16]));
-    });
+    let mut worker = with_topic_id(2);
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.serve(&request);
-    worker.topic_id = Some(TopicId([2; 16]));
-    worker.logs.clear();
-    worker.publish();
+    make_topic_anew(&mut worker);
     // Nothing was ever sent to this one.
     worker.send_batch(1, "b");
     worker.no_request();
@@ -460,17 +455,12 @@ fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
 
 #[test]
 fn a_batch_that_can_be_in_the_log_of_a_topic_that_is_gone_is_not_sent_to_the_one_made_anew() {
-    let mut worker = Harness::new(|settings| {
-        settings.produce_version = 13;
-        settings.topic_id = Some(TopicId([1; 16]));
-    });
+    let mut worker = with_topic_id(1);
     let lost = worker.send_batch(0, "a");
     worker.request();
     let behind = worker.send_batch(0, "b");
     worker.hang_up(1);
-    worker.topic_id = Some(TopicId([2; 16]));
-    worker.logs.clear();
-    worker.publish();
+    make_topic_anew(&mut worker);
     worker.give_another_id();
     worker.run_for(500 * MS);
     assert_eq!(lost.error().delivery(), Delivery::MaybeWritten);

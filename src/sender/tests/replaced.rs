@@ -2,7 +2,6 @@
 
 use super::harness::{Harness, MS, PRODUCER_ID, identity};
 use crate::error::Delivery;
-use crate::metadata::ProducerIdentity;
 use crate::protocol::ErrorCode;
 use crate::sender::Event;
 
@@ -25,15 +24,6 @@ fn replace(worker: &mut Harness) {
     worker.publish();
 }
 
-fn give_identity(worker: &mut Harness, producer_id: i64) {
-    let identity = ProducerIdentity {
-        producer_id,
-        producer_epoch: 0,
-    };
-    worker.metadata.identity_answered(Some(identity));
-    worker.tell(Event::Identity(Ok(())));
-}
-
 #[test]
 fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     let mut worker = worker();
@@ -47,7 +37,7 @@ fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     worker.tell(Event::Identity(Ok(())));
     worker.no_request();
     assert!(worker.wants().identity);
-    give_identity(&mut worker, PRODUCER_ID + 1);
+    worker.give_another_id();
     let request = worker.requests().remove(0);
     let stamp = request.batch().stamp;
     assert_eq!(
@@ -97,7 +87,7 @@ fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
         assert!(behind.result().is_none() && other.result().is_none());
         assert_eq!(worker.wire.borrow().closed, [old.link]);
         // The same numbers as before: nothing tells the two identities apart but who gave them.
-        give_identity(&mut worker, PRODUCER_ID);
+        worker.give_identity(identity(0));
         worker.run_for(100 * MS);
         while behind.result().is_none() || other.result().is_none() {
             let requests = worker.requests();
@@ -128,7 +118,7 @@ fn a_retry_that_can_be_in_the_old_log_is_not_sent_to_the_new_cluster() {
     replace(&mut worker);
     worker.run();
     assert_eq!(lost.error().delivery(), Delivery::MaybeWritten);
-    give_identity(&mut worker, PRODUCER_ID);
+    worker.give_identity(identity(0));
     worker.run_for(2000 * MS);
     assert!(worker.requests().is_empty());
 }
@@ -146,7 +136,7 @@ fn a_batch_that_was_refused_begins_the_sequences_of_the_new_cluster() {
     worker.refuse(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     replace(&mut worker);
     worker.run();
-    give_identity(&mut worker, PRODUCER_ID);
+    worker.give_identity(identity(0));
     let request = worker.requests().remove(0);
     assert_eq!((request.sequence(), request.epoch()), (0, 0));
     worker.serve(&request);
