@@ -264,8 +264,9 @@
 //! partition → memory's line of waiters; topics (exclusive) → the sticky partitioner. On a worker that reports a
 //! broker: topics (shared) → the sticky partitioner. When topics are forgotten: topics (exclusive) → a partition, or a
 //! worker's list of retired ones. A caller whose thread does not have a topic looks for it under the topics' lock
-//! (shared), and takes no other meanwhile. The metadata cache's lock, a batch's outcomes, a connection's control and
-//! the thread group's lock are taken under none of these and take none. No lock is held over user code, I/O, a log line
+//! (shared), and takes no other meanwhile. The metadata cache has two locks: the one of publication is taken before all
+//! others; under the one of its state the metadata thread takes topics (shared), to see which are used. A batch's
+//! outcomes, a connection's control and the thread group's lock are taken under none of these and take none. No lock is held over user code, I/O, a log line
 //! or a wait; wake-ups come after.
 //!
 //! # What a reader may trip over

@@ -84,7 +84,8 @@ pub(crate) fn handle(
     Ok(())
 }
 
-/// Complains on another thread, and waits a second at most: nobody may be reading standard error.
+/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait forever
+/// where standard error is a pipe that nobody reads.
 fn tell(text: impl FnOnce() -> String + Send + 'static) {
     let (done, told) = channel();
     let tell = move || {

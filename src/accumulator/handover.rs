@@ -85,7 +85,8 @@ impl<T> HandoverSender<T> {
         Ok(())
     }
 
-    /// On the worker, at its end: frees the room, once the worker's own end is gone, too. What nobody took is dropped.
+    /// Called by the worker when it ends. Drops what is queued. What is in the channel, and the room it takes, goes when
+    /// the worker drops its receiver.
     pub(super) fn hang_up(&self) {
         let (_channel, _queue) = {
             let mut ends = self.shared.ends.lock();

@@ -240,7 +240,7 @@ pub(crate) enum Append {
     NeedsMemory { missing: Missing, wake: Wake },
     /// The producer is closed.
     Closed,
-    /// The partition is forgotten: look its topic up anew.
+    /// The producer has forgotten the partition. The caller is to look up its topic again.
     Retired,
 }
 
