@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::dial::{Dialed, ReadUntil, protocol_error, send_all, socket_error};
+use super::dial::{Dialed, exchange, protocol_error};
 use super::{ConnectionConfig, Endpoint};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, printable};
 use crate::protocol::messages::{MetadataRequest, MetadataResponse};
 use crate::protocol::{decode_response, encode_request};
 
@@ -50,6 +50,7 @@ pub(super) fn check_cluster(
 
 /// The error that an address belongs to another cluster than it should.
 pub(crate) fn other_cluster(endpoint: &Endpoint, expected: &str, found: &str) -> Error {
+    let (found, expected) = (printable(found), printable(expected));
     let message = format!("{endpoint} now belongs to cluster {found}, expected {expected}");
     Error::new(ErrorKind::Network, message)
 }
@@ -69,10 +70,7 @@ fn ask(
     encode_request(request, version, CORRELATION_ID, client_id, &mut bytes).map_err(|error| {
         Error::new(ErrorKind::Internal, "a metadata request cannot be encoded").with_source(error)
     })?;
-    let socket = &*dialed.socket;
-    send_all(socket, &bytes, deadline)?;
-    let frame = dialed.frames.next(&mut ReadUntil { socket, deadline })?;
-    socket.set_read_timeout(None).map_err(socket_error)?;
+    let frame = exchange(&dialed.socket, &mut dialed.frames, &bytes, deadline)?;
     match decode_response::<MetadataRequest<'_>>(version, &frame).map_err(protocol_error)? {
         (CORRELATION_ID, response) => Ok(response),
         (answered, _) => {

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::ConnectionControl;
-use super::dial::{
-    DialError, DialTimes, Dialed, ReadUntil, dial, protocol_error, send_all, setup_timeout,
-};
+use super::control::{ConnectionControl, cancelled_error, ended_error};
+use super::dial::{DialError, DialTimes, Dialed, dial, exchange, protocol_error, setup_timeout};
 use super::frames::MAX_METADATA_FRAME_BYTES;
 use super::link::{LinkEvent, OutgoingRequest};
 use super::shared::{Connection, Connections, OwedAnswers, User};
@@ -133,9 +131,7 @@ impl Way {
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
         match self {
             Way::Own { dialed, .. } => {
-                let socket = &*dialed.socket;
-                send_all(socket, &request, deadline)?;
-                dialed.frames.next(&mut ReadUntil { socket, deadline })
+                exchange(&dialed.socket, &mut dialed.frames, &request, deadline)
             }
             Way::Shared(shared) => shared.exchange(request, deadline),
         }
@@ -198,11 +194,10 @@ impl SharedWay {
             is_answered: true,
         };
         self.connection.write(&self.user, request)?;
-        let closed = || Error::new(ErrorKind::Network, "the connection has ended");
         loop {
             let event = channel::select! {
-                recv(self.events) -> event => event.map_err(|_| closed())?,
-                recv(self.control.cancelled()) -> _ => return Err(super::control::cancelled_error()),
+                recv(self.events) -> event => event.map_err(|_| ended_error())?,
+                recv(self.control.cancelled()) -> _ => return Err(cancelled_error()),
                 default(deadline.saturating_duration_since(Instant::now())) => {
                     return Err(Error::new(ErrorKind::Network, "the broker did not answer in time"));
                 }

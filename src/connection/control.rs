@@ -66,3 +66,13 @@ impl ConnectionControl {
 pub(crate) fn cancelled_error() -> Error {
     Error::new(ErrorKind::Network, "the connection was given up")
 }
+
+/// What a request gets that comes after the end.
+pub(super) fn ended_error() -> Error {
+    Error::new(ErrorKind::Network, "the connection has ended")
+}
+
+/// What a connection's users get if the thread that dials or reads it ends without a word.
+pub(super) fn panicked_error() -> Error {
+    Error::new(ErrorKind::Internal, "the thread of a connection panicked")
+}

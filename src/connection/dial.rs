@@ -276,10 +276,7 @@ fn exchange_versions(
         &mut bytes,
     )
     .map_err(protocol_error)?;
-    send_all(socket, &bytes, deadline)?;
-    let frame = frames.next(&mut ReadUntil { socket, deadline })?;
-    socket.set_read_timeout(None).map_err(socket_error)?;
-
+    let frame = exchange(socket, frames, &bytes, deadline)?;
     let mut reader = Reader::new(&frame);
     let answered = decode_response_header(ApiKey::ApiVersions, version, &mut reader)
         .map_err(protocol_error)?;
@@ -299,12 +296,20 @@ const HANDSHAKE_CORRELATION_ID: i32 = 0;
 /// The name under which brokers count this client (KIP-511).
 const SOFTWARE_NAME: &str = env!("CARGO_PKG_NAME");
 
-/// Writes all of `bytes`, each piece of it before `deadline`.
-pub(super) fn send_all(
+/// Writes `request` and waits for the frame that answers it, both before `deadline`. Nothing else may be under way on the
+/// connection. The socket's timeouts are whatever they were last set to, afterwards.
+pub(super) fn exchange(
     socket: &TcpSocket,
-    mut bytes: &[u8],
+    frames: &mut FrameReader,
+    request: &[u8],
     deadline: Instant,
-) -> Result<(), Error> {
+) -> Result<Vec<u8>, Error> {
+    send_all(socket, request, deadline)?;
+    frames.next(&mut ReadUntil { socket, deadline })
+}
+
+/// Writes all of `bytes`, each piece of it before `deadline`.
+fn send_all(socket: &TcpSocket, mut bytes: &[u8], deadline: Instant) -> Result<(), Error> {
     while !bytes.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -325,9 +330,9 @@ pub(super) fn send_all(
 }
 
 /// Reads that all end by one deadline: a peer that sends a byte now and then does not get more time by it.
-pub(super) struct ReadUntil<'a> {
-    pub(super) socket: &'a TcpSocket,
-    pub(super) deadline: Instant,
+struct ReadUntil<'a> {
+    socket: &'a TcpSocket,
+    deadline: Instant,
 }
 
 impl Read for ReadUntil<'_> {

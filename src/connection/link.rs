@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::check_cluster;
-use super::control::{ConnectionControl, cancelled_error};
+use super::control::{ConnectionControl, cancelled_error, ended_error, panicked_error};
 use super::dial::{DialError, DialTimes, dial, setup_timeout, socket_error};
 use super::frames::{FrameReader, MAX_PRODUCE_FRAME_BYTES};
 use super::outgoing::WRITE_PATIENCE;
@@ -142,6 +142,12 @@ impl TcpNetwork {
             name,
         }
     }
+
+    fn end(&mut self, link: LinkId, owed: OwedAnswers) {
+        if let Some(TcpLink { link, .. }) = self.links.remove(&link) {
+            link.close(owed);
+        }
+    }
 }
 
 impl Network for TcpNetwork {
@@ -183,10 +189,7 @@ impl Network for TcpNetwork {
     }
 
     fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
-        let gone = || {
-            let error = Error::new(ErrorKind::Network, "the connection has ended");
-            WriteError::NothingWritten(error)
-        };
+        let gone = || WriteError::NothingWritten(ended_error());
         let TcpLink { link, connection } = self.links.get_mut(&link).ok_or_else(gone)?;
         if connection.is_none() {
             *connection = match &*link.stage.lock() {
@@ -199,15 +202,11 @@ impl Network for TcpNetwork {
     }
 
     fn close(&mut self, link: LinkId) {
-        if let Some(TcpLink { link, .. }) = self.links.remove(&link) {
-            link.close(OwedAnswers::EndConnection);
-        }
+        self.end(link, OwedAnswers::EndConnection);
     }
 
     fn leave(&mut self, link: LinkId) {
-        if let Some(TcpLink { link, .. }) = self.links.remove(&link) {
-            link.close(OwedAnswers::Drop);
-        }
+        self.end(link, OwedAnswers::Drop);
     }
 
     fn throttled(&mut self, link: LinkId, until: Instant) {
@@ -318,6 +317,8 @@ impl Dialling {
         let patience = Some(WRITE_PATIENCE);
         let socket = &dialed.socket;
         socket.set_write_timeout(patience).map_err(socket_error)?;
+        // The questions so far each had a deadline; the reader waits for as long as it takes.
+        socket.set_read_timeout(None).map_err(socket_error)?;
         let connection = Connection::new(
             &dialed,
             Arc::clone(control),
@@ -356,8 +357,7 @@ struct Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         let Some(user) = &self.user else { return };
-        let panicked = || Error::new(ErrorKind::Internal, "the thread of a connection panicked");
         let words = self.words.take();
-        user.tell(words.unwrap_or_else(|| LinkEvent::Closed(panicked())));
+        user.tell(words.unwrap_or_else(|| LinkEvent::Closed(panicked_error())));
     }
 }

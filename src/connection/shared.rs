@@ -16,7 +16,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::control::ConnectionControl;
+use super::control::{ConnectionControl, cancelled_error, ended_error, panicked_error};
 use super::dial::{Dialed, socket_error};
 use super::frames::{FrameLimit, FrameReader};
 use super::link::{EventSink, LinkEvent, LinkId, WriteError, Written};
@@ -180,7 +180,7 @@ impl Connection {
             goes_on
         };
         match goes_on {
-            true => user.tell(LinkEvent::Closed(super::control::cancelled_error())),
+            true => user.tell(LinkEvent::Closed(cancelled_error())),
             // The reader thread sees the end, and tells all users.
             false => self.control.cancel(),
         }
@@ -197,8 +197,7 @@ impl Connection {
         {
             let mut state = self.state.lock();
             if state.has_ended {
-                let error = Error::new(ErrorKind::Network, "the connection has ended");
-                return Err(WriteError::NothingWritten(error));
+                return Err(WriteError::NothingWritten(ended_error()));
             }
             if is_answered {
                 // Before the first byte is written: the answer cannot be quicker.
@@ -224,8 +223,7 @@ impl Connection {
         let mut state = self.state.lock();
         if state.has_ended && !is_written {
             drop(state);
-            let error = Error::new(ErrorKind::Network, "the connection has ended");
-            return Err(WriteError::MaybeWritten(error));
+            return Err(WriteError::MaybeWritten(ended_error()));
         }
         if !is_written {
             state.waiting.push_front((Arc::clone(user), remainder));
@@ -367,9 +365,7 @@ struct Farewell<'a> {
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
-        let error = self.error.take().unwrap_or_else(|| {
-            Error::new(ErrorKind::Internal, "the thread of a connection panicked")
-        });
+        let error = self.error.take().unwrap_or_else(panicked_error);
         self.connection.end(&error);
     }
 }

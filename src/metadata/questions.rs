@@ -15,14 +15,6 @@ use crate::protocol::{ErrorCode, Request};
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-/// Whether the answer is of another cluster than the one that is known: what is known does not count against it.
-fn tells_another_cluster(before: &Cluster, response: &MetadataResponse) -> bool {
-    match (&before.cluster_id, &response.cluster_id) {
-        (Some(known), Some(told)) => **known != **told,
-        _ => false,
-    }
-}
-
 impl<O: RefreshObserver> MetadataRefresher<O> {
     fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
         let Some((endpoint, client)) = &mut self.client else {
@@ -93,7 +85,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let is_believed = is_full && self.old_news.is_believed(Instant::now());
         let mut has_older_epochs = false;
         let is_incomplete = self.cache.answered(&asked, |before| {
-            let is_another = is_anew && tells_another_cluster(before, &response);
+            // What is known of another cluster does not count against the answer.
+            let is_another = is_anew && before.is_other_than(response.cluster_id.as_deref());
             let before = match is_another || is_believed {
                 true => &nothing,
                 false => before,
@@ -218,24 +211,27 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// Somebody wants another id than the one that was given before, which is given once more: to ask again at once would be
     /// to ask without end.
     fn ask_later_for_another(&mut self, given: ProducerIdentity) -> Attempt {
-        let pause = self.retry_pause(self.identity_refusals);
-        self.identity_refusals = self.identity_refusals.saturating_add(1);
+        let next_question = self.next_identity_question();
         if self.identity_refusals.is_power_of_two() {
             let id = given.producer_id;
             log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the broker gives producer id {id} again, where another one is needed; it is asked again");
         }
-        self.cache
-            .identity_postponed(deadline_after(Instant::now(), pause));
+        self.cache.identity_postponed(next_question);
         Attempt::Done
     }
 
     /// Tells those who wait for a producer id that there is none for them. The next batch wants one again: it waits out a
     /// backoff, or each record that is sent would make a question.
     fn refuse_identity(&mut self, error: Error) {
+        let next_question = self.next_identity_question();
+        self.cache.identity_refused(next_question);
+        self.observer.identity(Err(error));
+    }
+
+    /// Counts an answer without a new producer id, and returns when a broker is asked for one again: later with each.
+    fn next_identity_question(&mut self) -> Instant {
         let pause = self.retry_pause(self.identity_refusals);
         self.identity_refusals = self.identity_refusals.saturating_add(1);
-        self.cache
-            .identity_refused(deadline_after(Instant::now(), pause));
-        self.observer.identity(Err(error));
+        deadline_after(Instant::now(), pause)
     }
 }

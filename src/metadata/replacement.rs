@@ -10,7 +10,7 @@ use super::cluster::{Broker, Cluster};
 use super::refresh::{MetadataRefresher, RefreshObserver};
 use crate::connection::Endpoint;
 use crate::connection::check::other_cluster;
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::threads::logging::log_line;
 
 /// What the metadata thread knows of other clusters.
@@ -53,7 +53,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let others = &mut self.others;
         if self.config.bootstrap.contains(endpoint) {
             if others.is_believed {
-                log_line!(log::Level::Warn, target: "kafka_producer::metadata", "cluster {known} was replaced by {found} at {endpoint}; records of unknown fate fail, all others go to the new cluster");
+                log_line!(log::Level::Warn, target: "kafka_producer::metadata", "cluster {} was replaced by {} at {endpoint}; records of unknown fate fail, all others go to the new cluster", printable(known), printable(found));
                 return Ok(());
             }
             others.claim = Some(endpoint.clone());

@@ -13,8 +13,6 @@ use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-use super::config::ValidatedConfig;
-
 /// Whether the bootstrap addresses have been looked up, and how long callers wait for that.
 pub(crate) struct BootstrapLookUp {
     endpoints: Vec<Endpoint>,
@@ -43,25 +41,20 @@ const PATIENCE_OF_START: Duration = Duration::from_secs(5);
 /// How long an attempt behind the producer waits for the resolver before it asks anew.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The least time between two attempts, whatever `reconnect.backoff.ms` says.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-
 impl BootstrapLookUp {
+    /// `within` is `bootstrap.resolve.timeout.ms`, `backoff` the wait between two attempts.
     pub(crate) fn new(
-        config: &ValidatedConfig,
         endpoints: Vec<Endpoint>,
+        within: Duration,
+        backoff: ExponentialBackoff,
         metadata: &Arc<MetadataCache>,
     ) -> Arc<Self> {
         let (cancel, cancelled) = channel::bounded(0);
-        let within = config.bootstrap_resolve_timeout;
         Arc::new(Self {
             endpoints,
             within,
             deadline: deadline_after(Instant::now(), within),
-            backoff: ExponentialBackoff::new(
-                config.reconnect_backoff,
-                config.reconnect_backoff_max,
-            ),
+            backoff,
             metadata: Arc::clone(metadata),
             state: Mutex::new(State {
                 is_open: !within.is_zero(),
@@ -114,7 +107,7 @@ impl BootstrapLookUp {
                 log_line!(log::Level::Error, target: "kafka_producer", "{}; the producer continues to resolve them", self.what_failed(&error));
             }
             self.state.lock().last_error = Some(error);
-            let pause = self.backoff.after(failures).max(SHORTEST_PAUSE);
+            let pause = self.backoff.after(failures);
             failures += 1;
             if self.cancelled.recv_timeout(pause) != Err(channel::RecvTimeoutError::Timeout) {
                 return;

@@ -94,7 +94,12 @@ impl Engine {
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let (sender, receiver) = channel::unbounded();
-        let bootstrap = BootstrapLookUp::new(&config, bootstrap_endpoints(&config), &metadata);
+        let bootstrap = BootstrapLookUp::new(
+            bootstrap_endpoints(&config),
+            config.bootstrap_resolve_timeout,
+            reconnect_backoff(&config),
+            &metadata,
+        );
         bootstrap.look_up_at_once(&threads)?;
         let connection_config = Arc::new(connection_config(&config));
         let connections = Arc::<Connections>::default();
@@ -673,7 +678,8 @@ fn refresh_config(config: &ValidatedConfig) -> RefreshConfig {
     }
 }
 
-/// The wait before any reconnect, of the metadata thread and of the workers. It has a floor: each attempt is a connection,
+/// The wait before any reconnect, of the metadata thread and of the workers, and between two look-ups of the bootstrap
+/// addresses. It has a floor: each attempt is a connection,
 /// a thread and a log line.
 fn reconnect_backoff(config: &ValidatedConfig) -> ExponentialBackoff {
     ExponentialBackoff::new(config.reconnect_backoff, config.reconnect_backoff_max).with_floor()
