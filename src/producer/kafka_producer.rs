@@ -102,9 +102,10 @@ impl<K, V> KafkaProducer<K, V> {
     /// is not called.
     ///
     /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
-    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. `flush` returns an error,
-    /// and so does a future's `get` unless the outcome is there. `close` returns an error at once, and another thread
-    /// closes the producer. Calls on another producer block as usual. If the callbacks of two producers wait for each
+    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. A record for a topic that
+    /// the producer does not know yet comes back in the error: if only callbacks send to a topic, call `partitions_for`
+    /// for it on another thread first. `flush` returns an error, and so does a future's `get` unless the outcome is
+    /// there. `close` returns an error at once, and another thread closes the producer. Calls on another producer block as usual. If the callbacks of two producers wait for each
     /// other, both wait until their timeouts.
     ///
     /// The batch's memory is freed before its callbacks run, so a record that failed can nearly always be sent again.
