@@ -21,7 +21,7 @@ use crate::metadata::refresh::{
 };
 use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
 use crate::record::compression::Compression;
-use crate::sender::{Delivery, Event, Sender, SenderConfig, Worker};
+use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, Wakeup, channel, spawn};
 use crate::threads::logging::log_line;
 use crate::threads::{InstanceId, ThreadGroup};
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     pub(crate) accumulator: Arc<RecordAccumulator>,
     pub(crate) metadata: Arc<MetadataCache>,
     bootstrap: Arc<BootstrapLookUp>,
-    workers: Vec<WorkerControl>,
+    workers: Vec<Mailbox>,
     progress: Arc<Progress>,
     deliveries: Deliveries,
     connections: Arc<Connections>,
@@ -45,11 +45,6 @@ pub(crate) struct Engine {
     close_started: AtomicBool,
     close_result: Mutex<Option<u64>>,
     close_ended: Condvar,
-}
-
-struct WorkerControl {
-    events: channel::Sender<Event>,
-    wakeup: Arc<Wakeup>,
 }
 
 /// The workers that still run.
@@ -78,12 +73,9 @@ impl Engine {
             .map(|index| {
                 let wakeup = Arc::new(Wakeup::new(origin));
                 let (records, received) = handover();
-                let (events, happened) = channel::unbounded();
-                let handle = WorkerHandle::new(records, Arc::clone(&wakeup));
-                (
-                    handle,
-                    (index, received, happened, WorkerControl { events, wakeup }),
-                )
+                let (mailbox, events) = Mailbox::new(Arc::clone(&wakeup));
+                let handle = WorkerHandle::new(records, wakeup);
+                (handle, (index, received, events, mailbox))
             })
             .unzip();
         let threads = Arc::new(ThreadGroup::default());
@@ -107,7 +99,7 @@ impl Engine {
 
         let mut workers = Vec::new();
         let mut starts = Vec::new();
-        for (index, records, events, control) in ends {
+        for (index, records, events, mailbox) in ends {
             let handle = Arc::clone(&accumulator.workers()[index]);
             let worker = Arc::new_cyclic(|worker: &Weak<Worker<TcpNetwork>>| {
                 let panics = Panics::of(&accumulator, &metadata);
@@ -127,10 +119,10 @@ impl Engine {
                     events,
                     sender.clone(),
                 );
-                Worker::new(handle, control.events.clone(), sender)
+                Worker::new(handle, mailbox.clone(), sender)
             });
             starts.push(worker);
-            workers.push(control);
+            workers.push(mailbox);
         }
         let engine = Arc::new(Self {
             accumulator,
@@ -181,11 +173,7 @@ impl Engine {
         }
         let observer = Observer {
             accumulator: Arc::clone(&self.accumulator),
-            workers: self
-                .workers
-                .iter()
-                .map(|worker| (worker.events.clone(), Arc::clone(&worker.wakeup)))
-                .collect(),
+            workers: self.workers.clone(),
         };
         let refresher = MetadataRefresher::new(
             Arc::clone(&self.metadata),
@@ -486,18 +474,8 @@ impl Engine {
 
     fn tell_workers(&self, event: impl Fn() -> Event) {
         for worker in &self.workers {
-            let _ = worker.events.send(event());
-            worker.wakeup.wake_for_event();
+            worker.post(event());
         }
-    }
-}
-
-impl WorkerControl {
-    fn ask<T>(&self, event: impl FnOnce(channel::Sender<T>) -> Event) -> channel::Receiver<T> {
-        let (reply, answer) = channel::bounded(1);
-        let _ = self.events.send(event(reply));
-        self.wakeup.wake_for_event();
-        answer
     }
 }
 
@@ -574,7 +552,7 @@ impl ClusterObserver for Publication {
 /// Carries news between the metadata thread and the workers.
 struct Observer {
     accumulator: Arc<RecordAccumulator>,
-    workers: Vec<(channel::Sender<Event>, Arc<Wakeup>)>,
+    workers: Vec<Mailbox>,
 }
 
 impl RefreshObserver for Observer {
@@ -591,9 +569,8 @@ impl RefreshObserver for Observer {
     }
 
     fn identity(&self, identity: Result<(), Error>) {
-        for (events, wakeup) in &self.workers {
-            let _ = events.send(Event::Identity(identity.clone()));
-            wakeup.wake_for_event();
+        for worker in &self.workers {
+            worker.post(Event::Identity(identity.clone()));
         }
     }
 }

@@ -10,6 +10,7 @@ mod compression_time;
 mod doubt;
 mod forgetting;
 mod links;
+mod mailbox;
 mod message;
 mod outcome;
 mod partition_state;
@@ -21,6 +22,7 @@ mod run;
 mod tests;
 mod worker;
 
+pub(crate) use mailbox::Mailbox;
 pub(crate) use message::{Delivery, Event};
 pub(crate) use run::Sender;
 pub(crate) use worker::Worker;

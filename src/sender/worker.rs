@@ -7,17 +7,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::mailbox::Mailbox;
 use super::message::Event;
 use super::run::Sender;
 use crate::accumulator::WorkerHandle;
 use crate::connection::link::Network;
-use crate::sync::{Condvar, Mutex, channel};
+use crate::sync::{Condvar, Mutex};
 use crate::time::monotonic_now;
 
 /// One worker, shared by its thread and the threads of its links.
 pub(crate) struct Worker<N: Network> {
     handle: Arc<WorkerHandle>,
-    events: channel::Sender<Event>,
+    mailbox: Mailbox,
     linger: Duration,
     place: Mutex<Place<N>>,
     /// The place is not taken any more.
@@ -37,15 +38,11 @@ enum Place<N: Network> {
 const LONGEST_REST: Duration = Duration::from_micros(150);
 
 impl<N: Network> Worker<N> {
-    /// `events` leads to `sender`.
-    pub(crate) fn new(
-        handle: Arc<WorkerHandle>,
-        events: channel::Sender<Event>,
-        sender: Sender<N>,
-    ) -> Self {
+    /// `mailbox` leads to `sender`.
+    pub(crate) fn new(handle: Arc<WorkerHandle>, mailbox: Mailbox, sender: Sender<N>) -> Self {
         Self {
             handle,
-            events,
+            mailbox,
             linger: sender.config.linger,
             place: Mutex::new(Place::Here(Box::new(sender))),
             left: Condvar::new(),
@@ -85,7 +82,7 @@ impl<N: Network> Worker<N> {
             Event::Link(link, _) => Some(*link),
             _ => None,
         };
-        let _ = self.events.send(event);
+        self.mailbox.put(event);
         let wakeup = self.handle.wakeup();
         if !wakeup.waits_for_event() {
             return;

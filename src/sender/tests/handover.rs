@@ -17,7 +17,7 @@ use crate::connection::Endpoint;
 use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
 use crate::metadata::MetadataCache;
 use crate::sender::worker::Worker;
-use crate::sender::{Event, Sender};
+use crate::sender::{Event, Mailbox, Sender};
 use crate::sync::{Mutex, Wakeup, channel};
 
 const CALLERS: usize = 4;
@@ -54,16 +54,17 @@ impl Network for Echo {
 /// A worker without threads, and what surrounds it.
 pub(super) struct Stage<N: Network> {
     pub(super) accumulator: Arc<RecordAccumulator>,
-    pub(super) events: channel::Sender<Event>,
+    pub(super) mailbox: Mailbox,
     pub(super) worker: Arc<Worker<N>>,
 }
 
 pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let memory = BufferMemory::new(settings.buffer_memory);
     let (records, received) = handover();
-    let (events, happened) = channel::unbounded();
+    let wakeup = Arc::new(Wakeup::new(Instant::now()));
+    let (mailbox, happened) = Mailbox::new(Arc::clone(&wakeup));
     let (delivered, _) = channel::unbounded();
-    let handle = WorkerHandle::new(records, Arc::new(Wakeup::new(Instant::now())));
+    let handle = WorkerHandle::new(records, wakeup);
     let append = AppendConfig {
         batch_size: settings.sender.batch_size,
         max_batch_bytes: settings.sender.max_request_size,
@@ -86,10 +87,10 @@ pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
         happened,
         delivered,
     );
-    let worker = Arc::new(Worker::new(handle, events.clone(), sender));
+    let worker = Arc::new(Worker::new(handle, mailbox.clone(), sender));
     Stage {
         accumulator,
-        events,
+        mailbox,
         worker,
     }
 }
@@ -174,8 +175,7 @@ impl Running {
     fn close(self) -> HashMap<i32, Vec<String>> {
         let accumulator = &self.stage.accumulator;
         accumulator.close();
-        self.stage.events.send(Event::Close).unwrap();
-        accumulator.wake_workers();
+        self.stage.mailbox.post(Event::Close);
         self.thread.join().unwrap();
         assert_eq!(accumulator.workers()[0].undelivered(), 0);
         let memory = &accumulator.memory;

@@ -241,7 +241,7 @@ fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
     let stage = set_up(settings, closed.clone());
     append_batch(&stage, 0);
     run_round(&stage);
-    stage.events.send(connected(LINK, 12)).unwrap();
+    stage.mailbox.put(connected(LINK, 12));
     run_round(&stage);
     (stage, closed)
 }
