@@ -25,12 +25,13 @@ pub(crate) type LinkId = u64;
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The link is ready for requests.
-    Connected(BrokerVersions),
+    Connected(LinkReady),
     /// A frame arrived, without its length.
     Frame(Vec<u8>),
-    /// Some more of the request that [`Written::Later`] was said of is written, or of one before it. Said now and then.
+    /// The broker has taken more of the request for which [`WriteStatus::InProgress`] was returned, or of one before it.
+    /// Comes now and then while the write goes on.
     WriteProgress,
-    /// The request that [`Written::Later`] was said of is written.
+    /// The request for which [`WriteStatus::InProgress`] was returned is written.
     WriteFinished,
     /// The broker has asked another user of the connection to wait: until then it reads nothing from it (KIP-219). It can be
     /// said before [`Connected`](Self::Connected).
@@ -38,15 +39,39 @@ pub(crate) enum LinkEvent {
     /// The link could not be made, or has ended; it says nothing after this.
     Closed(Error),
     /// As [`Closed`](Self::Closed): the broker or the system allows no further connection, and there is none to share.
-    TurnedAway(Error),
+    ConnectionRefused(Error),
+}
+
+/// What [`LinkEvent::Connected`] says of a link.
+#[derive(Debug)]
+pub(crate) struct LinkReady {
+    pub(crate) versions: BrokerVersions,
+    /// When the broker ends the session of the connection (KIP-368); `None` if it never does. The link is to be replaced
+    /// before.
+    #[expect(
+        dead_code,
+        reason = "the worker replaces such a link with the next commit"
+    )]
+    pub(crate) session_ends: Option<Instant>,
 }
 
 /// Whether a request's last byte is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    Now,
-    /// The link says [`LinkEvent::WriteFinished`] when it is; nothing may be written before.
-    Later,
+pub(crate) enum WriteStatus {
+    Complete,
+    /// The rest is written by another thread. [`LinkEvent::WriteFinished`] follows; until then the worker must not write
+    /// to this link.
+    InProgress,
+}
+
+/// Where a link leads to.
+#[derive(Debug)]
+pub(crate) struct LinkTarget {
+    pub(crate) endpoint: Endpoint,
+    /// The cluster that the broker must be of, if known.
+    pub(crate) cluster_id: Option<Arc<str>>,
+    /// Failed attempts in a row: they lengthen the timeout of this one, and choose the address that is tried first.
+    pub(crate) failures: u32,
 }
 
 /// Why a request was not written, and what became of its bytes. The link is of no more use.
@@ -68,22 +93,15 @@ impl From<WriteError> for Error {
 
 /// The network as a worker sees it; tests script their own.
 pub(crate) trait Network {
-    /// Starts to connect; the link's events follow. It is not made where the broker says that it is of another cluster
-    /// than that of `cluster_id`.
-    fn connect(
-        &mut self,
-        link: LinkId,
-        endpoint: Endpoint,
-        cluster_id: Option<Arc<str>>,
-        failures: u32,
-    );
+    /// Starts to connect; the link's events follow. A broker of another cluster than that of `target` is an error.
+    fn connect(&mut self, link: LinkId, target: LinkTarget);
     /// Writes a whole request, or what a few milliseconds allow of it. After an error the link is of no more use.
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError>;
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError>;
     /// Ends the link. Events that are under way may still come. If the broker owes it answers, the connection counts as
     /// broken, and ends for others that share it, too.
     fn close(&mut self, link: LinkId);
     /// Ends the link for a reason that says nothing against the connection: others that share it keep it.
-    fn leave(&mut self, link: LinkId) {
+    fn abandon(&mut self, link: LinkId) {
         self.close(link);
     }
     /// An answer on the link asked this client to wait (KIP-219): others that share the connection are told.
@@ -151,13 +169,7 @@ impl TcpNetwork {
 }
 
 impl Network for TcpNetwork {
-    fn connect(
-        &mut self,
-        link: LinkId,
-        endpoint: Endpoint,
-        cluster_id: Option<Arc<str>>,
-        failures: u32,
-    ) {
+    fn connect(&mut self, link: LinkId, target: LinkTarget) {
         let events = Arc::clone(&self.events);
         let state = Arc::new(LinkState {
             user: Arc::new(User { link, events }),
@@ -166,9 +178,7 @@ impl Network for TcpNetwork {
         });
         let dialling = Dialling {
             link: Arc::clone(&state),
-            endpoint,
-            cluster_id,
-            failures,
+            target,
             config: Arc::clone(&self.config),
             threads: Arc::clone(&self.threads),
             connections: Arc::clone(&self.connections),
@@ -188,7 +198,7 @@ impl Network for TcpNetwork {
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError> {
         let gone = || WriteError::NothingWritten(ended_error());
         let TcpLink { link, connection } = self.links.get_mut(&link).ok_or_else(gone)?;
         if connection.is_none() {
@@ -205,7 +215,7 @@ impl Network for TcpNetwork {
         self.end(link, OwedAnswers::EndConnection);
     }
 
-    fn leave(&mut self, link: LinkId) {
+    fn abandon(&mut self, link: LinkId) {
         self.end(link, OwedAnswers::Drop);
     }
 
@@ -254,10 +264,7 @@ impl LinkState {
 /// What the thread of a link has to do.
 struct Dialling {
     link: Arc<LinkState>,
-    endpoint: Endpoint,
-    /// The cluster that the broker is to be of, where that is known.
-    cluster_id: Option<Arc<str>>,
-    failures: u32,
+    target: LinkTarget,
     config: Arc<ConnectionConfig>,
     threads: Arc<ThreadGroup>,
     connections: Arc<Connections>,
@@ -276,14 +283,14 @@ impl Dialling {
                 // From here on it is the connection that tells its users of its end.
                 farewell.user = None;
                 if let Some((connection, frames)) = made {
-                    self.connections.add(self.endpoint, &connection);
+                    self.connections.add(self.target.endpoint, &connection);
                     connection.read(frames);
                 }
             }
             Err(failed) => {
                 self.link.control.cancel();
                 farewell.words = Some(match failed.is_turned_away {
-                    true => LinkEvent::TurnedAway(failed.error),
+                    true => LinkEvent::ConnectionRefused(failed.error),
                     false => LinkEvent::Closed(failed.error),
                 });
             }
@@ -293,17 +300,15 @@ impl Dialling {
     /// Makes a connection, which is to be read then, or joins one that stands.
     fn connect(&self) -> Result<Option<(Arc<Connection>, FrameReader)>, DialError> {
         let (config, user) = (&self.config, &self.link.user);
-        let within = setup_timeout(config, self.failures);
+        let LinkTarget {
+            endpoint,
+            cluster_id,
+            failures,
+        } = &self.target;
+        let within = setup_timeout(config, *failures);
         let (times, deadline) = (DialTimes::within(within), Instant::now() + within);
         let control = &self.link.control;
-        let dialed = dial(
-            &self.endpoint,
-            self.failures,
-            times,
-            config,
-            control,
-            &self.threads,
-        );
+        let dialed = dial(endpoint, *failures, times, config, control, &self.threads);
         let mut dialed = match dialed {
             Ok(dialed) => dialed,
             Err(failed) if failed.is_turned_away && self.join() => return Ok(None),
@@ -311,8 +316,8 @@ impl Dialling {
         };
         // A large cluster's list of brokers is longer than a handshake.
         dialed.frames.limit(MAX_PRODUCE_FRAME_BYTES);
-        if let Some(cluster_id) = &self.cluster_id {
-            check_cluster(&mut dialed, &self.endpoint, cluster_id, config, deadline)?;
+        if let Some(cluster_id) = cluster_id {
+            check_cluster(&mut dialed, endpoint, cluster_id, config, deadline)?;
         }
         let patience = Some(WRITE_PATIENCE);
         let socket = &dialed.socket;
@@ -324,28 +329,39 @@ impl Dialling {
             Arc::clone(control),
             Arc::clone(&self.threads),
             self.name.clone(),
-            self.cluster_id.clone(),
+            cluster_id.clone(),
             Arc::clone(user),
         );
         self.link.use_connection(&connection)?;
-        user.tell(LinkEvent::Connected(dialed.versions));
+        user.tell(connected(dialed.versions));
         Ok(Some((connection, dialed.frames)))
     }
 
     /// Whether the link goes over a connection that stands already.
     fn join(&self) -> bool {
         let user = &self.link.user;
-        let cluster_id = self.cluster_id.as_ref();
-        let Some(connection) = self.connections.join(&self.endpoint, cluster_id, user) else {
+        let LinkTarget {
+            endpoint,
+            cluster_id,
+            ..
+        } = &self.target;
+        let Some(connection) = self.connections.join(endpoint, cluster_id.as_ref(), user) else {
             return false;
         };
         match self.link.use_connection(&connection) {
-            Ok(()) => user.tell(LinkEvent::Connected(connection.versions().clone())),
+            Ok(()) => user.tell(connected(connection.versions().clone())),
             // Closed meanwhile. The connection says so.
             Err(_) => connection.leave(user, OwedAnswers::Drop),
         }
         true
     }
+}
+
+fn connected(versions: BrokerVersions) -> LinkEvent {
+    LinkEvent::Connected(LinkReady {
+        versions,
+        session_ends: None,
+    })
 }
 
 /// The last words of a link that has no connection, which its worker waits for, however the thread ends.

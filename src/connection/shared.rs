@@ -19,7 +19,7 @@ use std::time::Instant;
 use super::control::{ConnectionControl, cancelled_error, ended_error, panicked_error};
 use super::dial::{Dialed, socket_error};
 use super::frames::{FrameLimit, FrameReader};
-use super::link::{EventSink, LinkEvent, LinkId, WriteError, Written};
+use super::link::{EventSink, LinkEvent, LinkId, WriteError, WriteStatus};
 use super::outgoing::{OutgoingRequest, Remainder, WRITE_PATIENCE};
 use super::socket::TcpSocket;
 use super::{BrokerVersions, Endpoint};
@@ -191,7 +191,7 @@ impl Connection {
         self: &Arc<Self>,
         user: &Arc<User>,
         request: OutgoingRequest,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<WriteStatus, WriteError> {
         let is_answered = request.is_answered;
         let mut remainder = Remainder::new(request);
         {
@@ -207,7 +207,7 @@ impl Connection {
                 // Whoever writes now sees to it that this is written next.
                 state.waiting.push_back((Arc::clone(user), remainder));
                 self.to_write.notify_one();
-                return Ok(Written::Later);
+                return Ok(WriteStatus::InProgress);
             }
             state.writing = Writing::User;
         }
@@ -230,7 +230,7 @@ impl Connection {
         }
         if state.waiting.is_empty() {
             state.writing = Writing::Nobody;
-            return Ok(Written::Now);
+            return Ok(WriteStatus::Complete);
         }
         state.writing = Writing::WriterThread;
         let has_writer = std::mem::replace(&mut state.has_writer, true);
@@ -240,8 +240,8 @@ impl Connection {
             self.start_writer().map_err(WriteError::MaybeWritten)?;
         }
         Ok(match is_written {
-            true => Written::Now,
-            false => Written::Later,
+            true => WriteStatus::Complete,
+            false => WriteStatus::InProgress,
         })
     }
 
@@ -570,7 +570,7 @@ mod tests {
         };
         assert!(matches!(
             connection.write(&second, unanswered),
-            Ok(Written::Later)
+            Ok(WriteStatus::InProgress)
         ));
         connection.leave(&second, OwedAnswers::EndConnection);
         for told in [told_first, told_second] {
@@ -612,7 +612,7 @@ mod tests {
         assert!(connection.join(&users[1].0));
         for (user, _) in &users {
             let written = connection.write(user, request(vec![0; BYTES])).unwrap();
-            assert_eq!(written, Written::Later);
+            assert_eq!(written, WriteStatus::InProgress);
         }
         let (_silent, never) = channel::bounded::<()>(1);
         // A little at a time until both have heard of it, and then the rest.
@@ -645,7 +645,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..REQUESTS {
                         let request = request(vec![*number; BYTES]);
-                        if connection.write(user, request).unwrap() == Written::Later {
+                        if connection.write(user, request).unwrap() == WriteStatus::InProgress {
                             await_write(told);
                         }
                     }

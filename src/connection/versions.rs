@@ -1,6 +1,7 @@
 //! The versions of each API that one broker speaks.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::protocol::Request;
@@ -9,7 +10,7 @@ use crate::protocol::messages::ApiVersionsResponse;
 /// A broker's answer to ApiVersions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BrokerVersions {
-    ranges: HashMap<i16, (i16, i16)>,
+    ranges: Arc<HashMap<i16, (i16, i16)>>,
 }
 
 impl BrokerVersions {
@@ -39,12 +40,14 @@ impl BrokerVersions {
 
 impl From<&ApiVersionsResponse> for BrokerVersions {
     fn from(response: &ApiVersionsResponse) -> Self {
-        let ranges = response
+        let ranges: HashMap<_, _> = response
             .api_keys
             .iter()
             .map(|api| (api.api_code, (api.min_version, api.max_version)))
             .collect();
-        Self { ranges }
+        Self {
+            ranges: Arc::new(ranges),
+        }
     }
 }
 
@@ -55,7 +58,7 @@ mod tests {
 
     fn broker_with(min: i16, max: i16) -> BrokerVersions {
         BrokerVersions {
-            ranges: HashMap::from([(22, (min, max))]),
+            ranges: Arc::new(HashMap::from([(22, (min, max))])),
         }
     }
 

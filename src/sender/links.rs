@@ -8,7 +8,7 @@ use super::broker_link::{BrokerLink, LinkState, ReadyLink};
 use super::partition_state::InFlightBatch;
 use super::run::Sender;
 use crate::accumulator::completion::Outcome;
-use crate::connection::link::{LinkEvent, LinkId, Network};
+use crate::connection::link::{LinkEvent, LinkId, LinkTarget, Network};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::messages::ProduceRequest;
 use crate::threads::logging::log_line;
@@ -19,7 +19,10 @@ impl<N: Network> Sender<N> {
         let Some(&broker) = self.links.get(&link) else {
             return;
         };
-        if matches!(event, LinkEvent::Closed(_) | LinkEvent::TurnedAway(_)) {
+        if matches!(
+            event,
+            LinkEvent::Closed(_) | LinkEvent::ConnectionRefused(_)
+        ) {
             self.links.remove(&link);
         }
         if self.brokers.get(&broker).and_then(BrokerLink::link) != Some(link) {
@@ -27,8 +30,8 @@ impl<N: Network> Sender<N> {
             return;
         }
         match event {
-            LinkEvent::Connected(versions) => {
-                match versions.best::<ProduceRequest<'_, Vec<u8>>>() {
+            LinkEvent::Connected(link_ready) => {
+                match link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>() {
                     Ok(version) => {
                         if let Some(state) = self.brokers.get_mut(&broker) {
                             state.failures = 0;
@@ -49,7 +52,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
             LinkEvent::Throttled(until) => self.on_throttled(broker, until, now),
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
-            LinkEvent::TurnedAway(error) => {
+            LinkEvent::ConnectionRefused(error) => {
                 self.link_failed(broker, error, now);
                 // Behind the refresh that this asks for, which would make a new connection at once.
                 if let Some(state) = self.brokers.get(&broker) {
@@ -84,7 +87,7 @@ impl<N: Network> Sender<N> {
     /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
     /// share it keep it, and lose no retry.
     pub(super) fn leave_link(&mut self, broker: i32, error: Error, now: Instant) {
-        self.give_up_link(broker, error, N::leave, now);
+        self.give_up_link(broker, error, N::abandon, now);
     }
 
     fn give_up_link(&mut self, broker: i32, error: Error, end: fn(&mut N, LinkId), now: Instant) {
@@ -356,8 +359,12 @@ impl<N: Network> Sender<N> {
             since: now,
         };
         let cluster_id = self.cluster.cluster_id.clone();
-        self.network
-            .connect(id, link.endpoint.clone(), cluster_id, link.failures);
+        let target = LinkTarget {
+            endpoint: link.endpoint.clone(),
+            cluster_id,
+            failures: link.failures,
+        };
+        self.network.connect(id, target);
     }
 
     fn close_if_idle(&mut self, broker: i32, now: Instant) {

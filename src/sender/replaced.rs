@@ -46,7 +46,7 @@ impl<N: Network> Sender<N> {
         let accumulator = Arc::clone(&self.accumulator);
         for (id, link) in std::mem::take(&mut self.brokers) {
             if let Some(link) = link.link() {
-                self.network.leave(link);
+                self.network.abandon(link);
             }
             if link.reported_unavailable {
                 accumulator.report_availability(id, self.config.index, true);

@@ -8,7 +8,7 @@ use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, Written as RecordWritten};
-use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, WriteStatus};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
@@ -363,12 +363,14 @@ impl<N: Network> Sender<N> {
         if let Some(ready) = self.ready_link_mut(broker) {
             ready.in_flight.push_back(request);
             match written {
-                Ok(Written::Later) => ready.write_goes_on(written_at, request_timeout),
+                Ok(WriteStatus::InProgress) => ready.write_goes_on(written_at, request_timeout),
                 _ => ready.write_finished(written_at, request_timeout),
             }
         }
         match written {
-            Ok(Written::Now) if !expects_answer => self.complete_unacknowledged(broker, now),
+            Ok(WriteStatus::Complete) if !expects_answer => {
+                self.complete_unacknowledged(broker, now)
+            }
             Ok(_) => {}
             Err(error) => self.link_failed(broker, error.into(), now),
         }

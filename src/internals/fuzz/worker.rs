@@ -17,8 +17,10 @@ use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
-use crate::connection::{BrokerVersions, Endpoint};
+use crate::connection::BrokerVersions;
+use crate::connection::link::{
+    LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
     Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
@@ -97,7 +99,7 @@ struct Asked {
 struct Script(Rc<RefCell<Wire>>);
 
 impl Network for Script {
-    fn connect(&mut self, link: LinkId, _: Endpoint, _: Option<Arc<str>>, _: u32) {
+    fn connect(&mut self, link: LinkId, _: LinkTarget) {
         let mut wire = self.0.borrow_mut();
         wire.connecting.push(link);
         if wire.connects {
@@ -105,7 +107,7 @@ impl Network for Script {
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError> {
         let mut wire = self.0.borrow_mut();
         assert!(
             wire.open.contains(&link),
@@ -123,9 +125,9 @@ impl Network for Script {
         wire.held.push(request);
         if std::mem::take(&mut wire.stalls) {
             wire.stalled.push(link);
-            return Ok(Written::Later);
+            return Ok(WriteStatus::InProgress);
         }
-        Ok(Written::Now)
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, link: LinkId) {
@@ -145,7 +147,11 @@ impl Wire {
             }],
             ..ApiVersionsResponse::default()
         });
-        self.tell(link, LinkEvent::Connected(versions));
+        let ready = LinkReady {
+            versions,
+            session_ends: None,
+        };
+        self.tell(link, LinkEvent::Connected(ready));
     }
 
     /// Whichever side ends the link.

@@ -13,8 +13,9 @@ use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
-use crate::connection::Endpoint;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::connection::link::{
+    LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::metadata::MetadataCache;
 use crate::sender::worker::Worker;
 use crate::sender::{Event, Mailbox, Sender};
@@ -32,11 +33,11 @@ struct Echo {
 }
 
 impl Network for Echo {
-    fn connect(&mut self, link: LinkId, _: Endpoint, _: Option<Arc<str>>, _: u32) {
+    fn connect(&mut self, link: LinkId, _: LinkTarget) {
         let _ = self.link.send(connected(link, 12));
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError> {
         let sent = decode(link, 1, &request);
         let mut logs = self.logs.lock();
         for batch in &sent.batches {
@@ -45,7 +46,7 @@ impl Network for Echo {
         }
         let frame = LinkEvent::Frame(answer_all(&sent));
         let _ = self.link.send(Event::Link(link, frame));
-        Ok(Written::Now)
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, _: LinkId) {}

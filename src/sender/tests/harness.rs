@@ -15,8 +15,10 @@ use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
-use crate::connection::{BrokerVersions, Endpoint};
+use crate::connection::BrokerVersions;
+use crate::connection::link::{
+    LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::{
     Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
@@ -180,18 +182,18 @@ pub(super) struct Wire {
 pub(super) struct Script(Rc<RefCell<Wire>>);
 
 impl Network for Script {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, _: Option<Arc<str>>, failures: u32) {
+    fn connect(&mut self, link: LinkId, target: LinkTarget) {
         let mut wire = self.0.borrow_mut();
-        let broker = endpoint.host.strip_prefix("broker-").unwrap();
+        let broker = target.endpoint.host.strip_prefix("broker-").unwrap();
         let broker = broker.parse().unwrap();
-        wire.connecting.push((link, broker, failures));
+        wire.connecting.push((link, broker, target.failures));
         wire.open.insert(link, broker);
         if wire.connects {
             wire.connected(link);
         }
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError> {
         let mut wire = self.0.borrow_mut();
         let broker = wire.open[&link];
         let error = || Error::new(ErrorKind::Network, "scripted");
@@ -207,9 +209,9 @@ impl Network for Script {
             wire.held.push(request);
         }
         Ok(if std::mem::take(&mut wire.stalls) {
-            Written::Later
+            WriteStatus::InProgress
         } else {
-            Written::Now
+            WriteStatus::Complete
         })
     }
 
@@ -224,7 +226,7 @@ impl Network for Script {
         }
     }
 
-    fn leave(&mut self, link: LinkId) {
+    fn abandon(&mut self, link: LinkId) {
         self.0.borrow_mut().left.push(link);
         self.close(link);
     }
@@ -264,7 +266,11 @@ pub(super) fn connected(link: LinkId, produce_version: i16) -> Event {
         }],
         ..ApiVersionsResponse::default()
     });
-    Event::Link(link, LinkEvent::Connected(versions))
+    let ready = LinkReady {
+        versions,
+        session_ends: None,
+    };
+    Event::Link(link, LinkEvent::Connected(ready))
 }
 
 pub(super) fn decode(link: LinkId, broker: i32, request: &OutgoingRequest) -> Sent {

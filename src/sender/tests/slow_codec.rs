@@ -8,8 +8,9 @@ use super::handover::{Stage, set_up};
 use super::harness::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
 use crate::accumulator::callbacks::NoCallback;
 use crate::accumulator::partition::SerializedRecord;
-use crate::connection::Endpoint;
-use crate::connection::link::{LinkEvent, LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::connection::link::{
+    LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::error::ErrorKind;
 use crate::record::compression::{Compression, CompressionType, slowness};
 use crate::sender::Event;
@@ -186,10 +187,10 @@ fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
 struct NoNetwork;
 
 impl Network for NoNetwork {
-    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {}
+    fn connect(&mut self, _: LinkId, _: LinkTarget) {}
 
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
-        Ok(Written::Now)
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<WriteStatus, WriteError> {
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, _: LinkId) {}
@@ -214,10 +215,10 @@ fn a_links_thread_runs_no_round_that_may_compress_for_long() {
 struct Closed(Rc<RefCell<Vec<LinkId>>>);
 
 impl Network for Closed {
-    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {}
+    fn connect(&mut self, _: LinkId, _: LinkTarget) {}
 
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
-        Ok(Written::Now)
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<WriteStatus, WriteError> {
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, link: LinkId) {

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::handover::{Stage, set_up};
 use super::harness::Settings;
-use crate::connection::Endpoint;
-use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::connection::link::{
+    LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::error::ErrorKind;
 use crate::sender::Event;
 use crate::sync::{Wakeup, channel};
@@ -16,12 +17,12 @@ struct NoNetwork {
 }
 
 impl Network for NoNetwork {
-    fn connect(&mut self, _: LinkId, _: Endpoint, _: Option<std::sync::Arc<str>>, _: u32) {
+    fn connect(&mut self, _: LinkId, _: LinkTarget) {
         assert!(!self.panics, "a defect");
     }
 
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<Written, WriteError> {
-        Ok(Written::Now)
+    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<WriteStatus, WriteError> {
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, _: LinkId) {}

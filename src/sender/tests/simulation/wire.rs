@@ -11,8 +11,9 @@ use fastrand::Rng;
 use super::super::harness::{MS, Sent, decode};
 use super::callers::Callers;
 use super::ledger::id_of;
-use crate::connection::Endpoint;
-use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, Written};
+use crate::connection::link::{
+    LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+};
 use crate::error::{Error, ErrorKind};
 use crate::sender::Delivery;
 use crate::sender::doubt::SILENCE;
@@ -121,14 +122,14 @@ pub(super) struct SimulatedNetwork {
 }
 
 impl Network for SimulatedNetwork {
-    fn connect(&mut self, link: LinkId, endpoint: Endpoint, cluster_id: Option<Arc<str>>, _: u32) {
+    fn connect(&mut self, link: LinkId, target: LinkTarget) {
         let mut wire = self.wire.borrow_mut();
         let key = (self.worker, link);
-        let broker = endpoint.host.strip_prefix("broker-").unwrap();
+        let broker = target.endpoint.host.strip_prefix("broker-").unwrap();
         let (now, latency) = (monotonic_now(), wire.rng.u64(50..1500));
         let link = Link {
             broker: broker.parse().unwrap(),
-            cluster_id,
+            cluster_id: target.cluster_id,
             is_open: true,
             pipe: VecDeque::new(),
             is_served: false,
@@ -139,11 +140,11 @@ impl Network for SimulatedNetwork {
             held: None,
         };
         wire.links.insert(key, link);
-        let port = endpoint.port;
+        let port = target.endpoint.port;
         wire.did(key, Done::Connected { port });
     }
 
-    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<Written, WriteError> {
+    fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError> {
         let now = monotonic_now();
         // Callers go on while the worker is at work.
         let mut callers = self.callers.borrow_mut();
@@ -182,11 +183,11 @@ impl Network for SimulatedNetwork {
         if stalls {
             link.held = Some(Held::new(request));
             wire.did(key, Done::Stalled);
-            return Ok(Written::Later);
+            return Ok(WriteStatus::InProgress);
         }
         wire.travel(key, sent, now);
         wire.did(key, Done::Wrote);
-        Ok(Written::Now)
+        Ok(WriteStatus::Complete)
     }
 
     fn close(&mut self, link: LinkId) {
