@@ -13,6 +13,7 @@ pub(crate) mod memory;
 pub(crate) mod partition;
 pub(crate) mod sequence;
 pub(crate) mod sticky_partitioner;
+pub(crate) mod topic_config;
 pub(crate) mod topics;
 
 use std::collections::HashMap;
@@ -20,13 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use crate::sync::{Mutex, RwLock, Wakeup};
-use crate::threads::Opening;
+use crate::threads::{InstanceId, Opening};
 use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
 use handover::HandoverSender;
 use memory::{BufferMemory, Reservation};
-use partition::{AppendConfig, Missing, Partition, Wake};
+use partition::{Missing, Partition, Wake};
+use topic_config::TopicConfig;
 use topics::Topics;
 
 /// What travels from callers to a worker.
@@ -199,20 +201,21 @@ pub(crate) struct RecordAccumulator {
 }
 
 impl RecordAccumulator {
+    /// `instance` is the producer whose records these are.
     pub(crate) fn new(
+        instance: InstanceId,
         memory: Arc<BufferMemory>,
-        config: AppendConfig,
+        topic_config: TopicConfig,
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
         let to_wake = workers.clone();
-        memory.buffers.keep(config.batch_size);
-        let opening = Opening::of(config.instance);
+        memory.buffers.keep(topic_config.batch_size);
         memory.set_alarm(move || to_wake.iter().for_each(|worker| worker.wakeup.wake()));
         Self {
-            topics: Topics::new(Arc::clone(&memory), Arc::new(config), workers.clone()),
+            topics: Topics::new(instance, Arc::clone(&memory), topic_config, workers.clone()),
             memory,
             workers,
-            opening,
+            opening: Opening::of(instance),
             panicked: AtomicBool::new(false),
             unavailable: UnavailableBrokers::default(),
         }

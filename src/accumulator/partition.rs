@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::batch::{Contents, ProducerBatch, RecordDetails};
 use super::callbacks::OfferedCallback;
 use super::completion::{Completion, Placed};
 use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
+use super::topic_config::TopicConfig;
 use super::{Message, WorkerHandle};
 use crate::record::batch_limit::BatchSizes;
 use crate::record::builder::{BatchBuilder, RecordHeader, upper_bound_size};
@@ -29,28 +30,18 @@ const MIN_BUFFER_BYTES: usize = 512;
 /// The memory for callbacks that is reserved at once, if there is so much.
 const CALLBACKS_STEP_BYTES: usize = 2048;
 
-/// The settings that appending needs, and for whom it is.
-#[derive(Clone, Debug)]
-pub(crate) struct AppendConfig {
-    /// `batch.size`: a batch of this many (compressed) bytes is full.
-    pub(crate) batch_size: usize,
-    /// A batch is never made larger than this uncompressed, however well it is expected to compress.
-    pub(crate) max_batch_bytes: usize,
-    pub(crate) linger: Duration,
-    pub(crate) compression: CompressionType,
-    /// The producer that appends.
-    pub(crate) instance: InstanceId,
-}
-
 /// A partition as callers and the worker share it.
 pub(crate) struct Partition {
+    /// The producer that sends to it.
+    instance: InstanceId,
     topic: Arc<str>,
     partition: i32,
     /// The worker that owns the partition for life, and the partition's number there, which no other ever has.
     worker: Arc<WorkerHandle>,
     slot: usize,
     memory: Arc<BufferMemory>,
-    config: Arc<AppendConfig>,
+    /// That of the topic.
+    config: Arc<TopicConfig>,
     sizes: Arc<BatchSizes>,
     open: Mutex<Open>,
     /// Batches opened and not yet drained into a request: the queue length that the adaptive partitioner weighs.
@@ -276,17 +267,32 @@ pub(crate) enum Peek {
     None,
 }
 
+/// A partition to be made, with the fields of [`Partition`].
+pub(crate) struct NewPartition {
+    pub(crate) instance: InstanceId,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) worker: Arc<WorkerHandle>,
+    pub(crate) slot: usize,
+    pub(crate) memory: Arc<BufferMemory>,
+    pub(crate) config: Arc<TopicConfig>,
+    pub(crate) sizes: Arc<BatchSizes>,
+}
+
 impl Partition {
-    pub(crate) fn new(
-        topic: Arc<str>,
-        partition: i32,
-        worker: Arc<WorkerHandle>,
-        slot: usize,
-        memory: Arc<BufferMemory>,
-        config: Arc<AppendConfig>,
-        sizes: Arc<BatchSizes>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(new: NewPartition) -> Arc<Self> {
+        let NewPartition {
+            instance,
+            topic,
+            partition,
+            worker,
+            slot,
+            memory,
+            config,
+            sizes,
+        } = new;
         Arc::new(Self {
+            instance,
             topic,
             partition,
             worker,
@@ -320,7 +326,13 @@ impl Partition {
     }
 
     pub(crate) fn instance(&self) -> InstanceId {
-        self.config.instance
+        self.instance
+    }
+
+    /// The settings of the topic.
+    #[inline]
+    pub(crate) fn config(&self) -> &TopicConfig {
+        &self.config
     }
 
     #[inline]
@@ -550,12 +562,13 @@ impl Partition {
     /// How large a batch may grow before it is compressed: with Java's margin of 5 % over the ratio to expect. Once a broker
     /// has refused batches of the topic as too large, less than `batch.size` is filled.
     fn batch_limit(&self) -> usize {
-        let config = &self.config;
+        let config = self.config();
         let size = config.batch_size.min(self.sizes.limit.most());
-        if config.compression == CompressionType::None {
+        let codec = config.compression.codec;
+        if codec == CompressionType::None {
             return size;
         }
-        let ratio = (1.05 * self.sizes.ratio.estimate(config.compression)).max(0.01);
+        let ratio = (1.05 * self.sizes.ratio.estimate(codec)).max(0.01);
         let expected = size as f64 / ratio;
         (expected as usize).clamp(size, config.max_batch_bytes.max(size))
     }

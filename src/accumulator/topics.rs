@@ -8,16 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
-use super::partition::{AppendConfig, Partition};
+use super::partition::{NewPartition, Partition};
 use super::sticky_partitioner::{Lane, StickyPartitioner};
+use super::topic_config::TopicConfig;
 use crate::metadata::{TopicChanges, TopicMetadata};
 use crate::record::batch_limit::BatchSizes;
 use crate::sync::RwLock;
+use crate::threads::InstanceId;
 
 /// All topics of which there is metadata.
 pub(crate) struct Topics {
+    /// The producer that sends to them.
+    instance: InstanceId,
     memory: Arc<BufferMemory>,
-    config: Arc<AppendConfig>,
+    config: Arc<TopicConfig>,
     workers: Vec<Arc<WorkerHandle>>,
     registry: RwLock<Registry>,
     /// That of no other producer's.
@@ -167,13 +171,15 @@ impl Topic {
 
 impl Topics {
     pub(crate) fn new(
+        instance: InstanceId,
         memory: Arc<BufferMemory>,
-        config: Arc<AppendConfig>,
+        config: TopicConfig,
         workers: Vec<Arc<WorkerHandle>>,
     ) -> Self {
         Self {
+            instance,
             memory,
-            config,
+            config: Arc::new(config),
             workers,
             registry: RwLock::default(),
             id: next_id(),
@@ -399,15 +405,21 @@ impl Topics {
         hasher.write(topic.as_bytes());
         let worker =
             &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
-        Partition::new(
-            Arc::clone(topic),
-            number as i32,
-            Arc::clone(worker),
-            worker.next_slot(),
-            Arc::clone(&self.memory),
-            Arc::clone(&self.config),
+        Partition::new(NewPartition {
+            instance: self.instance,
+            topic: Arc::clone(topic),
+            partition: number as i32,
+            worker: Arc::clone(worker),
+            slot: worker.next_slot(),
+            memory: Arc::clone(&self.memory),
+            config: Arc::clone(self.config_of(topic)),
             sizes,
-        )
+        })
+    }
+
+    /// The settings of the topic with that name: today all topics have the same.
+    fn config_of(&self, _topic: &str) -> &Arc<TopicConfig> {
+        &self.config
     }
 }
 
@@ -448,21 +460,27 @@ mod tests {
     use super::*;
     use crate::accumulator::handover::handover;
     use crate::metadata::PartitionMetadata;
-    use crate::record::compression::CompressionType;
+    use crate::record::compression::{Compression, CompressionType};
     use crate::sync::Wakeup;
     use crate::time::monotonic_now;
 
     fn topics() -> Topics {
         let (records, _) = handover();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(monotonic_now())));
-        let config = AppendConfig {
+        let config = TopicConfig {
+            acks: -1,
+            linger: Duration::ZERO,
             batch_size: 1000,
             max_batch_bytes: 1000,
-            linger: Duration::ZERO,
-            compression: CompressionType::None,
-            instance: crate::threads::InstanceId::new(),
+            compression: Compression::with_default_level(CompressionType::None),
+            delivery_timeout: Duration::from_secs(120),
         };
-        Topics::new(BufferMemory::new(1 << 20), Arc::new(config), vec![worker])
+        Topics::new(
+            InstanceId::new(),
+            BufferMemory::new(1 << 20),
+            config,
+            vec![worker],
+        )
     }
 
     fn picture(name: &str, partitions: i32) -> Arc<TopicMetadata> {

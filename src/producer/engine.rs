@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::accumulator::batch::Settlement;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
-use crate::accumulator::partition::AppendConfig;
+use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
@@ -23,8 +23,8 @@ use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
 use crate::record::compression::Compression;
 use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, Wakeup, channel, spawn};
+use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
-use crate::threads::{InstanceId, ThreadGroup};
 use crate::time::deadline_after;
 
 use super::bootstrap::BootstrapLookUp;
@@ -79,9 +79,11 @@ impl Engine {
             })
             .unzip();
         let threads = Arc::new(ThreadGroup::default());
+        let topic_config = topic_config(&config);
         let accumulator = Arc::new(RecordAccumulator::new(
+            threads.instance(),
             memory,
-            append_config(&config, threads.instance()),
+            topic_config.clone(),
             handles,
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
@@ -111,7 +113,7 @@ impl Engine {
                     thread_name(&config, &format!("sender-{index}")),
                 );
                 let sender = Sender::new(
-                    sender_config(&config, index),
+                    sender_config(&config, &topic_config, index),
                     Arc::clone(&accumulator),
                     Arc::clone(&metadata),
                     network,
@@ -604,13 +606,18 @@ fn thread_name(config: &ValidatedConfig, role: &str) -> String {
     format!("kp-{role} {}", config.client_id).replace('\0', "")
 }
 
-fn append_config(config: &ValidatedConfig, instance: InstanceId) -> AppendConfig {
-    AppendConfig {
+/// What topics go by, all of them.
+fn topic_config(config: &ValidatedConfig) -> TopicConfig {
+    TopicConfig {
+        acks: config.acks.code(),
+        linger: config.linger,
         batch_size: config.batch_size.max(1),
         max_batch_bytes: config.max_request_size,
-        linger: config.linger,
-        compression: config.compression,
-        instance,
+        compression: Compression {
+            codec: config.compression,
+            level: config.compression_level(),
+        },
+        delivery_timeout: config.delivery_timeout,
     }
 }
 
@@ -662,18 +669,18 @@ fn reconnect_backoff(config: &ValidatedConfig) -> ExponentialBackoff {
     ExponentialBackoff::new(config.reconnect_backoff, config.reconnect_backoff_max).with_floor()
 }
 
-fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
+fn sender_config(config: &ValidatedConfig, topics: &TopicConfig, index: usize) -> SenderConfig {
     SenderConfig {
         index,
         client_id: config.client_id.as_str().into(),
-        acks: config.acks.code(),
+        acks: topics.acks,
         idempotence: config.enable_idempotence,
-        linger: config.linger,
-        batch_size: config.batch_size.max(1),
+        linger: topics.linger,
+        batch_size: topics.batch_size,
         max_request_size: config.max_request_size,
         max_in_flight: config.max_in_flight_requests_per_connection,
         request_timeout: config.request_timeout,
-        delivery_timeout: config.delivery_timeout,
+        delivery_timeout: topics.delivery_timeout,
         retries: config.retries,
         retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
         reconnect_backoff: reconnect_backoff(config),
@@ -682,10 +689,7 @@ fn sender_config(config: &ValidatedConfig, index: usize) -> SenderConfig {
         availability_timeout: config
             .partitioner_availability_timeout
             .filter(|_| config.partitioner_adaptive_partitioning),
-        compression: Compression {
-            codec: config.compression,
-            level: config.compression_level(),
-        },
+        compression: topics.compression,
     }
 }
 

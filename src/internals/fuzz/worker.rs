@@ -14,7 +14,8 @@ use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::Completion;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
-use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
+use crate::accumulator::partition::{Append, SerializedRecord};
+use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::BrokerVersions;
@@ -225,14 +226,18 @@ impl World {
         let (events, happened) = channel::unbounded();
         let (delivered, deliveries) = channel::unbounded();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(now)));
-        let append = AppendConfig {
+        let topic_config = TopicConfig {
+            acks: config.acks,
+            linger: config.linger,
             batch_size: config.batch_size,
             max_batch_bytes: config.max_request_size,
-            linger: config.linger,
-            compression: config.compression.codec,
-            instance: crate::threads::InstanceId::new(),
+            compression: config.compression,
+            delivery_timeout: config.delivery_timeout,
         };
-        let accumulator = RecordAccumulator::new(BufferMemory::new(memory), append, vec![worker]);
+        let instance = crate::threads::InstanceId::new();
+        let memory_budget = BufferMemory::new(memory);
+        let accumulator =
+            RecordAccumulator::new(instance, memory_budget, topic_config, vec![worker]);
         let accumulator = Arc::new(accumulator);
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let choices = input.byte();

@@ -11,7 +11,8 @@ use super::harness::{
 use crate::accumulator::callbacks::NoCallback;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
-use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
+use crate::accumulator::partition::{Append, SerializedRecord};
+use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::{
     LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
@@ -66,15 +67,22 @@ pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let (mailbox, happened) = Mailbox::new(Arc::clone(&wakeup));
     let (delivered, _) = channel::unbounded();
     let handle = WorkerHandle::new(records, wakeup);
-    let append = AppendConfig {
+    let topic_config = TopicConfig {
+        acks: settings.sender.acks,
+        linger: settings.sender.linger,
         batch_size: settings.sender.batch_size,
         max_batch_bytes: settings.sender.max_request_size,
-        linger: settings.sender.linger,
-        compression: settings.sender.compression.codec,
-        instance: crate::threads::InstanceId::new(),
+        compression: settings.sender.compression,
+        delivery_timeout: settings.sender.delivery_timeout,
     };
+    let instance = crate::threads::InstanceId::new();
     let workers = vec![Arc::clone(&handle)];
-    let accumulator = Arc::new(RecordAccumulator::new(memory, append, workers));
+    let accumulator = Arc::new(RecordAccumulator::new(
+        instance,
+        memory,
+        topic_config,
+        workers,
+    ));
     let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
     let partitions = vec![Default::default(); settings.partitions as usize];
     Harness::publish_to(&metadata, None, 1, &partitions, None);

@@ -12,7 +12,8 @@ use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordResult};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
-use crate::accumulator::partition::{Append, AppendConfig, SerializedRecord};
+use crate::accumulator::partition::{Append, SerializedRecord};
+use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;
 use crate::connection::BrokerVersions;
@@ -371,14 +372,21 @@ impl Harness {
         let (events, happened) = channel::unbounded();
         let (delivered, deliveries) = channel::unbounded();
         let worker = WorkerHandle::new(records, Arc::new(Wakeup::new(now)));
-        let append = AppendConfig {
+        let topic_config = TopicConfig {
+            acks: settings.sender.acks,
+            linger: settings.sender.linger,
             batch_size: settings.sender.batch_size,
             max_batch_bytes: settings.sender.max_request_size,
-            linger: settings.sender.linger,
-            compression: settings.sender.compression.codec,
-            instance: crate::threads::InstanceId::new(),
+            compression: settings.sender.compression,
+            delivery_timeout: settings.sender.delivery_timeout,
         };
-        let accumulator = Arc::new(RecordAccumulator::new(memory, append, vec![worker]));
+        let instance = crate::threads::InstanceId::new();
+        let accumulator = Arc::new(RecordAccumulator::new(
+            instance,
+            memory,
+            topic_config,
+            vec![worker],
+        ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let wire = Rc::new(RefCell::new(Wire {
             events: events.clone(),

@@ -18,7 +18,7 @@ use super::wire::{Done, LinkKey, SimulatedNetwork, Wire, soon};
 use crate::accumulator::batch::{Contents, Settlement};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
-use crate::accumulator::partition::AppendConfig;
+use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::LinkEvent;
 use crate::error::{Error, ErrorKind};
@@ -106,14 +106,21 @@ impl World {
             })
             .unzip();
         let config = &setup.sender;
-        let append = AppendConfig {
+        let topic_config = TopicConfig {
+            acks: config.acks,
+            linger: config.linger,
             batch_size: config.batch_size,
             max_batch_bytes: config.max_request_size,
-            linger: config.linger,
-            compression: config.compression.codec,
-            instance: crate::threads::InstanceId::new(),
+            compression: config.compression,
+            delivery_timeout: config.delivery_timeout,
         };
-        let accumulator = Arc::new(RecordAccumulator::new(memory, append, handles));
+        let instance = crate::threads::InstanceId::new();
+        let accumulator = Arc::new(RecordAccumulator::new(
+            instance,
+            memory,
+            topic_config,
+            handles,
+        ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let ledger = Ledger::new(setup.guarantee, setup.partitions, config.delivery_timeout);
         let callers = Rc::new(RefCell::new(Callers::new(
