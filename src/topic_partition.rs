@@ -24,7 +24,7 @@ impl TopicPartition {
         &self.topic
     }
 
-    /// The partition's number, from 0; -1 where no partition had been chosen yet.
+    /// The partition's number, from 0.
     pub fn partition(&self) -> i32 {
         self.partition
     }

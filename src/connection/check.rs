@@ -36,11 +36,10 @@ pub(super) fn check_cluster(
     };
     let response: MetadataResponse = ask(dialed, &request, version, config, deadline)?;
     if !response.error.is_none() {
-        return Err(Error::new(
-            ErrorKind::Broker,
+        return Err(Error::answered(
+            response.error,
             format!("{endpoint} refused to tell the id of its cluster"),
-        )
-        .with_broker_code(response.error.code(), response.error.name()));
+        ));
     }
     match response.cluster_id {
         Some(found) if *found != **expected => Err(other_cluster(endpoint, expected, &found)),

@@ -243,10 +243,10 @@ fn ask_versions(
             return Ok(BrokerVersions::from(&response));
         }
         if response.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
-            return Err(
-                Error::new(ErrorKind::Broker, "the broker refused to tell its versions")
-                    .with_broker_code(response.error.code(), response.error.name()),
-            );
+            return Err(Error::answered(
+                response.error,
+                "the broker refused to tell its versions",
+            ));
         }
         let known = response
             .api_keys

@@ -62,13 +62,13 @@ pub(super) fn missing(
         return advise(Error::new(kind, message));
     };
     // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
-    match cause.broker_answer() {
-        Some((code, name)) => {
+    match cause.error_code() {
+        Some(code) => {
             // The error itself displays the broker's answer.
             let _ = write!(message, " (last attempt: {})", cause.message());
             Error::new(kind, message)
                 .with_source(cause.clone())
-                .with_broker_code(code, name)
+                .with_broker_code(code)
                 .with_advice_of(cause)
         }
         None => {

@@ -8,10 +8,10 @@ use super::cluster::Cluster;
 use super::refresh::{Attempt, MetadataRefresher, RefreshObserver};
 use super::response::update;
 use crate::error::{Error, ErrorKind};
+use crate::protocol::Request;
 use crate::protocol::messages::{
     InitProducerIdRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
-use crate::protocol::{ErrorCode, Request};
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
@@ -59,11 +59,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let (version, response): (i16, MetadataResponse) = self.call(&request)?;
         self.note_throttle(version >= 6, response.throttle_time_ms);
         if !response.error.is_none() {
-            return Err(Error::new(
-                ErrorKind::Broker,
+            return Err(Error::answered(
+                response.error,
                 "the broker refused to describe the cluster",
-            )
-            .with_broker_code(response.error.code(), response.error.name()));
+            ));
         }
         if response.brokers.is_empty() {
             return Err(Error::new(
@@ -194,16 +193,10 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if error.is_retriable() {
             return Ok(Attempt::AskAgain);
         }
-        let kind = match error {
-            ErrorCode::CLUSTER_AUTHORIZATION_FAILED => ErrorKind::Authorization,
-            _ => ErrorKind::Broker,
-        };
         self.refuse_identity(
-            Error::new(kind, "the broker gave no producer id")
-                .with_broker_code(error.code(), error.name())
-                .with_advice(
-                    "allow this client to write idempotently, or set enable.idempotence=false",
-                ),
+            Error::answered(error, "the broker gave no producer id").with_advice(
+                "allow this client to write idempotently, or set enable.idempotence=false",
+            ),
         );
         Ok(Attempt::Done)
     }

@@ -360,7 +360,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     fn begins_anew_after(&mut self, error: &Error) -> bool {
         let cluster = self.cache.cluster();
         let met_another = std::mem::take(&mut self.others.was_met);
-        let is_asked_to = error.broker_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED.code());
+        let is_asked_to = error.error_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED);
         // Once until there is an answer, lest a bootstrap server that asks for it too be asked without end.
         if self.is_anew || cluster.brokers.is_empty() {
             return false;

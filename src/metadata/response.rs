@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata, is_plain};
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{CodeRule, Delivery, Error, TopicAnswer};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{MetadataPartition, MetadataResponse, MetadataTopic};
-use crate::topic_partition::TopicPartition;
 
 /// Leader epochs are right from this version on (KAFKA-9212: before, a broker that was restarted could tell old ones).
 const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
@@ -183,20 +182,14 @@ fn topic_id(topic: &MetadataTopic) -> Option<TopicId> {
     (topic.id != [0; 16]).then_some(TopicId(topic.id))
 }
 
-/// Whether asking again is of no use: somebody has to choose another name or give a permission. All else can pass: brokers
-/// that start answer with nearly any code, as INVALID_REPLICATION_FACTOR while they are too few for a new topic.
+/// Whether asking again is of no use: the user has to choose another name or get a permission.
 fn is_for_the_user_to_mend(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::INVALID_TOPIC_EXCEPTION
-            | ErrorCode::TOPIC_AUTHORIZATION_FAILED
-            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-    )
+    CodeRule::of(code).topic == TopicAnswer::Refused
 }
 
 /// Whether the answer says that there is no such topic for this client, rather than nothing of it.
 fn denies_the_topic(code: ErrorCode) -> bool {
-    code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION || is_for_the_user_to_mend(code)
+    CodeRule::of(code).topic != TopicAnswer::Unavailable
 }
 
 /// What to do about a topic that the broker does not describe, where it is not what is usual for the error's kind.
@@ -221,33 +214,26 @@ fn advice(code: ErrorCode) -> Option<&'static str> {
 }
 
 fn topic_error(name: &Arc<str>, code: ErrorCode) -> Error {
-    let kind = match code {
-        ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
-            ErrorKind::Authorization
-        }
-        _ => ErrorKind::Broker,
-    };
     let message = match code {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "the topic does not exist",
         code if is_for_the_user_to_mend(code) => "the broker refuses the topic to this client",
         _ => "the broker did not describe the topic",
     };
-    let error = Error::new(kind, message);
+    let error = Error::answered(code, message);
     let error = match advice(code) {
         Some(advice) => error.with_advice(advice),
         None => error,
     };
     error
         .with_retriable(!is_for_the_user_to_mend(code))
-        .with_topic_partition(TopicPartition::new(Arc::clone(name), -1))
-        .with_broker_code(code.code(), code.name())
+        .with_topic(Arc::clone(name), None)
         .with_delivery(Delivery::NotWritten)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::protocol::messages::MetadataBroker;
 
     fn partition(index: i32, leader_id: i32, leader_epoch: i32) -> MetadataPartition {

@@ -73,8 +73,9 @@ impl<'a> Outbound<'a> {
         self.serialized(timestamp_ms).details()
     }
 
-    fn topic_partition(&self) -> TopicPartition {
-        TopicPartition::new(self.topic, self.partition.unwrap_or(-1))
+    /// Names the record's topic, and its partition if one was chosen, in an error.
+    fn locate(&self, error: Error) -> Error {
+        error.with_topic(self.topic, self.partition)
     }
 }
 
@@ -258,8 +259,7 @@ impl Intake {
         let message = format!(
             "the record takes {size} bytes when serialized, more than {setting}={limit} allows"
         );
-        Err(Error::new(ErrorKind::RecordTooLarge, message)
-            .with_topic_partition(record.topic_partition()))
+        Err(record.locate(Error::new(ErrorKind::RecordTooLarge, message)))
     }
 
     /// As [`append`](Self::append), whatever there is to do. One deadline bounds both waits, and the clock is not read for
@@ -406,10 +406,7 @@ impl Intake {
             self.wait_for_partition(record, None, wait)?;
             cluster = self.engine.metadata.cluster();
         }
-        let failed = |message: String| {
-            Error::new(ErrorKind::Partitioner, message)
-                .with_topic_partition(record.topic_partition())
-        };
+        let failed = |message: String| record.locate(Error::new(ErrorKind::Partitioner, message));
         let chosen = partitioner
             .partition(record.topic, record.key, record.value, &cluster)
             .map_err(|source| failed("the partitioner failed".into()).with_source(source))?;
@@ -436,9 +433,9 @@ impl Intake {
         self.engine
             .wait_for_topic(record.topic, chosen, wait.max_block, deadline)
             .map(drop)
-            .map_err(|error| match error.topic_partition() {
+            .map_err(|error| match error.topic() {
                 Some(_) => error,
-                None => error.with_topic_partition(record.topic_partition()),
+                None => record.locate(error),
             })
     }
 
@@ -491,7 +488,7 @@ fn too_large_with_callback(record: &Outbound<'_>, missing: &Missing, total: usiz
     let message = format!(
         "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
     );
-    Error::new(ErrorKind::RecordTooLarge, message).with_topic_partition(record.topic_partition())
+    record.locate(Error::new(ErrorKind::RecordTooLarge, message))
 }
 
 /// What to tell of memory that was not had.

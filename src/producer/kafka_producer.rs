@@ -11,7 +11,6 @@ use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::PartitionMetadata;
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
-use crate::topic_partition::TopicPartition;
 
 use super::builder::ProducerBuilder;
 use super::config::PartitionerClass;
@@ -429,7 +428,7 @@ fn serialize<'a, T>(
 fn cannot_serialize(what: &str, topic: &str, source: BoxError) -> Error {
     let message = format!("the record's {what} cannot be serialized");
     Error::new(ErrorKind::Serialization, message)
-        .with_topic_partition(TopicPartition::new(topic, -1))
+        .with_topic(topic, None)
         .with_source(source)
 }
 

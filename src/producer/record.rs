@@ -120,7 +120,7 @@ impl<K, V> ProducerRecord<K, V> {
             ErrorKind::InvalidArgument,
             format!("the record's {field} is {number}, and must not be negative"),
         )
-        .with_topic_partition(TopicPartition::new(&*self.topic, -1))
+        .with_topic(&*self.topic, None)
     }
 }
 
@@ -315,10 +315,14 @@ impl RecordMetadata {
     }
 }
 
-/// `topic-partition@offset`, as Java writes it.
+/// `topic-partition@offset`, as Java writes it; `topic-partition` if the offset is not known.
 impl fmt::Display for RecordMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.topic_partition, self.offset.unwrap_or(-1))
+        self.topic_partition.fmt(f)?;
+        match self.offset {
+            Some(offset) => write!(f, "@{offset}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -410,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_written_as_java_writes_it() {
+    fn metadata_displays_topic_partition_and_offset() {
         let topic_partition = TopicPartition::new("t", 3);
         let known = RecordMetadata::new(topic_partition.clone(), Some(17), Some(5), None, Some(2));
         assert_eq!(known.to_string(), "t-3@17");
@@ -420,7 +424,7 @@ mod tests {
         );
         assert_eq!(
             RecordMetadata::new(topic_partition, None, None, None, None).to_string(),
-            "t-3@-1"
+            "t-3"
         );
     }
 }

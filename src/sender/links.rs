@@ -97,7 +97,7 @@ impl<N: Network> Sender<N> {
         let Some(link) = state.link() else { return };
         let error = match &state.state {
             LinkState::Ready(_) => {
-                error.with_place(format_args!("broker {broker} at {}", state.endpoint))
+                error.with_broker(format_args!("broker {broker} at {}", state.endpoint))
             }
             // What kept a connection from being made names the address.
             _ => error,
@@ -281,7 +281,7 @@ impl<N: Network> Sender<N> {
         let Some(link) = self.brokers.get(&broker) else {
             return;
         };
-        let error = error.with_place(format_args!("broker {broker} at {}", link.endpoint));
+        let error = error.with_broker(format_args!("broker {broker} at {}", link.endpoint));
         for (request, slot) in asked {
             if moved.binary_search(&slot).is_ok() {
                 self.lose_answer(slot, request, &error, now);

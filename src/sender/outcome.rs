@@ -126,7 +126,7 @@ impl<N: Network> Sender<N> {
             return None;
         };
         let place = format!("broker {leader} at {}", link.endpoint);
-        Some(Error::new(ErrorKind::Broker, message).with_place(place))
+        Some(Error::new(ErrorKind::Broker, message).with_broker(place))
     }
 
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next

@@ -10,12 +10,12 @@ use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
 use crate::accumulator::completion::{Outcome, Written};
 use crate::connection::link::Network;
-use crate::error::{Error, ErrorKind};
+use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
 use crate::metadata::{Broker, LeaderHint};
+use crate::protocol::decode_response;
 use crate::protocol::messages::{
     NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse,
 };
-use crate::protocol::{ErrorCode, decode_response};
 use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
 use crate::record::split::{Part, split};
@@ -196,7 +196,7 @@ impl<N: Network> Sender<N> {
             let limit = &batch.partition.sizes().limit;
             limit.taken(batch.size(), batch.is_full);
         }
-        if code.is_none() || code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+        if code.is_none() || CodeRule::of(code).batch == BatchAnswer::Duplicate {
             if let Some(stamp) = batch.stamp {
                 self.state(slot).acknowledge(stamp, sent_to, now);
             }
@@ -209,7 +209,8 @@ impl<N: Network> Sender<N> {
             };
             return self.settle(batch, Outcome::Written(written));
         }
-        if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+        let rule = CodeRule::of(code);
+        if rule.batch == BatchAnswer::Duplicate {
             // Written by an earlier attempt; the broker no longer knows where.
             return self.settle(
                 batch,
@@ -221,10 +222,11 @@ impl<N: Network> Sender<N> {
         }
         // Whatever the code: a base offset says that the leader appended the batch before something went wrong, as when
         // the leadership moved while it waited for the replicas.
-        batch.maybe_written |= leaves_fate_unknown(code) || answer.base_offset >= 0;
-        batch.is_appended = code == ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+        batch.maybe_written |= rule.batch == BatchAnswer::MaybeWritten || answer.base_offset >= 0;
+        batch.is_appended = rule.batch == BatchAnswer::Appended;
+        batch.maybe_written |= batch.is_appended;
         let error = broker_error(&batch, &answer);
-        if code == ErrorCode::MESSAGE_TOO_LARGE && batch.record_count() > 1 {
+        if rule.batch == BatchAnswer::TooLarge && batch.record_count() > 1 {
             return self.split(slot, batch, error, now);
         }
         if code.is_metadata_stale() {
@@ -232,7 +234,7 @@ impl<N: Network> Sender<N> {
                 .extend(leader_hint(&batch, sent_to, &answer, endpoints));
             self.metadata.request_refresh();
         }
-        if self.config.idempotence && is_sequence_error(code) {
+        if self.config.idempotence && rule.batch == BatchAnswer::OutOfSequence {
             return self.on_sequence_error(slot, batch, error, sent_to, now);
         }
         if code.is_retriable() {
@@ -404,46 +406,11 @@ fn wanted_wait(version: i16, response: &ProduceResponse) -> Option<Duration> {
     (version >= FIRST_VERSION_WITH_CLIENT_THROTTLING).then(|| Duration::from_millis(ms))
 }
 
-/// Errors that say that the leader's log has or may have the batch although the request failed. A code that is not known
-/// here, of a Kafka to come, says nothing of it.
-fn leaves_fate_unknown(code: ErrorCode) -> bool {
-    !code.is_known()
-        || matches!(
-            code,
-            ErrorCode::REQUEST_TIMED_OUT
-                | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-                | ErrorCode::UNKNOWN_SERVER_ERROR
-                | ErrorCode::NETWORK_EXCEPTION
-                | ErrorCode::KAFKA_STORAGE_ERROR
-        )
-}
-
-fn is_sequence_error(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
-            | ErrorCode::UNKNOWN_PRODUCER_ID
-            | ErrorCode::INVALID_PRODUCER_EPOCH
-    )
-}
-
 /// The error of a whole batch.
 fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Error {
     let code = answer.error;
-    let kind = match code {
-        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
-            ErrorKind::RecordTooLarge
-        }
-        ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP => ErrorKind::InvalidRecord,
-        ErrorCode::INVALID_TOPIC_EXCEPTION => ErrorKind::InvalidTopic,
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
-            ErrorKind::Authorization
-        }
-        _ => ErrorKind::Broker,
-    };
-    let mut error = Error::new(kind, code.message())
+    let mut error = Error::answered(code, code.message())
         .with_topic_partition(batch.completion().topic_partition())
-        .with_broker_code(code.code(), code.name())
         .with_retriable(code.is_retriable())
         .with_delivery(batch.delivery());
     if let Some(message) = &answer.error_message {
@@ -482,7 +449,7 @@ fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Out
         ErrorKind::InvalidRecord,
         "the broker refused the whole batch because of other records in it",
     )
-    .with_broker_code(code.code(), code.name())
+    .with_broker_code(code)
     // Without its company the record may well be accepted.
     .with_retriable(true)
     .with_delivery(error.delivery());

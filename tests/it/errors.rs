@@ -79,7 +79,9 @@ fn assert_broker_error(error: &Error, code: i16) {
         MESSAGE_TOO_LARGE | 18 => ErrorKind::RecordTooLarge,
         87 | 32 => ErrorKind::InvalidRecord,
         17 => ErrorKind::InvalidTopic,
-        29 | 31 => ErrorKind::Authorization,
+        29 | 30 | 31 | 53 | 65 => ErrorKind::Authorization,
+        33 | 34 | 58 => ErrorKind::Authentication,
+        35 => ErrorKind::UnsupportedVersion,
         _ => ErrorKind::Broker,
     };
     assert_eq!(error.kind(), kind, "{error}");

@@ -304,9 +304,7 @@ impl Sender {
 /// knows the parts into which it is split, so that their fate stays open.
 fn is_expected(error: &Error) -> bool {
     const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
-    let is_of_small = error
-        .topic_partition()
-        .is_some_and(|partition| partition.topic() == LOAD_TOPICS[1]);
+    let is_of_small = error.topic() == Some(LOAD_TOPICS[1]);
     is_of_small
         && (error.kind() == ErrorKind::RecordTooLarge
             || (error.broker_code(), error.delivery())
