@@ -15,7 +15,7 @@ use crate::record::header::ProducerStamp;
 use crate::record::split::Part;
 
 /// A record that has its outcome.
-pub(crate) struct SettledRecord<'a> {
+pub(crate) struct CompletedRecord<'a> {
     pub(crate) completion: &'a Completion,
     pub(crate) details: RecordDetails,
     pub(crate) result: RecordResult,
@@ -57,7 +57,7 @@ pub(crate) struct ProducerBatch {
     pub(crate) is_appended: bool,
     /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
     pub(crate) last_error: Option<Error>,
-    settled: bool,
+    is_completed: bool,
 }
 
 /// The records of a batch.
@@ -119,7 +119,7 @@ impl AsRef<[u8]> for SealedBatch {
 }
 
 /// A settled batch's callbacks, to be run on the delivery thread, and what becomes known when they have run.
-pub(crate) struct Settlement {
+pub(crate) struct CompletedBatch {
     completion: Arc<Completion>,
     first_index: u32,
     records: u32,
@@ -158,7 +158,7 @@ impl ProducerBatch {
             maybe_written: false,
             is_appended: false,
             last_error: None,
-            settled: false,
+            is_completed: false,
         })
     }
 
@@ -217,17 +217,17 @@ impl ProducerBatch {
 
     /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
     /// callbacks they wake when these have run, so the settlement goes to the delivery thread.
-    pub(crate) fn settle(mut self: Box<Self>, outcome: Outcome) -> Option<Settlement> {
-        self.settled = true;
+    pub(crate) fn complete(mut self: Box<Self>, outcome: Outcome) -> Option<CompletedBatch> {
+        self.is_completed = true;
         let records = self.record_count();
         if self.callbacks.is_empty() {
             // Memory comes back first: whoever is woken by the outcome may send at once.
             self.contents = Contents::Gone;
             self.completion
-                .settle(self.first_index, self.first_index + records, outcome);
+                .complete(self.first_index, self.first_index + records, outcome);
             return None;
         }
-        Some(Settlement {
+        Some(CompletedBatch {
             completion: Arc::clone(&self.completion),
             first_index: self.first_index,
             records,
@@ -245,7 +245,7 @@ impl ProducerBatch {
         reason = "batches move between queues by their pointers"
     )]
     pub(crate) fn split(mut self: Box<Self>, parts: Vec<Part>) -> Vec<Box<ProducerBatch>> {
-        self.settled = true;
+        self.is_completed = true;
         self.completion.split(parts.len() as u32);
         let last = parts.last().map_or(0, |part| part.first as u32);
         let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
@@ -294,7 +294,7 @@ impl ProducerBatch {
                         maybe_written: self.maybe_written,
                         is_appended: false,
                         last_error: self.last_error.clone(),
-                        settled: false,
+                        is_completed: false,
                     })
                 },
             )
@@ -304,7 +304,7 @@ impl ProducerBatch {
 
 impl Drop for ProducerBatch {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.is_completed {
             let records = self.record_count();
             let error = Error::new(
                 ErrorKind::Internal,
@@ -316,13 +316,13 @@ impl Drop for ProducerBatch {
             let outcome = Outcome::Failed(error);
             std::mem::take(&mut self.callbacks).run(&self.completion, &outcome);
             self.completion
-                .settle(self.first_index, self.first_index + records, outcome);
+                .complete(self.first_index, self.first_index + records, outcome);
         }
         self.partition.batch_ends();
     }
 }
 
-impl Settlement {
+impl CompletedBatch {
     /// Gives the memory back, runs the callbacks in the order of the records, then wakes the futures. What callbacks send,
     /// or wait for, may need the memory.
     pub(crate) fn deliver(mut self) {
@@ -335,12 +335,12 @@ impl Settlement {
 }
 
 /// Whatever becomes of the callbacks (the delivery thread may be gone), the futures wake.
-impl Drop for Settlement {
+impl Drop for CompletedBatch {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
             self.memory.give_back();
             self.completion
-                .settle(self.first_index, self.first_index + self.records, outcome);
+                .complete(self.first_index, self.first_index + self.records, outcome);
         }
     }
 }

@@ -7,17 +7,17 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::batch::{RecordDetails, SettledRecord};
+use super::batch::{CompletedRecord, RecordDetails};
 use super::completion::{Completion, Outcome};
 use crate::threads::logging::log_line;
 
 /// A callback whose type is not told.
-pub(crate) type RecordCallback = Box<dyn FnOnce(SettledRecord<'_>) + Send>;
+pub(crate) type RecordCallback = Box<dyn FnOnce(CompletedRecord<'_>) + Send>;
 
 /// What a user's callback becomes: it is called once, with its record's result.
-pub(crate) trait Callback: FnOnce(SettledRecord<'_>) + Send + 'static {}
+pub(crate) trait Callback: FnOnce(CompletedRecord<'_>) + Send + 'static {}
 
-impl<F: FnOnce(SettledRecord<'_>) + Send + 'static> Callback for F {}
+impl<F: FnOnce(CompletedRecord<'_>) + Send + 'static> Callback for F {}
 
 /// The callback that comes with a record, or none. It is the caller's until the record is in a batch.
 pub(crate) trait OfferedCallback {
@@ -253,7 +253,7 @@ impl<F: Callback> CallbackList<F> {
                     callback,
                 } in &mut pending
                 {
-                    callback(SettledRecord {
+                    callback(CompletedRecord {
                         completion,
                         details,
                         result: outcome.of_record(index),
@@ -297,7 +297,7 @@ impl<F: Callback> AnyCallbackList for CallbackList<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accumulator::completion::Written;
+    use crate::accumulator::completion::WrittenBatch;
     use crate::sync::Mutex;
     use std::sync::Arc;
 
@@ -308,17 +308,21 @@ mod tests {
         let mut callbacks = Callbacks::default();
         for (index, number) in (0..).zip(numbers) {
             let calls = Arc::clone(calls);
-            let note = move |settled: SettledRecord<'_>| {
+            let note = move |settled: CompletedRecord<'_>| {
                 let offset = settled.result.unwrap().offset.unwrap();
                 calls.lock().push((number, offset));
             };
             let more = [number; 3];
             match number / 8 % 3 {
                 0 => offer(&mut callbacks, index, note),
-                1 => offer(&mut callbacks, index, move |settled: SettledRecord<'_>| {
-                    assert_eq!(more, [number; 3]);
-                    note(settled);
-                }),
+                1 => offer(
+                    &mut callbacks,
+                    index,
+                    move |settled: CompletedRecord<'_>| {
+                        assert_eq!(more, [number; 3]);
+                        note(settled);
+                    },
+                ),
                 _ => {
                     let boxed: RecordCallback = Box::new(note);
                     offer(&mut callbacks, index, boxed);
@@ -354,8 +358,8 @@ mod tests {
 
     fn run(callbacks: Callbacks, calls: &Calls) -> Vec<(u32, i64)> {
         let completion = Completion::new(&"t".into(), 0, crate::threads::InstanceId::new());
-        let outcome = Outcome::Written(Written {
-            offset: Some(100),
+        let outcome = Outcome::Written(WrittenBatch {
+            base_offset: Some(100),
             log_append_time_ms: None,
         });
         callbacks.run(&completion, &outcome);
@@ -397,7 +401,7 @@ mod tests {
         let mut callbacks = Callbacks::default();
         for index in 0..20 {
             let calls = Arc::clone(&calls);
-            let callback = move |_: SettledRecord<'_>| {
+            let callback = move |_: CompletedRecord<'_>| {
                 calls.lock().push((index, 0));
                 assert!(index % 3 == 0, "a callback's panic, as the test wants it");
             };

@@ -12,22 +12,32 @@ use crate::threads::InstanceId;
 use crate::topic_partition::TopicPartition;
 
 /// What became of one record.
-pub(crate) type RecordResult = Result<Written, Error>;
+pub(crate) type RecordResult = Result<WrittenRecord, Error>;
 
-/// Where a record was written.
+/// What the broker said about a written record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// None where the broker did not tell: `acks=0`, or a duplicate of which only its being written is known.
+pub(crate) struct WrittenRecord {
+    /// `None` if the broker did not report the batch's offset.
     pub(crate) offset: Option<i64>,
-    /// The broker's own timestamp, where the topic is set to `LogAppendTime`.
+    /// As in [`WrittenBatch`].
+    pub(crate) log_append_time_ms: Option<i64>,
+}
+
+/// What the broker said about a written batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenBatch {
+    /// The offset of the first record. `None` with `acks=0`, and for a duplicate whose offset the broker no longer
+    /// knows.
+    pub(crate) base_offset: Option<i64>,
+    /// The broker's timestamp, if the topic is set to `LogAppendTime`.
     pub(crate) log_append_time_ms: Option<i64>,
 }
 
 /// What becomes of a batch, or of a part of one.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// All records are written; the first has this offset.
-    Written(Written),
+    /// All records are written.
+    Written(WrittenBatch),
     /// No record is acknowledged.
     Failed(Error),
     /// The broker refused the batch for some of its records (KIP-467).
@@ -44,12 +54,12 @@ impl Outcome {
     #[inline]
     pub(crate) fn of_record(&self, index: u32) -> RecordResult {
         match self {
-            Outcome::Written(first) => Ok(Written {
-                // A broker can say any number.
-                offset: first
-                    .offset
+            Outcome::Written(batch) => Ok(WrittenRecord {
+                // A broker can send any number.
+                offset: batch
+                    .base_offset
                     .and_then(|offset| offset.checked_add(i64::from(index))),
-                ..*first
+                log_append_time_ms: batch.log_append_time_ms,
             }),
             failed => Err(failed.error_of(index)),
         }
@@ -74,8 +84,12 @@ impl Outcome {
     }
 }
 
-/// A record's place in a batch: its outcome will be there.
-pub(crate) type Placed = (Arc<Completion>, u32);
+/// Where a record's outcome will be: the completion of its batch, and the record's index in the batch.
+#[derive(Clone)]
+pub(crate) struct RecordHandle {
+    pub(crate) completion: Arc<Completion>,
+    pub(crate) index: u32,
+}
 
 /// A longer name is not copied: with it a batch's structures would take more than they are charged with.
 const LONGEST_COPY: usize = 64;
@@ -145,7 +159,7 @@ impl Completion {
     }
 
     /// Settles the records `first..end` and wakes whoever waits for them.
-    pub(crate) fn settle(&self, first: u32, end: u32, outcome: Outcome) {
+    pub(crate) fn complete(&self, first: u32, end: u32, outcome: Outcome) {
         let mut state = self.state.lock();
         debug_assert!(state.open_parts > 0, "settled twice");
         state.open_parts = state.open_parts.saturating_sub(1);
@@ -176,12 +190,12 @@ impl Completion {
 
     /// Whether the record at `index` has its result.
     #[inline]
-    pub(crate) fn is_settled(&self, index: u32) -> bool {
-        self.are_settled(index, 1)
+    pub(crate) fn is_complete(&self, index: u32) -> bool {
+        self.are_complete(index, 1)
     }
 
     /// Whether `count` records from `first` on have their results.
-    pub(crate) fn are_settled(&self, first: u32, count: usize) -> bool {
+    pub(crate) fn are_complete(&self, first: u32, count: usize) -> bool {
         self.whole.get().is_some() || self.instance.is_inherited() || {
             let state = self.state.lock();
             (first..)
@@ -258,8 +272,8 @@ mod tests {
     use std::time::Duration;
 
     fn written_at(offset: i64) -> Outcome {
-        Outcome::Written(Written {
-            offset: Some(offset),
+        Outcome::Written(WrittenBatch {
+            base_offset: Some(offset),
             log_append_time_ms: None,
         })
     }
@@ -273,9 +287,9 @@ mod tests {
     #[test]
     fn every_record_has_the_offset_of_its_place_in_the_batch() {
         let completion = Completion::new(&"t".into(), 0, InstanceId::new());
-        assert!(!completion.is_settled(0) && completion.try_get(0).is_none());
-        completion.settle(0, 3, written_at(40));
-        assert!(completion.is_settled(2));
+        assert!(!completion.is_complete(0) && completion.try_get(0).is_none());
+        completion.complete(0, 3, written_at(40));
+        assert!(completion.is_complete(2));
         assert_eq!(
             (0..3)
                 .map(|i| offset(&completion, i).unwrap())
@@ -288,16 +302,16 @@ mod tests {
     fn a_split_batch_settles_part_by_part() {
         let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         completion.split(2);
-        completion.settle(2, 4, written_at(90));
-        assert!(completion.is_settled(3) && !completion.is_settled(1));
+        completion.complete(2, 4, written_at(90));
+        assert!(completion.is_complete(3) && !completion.is_complete(1));
         assert_eq!(
             (offset(&completion, 2), offset(&completion, 0)),
             (Some(90), None)
         );
         assert!(!completion.wait_all(Instant::now()));
         completion.split(2);
-        completion.settle(0, 1, written_at(7));
-        completion.settle(
+        completion.complete(0, 1, written_at(7));
+        completion.complete(
             1,
             2,
             Outcome::Failed(Error::new(ErrorKind::RecordTooLarge, "too large")),
@@ -347,7 +361,7 @@ mod tests {
                 })
             })
             .collect();
-        completion.settle(0, 64, written_at(0));
+        completion.complete(0, 64, written_at(0));
         let offsets: Vec<i64> = threads
             .into_iter()
             .map(|thread| thread.join().unwrap())

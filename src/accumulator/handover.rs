@@ -87,7 +87,7 @@ impl<T> HandoverSender<T> {
 
     /// Called by the worker when it ends. Drops what is queued. What is in the channel, and the room it takes, goes when
     /// the worker drops its receiver.
-    pub(super) fn hang_up(&self) {
+    pub(super) fn disconnect(&self) {
         let (_channel, _queue) = {
             let mut ends = self.shared.ends.lock();
             self.shared.queued.store(0, Ordering::Release);
@@ -96,7 +96,7 @@ impl<T> HandoverSender<T> {
     }
 
     #[cfg(test)]
-    pub(super) fn has_hung_up(&self) -> bool {
+    pub(super) fn is_disconnected(&self) -> bool {
         self.shared.ends.lock().channel.is_none()
     }
 }
@@ -222,7 +222,7 @@ mod tests {
             sender.push(Arc::clone(&message)).unwrap();
         }
         drop(receiver.try_recv());
-        sender.hang_up();
+        sender.disconnect();
         assert!(sender.push(Arc::clone(&message)).is_err());
         drop(receiver);
         assert_eq!(Arc::strong_count(&message), 1);

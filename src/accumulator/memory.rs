@@ -1,14 +1,15 @@
-//! The budget of `buffer.memory`: callers reserve before they append, and the memory comes back when a batch's fate
-//! is known.
+//! The budget of `buffer.memory`. Callers reserve memory before they append. The memory is free again when the batch
+//! has its outcome.
 //!
-//! Without waiters a reservation is two compare-and-swaps. Once somebody waits nobody overtakes: waiters are served in
-//! the order in which they came, and one that gives up passes its place on.
+//! Without waiters, a reservation is two compare-and-swaps. While callers wait, no other caller gets memory before them:
+//! waiters are served in the order in which they came. When a waiter gives up, the next one is served.
 //!
-//! As soon as there are records for more than one broker, those for one may hold three times what is free, and no more:
-//! three quarters of the budget where it is alone, less the more the others hold. So brokers that take nothing, whose
-//! records pile up, leave room for those that do, however many they are: of `n` such brokers each holds `3/(1 + 3n)`, and
-//! the rest stays free. (Switches share their memory among ports like this: Choudhury and Hahne, "Dynamic queue length
-//! thresholds", 1998.) Whoever waits for his broker's share waits in a line of its own.
+//! Each broker has a *share*: the memory that records for this broker hold. As soon as there are records for more than
+//! one broker, a share is limited to three times the free memory. A share alone can so hold three quarters of the
+//! budget. Records for brokers that take nothing pile up, and still leave memory for the records of the others: each of
+//! `n` such brokers holds `3/(1 + 3n)` of the budget, and the rest stays free. (Switches share their memory among ports
+//! by the same rule: Choudhury and Hahne, "Dynamic queue length thresholds", 1998.) A caller first waits for room in its
+//! broker's share, in a queue of its own, and then for the budget.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -18,38 +19,38 @@ use std::time::Instant;
 use super::buffers::BufferPool;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// The budget. One for each producer, shared by all threads.
+/// The budget of a producer, shared by all threads.
 pub(crate) struct BufferMemory {
     total: usize,
-    /// Below zero while more is held than there is: see [`take_now`](Self::take_now).
+    /// Negative while more than the budget is held: see [`take_now`](Self::take_now).
     available: AtomicI64,
-    /// The shares that were ever taken from.
+    /// The number of shares that ever held memory.
     shares_in_use: AtomicUsize,
-    /// The lengths of `queue.waiting` and `queue.capped`, readable without the lock.
-    waiting: AtomicUsize,
-    capped: AtomicUsize,
-    /// Counts the waits that ever began.
+    /// The lengths of the two queues in `waiters`, readable without the lock.
+    awaiting_budget: AtomicUsize,
+    awaiting_share: AtomicUsize,
+    /// The number of waits that ever began.
     waits: AtomicU64,
-    queue: Mutex<Queue>,
+    waiters: Mutex<Waiters>,
     alarm: OnceLock<Alarm>,
     pub(crate) buffers: BufferPool,
 }
 
-/// Wakes the workers, who then see that somebody waits. May be called under a partition's lock; must not block, nor take
-/// a lock that is held over anything else.
+/// Wakes the workers, which then find that a caller waits for the budget. Is called under a partition's lock: must not
+/// block, and must not take a lock that is held while another one is taken.
 type Alarm = Box<dyn Fn() + Send + Sync>;
 
-/// What the records for one broker hold of the budget. A batch counts for the broker that led its partition when the
-/// memory was reserved.
-#[derive(Default)]
+/// The part of the budget that records for one broker hold. A batch belongs to the share of the broker that led its
+/// partition when the memory was reserved.
+#[derive(Debug, Default)]
 pub(crate) struct BrokerShare {
-    /// None: of partitions whose leader is not known yet.
+    /// `None` for partitions whose leader is not known yet.
     broker: Option<i32>,
     used: AtomicI64,
-    /// Callers in the line for this share.
-    capped: AtomicUsize,
+    /// The number of callers that wait for room in this share.
+    awaiting: AtomicUsize,
     in_use: AtomicBool,
-    /// How often a partition left this share for another one's.
+    /// The number of times that a partition left this share for that of another leader.
     moves: AtomicU64,
 }
 
@@ -65,66 +66,89 @@ impl BrokerShare {
         self.broker
     }
 
-    /// How often a partition has left this share. A caller who found the share too full compares two values to see whether it
-    /// has to look again at where its record goes.
+    /// The number of times that a partition left this share. If it changed since a caller found the share full, the
+    /// caller's partition may belong to another share now.
     pub(crate) fn moves(&self) -> u64 {
         self.moves.load(SeqCst)
     }
 
-    /// What is held, in bytes.
+    /// The number of bytes that are held.
     pub(crate) fn used(&self) -> i64 {
         self.used.load(SeqCst)
     }
 
-    /// Whether somebody waits for this share: its partitions are ready to send then, whatever `linger.ms` says.
+    /// Returns whether a caller waits for this share. Its partitions are then ready to send, whatever `linger.ms` says.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.capped.load(SeqCst) > 0
+        self.awaiting.load(SeqCst) > 0
     }
 }
 
 #[derive(Default)]
-struct Queue {
-    /// Those that have their part of a share and wait for the budget, in order.
-    waiting: VecDeque<Arc<Waiter>>,
-    /// Those that wait for their broker's share, in order.
-    capped: VecDeque<Arc<Waiter>>,
+struct Waiters {
+    /// Waiters that have room in their broker's share, in the order in which they got it.
+    for_budget: VecDeque<Arc<Waiter>>,
+    /// Waiters for room in their broker's share, in the order in which they came.
+    for_share: VecDeque<Arc<Waiter>>,
     closed: bool,
 }
 
 struct Waiter {
     bytes: usize,
     share: Arc<BrokerShare>,
-    /// Used with the queue's lock. Set with the memory already taken on the waiter's behalf.
+    /// Used under the lock of the queues. The memory is already reserved for the waiter.
     granted: AtomicBool,
-    /// Used with the queue's lock. The partition has another leader: this share is not the one to wait for.
-    sent_on: AtomicBool,
+    /// Used under the lock of the queues. The partition has another leader, and so another share.
+    share_changed: AtomicBool,
     condition: Condvar,
 }
 
 impl Waiter {
-    /// With the queue's lock, and the memory taken.
+    /// Call under the lock of the queues, after the memory was reserved for the waiter.
     fn grant(&self) {
         self.granted.store(true, SeqCst);
         self.condition.notify_one();
     }
 }
 
-/// What memory cannot be had for.
+/// An immediate reservation that failed.
+#[derive(Debug)]
+pub(crate) struct Shortage {
+    /// The number of bytes that the caller needs at least.
+    pub(crate) bytes: usize,
+    /// The share that they belong to.
+    pub(crate) share: Arc<BrokerShare>,
+    /// [`BrokerShare::moves`] when the reservation failed.
+    pub(crate) moves: u64,
+    pub(crate) limit: MemoryLimit,
+}
+
+impl Shortage {
+    pub(crate) fn new(bytes: usize, share: &Arc<BrokerShare>, limit: MemoryLimit) -> Self {
+        Self {
+            bytes,
+            moves: share.moves(),
+            share: Arc::clone(share),
+            limit,
+        }
+    }
+}
+
+/// The limit that made a reservation fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shortage {
-    /// Too little is left, or others wait already.
+pub(crate) enum MemoryLimit {
+    /// Too little of the budget is free, or other callers wait for it.
     Budget,
-    /// The broker holds far more than others do, and may not take more.
+    /// The broker's share is full, or other callers wait for it.
     Share,
 }
 
-/// Why memory was not had.
+/// Why a wait for memory ended without memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReserveError {
-    /// The deadline came first.
-    Exhausted(Shortage),
-    /// The partition's leader changed meanwhile, and with it the share: to be tried again.
-    SentOn,
+pub(crate) enum WaitError {
+    /// The deadline passed.
+    TimedOut,
+    /// A partition of the share has another leader now. The caller tries again, in the share of its partition's leader.
+    ShareChanged,
     /// The producer was closed.
     Closed,
 }
@@ -135,16 +159,16 @@ impl BufferMemory {
             total,
             available: AtomicI64::new(to_i64(total)),
             shares_in_use: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            capped: AtomicUsize::new(0),
+            awaiting_budget: AtomicUsize::new(0),
+            awaiting_share: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
-            queue: Mutex::default(),
+            waiters: Mutex::default(),
             alarm: OnceLock::new(),
             buffers: BufferPool::new(total),
         })
     }
 
-    /// Whom to tell when somebody who waited for a share comes to wait for the budget.
+    /// Sets what is called when a caller that waited for a share begins to wait for the budget.
     pub(crate) fn set_alarm(&self, alarm: impl Fn() + Send + Sync + 'static) {
         let _ = self.alarm.set(Box::new(alarm));
     }
@@ -154,26 +178,26 @@ impl BufferMemory {
         self.total
     }
 
-    /// What nobody holds, in bytes.
+    /// The number of free bytes.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn available(&self) -> usize {
         usize::try_from(self.available.load(SeqCst)).unwrap_or(0)
     }
 
-    /// What is held, in bytes: more than the budget where [`take_now`](Self::take_now) was called.
+    /// The number of bytes that are held: more than the budget if [`take_now`](Self::take_now) took them.
     #[cfg(test)]
     pub(crate) fn in_use(&self) -> i64 {
         to_i64(self.total) - self.available.load(SeqCst)
     }
 
-    /// Whether somebody waits for what is there.
+    /// Returns whether a waiter could be served now.
     #[cfg(test)]
     pub(crate) fn owes_a_grant(&self) -> bool {
-        let queue = self.queue.lock();
+        let waiters = self.waiters.lock();
         let available = self.available.load(SeqCst);
-        let first = queue.waiting.front();
+        let first = waiters.for_budget.front();
         let mut shares: Vec<&Arc<BrokerShare>> = Vec::new();
-        let is_owed_a_share = queue.capped.iter().any(|waiter| {
+        let is_owed_a_share = waiters.for_share.iter().any(|waiter| {
             let is_first = !shares.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
             shares.push(&waiter.share);
             is_first && self.share_with(waiter.share.used(), waiter.bytes).is_some()
@@ -181,98 +205,98 @@ impl BufferMemory {
         is_owed_a_share || first.is_some_and(|waiter| to_i64(waiter.bytes) <= available)
     }
 
-    /// Whether somebody waits for the budget: everything is ready to send then, whatever `linger.ms` says.
+    /// Returns whether a caller waits for the budget. All partitions are then ready to send, whatever `linger.ms` says.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.waiting.load(SeqCst) > 0
+        self.awaiting_budget.load(SeqCst) > 0
     }
 
-    /// Whether callers are not much ahead of the network: most of the budget is free.
+    /// Returns whether most of the budget is free: the callers are not far ahead of the network.
     pub(crate) fn is_ample(&self) -> bool {
         self.available.load(SeqCst) > to_i64(self.total / 4 * 3)
     }
 
-    /// Whether somebody waits for a broker's share.
+    /// Returns whether a caller waits for room in its broker's share.
     pub(crate) fn has_exhausted_share(&self) -> bool {
-        self.capped.load(SeqCst) > 0
+        self.awaiting_share.load(SeqCst) > 0
     }
 
-    /// Rises whenever somebody begins to wait: a worker that has seen a count need not look again before the next.
+    /// The number of waits that ever began. A worker that has processed a count need not look again before it rises.
     pub(crate) fn waits(&self) -> u64 {
         self.waits.load(SeqCst)
     }
 
-    /// Takes `bytes` if they are there and nobody else waits for them.
+    /// Takes `bytes` if they are free and no other caller waits for them.
     pub(crate) fn try_reserve(
         self: &Arc<Self>,
         bytes: usize,
         share: &Arc<BrokerShare>,
     ) -> Result<Reservation, Shortage> {
         if share.is_exhausted() || !self.take_share(share, bytes) {
-            return Err(self.shortage(share));
+            return Err(Shortage::new(bytes, share, self.exceeded_limit(share)));
         }
         if self.is_exhausted() || !self.take(bytes) {
             self.give_share_back(share, bytes);
-            return Err(Shortage::Budget);
+            return Err(Shortage::new(bytes, share, MemoryLimit::Budget));
         }
         Ok(self.reservation(bytes, share))
     }
 
-    /// Takes `bytes`, waiting in line until `deadline`. `on_wait` runs once if there is a wait, after this caller has
-    /// joined a line: it wakes the workers, who then see that somebody waits.
+    /// Takes the bytes that were short, and waits for them until `deadline`. If it has to wait, it calls `on_wait` once,
+    /// after this caller has joined a queue: that wakes the workers, which then find the waiter.
     pub(crate) fn reserve(
         self: &Arc<Self>,
-        bytes: usize,
-        share: &Arc<BrokerShare>,
-        moves: u64,
+        shortage: &Shortage,
         deadline: Instant,
         on_wait: impl FnOnce(),
-    ) -> Result<Reservation, ReserveError> {
-        if let Ok(reservation) = self.try_reserve(bytes, share) {
+    ) -> Result<Reservation, WaitError> {
+        if let Ok(reservation) = self.try_reserve(shortage.bytes, &shortage.share) {
             return Ok(reservation);
         }
-        let place = self.join_line(bytes, share);
-        if share.moves() != moves {
-            // The partition left the share after the caller looked and before it joined the line, so nobody has told it.
-            place.waiter.sent_on.store(true, SeqCst);
-        }
+        let pending = self.start_waiting(shortage);
         on_wait();
-        place.wait(deadline)
+        pending.wait(deadline)
     }
 
-    /// Joins the line of those who wait, who must then be told to the workers.
-    pub(crate) fn join_line(
-        self: &Arc<Self>,
-        bytes: usize,
-        share: &Arc<BrokerShare>,
-    ) -> PlaceInLine {
+    /// Joins the queue of waiters. The caller must then wake the workers.
+    pub(crate) fn start_waiting(self: &Arc<Self>, shortage: &Shortage) -> PendingReservation {
+        let Shortage {
+            bytes,
+            ref share,
+            moves,
+            ..
+        } = *shortage;
         debug_assert!(
             bytes <= self.total,
-            "more than the whole budget would be waited for in vain"
+            "a wait for more than the whole budget never succeeds"
         );
         let waiter = Arc::new(Waiter {
             bytes,
             share: Arc::clone(share),
             granted: AtomicBool::new(false),
-            sent_on: AtomicBool::new(false),
+            share_changed: AtomicBool::new(false),
             condition: Condvar::new(),
         });
-        let mut queue = self.queue.lock();
-        queue.capped.push_back(Arc::clone(&waiter));
-        self.capped.fetch_add(1, SeqCst);
-        share.capped.fetch_add(1, SeqCst);
+        let mut waiters = self.waiters.lock();
+        waiters.for_share.push_back(Arc::clone(&waiter));
+        self.awaiting_share.fetch_add(1, SeqCst);
+        share.awaiting.fetch_add(1, SeqCst);
         self.waits.fetch_add(1, SeqCst);
-        // Memory may have come back between the failed try and now, when nobody was in line to be told.
-        // The caller tells the workers.
-        let _ = self.serve(&mut queue);
-        drop(queue);
-        PlaceInLine {
+        // Memory may have been freed after the failed reservation, when no waiter was in the queue.
+        // The result does not matter: the caller wakes the workers.
+        let _ = self.serve(&mut waiters);
+        drop(waiters);
+        if share.moves() != moves {
+            // A partition left the share before this waiter was in the queue, so `partition_left` did not find it.
+            waiter.share_changed.store(true, SeqCst);
+        }
+        PendingReservation {
             memory: Arc::clone(self),
             waiter,
         }
     }
 
-    /// Takes `bytes` whether they are there or not, for what the worker must hold and cannot wait for. Callers wait until
-    /// what is missing has come back.
+    /// Takes `bytes`, beyond the budget if they are not free: for what the worker must hold and cannot wait for. Callers
+    /// then wait until that memory is free again.
     pub(crate) fn take_now(
         self: &Arc<Self>,
         bytes: usize,
@@ -283,26 +307,27 @@ impl BufferMemory {
         self.reservation(bytes, share)
     }
 
-    /// Wakes those who wait for `share` with [`ReserveError::SentOn`].
-    pub(crate) fn send_on(&self, share: &Arc<BrokerShare>) {
-        // Counted before the line is read: a caller who joins too late to be found there sees the new count.
+    /// A partition left `share` for that of another leader: wakes the waiters for `share` with
+    /// [`WaitError::ShareChanged`].
+    pub(crate) fn partition_left(&self, share: &Arc<BrokerShare>) {
+        // Counted before the queue is read: a caller that joins the queue after that finds the new count.
         share.moves.fetch_add(1, SeqCst);
         if share.is_exhausted() {
-            let queue = self.queue.lock();
-            for waiter in &queue.capped {
+            let waiters = self.waiters.lock();
+            for waiter in &waiters.for_share {
                 if Arc::ptr_eq(&waiter.share, share) {
-                    waiter.sent_on.store(true, SeqCst);
+                    waiter.share_changed.store(true, SeqCst);
                     waiter.condition.notify_one();
                 }
             }
         }
     }
 
-    /// Wakes every waiter with [`ReserveError::Closed`].
+    /// Wakes every waiter with [`WaitError::Closed`].
     pub(crate) fn close(&self) {
-        let mut queue = self.queue.lock();
-        queue.closed = true;
-        for waiter in queue.waiting.iter().chain(&queue.capped) {
+        let mut waiters = self.waiters.lock();
+        waiters.closed = true;
+        for waiter in waiters.for_budget.iter().chain(&waiters.for_share) {
             waiter.condition.notify_one();
         }
     }
@@ -324,7 +349,7 @@ impl BufferMemory {
             .is_ok()
     }
 
-    /// A share that holds nothing takes whatever is asked of it: else a large record would wait for ever.
+    /// A share that holds nothing may take any number of bytes: otherwise a large record would wait for ever.
     fn take_share(&self, share: &BrokerShare, bytes: usize) -> bool {
         if !share.in_use.load(SeqCst) && !share.in_use.swap(true, SeqCst) {
             self.shares_in_use.fetch_add(1, SeqCst);
@@ -335,7 +360,7 @@ impl BufferMemory {
             .is_ok()
     }
 
-    /// What a share of `used` bytes holds with `bytes` more; none where that is too much.
+    /// Returns what a share of `used` bytes holds with `bytes` more; `None` if that exceeds its limit.
     fn share_with(&self, used: i64, bytes: usize) -> Option<i64> {
         let sum = used.saturating_add(to_i64(bytes));
         if used == 0 || self.shares_in_use.load(SeqCst) <= 1 {
@@ -345,13 +370,14 @@ impl BufferMemory {
         (sum <= free.saturating_mul(3)).then_some(sum)
     }
 
-    /// What it is that keeps a share from taking more: its own size where that is well above the average.
-    fn shortage(&self, share: &BrokerShare) -> Shortage {
+    /// Returns why a share cannot take more: because of its own size if that is well above the average, else because
+    /// the budget is nearly used up.
+    fn exceeded_limit(&self, share: &BrokerShare) -> MemoryLimit {
         let shares = self.shares_in_use.load(SeqCst) as i128;
         let held = to_i64(self.total) - self.available.load(SeqCst);
         match 4 * shares * i128::from(share.used()) > 5 * i128::from(held) {
-            true => Shortage::Share,
-            false => Shortage::Budget,
+            true => MemoryLimit::Share,
+            false => MemoryLimit::Budget,
         }
     }
 
@@ -359,48 +385,52 @@ impl BufferMemory {
         self.available.fetch_add(to_i64(bytes), SeqCst);
         share.used.fetch_sub(to_i64(bytes), SeqCst);
         if self.is_exhausted() || self.has_exhausted_share() {
-            self.serve_those_in_line();
+            self.serve_waiters();
         }
     }
 
-    /// Whoever came meanwhile and found the share used up is served now.
+    /// Serves the callers that meanwhile found the share full.
     fn give_share_back(&self, share: &BrokerShare, bytes: usize) {
         share.used.fetch_sub(to_i64(bytes), SeqCst);
         if share.is_exhausted() {
-            self.serve_those_in_line();
+            self.serve_waiters();
         }
     }
 
-    fn serve_those_in_line(&self) {
-        let have_moved_on = self.serve(&mut self.queue.lock());
-        self.tell_if(have_moved_on);
+    fn serve_waiters(&self) {
+        let have_moved = self.serve(&mut self.waiters.lock());
+        self.alarm_if(have_moved);
     }
 
-    /// Everything is ready to send now that somebody waits for the budget, and no longer for one share of it.
-    fn tell_if(&self, have_moved_on: bool) {
-        if let (true, Some(alarm)) = (have_moved_on, self.alarm.get()) {
+    /// Wakes the workers if waiters moved from a share's queue to that of the budget: now all partitions are ready to
+    /// send, not only those of the share.
+    fn alarm_if(&self, have_moved: bool) {
+        if let (true, Some(alarm)) = (have_moved, self.alarm.get()) {
             alarm();
         }
     }
 
-    /// Serves the head of the line as long as the budget suffices; those behind a large request wait with it. Then lets
-    /// those move on whom the shares allow. Returns whether somebody who moved on waits, of whom the workers must be told.
+    /// Serves the first waiters for the budget while it suffices: a large request makes those behind it wait. Then
+    /// moves the waiters whose share has room to the queue for the budget. Returns whether one that moved has to wait
+    /// there: the caller must then wake the workers.
     #[must_use]
-    fn serve(&self, queue: &mut Queue) -> bool {
-        let Queue {
-            waiting, capped, ..
-        } = queue;
-        while let Some(waiter) = waiting.front() {
+    fn serve(&self, waiters: &mut Waiters) -> bool {
+        let Waiters {
+            for_budget,
+            for_share,
+            ..
+        } = waiters;
+        while let Some(waiter) = for_budget.front() {
             if !self.take(waiter.bytes) {
                 break;
             }
             waiter.grant();
-            waiting.pop_front();
-            self.waiting.fetch_sub(1, SeqCst);
+            for_budget.pop_front();
+            self.awaiting_budget.fetch_sub(1, SeqCst);
         }
         let mut full: Vec<Arc<BrokerShare>> = Vec::new();
-        let mut have_moved_on = false;
-        capped.retain(|waiter| {
+        let mut have_moved = false;
+        for_share.retain(|waiter| {
             let is_full = full.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
             if is_full || !self.take_share(&waiter.share, waiter.bytes) {
                 if !is_full {
@@ -408,47 +438,44 @@ impl BufferMemory {
                 }
                 return true;
             }
-            self.left_capped(waiter);
-            if waiting.is_empty() && self.take(waiter.bytes) {
+            self.count_one_less_for_share(waiter);
+            if for_budget.is_empty() && self.take(waiter.bytes) {
                 waiter.grant();
             } else {
-                self.waiting.fetch_add(1, SeqCst);
-                waiting.push_back(Arc::clone(waiter));
-                have_moved_on = true;
+                self.awaiting_budget.fetch_add(1, SeqCst);
+                for_budget.push_back(Arc::clone(waiter));
+                have_moved = true;
             }
             false
         });
-        if have_moved_on {
+        if have_moved {
             self.waits.fetch_add(1, SeqCst);
         }
-        have_moved_on
+        have_moved
     }
 
-    /// A waiter gives up; returns what it waited for.
-    fn leave(&self, mut queue: MutexGuard<'_, Queue>, waiter: &Arc<Waiter>) -> Shortage {
+    /// Removes a waiter that gives up.
+    fn remove(&self, mut waiters: MutexGuard<'_, Waiters>, waiter: &Arc<Waiter>) {
         let is_same = |other: &Arc<Waiter>| Arc::ptr_eq(other, waiter);
-        let shortage = match queue.capped.iter().position(is_same) {
-            Some(place) => {
-                queue.capped.remove(place);
-                self.left_capped(waiter);
-                self.shortage(&waiter.share)
+        match waiters.for_share.iter().position(is_same) {
+            Some(position) => {
+                waiters.for_share.remove(position);
+                self.count_one_less_for_share(waiter);
             }
             None => {
-                queue.waiting.retain(|other| !is_same(other));
-                self.waiting.fetch_sub(1, SeqCst);
+                waiters.for_budget.retain(|other| !is_same(other));
+                self.awaiting_budget.fetch_sub(1, SeqCst);
                 waiter.share.used.fetch_sub(to_i64(waiter.bytes), SeqCst);
-                Shortage::Budget
             }
-        };
-        let have_moved_on = self.serve(&mut queue);
-        drop(queue);
-        self.tell_if(have_moved_on);
-        shortage
+        }
+        let have_moved = self.serve(&mut waiters);
+        drop(waiters);
+        self.alarm_if(have_moved);
     }
 
-    fn left_capped(&self, waiter: &Waiter) {
-        self.capped.fetch_sub(1, SeqCst);
-        waiter.share.capped.fetch_sub(1, SeqCst);
+    fn count_one_less_for_share(&self, waiter: &Waiter) {
+        self.awaiting_share.fetch_sub(1, SeqCst);
+        waiter.share.awaiting.fetch_sub(1, SeqCst);
     }
 }
 
@@ -457,53 +484,55 @@ fn to_i64(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// A wait that has begun.
-pub(crate) struct PlaceInLine {
+/// A caller in the queue of waiters.
+pub(crate) struct PendingReservation {
     memory: Arc<BufferMemory>,
     waiter: Arc<Waiter>,
 }
 
-impl PlaceInLine {
-    /// Waits for the memory until `deadline`.
-    pub(crate) fn wait(self, deadline: Instant) -> Result<Reservation, ReserveError> {
+impl PendingReservation {
+    /// Blocks until the memory is reserved, or until `deadline`.
+    pub(crate) fn wait(self, deadline: Instant) -> Result<Reservation, WaitError> {
         let Self { memory, waiter } = self;
-        let mut queue = memory.queue.lock();
+        let mut waiters = memory.waiters.lock();
         loop {
             if waiter.granted.load(SeqCst) {
                 return Ok(memory.reservation(waiter.bytes, &waiter.share));
             }
-            if queue.closed {
-                memory.leave(queue, &waiter);
-                return Err(ReserveError::Closed);
+            if waiters.closed {
+                memory.remove(waiters, &waiter);
+                return Err(WaitError::Closed);
             }
-            if waiter.sent_on.load(SeqCst) {
-                memory.leave(queue, &waiter);
-                return Err(ReserveError::SentOn);
+            if waiter.share_changed.load(SeqCst) {
+                memory.remove(waiters, &waiter);
+                return Err(WaitError::ShareChanged);
             }
             let is_late = waiter
                 .condition
-                .wait_until(&mut queue, deadline)
+                .wait_until(&mut waiters, deadline)
                 .timed_out();
-            let is_over = queue.closed || waiter.sent_on.load(SeqCst);
+            let is_over = waiters.closed || waiter.share_changed.load(SeqCst);
             if is_late && !is_over && !waiter.granted.load(SeqCst) {
-                let shortage = memory.leave(queue, &waiter);
-                return Err(ReserveError::Exhausted(shortage));
+                memory.remove(waiters, &waiter);
+                return Err(WaitError::TimedOut);
             }
         }
     }
 
-    /// Whether [`wait`](Self::wait) would return at once.
+    /// Returns whether [`wait`](Self::wait) would return at once.
     #[cfg(test)]
-    pub(crate) fn is_over(&self) -> bool {
-        let queue = self.memory.queue.lock();
+    pub(crate) fn is_ready(&self) -> bool {
+        let waiters = self.memory.waiters.lock();
         let Waiter {
-            granted, sent_on, ..
+            granted,
+            share_changed,
+            ..
         } = &*self.waiter;
-        queue.closed || granted.load(SeqCst) || sent_on.load(SeqCst)
+        waiters.closed || granted.load(SeqCst) || share_changed.load(SeqCst)
     }
 }
 
-/// Bytes taken from the budget; dropping gives them back.
+/// Bytes taken from the budget. Dropping it gives them back.
 pub(crate) struct Reservation {
     memory: Arc<BufferMemory>,
     share: Arc<BrokerShare>,
@@ -519,7 +548,7 @@ impl Reservation {
         &self.share
     }
 
-    /// Adds what `other` holds to this reservation, and to its broker's share.
+    /// Adds the bytes of `other` to this reservation, and moves them to its broker's share.
     pub(crate) fn absorb(&mut self, mut other: Reservation) {
         let bytes = std::mem::take(&mut other.bytes);
         self.bytes += bytes;
@@ -529,7 +558,7 @@ impl Reservation {
         }
     }
 
-    /// Gives back all but `bytes`.
+    /// Gives back all except `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if let Some(surplus) = self.bytes.checked_sub(bytes).filter(|&surplus| surplus > 0) {
             self.bytes = bytes;
@@ -537,7 +566,7 @@ impl Reservation {
         }
     }
 
-    /// Keeps a buffer of the memory for the next batch, if it is one to be kept.
+    /// Gives a batch's buffer to the pool, which keeps or frees it.
     pub(crate) fn give_back(&self, buffer: Vec<u8>) {
         self.memory.buffers.give_back(buffer);
     }

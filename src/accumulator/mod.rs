@@ -19,6 +19,7 @@ pub(crate) mod topics;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::sync::{Mutex, RwLock, Wakeup};
 use crate::threads::{InstanceId, Opening};
@@ -26,8 +27,8 @@ use crate::time::wall_clock_ms;
 
 use batch::ProducerBatch;
 use handover::HandoverSender;
-use memory::{BufferMemory, Reservation};
-use partition::{Missing, Partition, Wake};
+use memory::{BufferMemory, Reservation, Shortage, WaitError};
+use partition::{Partition, Wake};
 use topic_config::TopicConfig;
 use topics::Topics;
 
@@ -36,7 +37,7 @@ pub(crate) enum Message {
     /// The partition has an open batch, and the worker has not been told of one since it last asked.
     Opened(Arc<Partition>),
     /// A full batch.
-    Chunk(Box<ProducerBatch>),
+    FullBatch(Box<ProducerBatch>),
 }
 
 /// A worker as callers see it.
@@ -50,7 +51,7 @@ pub(crate) struct WorkerHandle {
     /// Whether there are any: a look without the lock.
     has_retired: AtomicBool,
     /// Messages that came after the worker's end: it panicked.
-    orphans: Mutex<Vec<Message>>,
+    abandoned: Mutex<Vec<Message>>,
     /// Records that failed since the producer's close began, or by the worker's end.
     undelivered: AtomicU64,
     clock: WorkerClock,
@@ -100,7 +101,7 @@ impl WorkerHandle {
             slots: AtomicUsize::new(0),
             retired: Mutex::default(),
             has_retired: AtomicBool::new(false),
-            orphans: Mutex::default(),
+            abandoned: Mutex::default(),
             undelivered: AtomicU64::new(0),
             clock: WorkerClock::default(),
         })
@@ -117,23 +118,23 @@ impl WorkerHandle {
     /// Wakes the worker as an append asked for. Not to be called under a lock.
     pub(crate) fn wake(&self, wake: Wake) {
         match wake {
-            Wake::Nobody => {}
+            Wake::None => {}
             Wake::By(deadline) => self.wakeup.wake_by(deadline),
             Wake::Now => self.wakeup.wake(),
         }
     }
 
-    /// Never blocks. What cannot be pushed because the worker has ended waits for [`bury_orphans`](Self::bury_orphans): the
+    /// Never blocks. What cannot be pushed because the worker has ended waits for [`fail_abandoned_batches`](Self::fail_abandoned_batches): the
     /// caller holds locks, and a batch that is dropped runs its callbacks.
     fn push(&self, message: Message) {
         if let Err(message) = self.records.push(message) {
-            self.orphans.lock().push(message);
+            self.abandoned.lock().push(message);
         }
     }
 
     /// On the worker, at its end: frees the channel as soon as the worker's own end of it is gone.
-    pub(crate) fn hang_up(&self) {
-        self.records.hang_up();
+    pub(crate) fn disconnect(&self) {
+        self.records.disconnect();
         // After the close there are no others, and these lead back here.
         drop(self.take_retired());
     }
@@ -158,19 +159,19 @@ impl WorkerHandle {
     }
 
     /// Drops, and so settles, what callers wanted to push after the worker's end. Not to be called under a lock.
-    pub(crate) fn bury_orphans(&self) {
-        let orphans = std::mem::take(&mut *self.orphans.lock());
-        for message in orphans {
-            if let Message::Chunk(batch) = message {
+    pub(crate) fn fail_abandoned_batches(&self) {
+        let abandoned = std::mem::take(&mut *self.abandoned.lock());
+        for message in abandoned {
+            if let Message::FullBatch(batch) = message {
                 self.count_undelivered(batch.record_count());
             }
         }
     }
 
-    /// Whether the worker has [hung up](Self::hang_up).
+    /// Whether the worker has [hung up](Self::disconnect).
     #[cfg(test)]
-    pub(crate) fn has_hung_up(&self) -> bool {
-        self.records.has_hung_up()
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.records.is_disconnected()
     }
 
     /// Notes that so many records failed when nobody could send any more.
@@ -255,26 +256,20 @@ impl RecordAccumulator {
         self.memory.buffers.close();
     }
 
-    /// Waits for memory that is missing. The workers see that somebody waits and send what they have.
+    /// Waits until `deadline` for the memory that was short. The workers find the waiter and send what they have.
     pub(crate) fn reserve(
         &self,
-        missing: &Missing,
-        deadline: std::time::Instant,
-    ) -> Result<Reservation, memory::ReserveError> {
-        let Missing {
-            bytes,
-            share,
-            moves,
-            ..
-        } = missing;
+        shortage: &Shortage,
+        deadline: Instant,
+    ) -> Result<Reservation, WaitError> {
         self.memory
-            .reserve(*bytes, share, *moves, deadline, || self.wake_workers())
+            .reserve(shortage, deadline, || self.wake_workers())
     }
 
-    /// In a callback of this producer's: takes memory that is missing, beyond the budget, if the callbacks of its batch may
-    /// have so much.
-    pub(crate) fn take_allowance(&self, missing: &Missing) -> Option<Reservation> {
-        let Missing { bytes, share, .. } = missing;
+    /// In a callback of this producer: takes the memory that was short, beyond the budget. Returns `None` if the
+    /// allowance of the batch's callbacks does not suffice.
+    pub(crate) fn take_allowance(&self, shortage: &Shortage) -> Option<Reservation> {
+        let Shortage { bytes, share, .. } = shortage;
         allowance::take(*bytes).then(|| self.memory.take_now(*bytes, share))
     }
 

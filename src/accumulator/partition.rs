@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::batch::{Contents, ProducerBatch, RecordDetails};
 use super::callbacks::OfferedCallback;
-use super::completion::{Completion, Placed};
+use super::completion::{Completion, RecordHandle};
 use super::memory::{BrokerShare, BufferMemory, Reservation, Shortage};
 use super::topic_config::TopicConfig;
 use super::{Message, WorkerHandle};
@@ -189,7 +189,7 @@ impl Locked<'_> {
         upper_bound: usize,
         is_sticky: bool,
         callback: &mut impl OfferedCallback,
-    ) -> Option<Placed> {
+    ) -> Option<RecordHandle> {
         let open = &mut *self.open;
         let callbacks = &open.batch.as_ref()?.callbacks;
         if !callbacks.has_room(callback.bytes()) {
@@ -199,7 +199,10 @@ impl Locked<'_> {
             open.append_while_room(std::iter::once((*record, upper_bound)), is_sticky)?;
         let batch = open.batch.as_mut()?;
         callback.give_to(&mut batch.callbacks, index, record.details());
-        Some((Arc::clone(batch.completion()), index))
+        Some(RecordHandle {
+            completion: Arc::clone(batch.completion()),
+            index,
+        })
     }
 
     /// As [`append_in_room`](Self::append_in_room), for as many of `records` as there is room for. The place is that of the
@@ -209,47 +212,39 @@ impl Locked<'_> {
         mut self,
         records: impl Iterator<Item = (SerializedRecord<'a, H>, usize)>,
         is_sticky: bool,
-    ) -> Option<(Placed, usize)> {
+    ) -> Option<(RecordHandle, usize)> {
         let open = &mut *self.open;
         let (first, count) = open.append_while_room(records, is_sticky)?;
         let completion = Arc::clone(open.batch.as_ref()?.completion());
-        Some(((completion, first), count))
+        let first = RecordHandle {
+            completion,
+            index: first,
+        };
+        Some((first, count))
     }
 }
 
 /// What came of an append.
 pub(crate) enum Append {
-    /// The record is in a batch: wait for it by this block and index.
+    /// The record is in a batch.
     Done {
-        completion: Arc<Completion>,
-        index: u32,
+        record: RecordHandle,
         wake: Wake,
         /// Whether enough has come from the sticky partitioner.
         is_turn_over: bool,
     },
     /// The record is not in a batch: call again with a reservation.
-    NeedsMemory { missing: Missing, wake: Wake },
+    NeedsMemory { shortage: Shortage, wake: Wake },
     /// The producer is closed.
     Closed,
     /// The producer has forgotten the partition. The caller is to look up its topic again.
     Retired,
 }
 
-/// Memory that was to be had at once and was not.
-pub(crate) struct Missing {
-    /// So much is needed at least.
-    pub(crate) bytes: usize,
-    /// The share that it counts for.
-    pub(crate) share: Arc<BrokerShare>,
-    /// [`BrokerShare::moves`] under the partition's lock.
-    pub(crate) moves: u64,
-    pub(crate) shortage: Shortage,
-}
-
 /// Whom the caller wakes, after it let go of its locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
-    Nobody,
+    None,
     /// The worker has a new deadline.
     By(Instant),
     /// There is a full batch.
@@ -262,7 +257,7 @@ pub(crate) enum Peek {
     /// There is one; it stays announced.
     OpenSince(Instant),
     /// A full batch is in the channel and comes first.
-    ChunkUnderWay,
+    FullBatchQueued,
     /// There is none.
     None,
 }
@@ -381,7 +376,7 @@ impl Partition {
     /// The partition has another leader: what is reserved from now on counts for that one's share.
     pub(super) fn set_share(&self, share: &Arc<BrokerShare>) {
         let before = std::mem::replace(&mut self.open.lock().share, Arc::clone(share));
-        self.memory.send_on(&before);
+        self.memory.partition_left(&before);
     }
 
     /// Whether somebody waits for memory of the leader's share, or of that which the open batch counts for.
@@ -427,16 +422,13 @@ impl Partition {
         if open.retired {
             return Append::Retired;
         }
-        let mut wake = Wake::Nobody;
+        let mut wake = Wake::None;
         loop {
             let limit = open.limit;
             let Some(batch) = &mut open.batch else {
                 match self.open_batch(open, record, callback.bytes(), spare) {
                     Ok(opened) => wake = wake.max(opened),
-                    Err(shortfall) => {
-                        let missing = shortfall.of(&open.share);
-                        return Append::NeedsMemory { missing, wake };
-                    }
+                    Err(shortage) => return Append::NeedsMemory { shortage, wake },
                 }
                 continue;
             };
@@ -452,8 +444,7 @@ impl Partition {
                     }
                     let is_turn_over = open.is_turn_over();
                     return Append::Done {
-                        completion,
-                        index,
+                        record: RecordHandle { completion, index },
                         wake,
                         is_turn_over,
                     };
@@ -462,9 +453,8 @@ impl Partition {
                     self.push_full(open);
                     wake = Wake::Now;
                 }
-                AppendTo::NeedsMemory(shortfall) => {
-                    let missing = shortfall.of(&open.share);
-                    return Append::NeedsMemory { missing, wake };
+                AppendTo::NeedsMemory(shortage) => {
+                    return Append::NeedsMemory { shortage, wake };
                 }
             }
         }
@@ -480,7 +470,7 @@ impl Partition {
     pub(crate) fn peek(&self, received: u64) -> Peek {
         let mut open = self.open.lock();
         if open.pushed != received {
-            return Peek::ChunkUnderWay;
+            return Peek::FullBatchQueued;
         }
         match &open.batch {
             Some(batch) => Peek::OpenSince(batch.created),
@@ -580,7 +570,7 @@ impl Partition {
         record: &SerializedRecord<'_, H>,
         callback_bytes: usize,
         spare: &mut Option<Reservation>,
-    ) -> Result<Wake, Shortfall> {
+    ) -> Result<Wake, Shortage> {
         let limit = self.batch_limit();
         let first = upper_bound_size(
             record.key.map(<[u8]>::len),
@@ -623,7 +613,7 @@ impl Partition {
             if self.config.linger.is_zero() || self.memory.is_exhausted() || is_share_exhausted {
                 Wake::Now
             } else if announced {
-                Wake::Nobody
+                Wake::None
             } else {
                 Wake::By(now + self.config.linger)
             },
@@ -648,7 +638,7 @@ impl Partition {
                 .max(least);
             let more = match self.obtain_up_to(ample, least, spare, share) {
                 Ok(more) => more,
-                Err(shortfall) => return AppendTo::NeedsMemory(shortfall),
+                Err(shortage) => return AppendTo::NeedsMemory(shortage),
             };
             batch.callbacks.add_room(more.bytes());
             if let Contents::Building { reservation, .. } = &mut batch.contents {
@@ -673,8 +663,8 @@ impl Partition {
             if len > limit && !builder.is_empty() {
                 return AppendTo::Full;
             }
-            if let Err(shortfall) = self.grow(builder, reservation, len, limit, spare, share) {
-                return AppendTo::NeedsMemory(shortfall);
+            if let Err(shortage) = self.grow(builder, reservation, len, limit, spare, share) {
+                return AppendTo::NeedsMemory(shortage);
             }
         }
         let before = builder.len();
@@ -697,7 +687,7 @@ impl Partition {
         limit: usize,
         spare: &mut Option<Reservation>,
         share: &Arc<BrokerShare>,
-    ) -> Result<(), Shortfall> {
+    ) -> Result<(), Shortage> {
         let capacity = builder.capacity();
         if len <= capacity {
             return Ok(());
@@ -717,7 +707,7 @@ impl Partition {
         least: usize,
         spare: &mut Option<Reservation>,
         share: &Arc<BrokerShare>,
-    ) -> Result<Reservation, Shortfall> {
+    ) -> Result<Reservation, Shortage> {
         self.obtain(ample, spare, share)
             .or_else(|_| self.obtain(least, spare, share))
     }
@@ -728,7 +718,7 @@ impl Partition {
         bytes: usize,
         spare: &mut Option<Reservation>,
         share: &Arc<BrokerShare>,
-    ) -> Result<Reservation, Shortfall> {
+    ) -> Result<Reservation, Shortage> {
         // What was waited for counts for another broker, if the leader or the choice of partition has changed since.
         if spare
             .as_ref()
@@ -738,10 +728,7 @@ impl Partition {
         }
         match spare {
             Some(spare) if spare.bytes() >= bytes => Ok(spare.split(bytes)),
-            _ => self
-                .memory
-                .try_reserve(bytes, share)
-                .map_err(|shortage| Shortfall { bytes, shortage }),
+            _ => self.memory.try_reserve(bytes, share),
         }
     }
 
@@ -749,7 +736,7 @@ impl Partition {
         if let Some(mut batch) = open.take_batch() {
             batch.is_full = true;
             open.pushed += 1;
-            self.worker.push(Message::Chunk(batch));
+            self.worker.push(Message::FullBatch(batch));
         }
     }
 }
@@ -762,24 +749,7 @@ fn with_margin(usual_bytes: usize) -> usize {
 enum AppendTo {
     Done { index: u32, size: usize, full: bool },
     Full,
-    NeedsMemory(Shortfall),
-}
-
-/// So many bytes were to be had at once and were not.
-struct Shortfall {
-    bytes: usize,
-    shortage: Shortage,
-}
-
-impl Shortfall {
-    fn of(self, share: &Arc<BrokerShare>) -> Missing {
-        Missing {
-            bytes: self.bytes,
-            moves: share.moves(),
-            share: Arc::clone(share),
-            shortage: self.shortage,
-        }
-    }
+    NeedsMemory(Shortage),
 }
 
 impl Wake {
@@ -787,7 +757,7 @@ impl Wake {
         match (self, other) {
             (Wake::Now, _) | (_, Wake::Now) => Wake::Now,
             (Wake::By(at), _) => Wake::By(at),
-            (Wake::Nobody, other) => other,
+            (Wake::None, other) => other,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct StickyPartitioner {
 
 /// The lane in which a thread sends to a topic: the first, until other threads are in its way.
 #[derive(Default)]
-pub(crate) struct Lane {
+pub(crate) struct StickySlot {
     number: Cell<usize>,
     /// How often the partition was taken since the thread was last out of the short way.
     collisions: Cell<u32>,
@@ -35,7 +35,7 @@ pub(crate) struct Lane {
 /// nobody to make way for: a batch would be begun elsewhere for one record.
 const FEW_COLLISIONS: u32 = 8;
 
-impl Lane {
+impl StickySlot {
     /// Whether it was another.
     pub(crate) fn return_to_first(&self) -> bool {
         self.number.replace(0) != 0
@@ -85,13 +85,13 @@ impl Default for StickyPartitioner {
 impl StickyPartitioner {
     /// The partition that was chosen last, if any was. There need not be such a partition any more.
     #[inline]
-    pub(crate) fn chosen(&self, lane: &Lane) -> Option<i32> {
+    pub(crate) fn chosen(&self, lane: &StickySlot) -> Option<i32> {
         let current = self.current.get(lane.number.get())?.load(Ordering::Relaxed);
         (current >= 0).then_some(current)
     }
 
     /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(&self, lane: &Lane, topic: &Topic, how: &Stickiness<'_>) -> i32 {
+    pub(crate) fn current(&self, lane: &StickySlot, topic: &Topic, how: &Stickiness<'_>) -> i32 {
         let current = self.current[lane.number.get()].load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
@@ -102,7 +102,7 @@ impl StickyPartitioner {
     /// Leaves `from`, unless another caller did so meanwhile, and returns the partition to send to.
     pub(crate) fn switch(
         &self,
-        lane: &Lane,
+        lane: &StickySlot,
         from: i32,
         topic: &Topic,
         how: &Stickiness<'_>,
@@ -141,7 +141,7 @@ impl StickyPartitioner {
     /// if it can be had. False if not, or if there is no other lane.
     pub(crate) fn step_aside(
         &self,
-        lane: &Lane,
+        lane: &StickySlot,
         taken: i32,
         topic: &Topic,
         how: &Stickiness<'_>,
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_returns_learns_whether_it_was_in_another_lane() {
-        let lane = Lane::default();
+        let lane = StickySlot::default();
         assert!(!lane.return_to_first());
         lane.number.set(1);
         assert!(lane.return_to_first());
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_taken_now_and_then_is_not_crowded() {
-        let lane = Lane::default();
+        let lane = StickySlot::default();
         for _ in 0..100 {
             assert!((0..FEW_COLLISIONS).all(|_| !lane.is_crowded()));
             lane.forget_collisions();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{NewPartition, Partition};
-use super::sticky_partitioner::{Lane, StickyPartitioner};
+use super::sticky_partitioner::{StickyPartitioner, StickySlot};
 use super::topic_config::TopicConfig;
 use crate::metadata::{TopicChanges, TopicMetadata};
 use crate::record::batch_limit::BatchSizes;
@@ -34,7 +34,7 @@ pub(crate) struct Topics {
 struct Latest {
     name: Arc<str>,
     topic: Arc<Topic>,
-    lane: Lane,
+    lane: StickySlot,
 }
 
 /// Places for topics, each for the names that fall on it.
@@ -189,16 +189,16 @@ impl Topics {
     /// Calls `body` with the topic of that name, if there is one. `body` must not ask for topics itself.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
-        self.in_lane(name, |topic, _| Some(body(topic)))
+        self.look_up(name, |topic, _| Some(body(topic)))
     }
 
     /// Calls `body` with the topic of that name, if there is one, and the lane in which this thread sends to it. `body` must
     /// not ask for topics itself.
     #[inline]
-    pub(crate) fn in_lane<R>(
+    pub(crate) fn look_up<R>(
         &self,
         name: &str,
-        body: impl FnOnce(&Topic, &Lane) -> Option<R>,
+        body: impl FnOnce(&Topic, &StickySlot) -> Option<R>,
     ) -> Option<R> {
         if LATEST.try_with(|_| ()).is_err() {
             // This thread is at its end and has no places any more.
@@ -246,7 +246,7 @@ impl Topics {
         topic.is_current.then(|| Latest {
             name: Arc::clone(name),
             topic: Arc::clone(topic),
-            lane: Lane::default(),
+            lane: StickySlot::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::Settlement;
+use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::topic_config::TopicConfig;
@@ -532,7 +532,7 @@ impl Panics {
         self.accumulator.close_after_panic();
         self.metadata.close();
         for worker in self.accumulator.workers() {
-            worker.bury_orphans();
+            worker.fail_abandoned_batches();
         }
         log_line!(log::Level::Error, target: "kafka_producer", "the {thread} thread panicked; the producer takes no more records");
     }
@@ -581,7 +581,9 @@ impl RefreshObserver for Observer {
 fn run_deliveries(deliveries: &channel::Receiver<Delivery>) {
     for delivery in deliveries {
         match delivery {
-            Delivery::Settled(settlements) => settlements.into_iter().for_each(Settlement::deliver),
+            Delivery::Settled(settlements) => {
+                settlements.into_iter().for_each(CompletedBatch::deliver)
+            }
             Delivery::Barrier(done) => drop(done),
         }
     }

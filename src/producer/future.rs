@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::{RecordDetails, SettledRecord};
+use crate::accumulator::batch::{CompletedRecord, RecordDetails};
 use crate::accumulator::completion::{Completion, RecordResult};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::time::deadline_after;
@@ -68,12 +68,12 @@ impl Future {
     /// Whether the outcome is there. Never blocks.
     #[inline]
     pub fn is_done(&self) -> bool {
-        self.completion.is_settled(self.index)
+        self.completion.is_complete(self.index)
     }
 
     #[inline]
     fn metadata(&self, result: RecordResult) -> Result<RecordMetadata, Error> {
-        record_metadata(SettledRecord {
+        record_metadata(CompletedRecord {
             completion: &self.completion,
             details: self.details,
             result,
@@ -117,8 +117,8 @@ impl fmt::Debug for Future {
 
 /// A record's outcome in the words of the public API.
 #[inline]
-pub(crate) fn record_metadata(settled: SettledRecord<'_>) -> Result<RecordMetadata, Error> {
-    let SettledRecord {
+pub(crate) fn record_metadata(settled: CompletedRecord<'_>) -> Result<RecordMetadata, Error> {
+    let CompletedRecord {
         completion,
         details,
         result,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::RecordDetails;
-use crate::accumulator::completion::Placed;
+use crate::accumulator::completion::RecordHandle;
 use crate::error::Error;
 use crate::time::deadline_after;
 
@@ -26,7 +26,7 @@ pub struct Futures {
 
 /// Neighbours in one batch.
 struct Run {
-    first: Placed,
+    first: RecordHandle,
     /// Of the records in all runs up to the end of this one.
     end: usize,
 }
@@ -40,7 +40,11 @@ impl Futures {
     }
 
     /// Adds neighbours in a batch, of which the first is at `first`.
-    pub(super) fn push(&mut self, first: Placed, details: impl IntoIterator<Item = RecordDetails>) {
+    pub(super) fn push(
+        &mut self,
+        first: RecordHandle,
+        details: impl IntoIterator<Item = RecordDetails>,
+    ) {
         self.details.extend(details);
         self.runs.push(Run {
             first,
@@ -66,7 +70,10 @@ impl Futures {
             0 => 0,
             run => self.runs[run - 1].end,
         };
-        let (completion, first) = self.runs[run].first.clone();
+        let RecordHandle {
+            completion,
+            index: first,
+        } = self.runs[run].first.clone();
         Some(Future::new(
             completion,
             first + (index - start) as u32,
@@ -82,8 +89,11 @@ impl Futures {
     /// Whether every outcome is there. Never blocks.
     pub fn are_done(&self) -> bool {
         self.ranges().all(|(run, records)| {
-            let (completion, first) = &run.first;
-            completion.are_settled(*first, records.len())
+            let RecordHandle {
+                completion,
+                index: first,
+            } = &run.first;
+            completion.are_complete(*first, records.len())
         })
     }
 
@@ -96,8 +106,11 @@ impl Futures {
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let deadline = deadline_after(Instant::now(), timeout);
         for (run, records) in self.ranges() {
-            let (completion, first) = &run.first;
-            if completion.are_settled(*first, records.len()) {
+            let RecordHandle {
+                completion,
+                index: first,
+            } = &run.first;
+            if completion.are_complete(*first, records.len()) {
                 continue;
             }
             check_may_wait(completion)?;
@@ -111,12 +124,18 @@ impl Futures {
     }
 
     fn first_error(&self) -> Option<Error> {
-        let is_written = |run: &Run, count| run.first.0.are_written(run.first.1, count);
+        let is_written = |run: &Run, count| {
+            let RecordHandle { completion, index } = &run.first;
+            completion.are_written(*index, count)
+        };
         let mut failed = self
             .ranges()
             .filter(|(run, records)| !is_written(run, records.len()));
         failed.find_map(|(run, records)| {
-            let (completion, first) = &run.first;
+            let RecordHandle {
+                completion,
+                index: first,
+            } = &run.first;
             let mut results = (*first..)
                 .take(records.len())
                 .filter_map(|index| completion.try_get(index));

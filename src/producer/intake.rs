@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::accumulator::batch::RecordDetails;
 use crate::accumulator::callbacks::OfferedCallback;
-use crate::accumulator::completion::Placed;
-use crate::accumulator::memory::{Reservation, ReserveError, Shortage};
+use crate::accumulator::completion::RecordHandle;
+use crate::accumulator::memory::{MemoryLimit, Reservation, Shortage, WaitError};
 use crate::accumulator::partition::{
-    Append, Locked, Missing, Partition, SerializedRecord, Wake, largest_record,
+    Append, Locked, Partition, SerializedRecord, Wake, largest_record,
 };
-use crate::accumulator::sticky_partitioner::{Lane, Stickiness};
+use crate::accumulator::sticky_partitioner::{Stickiness, StickySlot};
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
 use crate::record::builder::{quick_upper_bound, upper_bound_size};
@@ -114,7 +114,7 @@ impl Intake {
         timestamp_ms: &mut i64,
         callback: &mut impl OfferedCallback,
         blocking: Blocking,
-    ) -> Result<Placed, Error> {
+    ) -> Result<RecordHandle, Error> {
         let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
         if upper_bound > self.largest_record {
             self.check_size(record)?;
@@ -134,12 +134,12 @@ impl Intake {
         timestamp_ms: &mut i64,
         upper_bound: usize,
         callback: &mut impl OfferedCallback,
-    ) -> Option<Placed> {
+    ) -> Option<RecordHandle> {
         if self.must_ask(record) {
             return None;
         }
         let topics = &self.engine.accumulator.topics;
-        topics.in_lane(record.topic, |topic, lane| {
+        topics.look_up(record.topic, |topic, lane| {
             let (number, is_sticky) = self.choose(topic, lane, record)?;
             let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
             topic.mark_used();
@@ -152,10 +152,10 @@ impl Intake {
 
     /// Appends as many of the first of `records` as belong to one partition and have room in its open batch: as
     /// [`append_at_once`](Self::append_at_once), with one look-up and one lock. Each has a timestamp.
-    pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(Placed, usize)> {
+    pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(RecordHandle, usize)> {
         let first = records.first().filter(|first| !self.must_ask(first))?;
         let topics = &self.engine.accumulator.topics;
-        topics.in_lane(first.topic, |topic, lane| {
+        topics.look_up(first.topic, |topic, lane| {
             let (number, is_sticky) = self.choose(topic, lane, first)?;
             let partition = topic.partitions().get(usize::try_from(number).ok()?)?;
             topic.mark_used();
@@ -188,7 +188,7 @@ impl Intake {
         partition: &'a Partition,
         is_sticky: bool,
         topic: &Topic,
-        lane: &Lane,
+        lane: &StickySlot,
     ) -> Option<Locked<'a>> {
         if !is_sticky {
             return Some(partition.lock());
@@ -203,7 +203,7 @@ impl Intake {
         &self,
         partition: &'a Partition,
         topic: &Topic,
-        lane: &Lane,
+        lane: &StickySlot,
     ) -> Option<Locked<'a>> {
         let taken = partition.partition();
         let how = self.stickiness();
@@ -221,7 +221,12 @@ impl Intake {
     /// The partition for `record`, and whether it is the sticky one. None where that is not known at once. No partitioner
     /// has to be asked.
     #[inline]
-    fn choose(&self, topic: &Topic, lane: &Lane, record: &Outbound<'_>) -> Option<(i32, bool)> {
+    fn choose(
+        &self,
+        topic: &Topic,
+        lane: &StickySlot,
+        record: &Outbound<'_>,
+    ) -> Option<(i32, bool)> {
         match self.fixed_partition(topic, record.partition, record.key) {
             Some(number) => Some((number, false)),
             None => Some((topic.sticky.chosen(lane)?, true)),
@@ -271,7 +276,7 @@ impl Intake {
         timestamp_ms: &mut i64,
         callback: &mut dyn OfferedCallback,
         blocking: Blocking,
-    ) -> Result<Placed, Error> {
+    ) -> Result<RecordHandle, Error> {
         let max_block = match blocking {
             Blocking::UpToMaxBlock => self.engine.longest_wait(),
             Blocking::Never => Duration::ZERO,
@@ -289,7 +294,7 @@ impl Intake {
         let mut detours = 0;
         loop {
             let topics = &self.engine.accumulator.topics;
-            let attempt = topics.in_lane(record.topic, |topic, lane| {
+            let attempt = topics.look_up(record.topic, |topic, lane| {
                 self.append_to(topic, lane, chosen, record, callback, &mut spare)
             });
             // The topic, or the partition that the record names, is not known yet.
@@ -303,22 +308,21 @@ impl Intake {
                 partition.worker().wake(wake);
             }
             match attempt.append {
-                Append::Done {
-                    completion, index, ..
-                } => {
+                Append::Done { record, .. } => {
                     *timestamp_ms = attempt.timestamp_ms;
-                    return Ok((completion, index));
+                    return Ok(record);
                 }
                 Append::NeedsMemory { .. } if attempt.moved_on && detours < MOST_DETOURS => {
                     detours += 1;
                 }
-                Append::NeedsMemory { missing, .. } if missing.bytes > memory.total() => {
-                    return Err(too_large_with_callback(record, &missing, memory.total()));
+                Append::NeedsMemory { shortage, .. } if shortage.bytes > memory.total() => {
+                    return Err(too_large_with_callback(record, &shortage, memory.total()));
                 }
-                Append::NeedsMemory { missing, .. } => {
+                Append::NeedsMemory { shortage, .. } => {
                     // Too little of it is of no use, and waiting with it in hand could make others wait in a circle.
                     drop(spare.take());
-                    spare = self.wait_for_memory(record, attempt.partition, &missing, &mut wait)?;
+                    spare =
+                        self.wait_for_memory(record, attempt.partition, &shortage, &mut wait)?;
                 }
                 Append::Closed => return Err(self.engine.closed_error()),
                 // Nothing is reserved while the topic is looked up anew.
@@ -332,7 +336,7 @@ impl Intake {
     fn append_to(
         &self,
         topic: &Topic,
-        lane: &Lane,
+        lane: &StickySlot,
         chosen: Option<i32>,
         record: &Outbound<'_>,
         callback: &mut dyn OfferedCallback,
@@ -351,10 +355,9 @@ impl Intake {
         let mut moved_on = false;
         let wake = match &append {
             Append::Done {
-                index,
+                record: RecordHandle { index, .. },
                 wake,
                 is_turn_over,
-                ..
             } => {
                 if is_sticky && *is_turn_over {
                     topic.sticky.switch(lane, number, topic, &self.stickiness());
@@ -364,11 +367,11 @@ impl Intake {
                 }
                 *wake
             }
-            Append::NeedsMemory { wake, missing } => {
+            Append::NeedsMemory { wake, shortage } => {
                 // A record without a key need not wait for a broker that takes nothing.
                 moved_on = is_sticky
                     && config.partitioner_adaptive_partitioning
-                    && missing.shortage == Shortage::Share;
+                    && shortage.limit == MemoryLimit::Share;
                 if moved_on {
                     topic.sticky.switch(lane, number, topic, &self.stickiness());
                 }
@@ -376,14 +379,14 @@ impl Intake {
                 moved_on |= is_sticky && lane.return_to_first();
                 *wake
             }
-            Append::Closed | Append::Retired => Wake::Nobody,
+            Append::Closed | Append::Retired => Wake::None,
         };
         Some(Attempt {
             append,
             timestamp_ms,
             moved_on,
             partition: number,
-            to_wake: (wake != Wake::Nobody).then(|| (Arc::clone(partition), wake)),
+            to_wake: (wake != Wake::None).then(|| (Arc::clone(partition), wake)),
         })
     }
 
@@ -444,28 +447,28 @@ impl Intake {
         &self,
         record: &Outbound<'_>,
         partition: i32,
-        missing: &Missing,
+        shortage: &Shortage,
         wait: &mut Wait,
     ) -> Result<Option<Reservation>, Error> {
         let accumulator = &self.engine.accumulator;
         if self.engine.owns_this_thread() {
-            if let Some(reservation) = accumulator.take_allowance(missing) {
+            if let Some(reservation) = accumulator.take_allowance(shortage) {
                 return Ok(Some(reservation));
             }
         }
         let place = TopicPartition::new(record.topic, partition);
-        let error = match accumulator.reserve(missing, wait.deadline()) {
+        let error = match accumulator.reserve(shortage, wait.deadline()) {
             Ok(reservation) => return Ok(Some(reservation)),
-            Err(ReserveError::SentOn) => return Ok(None),
+            Err(WaitError::ShareChanged) => return Ok(None),
             Err(error) => error,
         };
         let error = match error {
-            ReserveError::Closed if accumulator.has_panicked() => self.engine.closed_error(),
-            ReserveError::Closed => Error::new(
+            WaitError::Closed if accumulator.has_panicked() => self.engine.closed_error(),
+            WaitError::Closed => Error::new(
                 ErrorKind::Closed,
                 "the producer was closed while the record waited for memory",
             ),
-            _ => exhausted(missing, accumulator.memory.total(), wait),
+            _ => exhausted(shortage, accumulator.memory.total(), wait),
         };
         Err(error.with_topic_partition(place))
     }
@@ -483,8 +486,8 @@ struct Attempt {
 
 /// The record alone would fit, or it had been refused before: the rest is its callback's.
 #[cold]
-fn too_large_with_callback(record: &Outbound<'_>, missing: &Missing, total: usize) -> Error {
-    let bytes = missing.bytes;
+fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, total: usize) -> Error {
+    let bytes = shortage.bytes;
     let message = format!(
         "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
     );
@@ -492,8 +495,8 @@ fn too_large_with_callback(record: &Outbound<'_>, missing: &Missing, total: usiz
 }
 
 /// What to tell of memory that was not had.
-fn exhausted(missing: &Missing, total: usize, wait: &Wait) -> Error {
-    let Missing { bytes, share, .. } = missing;
+fn exhausted(shortage: &Shortage, total: usize, wait: &Wait) -> Error {
+    let Shortage { bytes, share, .. } = shortage;
     let mut message = match wait.max_block.as_millis() {
         0 => format!("no {bytes} bytes of buffer.memory={total} are free"),
         ms => format!("no {bytes} bytes of buffer.memory={total} became free within {ms} ms"),

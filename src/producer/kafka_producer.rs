@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::accumulator::batch::{RecordDetails, SettledRecord};
+use crate::accumulator::batch::{CompletedRecord, RecordDetails};
 use crate::accumulator::callbacks::{NoCallback, OfferedCallback};
-use crate::accumulator::completion::Placed;
+use crate::accumulator::completion::RecordHandle;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::PartitionMetadata;
 use crate::threads::logging::log_line;
@@ -120,7 +120,7 @@ impl<K, V> KafkaProducer<K, V> {
         if let Err(error) = self.inner.intake.engine.start_deliveries() {
             return Err(SendError::new(error, record));
         }
-        let callback = move |settled: SettledRecord<'_>| callback(record_metadata(settled));
+        let callback = move |settled: CompletedRecord<'_>| callback(record_metadata(settled));
         self.inner
             .send(record, Some(callback), Blocking::UpToMaxBlock)
     }
@@ -252,7 +252,7 @@ impl<K, V> Inner<K, V> {
         );
         scratch.put_back();
         match placed {
-            Ok((completion, index)) => Ok(Future::new(completion, index, details)),
+            Ok(RecordHandle { completion, index }) => Ok(Future::new(completion, index, details)),
             Err(error) => {
                 // What serializers added goes: sent again, the record would have it twice.
                 record.headers.truncate(headers);
@@ -269,7 +269,7 @@ impl<K, V> Inner<K, V> {
         blocking: Blocking,
         scratch: &mut Scratch,
         details: &mut RecordDetails,
-    ) -> Result<Placed, Error> {
+    ) -> Result<RecordHandle, Error> {
         let outbound = self.serialize(record, scratch)?;
         let mut timestamp_ms = 0;
         let placed = self

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::accumulator::batch::Settlement;
+use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::completion::Completion;
 use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::Error;
@@ -32,7 +32,7 @@ impl Event {
 /// Told to the delivery thread, in the order of each partition.
 pub(crate) enum Delivery {
     /// Run these callbacks, in order.
-    Settled(Vec<Settlement>),
+    Settled(Vec<CompletedBatch>),
     /// All callbacks before this have run.
     Barrier(channel::Sender<()>),
 }

@@ -149,7 +149,7 @@ impl<N: Network> Sender<N> {
         if self.closing && !outcome.is_written() {
             self.handle().count_undelivered(batch.record_count());
         }
-        if let Some(settlement) = batch.settle(outcome) {
+        if let Some(settlement) = batch.complete(outcome) {
             self.settled.push(settlement);
         }
     }
@@ -220,7 +220,7 @@ impl<N: Network> Sender<N> {
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Some(message) = self.records.try_recv() {
-            if let Message::Chunk(batch) = message {
+            if let Message::FullBatch(batch) = message {
                 let partition = Arc::clone(&batch.partition);
                 self.state_of(&partition).push(batch);
             }

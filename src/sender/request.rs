@@ -7,7 +7,7 @@ use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
-use crate::accumulator::completion::{Outcome, Written as RecordWritten};
+use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, WriteStatus};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
@@ -492,8 +492,8 @@ impl<N: Network> Sender<N> {
         for request in requests {
             for (slot, _) in request.partitions {
                 if let Some(InFlightBatch { batch, .. }) = self.take_in_flight(slot, request.id) {
-                    let written = RecordWritten {
-                        offset: None,
+                    let written = WrittenBatch {
+                        base_offset: None,
                         log_append_time_ms: None,
                     };
                     self.settle(batch, Outcome::Written(written));

@@ -8,7 +8,7 @@ use super::broker_link::{InFlightRequest, LinkState};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
-use crate::accumulator::completion::{Outcome, Written};
+use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::connection::link::Network;
 use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
 use crate::metadata::{Broker, LeaderHint};
@@ -202,8 +202,8 @@ impl<N: Network> Sender<N> {
             }
         }
         if code.is_none() {
-            let written = Written {
-                offset: (answer.base_offset >= 0).then_some(answer.base_offset),
+            let written = WrittenBatch {
+                base_offset: (answer.base_offset >= 0).then_some(answer.base_offset),
                 log_append_time_ms: (answer.log_append_time_ms >= 0)
                     .then_some(answer.log_append_time_ms),
             };
@@ -214,8 +214,8 @@ impl<N: Network> Sender<N> {
             // Written by an earlier attempt; the broker no longer knows where.
             return self.settle(
                 batch,
-                Outcome::Written(Written {
-                    offset: None,
+                Outcome::Written(WrittenBatch {
+                    base_offset: None,
                     log_append_time_ms: None,
                 }),
             );

@@ -10,7 +10,7 @@ use super::broker_link::{BrokerLink, LinkState};
 use super::compression_time::{CodecPace, CompressionTime};
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
-use crate::accumulator::batch::Settlement;
+use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::handover::HandoverReceiver;
 use crate::accumulator::partition::{Partition, Peek};
@@ -33,7 +33,7 @@ pub(crate) struct Sender<N: Network> {
     events: channel::Receiver<Event>,
     pub(super) deliveries: channel::Sender<Delivery>,
     /// Batches with callbacks that were settled and not handed over to the delivery thread yet.
-    pub(super) settled: Vec<Settlement>,
+    pub(super) settled: Vec<CompletedBatch>,
 
     /// By the partition's number at this worker.
     pub(super) partitions: BTreeMap<usize, PartitionState>,
@@ -90,7 +90,7 @@ impl<N: Network> Drop for Sender<N> {
             "the thread that was to send the record has ended",
         ));
         self.hand_over_settled();
-        self.handle().hang_up();
+        self.handle().disconnect();
     }
 }
 
@@ -288,7 +288,7 @@ impl<N: Network> Sender<N> {
                 }
                 slot
             }
-            Message::Chunk(batch) => {
+            Message::FullBatch(batch) => {
                 self.chunks += 1;
                 let partition = Arc::clone(&batch.partition);
                 let state = self.state_of(&partition);
@@ -570,7 +570,7 @@ impl<N: Network> Sender<N> {
                 (state.announced, state.flushing) = (false, false);
                 false
             }
-            Peek::ChunkUnderWay => {
+            Peek::FullBatchQueued => {
                 // The chunk that comes first is in the channel; with it the queue is not empty.
                 let chunks = self.state(slot).received + 1;
                 self.receive_chunks_of(slot, chunks, now);

@@ -10,28 +10,36 @@ fn late() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-/// Starts a thread that waits for `bytes` and is in line when this returns.
-fn wait_in_line(
+fn short(bytes: usize, share: &Arc<BrokerShare>) -> Shortage {
+    Shortage::new(bytes, share, MemoryLimit::Budget)
+}
+
+fn limit(reserved: Result<Reservation, Shortage>) -> Option<MemoryLimit> {
+    reserved.err().map(|shortage| shortage.limit)
+}
+
+/// Starts a thread that waits for `bytes`. The thread is in the queue when this returns.
+fn wait_in_queue(
     memory: &Arc<BufferMemory>,
     share: &Arc<BrokerShare>,
     bytes: usize,
     served: channel::Sender<(usize, Reservation)>,
 ) -> std::thread::JoinHandle<()> {
-    let (in_line, is_in_line) = channel::bounded(1);
+    let (queued, is_queued) = channel::bounded(1);
     let (memory, share) = (Arc::clone(memory), Arc::clone(share));
     let handle = std::thread::spawn(move || {
-        if let Ok(reservation) = memory.reserve(bytes, &share, share.moves(), late(), || {
-            in_line.send(()).unwrap()
-        }) {
+        if let Ok(reservation) =
+            memory.reserve(&short(bytes, &share), late(), || queued.send(()).unwrap())
+        {
             let _ = served.send((bytes, reservation));
         }
     });
-    is_in_line.recv().unwrap();
+    is_queued.recv().unwrap();
     handle
 }
 
 #[test]
-fn what_is_dropped_can_be_reserved_again() {
+fn dropped_reservations_can_be_reserved_again() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let mut first = memory.try_reserve(60, &share).unwrap();
     assert!(memory.try_reserve(41, &share).is_err());
@@ -45,7 +53,7 @@ fn what_is_dropped_can_be_reserved_again() {
 }
 
 #[test]
-fn what_was_taken_beyond_the_budget_is_missing_until_it_comes_back() {
+fn memory_taken_beyond_the_budget_is_missing_until_it_is_free_again() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let first = memory.try_reserve(60, &share).unwrap();
     let beyond = memory.take_now(90, &share);
@@ -57,14 +65,12 @@ fn what_was_taken_beyond_the_budget_is_missing_until_it_comes_back() {
 }
 
 #[test]
-fn a_wait_ends_at_its_deadline_and_leaves_the_line() {
+fn a_wait_ends_at_its_deadline_and_leaves_the_queue() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let held = memory.try_reserve(100, &share).unwrap();
     assert_eq!(
-        memory
-            .reserve(1, &share, share.moves(), soon(), || {})
-            .err(),
-        Some(ReserveError::Exhausted(Shortage::Budget))
+        memory.reserve(&short(1, &share), soon(), || {}).err(),
+        Some(WaitError::TimedOut)
     );
     assert!(!memory.is_exhausted());
     drop(held);
@@ -76,11 +82,11 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let mut held = memory.try_reserve(100, &share).unwrap();
     let (served, order) = channel::unbounded();
-    let threads = [70, 10, 20].map(|bytes| wait_in_line(&memory, &share, bytes, served.clone()));
+    let threads = [70, 10, 20].map(|bytes| wait_in_queue(&memory, &share, bytes, served.clone()));
     held.shrink_to(50);
     assert!(
         memory.try_reserve(1, &share).is_err(),
-        "nobody overtakes those in line"
+        "no caller gets memory before a waiter"
     );
     assert!(
         order.try_recv().is_err(),
@@ -104,29 +110,24 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_waiter_that_gives_up_passes_its_place_on() {
+fn a_waiter_that_gives_up_lets_the_next_one_be_served() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let mut held = memory.try_reserve(100, &share).unwrap();
-    let (in_line, is_in_line) = channel::bounded(1);
+    let (queued, is_queued) = channel::bounded(1);
     let impatient = {
         let (memory, share) = (Arc::clone(&memory), Arc::clone(&share));
         std::thread::spawn(move || {
             let deadline = Instant::now() + Duration::from_millis(100);
             memory
-                .reserve(90, &share, share.moves(), deadline, || {
-                    in_line.send(()).unwrap()
-                })
+                .reserve(&short(90, &share), deadline, || queued.send(()).unwrap())
                 .err()
         })
     };
-    is_in_line.recv().unwrap();
+    is_queued.recv().unwrap();
     let (served, order) = channel::unbounded();
-    let patient = wait_in_line(&memory, &share, 10, served);
+    let patient = wait_in_queue(&memory, &share, 10, served);
     held.shrink_to(50);
-    assert_eq!(
-        impatient.join().unwrap(),
-        Some(ReserveError::Exhausted(Shortage::Budget))
-    );
+    assert_eq!(impatient.join().unwrap(), Some(WaitError::TimedOut));
     let (bytes, _reservation) = order.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(bytes, 10);
     patient.join().unwrap();
@@ -139,21 +140,19 @@ fn closing_wakes_every_waiter() {
     let waiters: Vec<_> = (0..4)
         .map(|_| {
             let (memory, share) = (Arc::clone(&memory), Arc::clone(&share));
-            let (in_line, is_in_line) = channel::bounded(1);
+            let (queued, is_queued) = channel::bounded(1);
             let thread = std::thread::spawn(move || {
                 memory
-                    .reserve(5, &share, share.moves(), late(), || {
-                        in_line.send(()).unwrap()
-                    })
+                    .reserve(&short(5, &share), late(), || queued.send(()).unwrap())
                     .err()
             });
-            is_in_line.recv().unwrap();
+            is_queued.recv().unwrap();
             thread
         })
         .collect();
     memory.close();
     for waiter in waiters {
-        assert_eq!(waiter.join().unwrap(), Some(ReserveError::Closed));
+        assert_eq!(waiter.join().unwrap(), Some(WaitError::Closed));
     }
     assert!(!memory.is_exhausted());
 }
@@ -171,7 +170,7 @@ fn many_threads_never_hold_more_than_the_budget() {
                 for round in 0..2000 {
                     let bytes = (n * 37 + round * 13) % 400 + 1;
                     let reservation = memory
-                        .reserve(bytes, &share, share.moves(), late(), || {})
+                        .reserve(&short(bytes, &share), late(), || {})
                         .unwrap();
                     assert!(held.fetch_add(bytes, SeqCst) + bytes <= TOTAL);
                     held.fetch_sub(bytes, SeqCst);
@@ -192,29 +191,32 @@ fn shares() -> [Arc<BrokerShare>; 2] {
 }
 
 #[test]
-fn a_broker_alone_may_have_everything_and_beside_another_three_quarters() {
+fn one_broker_may_hold_everything_and_beside_another_three_quarters() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     drop(memory.try_reserve(100, &a).unwrap());
     drop(memory.try_reserve(10, &b).unwrap());
     let some = memory.try_reserve(70, &a).unwrap();
     let most = memory.try_reserve(5, &a).unwrap();
-    assert_eq!(memory.try_reserve(1, &a).err(), Some(Shortage::Share));
+    assert_eq!(limit(memory.try_reserve(1, &a)), Some(MemoryLimit::Share));
     let mut rest = memory.try_reserve(15, &b).unwrap();
     rest.absorb(memory.try_reserve(3, &b).unwrap());
-    assert_eq!(memory.try_reserve(1, &b).err(), Some(Shortage::Budget));
+    assert_eq!(limit(memory.try_reserve(1, &b)), Some(MemoryLimit::Budget));
     drop((some, most, rest));
     let whole = memory.try_reserve(100, &a);
-    assert!(whole.is_ok(), "for what is larger than a share");
+    assert!(
+        whole.is_ok(),
+        "a share that holds nothing may take any size"
+    );
 }
 
 #[test]
-fn who_waits_for_a_share_holds_up_nobody_else() {
+fn a_waiter_for_a_share_delays_no_other_share() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     drop(memory.try_reserve(1, &b).unwrap());
     let mut stuck = memory.try_reserve(70, &a).unwrap();
     stuck.absorb(memory.try_reserve(5, &a).unwrap());
     let (served, order) = channel::unbounded();
-    let threads = [20, 10].map(|bytes| wait_in_line(&memory, &a, bytes, served.clone()));
+    let threads = [20, 10].map(|bytes| wait_in_queue(&memory, &a, bytes, served.clone()));
     assert!(memory.has_exhausted_share() && a.is_exhausted() && !b.is_exhausted());
     assert!(!memory.is_exhausted());
     for _ in 0..3 {
@@ -235,7 +237,7 @@ fn who_waits_for_a_share_holds_up_nobody_else() {
 }
 
 #[test]
-fn who_has_his_share_and_gives_up_waiting_for_the_budget_gives_it_back() {
+fn a_waiter_for_the_budget_that_gives_up_frees_its_part_of_the_share() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     let held = [
         memory.try_reserve(60, &a).unwrap(),
@@ -244,10 +246,8 @@ fn who_has_his_share_and_gives_up_waiting_for_the_budget_gives_it_back() {
     let c = Arc::default();
     for share in [&a, &c] {
         assert_eq!(
-            memory
-                .reserve(15, share, share.moves(), soon(), || {})
-                .err(),
-            Some(ReserveError::Exhausted(Shortage::Budget))
+            memory.reserve(&short(15, share), soon(), || {}).err(),
+            Some(WaitError::TimedOut)
         );
     }
     assert_eq!(c.used(), 0);
@@ -256,7 +256,7 @@ fn who_has_his_share_and_gives_up_waiting_for_the_budget_gives_it_back() {
 }
 
 #[test]
-fn however_many_brokers_take_nothing_something_is_left_for_the_others() {
+fn brokers_that_take_nothing_leave_memory_for_the_others_however_many_they_are() {
     let memory = BufferMemory::new(100_000);
     let shares: Vec<Arc<BrokerShare>> = (0..8).map(BrokerShare::of).collect();
     shares
@@ -275,21 +275,21 @@ fn however_many_brokers_take_nothing_something_is_left_for_the_others() {
 }
 
 #[test]
-fn who_waits_for_a_share_is_sent_on_when_the_leader_changes() {
+fn a_waiter_for_a_share_is_woken_when_the_leader_changes() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     drop(memory.try_reserve(1, &b).unwrap());
     let mut stuck = memory.try_reserve(70, &a).unwrap();
     stuck.absorb(memory.try_reserve(5, &a).unwrap());
-    let place = memory.join_line(20, &a);
-    memory.send_on(&b);
-    assert!(!place.is_over());
-    memory.send_on(&a);
-    assert_eq!(place.wait(late()).err(), Some(ReserveError::SentOn));
+    let pending = memory.start_waiting(&short(20, &a));
+    memory.partition_left(&b);
+    assert!(!pending.is_ready());
+    memory.partition_left(&a);
+    assert_eq!(pending.wait(late()).err(), Some(WaitError::ShareChanged));
     assert!(!memory.has_exhausted_share());
 }
 
 #[test]
-fn what_joins_a_reservation_counts_for_its_share() {
+fn absorbed_memory_belongs_to_the_share_of_the_reservation() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     let mut first = memory.try_reserve(10, &a).unwrap();
     first.absorb(memory.try_reserve(20, &b).unwrap());
@@ -309,11 +309,7 @@ fn many_threads_of_several_brokers_all_get_their_memory() {
             scope.spawn(move || {
                 for round in 0..2000 {
                     let bytes = (n * 37 + round * 13) % 900 + 1;
-                    drop(
-                        memory
-                            .reserve(bytes, share, share.moves(), late(), || {})
-                            .unwrap(),
-                    );
+                    drop(memory.reserve(&short(bytes, share), late(), || {}).unwrap());
                 }
             });
         }
@@ -324,16 +320,16 @@ fn many_threads_of_several_brokers_all_get_their_memory() {
 }
 
 #[test]
-fn a_caller_that_comes_too_late_to_be_sent_on_looks_again_at_once() {
+fn a_caller_that_waits_after_the_leader_changed_does_not_wait() {
     let memory = BufferMemory::new(100);
     let (left, other) = (BrokerShare::of(1), BrokerShare::of(2));
     let _held = memory.try_reserve(60, &left).ok().unwrap();
     let _elsewhere = memory.try_reserve(10, &other).ok().unwrap();
     // The partition moves after the caller has looked at it, and before it waits.
-    let moves = left.moves();
-    memory.send_on(&left);
+    let shortage = short(25, &left);
+    memory.partition_left(&left);
     assert_eq!(
-        memory.reserve(25, &left, moves, late(), || {}).err(),
-        Some(ReserveError::SentOn)
+        memory.reserve(&shortage, late(), || {}).err(),
+        Some(WaitError::ShareChanged)
     );
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::Input;
 use crate::CompressionType;
-use crate::accumulator::batch::Settlement;
+use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::callbacks::RecordCallback;
-use crate::accumulator::completion::Completion;
+use crate::accumulator::completion::{Completion, RecordHandle};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, SerializedRecord};
@@ -325,7 +325,8 @@ impl World {
             topic.partitions()[partition].append(&record, false, &mut callback, &mut spare)
         });
         if let Some(Append::Done {
-            completion, index, ..
+            record: RecordHandle { completion, index },
+            ..
         }) = append
         {
             self.sent.push((completion, index));
@@ -471,18 +472,18 @@ impl World {
     /// Whatever the brokers do, records end within `delivery.timeout.ms`.
     fn end(mut self) {
         self.pass(DELIVERY_TIMEOUT + MS);
-        let is_settled =
+        let is_complete =
             |(completion, index): &(Arc<Completion>, u32)| completion.try_get(*index).is_some();
         let open = self
             .sent
             .iter()
-            .filter(|record| !is_settled(record))
+            .filter(|record| !is_complete(record))
             .count();
         assert_eq!(open, 0, "records without an outcome of {}", self.sent.len());
         drop(self.sender);
         while let Ok(delivery) = self.deliveries.try_recv() {
             if let Delivery::Settled(settlements) = delivery {
-                settlements.into_iter().for_each(Settlement::deliver);
+                settlements.into_iter().for_each(CompletedBatch::deliver);
             }
         }
         self.wire.borrow_mut().held.clear();

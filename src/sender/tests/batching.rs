@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::harness::{Harness, MS, TOPIC, refused, written};
+use crate::accumulator::memory::{MemoryLimit, Shortage};
 use crate::protocol::ErrorCode;
 use crate::record::compression::{Compression, CompressionType};
 
@@ -126,12 +127,10 @@ fn while_somebody_waits_for_memory_nothing_lingers() {
     let memory = std::sync::Arc::clone(&worker.accumulator.memory);
     let (in_line, is_in_line) = crate::sync::channel::bounded(1);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let share = std::sync::Arc::default();
+    let shortage = Shortage::new(2000, &Default::default(), MemoryLimit::Budget);
     let waiter = std::thread::spawn(move || {
         memory
-            .reserve(2000, &share, share.moves(), deadline, || {
-                in_line.send(()).unwrap()
-            })
+            .reserve(&shortage, deadline, || in_line.send(()).unwrap())
             .is_ok()
     });
     is_in_line.recv().unwrap();

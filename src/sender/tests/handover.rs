@@ -9,6 +9,7 @@ use super::harness::{
     Harness, MS, Publication, Settings, TOPIC, Ticket, answer_all, connected, decode, identity,
 };
 use crate::accumulator::callbacks::NoCallback;
+use crate::accumulator::completion::RecordHandle;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::partition::{Append, SerializedRecord};
@@ -157,20 +158,19 @@ impl<N: Network> Stage<N> {
                 .expect("the topic");
             match append {
                 Append::Done {
-                    completion,
-                    index,
+                    record: RecordHandle { completion, index },
                     wake,
                     ..
                 } => {
                     partition.worker().wake(wake);
                     return Ticket { completion, index };
                 }
-                Append::NeedsMemory { missing, wake } => {
+                Append::NeedsMemory { shortage, wake } => {
                     partition.worker().wake(wake);
                     drop(spare.take());
                     spare = Some(
                         self.accumulator
-                            .reserve(&missing, late)
+                            .reserve(&shortage, late)
                             .expect("memory in time"),
                     );
                 }

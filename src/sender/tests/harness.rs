@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use crate::accumulator::batch::Settlement;
+use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::callbacks::RecordCallback;
-use crate::accumulator::completion::{Completion, RecordResult};
+use crate::accumulator::completion::{Completion, RecordHandle, RecordResult};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
 use crate::accumulator::partition::{Append, SerializedRecord};
@@ -532,7 +532,8 @@ impl Harness {
         });
         match append.unwrap() {
             Append::Done {
-                completion, index, ..
+                record: RecordHandle { completion, index },
+                ..
             } => Some(Ticket { completion, index }),
             Append::NeedsMemory { .. } => None,
             Append::Closed | Append::Retired => panic!("closed"),
@@ -703,7 +704,7 @@ impl Harness {
     pub(super) fn deliver(&self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
             if let Delivery::Settled(settlements) = delivery {
-                settlements.into_iter().for_each(Settlement::deliver);
+                settlements.into_iter().for_each(CompletedBatch::deliver);
             }
         }
     }

@@ -9,9 +9,9 @@ use super::super::harness::{MS, TOPIC, Ticket};
 use super::ledger::{Ledger, SLACK};
 use crate::accumulator::RecordAccumulator;
 use crate::accumulator::callbacks::RecordCallback;
-use crate::accumulator::completion::Completion;
-use crate::accumulator::memory::{PlaceInLine, Reservation};
-use crate::accumulator::partition::{Append, Missing, SerializedRecord, Wake};
+use crate::accumulator::completion::{Completion, RecordHandle};
+use crate::accumulator::memory::{PendingReservation, Reservation, Shortage};
+use crate::accumulator::partition::{Append, SerializedRecord, Wake};
 use crate::record::builder::quick_upper_bound;
 use crate::sync::channel;
 
@@ -25,7 +25,7 @@ pub(super) struct Callers {
     /// Whether none gives up a wait soon.
     pub(super) are_patient: bool,
     /// Those who wait for memory.
-    waiting: Vec<(PlaceInLine, Instant, Unsent)>,
+    waiting: Vec<(PendingReservation, Instant, Unsent)>,
     flushes: Vec<Flush>,
     delivery_timeout: Duration,
 }
@@ -113,7 +113,7 @@ impl Callers {
                 headers: &[],
             };
             let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
-            let at_once = self.accumulator.topics.in_lane(TOPIC, |topic, _| {
+            let at_once = self.accumulator.topics.look_up(TOPIC, |topic, _| {
                 let partition = topic.partitions().get(unsent.partition)?;
                 if unsent.callback.is_some() || self.rng.bool() {
                     let callback = &mut unsent.callback;
@@ -127,7 +127,7 @@ impl Callers {
                     .append_run(run, false)
                     .map(|(placed, _)| placed)
             });
-            if let Some((completion, index)) = at_once {
+            if let Some(RecordHandle { completion, index }) = at_once {
                 let ticket = Ticket { completion, index };
                 return self.ledger.appended(unsent.id, ticket, now);
             }
@@ -142,8 +142,7 @@ impl Callers {
             };
             match append {
                 Append::Done {
-                    completion,
-                    index,
+                    record: RecordHandle { completion, index },
                     wake,
                     ..
                 } => {
@@ -152,20 +151,20 @@ impl Callers {
                     partition.worker().wake(wake);
                     return;
                 }
-                Append::NeedsMemory { missing, wake } => {
-                    if wake != Wake::Nobody {
+                Append::NeedsMemory { shortage, wake } => {
+                    if wake != Wake::None {
                         partition.worker().wake(wake);
                     }
                     drop(spare.take());
-                    let Missing { bytes, share, .. } = missing;
-                    spare = self.accumulator.memory.try_reserve(bytes, &share).ok();
+                    let Shortage { bytes, share, .. } = &shortage;
+                    spare = self.accumulator.memory.try_reserve(*bytes, share).ok();
                     if spare.is_none() {
-                        let place = self.accumulator.memory.join_line(bytes, &share);
+                        let wait = self.accumulator.memory.start_waiting(&shortage);
                         self.accumulator.wake_workers();
                         let least = if self.are_patient { 2000 } else { 1 };
                         let patience = self.rng.u64(least..3000);
                         let deadline = now + Duration::from_millis(patience);
-                        return self.waiting.push((place, deadline, unsent));
+                        return self.waiting.push((wait, deadline, unsent));
                     }
                 }
                 Append::Closed => return self.ledger.refused(unsent.id),
@@ -179,11 +178,11 @@ impl Callers {
         while let Some(position) = self
             .waiting
             .iter()
-            .position(|(place, deadline, _)| place.is_over() || *deadline <= now)
+            .position(|(wait, deadline, _)| wait.is_ready() || *deadline <= now)
         {
-            let (place, _, unsent) = self.waiting.remove(position);
+            let (wait, _, unsent) = self.waiting.remove(position);
             // By the true clock, which is ahead: this wait returns at once.
-            match place.wait(Instant::now()) {
+            match wait.wait(Instant::now()) {
                 Ok(reservation) => self.append(unsent, Some(reservation), now),
                 Err(_) => self.ledger.refused(unsent.id),
             }
@@ -225,7 +224,7 @@ impl Callers {
     /// Whether somebody waits for memory.
     /// Whether somebody was given what he waits for.
     pub(super) fn can_go_on(&self) -> bool {
-        self.waiting.iter().any(|(place, ..)| place.is_over())
+        self.waiting.iter().any(|(wait, ..)| wait.is_ready())
     }
 
     pub(super) fn lack_memory(&self) -> bool {

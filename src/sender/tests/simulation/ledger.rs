@@ -138,7 +138,10 @@ impl Ledger {
         let (called, too_late) = (Arc::clone(&self.called), Arc::clone(&self.too_late));
         Box::new(move |settled| {
             called.lock().push(id);
-            if settled.completion.is_settled(index.load(Ordering::Relaxed)) {
+            if settled
+                .completion
+                .is_complete(index.load(Ordering::Relaxed))
+            {
                 too_late.fetch_add(1, Ordering::Relaxed);
             }
         })
@@ -166,7 +169,7 @@ impl Ledger {
 
     pub(super) fn is_resolved(&self, id: usize) -> bool {
         let ticket = self.records[id].ticket.as_ref();
-        ticket.is_some_and(|ticket| ticket.completion.is_settled(ticket.index))
+        ticket.is_some_and(|ticket| ticket.completion.is_complete(ticket.index))
     }
 
     /// Whether the record's outcome was looked at.

@@ -15,7 +15,7 @@ use super::cluster::{Brokers, Pending};
 use super::ledger::Ledger;
 use super::setup::Setup;
 use super::wire::{Done, LinkKey, SimulatedNetwork, Wire, soon};
-use crate::accumulator::batch::{Contents, Settlement};
+use crate::accumulator::batch::{CompletedBatch, Contents};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::topic_config::TopicConfig;
@@ -766,7 +766,7 @@ impl World {
     fn deliver(&mut self) {
         while let Ok(delivery) = self.deliveries.try_recv() {
             if let Delivery::Settled(settlements) = delivery {
-                settlements.into_iter().for_each(Settlement::deliver);
+                settlements.into_iter().for_each(CompletedBatch::deliver);
             }
         }
     }
