@@ -86,6 +86,8 @@ pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 
 pub(crate) mod connection;
 
+pub(crate) mod identity;
+
 pub(crate) mod sender;
 
 pub(crate) mod accumulator;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom-up. Every layer may use the first five.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "time",
     "sync",
     "threads",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 17] = [
     "record",
     "connection",
     "metadata",
+    "identity",
     "accumulator",
     "sender",
     "producer",

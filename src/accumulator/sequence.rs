@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::metadata::ProducerIdentity;
+use crate::identity::ProducerIdentity;
 use crate::record::header::ProducerStamp;
 
 /// Where a batch belongs among those of its partition: its own number, and for the parts of a split one the index of the

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::calls::{BrokerCalls, Due};
 use super::cluster::{Cluster, LeaderHint};
 use super::missing::{RECENT, TopicError, missing};
 use super::response::Update;
@@ -45,7 +46,7 @@ struct State {
     wanted: HashSet<Arc<str>>,
     /// Those of them that have never been asked for.
     new: HashSet<Arc<str>>,
-    wants: Wants,
+    pending: PendingRequests,
     /// Attempts that have ended.
     attempts: u64,
     /// The topics of which the latest answer told an error.
@@ -54,10 +55,6 @@ struct State {
     last_error: Option<Error>,
     /// The broker that was asked last, for whoever gives up before it answers.
     asked: Option<Endpoint>,
-    /// With the era in which it was given.
-    identity: Option<(u64, ProducerIdentity)>,
-    /// A producer id was refused: none is asked for before.
-    identity_not_before: Option<Instant>,
     /// A worker was refused a connection to this address: the metadata thread's own may be the one that is too many.
     way_wanted: Option<Endpoint>,
     /// Callers wait no longer; the thread goes on for the workers.
@@ -68,26 +65,19 @@ struct State {
 
 /// What the metadata thread is to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wants {
-    /// All topics anew.
+pub(crate) struct PendingRequests {
+    /// Metadata of all topics.
     pub(crate) refresh: bool,
-    /// The topics that somebody waits for.
+    /// Metadata of the topics that callers or workers wait for.
     pub(crate) topics: bool,
-    /// A producer id.
-    pub(crate) identity: bool,
+    /// A higher layer's call.
+    pub(crate) call: bool,
 }
 
-impl Wants {
+impl PendingRequests {
     pub(crate) fn any(self) -> bool {
-        self.refresh || self.topics || self.identity
+        self.refresh || self.topics || self.call
     }
-}
-
-/// A producer id with the epoch it was given out with (KIP-98).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProducerIdentity {
-    pub(crate) producer_id: i64,
-    pub(crate) producer_epoch: i16,
 }
 
 impl MetadataCache {
@@ -159,8 +149,8 @@ impl MetadataCache {
     /// Asks for all topics anew: some leader is not where it was thought to be.
     pub(crate) fn request_refresh(&self) {
         let mut state = self.state.lock();
-        if !state.wants.refresh {
-            state.wants.refresh = true;
+        if !state.pending.refresh {
+            state.pending.refresh = true;
             self.wanted.notify_one();
         }
     }
@@ -179,30 +169,6 @@ impl MetadataCache {
             state.want_topic(topic);
         }
         self.wanted.notify_one();
-    }
-
-    /// The producer's identity in `cluster`, unless there is none yet or its id is `spent`: then a new one is asked for.
-    /// One of another era may be another producer's here.
-    pub(crate) fn identity(
-        &self,
-        cluster: &Cluster,
-        spent: Option<i64>,
-    ) -> Option<ProducerIdentity> {
-        let mut state = self.state.lock();
-        let era = cluster.identity_era;
-        if state.identity.is_some_and(|(given_in, _)| given_in > era) {
-            // There is a newer picture of the cluster, with which the worker asks again.
-            return None;
-        }
-        let given = state.identity.filter(|(given_in, _)| *given_in == era);
-        let usable = given
-            .map(|(_, identity)| identity)
-            .filter(|identity| Some(identity.producer_id) != spent);
-        if usable.is_none() && !state.wants.identity {
-            state.wants.identity = true;
-            self.wanted.notify_one();
-        }
-        usable
     }
 
     /// Takes leaders from the answer of a broker of `asked` where they are newer than what is known; whether any was.
@@ -238,6 +204,13 @@ impl MetadataCache {
         self.answered.notify_all();
     }
 
+    /// Lets the metadata thread look for calls of a higher layer that became due.
+    pub(crate) fn wake_thread(&self) {
+        // The thread looks for them under this lock. It has not looked yet, or waits already.
+        drop(self.state.lock());
+        self.wanted.notify_one();
+    }
+
     /// Lets the metadata thread end.
     pub(crate) fn stop(&self) {
         self.state.lock().stopped = true;
@@ -254,20 +227,24 @@ impl MetadataCache {
 
     /// Waits until there is something to ask or [to make way for](Self::make_way), or until `deadline`; none when the thread
     /// is to end.
-    pub(crate) fn wait_for_wants(&self, deadline: Instant) -> Option<Wants> {
+    pub(crate) fn wait_for_requests(
+        &self,
+        deadline: Instant,
+        calls: &dyn BrokerCalls,
+    ) -> Option<PendingRequests> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            let (wants, later) = state.wants_at(Instant::now());
-            if wants.any() || state.way_wanted.is_some() {
-                return Some(wants);
+            let (pending, later) = state.pending_at(Instant::now(), calls);
+            if pending.any() || state.way_wanted.is_some() {
+                return Some(pending);
             }
             let until = later.map_or(deadline, |later| later.min(deadline));
             let is_over = self.wanted.wait_until(&mut state, until).timed_out();
             if is_over && until == deadline {
-                return (!state.stopped).then(|| state.wants_at(Instant::now()).0);
+                return (!state.stopped).then(|| state.pending_at(Instant::now(), calls).0);
             }
         }
     }
@@ -276,13 +253,18 @@ impl MetadataCache {
     /// since ends the wait too, a new topic or a producer id: neither should pay for another one's trouble (KIP-526). A worker
     /// that is to be made way for does not wait either.
     /// False when the thread is to end.
-    pub(super) fn wait_out_backoff(&self, deadline: Instant, answered: Option<Wants>) -> bool {
+    pub(super) fn wait_out_backoff(
+        &self,
+        deadline: Instant,
+        answered: Option<PendingRequests>,
+        calls: &dyn BrokerCalls,
+    ) -> bool {
         let mut state = self.state.lock();
         loop {
-            let wants_identity = state.wants_at(Instant::now()).0.identity;
-            let broken = answered.is_some_and(|answered| {
-                wants_identity && !answered.identity || !state.new.is_empty()
-            }) || state.way_wanted.is_some();
+            let call_is_due = state.pending_at(Instant::now(), calls).0.call;
+            let broken = answered
+                .is_some_and(|answered| call_is_due && !answered.call || !state.new.is_empty())
+                || state.way_wanted.is_some();
             if state.stopped || broken || self.wanted.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
@@ -304,7 +286,7 @@ impl MetadataCache {
             return state.wanted.iter().cloned().collect();
         }
         // From here on a request for a refresh is for a later one than this.
-        state.wants.refresh = false;
+        state.pending.refresh = false;
         let State {
             topics,
             wanted,
@@ -362,7 +344,7 @@ impl MetadataCache {
             };
             state.topic_errors.insert(topic, told);
         }
-        state.wants.topics = !state.wanted.is_empty();
+        state.pending.topics = !state.wanted.is_empty();
         drop(state);
         self.answered.notify_all();
         is_incomplete
@@ -374,40 +356,11 @@ impl MetadataCache {
     }
 
     /// Ends an attempt that got no answer. Callers go on waiting; those that give up tell why.
-    pub(super) fn failed(&self, error: Error, wants: Wants) {
+    pub(super) fn failed(&self, error: Error, pending: PendingRequests) {
         let mut state = self.state.lock();
         state.attempts += 1;
         state.last_error = Some(error);
-        state.wants.refresh |= wants.refresh;
-    }
-
-    /// Ends the asking for a producer id. It was asked of a broker of the cluster that is known.
-    pub(crate) fn identity_answered(&self, identity: Option<ProducerIdentity>) {
-        let cluster = self.cluster();
-        let mut state = self.state.lock();
-        state.wants.identity = false;
-        state.identity_not_before = None;
-        if let Some(identity) = identity {
-            state.identity = Some((cluster.identity_era, identity));
-        }
-    }
-
-    /// Whether this identity is the one that was given last, in the same era.
-    pub(super) fn has_been_given(&self, identity: ProducerIdentity) -> bool {
-        let era = self.cluster().identity_era;
-        self.state.lock().identity == Some((era, identity))
-    }
-
-    /// Asks for another producer id, but not before `not_before`.
-    pub(super) fn identity_postponed(&self, not_before: Instant) {
-        self.state.lock().identity_not_before = Some(not_before);
-    }
-
-    /// Ends the asking for a producer id, which a broker refused; it is not asked for again before `not_before`.
-    pub(super) fn identity_refused(&self, not_before: Instant) {
-        let mut state = self.state.lock();
-        state.wants.identity = false;
-        state.identity_not_before = Some(not_before);
+        state.pending.refresh |= pending.refresh;
     }
 
     /// Publishes what `make` makes of the picture so far, if anything.
@@ -424,10 +377,16 @@ impl MetadataCache {
         self.observer.after_publication();
     }
 
-    /// Begins what the metadata thread does for `wants`: the topics it would ask for.
+    /// What the metadata thread is to ask now, without the calls of a higher layer.
     #[cfg(test)]
-    pub(crate) fn ask(&self, wants: Wants) -> Vec<Arc<str>> {
-        self.topics_to_ask(!wants.refresh, Duration::MAX, Instant::now(), |_| true)
+    pub(crate) fn pending(&self) -> PendingRequests {
+        self.state.lock().pending
+    }
+
+    /// Begins what the metadata thread does for `pending`: the topics it would ask for.
+    #[cfg(test)]
+    pub(crate) fn ask(&self, pending: PendingRequests) -> Vec<Arc<str>> {
+        self.topics_to_ask(!pending.refresh, Duration::MAX, Instant::now(), |_| true)
     }
 
     /// Ends it with a broker's answer.
@@ -437,10 +396,10 @@ impl MetadataCache {
         asked: &[Arc<str>],
         response: crate::protocol::messages::MetadataResponse,
         version: i16,
-        wants: Wants,
+        pending: PendingRequests,
     ) {
         self.answered(asked, |before| {
-            super::response::update(before, response, version, asked, wants.refresh)
+            super::response::update(before, response, version, asked, pending.refresh)
         });
     }
 
@@ -458,16 +417,22 @@ impl MetadataCache {
 }
 
 impl State {
-    /// What is to be asked now, and from when on there is more: a producer id that was refused is let be for a while.
-    fn wants_at(&self, now: Instant) -> (Wants, Option<Instant>) {
-        let later = self
-            .identity_not_before
-            .filter(|at| self.wants.identity && *at > now);
-        let wants = Wants {
-            identity: self.wants.identity && later.is_none(),
-            ..self.wants
+    /// What is to be asked now, and when a call is due if none is due now.
+    fn pending_at(
+        &self,
+        now: Instant,
+        calls: &dyn BrokerCalls,
+    ) -> (PendingRequests, Option<Instant>) {
+        let due = calls.due(now);
+        let pending = PendingRequests {
+            call: due == Due::Now,
+            ..self.pending
         };
-        (wants, later)
+        let later = match due {
+            Due::At(at) => Some(at),
+            Due::Now | Due::Never => None,
+        };
+        (pending, later)
     }
 
     fn look_up(
@@ -495,7 +460,7 @@ impl State {
     }
 
     fn want_topic(&mut self, topic: &str) {
-        self.wants.topics = true;
+        self.pending.topics = true;
         let name = self.topics.get_key_value(topic);
         let name = name.map(|(name, _)| Arc::clone(name)).unwrap_or_else(|| {
             let name = Arc::from(topic);

@@ -1,6 +1,7 @@
 //! The cluster as the brokers describe it: snapshots for everybody, kept up to date by one thread.
 
 mod cache;
+mod calls;
 mod candidates;
 mod cluster;
 mod missing;
@@ -13,8 +14,9 @@ mod response;
 mod topic_map;
 
 #[cfg(test)]
-pub(crate) use cache::Wants;
-pub(crate) use cache::{ClusterObserver, MetadataCache, ProducerIdentity};
+pub(crate) use cache::PendingRequests;
+pub(crate) use cache::{ClusterObserver, MetadataCache};
+pub(crate) use calls::{BrokerCalls, CallOutcome, ConnectedBroker, Due};
 pub(crate) use cluster::LeaderHint;
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]

@@ -4,7 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cache::{MetadataCache, Wants};
+use super::cache::{MetadataCache, PendingRequests};
+use super::calls::{BrokerCalls, CallOutcome, Connected, ConnectedBroker};
 use super::candidates::{Candidates, Sources};
 use super::cluster::Broker;
 use super::old_news::OldNews;
@@ -47,25 +48,18 @@ pub(crate) trait RefreshObserver: Send {
     fn absent_topics(&self) -> Vec<Arc<str>>;
     /// Forgets those of these topics that have nothing under way.
     fn forget_topics(&self, idle: &HashSet<Arc<str>>);
-    /// There is a producer id, or none can be had.
-    fn identity(&self, identity: Result<(), Error>);
 }
 
 /// The thread's own state.
 pub(crate) struct MetadataRefresher<O> {
     pub(super) cache: Arc<MetadataCache>,
     pub(super) config: RefreshConfig,
-    connection_config: Arc<ConnectionConfig>,
-    threads: Arc<ThreadGroup>,
-    /// The workers', which serve where this thread cannot have one of its own.
-    connections: Arc<Connections>,
+    network: RefreshNetwork,
     pub(super) observer: O,
-    /// Where the connection under way can be ended from outside.
-    current: Arc<CurrentConnection>,
-    pub(super) client: Option<(Endpoint, BlockingClient)>,
+    calls: Box<dyn BrokerCalls>,
+    pub(super) client: Option<Connected>,
     pub(super) candidates: Candidates,
     pub(super) last_refresh: Instant,
-    pub(super) last_use: Instant,
     /// Since when metadata is asked for in vain.
     pub(super) unanswered_since: Option<Instant>,
     /// Since when no broker has answered anything that it was asked.
@@ -78,8 +72,16 @@ pub(crate) struct MetadataRefresher<O> {
     /// When the latest attempt was answered, and how many were before it with hardly a pause between.
     last_answer: Option<Instant>,
     repeats: u32,
-    /// How often a producer id was refused in a row.
-    pub(super) identity_refusals: u32,
+}
+
+/// What the metadata thread connects with.
+pub(crate) struct RefreshNetwork {
+    pub(crate) config: Arc<ConnectionConfig>,
+    pub(crate) threads: Arc<ThreadGroup>,
+    /// The workers' connections. The thread shares one if the broker refuses it a connection of its own.
+    pub(crate) connections: Arc<Connections>,
+    /// By this, another thread can end the connection in use.
+    pub(crate) current: Arc<CurrentConnection>,
 }
 
 /// The handle by which `close` interrupts the metadata thread's blocking call.
@@ -109,7 +111,7 @@ impl CurrentConnection {
     }
 }
 
-/// How an attempt to answer all wants went.
+/// How an attempt to answer all pending requests went.
 pub(super) enum Attempt {
     /// Everything was answered.
     Done,
@@ -126,25 +128,20 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     pub(crate) fn new(
         cache: Arc<MetadataCache>,
         config: RefreshConfig,
-        connection_config: Arc<ConnectionConfig>,
-        threads: Arc<ThreadGroup>,
-        connections: Arc<Connections>,
+        network: RefreshNetwork,
         observer: O,
-        current: Arc<CurrentConnection>,
+        calls: Box<dyn BrokerCalls>,
     ) -> Self {
         let now = Instant::now();
         Self {
             cache,
             config,
-            connection_config,
-            threads,
-            connections,
+            network,
             observer,
-            current,
+            calls,
             client: None,
             candidates: Candidates::default(),
             last_refresh: now,
-            last_use: now,
             unanswered_since: None,
             failing_since: None,
             is_anew: false,
@@ -153,24 +150,24 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             old_news: OldNews::default(),
             last_answer: None,
             repeats: 0,
-            identity_refusals: 0,
         }
     }
 
     /// The thread's body: until the cache is closed.
     pub(crate) fn run(mut self) {
         let (mut unanswered, mut unreachable) = (0, 0u32);
-        while let Some(wants) = self.next_wants() {
-            if let Some(pause) = self.pause_before(wants) {
-                if !self
-                    .cache
-                    .wait_out_backoff(deadline_after(Instant::now(), pause), Some(wants))
-                {
+        while let Some(pending) = self.next_wants() {
+            if let Some(pause) = self.pause_before(pending) {
+                if !self.cache.wait_out_backoff(
+                    deadline_after(Instant::now(), pause),
+                    Some(pending),
+                    &*self.calls,
+                ) {
                     return;
                 }
                 continue;
             }
-            let answer = self.answer(wants);
+            let answer = self.answer(pending);
             self.last_answer = Some(Instant::now());
             self.make_way();
             let deadline = match answer {
@@ -184,7 +181,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     deadline_after(Instant::now(), self.retry_pause(unanswered - 1))
                 }
                 Ok(Attempt::Throttled(until)) => {
-                    if !self.cache.wait_out_backoff(until, None) {
+                    if !self.cache.wait_out_backoff(until, None, &*self.calls) {
                         return;
                     }
                     continue;
@@ -196,13 +193,16 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                         let error = error.summary();
                         log_line!(self.level_of_failure(), target: "kafka_producer::metadata", "no broker gave an answer (attempt {unreachable}): {error}");
                     }
-                    self.cache.failed(error, wants);
+                    self.cache.failed(error, pending);
                     let backoff = self.config.reconnect_backoff.after(unreachable - 1);
                     deadline_after(Instant::now(), backoff)
                 }
             };
-            let answered = (unreachable == 0).then_some(wants);
-            if !self.cache.wait_out_backoff(deadline, answered) {
+            let answered = (unreachable == 0).then_some(pending);
+            if !self
+                .cache
+                .wait_out_backoff(deadline, answered, &*self.calls)
+            {
                 return;
             }
         }
@@ -225,14 +225,14 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// How long to wait before asking once more for what was just answered and is wanted all the same, as a partition
     /// that the topic does not have: longer and longer, as for any retry. Topics that are new do not wait, nor does a
     /// producer id.
-    fn pause_before(&mut self, wants: Wants) -> Option<Duration> {
+    fn pause_before(&mut self, pending: PendingRequests) -> Option<Duration> {
         let since = self.last_answer?.elapsed();
         let pause = self.retry_pause(self.repeats);
         if since >= pause {
             self.repeats = 0;
             return None;
         }
-        if wants.identity || self.cache.has_new_topics() {
+        if pending.call || self.cache.has_new_topics() {
             return None;
         }
         self.repeats = self.repeats.saturating_add(1);
@@ -243,7 +243,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
 
     /// Waits for something to ask; age alone asks for a refresh, once there is something to refresh. Closes the
     /// connection when it has been idle for long. None when the producer is closed.
-    fn next_wants(&mut self) -> Option<Wants> {
+    fn next_wants(&mut self) -> Option<PendingRequests> {
         let far = Instant::now() + Duration::from_secs(86_400 * 365);
         loop {
             let refresh_at = match self.cache.has_topics() {
@@ -252,14 +252,16 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 false => far,
             };
             let idle_at = match (&self.client, self.config.connections_max_idle) {
-                (Some(_), Some(idle)) => deadline_after(self.last_use, idle),
+                (Some(connected), Some(idle)) => deadline_after(connected.last_use, idle),
                 _ => far,
             };
-            let mut wants = self.cache.wait_for_wants(refresh_at.min(idle_at))?;
+            let mut pending = self
+                .cache
+                .wait_for_requests(refresh_at.min(idle_at), &*self.calls)?;
             let now = Instant::now();
-            wants.refresh |= now >= refresh_at;
-            if wants.any() {
-                return Some(wants);
+            pending.refresh |= now >= refresh_at;
+            if pending.any() {
+                return Some(pending);
             }
             self.make_way();
             if now >= idle_at {
@@ -274,7 +276,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let Some(wanted) = self.cache.take_way_wanted() else {
             return;
         };
-        let is_in_the_way = |(endpoint, client): &(Endpoint, BlockingClient)| {
+        let is_in_the_way = |Connected {
+                                 endpoint, client, ..
+                             }: &Connected| {
             let is_known = || {
                 let cluster = self.cache.cluster();
                 cluster
@@ -289,9 +293,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         }
     }
 
-    /// Asks one broker after the other until one has answered all wants. An error: none of them did.
-    fn answer(&mut self, wants: Wants) -> Result<Attempt, Error> {
-        if wants.refresh || wants.topics {
+    /// Asks one broker after the other until one has answered all pending requests. An error: none of them did.
+    fn answer(&mut self, pending: PendingRequests) -> Result<Attempt, Error> {
+        if pending.refresh || pending.topics {
             self.unanswered_since.get_or_insert_with(Instant::now);
         }
         self.failing_since.get_or_insert_with(Instant::now);
@@ -305,7 +309,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             let was_connected = self.client.is_some();
             let has_others = !candidates.is_empty() || !failed.is_empty();
             self.cache.begin_to_ask(&endpoint);
-            let error = match self.ask(&endpoint, wants, has_others) {
+            let error = match self.ask(&endpoint, pending, has_others) {
                 Ok(attempt) => {
                     self.failing_since = None;
                     self.candidates.note_success(&endpoint);
@@ -346,7 +350,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             known,
             bootstrap,
             is_anew: self.is_anew,
-            connected: self.client.as_ref().map(|(endpoint, _)| endpoint),
+            connected: self.client.as_ref().map(|connected| &connected.endpoint),
             avoided,
         };
         self.candidates
@@ -392,32 +396,32 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             return None;
         }
         self.repetition.turn_to_another();
-        let (connected, _) = self.client.as_ref()?;
+        let connected = &self.client.as_ref()?.endpoint;
         let (cluster, now) = (self.cache.cluster(), Instant::now());
         cluster
             .brokers()
             .map(Broker::endpoint)
             .find(|other| other != connected && self.candidates.is_promising(other, now))?;
-        self.client.take().map(|(left, _)| left)
+        self.client.take().map(|left| left.endpoint)
     }
 
     fn ask(
         &mut self,
         endpoint: &Endpoint,
-        wants: Wants,
+        pending: PendingRequests,
         has_others: bool,
     ) -> Result<Attempt, Error> {
         let is_unchecked = self.connect(endpoint, has_others)? && self.can_tell_its_cluster();
         let mut attempt = Attempt::Done;
         // A producer id is of use only in the cluster that gave it. All topics are asked for behind a new connection: they tell
         // whether the cluster was wiped.
-        if wants.refresh || wants.topics || self.is_anew || is_unchecked {
-            attempt = self.ask_metadata(wants.refresh || self.is_anew || is_unchecked)?;
+        if pending.refresh || pending.topics || self.is_anew || is_unchecked {
+            attempt = self.ask_metadata(pending.refresh || self.is_anew || is_unchecked)?;
         }
         let is_throttled = || self.candidates.throttled_until(endpoint, Instant::now());
-        // The producer id is still wanted then, and the next attempt may ask another broker.
-        if wants.identity && is_throttled().is_none() {
-            if let Attempt::AskAgain = self.ask_identity()? {
+        // The call stays due then, and the next attempt may ask another broker.
+        if pending.call && is_throttled().is_none() {
+            if let CallOutcome::AskAgain = self.make_call()? {
                 attempt = Attempt::AskAgain;
             }
         }
@@ -429,17 +433,17 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         if self
             .client
             .as_ref()
-            .is_some_and(|(connected, _)| connected == endpoint)
+            .is_some_and(|connected| connected.endpoint == *endpoint)
         {
             return Ok(false);
         }
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
-        let control = self.current.start().ok_or_else(closed)?;
+        let control = self.network.current.start().ok_or_else(closed)?;
         let context = ClientContext {
-            config: &self.connection_config,
-            threads: &self.threads,
-            connections: &self.connections,
+            config: &self.network.config,
+            threads: &self.network.threads,
+            connections: &self.network.connections,
         };
         let client = BlockingClient::connect(
             endpoint,
@@ -449,7 +453,36 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             control,
             &context,
         )?;
-        self.client = Some((endpoint.clone(), client));
+        self.client = Some(Connected {
+            endpoint: endpoint.clone(),
+            client,
+            last_use: Instant::now(),
+        });
         Ok(true)
     }
+
+    fn make_call(&mut self) -> Result<CallOutcome, Error> {
+        let identity_era = self.cache.cluster().identity_era;
+        let connected = self.client.as_mut().ok_or_else(not_connected)?;
+        self.calls.call(&mut ConnectedBroker {
+            connected,
+            candidates: &mut self.candidates,
+            request_timeout: self.config.request_timeout,
+            identity_era,
+        })
+    }
+
+    pub(super) fn broker(&mut self) -> Result<ConnectedBroker<'_>, Error> {
+        let identity_era = self.cache.cluster().identity_era;
+        Ok(ConnectedBroker {
+            connected: self.client.as_mut().ok_or_else(not_connected)?,
+            candidates: &mut self.candidates,
+            request_timeout: self.config.request_timeout,
+            identity_era,
+        })
+    }
+}
+
+fn not_connected() -> Error {
+    Error::new(ErrorKind::Network, "not connected")
 }

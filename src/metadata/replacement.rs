@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::calls::Connected;
 use super::cluster::{Broker, Cluster};
 use super::refresh::{MetadataRefresher, RefreshObserver};
 use crate::connection::Endpoint;
@@ -47,7 +48,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let (Some(known), Some(found)) = (known.cluster_id(), found) else {
             return Ok(());
         };
-        let Some((endpoint, _)) = self.client.as_ref().filter(|_| known != found) else {
+        let Some(Connected { endpoint, .. }) = self.client.as_ref().filter(|_| known != found)
+        else {
             return Ok(());
         };
         let others = &mut self.others;

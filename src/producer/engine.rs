@@ -16,12 +16,13 @@ use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
 use crate::connection::shared::Connections;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::error::{Error, ErrorKind};
+use crate::identity::{IdentityObserver, InitProducerIdCalls, ProducerIdSource};
 use crate::metadata::refresh::{
-    CurrentConnection, MetadataRefresher, RefreshConfig, RefreshObserver,
+    CurrentConnection, MetadataRefresher, RefreshConfig, RefreshNetwork, RefreshObserver,
 };
 use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
 use crate::record::compression::Compression;
-use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Worker};
+use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Shared, Worker};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, Wakeup, channel, spawn};
 use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     pub(crate) config: ValidatedConfig,
     pub(crate) accumulator: Arc<RecordAccumulator>,
     pub(crate) metadata: Arc<MetadataCache>,
+    producer_ids: Arc<ProducerIdSource>,
     bootstrap: Arc<BootstrapLookUp>,
     workers: Vec<Mailbox>,
     progress: Arc<Progress>,
@@ -87,6 +89,7 @@ impl Engine {
             handles,
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+        let producer_ids = ProducerIdSource::new(&metadata);
         let (sender, receiver) = channel::unbounded();
         let bootstrap = BootstrapLookUp::new(
             bootstrap_endpoints(&config),
@@ -99,6 +102,11 @@ impl Engine {
         let connections = Arc::<Connections>::default();
         let progress = Arc::new(Progress::default());
 
+        let shared = Shared {
+            accumulator: Arc::clone(&accumulator),
+            metadata: Arc::clone(&metadata),
+            producer_ids: Arc::clone(&producer_ids),
+        };
         let mut workers = Vec::new();
         let mut starts = Vec::new();
         for (index, records, events, mailbox) in ends {
@@ -114,8 +122,7 @@ impl Engine {
                 );
                 let sender = Sender::new(
                     sender_config(&config, &topic_config, index),
-                    Arc::clone(&accumulator),
-                    Arc::clone(&metadata),
+                    shared.clone(),
                     network,
                     records,
                     events,
@@ -129,6 +136,7 @@ impl Engine {
         let engine = Arc::new(Self {
             accumulator,
             metadata,
+            producer_ids,
             bootstrap,
             workers,
             progress,
@@ -175,16 +183,23 @@ impl Engine {
         }
         let observer = Observer {
             accumulator: Arc::clone(&self.accumulator),
-            workers: self.workers.clone(),
         };
+        let calls = InitProducerIdCalls::new(
+            Arc::clone(&self.producer_ids),
+            ExponentialBackoff::new(self.config.retry_backoff, self.config.retry_backoff_max),
+            IdentityEvents(self.workers.clone()),
+        );
         let refresher = MetadataRefresher::new(
             Arc::clone(&self.metadata),
             refresh_config(&self.config),
-            connection_config,
-            Arc::clone(&self.threads),
-            Arc::clone(&self.connections),
+            RefreshNetwork {
+                config: connection_config,
+                threads: Arc::clone(&self.threads),
+                connections: Arc::clone(&self.connections),
+                current: Arc::clone(&self.current_connection),
+            },
             observer,
-            Arc::clone(&self.current_connection),
+            Box::new(calls),
         );
         let panics = self.panics();
         self.spawn("metadata", move || {
@@ -551,10 +566,9 @@ impl ClusterObserver for Publication {
     }
 }
 
-/// Carries news between the metadata thread and the workers.
+/// Tells the metadata thread which topics are in use.
 struct Observer {
     accumulator: Arc<RecordAccumulator>,
-    workers: Vec<Mailbox>,
 }
 
 impl RefreshObserver for Observer {
@@ -569,10 +583,15 @@ impl RefreshObserver for Observer {
     fn forget_topics(&self, idle: &HashSet<Arc<str>>) {
         self.accumulator.topics.forget(idle);
     }
+}
 
-    fn identity(&self, identity: Result<(), Error>) {
-        for worker in &self.workers {
-            worker.post(Event::Identity(identity.clone()));
+/// Sends the workers the result of each request for an identity.
+struct IdentityEvents(Vec<Mailbox>);
+
+impl IdentityObserver for IdentityEvents {
+    fn identity(&self, result: Result<(), Error>) {
+        for worker in &self.0 {
+            worker.post(Event::Identity(result.clone()));
         }
     }
 }

@@ -53,7 +53,7 @@ impl<N: Network> Sender<N> {
                 self.state(slot).sequence.begin(begun);
                 return true;
             }
-            candidate = self.metadata.identity(&self.cluster, refused.or(spent));
+            candidate = self.producer_ids.identity(&self.cluster, refused.or(spent));
             if candidate.is_none() {
                 return false;
             }

@@ -12,7 +12,7 @@ use crate::sync::channel;
 /// length is bounded by the requests in flight and the calls under way.
 pub(crate) enum Event {
     Link(LinkId, LinkEvent),
-    /// The metadata has a producer id, or why there is none.
+    /// There is a new producer id, or why a broker refused one.
     Identity(Result<(), Error>),
     /// Send everything that is here now, and answer with what tells when it is settled.
     Flush(channel::Sender<Vec<Arc<Completion>>>),

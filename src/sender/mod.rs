@@ -24,7 +24,7 @@ mod worker;
 
 pub(crate) use mailbox::Mailbox;
 pub(crate) use message::{Delivery, Event};
-pub(crate) use run::Sender;
+pub(crate) use run::{Sender, Shared};
 pub(crate) use worker::Worker;
 
 use std::sync::Arc;

@@ -18,7 +18,8 @@ use crate::accumulator::sequence::ForgottenEpochs;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{Cluster, LeaderHint, MetadataCache, ProducerIdentity};
+use crate::identity::{ProducerIdSource, ProducerIdentity};
+use crate::metadata::{Cluster, LeaderHint, MetadataCache};
 use crate::record::compression::{CompressionType, Compressor};
 use crate::sync::channel;
 use crate::time::deadline_after;
@@ -28,6 +29,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) config: SenderConfig,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
+    pub(super) producer_ids: Arc<ProducerIdSource>,
     pub(super) network: N,
     pub(super) records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
@@ -73,6 +75,14 @@ pub(crate) struct Sender<N: Network> {
     force_closed: bool,
 }
 
+/// What all workers of a producer share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) accumulator: Arc<RecordAccumulator>,
+    pub(crate) metadata: Arc<MetadataCache>,
+    pub(crate) producer_ids: Arc<ProducerIdSource>,
+}
+
 /// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
 const MOST_SLACK: Duration = Duration::from_millis(1);
 
@@ -100,16 +110,21 @@ const MOST_MESSAGES: usize = 4096;
 impl<N: Network> Sender<N> {
     pub(crate) fn new(
         config: SenderConfig,
-        accumulator: Arc<RecordAccumulator>,
-        metadata: Arc<MetadataCache>,
+        shared: Shared,
         network: N,
         records: HandoverReceiver<Message>,
         events: channel::Receiver<Event>,
         deliveries: channel::Sender<Delivery>,
     ) -> Self {
+        let Shared {
+            accumulator,
+            metadata,
+            producer_ids,
+        } = shared;
         Self {
             accumulator,
             metadata,
+            producer_ids,
             network,
             records,
             events,
@@ -626,7 +641,7 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    /// The identity itself is with the metadata, which knows whose it is: the cluster may have been replaced since.
+    /// The identity itself is in the `ProducerIdSource`, which knows whose it is: the cluster may have been replaced since.
     fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
         match result {
             Ok(()) => self.consider_all(now),

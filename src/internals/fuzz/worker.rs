@@ -23,9 +23,10 @@ use crate::connection::link::{
     LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
 use crate::error::{Error, ErrorKind};
+use crate::identity::{ProducerIdSource, ProducerIdentity};
 use crate::metadata::{
-    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
-    TopicChanges, TopicId, TopicMetadata,
+    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, TopicChanges, TopicId,
+    TopicMetadata,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, LeaderIdAndEpoch, NodeEndpoint, ProducePartitionResponse,
@@ -34,7 +35,7 @@ use crate::protocol::messages::{
 use crate::protocol::{ApiKey, DecodeRequest, ErrorCode, Reader, ReceivedHeader, encode_response};
 use crate::record::compression::Compression;
 use crate::record::decode::batches;
-use crate::sender::{Delivery, Event, Sender, SenderConfig};
+use crate::sender::{Delivery, Event, Sender, SenderConfig, Shared};
 use crate::sync::{Wakeup, channel};
 use crate::time::set_monotonic_now;
 
@@ -64,6 +65,7 @@ struct World {
     sender: Sender<Script>,
     accumulator: Arc<RecordAccumulator>,
     metadata: Arc<MetadataCache>,
+    producer_ids: Arc<ProducerIdSource>,
     events: channel::Sender<Event>,
     deliveries: channel::Receiver<Delivery>,
     wire: Rc<RefCell<Wire>>,
@@ -240,6 +242,7 @@ impl World {
             RecordAccumulator::new(instance, memory_budget, topic_config, vec![worker]);
         let accumulator = Arc::new(accumulator);
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+        let producer_ids = ProducerIdSource::new(&metadata);
         let choices = input.byte();
         let wire = Rc::new(RefCell::new(Wire {
             events: events.clone(),
@@ -255,8 +258,11 @@ impl World {
         }));
         let sender = Sender::new(
             config,
-            Arc::clone(&accumulator),
-            Arc::clone(&metadata),
+            Shared {
+                accumulator: Arc::clone(&accumulator),
+                metadata: Arc::clone(&metadata),
+                producer_ids: Arc::clone(&producer_ids),
+            },
             Script(Rc::clone(&wire)),
             received,
             happened,
@@ -267,6 +273,7 @@ impl World {
             sender,
             accumulator,
             metadata,
+            producer_ids,
             events,
             deliveries,
             wire,
@@ -437,7 +444,7 @@ impl World {
             producer_id,
             producer_epoch: 0,
         };
-        self.metadata.identity_answered(Some(identity));
+        self.producer_ids.give_now(identity);
         let _ = self.events.send(Event::Identity(Ok(())));
     }
 

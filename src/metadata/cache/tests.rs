@@ -1,5 +1,5 @@
 use super::*;
-use crate::metadata::{Broker, PartitionMetadata, TopicMetadata};
+use crate::metadata::{Broker, CallOutcome, ConnectedBroker, PartitionMetadata, TopicMetadata};
 
 fn cluster_with(topic: &str, partitions: i32) -> Cluster {
     let partitions = (0..partitions)
@@ -42,6 +42,34 @@ fn update(cluster: Cluster) -> Update {
     }
 }
 
+struct NoCalls;
+
+const NO_CALLS: NoCalls = NoCalls;
+
+impl BrokerCalls for NoCalls {
+    fn due(&self, _: Instant) -> Due {
+        Due::Never
+    }
+    fn call(&mut self, _: &mut ConnectedBroker<'_>) -> Result<CallOutcome, Error> {
+        unreachable!("no call is due")
+    }
+}
+
+/// Calls that are due when a test says so.
+struct Calls(Arc<Mutex<Due>>);
+
+impl BrokerCalls for Calls {
+    fn due(&self, now: Instant) -> Due {
+        match *self.0.lock() {
+            Due::At(at) if at <= now => Due::Now,
+            due => due,
+        }
+    }
+    fn call(&mut self, _: &mut ConnectedBroker<'_>) -> Result<CallOutcome, Error> {
+        unreachable!("there is no connection")
+    }
+}
+
 const LONG: Duration = Duration::from_secs(30);
 
 #[test]
@@ -51,12 +79,19 @@ fn a_caller_waits_until_its_topic_is_known() {
         let cache = Arc::clone(&cache);
         std::thread::spawn(move || cache.wait_for_topic("t", Some(1), LONG, Instant::now() + LONG))
     };
-    let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
-    assert!(wants.topics && !wants.refresh);
+    let pending = cache
+        .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
+        .unwrap();
+    assert!(pending.topics && !pending.refresh);
     let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
     cache.answered(&asked, |_| update(cluster_with("t", 1)));
     // One partition is not enough: the topic is asked for again.
-    assert!(cache.wait_for_wants(Instant::now() + LONG).unwrap().topics);
+    assert!(
+        cache
+            .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
+            .unwrap()
+            .topics
+    );
     cache.answered(&asked, |_| update(cluster_with("t", 2)));
     assert_eq!(
         waiter
@@ -80,7 +115,9 @@ fn an_error_that_waiting_does_not_cure_ends_the_wait_and_is_told_to_who_may_not_
         let cache = Arc::clone(&cache);
         std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
     };
-    cache.wait_for_wants(Instant::now() + LONG).unwrap();
+    cache
+        .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
+        .unwrap();
     cache.answered(&asked, |_| Update {
         errors: vec![("t".into(), error)],
         ..update(Cluster::default())
@@ -92,9 +129,14 @@ fn an_error_that_waiting_does_not_cure_ends_the_wait_and_is_told_to_who_may_not_
     let at_once = || cache.wait_for_topic("t", None, Duration::ZERO, Instant::now());
     assert_eq!(at_once().unwrap_err().kind(), ErrorKind::InvalidTopic);
     // It is asked for again all the same, and what happens meanwhile counts for more.
-    assert!(cache.wait_for_wants(Instant::now()).unwrap().topics);
+    assert!(
+        cache
+            .wait_for_requests(Instant::now(), &NO_CALLS)
+            .unwrap()
+            .topics
+    );
     let nobody = Error::new(ErrorKind::Network, "nobody answers");
-    cache.failed(nobody, Wants::default());
+    cache.failed(nobody, PendingRequests::default());
     let later = at_once().unwrap_err();
     assert_eq!(later.kind(), ErrorKind::MetadataTimeout);
     assert!(later.to_string().contains("nobody answers"), "{later}");
@@ -121,7 +163,12 @@ fn topics_that_wait_are_asked_for_together_and_no_others() {
     let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
     assert_eq!(asked, ["d"].map(Arc::<str>::from));
     cache.answered(&asked, |_| update(Cluster::default()));
-    assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
+    assert!(
+        !cache
+            .wait_for_requests(Instant::now(), &NO_CALLS)
+            .unwrap()
+            .any()
+    );
 }
 
 #[test]
@@ -131,7 +178,12 @@ fn a_deadline_that_has_passed_asks_and_fails_at_once() {
         .wait_for_topic("t", None, Duration::ZERO, Instant::now())
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
-    assert!(cache.wait_for_wants(Instant::now()).unwrap().topics);
+    assert!(
+        cache
+            .wait_for_requests(Instant::now(), &NO_CALLS)
+            .unwrap()
+            .topics
+    );
 }
 
 #[test]
@@ -151,11 +203,15 @@ fn closing_ends_every_wait() {
         );
     }
     assert!(
-        cache.wait_for_wants(Instant::now()).is_some(),
+        cache.wait_for_requests(Instant::now(), &NO_CALLS).is_some(),
         "the thread goes on until it is stopped"
     );
     cache.stop();
-    assert!(cache.wait_for_wants(Instant::now() + LONG).is_none());
+    assert!(
+        cache
+            .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
+            .is_none()
+    );
 }
 
 #[test]
@@ -174,115 +230,58 @@ fn idle_topics_are_dropped_and_used_ones_are_kept() {
 }
 
 #[test]
-fn a_backoff_ends_for_a_producer_id_that_is_wanted_since() {
+fn a_backoff_ends_for_a_call_that_became_due() {
     let cache = cache();
-    let topics = Wants {
+    let topics = PendingRequests {
         topics: true,
-        ..Wants::default()
+        ..PendingRequests::default()
     };
+    let due = Arc::new(Mutex::new(Due::Never));
     let waiter = {
-        let cache = Arc::clone(&cache);
+        let (cache, calls) = (Arc::clone(&cache), Calls(Arc::clone(&due)));
         std::thread::spawn(move || {
             let began = Instant::now();
-            assert!(cache.wait_out_backoff(began + LONG, Some(topics)));
+            assert!(cache.wait_out_backoff(began + LONG, Some(topics), &calls));
             began.elapsed()
         })
     };
-    assert_eq!(cache.identity(&Cluster::default(), None), None);
+    *due.lock() = Due::Now;
+    cache.wake_thread();
     assert!(waiter.join().unwrap() < LONG);
-    // It was asked for in vain: that is what the backoff is for. And where nobody answers nobody is asked.
-    let identity = Wants {
-        identity: true,
+    // The call was made in vain: that is what the backoff is for. And if no broker answers, no broker is asked.
+    let call = PendingRequests {
+        call: true,
         ..topics
     };
-    for answered in [Some(identity), None] {
+    for answered in [Some(call), None] {
         let soon = Instant::now() + Duration::from_millis(20);
-        assert!(cache.wait_out_backoff(soon, answered));
+        assert!(cache.wait_out_backoff(soon, answered, &Calls(Arc::clone(&due))));
         assert!(Instant::now() >= soon);
     }
 }
 
 #[test]
-fn a_spent_identity_is_not_given_out_again() {
+fn a_call_that_is_due_later_delays_nothing_else() {
     let cache = cache();
-    assert_eq!(cache.identity(&Cluster::default(), None), None);
-    let first = ProducerIdentity {
-        producer_id: 7,
-        producer_epoch: 0,
-    };
-    cache.identity_answered(Some(first));
-    assert_eq!(cache.identity(&Cluster::default(), None), Some(first));
-    assert_eq!(
-        cache.identity(&Cluster::default(), Some(first.producer_id)),
-        None
-    );
-    assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
-}
-
-#[test]
-fn an_id_that_is_given_again_and_again_is_not_asked_for_without_a_pause() {
-    let cache = cache();
-    let (cluster, given) = (
-        Cluster::default(),
-        ProducerIdentity {
-            producer_id: 7,
-            producer_epoch: i16::MAX,
-        },
-    );
-    assert!(!cache.has_been_given(given));
-    cache.identity_answered(Some(given));
-    assert_eq!(cache.identity(&cluster, Some(given.producer_id)), None);
-    assert!(cache.has_been_given(given));
     let soon = Instant::now() + Duration::from_millis(50);
-    cache.identity_postponed(soon);
-    assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
+    let calls = Calls(Arc::new(Mutex::new(Due::At(soon))));
     assert!(
-        cache
-            .wait_for_wants(Instant::now() + LONG)
+        !cache
+            .wait_for_requests(Instant::now(), &calls)
             .unwrap()
-            .identity
+            .any()
     );
-    assert!(Instant::now() >= soon);
-}
-
-#[test]
-fn an_id_of_an_older_era_is_not_used_and_one_of_a_newer_is_waited_for() {
-    let cache = cache();
-    let era = |identity_era| Cluster {
-        identity_era,
-        ..Cluster::default()
-    };
-    let given = ProducerIdentity {
-        producer_id: 7,
-        producer_epoch: 0,
-    };
-    cache.answered(&[], |_| update(era(3)));
-    cache.identity_answered(Some(given));
-    assert_eq!(cache.identity(&era(3), None), Some(given));
-    // A worker that has not seen the newest picture asks for nothing: it will see it.
-    assert_eq!(cache.identity(&era(2), None), None);
-    assert!(!cache.wait_for_wants(Instant::now()).unwrap().identity);
-    assert_eq!(cache.identity(&era(4), None), None);
-    assert!(cache.wait_for_wants(Instant::now()).unwrap().identity);
-}
-
-#[test]
-fn a_producer_id_that_was_refused_is_let_be_for_a_while_and_nothing_else_is() {
-    let cache = cache();
-    assert_eq!(cache.identity(&Cluster::default(), None), None);
-    let soon = Instant::now() + Duration::from_millis(50);
-    cache.identity_refused(soon);
-    assert_eq!(cache.identity(&Cluster::default(), None), None);
-    assert!(!cache.wait_for_wants(Instant::now()).unwrap().any());
     cache.keep_topic("t");
-    let wants = cache.wait_for_wants(Instant::now() + LONG).unwrap();
-    assert!(wants.topics && !wants.identity);
+    let pending = cache
+        .wait_for_requests(Instant::now() + LONG, &calls)
+        .unwrap();
+    assert!(pending.topics && !pending.call);
     cache.answered(&["t".into()], |_| update(Cluster::default()));
     assert!(
         cache
-            .wait_for_wants(Instant::now() + LONG)
+            .wait_for_requests(Instant::now() + LONG, &calls)
             .unwrap()
-            .identity
+            .call
     );
     assert!(Instant::now() >= soon);
 }

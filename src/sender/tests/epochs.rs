@@ -131,7 +131,7 @@ fn a_partition_without_epochs_left_waits_for_another_id_and_holds_up_no_other() 
     assert_eq!(stamp_of(&again, 1), (PRODUCER_ID, i16::MAX, 1));
     worker.serve(&again);
     assert_eq!(tickets[1].offset(), Some(1));
-    assert!(worker.wants().identity && tickets[0].result().is_none());
+    assert!(worker.requests_identity() && tickets[0].result().is_none());
 
     worker.give_another_id();
     let first = worker.requests().remove(0);
@@ -157,7 +157,7 @@ fn close_waits_for_the_producer_id_that_what_is_left_needs() {
         for request in worker.requests() {
             worker.serve(&request);
         }
-        if worker.wants().identity {
+        if worker.requests_identity() {
             worker.give_another_id();
         }
     }

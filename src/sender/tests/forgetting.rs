@@ -69,7 +69,7 @@ fn where_the_epochs_are_used_up_a_forgotten_partition_begins_with_another_produc
     worker.send_batch(0, "after");
     worker.run();
     worker.no_request();
-    assert!(worker.wants().identity);
+    assert!(worker.requests_identity());
     worker.give_another_id();
     let stamp = worker.request().batch().stamp;
     let begun = (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence);

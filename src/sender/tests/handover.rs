@@ -18,9 +18,10 @@ use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::{
     LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
+use crate::identity::ProducerIdSource;
 use crate::metadata::MetadataCache;
 use crate::sender::worker::Worker;
-use crate::sender::{Event, Mailbox, Sender};
+use crate::sender::{Event, Mailbox, Sender, Shared};
 use crate::sync::{Mutex, Wakeup, channel};
 
 const CALLERS: usize = 4;
@@ -87,11 +88,15 @@ pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
     let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
     let partitions = vec![Default::default(); settings.partitions as usize];
     Harness::publish_to(&metadata, None, 1, &partitions, None);
-    metadata.identity_answered(Some(identity(0)));
+    let producer_ids = ProducerIdSource::new(&metadata);
+    producer_ids.give_now(identity(0));
     let sender = Sender::new(
         settings.sender,
-        Arc::clone(&accumulator),
-        metadata,
+        Shared {
+            accumulator: Arc::clone(&accumulator),
+            metadata,
+            producer_ids,
+        },
         network,
         received,
         happened,

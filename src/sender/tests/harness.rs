@@ -21,9 +21,10 @@ use crate::connection::link::{
     LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
 use crate::error::{Error, ErrorKind};
+use crate::identity::{ProducerIdSource, ProducerIdentity};
 use crate::metadata::{
-    Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, ProducerIdentity,
-    TopicChanges, TopicId, TopicMetadata, Wants,
+    Broker, Cluster, ClusterObserver, Due, MetadataCache, PartitionMetadata, PendingRequests,
+    TopicChanges, TopicId, TopicMetadata,
 };
 use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsResponse, ProducePartitionResponse, ProduceRequest,
@@ -33,7 +34,7 @@ use crate::protocol::{ApiKey, DecodeRequest, ErrorCode, Reader, ReceivedHeader, 
 use crate::record::compression::{Compression, CompressionType};
 use crate::record::decode::batches;
 use crate::record::header::ProducerStamp;
-use crate::sender::{Delivery, Event, Sender, SenderConfig};
+use crate::sender::{Delivery, Event, Sender, SenderConfig, Shared};
 use crate::sync::{Wakeup, channel};
 use crate::time::{monotonic_now, set_monotonic_now};
 
@@ -340,6 +341,7 @@ pub(super) struct Harness {
     pub(super) sender: Sender<Script>,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
+    pub(super) producer_ids: Arc<ProducerIdSource>,
     pub(super) events: channel::Sender<Event>,
     pub(super) deliveries: channel::Receiver<Delivery>,
     pub(super) wire: Rc<RefCell<Wire>>,
@@ -388,6 +390,7 @@ impl Harness {
             vec![worker],
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+        let producer_ids = ProducerIdSource::new(&metadata);
         let wire = Rc::new(RefCell::new(Wire {
             events: events.clone(),
             connects: settings.connects,
@@ -406,8 +409,11 @@ impl Harness {
         }));
         let sender = Sender::new(
             settings.sender,
-            Arc::clone(&accumulator),
-            Arc::clone(&metadata),
+            Shared {
+                accumulator: Arc::clone(&accumulator),
+                metadata: Arc::clone(&metadata),
+                producer_ids: Arc::clone(&producer_ids),
+            },
             Script(Rc::clone(&wire)),
             received,
             happened,
@@ -422,6 +428,7 @@ impl Harness {
             sender,
             accumulator,
             metadata,
+            producer_ids,
             events,
             deliveries,
             wire,
@@ -433,7 +440,7 @@ impl Harness {
         };
         harness.publish();
         if settings.has_identity {
-            harness.metadata.identity_answered(Some(identity(0)));
+            harness.producer_ids.give_now(identity(0));
         }
         harness
     }
@@ -710,9 +717,13 @@ impl Harness {
     }
 
     /// What the metadata thread was asked for and has not answered.
-    pub(super) fn wants(&self) -> Wants {
-        // By the true clock, for this is a true wait.
-        self.metadata.wait_for_wants(Instant::now()).unwrap()
+    pub(super) fn wants(&self) -> PendingRequests {
+        self.metadata.pending()
+    }
+
+    /// Whether the worker requests a producer id that no broker has given yet.
+    pub(super) fn requests_identity(&self) -> bool {
+        self.producer_ids.due(self.now) == Due::Now
     }
 
     pub(super) fn wants_refresh(&self) -> bool {
@@ -783,7 +794,7 @@ pub(super) fn refused(error: ErrorCode) -> ProducePartitionResponse {
 impl Harness {
     /// The cluster gives a producer id and epoch, and the worker is told of it.
     pub(super) fn give_identity(&mut self, identity: ProducerIdentity) {
-        self.metadata.identity_answered(Some(identity));
+        self.producer_ids.give_now(identity);
         self.tell(Event::Identity(Ok(())));
     }
 

@@ -321,8 +321,7 @@ fn records_wait_for_a_producer_id() {
     let mut worker = Harness::new(|settings| settings.has_identity = false);
     let ticket = worker.send_batch(0, "a");
     worker.no_request();
-    let wants = worker.wants();
-    assert!(wants.identity);
+    assert!(worker.requests_identity());
     worker.give_identity(identity(4));
     let request = worker.requests().remove(0);
     let stamp = request.batch().stamp;
@@ -348,7 +347,7 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
     worker.run_for(20 * MS);
     let lingering = worker.send(2, "lingers");
     worker.run();
-    worker.metadata.identity_answered(None);
+    worker.producer_ids.refuse(worker.now);
     let refused = Error::new(ErrorKind::Authorization, "no");
     worker.tell(Event::Identity(Err(refused.clone())));
     for ticket in tickets {
@@ -357,7 +356,7 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
     }
     assert!(lingering.result().is_none());
     worker.run_for(20 * MS);
-    assert!(worker.wants().identity, "what comes later asks again");
+    assert!(worker.requests_identity(), "what comes later asks again");
     worker.tell(Event::Identity(Err(refused)));
     assert!(lingering.result().is_some());
     assert_eq!(worker.memory_in_use(), 0);
@@ -375,7 +374,7 @@ fn after_the_highest_epoch_comes_another_producer_id() {
     worker.refuse(&request, ErrorCode::UNKNOWN_PRODUCER_ID);
     worker.run_for(500 * MS);
     assert!(worker.requests().is_empty());
-    assert!(worker.wants().identity);
+    assert!(worker.requests_identity());
     worker.give_another_id();
     let stamp = worker.requests().remove(0).batch().stamp;
     assert_eq!(
@@ -447,7 +446,7 @@ fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
     // Nothing was ever sent to this one.
     worker.send_batch(1, "b");
     worker.no_request();
-    assert!(worker.wants().identity);
+    assert!(worker.requests_identity());
     worker.give_another_id();
     let stamp = worker.requests().remove(0).batch().stamp;
     assert_eq!(stamp.producer_id, PRODUCER_ID + 1);
@@ -499,5 +498,5 @@ fn without_idempotence_batches_have_no_identity_and_wait_for_none() {
     let requests = worker.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].batch().stamp.producer_id, -1);
-    assert!(!worker.wants().identity);
+    assert!(!worker.requests_identity());
 }

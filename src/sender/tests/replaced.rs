@@ -13,7 +13,7 @@ fn worker() -> Harness {
     });
     worker.cluster_id = Some("first");
     worker.publish();
-    worker.metadata.identity_answered(Some(identity(0)));
+    worker.producer_ids.give_now(identity(0));
     worker
 }
 
@@ -36,7 +36,7 @@ fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     // The news of an identity of the cluster before comes late.
     worker.tell(Event::Identity(Ok(())));
     worker.no_request();
-    assert!(worker.wants().identity);
+    assert!(worker.requests_identity());
     worker.give_another_id();
     let request = worker.requests().remove(0);
     let stamp = request.batch().stamp;
@@ -54,14 +54,14 @@ fn an_identity_of_the_new_cluster_is_not_used_in_the_one_before() {
     let mut worker = worker();
     worker.cluster_id = Some("second");
     worker.publish();
-    worker.metadata.identity_answered(Some(identity(3)));
+    worker.producer_ids.give_now(identity(3));
     // As the old cluster's brokers were seen again.
     worker.cluster_id = Some("first");
     worker.publish();
     worker.send_batch(0, "a");
     worker.tell(Event::Identity(Ok(())));
     worker.no_request();
-    assert!(worker.wants().identity);
+    assert!(worker.requests_identity());
 }
 
 #[test]

@@ -301,7 +301,7 @@ fn a_topic_that_has_just_become_known_is_not_asked_for_again() {
     // Nobody has looked at the first picture of the cluster yet.
     worker.send_batch(0, "a");
     assert_eq!(worker.request().batches.len(), 1);
-    assert!(!worker.wants().any());
+    assert!(!worker.wants().any() && !worker.requests_identity());
 }
 
 #[test]

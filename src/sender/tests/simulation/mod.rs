@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::harness::{MS, PRODUCER_ID, TOPIC};
-use crate::metadata::{Cluster, ProducerIdentity, TopicMap};
+use crate::identity::ProducerIdentity;
+use crate::metadata::{Cluster, TopicMap};
 use crate::sender::Event;
 use crate::sync::channel;
 use ledger::Guarantee;
@@ -105,7 +106,7 @@ impl World {
         let mut callers = self.callers.borrow_mut();
         callers.ledger.gave(self.cluster.number, PRODUCER_ID);
         drop(callers);
-        self.metadata.identity_answered(Some(identity));
+        self.producer_ids.give_now(identity);
         let partitions = self
             .accumulator
             .topics

@@ -22,11 +22,12 @@ use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::LinkEvent;
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{MetadataCache, ProducerIdentity, Wants};
+use crate::identity::{ProducerIdSource, ProducerIdentity};
+use crate::metadata::{Due, MetadataCache, PendingRequests};
 use crate::protocol::messages::{
     MetadataResponse, NodeEndpoint, ProducePartitionResponse, ProduceResponse, ProduceTopicResponse,
 };
-use crate::sender::{Delivery, Event, Sender};
+use crate::sender::{Delivery, Event, Sender, Shared};
 use crate::sync::{Wakeup, channel};
 use crate::time::set_monotonic_now;
 
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub(super) workers: Vec<Worker>,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
+    pub(super) producer_ids: Arc<ProducerIdSource>,
     deliveries: channel::Receiver<Delivery>,
     pub(super) wire: Rc<RefCell<Wire>>,
     pub(super) callers: Rc<RefCell<Callers>>,
@@ -79,7 +81,7 @@ enum Happening {
     Released(u64),
     /// The last word of a link that the worker has closed.
     LastWord(LinkKey),
-    Described(Vec<Arc<str>>, Option<MetadataResponse>, Wants),
+    Described(Vec<Arc<str>>, Option<MetadataResponse>, PendingRequests),
     MetadataRested,
     Delivery,
     BrokerIsUp(i32),
@@ -122,6 +124,7 @@ impl World {
             handles,
         ));
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
+        let producer_ids = ProducerIdSource::new(&metadata);
         let ledger = Ledger::new(setup.guarantee, setup.partitions, config.delivery_timeout);
         let callers = Rc::new(RefCell::new(Callers::new(
             rng.u64(..),
@@ -148,8 +151,11 @@ impl World {
             };
             let sender = Sender::new(
                 config,
-                Arc::clone(&accumulator),
-                Arc::clone(&metadata),
+                Shared {
+                    accumulator: Arc::clone(&accumulator),
+                    metadata: Arc::clone(&metadata),
+                    producer_ids: Arc::clone(&producer_ids),
+                },
                 network,
                 records,
                 happened,
@@ -172,6 +178,7 @@ impl World {
             workers,
             accumulator,
             metadata,
+            producer_ids,
             deliveries,
             wire,
             callers,
@@ -491,7 +498,9 @@ impl World {
                 let error = Error::new(ErrorKind::Network, "closed by this side");
                 self.tell(key.0, Event::Link(key.1, LinkEvent::Closed(error)));
             }
-            Happening::Described(asked, response, wants) => self.described(&asked, response, wants),
+            Happening::Described(asked, response, pending) => {
+                self.described(&asked, response, pending)
+            }
             Happening::MetadataRested => {
                 self.metadata_is_busy = false;
                 self.ask_metadata();
@@ -708,40 +717,45 @@ impl World {
         if self.metadata_is_busy {
             return;
         }
-        // By the true clock, for this is a true wait.
-        let Some(wants) = self.metadata.wait_for_wants(Instant::now()) else {
-            return;
+        let pending = PendingRequests {
+            call: self.producer_ids.due(self.now) == Due::Now,
+            ..self.metadata.pending()
         };
-        if !wants.any() {
+        if !pending.any() {
             return;
         }
         self.metadata_is_busy = true;
-        let asked = self.metadata.ask(wants);
+        let asked = self.metadata.ask(pending);
         let mut wire = self.wire.borrow_mut();
         let (stale, fails, slow) = (wire.happens(1), wire.happens(3), wire.happens(3));
         drop(wire);
         let response = (!fails).then(|| self.cluster.describe(stale));
         let most = if slow { 2_000_000 } else { 5000 };
         let span = Duration::from_micros(self.rng.u64(..most));
-        self.after(span, Happening::Described(asked, response, wants));
+        self.after(span, Happening::Described(asked, response, pending));
     }
 
-    fn described(&mut self, asked: &[Arc<str>], response: Option<MetadataResponse>, wants: Wants) {
+    fn described(
+        &mut self,
+        asked: &[Arc<str>],
+        response: Option<MetadataResponse>,
+        pending: PendingRequests,
+    ) {
         let pause = Duration::from_millis(self.rng.u64(20..60));
         self.after(pause, Happening::MetadataRested);
         let Some(response) = response else {
-            if wants.refresh {
+            if pending.refresh {
                 self.metadata.request_refresh();
             }
             return;
         };
-        if wants.refresh || wants.topics {
+        if pending.refresh || pending.topics {
             let version = self.setup.metadata_version;
-            self.metadata.take_answer(asked, response, version, wants);
+            self.metadata.take_answer(asked, response, version, pending);
         }
-        if wants.identity && self.knows_the_cluster() {
+        if pending.call && self.knows_the_cluster() {
             let identity = self.identity();
-            self.metadata.identity_answered(Some(identity));
+            self.producer_ids.give_now(identity);
             for index in 0..self.workers.len() {
                 self.tell(index, Event::Identity(Ok(())));
             }

@@ -1,0 +1,101 @@
+//! Calls that a higher layer makes on the metadata thread's connection.
+
+use std::time::{Duration, Instant};
+
+use super::candidates::Candidates;
+use crate::connection::Endpoint;
+use crate::connection::client::BlockingClient;
+use crate::error::Error;
+use crate::protocol::Request;
+
+/// Blocking calls to any broker of the cluster, which the metadata thread makes for a higher layer: on its connection,
+/// between its own requests.
+///
+/// The layer calls [`MetadataCache::wake_thread`](super::MetadataCache::wake_thread) when a call becomes due.
+pub(crate) trait BrokerCalls: Send {
+    /// Returns when the next call is due. The metadata thread asks this under the lock of its own state: this must not
+    /// block, nor call the metadata.
+    fn due(&self, now: Instant) -> Due;
+
+    /// Makes the call that is due. An error counts against the broker, and the metadata thread makes the call at another
+    /// broker. If the broker throttled this client before the call, the call is not made and stays due.
+    fn call(&mut self, broker: &mut ConnectedBroker<'_>) -> Result<CallOutcome, Error>;
+}
+
+/// When a call is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now,
+    At(Instant),
+    Never,
+}
+
+/// What a call that a broker answered leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallOutcome {
+    /// The call is complete, or [`BrokerCalls::due`] says when it is made again.
+    Done,
+    /// The broker cannot answer yet: the call is made again after a backoff.
+    AskAgain,
+}
+
+/// The broker to which the metadata thread is connected.
+pub(crate) struct ConnectedBroker<'a> {
+    pub(super) connected: &'a mut Connected,
+    pub(super) candidates: &'a mut Candidates,
+    /// `request.timeout.ms`.
+    pub(super) request_timeout: Duration,
+    pub(super) identity_era: u64,
+}
+
+/// A connection and what the metadata thread notes about it.
+pub(super) struct Connected {
+    pub(super) endpoint: Endpoint,
+    pub(super) client: BlockingClient,
+    pub(super) last_use: Instant,
+}
+
+impl ConnectedBroker<'_> {
+    /// Sends `request` in the highest version that both sides know, and waits for its response. Returns the version, too.
+    pub(crate) fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
+        let Connected {
+            endpoint,
+            client,
+            last_use,
+        } = &mut *self.connected;
+        let patience = self
+            .candidates
+            .answer_patience(endpoint)
+            .min(self.request_timeout);
+        let began = Instant::now();
+        *last_use = began;
+        let version = client.versions().best::<R>().map_err(|error| {
+            // A KRaft controller's port is taken for a broker's this way.
+            Error::new(
+                error.kind(),
+                format!("{endpoint} cannot serve this client: {}", error.summary()),
+            )
+        })?;
+        let answer = client.call(request, version, patience);
+        self.candidates
+            .note_time(endpoint, began.elapsed(), patience);
+        Ok((version, answer?))
+    }
+
+    /// Notes the wait that a response asked for. Later versions of a response leave the waiting to the client
+    /// (`by_client`); with earlier ones, the broker has waited itself.
+    pub(crate) fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
+        let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
+        if let (true, 1..) = (by_client, wait) {
+            let wait = Duration::from_millis(wait);
+            self.connected.client.throttled(wait);
+            self.candidates
+                .note_throttle(&self.connected.endpoint, wait, Instant::now());
+        }
+    }
+
+    /// The [identity era](super::Cluster::identity_era) of the cluster that this broker belongs to.
+    pub(crate) fn identity_era(&self) -> u64 {
+        self.identity_era
+    }
+}
