@@ -1,4 +1,5 @@
-//! Looking up `bootstrap.servers`: while the producer is built, or behind it (`bootstrap.resolve.timeout.ms`, KIP-909).
+//! Resolves `bootstrap.servers`: while the producer is built, or in the background (`bootstrap.resolve.timeout.ms`,
+//! KIP-909).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +14,21 @@ use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-/// Whether the bootstrap addresses have been looked up, and how long callers wait for that.
+/// What [`BootstrapLookUp`] needs of the settings.
+pub(crate) struct BootstrapConfig {
+    /// The addresses of `bootstrap.servers`.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// `bootstrap.resolve.timeout.ms`. Zero: they are resolved before the producer is built.
+    pub(crate) resolve_timeout: Duration,
+    /// The wait between two attempts.
+    pub(crate) backoff: ExponentialBackoff,
+}
+
+/// Whether the bootstrap addresses are resolved, and how long callers wait for that.
 pub(crate) struct BootstrapLookUp {
-    endpoints: Vec<Endpoint>,
-    /// `bootstrap.resolve.timeout.ms`. Zero: looked up before the producer is built.
-    within: Duration,
+    config: BootstrapConfig,
+    /// When `bootstrap.resolve.timeout.ms` is over.
     deadline: Instant,
-    backoff: ExponentialBackoff,
     metadata: Arc<MetadataCache>,
     state: Mutex<State>,
     resolver: BootstrapResolver,
@@ -35,64 +44,57 @@ struct State {
     cancel: Option<channel::Sender<()>>,
 }
 
-/// How long the start waits for the resolver: a typo is told at once, a slow name server later.
-const PATIENCE_OF_START: Duration = Duration::from_secs(5);
+/// How long `build` waits for the resolver. A typo is reported at once; a slow name server does not delay `build` for long.
+const WAIT_IN_BUILD: Duration = Duration::from_secs(5);
 
-/// How long an attempt behind the producer waits for the resolver before it asks anew.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an attempt in the background waits for the resolver before the next attempt begins.
+const WAIT_IN_BACKGROUND: Duration = Duration::from_secs(60);
 
 impl BootstrapLookUp {
-    /// `within` is `bootstrap.resolve.timeout.ms`, `backoff` the wait between two attempts.
-    pub(crate) fn new(
-        endpoints: Vec<Endpoint>,
-        within: Duration,
-        backoff: ExponentialBackoff,
-        metadata: &Arc<MetadataCache>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(config: BootstrapConfig, metadata: &Arc<MetadataCache>) -> Arc<Self> {
         let (cancel, cancelled) = channel::bounded(0);
         Arc::new(Self {
-            endpoints,
-            within,
-            deadline: deadline_after(Instant::now(), within),
-            backoff,
+            deadline: deadline_after(Instant::now(), config.resolve_timeout),
             metadata: Arc::clone(metadata),
             state: Mutex::new(State {
-                is_open: !within.is_zero(),
+                is_open: !config.resolve_timeout.is_zero(),
                 last_error: None,
                 cancel: Some(cancel),
             }),
+            config,
             resolver: BootstrapResolver::new(cancelled.clone()),
             cancelled,
         })
     }
 
-    /// Where no time is set for it: looks the addresses up now. An error: none of them can be.
+    /// Resolves the addresses now, unless [`run`](Self::run) is to do it. Returns an error if none of them resolves.
     pub(crate) fn look_up_at_once(&self, threads: &Arc<ThreadGroup>) -> Result<(), Error> {
         if self.is_open() {
             return Ok(());
         }
-        self.resolver.look_up_any(&self.endpoints, PATIENCE_OF_START, threads)
-        .map(drop)
-        .map_err(|error| {
-            error.with_advice(
-                "correct the names, or set bootstrap.resolve.timeout.ms to wait for names that come later",
-            )
-        })
+        self.resolver
+            .look_up_any(&self.config.endpoints, WAIT_IN_BUILD, threads)
+            .map(drop)
+            .map_err(|error| {
+                error.with_advice("correct the names, or set bootstrap.resolve.timeout.ms to wait for names that come later")
+            })
     }
 
-    /// Whether the addresses are still to be looked up.
+    /// Returns whether the addresses are still to be resolved.
     pub(crate) fn is_open(&self) -> bool {
         self.state.lock().is_open
     }
 
-    /// The body of a thread: looks the addresses up again and again until one can be, a broker was found all the same, or
-    /// the producer is closed. It does not end with the time set: the names may come later, and the producer then works.
+    /// The body of a thread: resolves the addresses again and again until one resolves, a broker is known all the same,
+    /// or the producer is closed. It continues after `bootstrap.resolve.timeout.ms`: the names may resolve later, and the
+    /// producer then works.
     pub(crate) fn run(&self, threads: &Arc<ThreadGroup>) {
-        let (mut failures, mut has_told) = (0, false);
+        let (mut failures, mut is_reported) = (0, false);
         loop {
+            let endpoints = &self.config.endpoints;
             let error = match self
                 .resolver
-                .look_up_any(&self.endpoints, PATIENCE, threads)
+                .look_up_any(endpoints, WAIT_IN_BACKGROUND, threads)
             {
                 Ok(LookUp::Cancelled) => return,
                 Ok(LookUp::Found) => break,
@@ -102,36 +104,40 @@ impl BootstrapLookUp {
             if self.knows_brokers() {
                 break;
             }
-            if !has_told && Instant::now() >= self.deadline {
-                has_told = true;
+            if !is_reported && Instant::now() >= self.deadline {
+                is_reported = true;
                 log_line!(log::Level::Error, target: "kafka_producer", "{}; the producer continues to resolve them", self.what_failed(&error));
             }
             self.state.lock().last_error = Some(error);
-            let pause = self.backoff.after(failures);
+            let pause = self.config.backoff.after(failures);
             failures += 1;
             if self.cancelled.recv_timeout(pause) != Err(channel::RecvTimeoutError::Timeout) {
                 return;
             }
         }
         self.state.lock().is_open = false;
-        if has_told {
+        if is_reported {
             log_line!(log::Level::Info, target: "kafka_producer", "a host of bootstrap.servers resolves now");
         }
     }
 
-    /// Calls `wait` with the time until which a caller waits for metadata: `deadline`, or sooner, where the addresses
-    /// cannot be looked up in the time set. That failure takes the place of what `wait` then returns.
+    /// Calls `wait` with the time until which a caller waits for metadata. That is `deadline`, or the end of
+    /// `bootstrap.resolve.timeout.ms` if it comes first and no address resolves. In that case the caller gets the error of
+    /// the look-up.
     pub(crate) fn bound<T>(
         &self,
         deadline: Instant,
         wait: impl Fn(Instant) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if self.within.is_zero() || deadline <= self.deadline || !self.is_unknown() {
+        if self.config.resolve_timeout.is_zero()
+            || deadline <= self.deadline
+            || !self.is_unresolved()
+        {
             return wait(deadline);
         }
         match wait(self.deadline) {
             Err(error) if error.kind() == ErrorKind::MetadataTimeout => {
-                if self.is_unknown() {
+                if self.is_unresolved() {
                     return Err(self.failure());
                 }
                 wait(deadline)
@@ -140,12 +146,12 @@ impl BootstrapLookUp {
         }
     }
 
-    /// Ends the look-up under way.
+    /// Ends the look-up in progress.
     pub(crate) fn cancel(&self) {
         self.state.lock().cancel = None;
     }
 
-    fn is_unknown(&self) -> bool {
+    fn is_unresolved(&self) -> bool {
         self.is_open() && !self.knows_brokers()
     }
 
@@ -156,7 +162,7 @@ impl BootstrapLookUp {
     fn what_failed(&self, cause: &Error) -> String {
         format!(
             "bootstrap.resolve.timeout.ms={} is over, and {}",
-            self.within.as_millis(),
+            self.config.resolve_timeout.as_millis(),
             cause.summary()
         )
     }

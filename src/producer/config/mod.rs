@@ -8,6 +8,7 @@ mod hints;
 mod load;
 mod names;
 mod not_yet;
+mod parts;
 mod properties;
 mod reference;
 mod shown;

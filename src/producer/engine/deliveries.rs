@@ -1,0 +1,90 @@
+//! The delivery thread, which runs callbacks. It is started with the first record that has one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::accumulator::batch::CompletedBatch;
+use crate::error::Error;
+use crate::sender::Delivery;
+use crate::sync::{Mutex, STACK_BYTES, channel};
+
+use super::{Engine, thread_error};
+
+/// The channel to the delivery thread.
+pub(super) struct Deliveries {
+    /// `None` once the producer is closed: the thread ends when the workers' ends are gone, too.
+    sender: Mutex<Option<channel::Sender<Delivery>>>,
+    /// `None` once the thread is started.
+    receiver: Mutex<Option<channel::Receiver<Delivery>>>,
+    is_started: AtomicBool,
+}
+
+impl Deliveries {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = channel::unbounded();
+        Self {
+            sender: Mutex::new(Some(sender)),
+            receiver: Mutex::new(Some(receiver)),
+            is_started: AtomicBool::new(false),
+        }
+    }
+
+    /// The end for a worker. Only before [`close`](Self::close).
+    pub(super) fn sender(&self) -> channel::Sender<Delivery> {
+        let sender = self.sender.lock();
+        sender.clone().expect("the producer is not closed")
+    }
+
+    #[inline]
+    pub(super) fn is_started(&self) -> bool {
+        self.is_started.load(Ordering::Acquire)
+    }
+
+    /// Waits until the callbacks that are queued now have run. Returns false if the deadline came first.
+    pub(super) fn wait_for_queued(&self, deadline: Instant) -> bool {
+        if !self.is_started() {
+            return true;
+        }
+        let Some(sender) = self.sender.lock().clone() else {
+            return true;
+        };
+        let (done, passed) = channel::bounded(1);
+        let _ = sender.send(Delivery::Barrier(done));
+        drop(sender);
+        // The delivery thread drops the other end when it reaches the barrier, or when it ends.
+        passed.recv_deadline(deadline) != Err(channel::RecvTimeoutError::Timeout)
+    }
+
+    /// Ends the delivery thread when it has run all callbacks and the workers have ended.
+    pub(super) fn close(&self) {
+        *self.sender.lock() = None;
+    }
+}
+
+impl Engine {
+    #[cold]
+    pub(super) fn start_delivery_thread(&self) -> Result<(), Error> {
+        self.check_process()?;
+        let mut receiver = self.deliveries.receiver.lock();
+        let Some(deliveries) = receiver.as_ref().cloned() else {
+            return Ok(());
+        };
+        let name = self.thread_name("delivery");
+        self.threads
+            .spawn_for_foreign_code(name, STACK_BYTES, move || run(&deliveries))
+            .map_err(|error| thread_error("delivery", error))?;
+        *receiver = None;
+        self.deliveries.is_started.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// The body of the delivery thread.
+fn run(deliveries: &channel::Receiver<Delivery>) {
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Settled(batches) => batches.into_iter().for_each(CompletedBatch::deliver),
+            Delivery::Barrier(done) => drop(done),
+        }
+    }
+}
