@@ -110,7 +110,7 @@ impl MockCluster {
             broker.stop();
         }
         let first_producer_epoch = self.shared.options.first_producer_epoch;
-        self.shared.state.lock().begin_anew(first_producer_epoch);
+        self.shared.state.lock().reset(first_producer_epoch);
         for broker in &self.brokers {
             broker.start(&self.shared)?;
         }
@@ -175,8 +175,10 @@ impl MockCluster {
     /// # Panics
     /// If there is no such topic or partition.
     #[track_caller]
-    pub fn pretend_leader(&self, topic: &str, partition: i32, told: Option<(i32, i32)>) {
-        self.change(topic, partition, |partition| partition.told_leader = told);
+    pub fn pretend_leader(&self, topic: &str, partition: i32, leader: Option<(i32, i32)>) {
+        self.change(topic, partition, |partition| {
+            partition.pretended_leader = leader
+        });
     }
 
     /// Deletes a partition's records before `offset`, as retention does: the log begins there. Batches go as a whole, so
@@ -354,7 +356,7 @@ impl MockCluster {
     /// Connections that are open go on with what ApiVersions told them before, and are closed at the first request of a
     /// version that is gone.
     pub fn restrict_versions(&self, api: MockApi, versions: RangeInclusive<i16>) {
-        self.shared.state.lock().restrict_versions(api, versions);
+        self.shared.state.lock().versions.restrict(api, versions);
     }
 
     /// Asks `hook` before each request of an API what is to happen with it, until [`remove`](Self::remove) is called.

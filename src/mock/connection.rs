@@ -1,4 +1,4 @@
-//! One connection: frames in, answers out, in the order of the requests, and the faults in between.
+//! One connection: reads requests, meets faults, and writes responses in the order of the requests.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::broker::Stop;
 use super::cluster::Shared;
-use super::exchange::{Answer, Question};
+use super::dispatch::{AnyRequest, AnyResponse, Context};
 use super::fault::{Corruption, Fault};
 use super::request::{LoggedRequest, MockApi, MockRequest};
 use crate::protocol::{ProtocolError, Reader, ReceivedHeader, encode_response, frame_length};
@@ -20,22 +20,22 @@ pub(super) struct Connection {
     stop: Arc<Stop>,
     client_id: Option<Arc<str>>,
     client_software: Option<Arc<str>>,
-    /// Answers not written yet: those of all requests that one read has brought go out together.
+    /// Responses that are not written yet: those of all requests of one read are written together.
     out: Vec<u8>,
-    /// Nothing is written before so many more requests have come.
+    /// The number of further requests before which nothing is written.
     kept_back: usize,
 }
 
-/// Whether the connection goes on after a request.
+/// Whether the connection continues after a request.
 type Flow = ControlFlow<End>;
 
 enum End {
     Close,
-    /// Read on until the client closes, and answer nothing.
+    /// Read until the client closes, and answer nothing.
     Ignore,
 }
 
-/// A request's place in the conversation.
+/// The part of a request's header that its response needs.
 #[derive(Clone, Copy)]
 struct Call {
     api: MockApi,
@@ -62,10 +62,10 @@ impl Connection {
         }
     }
 
-    /// Serves the connection to its end.
+    /// Serves the connection until it ends.
     pub(super) fn run(&mut self) {
         let mut input = Input::default();
-        // An error ends the connection as the client sees it; nobody else is interested.
+        // Errors are ignored: the client sees the end of the connection.
         let _ = self.stream.set_nodelay(true);
         let end = self.serve_until_end(&mut input);
         let _ = self.flush();
@@ -97,7 +97,7 @@ impl Connection {
         written
     }
 
-    /// Like a broker, closes the connection at a request that cannot be read.
+    /// Handles one request. Like a broker, it closes the connection if it cannot read the request.
     fn serve(&mut self, frame: &[u8]) -> Flow {
         self.kept_back = self.kept_back.saturating_sub(1);
         let mut reader = Reader::new(frame);
@@ -115,31 +115,31 @@ impl Connection {
         if self.client_id.as_deref() != header.client_id {
             self.client_id = header.client_id.map(Arc::from);
         }
-        if !self.shared.state.lock().speaks(api, call.version) {
+        if !self.shared.state.lock().versions.contain(api, call.version) {
             self.log(call);
             return self.refuse_version(call);
         }
-        let Ok(question) = Question::decode(api, call.version, &mut reader) else {
+        let Ok(request) = AnyRequest::decode(api, call.version, &mut reader) else {
             return close();
         };
-        if let Question::ApiVersions(request) = &question {
+        if let AnyRequest::ApiVersions(client) = &request {
             if call.version >= 3 {
                 let software = format!(
                     "{}/{}",
-                    request.client_software_name, request.client_software_version
+                    client.client_software_name, client.client_software_version
                 );
                 self.client_software = Some(software.into());
             }
         }
-        if question.asks_for_the_cluster() {
-            return self.act(call, &question, Fault::Pass);
+        if request.asks_for_the_cluster() {
+            return self.act(call, &request, Fault::Pass);
         }
         self.log(call);
         let fault = self
             .shared
             .hooks
-            .decide(api, || self.describe(call, &question));
-        let flow = self.act(call, &question, fault);
+            .decide(api, || self.describe(call, &request));
+        let flow = self.act(call, &request, fault);
         self.shared.notify();
         flow
     }
@@ -157,31 +157,40 @@ impl Connection {
         self.shared.notify();
     }
 
-    fn describe(&self, call: Call, question: &Question<'_>) -> MockRequest {
+    fn describe(&self, call: Call, request: &AnyRequest<'_>) -> MockRequest {
         MockRequest {
             api: call.api,
             version: call.version,
             broker: self.broker,
             correlation_id: call.correlation_id,
             client_id: self.client_id.clone(),
-            acks: question.acks(),
-            topics: question.topics(&self.shared, call.version),
-            batches: question.batches(&self.shared, call.version),
+            acks: request.acks(),
+            topics: request.topics(self.context(call)),
+            batches: request.batches(self.context(call)),
         }
     }
 
-    /// ApiVersions is answered in any version, in the layout of version 0 (KIP-511).
+    fn context(&self, call: Call) -> Context<'_> {
+        Context {
+            shared: &self.shared,
+            broker: self.broker,
+            version: call.version,
+        }
+    }
+
+    /// ApiVersions is answered whatever its version, in the layout of version 0 (KIP-511).
     fn refuse_version(&mut self, call: Call) -> Flow {
         if call.api != MockApi::ApiVersions {
             return close();
         }
-        let refusal = self.shared.state.lock().unsupported_api_versions();
-        self.answer(Call { version: 0, ..call }, &Answer::ApiVersions(refusal))
+        let refusal = self.shared.state.lock().versions.unsupported();
+        self.answer(
+            Call { version: 0, ..call },
+            &AnyResponse::ApiVersions(refusal),
+        )
     }
 
-    fn act(&mut self, call: Call, question: &Question<'_>, mut fault: Fault) -> Flow {
-        let handle =
-            |shared: &Shared, broker: i32| question.handle(shared, broker, call.version, &[]);
+    fn act(&mut self, call: Call, request: &AnyRequest<'_>, mut fault: Fault) -> Flow {
         loop {
             fault = match fault {
                 Fault::Delay(time, then) => {
@@ -196,22 +205,20 @@ impl Connection {
             };
         }
         let answer = match fault {
-            Fault::Pass => handle(&self.shared, self.broker),
-            Fault::Error(error) => question.refuse(&self.shared, error),
-            Fault::PartitionErrors(failed) => {
-                question.handle(&self.shared, self.broker, call.version, &failed)
-            }
+            Fault::Pass => request.handle(self.context(call), &[]),
+            Fault::Error(error) => request.refuse(self.context(call), error),
+            Fault::PartitionErrors(failed) => request.handle(self.context(call), &failed),
             Fault::Throttle(time) => {
-                let mut answer = handle(&self.shared, self.broker);
+                let mut answer = request.handle(self.context(call), &[]);
                 answer.set_throttle_time(time);
                 answer
             }
             Fault::LoseAnswer => {
-                handle(&self.shared, self.broker);
+                request.handle(self.context(call), &[]);
                 return close();
             }
             Fault::Corrupt(corruption) => {
-                let answer = handle(&self.shared, self.broker);
+                let answer = request.handle(self.context(call), &[]);
                 let start = self.out.len();
                 self.answer(call, &answer)?;
                 corruption.damage(&mut self.out, start);
@@ -220,17 +227,17 @@ impl Connection {
             Fault::NoAnswer => return Flow::Break(End::Ignore),
             Fault::Disconnect | Fault::Delay(..) | Fault::KeepBack(..) => return close(),
         };
-        if question.is_answered() {
+        if request.is_answered() {
             self.answer(call, &answer)
         } else if answer.is_failure() {
-            // The only way to tell a producer that wants no answers.
+            // With acks 0 a broker can report an error in no other way.
             close()
         } else {
             Flow::Continue(())
         }
     }
 
-    /// Does nothing for a time, once what is due to the client has been written.
+    /// Writes the pending responses, then does nothing for a time.
     fn pause(&mut self, time: Duration) -> Flow {
         if self.flush().is_err() || self.stop.wait(time) {
             close()
@@ -239,7 +246,7 @@ impl Connection {
         }
     }
 
-    fn answer(&mut self, call: Call, answer: &Answer) -> Flow {
+    fn answer(&mut self, call: Call, answer: &AnyResponse) -> Flow {
         match encode_response(
             answer,
             call.api.key(),
@@ -285,7 +292,7 @@ impl Corruption {
     }
 }
 
-/// Bytes received and not yet served. Reads are large, so that many small requests cost one system call.
+/// Bytes that were received and not served yet. Reads are large: many small requests cost one system call.
 #[derive(Default)]
 struct Input {
     buffer: Vec<u8>,
@@ -296,7 +303,7 @@ struct Input {
 impl Input {
     const FIRST_BYTES: usize = 64 << 10;
 
-    /// The next whole frame, without its length.
+    /// Returns the next whole frame, without its length.
     fn next_frame(&mut self) -> Result<Option<&[u8]>, ProtocolError> {
         let Some((prefix, rest)) = self.buffer[self.start..self.end].split_first_chunk() else {
             return Ok(None);
@@ -309,8 +316,9 @@ impl Input {
         Ok(Some(frame))
     }
 
-    /// Reads once; false at the end of the stream. The buffer grows with what has come, not with what is announced.
-    fn fill(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+    /// Reads once. Returns false at the end of the stream. The buffer grows with the bytes that came, not with the length
+    /// that a frame announces.
+    fn fill(&mut self, stream: &mut impl Read) -> io::Result<bool> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }

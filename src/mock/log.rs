@@ -95,7 +95,7 @@ pub(super) struct Appended {
 
 /// What a leader appends under.
 #[derive(Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct AppendRules {
     pub(super) leader_epoch: i32,
     pub(super) log_append_time: bool,
     /// Of a producer that the log knows nothing of only the sequence 0 is taken.
@@ -140,13 +140,13 @@ impl PartitionLog {
     pub(super) fn append(
         &mut self,
         mut batch: CheckedBatch,
-        terms: Terms,
+        rules: AppendRules,
     ) -> Result<Appended, ErrorCode> {
-        let Terms {
+        let AppendRules {
             leader_epoch,
             log_append_time,
             refuse_unknown_producers,
-        } = terms;
+        } = rules;
         let BatchHeader {
             producer,
             records_count,

@@ -18,14 +18,17 @@
 //! What it is not: there is no replication (a broker that is down takes its partitions with it until
 //! [`MockCluster::set_leader`] moves them), no fetching, no transactions, TLS or SASL, and nothing on disk.
 
+mod api_versions;
 mod batch;
 mod broker;
 mod cluster;
 mod connection;
-mod exchange;
+mod dispatch;
 mod fault;
 mod log;
+mod metadata;
 mod produce;
+mod producer_ids;
 mod request;
 mod state;
 

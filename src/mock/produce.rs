@@ -1,13 +1,14 @@
-//! Produce: batches to partitions' logs.
+//! Produce: appends batches to the logs of their partitions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::{self, Refusal};
-use super::cluster::Shared;
+use super::dispatch::Context;
 use super::fault::PartitionError;
-use super::log::{Appended, Terms};
+use super::log::{AppendRules, Appended};
 use super::request::ProducedBatch;
+use super::state::{Partition, State};
 use crate::ErrorCode;
 use crate::protocol::messages::{
     FIRST_VERSION_BY_TOPIC_ID, LeaderIdAndEpoch, NodeEndpoint, ProducePartition,
@@ -20,11 +21,9 @@ use crate::topic_partition::TopicPartition;
 
 type Request<'a> = ProduceRequest<'a, &'a [u8]>;
 
-/// Handles a request at `broker`, except for the partitions in `failed`, which get their errors.
+/// Handles a request. The partitions in `failed` get their errors.
 pub(super) fn handle(
-    shared: &Shared,
-    broker: i32,
-    version: i16,
+    context: Context<'_>,
     request: &Request<'_>,
     failed: &[PartitionError],
 ) -> ProduceResponse {
@@ -33,15 +32,13 @@ pub(super) fn handle(
     }
     let mut response = ProduceResponse::default();
     for topic in &request.topics {
-        let name = topic_name(shared, version, topic);
+        let name = topic_name(context, topic);
+        let target = Target {
+            context,
+            topic: name.as_deref(),
+        };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let target = Target {
-                shared,
-                broker,
-                version,
-                topic: name.as_deref(),
-            };
             let failure = find(failed, name.as_deref(), partition.index);
             partitions.push(match failure {
                 Some(failure) if failure.is_appended => {
@@ -60,7 +57,7 @@ pub(super) fn handle(
     response
 }
 
-/// The answer that refuses every partition.
+/// Returns the response that every partition failed with `error`.
 pub(super) fn refuse(request: &Request<'_>, error: ErrorCode) -> ProduceResponse {
     let refused = |partition: &ProducePartition<&[u8]>| ProducePartitionResponse {
         index: partition.index,
@@ -77,11 +74,11 @@ pub(super) fn refuse(request: &Request<'_>, error: ErrorCode) -> ProduceResponse
     }
 }
 
-/// The batches of a request, for a hook to look at.
-pub(super) fn batches(shared: &Shared, version: i16, request: &Request<'_>) -> Vec<ProducedBatch> {
+/// Returns the batches in the request, for hooks.
+pub(super) fn batches(context: Context<'_>, request: &Request<'_>) -> Vec<ProducedBatch> {
     let mut batches = Vec::new();
     for topic in &request.topics {
-        let Some(name) = topic_name(shared, version, topic) else {
+        let Some(name) = topic_name(context, topic) else {
             continue;
         };
         for partition in &topic.partitions {
@@ -103,19 +100,19 @@ pub(super) fn batches(shared: &Shared, version: i16, request: &Request<'_>) -> V
     batches
 }
 
-/// The names of a request's topics, for a hook to look at.
-pub(super) fn topics(shared: &Shared, version: i16, request: &Request<'_>) -> Vec<String> {
+/// Returns the names of the topics in the request, for hooks.
+pub(super) fn topics(context: Context<'_>, request: &Request<'_>) -> Vec<String> {
     let names = request
         .topics
         .iter()
-        .filter_map(|topic| topic_name(shared, version, topic));
+        .filter_map(|topic| topic_name(context, topic));
     names.map(|name| name.as_ref().to_owned()).collect()
 }
 
-/// The topic's name; none where it is given by an id that no topic has.
-fn topic_name(shared: &Shared, version: i16, topic: &ProduceTopic<'_, &[u8]>) -> Option<Arc<str>> {
-    if version >= FIRST_VERSION_BY_TOPIC_ID {
-        shared.state.lock().topic_name(&topic.id)
+/// Returns the topic's name; `None` if the request names it by an id that no topic has.
+fn topic_name(context: Context<'_>, topic: &ProduceTopic<'_, &[u8]>) -> Option<Arc<str>> {
+    if context.version >= FIRST_VERSION_BY_TOPIC_ID {
+        context.shared.state.lock().topic_name(&topic.id)
     } else {
         Some(topic.name.into())
     }
@@ -161,31 +158,39 @@ impl PartitionError {
     }
 }
 
-/// Where a batch is to go.
+/// Where the batches of one topic go. `topic` is `None` if the request names it by an id that no topic has.
 struct Target<'a> {
-    shared: &'a Shared,
-    broker: i32,
-    version: i16,
+    context: Context<'a>,
     topic: Option<&'a str>,
 }
 
 impl Target<'_> {
-    /// The leaders that clients are told of go into `endpoints`.
+    /// Appends a batch. A broker that does not lead the partition names the leader in the response, and adds the leader's
+    /// address to `endpoints`.
     fn append(
         &self,
         partition: &ProducePartition<&[u8]>,
         endpoints: &mut Vec<NodeEndpoint>,
     ) -> ProducePartitionResponse {
+        let Context {
+            shared,
+            broker,
+            version,
+        } = self.context;
         let mut response = ProducePartitionResponse {
             index: partition.index,
             ..ProducePartitionResponse::default()
         };
-        // What is costly is done before the lock is taken.
-        let max_message_bytes = self.shared.max_message_bytes.load(Ordering::Relaxed);
-        let options = &self.shared.options;
-        let checked = batch::check(partition.records, self.version, max_message_bytes, options);
+        // The expensive part comes before the lock.
+        let max_message_bytes = shared.max_message_bytes.load(Ordering::Relaxed);
+        let checked = batch::check(
+            partition.records,
+            version,
+            max_message_bytes,
+            &shared.options,
+        );
 
-        let mut state = self.shared.state.lock();
+        let mut state = shared.state.lock();
         let Some(topic) = self.topic else {
             response.error = ErrorCode::UNKNOWN_TOPIC_ID;
             return response;
@@ -197,36 +202,25 @@ impl Target<'_> {
             response.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
             return response;
         };
-        if stored.leader != Some(self.broker) {
+        if stored.leader != Some(broker) {
             response.error = ErrorCode::NOT_LEADER_OR_FOLLOWER;
-            let (leader, leader_epoch) = (stored.leader, stored.leader_epoch);
-            response.current_leader = LeaderIdAndEpoch {
-                leader_id: leader.unwrap_or(-1),
-                leader_epoch,
-            };
-            if let Some(endpoint) = leader
-                .filter(|leader| state.is_up(*leader))
-                .and_then(|leader| state.endpoint(leader))
-            {
-                if !endpoints.contains(&endpoint) {
-                    endpoints.push(endpoint);
-                }
-            }
+            response.current_leader = current_leader(stored);
+            name_leader(&state, response.current_leader.leader_id, endpoints);
             return response;
         }
-        let terms = Terms {
+        let rules = AppendRules {
             leader_epoch: stored.leader_epoch,
             log_append_time,
-            refuse_unknown_producers: options.refuse_unknown_producers,
+            refuse_unknown_producers: shared.options.refuse_unknown_producers,
         };
         response.log_start_offset = stored.log.start_offset();
-        let appended = match checked {
-            Ok(checked) => stored.log.append(checked, terms).map_err(|error| Refusal {
+        let appended = checked.and_then(|checked| {
+            let appended = stored.log.append(checked, rules);
+            appended.map_err(|error| Refusal {
                 error,
                 message: error.message().to_owned(),
-            }),
-            Err(refusal) => Err(refusal),
-        };
+            })
+        });
         match appended {
             Ok(Appended {
                 base_offset,
@@ -241,6 +235,23 @@ impl Target<'_> {
             }
         }
         response
+    }
+}
+
+fn current_leader(partition: &Partition) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch {
+        leader_id: partition.leader.unwrap_or(-1),
+        leader_epoch: partition.leader_epoch,
+    }
+}
+
+/// Adds the address of a leader that is up to `endpoints`, once.
+fn name_leader(state: &State, leader: i32, endpoints: &mut Vec<NodeEndpoint>) {
+    let Some(endpoint) = state.endpoint(leader).filter(|_| state.is_up(leader)) else {
+        return;
+    };
+    if !endpoints.contains(&endpoint) {
+        endpoints.push(endpoint);
     }
 }
 
