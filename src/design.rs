@@ -15,7 +15,7 @@
 //!    A batch is compressed and sealed when it is first sent (`sender::request`), and these bytes are kept: a retry
 //!    sends the same ones. One Produce request carries a batch of each partition that stands in the broker's line, in
 //!    turn, up to `max.request.size`.
-//! 4. **The socket** (`connection::link`, `connection::shared`). The worker writes fields and batches with one vectored
+//! 4. **The socket** (`connection::tcp_network`, `connection::shared`). The worker writes fields and batches with one vectored
 //!    call, without copying them together. Another thread for each connection, which also made it, reads answers and
 //!    hands their bytes to the worker, or runs the round that takes them in.
 //! 5. **The answer** (`sender::response`) completes each batch exactly once: written, sent again, split or failed. Then
@@ -147,7 +147,7 @@
 //! **Nothing of one cluster is used in another.** A cluster that is wiped and made anew at the same address gives
 //! producer ids from the start again, so two producers came to share one and lost records in silence; an address can
 //! also be reused by somebody else's cluster. So clusters are told apart by their ids. A worker's connection asks its
-//! broker for the id before it is used (`connection::check`), and each Metadata answer is looked at: one round trip a
+//! broker for the id before it is used (`connection::cluster_check`), and each Metadata answer is looked at: one round trip a
 //! connection, none a record. (`ApiVersions` 5, KIP-1242, costs the same, and few brokers have it.) The metadata thread
 //! accepts a different cluster id only from a bootstrap address, and only if no known broker answers or a broker asks
 //! the client to rebootstrap. A list that names two clusters does not make the producer switch back and forth. With

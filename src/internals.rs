@@ -4,7 +4,12 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+use std::sync::Arc;
+
+pub use crate::connection::resolve::test_names::TestNames;
+
 use crate::CompressionType;
+use crate::ProducerBuilder;
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::builder::BatchBuilder;
 use crate::record::compression::{Compression, Compressor};
@@ -116,19 +121,13 @@ pub fn encode_produce_request(
         .is_ok()
 }
 
-/// From now on `host` has these addresses and no others, in the whole process: for tests of names that change.
-pub fn set_addresses(host: &str, addresses: &[std::net::IpAddr]) {
-    crate::connection::resolve::names::set(host, addresses, std::time::Duration::ZERO);
-}
-
-/// As [`set_addresses`], where each look-up takes so long: the name server that the system asks first is dead.
-pub fn set_slow_addresses(host: &str, addresses: &[std::net::IpAddr], takes: std::time::Duration) {
-    crate::connection::resolve::names::set(host, addresses, takes);
-}
-
-/// How often `host`, which was given addresses, was looked up.
-pub fn look_ups(host: &str) -> usize {
-    crate::connection::resolve::names::look_ups(host)
+/// Makes the producer of `builder` resolve host names with `names`: no test can change what a name server says.
+pub fn resolve_with<K, V, KS, VS>(
+    mut builder: ProducerBuilder<K, V, KS, VS>,
+    names: &Arc<TestNames>,
+) -> ProducerBuilder<K, V, KS, VS> {
+    builder.config.resolve_with(names.clone());
+    builder
 }
 
 /// From now on a thread of a producer panics that logs a line with `text`, in the whole process: for tests of what becomes of

@@ -1,192 +1,187 @@
-//! A connection on which one thread asks and waits: for the rare, slow requests.
+//! A client that asks and waits, for the rare, slow requests: metadata, producer ids, coordinators.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::{ConnectionControl, cancelled_error, ended_error};
-use super::dial::{DialError, DialTimes, Dialed, dial, exchange, protocol_error, setup_timeout};
+use super::control::ConnectionControl;
+use super::dial::{Dial, DialError, DialTimes, Dialed, setup_timeout};
+use super::errors::{cancelled_error, ended_error, no_answer_error};
+use super::exchange::{Exchange, ExchangeConnection, OwnConnection};
 use super::frames::MAX_METADATA_FRAME_BYTES;
 use super::link::{LinkEvent, OutgoingRequest};
-use super::shared::{Connection, Connections, OwedAnswers, User};
-use super::{BrokerVersions, ConnectionConfig, Endpoint};
-use crate::error::{Error, ErrorKind};
-use crate::protocol::{Request, decode_response, encode_request};
+use super::shared::{Connection, ConnectionUser, OwedAnswers};
+use super::{BrokerVersions, ConnectionContext, Endpoint};
+use crate::error::Error;
+use crate::protocol::Request;
 use crate::sync::channel;
-use crate::threads::ThreadGroup;
 use crate::time::deadline_after;
 
-/// One connection, one request at a time.
+/// A client of one broker, with one request at a time.
 pub(crate) struct BlockingClient {
-    way: Way,
-    client_id: Arc<str>,
-    next_correlation_id: i32,
+    exchange: Exchange<ClientConnection>,
+    versions: BrokerVersions,
+    session_ends: Option<Instant>,
 }
 
-/// What requests and answers go over.
-enum Way {
+/// Where a [`BlockingClient`] connects to, and for how long it tries.
+pub(crate) struct ClientTarget<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    /// Failed attempts in a row: they lengthen the timeout of this one, and choose the address that is tried first.
+    pub(crate) failures: u32,
+    /// How long to try if another endpoint can be tried instead (`has_others`).
+    pub(crate) patience: Duration,
+    pub(crate) has_others: bool,
+}
+
+/// What carries a client's requests and answers.
+enum ClientConnection {
     Own {
-        dialed: Dialed,
+        connection: Box<OwnConnection>,
         control: Arc<ConnectionControl>,
     },
-    /// A worker's connection, where the broker allows no further one.
-    Shared(SharedWay),
-}
-
-/// What a client needs of the producer it belongs to.
-pub(crate) struct ClientContext<'a> {
-    pub(crate) config: &'a ConnectionConfig,
-    pub(crate) threads: &'a Arc<ThreadGroup>,
-    /// The workers' connections.
-    pub(crate) connections: &'a Connections,
+    /// A worker's connection: the broker allows no other one.
+    Shared(SharedConnection),
 }
 
 impl BlockingClient {
-    /// Connects; blocks as [`dial`] does, and for no longer than `patience` where there is another endpoint to turn to
-    /// (`has_others`).
+    /// Connects. Blocks until the connection is ready, cancelled through `control`, or the time for this attempt is over.
     pub(crate) fn connect(
-        endpoint: &Endpoint,
-        failures: u32,
-        patience: Duration,
-        has_others: bool,
+        context: &ConnectionContext,
+        target: &ClientTarget<'_>,
         control: Arc<ConnectionControl>,
-        context: &ClientContext<'_>,
     ) -> Result<Self, Error> {
-        let ClientContext {
-            config, threads, ..
-        } = context;
-        let times = DialTimes {
-            total: setup_timeout(config, failures),
-            patience,
-            has_others,
+        let dial = Dial {
+            context,
+            endpoint: target.endpoint,
+            cluster_id: None,
+            failures: target.failures,
+            times: DialTimes {
+                total: setup_timeout(&context.config, target.failures),
+                patience: target.patience,
+                has_others: target.has_others,
+            },
+            max_frame_bytes: MAX_METADATA_FRAME_BYTES,
+            control: &control,
         };
-        let way = match dial(endpoint, failures, times, config, &control, threads) {
-            Ok(mut dialed) => {
-                dialed.frames.limit(MAX_METADATA_FRAME_BYTES);
-                Way::Own { dialed, control }
-            }
-            Err(failed) => SharedWay::instead(failed, endpoint, &control, context.connections)?,
-        };
+        match dial.run() {
+            Ok(dialed) => Ok(Self::over_own(dialed, control)),
+            Err(failed) => Self::over_shared(failed, context, target.endpoint, control),
+        }
+    }
+
+    fn over_own(dialed: Dialed, control: Arc<ConnectionControl>) -> Self {
+        let Dialed {
+            exchange,
+            versions,
+            session,
+        } = dialed;
+        Self {
+            exchange: exchange.map(|connection| ClientConnection::Own {
+                connection: Box::new(connection),
+                control,
+            }),
+            versions,
+            session_ends: session.ends,
+        }
+    }
+
+    /// Shares a worker's connection to `endpoint`, if the attempt was refused and there is such a connection.
+    fn over_shared(
+        failed: DialError,
+        context: &ConnectionContext,
+        endpoint: &Endpoint,
+        control: Arc<ConnectionControl>,
+    ) -> Result<Self, Error> {
+        if !failed.is_refused {
+            return Err(failed.error);
+        }
+        let (sender, events) = channel::unbounded();
+        let user = Arc::new(ConnectionUser {
+            link: 0,
+            events: Arc::new(move |_, event| {
+                let _ = sender.send(event);
+            }),
+        });
+        // A broker of any cluster will do: the metadata thread asks for the cluster.
+        let connection = context.registry.share(endpoint, None, &user);
+        let connection = connection.ok_or(failed.error)?;
+        connection.allow_answers_of(MAX_METADATA_FRAME_BYTES);
+        let ready = connection.ready();
+        let shared = ClientConnection::Shared(SharedConnection {
+            connection,
+            user,
+            events,
+            control,
+        });
         Ok(Self {
-            way,
-            client_id: Arc::clone(&config.client_id),
-            next_correlation_id: 1,
+            exchange: Exchange::new(shared, Arc::clone(&context.config.client_id)),
+            versions: ready.versions,
+            session_ends: ready.session_ends,
         })
     }
 
     pub(crate) fn versions(&self) -> &BrokerVersions {
-        match &self.way {
-            Way::Own { dialed, .. } => &dialed.versions,
-            Way::Shared(shared) => shared.connection.versions(),
-        }
+        &self.versions
     }
 
-    /// Whether the broker counts this client's connection beside the workers'.
+    /// Returns whether the session of the connection is over, so that the client must be replaced.
+    pub(crate) fn is_session_over(&self, now: Instant) -> bool {
+        self.session_ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// Returns whether the broker counts this client's connection beside the workers'.
     pub(crate) fn has_own_connection(&self) -> bool {
-        matches!(self.way, Way::Own { .. })
+        matches!(self.exchange.connection, ClientConnection::Own { .. })
     }
 
-    /// The broker's latest answer asked this client to wait: the workers that share the connection are told.
+    /// Reports that the broker's latest answer asked this client to wait. Workers that share the connection are notified.
     pub(crate) fn throttled(&self, wait: Duration) {
-        if let Way::Shared(shared) = &self.way {
+        if let ClientConnection::Shared(shared) = &self.exchange.connection {
             let until = deadline_after(Instant::now(), wait);
-            shared.connection.mute(&shared.user, until);
+            shared.connection.throttled(&shared.user, until);
         }
     }
 
-    /// Sends `request` and waits up to `timeout` for its answer. After an error the connection is of no more use.
+    /// Sends `request` and waits up to `timeout` for its answer. After an error the client is of no more use.
     pub(crate) fn call<R: Request>(
         &mut self,
         request: &R,
         version: i16,
         timeout: Duration,
     ) -> Result<R::Response, Error> {
-        let correlation_id = self.next_correlation_id;
-        self.next_correlation_id = self.next_correlation_id.checked_add(1).unwrap_or(1);
-        let mut bytes = Vec::new();
-        encode_request(
-            request,
-            version,
-            correlation_id,
-            Some(&self.client_id),
-            &mut bytes,
-        )
-        .map_err(|error| {
-            Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded")
-                .with_source(error)
-        })?;
-        let frame = self
-            .way
-            .exchange(bytes, deadline_after(Instant::now(), timeout))?;
-        let (answered, response) = decode_response::<R>(version, &frame).map_err(protocol_error)?;
-        if answered != correlation_id {
-            let message =
-                format!("the broker answered request {answered} where {correlation_id} was asked");
-            return Err(Error::new(ErrorKind::Protocol, message));
-        }
-        Ok(response)
+        let deadline = deadline_after(Instant::now(), timeout);
+        self.exchange.call(request, version, deadline)
     }
 }
 
-impl Way {
+impl ExchangeConnection for ClientConnection {
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
         match self {
-            Way::Own { dialed, .. } => {
-                exchange(&dialed.socket, &mut dialed.frames, &request, deadline)
-            }
-            Way::Shared(shared) => shared.exchange(request, deadline),
+            Self::Own { connection, .. } => connection.exchange(request, deadline),
+            Self::Shared(shared) => shared.exchange(request, deadline),
         }
     }
 }
 
-impl Drop for Way {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
-        if let Way::Own { control, .. } = self {
+        if let Self::Own { control, .. } = self {
             control.cancel();
         }
     }
 }
 
 /// The use of a worker's connection.
-struct SharedWay {
+struct SharedConnection {
     connection: Arc<Connection>,
-    user: Arc<User>,
-    /// At most one answer and the connection's end: a broker's answer to nothing ends it before it comes here.
+    user: Arc<ConnectionUser>,
+    /// At most one answer and the connection's end: an answer to no request ends the connection before it gets here.
     events: channel::Receiver<LinkEvent>,
     control: Arc<ConnectionControl>,
 }
 
-impl SharedWay {
-    /// Joins a worker's connection to `endpoint`, if that is what helps and there is one.
-    fn instead(
-        failed: DialError,
-        endpoint: &Endpoint,
-        control: &Arc<ConnectionControl>,
-        connections: &Connections,
-    ) -> Result<Way, Error> {
-        let (sender, events) = channel::unbounded();
-        let tell = move |_, event| {
-            let _ = sender.send(event);
-        };
-        let user = Arc::new(User {
-            link: 0,
-            events: Arc::new(tell),
-        });
-        let joined = match failed.is_turned_away {
-            // Whichever cluster it is of: that is what the metadata thread asks.
-            true => connections.join(endpoint, None, &user),
-            false => None,
-        };
-        let connection = joined.ok_or(failed.error)?;
-        connection.allow_answers_of(MAX_METADATA_FRAME_BYTES);
-        Ok(Way::Shared(SharedWay {
-            connection,
-            user,
-            events,
-            control: Arc::clone(control),
-        }))
-    }
-
-    fn exchange(&self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
+impl ExchangeConnection for SharedConnection {
+    fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
         let request = OutgoingRequest {
             fields: request,
             cuts: Vec::new(),
@@ -199,7 +194,7 @@ impl SharedWay {
                 recv(self.events) -> event => event.map_err(|_| ended_error())?,
                 recv(self.control.cancelled()) -> _ => return Err(cancelled_error()),
                 default(deadline.saturating_duration_since(Instant::now())) => {
-                    return Err(Error::new(ErrorKind::Network, "the broker did not answer in time"));
+                    return Err(no_answer_error());
                 }
             };
             match event {
@@ -211,9 +206,9 @@ impl SharedWay {
     }
 }
 
-impl Drop for SharedWay {
+impl Drop for SharedConnection {
     fn drop(&mut self) {
-        // The workers' requests on it are none of this client's business.
-        self.connection.leave(&self.user, OwedAnswers::Drop);
+        // The workers' requests on the connection do not concern this client.
+        self.connection.remove_user(&self.user, OwedAnswers::Drop);
     }
 }

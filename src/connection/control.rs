@@ -1,15 +1,16 @@
-//! Ending a connection from outside, whatever it is doing.
+//! Ends a connection from another thread, whatever the connection is doing.
 
 use std::sync::Arc;
 
+use super::errors::cancelled_error;
 use super::socket::TcpSocket;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sync::{Mutex, channel};
 
 /// Shared by a connection's owner and the thread that dials and reads it.
 pub(crate) struct ConnectionControl {
     state: Mutex<State>,
-    /// Closes when the connection is cancelled: for waits on channels.
+    /// Closes when the connection is cancelled, for threads that wait on channels.
     cancelled: channel::Receiver<()>,
 }
 
@@ -31,7 +32,8 @@ impl ConnectionControl {
         })
     }
 
-    /// Ends the connection: a look-up or connect under way, reads and writes, now and later.
+    /// Ends the connection: the look-up, connect, reads and writes in progress, and all later ones. Only shuts the socket
+    /// down.
     pub(crate) fn cancel(&self) {
         let socket = {
             let mut state = self.state.lock();
@@ -43,7 +45,8 @@ impl ConnectionControl {
         }
     }
 
-    /// Puts `socket` under control before it connects; an error if the connection is cancelled already.
+    /// Makes `socket` the one that [`cancel`](Self::cancel) shuts down. To be called before it connects. Returns an error
+    /// if the connection is cancelled already.
     pub(crate) fn adopt(&self, socket: &Arc<TcpSocket>) -> Result<(), Error> {
         let mut state = self.state.lock();
         if state.cancel.is_none() {
@@ -53,26 +56,13 @@ impl ConnectionControl {
         Ok(())
     }
 
+    /// Returns whether the connection is cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.state.lock().cancel.is_none()
     }
 
-    /// A channel that never has a message and closes on [`cancel`](Self::cancel).
+    /// Returns a channel that never has a message and closes on [`cancel`](Self::cancel).
     pub(crate) fn cancelled(&self) -> &channel::Receiver<()> {
         &self.cancelled
     }
-}
-
-pub(crate) fn cancelled_error() -> Error {
-    Error::new(ErrorKind::Network, "the connection was given up")
-}
-
-/// What a request gets that comes after the end.
-pub(super) fn ended_error() -> Error {
-    Error::new(ErrorKind::Network, "the connection has ended")
-}
-
-/// What a connection's users get if the thread that dials or reads it ends without a word.
-pub(super) fn panicked_error() -> Error {
-    Error::new(ErrorKind::Internal, "the thread of a connection panicked")
 }

@@ -1,29 +1,31 @@
-//! Reading frames off a byte stream.
+//! Cuts a byte stream into frames.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::errors::no_answer_error;
+use super::transport::is_timeout;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
 
-/// The largest answer to the first question on a connection, before it is known that a broker is at the other end. A
-/// broker's whole list of APIs and features takes a few kilobytes.
+/// The largest answer to the first request on a connection, before it is known that the peer is a broker. A broker's whole
+/// list of APIs and features takes a few kilobytes.
 const MAX_HANDSHAKE_FRAME_BYTES: usize = 1024 * 1024;
 
-/// The largest answer about the cluster: what librdkafka allows too. The metadata of 100,000 partitions is about 10 MB.
+/// The largest answer about the cluster, as in librdkafka. The metadata of 100,000 partitions is about 10 MB.
 pub(super) const MAX_METADATA_FRAME_BYTES: usize = 100_000_000;
 
 /// The largest answer to a Produce request: room for 100,000 partitions and their errors.
 pub(super) const MAX_PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes asked of the stream at once.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// The number of bytes that one read asks for.
+const READ_BYTES: usize = 16 * 1024;
 
-/// A buffer that has grown above this for a large frame is given back before the next one is waited for.
-const KEPT_BYTES: usize = 4 * CHUNK_BYTES;
+/// A buffer that has grown above this for a large frame is freed before the wait for the next one.
+const KEPT_BYTES: usize = 4 * READ_BYTES;
 
-/// The largest frame that is taken.
+/// The largest frame that is accepted.
 #[derive(Clone)]
 pub(super) struct FrameLimit(Arc<AtomicUsize>);
 
@@ -33,10 +35,10 @@ impl FrameLimit {
     }
 }
 
-/// Cuts a stream into frames. Holds what was read beyond the last one.
+/// Cuts a stream into frames. Keeps the bytes that were read beyond the last one.
 pub(crate) struct FrameReader {
     max_bytes: FrameLimit,
-    /// What lies from `start` on is not given out yet.
+    /// The bytes from `start` on are not returned yet.
     buffer: Vec<u8>,
     start: usize,
     seen_frame: bool,
@@ -62,17 +64,17 @@ impl FrameReader {
         self.max_bytes.0.store(max_bytes, Ordering::Relaxed);
     }
 
-    /// The limit, to be raised while another thread reads.
+    /// Returns the limit, which can be raised while another thread reads.
     pub(super) fn shared_limit(&self) -> FrameLimit {
         self.max_bytes.clone()
     }
 
-    /// Whether the peer closed the connection without having said a word.
+    /// Returns whether the peer closed the connection before its first byte.
     pub(super) fn is_closed_unheard(&self) -> bool {
         self.closed_unheard
     }
 
-    /// The next frame without its length. Blocks as `stream` blocks; never holds more than has arrived.
+    /// Returns the next frame without its length. Blocks as `stream` does. Holds no more memory than has arrived.
     pub(crate) fn next(&mut self, stream: &mut impl Read) -> Result<Vec<u8>, Error> {
         self.fill(4, stream)?;
         let mut prefix = [0; 4];
@@ -88,7 +90,7 @@ impl FrameReader {
         Ok(frame)
     }
 
-    /// Reads until `wanted` bytes are there.
+    /// Reads until `wanted` bytes are in the buffer.
     fn fill(&mut self, wanted: usize, stream: &mut impl Read) -> Result<(), Error> {
         while self.buffer.len() - self.start < wanted {
             if self.start > 0 {
@@ -96,8 +98,8 @@ impl FrameReader {
                 self.start = 0;
             }
             let filled = self.buffer.len();
-            // Grows with what arrives, never with what a length promises.
-            self.buffer.resize(filled + CHUNK_BYTES, 0);
+            // The buffer grows with the bytes that arrive, not with the length that a peer announces.
+            self.buffer.resize(filled + READ_BYTES, 0);
             let read = stream.read(&mut self.buffer[filled..]);
             self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
             match read {
@@ -109,17 +111,7 @@ impl FrameReader {
                 {
                     return Err(self.closed().with_source(error));
                 }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
-                    return Err(Error::new(
-                        ErrorKind::Network,
-                        "the broker did not answer in time",
-                    ));
-                }
+                Err(error) if is_timeout(&error) => return Err(no_answer_error()),
                 Err(error) => {
                     return Err(
                         Error::new(ErrorKind::Network, "reading from the broker failed")
@@ -131,12 +123,12 @@ impl FrameReader {
         Ok(())
     }
 
-    /// One large answer does not make a connection large for good. What is left behind a large frame is a chunk at most.
+    /// Frees memory after a large frame. What was read beyond it is one read at most.
     fn shrink(&mut self) {
         if self.buffer.capacity() > KEPT_BYTES {
             self.buffer.drain(..self.start);
             self.start = 0;
-            self.buffer.shrink_to(CHUNK_BYTES);
+            self.buffer.shrink_to(READ_BYTES);
         }
     }
 
@@ -161,7 +153,7 @@ impl FrameReader {
             _ => None,
         };
         if let Some(known) = known {
-            // What the decoder found would only hide it.
+            // What the decoder found would only hide this.
             return Error::new(ErrorKind::Protocol, known);
         }
         let message = match self.seen_frame {
@@ -176,7 +168,7 @@ impl FrameReader {
 mod tests {
     use super::*;
 
-    /// Gives its bytes out a few at a time.
+    /// Returns its bytes a few at a time.
     struct Trickle<'a>(&'a [u8], usize);
 
     impl Read for Trickle<'_> {
@@ -216,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_of_much_allocates_only_what_arrives() {
+    fn an_announced_length_allocates_only_what_arrives() {
         let mut bytes = 90_000_000u32.to_be_bytes().to_vec();
         bytes.extend([1; 1000]);
         let mut frames = FrameReader::default();
@@ -226,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_large_frame_is_given_back_at_once_and_what_follows_is_kept() {
+    fn the_buffer_of_a_large_frame_is_freed_at_once_and_what_follows_is_kept() {
         let mut bytes = 1_000_000u32.to_be_bytes().to_vec();
         bytes.resize(4 + 1_000_000, 7);
         bytes.extend([0, 0, 0, 2, 8, 9]);

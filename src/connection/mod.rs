@@ -1,62 +1,87 @@
-//! One link to a broker: dialling, frames, writing that a stuck broker cannot hold hostage. Knows nothing of topics,
-//! batches or retries.
+//! Connections to brokers: to make one, to write to it without waiting for a broker that does not read, to read its
+//! answers. Knows nothing of topics, batches or retries.
+//!
+//! | to | see |
+//! |---|---|
+//! | make a connection, step by step | [`dial`], its steps [`resolve`], [`negotiation`], [`authentication`], [`cluster_check`] |
+//! | carry bytes: plain TCP, later TLS | [`transport`] over a [`socket`], [`frames`] |
+//! | ask and wait for the answer | [`exchange`], [`client`] |
+//! | write requests and read answers for a worker | [`link`] (what the worker sees), [`tcp_network`], [`shared`], [`outgoing`] |
+//! | resolve `bootstrap.servers` | [`bootstrap`] |
 
-pub(crate) mod check;
+pub(crate) mod authentication;
+pub(crate) mod bootstrap;
 pub(crate) mod client;
+pub(crate) mod cluster_check;
 pub(crate) mod control;
-pub(crate) mod dial;
+mod dial;
+mod endpoint;
+mod errors;
+mod exchange;
 pub(crate) mod frames;
-mod handshakes;
 pub(crate) mod link;
-pub(crate) mod look_up;
+mod negotiation;
 mod outgoing;
 pub(crate) mod resolve;
-pub(crate) mod shared;
+mod shared;
 mod socket;
+pub(crate) mod tcp_network;
+mod transport;
 mod versions;
 
-pub(crate) use handshakes::Handshakes;
-pub(crate) use resolve::LookUps;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use negotiation::FirstVersions;
+pub(crate) use shared::ConnectionRegistry;
 pub(crate) use versions::BrokerVersions;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait that a broker may ask for before it is asked for metadata again (KIP-219): many times what quotas lead
-/// to, and little beside what a garbled answer could say. For records the wait has no such limit: they have other timeouts.
+use authentication::Authenticator;
+use resolve::Resolver;
+
+use crate::threads::ThreadGroup;
+
+/// The longest wait that a broker may ask for before it is asked for metadata again (KIP-219). It is many times what quotas
+/// lead to, and little beside what a garbled answer could say. For records there is no such limit: they have other timeouts.
 pub(crate) const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
-/// What connections are made with.
+/// The settings of connections, and what the connections of a producer share.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionConfig {
     pub(crate) client_id: Arc<str>,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
-    /// `socket.connection.setup.timeout.ms` and its maximum: the time grows twofold with each failure in a row.
+    /// `socket.connection.setup.timeout.ms` and its maximum: the time doubles with each failure in a row.
     pub(crate) setup_timeout: Duration,
     pub(crate) setup_timeout_max: Duration,
-    /// Shared by all connections of a producer.
-    pub(crate) handshakes: Arc<Handshakes>,
-    pub(crate) look_ups: Arc<LookUps>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) first_versions: Arc<FirstVersions>,
+    pub(crate) resolver: Arc<Resolver>,
 }
 
-/// Where a broker listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Endpoint {
-    pub(crate) host: Arc<str>,
-    pub(crate) port: u16,
+/// What a connection needs of the producer to which it belongs.
+#[derive(Clone)]
+pub(crate) struct ConnectionContext {
+    pub(crate) config: Arc<ConnectionConfig>,
+    pub(crate) threads: Arc<ThreadGroup>,
+    /// The connections of all workers of the producer.
+    pub(crate) registry: Arc<ConnectionRegistry>,
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+#[cfg(test)]
+impl ConnectionConfig {
+    /// A configuration without surprises.
+    fn for_tests() -> Self {
+        Self {
+            client_id: "client".into(),
+            send_buffer: None,
+            receive_buffer: None,
+            setup_timeout: Duration::from_secs(20),
+            setup_timeout_max: Duration::from_secs(20),
+            authenticator: Arc::new(authentication::NoAuthentication),
+            first_versions: Arc::default(),
+            resolver: Arc::default(),
         }
     }
 }
-
-/// The stack of a thread that only resolves names.
-const SMALL_STACK_BYTES: usize = 256 * 1024;

@@ -1,35 +1,35 @@
-//! A request on its way to the socket, and how much of it is written.
+//! A request on its way to the broker, and how much of it is written.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dial::is_timeout;
-use super::socket::TcpSocket;
+use super::transport::{SendHalf, is_timeout};
 
 /// How long a worker may block on one link. The system rounds it up to its tick, 1 to 10 ms.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_millis(2);
 
-/// How often a write that goes on is told of. After as long a call to the system returns with what it wrote.
+/// How often the progress of a write is reported. No single call to the system takes longer.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A request's bytes: small fields in one buffer, record batches by reference where they belong.
 pub(crate) struct OutgoingRequest {
-    /// All but the batches.
+    /// All bytes but the batches.
     pub(crate) fields: Vec<u8>,
     /// Ascending positions in `fields`, one for each batch.
     pub(crate) cuts: Vec<usize>,
-    /// Kept until the last byte is written, whatever becomes of the batch meanwhile.
+    /// Kept until the last byte is written, even if the batch is completed before.
     pub(crate) batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>,
-    /// Whether the broker is to answer it.
+    /// Whether the broker answers it.
     pub(crate) is_answered: bool,
 }
 
-/// A request of which the first `written` bytes are written.
+/// A request of which the transport has accepted the first `accepted` bytes. It is written when the transport has accepted
+/// all of them and holds none back.
 pub(super) struct Remainder {
     request: OutgoingRequest,
     total: usize,
-    written: usize,
+    accepted: usize,
 }
 
 impl Remainder {
@@ -37,74 +37,66 @@ impl Remainder {
         Self {
             total: request.len(),
             request,
-            written: 0,
+            accepted: 0,
         }
     }
 
-    /// Blocks until all is written, and says now and then that the peer has taken some more.
-    pub(super) fn write_all(
-        &mut self,
-        socket: &TcpSocket,
-        progress: impl Fn(),
-    ) -> std::io::Result<()> {
-        socket.set_write_timeout(Some(PROGRESS_INTERVAL))?;
-        let mut told = Instant::now();
+    /// Blocks until the request is written. Calls `progress` now and then after the peer has taken more of it.
+    pub(super) fn write_all(&mut self, half: &mut SendHalf, progress: impl Fn()) -> io::Result<()> {
+        let mut reported = Instant::now();
         loop {
-            match self.write_some(socket) {
-                Ok(true) => break,
-                Ok(false) if told.elapsed() >= PROGRESS_INTERVAL => {
-                    told = Instant::now();
+            match self.write_some(half, PROGRESS_INTERVAL) {
+                Ok(true) => return Ok(()),
+                Ok(false) if reported.elapsed() >= PROGRESS_INTERVAL => {
+                    reported = Instant::now();
                     progress();
                 }
                 Ok(false) => {}
                 Err(error) if is_timeout(&error) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        socket.set_write_timeout(Some(WRITE_PATIENCE))
     }
 
-    /// Writes until all is written, and then it is true, or until `deadline`. A broker that takes a little at a time is
-    /// no better than one that takes nothing.
-    pub(super) fn write_until(
-        &mut self,
-        socket: &TcpSocket,
-        deadline: Instant,
-    ) -> std::io::Result<bool> {
+    /// Writes for a few milliseconds at most ([`WRITE_PATIENCE`]). Returns whether the request is written. A broker that takes
+    /// a few bytes at a time gets no more time than one that takes none.
+    pub(super) fn write_briefly(&mut self, half: &mut SendHalf) -> io::Result<bool> {
+        let deadline = Instant::now() + WRITE_PATIENCE;
         loop {
-            match self.write_some(socket) {
+            match self.write_some(half, WRITE_PATIENCE) {
                 Ok(true) => return Ok(true),
                 Ok(false) if Instant::now() >= deadline => return Ok(false),
                 Ok(false) => {}
                 Err(error) if is_timeout(&error) => return Ok(false),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Whether the socket has taken any of it.
+    /// Returns whether the transport has accepted any byte, so that the broker may have got it.
     pub(super) fn is_begun(&self) -> bool {
-        self.written > 0
+        self.accepted > 0
     }
 
-    /// One write to the socket; true when nothing is left.
-    fn write_some(&mut self, socket: &TcpSocket) -> std::io::Result<bool> {
-        let written = socket.write_vectored(&self.request.slices(self.written))?;
-        if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
+    /// Offers the rest of the request to the transport once. Returns whether the request is written.
+    fn write_some(&mut self, half: &mut SendHalf, timeout: Duration) -> io::Result<bool> {
+        if self.accepted < self.total {
+            self.accepted += half.write_vectored(&self.request.slices(self.accepted), timeout)?;
+            if self.accepted < self.total {
+                return Ok(false);
+            }
         }
-        self.written += written;
-        Ok(self.written == self.total)
+        half.flush(timeout)
     }
 }
 
-/// What systems take in one call (`IOV_MAX` is 1024 on Linux and the BSDs).
+/// The number of slices that systems take in one call (`IOV_MAX` is 1024 on Linux and the BSDs).
 const MOST_SLICES: usize = 1024;
 
 impl OutgoingRequest {
-    /// What comes after the first `skip` bytes, in at most [`MOST_SLICES`] pieces.
+    /// Returns the bytes after the first `skip`, in at most [`MOST_SLICES`] pieces; not all of them if there are more.
     fn slices(&self, mut skip: usize) -> Vec<IoSlice<'_>> {
         let mut slices = Vec::with_capacity((2 * self.cuts.len() + 1).min(MOST_SLICES));
         let mut push = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
@@ -131,7 +123,7 @@ impl OutgoingRequest {
         slices
     }
 
-    /// The number of bytes on the wire.
+    /// The number of bytes on the wire, before a transport that encrypts adds its own.
     pub(crate) fn len(&self) -> usize {
         self.fields.len()
             + self
@@ -146,6 +138,8 @@ impl OutgoingRequest {
 mod tests {
     use super::*;
     use crate::connection::ConnectionConfig;
+    use crate::connection::socket::TcpSocket;
+    use crate::connection::transport::{self, scripted};
 
     fn request(fields: &[u8], cuts: &[usize], batches: &[&'static [u8]]) -> OutgoingRequest {
         OutgoingRequest {
@@ -179,24 +173,18 @@ mod tests {
         use std::io::Read;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let config = ConnectionConfig {
-            client_id: "c".into(),
             send_buffer: Some(128 << 10),
-            receive_buffer: None,
-            setup_timeout: Duration::from_secs(10),
-            setup_timeout_max: Duration::from_secs(10),
-            handshakes: Arc::default(),
-            look_ups: Arc::default(),
+            ..ConnectionConfig::for_tests()
         };
         let address = listener.local_addr().unwrap();
-        let socket = TcpSocket::new(&address, &config).unwrap();
+        let socket = Arc::new(TcpSocket::new(&address, &config).unwrap());
         socket.connect(address, Duration::from_secs(10)).unwrap();
-        socket.set_write_timeout(Some(WRITE_PATIENCE)).unwrap();
         let mut peer = listener.accept().unwrap().0;
         let reader = std::thread::spawn(move || {
             let mut buffer = vec![0; 4096];
             while let Ok(1..) = peer.read(&mut buffer) {}
         });
-        // Some gigabytes, by naming the same batch many times: seconds, however quick the peer is.
+        // Some gigabytes, made of references to one batch: seconds, however fast the peer is.
         let batch: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(vec![1u8; 16 << 20]);
         let request = OutgoingRequest {
             fields: Vec::new(),
@@ -205,15 +193,42 @@ mod tests {
             is_answered: true,
         };
         let mut remainder = Remainder::new(request);
+        let (mut half, _) = transport::plain(&socket);
         let start = Instant::now();
-        let is_written = remainder
-            .write_until(&socket, start + WRITE_PATIENCE)
-            .unwrap();
+        let is_written = remainder.write_briefly(&mut half).unwrap();
         let took = start.elapsed();
         socket.shut_down();
         reader.join().unwrap();
-        assert!(!is_written && remainder.written > 0);
+        assert!(!is_written && remainder.is_begun());
         assert!(took < Duration::from_millis(500), "{took:?}");
+    }
+
+    #[test]
+    fn a_request_is_written_when_the_transport_holds_nothing_back() {
+        let (half, wire) = scripted::transport(3);
+        let mut half = SendHalf::Scripted(half);
+        let mut remainder = Remainder::new(request(b"aabbbc", &[2, 5], &[b"XXX", b"YY"]));
+        assert!(!remainder.write_briefly(&mut half).unwrap());
+        assert_eq!((wire.accepted(), wire.written()), (3, 0));
+        // The transport holds the last bytes of the request now.
+        wire.let_through(9);
+        assert!(!remainder.write_briefly(&mut half).unwrap());
+        assert_eq!((wire.accepted(), wire.written()), (11, 9));
+        wire.let_through(1);
+        assert!(!remainder.write_briefly(&mut half).unwrap());
+        wire.let_through(1);
+        assert!(remainder.write_briefly(&mut half).unwrap());
+        assert_eq!(wire.received(), b"aaXXXbbbYYc");
+    }
+
+    #[test]
+    fn what_a_transport_accepted_and_did_not_write_may_be_written() {
+        let (half, wire) = scripted::transport(3);
+        let mut half = SendHalf::Scripted(half);
+        let mut remainder = Remainder::new(request(b"aaaa", &[], &[]));
+        assert!(!remainder.is_begun());
+        assert!(!remainder.write_briefly(&mut half).unwrap());
+        assert!(remainder.is_begun() && wire.written() == 0);
     }
 
     #[test]

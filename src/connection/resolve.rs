@@ -1,128 +1,169 @@
-//! Names into addresses.
+//! Resolves host names.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, SMALL_STACK_BYTES};
+use super::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, channel};
 use crate::threads::ThreadGroup;
 
-/// Look-ups that took longer than somebody would wait. `getaddrinfo` has no timeout and cannot be interrupted: it has a
-/// thread, which goes on. Who asks for the same endpoint next waits for that one instead of beginning anew: with a name
-/// server that is dead, each look-up takes seconds.
-#[derive(Debug, Default)]
-pub(crate) struct LookUps {
-    under_way: Mutex<HashMap<Endpoint, LookUp>>,
+/// Who knows the addresses of hosts.
+pub(crate) trait NameService: fmt::Debug + Send + Sync {
+    /// Returns the addresses of `host`, each with `port`. May block for as long as it takes: the caller is a thread for
+    /// this alone.
+    fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
-/// A look-up under way, or its answer.
+/// The operating system's name service.
+#[derive(Debug)]
+pub(crate) struct SystemNames;
+
+impl NameService for SystemNames {
+    fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// The look-ups of a producer. `getaddrinfo` has no timeout and cannot be interrupted, so each look-up has a thread, which
+/// goes on when its caller stops waiting. The next caller with the same endpoint then waits for that look-up instead of
+/// starting another: with a dead name server each takes seconds.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    names: Arc<dyn NameService>,
+    /// Look-ups for which no caller waits.
+    kept: Mutex<HashMap<Endpoint, LookUp>>,
+}
+
+/// A look-up in progress, or its answer.
 #[derive(Debug)]
 pub(super) struct LookUp {
-    began: Instant,
+    started: Instant,
     pub(super) answered: channel::Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
-/// What was asked longer ago is asked anew.
+/// The age above which a look-up is started again.
 const OLD_LOOK_UP: Duration = Duration::from_secs(60);
 
-impl LookUps {
-    /// The look-up of that endpoint that was left, if there is one that is not old, or else a new one.
+/// The stack of a thread that only resolves names.
+const RESOLVER_STACK_BYTES: usize = 256 * 1024;
+
+impl Resolver {
+    pub(crate) fn new(names: Arc<dyn NameService>) -> Self {
+        Self {
+            names,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Returns the look-up of `endpoint` that was kept, unless it is old, or else a new one.
     pub(super) fn resume_or_start(
         &self,
         endpoint: &Endpoint,
         threads: &Arc<ThreadGroup>,
     ) -> Result<LookUp, Error> {
-        let left = self.under_way.lock().remove(endpoint);
-        if let Some(left) = left.filter(|left| left.began.elapsed() < OLD_LOOK_UP) {
-            return Ok(left);
+        let kept = self.kept.lock().remove(endpoint);
+        if let Some(kept) = kept.filter(|kept| kept.started.elapsed() < OLD_LOOK_UP) {
+            return Ok(kept);
         }
         let (answer, answered) = channel::bounded(1);
-        let (host, port) = (Arc::clone(&endpoint.host), endpoint.port);
+        let (names, host) = (Arc::clone(&self.names), Arc::clone(&endpoint.host));
+        let port = endpoint.port;
         spawn_resolver(threads, move || {
-            let _ = answer.send(look_up(&host, port));
+            let _ = answer.send(names.look_up(&host, port));
         })?;
         Ok(LookUp {
-            began: Instant::now(),
+            started: Instant::now(),
             answered,
         })
     }
 
-    /// Leaves a look-up for whoever asks for the endpoint next.
-    pub(super) fn leave(&self, endpoint: &Endpoint, look_up: LookUp) {
-        let mut under_way = self.under_way.lock();
-        under_way.retain(|_, left| left.began.elapsed() < OLD_LOOK_UP);
-        under_way.insert(endpoint.clone(), look_up);
+    /// Keeps a look-up for the next caller with this endpoint.
+    pub(super) fn keep(&self, endpoint: &Endpoint, look_up: LookUp) {
+        let mut kept = self.kept.lock();
+        kept.retain(|_, look_up| look_up.started.elapsed() < OLD_LOOK_UP);
+        kept.insert(endpoint.clone(), look_up);
     }
 }
 
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemNames))
+    }
+}
+
+/// Starts a thread that resolves names.
 pub(super) fn spawn_resolver(
     threads: &Arc<ThreadGroup>,
-    ask: impl FnOnce() + Send + 'static,
+    look_up: impl FnOnce() + Send + 'static,
 ) -> Result<(), Error> {
     threads
-        .spawn("kp-resolve".into(), SMALL_STACK_BYTES, ask)
+        .spawn("kp-resolve".into(), RESOLVER_STACK_BYTES, look_up)
         .map_err(|error| {
             Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
         })
 }
 
-/// The addresses of `host` as the system tells them now; each with `port`. Blocks for as long as the system likes.
-pub(super) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    #[cfg(feature = "unstable-internals")]
-    if let Some(addresses) = names::known(host) {
-        let with_port = |address| SocketAddr::new(address, port);
-        return Ok(addresses.into_iter().map(with_port).collect());
-    }
-    Ok((host, port).to_socket_addrs()?.collect())
-}
-
-/// Names that tests give out, as no test can change what a name server says.
-#[cfg(feature = "unstable-internals")]
-pub(crate) mod names {
+/// Names for tests, since no test can change what a name server says. It knows the names that it was given; the system
+/// knows the others.
+#[cfg(any(test, feature = "unstable-internals"))]
+pub(crate) mod test_names {
     use std::collections::HashMap;
-    use std::net::IpAddr;
+    use std::io;
+    use std::net::{IpAddr, SocketAddr};
     use std::time::Duration;
 
-    use crate::sync::Mutex;
+    use super::{NameService, SystemNames};
+    use crate::sync::{Mutex, channel};
 
-    static NAMES: Mutex<Option<HashMap<String, Name>>> = Mutex::new(None);
+    /// A name service for tests.
+    #[derive(Debug, Default)]
+    pub struct TestNames(Mutex<HashMap<String, Name>>);
 
-    #[derive(Default)]
+    #[derive(Debug, Default)]
     struct Name {
         addresses: Vec<IpAddr>,
         takes: Duration,
         look_ups: usize,
     }
 
-    /// From now on `host` has these addresses, in the whole process, and each look-up takes so long.
-    pub(crate) fn set(host: &str, addresses: &[IpAddr], takes: Duration) {
-        let mut names = NAMES.lock();
-        let name = names.get_or_insert_default().entry(host.to_owned());
-        let name = name.or_default();
-        (name.addresses, name.takes) = (addresses.to_vec(), takes);
-    }
-
-    /// How often `host` was looked up.
-    pub(crate) fn look_ups(host: &str) -> usize {
-        let names = NAMES.lock();
-        let name = names.as_ref().and_then(|names| names.get(host));
-        name.map_or(0, |name| name.look_ups)
-    }
-
-    pub(super) fn known(host: &str) -> Option<Vec<IpAddr>> {
-        let (addresses, takes) = {
-            let mut names = NAMES.lock();
-            let name = names.as_mut()?.get_mut(host)?;
-            name.look_ups += 1;
-            (name.addresses.clone(), name.takes)
-        };
-        if !takes.is_zero() {
-            let _ = crate::sync::channel::after(takes).recv();
+    impl TestNames {
+        /// From now on `host` has these addresses and no others.
+        pub fn set(&self, host: &str, addresses: &[IpAddr]) {
+            self.set_slow(host, addresses, Duration::ZERO);
         }
-        Some(addresses)
+
+        /// As [`set`](Self::set), and each look-up takes this time.
+        pub fn set_slow(&self, host: &str, addresses: &[IpAddr], takes: Duration) {
+            let mut names = self.0.lock();
+            let name = names.entry(host.to_owned()).or_default();
+            (name.addresses, name.takes) = (addresses.to_vec(), takes);
+        }
+
+        /// Returns how often `host` was looked up.
+        pub fn look_ups(&self, host: &str) -> usize {
+            self.0.lock().get(host).map_or(0, |name| name.look_ups)
+        }
+    }
+
+    impl NameService for TestNames {
+        fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            let known = self.0.lock().get_mut(host).map(|name| {
+                name.look_ups += 1;
+                (name.addresses.clone(), name.takes)
+            });
+            let Some((addresses, takes)) = known else {
+                return SystemNames.look_up(host, port);
+            };
+            if !takes.is_zero() {
+                let _ = channel::after(takes).recv();
+            }
+            let with_port = |address| SocketAddr::new(address, port);
+            Ok(addresses.into_iter().map(with_port).collect())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A TCP socket that one thread reads while another writes.
+//! A TCP socket that one thread reads while another one writes.
 
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
@@ -8,12 +8,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::ConnectionConfig;
 
-/// A socket in blocking mode. All methods take `&self`: reader and writer share it.
+/// A socket in blocking mode. All methods take `&self`, for both halves of the transport share it.
 #[derive(Debug)]
 pub(crate) struct TcpSocket(Socket);
 
 impl TcpSocket {
-    /// Makes the socket with the options that must be set before it connects.
+    /// Creates a socket with the options that must be set before it connects.
     pub(crate) fn new(address: &SocketAddr, config: &ConnectionConfig) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(*address),
@@ -26,13 +26,14 @@ impl TcpSocket {
         if let Some(bytes) = config.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        // Writing to a closed connection is an error, never a signal: programs that embed the library may not ignore
-        // SIGPIPE. Elsewhere a flag of each write says so.
+        // A write to a closed connection must be an error and not a signal: a program that embeds the library may not
+        // ignore SIGPIPE. Other systems have a flag of each write for this.
         #[cfg(any(target_os = "macos", target_os = "ios"))]
         socket.set_nosigpipe(true)?;
         Ok(Self(socket))
     }
 
+    /// Connects within `timeout`.
     pub(crate) fn connect(&self, address: SocketAddr, timeout: Duration) -> io::Result<()> {
         self.0.connect_timeout(&address.into(), timeout)?;
         let socket = SockRef::from(&self.0);
@@ -40,32 +41,32 @@ impl TcpSocket {
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))
     }
 
-    /// How long a write may block; without a limit it blocks until the peer reads or the socket is shut down.
+    /// Sets how long a write may block. Without a limit it blocks until the peer reads or the socket is shut down.
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.0.set_write_timeout(timeout)
     }
 
+    /// Sets how long a read may block. Without a limit it blocks until the peer writes or the socket is shut down.
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.0.set_read_timeout(timeout)
     }
 
+    /// Writes the bytes of `slices` and returns how many of them the system has taken.
     pub(crate) fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.send_vectored_with_flags(slices, NO_SIGNAL)
     }
 
-    /// Ends reads, writes and a connect under way on whichever threads.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0).read(buffer)
+    }
+
+    /// Ends a connect, reads and writes that are in progress on other threads, and all later ones.
     pub(crate) fn shut_down(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Read for &TcpSocket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(buffer)
-    }
-}
-
-/// `MSG_NOSIGNAL` where there is one.
+/// `MSG_NOSIGNAL`, or 0 if the system does not have it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const NO_SIGNAL: i32 = 0x4000;
 #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]

@@ -12,14 +12,12 @@ use super::old_news::OldNews;
 use super::repetition::Repetition;
 use super::replacement::OtherClusters;
 use crate::backoff::{ExponentialBackoff, SHORTEST_PAUSE};
-use crate::connection::client::{BlockingClient, ClientContext};
+use crate::connection::client::{BlockingClient, ClientTarget};
 use crate::connection::control::ConnectionControl;
-use crate::connection::shared::Connections;
-use crate::connection::{ConnectionConfig, Endpoint};
+use crate::connection::{ConnectionContext, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::sync::Mutex;
-use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
@@ -76,10 +74,8 @@ pub(crate) struct MetadataRefresher<O> {
 
 /// What the metadata thread connects with.
 pub(crate) struct RefreshNetwork {
-    pub(crate) config: Arc<ConnectionConfig>,
-    pub(crate) threads: Arc<ThreadGroup>,
-    /// The workers' connections. The thread shares one if the broker refuses it a connection of its own.
-    pub(crate) connections: Arc<Connections>,
+    /// With the workers' connections: the thread shares one if the broker refuses it a connection of its own.
+    pub(crate) connections: ConnectionContext,
     /// By this, another thread can end the connection in use.
     pub(crate) current: Arc<CurrentConnection>,
 }
@@ -430,29 +426,22 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
 
     /// Whether the connection is a new one.
     fn connect(&mut self, endpoint: &Endpoint, has_others: bool) -> Result<bool, Error> {
-        if self
-            .client
-            .as_ref()
-            .is_some_and(|connected| connected.endpoint == *endpoint)
-        {
+        let is_current = |connected: &Connected| {
+            connected.endpoint == *endpoint && !connected.client.is_session_over(Instant::now())
+        };
+        if self.client.as_ref().is_some_and(is_current) {
             return Ok(false);
         }
         self.client = None;
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed");
         let control = self.network.current.start().ok_or_else(closed)?;
-        let context = ClientContext {
-            config: &self.network.config,
-            threads: &self.network.threads,
-            connections: &self.network.connections,
-        };
-        let client = BlockingClient::connect(
+        let target = ClientTarget {
             endpoint,
-            self.candidates.failures(endpoint),
-            self.candidates.connect_patience(endpoint),
+            failures: self.candidates.failures(endpoint),
+            patience: self.candidates.connect_patience(endpoint),
             has_others,
-            control,
-            &context,
-        )?;
+        };
+        let client = BlockingClient::connect(&self.network.connections, &target, control)?;
         self.client = Some(Connected {
             endpoint: endpoint.clone(),
             client,

@@ -10,7 +10,7 @@ use super::calls::Connected;
 use super::cluster::{Broker, Cluster};
 use super::refresh::{MetadataRefresher, RefreshObserver};
 use crate::connection::Endpoint;
-use crate::connection::check::other_cluster;
+use crate::connection::cluster_check::other_cluster;
 use crate::error::{Error, printable};
 use crate::threads::logging::log_line;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::ExponentialBackoff;
 use crate::connection::Endpoint;
-use crate::connection::look_up::{BootstrapResolver, LookUp};
+use crate::connection::bootstrap::{BootstrapResolver, Resolution};
+use crate::connection::resolve::NameService;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::MetadataCache;
 use crate::sync::{Mutex, channel};
@@ -18,6 +19,8 @@ use crate::time::deadline_after;
 pub(crate) struct BootstrapConfig {
     /// The addresses of `bootstrap.servers`.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Who resolves them.
+    pub(crate) names: Arc<dyn NameService>,
     /// `bootstrap.resolve.timeout.ms`. Zero: they are resolved before the producer is built.
     pub(crate) resolve_timeout: Duration,
     /// The wait between two attempts.
@@ -61,8 +64,8 @@ impl BootstrapLookUp {
                 last_error: None,
                 cancel: Some(cancel),
             }),
+            resolver: BootstrapResolver::new(Arc::clone(&config.names), cancelled.clone()),
             config,
-            resolver: BootstrapResolver::new(cancelled.clone()),
             cancelled,
         })
     }
@@ -73,7 +76,7 @@ impl BootstrapLookUp {
             return Ok(());
         }
         self.resolver
-            .look_up_any(&self.config.endpoints, WAIT_IN_BUILD, threads)
+            .resolve_any(&self.config.endpoints, WAIT_IN_BUILD, threads)
             .map(drop)
             .map_err(|error| {
                 error.with_advice("correct the names, or set bootstrap.resolve.timeout.ms to wait for names that come later")
@@ -94,11 +97,11 @@ impl BootstrapLookUp {
             let endpoints = &self.config.endpoints;
             let error = match self
                 .resolver
-                .look_up_any(endpoints, WAIT_IN_BACKGROUND, threads)
+                .resolve_any(endpoints, WAIT_IN_BACKGROUND, threads)
             {
-                Ok(LookUp::Cancelled) => return,
-                Ok(LookUp::Found) => break,
-                Ok(LookUp::Open) => no_answer(),
+                Ok(Resolution::Cancelled) => return,
+                Ok(Resolution::Resolved) => break,
+                Ok(Resolution::Unanswered) => no_answer(),
                 Err(error) => error,
             };
             if self.knows_brokers() {

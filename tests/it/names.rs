@@ -1,17 +1,18 @@
-//! Host names: looked up anew for each connection, all their addresses tried. Each test has names of its own.
+//! Host names: resolved again for each connection, all their addresses tried.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_producer::ErrorKind;
-use kafka_producer::internals::{look_ups, set_addresses, set_slow_addresses};
+use kafka_producer::internals::{TestNames, resolve_with};
 
 use crate::isolation::port;
 use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
 use crate::support::logger::Lines;
 use crate::support::relay::Relay;
 use crate::support::{
-    PATIENCE, Producer, SOON, builder_at, cluster, deliver, record, values, with_causes,
+    Builder, PATIENCE, Producer, SOON, builder_at, cluster, deliver, record, values, with_causes,
 };
 
 const WELL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -24,9 +25,14 @@ fn named(id: i32, host: &str, port: u16) -> Member {
     Member { id, host, port }
 }
 
-/// A producer whose connections fail soon where nobody answers.
-fn producer_at(servers: &str) -> Producer {
-    builder_at(servers)
+/// A builder of a producer at `servers`, which resolves host names with `names`.
+fn builder_with(names: &Arc<TestNames>, servers: &str) -> Builder {
+    resolve_with(builder_at(servers), names)
+}
+
+/// A producer whose connections fail soon if no broker answers.
+fn producer_with(names: &Arc<TestNames>, servers: &str) -> Producer {
+    builder_with(names, servers)
         .socket_connection_setup_timeout(Duration::from_millis(500))
         .socket_connection_setup_timeout_max(Duration::from_millis(500))
         .metadata_max_age(Duration::from_millis(100))
@@ -37,13 +43,14 @@ fn producer_at(servers: &str) -> Producer {
 #[test]
 fn a_broker_whose_name_leads_to_another_address_is_found_there() {
     const NAME: &str = "broker.moves.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    set_addresses(NAME, &[NOBODY]);
+    names.set(NAME, &[NOBODY]);
     let bootstrap = FakeBootstrap::start(vec![named(0, NAME, port(&cluster))], vec![0]);
-    let producer = producer_at(&bootstrap.address());
+    let producer = producer_with(&names, &bootstrap.address());
     let waiting = producer.send(record(0, "v")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     waiting.get(SOON).unwrap();
 }
 
@@ -51,18 +58,19 @@ fn a_broker_whose_name_leads_to_another_address_is_found_there() {
 #[test]
 fn a_name_that_moves_while_it_is_connected_to_is_followed_when_the_connection_ends() {
     const NAME: &str = "broker.fails-over.test";
+    let names = Arc::<TestNames>::default();
     let (old, new) = (cluster(1, 1), cluster(1, 1));
     let relay = Relay::start("127.0.0.1:0", port(&old));
     let relay_port = relay.address().rsplit(':').next().unwrap().parse().unwrap();
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     let bootstrap = FakeBootstrap::start(vec![named(0, NAME, relay_port)], vec![0]);
-    let producer = producer_at(&bootstrap.address());
+    let producer = producer_with(&names, &bootstrap.address());
     deliver(&producer, 0, "before").unwrap();
-    set_addresses(NAME, &[NOBODY]);
+    names.set(NAME, &[NOBODY]);
     relay.lead_to(port(&new));
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
-    set_addresses(NAME, &[NOBODY, WELL]);
+    names.set(NAME, &[NOBODY, WELL]);
     waiting.get(SOON).unwrap();
     assert_eq!(values(&new, 0), ["after"]);
 }
@@ -70,18 +78,19 @@ fn a_name_that_moves_while_it_is_connected_to_is_followed_when_the_connection_en
 #[test]
 fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     const NAME: &str = "bootstrap.moves.test";
+    let names = Arc::<TestNames>::default();
     let (old, new) = (cluster(1, 1), cluster(1, 1));
     let relay = Relay::start("127.0.0.1:0", port(&old));
     let relay_port: u16 = relay.address().rsplit(':').next().unwrap().parse().unwrap();
-    set_addresses(NAME, &[WELL]);
-    let producer = producer_at(&format!("{NAME}:{relay_port}"));
+    names.set(NAME, &[WELL]);
+    let producer = producer_with(&names, &format!("{NAME}:{relay_port}"));
     deliver(&producer, 0, "before").unwrap();
-    set_addresses(NAME, &[NOBODY]);
+    names.set(NAME, &[NOBODY]);
     relay.lead_to(port(&new));
     old.broker_down(0);
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     // That record may be in the log of the cluster that went, and is then not sent to another one: `waiting` can fail.
     crate::support::eventually("a record in the new cluster", || {
         deliver(&producer, 0, "after").is_ok()
@@ -94,17 +103,22 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
 #[test]
 fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
     const NAMES: [&str; 2] = ["bootstrap-1.slow.test", "bootstrap-2.slow.test"];
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
     for name in NAMES {
-        set_slow_addresses(name, &[WELL], Duration::from_secs(3));
+        names.set_slow(name, &[WELL], Duration::from_secs(3));
     }
     let port = port(&cluster);
     let servers = NAMES.map(|name| format!("{name}:{port}")).join(",");
-    let producer = builder_at(&servers).build().unwrap();
+    let producer = builder_with(&names, &servers).build().unwrap();
     deliver(&producer, 0, "v").unwrap();
     // Once when the producer was built, and once to connect.
     for name in NAMES {
-        assert!(look_ups(name) <= 2, "{name}: {}", look_ups(name));
+        assert!(
+            names.look_ups(name) <= 2,
+            "{name}: {}",
+            names.look_ups(name)
+        );
     }
 }
 
@@ -112,9 +126,10 @@ fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
 #[test]
 fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
     const NAME: &str = "only.slow.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    set_slow_addresses(NAME, &[WELL], Duration::from_secs(3));
-    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+    names.set_slow(NAME, &[WELL], Duration::from_secs(3));
+    let producer = builder_with(&names, &format!("{NAME}:{}", port(&cluster)))
         .reconnect_backoff(Duration::from_secs(60))
         .reconnect_backoff_max(Duration::from_secs(60))
         .build()
@@ -126,10 +141,11 @@ fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
 #[test]
 fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
     const NAME: &str = "broker.many-addresses.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
     for addresses in [[NOBODY, WELL], [WELL, NOBODY]] {
-        set_addresses(NAME, &addresses);
-        let producer = producer_at(&format!("{NAME}:{}", port(&cluster)));
+        names.set(NAME, &addresses);
+        let producer = producer_with(&names, &format!("{NAME}:{}", port(&cluster)));
         let start = Instant::now();
         deliver(&producer, 0, "v").unwrap();
         assert!(start.elapsed() < SOON);
@@ -139,18 +155,19 @@ fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
 #[test]
 fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() {
     const NAME: &str = "broker.without-address.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    set_addresses(NAME, &[WELL]);
-    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+    names.set(NAME, &[WELL]);
+    let producer = builder_with(&names, &format!("{NAME}:{}", port(&cluster)))
         .max_block(Duration::from_millis(300))
         .build()
         .unwrap();
-    set_addresses(NAME, &[]);
+    names.set(NAME, &[]);
     let refused = producer.send(record(0, "v")).unwrap_err();
     assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
     let told = with_causes(refused.error());
     assert!(told.contains("resolves to no address"), "{told}");
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     crate::support::eventually("a record taken", || {
         producer
             .send(record(0, "v"))
@@ -161,16 +178,17 @@ fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() 
 /// Two names for one machine, of which one hangs in connecting.
 #[test]
 fn a_name_that_hangs_holds_up_no_other() {
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 2);
     let (hanging, _sockets) = never_connecting();
-    set_addresses("hangs.test", &[WELL]);
-    set_addresses("well.test", &[WELL]);
+    names.set("hangs.test", &[WELL]);
+    names.set("well.test", &[WELL]);
     let members = vec![
         named(0, "well.test", port(&cluster)),
         named(9, "hangs.test", hanging),
     ];
     let bootstrap = FakeBootstrap::start(members, vec![0, 9]);
-    let producer = producer_at(&bootstrap.address());
+    let producer = producer_with(&names, &bootstrap.address());
     let held = producer.send(record(1, "held")).unwrap();
     for index in 0..20 {
         let start = Instant::now();
@@ -183,16 +201,18 @@ fn a_name_that_hangs_holds_up_no_other() {
 
 #[test]
 fn a_host_that_is_advertised_in_brackets_is_connected_to() {
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
     let member = named(0, "[127.0.0.1]", port(&cluster));
     let bootstrap = FakeBootstrap::start(vec![member], vec![0]);
-    deliver(&producer_at(&bootstrap.address()), 0, "v").unwrap();
+    deliver(&producer_with(&names, &bootstrap.address()), 0, "v").unwrap();
     assert_eq!(values(&cluster, 0), ["v"]);
 }
 
 /// Where this machine has IPv6 at all.
 #[test]
 fn an_ipv6_address_that_is_advertised_in_brackets_is_connected_to() {
+    let names = Arc::<TestNames>::default();
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         return;
     }
@@ -201,29 +221,30 @@ fn an_ipv6_address_that_is_advertised_in_brackets_is_connected_to() {
     let relay_port = relay.address().rsplit(':').next().unwrap().parse().unwrap();
     let member = named(0, "[::1]", relay_port);
     let bootstrap = FakeBootstrap::start(vec![member], vec![0]);
-    deliver(&producer_at(&bootstrap.address()), 0, "v").unwrap();
+    deliver(&producer_with(&names, &bootstrap.address()), 0, "v").unwrap();
     assert_eq!(values(&cluster, 0), ["v"]);
 }
 
 #[test]
 fn a_bootstrap_name_that_does_not_exist_is_told_by_build_unless_it_is_given_time() {
     const NAME: &str = "bootstrap.comes-later.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
     let servers = format!("{NAME}:{}", port(&cluster));
-    set_addresses(NAME, &[]);
-    let error = builder_at(&servers).build().unwrap_err();
+    names.set(NAME, &[]);
+    let error = builder_with(&names, &servers).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(
         error.to_string().contains(NAME)
             && error.to_string().contains("bootstrap.resolve.timeout.ms"),
         "{error}"
     );
-    let producer = builder_at(&servers)
+    let producer = builder_with(&names, &servers)
         .bootstrap_resolve_timeout(PATIENCE)
         .build()
         .unwrap();
     let sending = std::thread::spawn(move || deliver(&producer, 0, "v"));
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     sending.join().unwrap().unwrap();
     assert_eq!(values(&cluster, 0), ["v"]);
 }
@@ -231,9 +252,10 @@ fn a_bootstrap_name_that_does_not_exist_is_told_by_build_unless_it_is_given_time
 #[test]
 fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be_looked_up() {
     const NAME: &str = "bootstrap.comes-too-late.test";
+    let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    set_addresses(NAME, &[]);
-    let producer = builder_at(&format!("{NAME}:{}", port(&cluster)))
+    names.set(NAME, &[]);
+    let producer = builder_with(&names, &format!("{NAME}:{}", port(&cluster)))
         .max_block(Duration::from_secs(3600))
         .bootstrap_resolve_timeout(Duration::from_millis(50))
         .build()
@@ -250,7 +272,7 @@ fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be
             );
         }
     }
-    set_addresses(NAME, &[WELL]);
+    names.set(NAME, &[WELL]);
     crate::support::eventually("a record taken", || {
         producer
             .send(record(0, "v"))
@@ -262,8 +284,9 @@ fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be
 #[test]
 fn a_producer_that_still_looks_for_its_bootstrap_names_closes_at_once() {
     const NAME: &str = "bootstrap.never-comes.test";
-    set_addresses(NAME, &[]);
-    let producer = builder_at(&format!("{NAME}:9092"))
+    let names = Arc::<TestNames>::default();
+    names.set(NAME, &[]);
+    let producer = builder_with(&names, &format!("{NAME}:9092"))
         .reconnect_backoff(Duration::from_secs(3600))
         .reconnect_backoff_max(Duration::from_secs(3600))
         .bootstrap_resolve_timeout(Duration::from_secs(3600))
@@ -277,13 +300,14 @@ fn a_producer_that_still_looks_for_its_bootstrap_names_closes_at_once() {
 #[test]
 fn a_bootstrap_host_that_cannot_be_looked_up_among_others_is_told_in_the_log_once() {
     const WRONG: &str = "bootstrap.wrong-among-others.test";
-    set_addresses(WRONG, &[]);
-    set_addresses("bootstrap.right-among-others.test", &[WELL]);
+    let names = Arc::<TestNames>::default();
+    names.set(WRONG, &[]);
+    names.set("bootstrap.right-among-others.test", &[WELL]);
     let cluster = cluster(1, 1);
     for well in ["127.0.0.1", "bootstrap.right-among-others.test"] {
         let lines = Lines::about(WRONG);
         let servers = format!("{WRONG}:1,{WRONG}:2,{well}:{}", port(&cluster));
-        let producer = builder_at(&servers).build().unwrap();
+        let producer = builder_with(&names, &servers).build().unwrap();
         crate::support::eventually("a warning", || !lines.so_far().is_empty());
         // The look-ups have ended with the producer.
         producer.close(PATIENCE).unwrap();

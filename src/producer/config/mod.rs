@@ -17,9 +17,10 @@ mod validate;
 mod value;
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::connection::resolve::{NameService, SystemNames};
 use crate::error::{Error, ErrorKind};
 use crate::record::compression::CompressionType;
 
@@ -58,6 +59,8 @@ pub(crate) use validate::ValidatedConfig;
 pub struct ProducerConfig {
     settings: Settings,
     explicit: Explicit,
+    /// The system's, except in tests.
+    names: Arc<dyn NameService>,
 }
 
 impl ProducerConfig {
@@ -67,7 +70,14 @@ impl ProducerConfig {
         Self {
             settings: DEFAULTS.clone(),
             explicit: Explicit::default(),
+            names: Arc::new(SystemNames),
         }
+    }
+
+    /// Makes the producer resolve host names with `names`.
+    #[cfg(feature = "unstable-internals")]
+    pub(crate) fn resolve_with(&mut self, names: Arc<dyn NameService>) {
+        self.names = names;
     }
 
     /// Whether what Kafka calls `name` was set, as against left at its default.

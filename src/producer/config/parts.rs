@@ -1,9 +1,12 @@
 //! What each layer gets of the settings: its own small configuration, made here and nowhere else.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
+use crate::connection::authentication::NoAuthentication;
+use crate::connection::resolve::Resolver;
 use crate::connection::{ConnectionConfig, Endpoint};
 use crate::metadata::refresh::RefreshConfig;
 use crate::producer::bootstrap::BootstrapConfig;
@@ -63,8 +66,9 @@ impl ValidatedConfig {
             receive_buffer: self.receive_buffer,
             setup_timeout: self.socket_connection_setup_timeout,
             setup_timeout_max: self.socket_connection_setup_timeout_max,
-            handshakes: Default::default(),
-            look_ups: Default::default(),
+            authenticator: Arc::new(NoAuthentication),
+            first_versions: Arc::default(),
+            resolver: Arc::new(Resolver::new(Arc::clone(&self.names))),
         }
     }
 
@@ -92,6 +96,7 @@ impl ValidatedConfig {
     pub(crate) fn bootstrap_config(&self) -> BootstrapConfig {
         BootstrapConfig {
             endpoints: self.bootstrap_endpoints(),
+            names: Arc::clone(&self.names),
             resolve_timeout: self.bootstrap_resolve_timeout,
             backoff: self.exponential_reconnect_backoff(),
         }

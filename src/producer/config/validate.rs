@@ -2,10 +2,12 @@
 
 use std::num::NonZero;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::connection::resolve::NameService;
 use crate::error::Error;
 use crate::record::compression::CompressionType;
 
@@ -17,6 +19,7 @@ use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap};
 pub(crate) struct ValidatedConfig {
     settings: Settings,
     pub(crate) bootstrap_addresses: Vec<BootstrapAddress>,
+    pub(crate) names: Arc<dyn NameService>,
 }
 
 impl ValidatedConfig {
@@ -87,6 +90,7 @@ impl ProducerConfig {
         Ok(ValidatedConfig {
             settings,
             bootstrap_addresses,
+            names: Arc::clone(&self.names),
         })
     }
 

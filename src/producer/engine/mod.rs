@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::accumulator::RecordAccumulator;
-use crate::connection::shared::Connections;
+use crate::connection::ConnectionContext;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::identity::ProducerIdSource;
 use crate::metadata::refresh::CurrentConnection;
@@ -37,7 +37,7 @@ pub(crate) struct Engine {
     mailboxes: Vec<Mailbox>,
     running_workers: Arc<RunningWorkers>,
     deliveries: Deliveries,
-    connections: Arc<Connections>,
+    connections: ConnectionContext,
     current_connection: Arc<CurrentConnection>,
     threads: Arc<ThreadGroup>,
     close_state: CloseState,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::accumulator::handover::{HandoverReceiver, handover};
 use crate::accumulator::memory::BufferMemory;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
-use crate::connection::ConnectionConfig;
-use crate::connection::link::{EventSink, LinkEvent, LinkId, TcpNetwork};
+use crate::connection::ConnectionContext;
+use crate::connection::link::{EventSink, LinkEvent, LinkId};
+use crate::connection::tcp_network::TcpNetwork;
 use crate::error::Error;
 use crate::identity::{InitProducerIdCalls, ProducerIdSource};
 use crate::metadata::MetadataCache;
@@ -70,6 +71,11 @@ impl Engine {
         let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
         let bootstrap = BootstrapLookUp::new(config.bootstrap_config(), &metadata);
         bootstrap.look_up_at_once(&threads)?;
+        let connections = ConnectionContext {
+            config: Arc::new(config.connection_config()),
+            threads: Arc::clone(&threads),
+            registry: Arc::default(),
+        };
         let engine = Arc::new(Self {
             config,
             accumulator,
@@ -79,7 +85,7 @@ impl Engine {
             mailboxes,
             running_workers: Arc::default(),
             deliveries: Deliveries::new(),
-            connections: Arc::default(),
+            connections,
             current_connection: Arc::default(),
             threads,
             close_state: CloseState::default(),
@@ -92,7 +98,6 @@ impl Engine {
     }
 
     fn start_threads(&self, inboxes: Vec<Inbox>) -> Result<(), Error> {
-        let connection_config = Arc::new(self.config.connection_config());
         let shared = Shared {
             accumulator: Arc::clone(&self.accumulator),
             metadata: Arc::clone(&self.metadata),
@@ -101,7 +106,7 @@ impl Engine {
         let inboxes = inboxes.into_iter().enumerate();
         // All workers exist before the first one runs: each holds an end of the delivery thread's channel.
         let workers: Vec<_> = inboxes
-            .map(|(index, inbox)| self.new_worker(index, inbox, shared.clone(), &connection_config))
+            .map(|(index, inbox)| self.new_worker(index, inbox, shared.clone()))
             .collect();
         for (index, worker) in workers.into_iter().enumerate() {
             let running = RunningWorkers::add(&self.running_workers);
@@ -112,22 +117,14 @@ impl Engine {
             })?;
         }
         self.start_bootstrap_thread()?;
-        self.start_metadata_thread(connection_config)
+        self.start_metadata_thread()
     }
 
-    fn new_worker(
-        &self,
-        index: usize,
-        inbox: Inbox,
-        shared: Shared,
-        connection_config: &Arc<ConnectionConfig>,
-    ) -> Arc<Worker<TcpNetwork>> {
+    fn new_worker(&self, index: usize, inbox: Inbox, shared: Shared) -> Arc<Worker<TcpNetwork>> {
         Arc::new_cyclic(|worker: &Weak<Worker<TcpNetwork>>| {
             let network = TcpNetwork::new(
-                Arc::clone(connection_config),
-                Arc::clone(&self.threads),
+                self.connections.clone(),
                 event_sink(worker.clone(), self.panics()),
-                Arc::clone(&self.connections),
                 self.thread_name(&format!("sender-{index}")),
             );
             let sender = Sender::new(
@@ -155,7 +152,7 @@ impl Engine {
         })
     }
 
-    fn start_metadata_thread(&self, connection_config: Arc<ConnectionConfig>) -> Result<(), Error> {
+    fn start_metadata_thread(&self) -> Result<(), Error> {
         let calls = InitProducerIdCalls::new(
             Arc::clone(&self.producer_ids),
             self.config.exponential_retry_backoff(),
@@ -165,9 +162,7 @@ impl Engine {
             Arc::clone(&self.metadata),
             self.config.refresh_config(),
             RefreshNetwork {
-                config: connection_config,
-                threads: Arc::clone(&self.threads),
-                connections: Arc::clone(&self.connections),
+                connections: self.connections.clone(),
                 current: Arc::clone(&self.current_connection),
             },
             UsedTopics(Arc::clone(&self.accumulator)),

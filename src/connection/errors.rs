@@ -1,0 +1,28 @@
+//! The errors of a connection that several of its parts report.
+
+use crate::error::{Error, ErrorKind};
+
+/// The error of a connection that this client ended.
+pub(super) fn cancelled_error() -> Error {
+    Error::new(ErrorKind::Network, "the connection was given up")
+}
+
+/// The error of a request that comes after the connection's end.
+pub(super) fn ended_error() -> Error {
+    Error::new(ErrorKind::Network, "the connection has ended")
+}
+
+/// The error of a socket that failed.
+pub(super) fn broken_error(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Network, "the connection to the broker broke").with_source(error)
+}
+
+/// The error of an answer that did not come before its deadline.
+pub(super) fn no_answer_error() -> Error {
+    Error::new(ErrorKind::Network, "the broker did not answer in time")
+}
+
+/// The error of a connection whose thread panicked.
+pub(super) fn panicked_error() -> Error {
+    Error::new(ErrorKind::Internal, "the thread of a connection panicked")
+}

@@ -1,0 +1,224 @@
+//! Request and answer: one after the other on one connection, each before a deadline.
+//!
+//! Everything but Produce goes this way: version negotiation, authentication, metadata, producer ids, coordinators. This
+//! is the one place that gives such requests their correlation ids, and that finds an answer wrong.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::errors::broken_error;
+use super::frames::FrameReader;
+use super::transport::{ReceiveHalf, SendHalf, is_timeout};
+use crate::error::{Error, ErrorKind};
+use crate::protocol::{
+    ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
+};
+
+/// Asks a broker one request after the other over a connection `C`. After an error the connection is of no more use:
+/// an answer can still come.
+pub(crate) struct Exchange<C> {
+    pub(super) connection: C,
+    client_id: Arc<str>,
+    next_correlation_id: i32,
+}
+
+/// What carries the bytes of an exchange.
+pub(crate) trait ExchangeConnection {
+    /// Writes the frame of a request and returns the frame that answers it, without its length, both before `deadline`.
+    fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error>;
+}
+
+impl<C> Exchange<C> {
+    /// Continues over what `wrap` makes of the connection.
+    pub(super) fn map<D>(self, wrap: impl FnOnce(C) -> D) -> Exchange<D> {
+        Exchange {
+            connection: wrap(self.connection),
+            client_id: self.client_id,
+            next_correlation_id: self.next_correlation_id,
+        }
+    }
+}
+
+impl<C: ExchangeConnection> Exchange<C> {
+    pub(super) fn new(connection: C, client_id: Arc<str>) -> Self {
+        Self {
+            connection,
+            client_id,
+            next_correlation_id: 0,
+        }
+    }
+
+    /// Sends `request` and waits until `deadline` for its answer.
+    pub(crate) fn call<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+    ) -> Result<R::Response, Error> {
+        let decode = |body: &mut Reader<'_>| R::Response::decode(version, body);
+        self.call_and_decode(request, version, deadline, decode)
+    }
+
+    /// As [`call`](Self::call), for an answer whose layout does not follow from the request's version alone. `decode` gets
+    /// what follows the header.
+    pub(super) fn call_and_decode<R: Request, T>(
+        &mut self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        decode: impl FnOnce(&mut Reader<'_>) -> Result<T, ProtocolError>,
+    ) -> Result<T, Error> {
+        let asked = self.next_correlation_id;
+        self.next_correlation_id = asked.checked_add(1).unwrap_or(0);
+        let mut bytes = Vec::new();
+        encode_request(request, version, asked, Some(&self.client_id), &mut bytes)
+            .map_err(not_encodable)?;
+        let frame = self.connection.exchange(bytes, deadline)?;
+        let mut reader = Reader::new(&frame);
+        let answered = decode_response_header(R::API_KEY, version, &mut reader);
+        match answered.map_err(not_kafka)? {
+            answered if answered == asked => decode(&mut reader).map_err(not_kafka),
+            answered => Err(other_answer(asked, answered)),
+        }
+    }
+}
+
+fn not_encodable(error: ProtocolError) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "the request cannot be encoded").with_source(error)
+}
+
+fn not_kafka(error: ProtocolError) -> Error {
+    let message = "the broker's answer is not Kafka's protocol";
+    Error::new(ErrorKind::Protocol, message).with_source(error)
+}
+
+fn other_answer(asked: i32, answered: i32) -> Error {
+    let message = format!("the broker answered request {answered} instead of request {asked}");
+    Error::new(ErrorKind::Protocol, message)
+}
+
+/// A connection that one thread has for itself.
+pub(crate) struct OwnConnection {
+    pub(super) send: SendHalf,
+    pub(super) receive: ReceiveHalf,
+    pub(super) frames: FrameReader,
+}
+
+impl OwnConnection {
+    pub(super) fn new((send, receive): (SendHalf, ReceiveHalf)) -> Self {
+        Self {
+            send,
+            receive,
+            frames: FrameReader::default(),
+        }
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Error> {
+        loop {
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            if timeout.is_zero() {
+                let message = "the broker did not take the request in time";
+                return Err(Error::new(ErrorKind::Network, message));
+            }
+            let result = match bytes {
+                [] => match self.send.flush(timeout) {
+                    Ok(true) => return Ok(()),
+                    unfinished => unfinished.map(|_| 0),
+                },
+                _ => self.send.write_vectored(&[IoSlice::new(bytes)], timeout),
+            };
+            match result {
+                Ok(accepted) => bytes = &bytes[accepted..],
+                Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken_error(error)),
+            }
+        }
+    }
+}
+
+impl ExchangeConnection for OwnConnection {
+    fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
+        self.write_all(&request, deadline)?;
+        self.frames.next(&mut self.receive.until(Some(deadline)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+    use std::time::Duration;
+
+    /// Answers with frames that were made before, and notes the requests.
+    #[derive(Default)]
+    struct Scripted {
+        answers: Vec<Vec<u8>>,
+        asked: Vec<Vec<u8>>,
+    }
+
+    impl ExchangeConnection for Scripted {
+        fn exchange(&mut self, request: Vec<u8>, _: Instant) -> Result<Vec<u8>, Error> {
+            self.asked.push(request);
+            Ok(self.answers.remove(0))
+        }
+    }
+
+    /// The answer of a broker that knows no API, in version 0.
+    fn answer(correlation_id: i32) -> Vec<u8> {
+        let mut frame = correlation_id.to_be_bytes().to_vec();
+        frame.extend([0; 6]);
+        frame
+    }
+
+    fn ask(exchange: &mut Exchange<Scripted>) -> Result<ApiVersionsResponse, Error> {
+        let request = ApiVersionsRequest {
+            client_software_name: "test",
+            client_software_version: "1",
+        };
+        exchange.call(&request, 0, Instant::now() + Duration::from_secs(1))
+    }
+
+    fn exchange(answers: Vec<Vec<u8>>) -> Exchange<Scripted> {
+        let connection = Scripted {
+            answers,
+            ..Scripted::default()
+        };
+        Exchange::new(connection, "client".into())
+    }
+
+    #[test]
+    fn each_request_has_the_next_correlation_id() {
+        let mut exchange = exchange((0..3).map(answer).collect());
+        for _ in 0..3 {
+            ask(&mut exchange).unwrap();
+        }
+        // Length, API key and version come before the correlation id.
+        let ids = exchange
+            .connection
+            .asked
+            .iter()
+            .map(|request| &request[8..12]);
+        assert_eq!(
+            ids.collect::<Vec<_>>(),
+            [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]]
+        );
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_an_error_that_names_both() {
+        let error = ask(&mut exchange(vec![answer(7)])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        let told = error.to_string();
+        assert!(told.contains("request 7 instead of request 0"), "{told}");
+    }
+
+    #[test]
+    fn an_answer_that_ends_too_soon_is_not_kafkas_protocol() {
+        for length in [0, 3, 5] {
+            let frame = answer(0)[..length].to_vec();
+            let error = ask(&mut exchange(vec![frame])).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{length}");
+        }
+    }
+}

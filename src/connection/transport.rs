@@ -1,0 +1,169 @@
+//! What carries bytes between this client and a broker: a half that sends and a half that receives, each used by one
+//! thread at a time. Neither waits for the other.
+//!
+//! The only transport so far is plain TCP. The halves are enums, so one that encrypts is another variant of each, and
+//! callers do not change. These are the rules for every transport:
+//!
+//! - **The caller counts plaintext.** [`SendHalf::write_vectored`] returns how many of the caller's bytes the transport
+//!   accepted. The transport may still hold them in another form: they are *pending*.
+//! - **Pending bytes belong to the request in progress.** A request is written when all of its bytes are accepted and
+//!   [`SendHalf::flush`] has returned true. Until then the request keeps its record batches, so pending bytes count
+//!   against `buffer.memory`. While bytes are pending, `write_vectored` writes these first and accepts no others.
+//! - **Accepted means maybe written.** Only if no byte of a request was accepted is it certain that the broker did not
+//!   get it.
+//! - **A receive half does not write to the socket.** It can have to answer something (a TLS key update, an alert). It
+//!   then adds the answer to the pending bytes, under a lock that both halves share. No thread holds this lock during a
+//!   call to the system. The send half writes the answer before the next bytes of a request. That is early enough: a key
+//!   update need only be answered before the next application data (RFC 8446, 4.6.3), and other answers are optional.
+//! - **Each operation has its own time limit.** No half keeps a deadline. It keeps the timeout that the socket has now,
+//!   and changes it with a system call only if the next operation has another one.
+//! - **To close a connection is to shut its socket down**, from any thread
+//!   ([`ConnectionControl`](super::control::ConnectionControl)): operations in progress on both halves then end. A half
+//!   that ends this way writes nothing more.
+//!
+//! A handshake of the transport itself needs both halves. The thread that dials has both, before it gives any away.
+
+use std::io::{self, IoSlice, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::socket::TcpSocket;
+
+/// The two halves of plain TCP over a connected socket.
+pub(super) fn plain(socket: &Arc<TcpSocket>) -> (SendHalf, ReceiveHalf) {
+    let send = SendHalf::Plain(PlainSendHalf {
+        socket: Arc::clone(socket),
+        timeout: None,
+    });
+    let receive = ReceiveHalf::Plain(PlainReceiveHalf {
+        socket: Arc::clone(socket),
+        timeout: None,
+    });
+    (send, receive)
+}
+
+/// The half that writes requests.
+pub(super) enum SendHalf {
+    Plain(PlainSendHalf),
+    #[cfg(test)]
+    Scripted(scripted::ScriptedSendHalf),
+}
+
+/// The half that reads answers.
+pub(super) enum ReceiveHalf {
+    Plain(PlainReceiveHalf),
+}
+
+impl SendHalf {
+    /// Offers the bytes of `slices` and returns how many of them the transport accepted, at least one. Blocks for up to
+    /// `timeout`. An error that [`is_timeout`] recognizes means that none was accepted, and that the same call may be
+    /// made again.
+    pub(super) fn write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        timeout: Duration,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Plain(half) => half.write_vectored(slices, timeout),
+            #[cfg(test)]
+            Self::Scripted(half) => half.write_vectored(slices, timeout),
+        }
+    }
+
+    /// Writes pending bytes for up to `timeout`. Returns true when none is left, false after some were written. A timeout
+    /// means that none was written.
+    #[inline]
+    pub(super) fn flush(&mut self, timeout: Duration) -> io::Result<bool> {
+        match self {
+            // The system has what the socket accepted.
+            Self::Plain(_) => {
+                let _ = timeout;
+                Ok(true)
+            }
+            #[cfg(test)]
+            Self::Scripted(half) => half.flush(timeout),
+        }
+    }
+}
+
+impl ReceiveHalf {
+    /// Reads into `buffer` and returns the number of bytes, 0 at the end of the stream. Blocks until `deadline`, or
+    /// without a limit.
+    fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        match self {
+            Self::Plain(half) => half.read(buffer, deadline),
+        }
+    }
+
+    /// A stream whose reads all end by one deadline: a peer that sends a byte now and then gets no more time.
+    pub(super) fn until(&mut self, deadline: Option<Instant>) -> ReadUntil<'_> {
+        ReadUntil {
+            half: self,
+            deadline,
+        }
+    }
+}
+
+/// See [`ReceiveHalf::until`].
+pub(super) struct ReadUntil<'a> {
+    half: &'a mut ReceiveHalf,
+    deadline: Option<Instant>,
+}
+
+impl Read for ReadUntil<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.half.read(buffer, self.deadline)
+    }
+}
+
+/// The send half of plain TCP. Nothing is ever pending.
+pub(super) struct PlainSendHalf {
+    socket: Arc<TcpSocket>,
+    /// The socket's write timeout; `None` if it was never set.
+    timeout: Option<Duration>,
+}
+
+impl PlainSendHalf {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>], timeout: Duration) -> io::Result<usize> {
+        if self.timeout != Some(timeout) {
+            self.socket.set_write_timeout(Some(timeout))?;
+            self.timeout = Some(timeout);
+        }
+        match self.socket.write_vectored(slices)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        }
+    }
+}
+
+/// The receive half of plain TCP.
+pub(super) struct PlainReceiveHalf {
+    socket: Arc<TcpSocket>,
+    /// The socket's read timeout.
+    timeout: Option<Duration>,
+}
+
+impl PlainReceiveHalf {
+    fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if self.timeout != timeout {
+            self.socket.set_read_timeout(timeout)?;
+            self.timeout = timeout;
+        }
+        self.socket.read(buffer)
+    }
+}
+
+/// Returns whether an operation ended because its time was over.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+#[cfg(test)]
+pub(super) mod scripted;
