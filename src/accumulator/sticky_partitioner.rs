@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::UnavailableBrokers;
 use super::topics::Topic;
+use super::unavailable_brokers::UnavailableBrokers;
 use crate::sync::Mutex;
 
 /// More threads than these hardly append at the same time.
@@ -114,7 +114,7 @@ impl StickyPartitioner {
             return current;
         }
         let next = table.choose(topic, how);
-        topic.partitions()[next as usize].reset_sticky_bytes();
+        topic.partitions()[next as usize].begin_sticky_turn();
         place.store(next, Ordering::Relaxed);
         next
     }

@@ -341,7 +341,7 @@ impl Topics {
         let leftover: Vec<Arc<str>> = registry.leftover.iter().cloned().collect();
         for name in leftover {
             for partition in registry.forget(&name, idle.contains(&name)) {
-                partition.worker().tell_retired(Arc::clone(&partition));
+                partition.worker().report_retired(Arc::clone(&partition));
             }
         }
         registry.shrink();

@@ -8,9 +8,10 @@ use crate::accumulator::batch::RecordDetails;
 use crate::accumulator::callbacks::OfferedCallback;
 use crate::accumulator::completion::RecordHandle;
 use crate::accumulator::memory::{MemoryLimit, Reservation, Shortage, WaitError};
-use crate::accumulator::partition::{
-    Append, Locked, Partition, SerializedRecord, Wake, largest_record,
+use crate::accumulator::open_batch::{
+    Append, OpenBatchGuard, SerializedRecord, Wake, largest_record,
 };
+use crate::accumulator::partition::Partition;
 use crate::accumulator::sticky_partitioner::{Stickiness, StickySlot};
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
@@ -189,7 +190,7 @@ impl Intake {
         is_sticky: bool,
         topic: &Topic,
         lane: &StickySlot,
-    ) -> Option<Locked<'a>> {
+    ) -> Option<OpenBatchGuard<'a>> {
         if !is_sticky {
             return Some(partition.lock());
         }
@@ -204,7 +205,7 @@ impl Intake {
         partition: &'a Partition,
         topic: &Topic,
         lane: &StickySlot,
-    ) -> Option<Locked<'a>> {
+    ) -> Option<OpenBatchGuard<'a>> {
         let taken = partition.partition();
         let how = self.stickiness();
         let has_gone = self.engine.accumulator.memory.is_ample()

@@ -14,7 +14,7 @@ use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordHandle};
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::{BufferMemory, Reservation};
-use crate::accumulator::partition::{Append, SerializedRecord};
+use crate::accumulator::open_batch::{Append, SerializedRecord};
 use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::backoff::ExponentialBackoff;

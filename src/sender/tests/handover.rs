@@ -12,7 +12,7 @@ use crate::accumulator::callbacks::NoCallback;
 use crate::accumulator::completion::RecordHandle;
 use crate::accumulator::handover::handover;
 use crate::accumulator::memory::BufferMemory;
-use crate::accumulator::partition::{Append, SerializedRecord};
+use crate::accumulator::open_batch::{Append, SerializedRecord};
 use crate::accumulator::topic_config::TopicConfig;
 use crate::accumulator::{RecordAccumulator, WorkerHandle};
 use crate::connection::link::{

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::handover::{Stage, set_up};
 use super::harness::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
 use crate::accumulator::callbacks::NoCallback;
-use crate::accumulator::partition::SerializedRecord;
+use crate::accumulator::open_batch::SerializedRecord;
 use crate::connection::link::{
     LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };

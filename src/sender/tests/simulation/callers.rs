@@ -11,7 +11,7 @@ use crate::accumulator::RecordAccumulator;
 use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordHandle};
 use crate::accumulator::memory::{PendingReservation, Reservation, Shortage};
-use crate::accumulator::partition::{Append, SerializedRecord, Wake};
+use crate::accumulator::open_batch::{Append, SerializedRecord, Wake};
 use crate::record::builder::quick_upper_bound;
 use crate::sync::channel;
 

@@ -1,0 +1,169 @@
+//! A worker, as callers see it: where they push full batches, how they wake it, and what it publishes for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use super::batch::ProducerBatch;
+use super::handover::HandoverSender;
+use super::open_batch::Wake;
+use super::partition::Partition;
+use crate::sync::{Mutex, Wakeup};
+use crate::time::wall_clock_ms;
+
+/// A message from callers to a worker.
+pub(crate) enum Message {
+    /// The announcement: the partition has an open batch, and the worker has not been told of one since it last looked.
+    Opened(Arc<Partition>),
+    FullBatch(Box<ProducerBatch>),
+}
+
+/// A worker, as callers see it.
+pub(crate) struct WorkerHandle {
+    records: HandoverSender<Message>,
+    wakeup: Arc<Wakeup>,
+    /// The number of partitions that the worker ever had.
+    slots: AtomicUsize,
+    /// Partitions that the producer has forgotten, until the worker takes them from here.
+    retired: Mutex<Vec<Arc<Partition>>>,
+    /// Whether `retired` has any, readable without the lock.
+    has_retired: AtomicBool,
+    /// Messages that were pushed after the worker's end: it panicked.
+    abandoned: Mutex<Vec<Message>>,
+    /// The number of records that failed after the producer's close began, or because the worker ended.
+    undelivered: AtomicU64,
+    clock: WorkerClock,
+}
+
+/// The wall clock, as the worker read it last. While a worker is awake it reads the clock many times a millisecond
+/// anyway, so callers need not read it for every record. While the worker sleeps, they do.
+#[derive(Default)]
+pub(crate) struct WorkerClock {
+    /// Milliseconds since 1970; 0 while the worker sleeps.
+    now_ms: AtomicI64,
+}
+
+impl WorkerClock {
+    /// The time for a record: never ahead of the wall clock, and at most one round of the worker behind it.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> i64 {
+        match self.now_ms.load(Ordering::Relaxed) {
+            0 => wall_clock_ms(),
+            now_ms => now_ms,
+        }
+    }
+
+    /// On the worker, when a round begins.
+    pub(crate) fn tick(&self) {
+        self.now_ms.store(wall_clock_ms(), Ordering::Relaxed);
+    }
+
+    /// On the worker, in the middle of a long round.
+    pub(crate) fn tick_if_running(&self) {
+        if self.now_ms.load(Ordering::Relaxed) != 0 {
+            self.tick();
+        }
+    }
+
+    /// On the worker, before it sleeps.
+    pub(crate) fn stop(&self) {
+        self.now_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+impl WorkerHandle {
+    pub(crate) fn new(records: HandoverSender<Message>, wakeup: Arc<Wakeup>) -> Arc<Self> {
+        Arc::new(Self {
+            records,
+            wakeup,
+            slots: AtomicUsize::new(0),
+            retired: Mutex::default(),
+            has_retired: AtomicBool::new(false),
+            abandoned: Mutex::default(),
+            undelivered: AtomicU64::new(0),
+            clock: WorkerClock::default(),
+        })
+    }
+
+    pub(crate) fn wakeup(&self) -> &Wakeup {
+        &self.wakeup
+    }
+
+    pub(crate) fn clock(&self) -> &WorkerClock {
+        &self.clock
+    }
+
+    /// Wakes the worker if an append asked for it. Must not be called under a lock.
+    pub(crate) fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::None => {}
+            Wake::By(deadline) => self.wakeup.wake_by(deadline),
+            Wake::Now => self.wakeup.wake(),
+        }
+    }
+
+    /// Pushes a message to the worker. Never blocks. After the worker's end, the message is kept for
+    /// [`fail_abandoned_batches`](Self::fail_abandoned_batches): a dropped batch runs its callbacks, and the caller
+    /// holds locks.
+    pub(super) fn push(&self, message: Message) {
+        if let Err(message) = self.records.push(message) {
+            self.abandoned.lock().push(message);
+        }
+    }
+
+    /// On the worker, at its end: frees the memory of the channel as soon as the worker drops its receiver.
+    pub(crate) fn disconnect(&self) {
+        self.records.disconnect();
+        // The close has ended, so no others will follow. The partitions refer to this handle.
+        drop(self.take_retired());
+    }
+
+    /// Tells the worker, when it next looks, that the producer has forgotten the partition. Not after the close.
+    pub(super) fn report_retired(&self, partition: Arc<Partition>) {
+        self.retired.lock().push(partition);
+        self.has_retired.store(true, Ordering::Release);
+    }
+
+    /// On the worker: returns whether there are forgotten partitions to take.
+    #[inline]
+    pub(crate) fn has_retired(&self) -> bool {
+        self.has_retired.load(Ordering::Acquire)
+    }
+
+    /// On the worker: takes the partitions that the producer has forgotten since the last call.
+    pub(crate) fn take_retired(&self) -> Vec<Arc<Partition>> {
+        let mut retired = self.retired.lock();
+        self.has_retired.store(false, Ordering::Release);
+        std::mem::take(&mut *retired)
+    }
+
+    /// Drops, and so fails, the batches that were pushed after the worker's end. Must not be called under a lock.
+    pub(crate) fn fail_abandoned_batches(&self) {
+        let abandoned = std::mem::take(&mut *self.abandoned.lock());
+        for message in abandoned {
+            if let Message::FullBatch(batch) = message {
+                self.count_undelivered(batch.record_count());
+            }
+        }
+    }
+
+    /// Returns whether [`disconnect`](Self::disconnect) was called.
+    #[cfg(test)]
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.records.is_disconnected()
+    }
+
+    /// Counts records that failed because they could not be sent any more.
+    pub(crate) fn count_undelivered(&self, records: u32) {
+        self.undelivered
+            .fetch_add(u64::from(records), Ordering::Relaxed);
+    }
+
+    /// The number of records that failed after the producer's close began, or because the worker ended.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.undelivered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn next_slot(&self) -> usize {
+        self.slots.fetch_add(1, Ordering::Relaxed)
+    }
+}
