@@ -1,4 +1,4 @@
-//! What a broker looks at before it takes a batch.
+//! The checks of a broker before it accepts a batch.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::record::records::{EncodedRecord, RecordIter};
 /// A batch that may be appended.
 pub(super) struct CheckedBatch {
     pub(super) header: BatchHeader,
-    /// A copy of its bytes that nobody else has yet, where they are to be retained.
+    /// A copy of the bytes that is not shared yet; `None` if batches are not retained.
     pub(super) retained: Option<Arc<[u8]>>,
 }
 
@@ -34,8 +34,8 @@ impl Refusal {
     }
 }
 
-/// Checks what one partition of a Produce request of `version` carries: exactly one batch, of a header that makes sense,
-/// and behind it, if `options` say so, the records that the header promises.
+/// Checks the bytes for one partition in a Produce request of `version`: exactly one batch, a header without
+/// contradictions and, if `options` say so, the records that the header announces.
 pub(super) fn check(
     bytes: &[u8],
     version: i16,
@@ -96,7 +96,7 @@ fn check_header(header: &BatchHeader, version: i16) -> Result<CompressionType, R
     if header.records_count < 1
         || header.last_offset_delta.checked_add(1) != Some(header.records_count)
     {
-        return invalid("the header's count of records and last offset do not fit");
+        return invalid("the header's record count and last offset contradict each other");
     }
     let producer = header.producer;
     if producer.producer_id >= 0 && (producer.base_sequence < 0 || producer.producer_epoch < 0) {
@@ -105,7 +105,7 @@ fn check_header(header: &BatchHeader, version: i16) -> Result<CompressionType, R
     Ok(codec)
 }
 
-/// The records are walked where they lie: this is most of what a default cluster does.
+/// Reads the records without copying them: a default cluster spends most of its time here.
 fn check_contents(batch: &RecordBatch<'_>, codec: CompressionType) -> Result<(), Refusal> {
     batch
         .check_crc()
@@ -131,7 +131,7 @@ fn check_contents(batch: &RecordBatch<'_>, codec: CompressionType) -> Result<(),
     }
     if count != batch.header.records_count {
         let message = format!(
-            "{count} records where the header says {}",
+            "the batch has {count} records, but its header says {}",
             batch.header.records_count
         );
         return Err(Refusal::new(ErrorCode::INVALID_RECORD, message));

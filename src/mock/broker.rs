@@ -1,4 +1,4 @@
-//! A broker: its port, the thread that accepts, and the threads of its connections.
+//! A broker: its port, the thread that accepts connections, and the threads of its connections.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,17 +22,17 @@ pub(super) struct Broker {
 }
 
 enum Run {
-    /// The port is bound but not listened on, so that it refuses connections and nobody else gets it. Without a socket
-    /// it could not be bound again when the broker stopped.
+    /// The socket is bound but does not listen: the port refuses connections, and no other program can take it. `None` if
+    /// the port could not be bound again when the broker stopped.
     Down(Option<Socket>),
     Up {
-        links: Arc<Links>,
+        connections: Arc<Connections>,
         threads: Arc<ThreadGroup>,
     },
 }
 
 impl Broker {
-    /// A broker that is down, on a free port.
+    /// Makes a broker that is down, on a free port.
     pub(super) fn bind(id: i32) -> io::Result<Self> {
         let socket = bound_socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = socket
@@ -50,7 +50,7 @@ impl Broker {
         self.address.port()
     }
 
-    /// Listens; does nothing if it does already.
+    /// Starts the broker. Does nothing if it is up.
     pub(super) fn start(&self, shared: &Arc<Shared>) -> io::Result<()> {
         let mut run = self.run.lock();
         let Run::Down(socket) = &mut *run else {
@@ -61,44 +61,51 @@ impl Broker {
             None => bound_socket(self.address)?,
         };
         socket.listen(BACKLOG)?;
-        let links = Arc::new(Links {
+        let connections = Arc::new(Connections {
             shared: Arc::clone(shared),
             broker: self.id,
             state: Mutex::default(),
         });
         let threads = Arc::new(ThreadGroup::default());
         let accept = {
-            let (links, threads) = (Arc::clone(&links), Arc::clone(&threads));
+            let (connections, threads) = (Arc::clone(&connections), Arc::clone(&threads));
             let listener = TcpListener::from(socket);
-            move || accept(&listener, &links, &threads)
+            move || accept(&listener, &connections, &threads)
         };
         threads.spawn(format!("mock-broker-{}", self.id), STACK_BYTES, accept)?;
-        *run = Run::Up { links, threads };
+        *run = Run::Up {
+            connections,
+            threads,
+        };
         Ok(())
     }
 
-    /// Stops listening, closes the connections and waits for their threads; does nothing if it is down.
+    /// Stops listening, closes the connections and waits for their threads. Does nothing if the broker is down.
     pub(super) fn stop(&self) {
         let mut run = self.run.lock();
-        let Run::Up { links, threads } = &*run else {
+        let Run::Up {
+            connections,
+            threads,
+        } = &*run
+        else {
             return;
         };
-        links.close(Closing::ForGood);
-        // The accepting thread looks up at the next connection: this one. If it cannot be made, there are others waiting.
+        connections.close(Closing::ForGood);
+        // This connection wakes the accepting thread. If it cannot be made, other connections wait and wake the thread.
         let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
         threads.join_until(deadline_after(Instant::now(), PATIENCE));
         *run = Run::Down(bound_socket(self.address).ok());
     }
 
     pub(super) fn disconnect(&self) {
-        if let Run::Up { links, .. } = &*self.run.lock() {
-            links.close(Closing::ForNow);
+        if let Run::Up { connections, .. } = &*self.run.lock() {
+            connections.close(Closing::ForNow);
         }
     }
 
     pub(super) fn connections(&self) -> usize {
         match &*self.run.lock() {
-            Run::Up { links, .. } => links.state.lock().open.len(),
+            Run::Up { connections, .. } => connections.state.lock().open.len(),
             Run::Down(_) => 0,
         }
     }
@@ -107,37 +114,38 @@ impl Broker {
 fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     if cfg!(unix) {
-        // Connections of the broker's last life may linger; elsewhere the option lets others take the port.
+        // Closed connections of the broker may still occupy the port. On other systems, the option would let other
+        // programs take the port.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-fn accept(listener: &TcpListener, links: &Arc<Links>, threads: &Arc<ThreadGroup>) {
-    let out_of_luck = Stop::default();
+fn accept(listener: &TcpListener, connections: &Arc<Connections>, threads: &Arc<ThreadGroup>) {
+    let pause = Stop::default();
     loop {
         let accepted = listener.accept();
-        if links.state.lock().closed {
+        if connections.state.lock().closed {
             return;
         }
         match accepted {
-            Ok((stream, _)) => links.serve(stream, threads),
-            // Out of file descriptors, most likely: a little later there may be some.
-            Err(_) => drop(out_of_luck.wait(Duration::from_millis(10))),
+            Ok((stream, _)) => connections.serve(stream, threads),
+            // Probably no file descriptor is free. A little later there may be one.
+            Err(_) => drop(pause.wait(Duration::from_millis(10))),
         }
     }
 }
 
 /// A broker's open connections.
-struct Links {
+struct Connections {
     shared: Arc<Shared>,
     broker: i32,
-    state: Mutex<LinksState>,
+    state: Mutex<ConnectionsState>,
 }
 
 #[derive(Default)]
-struct LinksState {
+struct ConnectionsState {
     closed: bool,
     open: HashMap<u64, (TcpStream, Arc<Stop>)>,
     last_id: u64,
@@ -149,8 +157,8 @@ enum Closing {
     ForGood,
 }
 
-impl Links {
-    /// Starts the connection's thread. Where there are no resources for one, the connection is closed at once.
+impl Connections {
+    /// Starts the connection's thread. Closes the connection at once if the thread cannot be started.
     fn serve(self: &Arc<Self>, stream: TcpStream, threads: &Arc<ThreadGroup>) {
         let Ok(handle) = stream.try_clone() else {
             return;
@@ -167,8 +175,8 @@ impl Links {
             state.open.insert(id, (handle, Arc::clone(&stop)));
             id
         };
-        let open = OpenLink {
-            links: Arc::clone(self),
+        let open = OpenConnection {
+            connections: Arc::clone(self),
             id,
         };
         let mut connection = Connection::new(Arc::clone(&self.shared), self.broker, stream, stop);
@@ -176,7 +184,7 @@ impl Links {
             let _open = open;
             connection.run();
         };
-        // Where the thread cannot be started, `body` and with it `OpenLink` are dropped.
+        // If the thread cannot be started, `body` is dropped, and with it `OpenConnection`.
         let _ = threads.spawn(
             format!("mock-broker-{}-{id}", self.broker),
             STACK_BYTES,
@@ -190,30 +198,30 @@ impl Links {
         state.closed |= closing == Closing::ForGood;
         for (stream, stop) in state.open.values() {
             stop.stop();
-            // It may be closed already, by the other side.
+            // Fails if the client has closed the connection already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// Takes the connection off the list at the end of its thread, whatever the end.
-struct OpenLink {
-    links: Arc<Links>,
+/// Removes the connection from the list when its thread ends, also by a panic.
+struct OpenConnection {
+    connections: Arc<Connections>,
     id: u64,
 }
 
-impl Drop for OpenLink {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let closed = self.links.state.lock().open.remove(&self.id);
-        // This handle is one of two: without the shutdown the other side would not see the end before both are gone.
+        let closed = self.connections.state.lock().open.remove(&self.id);
+        // The thread has a second handle. Without the shutdown the client would not see the end until both are dropped.
         if let Some((stream, _)) = closed {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        self.links.shared.notify();
+        self.connections.shared.notify();
     }
 }
 
-/// What a connection's thread waits on when it is to do nothing.
+/// Stops a connection's thread while it waits.
 #[derive(Default)]
 pub(super) struct Stop {
     stopped: Mutex<bool>,
@@ -226,7 +234,7 @@ impl Stop {
         self.changed.notify_all();
     }
 
-    /// Waits for `time`, or until the connection is to end: then it is true.
+    /// Waits for `time`, or until the connection has to end. Returns whether it has to end.
     pub(super) fn wait(&self, time: Duration) -> bool {
         let deadline = deadline_after(Instant::now(), time);
         let mut stopped = self.stopped.lock();
@@ -244,5 +252,5 @@ const BACKLOG: i32 = 1024;
 /// Requests are decoded and records decompressed on these stacks.
 const STACK_BYTES: usize = 512 << 10;
 
-/// How long `stop` waits for a hook that does not return.
+/// The time that `stop` waits for a hook that does not return.
 const PATIENCE: Duration = Duration::from_secs(10);

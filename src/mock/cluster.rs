@@ -1,4 +1,4 @@
-//! The cluster as tests hold it.
+//! The cluster and its builder: what a test calls.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -18,14 +18,14 @@ use crate::time::deadline_after;
 /// A running cluster of mock brokers, with the ids 0, 1, 2 and so on. Dropping it stops every broker, closes every
 /// connection and waits for their threads.
 ///
-/// Methods that change a topic, a partition or a broker panic where there is none of that name or number: a test that
-/// changes nothing shows nothing. Methods that only look answer with `None` or with nothing.
+/// Methods that change a topic, partition or broker panic if it does not exist: a test that changes nothing would show
+/// nothing. Methods that only read return `None` or an empty list then.
 pub struct MockCluster {
     shared: Arc<Shared>,
     brokers: Vec<Broker>,
 }
 
-/// How a [`MockCluster`] is to behave. Made by [`MockCluster::builder`].
+/// The options of a [`MockCluster`]. Made by [`MockCluster::builder`].
 #[derive(Clone, Debug)]
 pub struct MockClusterBuilder {
     brokers: usize,
@@ -36,25 +36,25 @@ pub struct MockClusterBuilder {
 pub(super) struct Options {
     pub(super) auto_create_topics: bool,
     pub(super) default_partitions: i32,
-    /// At the start.
+    /// The value at the start.
     pub(super) max_message_bytes: usize,
     pub(super) first_producer_epoch: i16,
     pub(super) refuse_unknown_producers: bool,
     pub(super) retain_records: bool,
     pub(super) check_batches: bool,
-    /// At the start; none where it is to be made up.
+    /// The id at the start; `None` for a random one.
     pub(super) cluster_id: Option<String>,
 }
 
-/// What brokers and connections share. No lock is held while another is taken or a hook runs.
+/// What brokers and connections share. No thread takes a lock or runs a hook while it holds another lock.
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) hooks: Hooks,
     pub(super) max_message_bytes: AtomicUsize,
-    /// How many connections each broker serves at a time.
+    /// The number of connections that each broker serves at the same time.
     pub(super) max_connections: AtomicUsize,
     pub(super) state: Mutex<State>,
-    /// With `state`: something has happened that `wait_until` may be waiting for.
+    /// Used with `state`: notified after each event that `wait_until` may wait for.
     pub(super) happened: Condvar,
 }
 
@@ -62,12 +62,12 @@ impl MockCluster {
     /// Starts a cluster of `brokers` brokers, at least one, with the default options.
     ///
     /// # Errors
-    /// Where a listener cannot be opened or a thread not be started.
+    /// If a listener cannot be opened or a thread cannot be started.
     pub fn start(brokers: usize) -> io::Result<Self> {
         Self::builder().brokers(brokers).start()
     }
 
-    /// Options first: see [`MockClusterBuilder`].
+    /// Returns a builder, which sets the options and starts the cluster.
     pub fn builder() -> MockClusterBuilder {
         let options = Options {
             auto_create_topics: true,
@@ -85,7 +85,7 @@ impl MockCluster {
         }
     }
 
-    /// The addresses of all brokers, up or down, as `bootstrap.servers` takes them.
+    /// Returns the addresses of all brokers, up or down, in the form of `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> String {
         let addresses = self
             .brokers
@@ -94,17 +94,17 @@ impl MockCluster {
         addresses.collect::<Vec<_>>().join(",")
     }
 
-    /// The cluster's id, as metadata tells it.
+    /// Returns the cluster's id, as metadata names it.
     pub fn cluster_id(&self) -> String {
         self.shared.state.lock().cluster_id.clone()
     }
 
-    /// Puts another cluster in this one's place, at the same addresses: it has another id, no topics, and gives out
-    /// producer ids from the start again. Brokers that were down are up. Connections are
-    /// closed; requests in progress finish first. Hooks, restrictions of versions and the list of requests stay.
+    /// Replaces this cluster with another one at the same addresses. The new one has another id and no topics, and its
+    /// producer ids begin from the start again. Brokers that were down are up. Connections are closed after the requests
+    /// in progress are finished. Hooks, restrictions of versions and the list of requests stay.
     ///
     /// # Errors
-    /// Where a port cannot be listened on any more or a thread not be started.
+    /// If a broker cannot listen on its port any more or a thread cannot be started.
     pub fn replace(&self) -> io::Result<()> {
         for broker in &self.brokers {
             broker.stop();
@@ -117,10 +117,10 @@ impl MockCluster {
         Ok(())
     }
 
-    /// Creates a topic, its partitions led by the brokers in turn.
+    /// Creates a topic. The first broker leads partition 0, the next one partition 1 and so on, over and over.
     ///
     /// # Panics
-    /// If the topic exists, the name is none that Kafka allows, or `partitions` is below 1.
+    /// If the topic exists, Kafka does not allow the name, or `partitions` is below 1.
     #[track_caller]
     pub fn create_topic(&self, name: &str, partitions: i32) {
         assert!(
@@ -134,7 +134,7 @@ impl MockCluster {
         );
     }
 
-    /// Deletes a topic with its records. One created later under the same name has another id.
+    /// Deletes a topic with its records. A topic that is created later with the same name has another id.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -144,7 +144,7 @@ impl MockCluster {
         assert!(deleted, "there is no topic {name}");
     }
 
-    /// Gives a topic `count` more partitions.
+    /// Adds `count` partitions to a topic.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -154,7 +154,7 @@ impl MockCluster {
         assert!(added, "there is no topic {topic}");
     }
 
-    /// Makes `leader` lead a partition, or nobody, and raises the partition's leader epoch.
+    /// Changes the leader of a partition and raises its leader epoch. With `None` the partition has no leader.
     ///
     /// # Panics
     /// If there is no such topic, partition or broker.
@@ -169,8 +169,8 @@ impl MockCluster {
         });
     }
 
-    /// Makes metadata name this leader with this leader epoch, as brokers do that have not heard of a change yet; with
-    /// none, the truth again. What brokers do with batches does not change.
+    /// Makes metadata name this leader and leader epoch instead of the real ones, as brokers do that do not know of a
+    /// change yet. With `None` metadata names the real ones again. How brokers handle batches does not change.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -181,9 +181,10 @@ impl MockCluster {
         });
     }
 
-    /// Deletes a partition's records before `offset`, as retention does: the log begins there. Batches go as a whole, so
-    /// records of one that reaches beyond `offset` stay. Where unknown producers are refused, the partition forgets
-    /// those of which it has no record left.
+    /// Deletes a partition's records before `offset`, as retention does: the log starts there. Only whole batches are
+    /// deleted: a batch that reaches beyond `offset` stays. With
+    /// [`refuse_unknown_producers`](MockClusterBuilder::refuse_unknown_producers), the partition forgets the producers of
+    /// which it has no record left.
     ///
     /// # Panics
     /// If there is no such topic, partition or offset.
@@ -200,8 +201,7 @@ impl MockCluster {
         assert!(offset <= end, "the log ends at {end}, before {offset}");
     }
 
-    /// Makes a partition forget what it knows of producers' sequences, as when it has not heard of them for long
-    /// (`producer.id.expiration.ms`).
+    /// Makes a partition forget the sequences of all producers, as a broker does after `producer.id.expiration.ms`.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -212,27 +212,27 @@ impl MockCluster {
         });
     }
 
-    /// Changes the largest size of a batch, as [`MockClusterBuilder::max_message_bytes`] sets it.
+    /// Changes the largest size of a batch, which [`MockClusterBuilder::max_message_bytes`] sets at the start.
     pub fn set_max_message_bytes(&self, bytes: usize) {
         self.shared
             .max_message_bytes
             .store(bytes, Ordering::Relaxed);
     }
 
-    /// Limits each broker to `most` connections: it closes any further one at once, as Kafka does with
-    /// `max.connections.per.ip`. Open connections stay. `None`: no limit.
+    /// Limits each broker to `most` connections. It closes any further connection at once, as Kafka does with
+    /// `max.connections.per.ip`. Open connections stay. `None` removes the limit.
     pub fn limit_connections(&self, most: Option<usize>) {
         self.shared
             .max_connections
             .store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
-    /// The id of the broker that leads a partition.
+    /// Returns the id of the broker that leads a partition; `None` if there is no leader or no such partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
         self.shared.state.lock().partition(topic, partition)?.leader
     }
 
-    /// How often the partition's leadership has moved.
+    /// Returns the partition's leader epoch: how often its leader was changed.
     pub fn leader_epoch(&self, topic: &str, partition: i32) -> Option<i32> {
         Some(
             self.shared
@@ -243,12 +243,12 @@ impl MockCluster {
         )
     }
 
-    /// The topic's id.
+    /// Returns the topic's id.
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
         Some(TopicId(self.shared.state.lock().topic(topic)?.id))
     }
 
-    /// Gives the topic another id, as that of the same topic in another cluster: its copy, taken from a backup.
+    /// Changes the topic's id. A copy of the cluster that was restored from a backup has such another id.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -258,13 +258,13 @@ impl MockCluster {
         assert!(changed, "there is no topic {topic}");
     }
 
-    /// How many partitions the topic has.
+    /// Returns the number of partitions of the topic.
     pub fn partitions(&self, topic: &str) -> Option<i32> {
         let state = self.shared.state.lock();
         i32::try_from(state.topic(topic)?.partitions.len()).ok()
     }
 
-    /// The offset that the partition's next record will have: how many records it has been given.
+    /// Returns the offset of the partition's next record, which is the number of records that were written so far.
     pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
         Some(
             self.shared
@@ -276,8 +276,8 @@ impl MockCluster {
         )
     }
 
-    /// The records of a partition in order; none where there is no such partition, or where records are not retained.
-    /// Batches that cannot be read, which are stored only if checks are off, are left out.
+    /// Returns the records of a partition, in order. Empty if there is no such partition or records are not retained.
+    /// Leaves out batches that cannot be read, which are stored only if checks are off.
     pub fn records(&self, topic: &str, partition: i32) -> Vec<MockRecord> {
         self.batches(topic, partition)
             .iter()
@@ -285,7 +285,7 @@ impl MockCluster {
             .collect()
     }
 
-    /// The batches of a partition in order; none where there is no such partition, or where records are not retained.
+    /// Returns the batches of a partition, in order. Empty if there is no such partition or records are not retained.
     pub fn batches(&self, topic: &str, partition: i32) -> Vec<MockBatch> {
         let state = self.shared.state.lock();
         state
@@ -294,8 +294,8 @@ impl MockCluster {
             .unwrap_or_default()
     }
 
-    /// Whether records of the topic get the broker's time (`message.timestamp.type=LogAppendTime`) instead of keeping
-    /// the producer's. Off for a new topic.
+    /// Sets whether records of the topic get the broker's time (`message.timestamp.type=LogAppendTime`) instead of the
+    /// producer's timestamps. Off for a new topic.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -308,8 +308,8 @@ impl MockCluster {
         topic.log_append_time = log_append_time;
     }
 
-    /// Stops a broker: its connections are closed, its port refuses new ones, metadata no longer names it and its
-    /// partitions have no leader. Its records stay. Waits until its threads have ended; nothing happens if it is down.
+    /// Stops a broker and waits until its threads have ended. Its connections are closed, its port refuses new ones,
+    /// metadata no longer names it, and its partitions have no leader. Its records stay. Does nothing if it is down.
     ///
     /// # Panics
     /// If there is no such broker.
@@ -320,10 +320,10 @@ impl MockCluster {
         stopped.stop();
     }
 
-    /// Starts a stopped broker again, on the same port. Nothing happens if it is up.
+    /// Starts a stopped broker again, on the same port. Does nothing if it is up.
     ///
     /// # Errors
-    /// Where the port cannot be listened on any more or the thread not be started.
+    /// If the broker cannot listen on its port any more or a thread cannot be started.
     ///
     /// # Panics
     /// If there is no such broker.
@@ -334,7 +334,7 @@ impl MockCluster {
         Ok(())
     }
 
-    /// How many connections to the broker are open.
+    /// Returns the number of open connections to the broker.
     ///
     /// # Panics
     /// If there is no such broker.
@@ -343,7 +343,7 @@ impl MockCluster {
         self.broker(broker).connections()
     }
 
-    /// Closes the broker's connections. It stays up.
+    /// Closes the broker's connections. The broker stays up.
     ///
     /// # Panics
     /// If there is no such broker.
@@ -352,18 +352,19 @@ impl MockCluster {
         self.broker(broker).disconnect();
     }
 
-    /// Makes the brokers speak only these versions of an API, as older brokers do. An empty range takes the API away.
-    /// Connections that are open go on with what ApiVersions told them before, and are closed at the first request of a
-    /// version that is gone.
+    /// Makes the brokers speak only these versions of an API, as older brokers do. An empty range removes the API.
+    /// Clients on open connections still use the versions that ApiVersions named before. A request of a version that is
+    /// not spoken any more closes its connection.
     pub fn restrict_versions(&self, api: MockApi, versions: RangeInclusive<i16>) {
         self.shared.state.lock().versions.restrict(api, versions);
     }
 
-    /// Asks `hook` before each request of an API what is to happen with it, until [`remove`](Self::remove) is called.
-    /// Where several hooks are set, the first that says something other than [`Fault::Pass`] decides.
+    /// Calls `hook` before each request of an API, until [`remove`](Self::remove) is called: the hook returns what
+    /// happens to the request. If several hooks are set, the first one that returns something other than [`Fault::Pass`]
+    /// decides.
     ///
-    /// Hooks run on the broker's threads, several at a time: they are to be quick, and a hook that never returns keeps
-    /// the cluster from stopping.
+    /// Hooks run on the brokers' threads, also several at the same time. They should be quick. A hook that never returns
+    /// delays the end of the cluster by 10 s.
     pub fn on(
         &self,
         api: MockApi,
@@ -372,7 +373,7 @@ impl MockCluster {
         self.shared.hooks.add(api, usize::MAX, Box::new(hook))
     }
 
-    /// As [`on`](Self::on), but the hook is gone once it has said something other than [`Fault::Pass`].
+    /// Like [`on`](Self::on), but the hook is removed when it returns something other than [`Fault::Pass`].
     pub fn once(
         &self,
         api: MockApi,
@@ -381,14 +382,14 @@ impl MockCluster {
         self.shared.hooks.add(api, 1, Box::new(hook))
     }
 
-    /// The next `times` requests of an API, at any broker, meet `fault`.
+    /// Makes the next `times` requests of an API, at any broker, meet `fault`.
     pub fn fail_next(&self, api: MockApi, times: usize, fault: Fault) -> HookId {
         self.shared
             .hooks
             .add(api, times, Box::new(move |_| fault.clone()))
     }
 
-    /// Removes a hook; nothing happens if it has gone by itself.
+    /// Removes a hook. Does nothing if it is removed already.
     pub fn remove(&self, hook: HookId) {
         self.shared.hooks.remove(hook);
     }
@@ -398,18 +399,18 @@ impl MockCluster {
         self.shared.hooks.clear();
     }
 
-    /// How many requests of an API all brokers have received since the start.
+    /// Returns how many requests of an API all brokers have received since the start.
     pub fn request_count(&self, api: MockApi) -> u64 {
         self.shared.state.lock().requests.count(api)
     }
 
-    /// The requests received, the oldest first: the latest 10,000 of them.
+    /// Returns the latest 10,000 requests that were received, the oldest first.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.shared.state.lock().requests.entries()
     }
 
-    /// Waits until `condition` holds, for at most `timeout`, and tells whether it does. It is asked again whenever a
-    /// broker has received or handled a request or a connection has come or gone.
+    /// Waits until `condition` returns true, for at most `timeout`, and returns whether it did. Checks it again whenever
+    /// a broker has received or handled a request, and whenever a connection was opened or closed.
     pub fn wait_until(&self, timeout: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
         let deadline = deadline_after(Instant::now(), timeout);
         loop {
@@ -464,60 +465,60 @@ impl Drop for MockCluster {
 }
 
 impl MockClusterBuilder {
-    /// How many brokers: 1 to 1000, 1 by default. A number outside is taken as the nearest inside.
+    /// Sets the number of brokers: 1 to 1000, 1 by default. A number outside this range counts as the nearest one in it.
     pub fn brokers(mut self, brokers: usize) -> Self {
         self.brokers = brokers.clamp(1, 1000);
         self
     }
 
-    /// Whether asking for the metadata of a topic creates it. On by default.
+    /// Sets whether a request for the metadata of a topic creates the topic. On by default.
     pub fn auto_create_topics(mut self, auto_create_topics: bool) -> Self {
         self.options.auto_create_topics = auto_create_topics;
         self
     }
 
-    /// How many partitions a topic has that is created by being asked for: 1 by default, at least 1.
+    /// Sets the number of partitions of a topic that such a request creates: at least 1, 1 by default.
     pub fn default_partitions(mut self, partitions: i32) -> Self {
         self.options.default_partitions = partitions.max(1);
         self
     }
 
-    /// The largest batch that is accepted, in bytes with its header: 1,048,588 by default, as Kafka's
+    /// Sets the largest size of a batch that is accepted, in bytes with its header: 1,048,588 by default, as Kafka's
     /// `message.max.bytes`.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.options.max_message_bytes = bytes;
         self
     }
 
-    /// The epoch of the first producer id that is given out, 0 by default and at least 0; those after it begin at 0. Near
-    /// [`i16::MAX`] a client soon has to do without a higher one.
+    /// Sets the epoch of the first producer id: at least 0, 0 by default. Later ids have epoch 0. With an epoch near
+    /// [`i16::MAX`], a client soon needs another producer id.
     pub fn first_producer_epoch(mut self, epoch: i16) -> Self {
         self.options.first_producer_epoch = epoch.max(0);
         self
     }
 
-    /// Whether a producer that a partition knows nothing of must begin at sequence 0, and gets `UNKNOWN_PRODUCER_ID`
-    /// otherwise, as from older brokers. Off by default: brokers of today take any sequence from it.
+    /// Sets whether a producer that a partition does not know must begin at sequence 0, and gets `UNKNOWN_PRODUCER_ID`
+    /// otherwise, as from older brokers. Off by default: current brokers accept any first sequence.
     pub fn refuse_unknown_producers(mut self, refuse: bool) -> Self {
         self.options.refuse_unknown_producers = refuse;
         self
     }
 
-    /// Whether batches are kept to be read back. On by default; off, they are only counted, and memory stays small
-    /// whatever is sent.
+    /// Sets whether batches are kept, so that a test can read them. On by default. If it is off, records are only counted,
+    /// and memory does not grow.
     pub fn retain_records(mut self, retain_records: bool) -> Self {
         self.options.retain_records = retain_records;
         self
     }
 
-    /// Whether each batch's CRC is computed and its records are decompressed and looked at before it is accepted. On by
-    /// default. Off, only the header is looked at, sequences included, which costs next to nothing: for benchmarks.
+    /// Sets whether each batch's CRC and its decompressed records are checked before it is accepted. On by default. If it
+    /// is off, only the header is checked, with its sequence: fast enough for benchmarks.
     pub fn check_batches(mut self, check_batches: bool) -> Self {
         self.options.check_batches = check_batches;
         self
     }
 
-    /// The cluster's id. Without this each cluster has one of its own: by it a producer tells clusters apart.
+    /// Sets the cluster's id, by which a producer distinguishes clusters. Random by default.
     pub fn cluster_id(mut self, cluster_id: impl Into<String>) -> Self {
         self.options.cluster_id = Some(cluster_id.into());
         self
@@ -526,7 +527,7 @@ impl MockClusterBuilder {
     /// Starts the cluster.
     ///
     /// # Errors
-    /// Where a listener cannot be opened or a thread not be started.
+    /// If a listener cannot be opened or a thread cannot be started.
     pub fn start(self) -> io::Result<MockCluster> {
         let mut brokers = Vec::with_capacity(self.brokers);
         for id in (0..).take(self.brokers) {
@@ -546,7 +547,7 @@ impl MockClusterBuilder {
             options: self.options,
             happened: Condvar::new(),
         });
-        // From here on an early return drops the cluster, which stops the brokers that have started.
+        // From here on, an early return drops the cluster, which stops the brokers that were started.
         let cluster = MockCluster { shared, brokers };
         for broker in &cluster.brokers {
             broker.start(&cluster.shared)?;
@@ -556,7 +557,7 @@ impl MockClusterBuilder {
 }
 
 impl Shared {
-    /// Tells those who wait that there is something new to look at.
+    /// Reports an event to the threads in `wait_until`.
     pub(super) fn notify(&self) {
         self.state.lock().events += 1;
         self.happened.notify_all();

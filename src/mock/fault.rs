@@ -1,4 +1,4 @@
-//! Faults, and the hooks that ask for them.
+//! Faults, and the hooks that cause them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,37 +13,37 @@ use crate::topic_partition::TopicPartition;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing out of the ordinary.
+    /// The request is handled as usual.
     #[default]
     Pass,
-    /// It is not handled and answered with this error: Produce for each partition, Metadata for each topic asked for
-    /// (from version 13 on for the whole request).
+    /// The request is not handled, and the response has this error: a Produce response for each partition, a Metadata
+    /// response for each topic in the request and, since version 13, for the request as a whole.
     Error(ErrorCode),
-    /// Produce only: these partitions are not handled and answered with their errors, the others are handled.
+    /// Produce only: these partitions are not handled and get these errors. The others are handled.
     PartitionErrors(Vec<PartitionError>),
-    /// The connection does nothing at all for this time, not even read, and then goes on with the other fault. A client
-    /// that sends more than the sockets' buffers hold cannot write in the meantime. Use a long time for a broker that
-    /// has stopped; the end of the broker or the cluster ends it.
+    /// The connection does nothing for this time, not even read. Then the request meets the other fault. A client that
+    /// sends more than the sockets' buffers hold cannot write in the meantime. A long time acts like a stopped broker;
+    /// the end of the broker or of the cluster ends it.
     Delay(Duration, Box<Fault>),
-    /// It meets the other fault, but the connection keeps its answer and all that follow until so many more requests
-    /// have come on it; then they are written together. Proof that a client has several requests in flight, for without
-    /// them it gets no answer. What is kept when the connection ends is lost.
+    /// The request meets the other fault, but the connection keeps its response, and all later ones, until this many more
+    /// requests have come on it. Then it writes them together. A client that does not have that many requests in flight
+    /// gets no response. Responses that are kept when the connection ends are lost.
     KeepBack(usize, Box<Fault>),
-    /// It is not handled and not answered, and neither is what follows on the connection: answers come in the order of
-    /// the requests. The connection stays open, and what arrives is read and thrown away.
+    /// The request is not handled and gets no response. The same holds for all later requests on the connection, because
+    /// responses come in the order of the requests. The connection stays open and discards what it reads.
     NoAnswer,
-    /// It is not handled; the connection is closed.
+    /// The request is not handled. The connection is closed.
     Disconnect,
-    /// It is handled, and the connection is closed instead of the answer.
+    /// The request is handled. The connection is closed without the response.
     LoseAnswer,
-    /// It is handled, and the answer carries this `throttle_time_ms`.
+    /// The request is handled. The response carries this `throttle_time_ms`.
     Throttle(Duration),
-    /// It is handled, and the answer is damaged on its way.
+    /// The request is handled. The response is damaged.
     Corrupt(Corruption),
 }
 
 impl Fault {
-    /// Handles the request after a time.
+    /// Returns the fault that delays a request and then handles it.
     pub fn delay(time: Duration) -> Self {
         Self::Delay(time, Box::new(Self::Pass))
     }
@@ -53,19 +53,19 @@ impl Fault {
     }
 }
 
-/// How an answer is damaged.
+/// How a response is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
-    /// It carries the number of another request.
+    /// It carries the correlation id of another request.
     CorrelationId,
-    /// The frame ends in the middle of the answer, and says so in its length.
+    /// The frame ends in the middle of the response, and its length says so.
     ShortFrame,
     /// The frame's length says nearly 2 GiB.
     HugeLength,
     /// The frame's length is negative.
     NegativeLength,
-    /// Random bytes stand behind the correlation id.
+    /// Random bytes follow the correlation id.
     Garbage,
 }
 
@@ -78,12 +78,12 @@ pub struct PartitionError {
     pub(super) record_errors: Vec<(i32, Option<String>)>,
     pub(super) log_start_offset: i64,
     pub(super) is_appended: bool,
-    /// Its id and leader epoch.
+    /// The leader's id and the leader epoch.
     pub(super) current_leader: Option<(i32, i32)>,
 }
 
 impl PartitionError {
-    /// `error` for partition `partition` of `topic`.
+    /// Makes an `error` for partition `partition` of `topic`.
     pub fn new(topic: &str, partition: i32, error: ErrorCode) -> Self {
         Self {
             topic_partition: TopicPartition::new(topic, partition),
@@ -96,46 +96,47 @@ impl PartitionError {
         }
     }
 
-    /// The batch is handled first, and the error is told only where that went well: replicas that did not follow in time,
-    /// a leadership that moved after the append. The answer has the batch's offset.
+    /// Appends the batch first. The response has its offset and this error, as when the replicas did not follow in time or
+    /// the leader changed after the append. A batch that cannot be appended gets its own error.
     pub fn after_append(mut self) -> Self {
         self.is_appended = true;
         self
     }
 
-    /// With a leader and its epoch, as a broker that lost its office tells them (KIP-951), but without an address: clients
-    /// can go only to one that they know. Clients see it in version 10 and later.
+    /// Adds the current leader and the leader epoch, as a former leader does (KIP-951), but without an address: a client
+    /// can use only a broker that it knows. Sent since version 10.
     pub fn current_leader(mut self, leader: i32, leader_epoch: i32) -> Self {
         self.current_leader = Some((leader, leader_epoch));
         self
     }
 
-    /// With the broker's words on the whole batch. Clients see it in version 8 and later.
+    /// Adds a message about the whole batch. Sent since version 8.
     pub fn message(mut self, message: &str) -> Self {
         self.message = Some(message.to_owned());
         self
     }
 
-    /// With an error for the record at `index` in its batch (KIP-467). Clients see it in version 8 and later.
+    /// Adds an error for the record at `index` in its batch (KIP-467). Sent since version 8.
     pub fn record_error(mut self, index: i32, message: Option<&str>) -> Self {
         self.record_errors.push((index, message.map(str::to_owned)));
         self
     }
 
-    /// With the offset at which the partition begins, by which clients judge `UNKNOWN_PRODUCER_ID`; -1 without.
+    /// Sets the first offset of the partition's log, which matters to a client after `UNKNOWN_PRODUCER_ID`. Not known (-1
+    /// in the protocol) by default.
     pub fn log_start_offset(mut self, offset: i64) -> Self {
         self.log_start_offset = offset;
         self
     }
 }
 
-/// A hook that has been set: what [`MockCluster::remove`](super::MockCluster::remove) takes.
+/// The id of a hook, for [`MockCluster::remove`](super::MockCluster::remove).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HookId(usize);
 
 pub(super) type HookFn = Box<dyn Fn(&MockRequest) -> Fault + Send + Sync>;
 
-/// The hooks in the order in which they were set.
+/// The hooks, in the order in which they were set.
 #[derive(Default)]
 pub(super) struct Hooks {
     hooks: Mutex<Vec<Arc<Hook>>>,
@@ -145,7 +146,7 @@ pub(super) struct Hooks {
 struct Hook {
     id: HookId,
     api: MockApi,
-    /// How many more requests it may fail.
+    /// The number of requests that it may still fail.
     uses: AtomicUsize,
     call: HookFn,
 }
@@ -171,7 +172,7 @@ impl Hooks {
         self.retain(|_| false);
     }
 
-    /// The fault that the hooks of `api` decide on. `request` is only called where there are any.
+    /// Returns the fault that the hooks of `api` decide on. Calls `request` only if there are any.
     pub(super) fn decide(&self, api: MockApi, request: impl FnOnce() -> MockRequest) -> Fault {
         let hooks: Vec<_> = self
             .hooks
@@ -193,7 +194,7 @@ impl Hooks {
         Fault::Pass
     }
 
-    /// Whether the hook may fail one request more; requests on other connections may have been quicker.
+    /// Returns whether the hook may fail one more request. Requests on other connections may have used it up.
     fn take_use(&self, hook: &Hook) -> bool {
         let one_less = |uses: usize| {
             if uses == usize::MAX {
@@ -211,7 +212,7 @@ impl Hooks {
         before.is_ok()
     }
 
-    /// Hooks are the user's code, and so are their destructors: they run after the lock is released.
+    /// Drops the removed hooks after it has released the lock: their destructors are the user's code.
     fn retain(&self, keep: impl Fn(&Hook) -> bool) {
         let mut removed = Vec::new();
         self.hooks.lock().retain(|hook| {

@@ -10,29 +10,29 @@ use crate::record::decode;
 use crate::record::header::{BatchHeader, ProducerStamp};
 use crate::time::wall_clock_ms;
 
-/// A record as a consumer would get it.
+/// A record as a consumer gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MockRecord {
-    /// Its place in the partition.
+    /// The offset in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970: the producer's, or the broker's where the topic has its time of appending.
+    /// The timestamp in milliseconds since 1970: the producer's, or the broker's if the topic uses the time of the append.
     pub timestamp: i64,
-    /// The key, if any.
+    /// The key; `None` if the record has no key.
     pub key: Option<Vec<u8>>,
-    /// The value; none is a tombstone.
+    /// The value; `None` for a tombstone.
     pub value: Option<Vec<u8>>,
-    /// The headers in order.
+    /// The headers, in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// A batch as the broker has stored it.
+/// A batch as the broker stored it. Producer id, epoch and sequence are those in its header, where -1 means none.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MockBatch {
-    /// The offset of its first record.
+    /// The offset of the first record.
     pub base_offset: i64,
-    /// How many records it has.
+    /// The number of records.
     pub records_count: i32,
     /// The producer's id; -1 without idempotence.
     pub producer_id: i64,
@@ -40,14 +40,14 @@ pub struct MockBatch {
     pub producer_epoch: i16,
     /// The sequence number of the first record; -1 without idempotence.
     pub base_sequence: i32,
-    /// How the records are compressed.
+    /// The codec of the records.
     pub compression: CompressionType,
     /// The whole batch, header included, with the offset that the broker gave it.
     pub bytes: Arc<[u8]>,
 }
 
 impl MockBatch {
-    /// Its records; none where it cannot be read, which happens only if checks are off.
+    /// Returns the records. Empty if the batch cannot be read, which is possible only if checks are off.
     pub fn records(&self) -> Vec<MockRecord> {
         let batches = decode::batches(&self.bytes).filter_map(Result::ok);
         let records = batches.filter_map(|batch| batch.records(MAX_DECOMPRESSED_BYTES).ok());
@@ -74,7 +74,7 @@ impl From<decode::Record> for MockRecord {
     }
 }
 
-/// The most that one batch may decompress to.
+/// The largest size that one batch may decompress to.
 pub(super) const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
@@ -85,20 +85,20 @@ pub(super) struct PartitionLog {
     producers: HashMap<i64, ProducerState>,
 }
 
-/// Where an accepted batch lies.
+/// Where an accepted batch is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Appended {
     pub(super) base_offset: i64,
-    /// -1 where the topic keeps the producer's timestamps.
+    /// -1 if the topic keeps the producer's timestamps.
     pub(super) log_append_time_ms: i64,
 }
 
-/// What a leader appends under.
+/// What applies to an append besides the batch itself.
 #[derive(Clone, Copy)]
 pub(super) struct AppendRules {
     pub(super) leader_epoch: i32,
     pub(super) log_append_time: bool,
-    /// Of a producer that the log knows nothing of only the sequence 0 is taken.
+    /// A producer that the log does not know must begin at sequence 0.
     pub(super) refuse_unknown_producers: bool,
 }
 
@@ -115,18 +115,19 @@ impl PartitionLog {
         self.batches.clone()
     }
 
-    /// Drops what lies before `offset`. `forget_producers` whose records all do, as older brokers did.
+    /// Deletes the batches that end before `offset`. With `forget_producers`, forgets the producers of which no record is
+    /// left, as older brokers did.
     pub(super) fn delete_records(&mut self, offset: i64, forget_producers: bool) {
         self.start_offset = self.start_offset.max(offset);
         let start = self.start_offset;
-        let ends_behind_start =
+        let ends_after_start =
             |base_offset: i64, records_count: i32| base_offset + i64::from(records_count) > start;
         self.batches
-            .retain(|batch| ends_behind_start(batch.base_offset, batch.records_count));
+            .retain(|batch| ends_after_start(batch.base_offset, batch.records_count));
         if forget_producers {
             self.producers.retain(|_, producer| {
                 producer.last_batches.back().is_some_and(|batch| {
-                    ends_behind_start(batch.appended.base_offset, batch.records_count)
+                    ends_after_start(batch.appended.base_offset, batch.records_count)
                 })
             });
         }
@@ -136,7 +137,7 @@ impl PartitionLog {
         self.producers.clear();
     }
 
-    /// Appends a batch, or finds it to be there already: then its first place is the answer.
+    /// Appends a batch. If the log has the batch already, returns where it was appended first.
     pub(super) fn append(
         &mut self,
         mut batch: CheckedBatch,
@@ -188,8 +189,9 @@ impl PartitionLog {
         Ok(appended)
     }
 
-    /// A broker's rules (KIP-98, KIP-360): a batch among the producer's last five is a duplicate; otherwise it follows the
-    /// last one or begins a newer epoch at 0. A producer id of which the partition knows nothing may begin anywhere.
+    /// Applies a broker's rules (KIP-98, KIP-360). A batch among the producer's last five is a duplicate. Any other batch
+    /// has to follow the last one, or begin a newer epoch at 0. A producer id that the partition does not know may begin
+    /// at any sequence.
     fn check_sequence(
         &self,
         producer: ProducerStamp,
@@ -246,7 +248,7 @@ impl PartitionLog {
     }
 }
 
-/// What the partition knows of an idempotent producer.
+/// What the partition knows about an idempotent producer.
 #[derive(Default)]
 struct ProducerState {
     epoch: i16,
@@ -261,10 +263,10 @@ struct WrittenBatch {
     appended: Appended,
 }
 
-/// As many of a producer's batches as a broker tells duplicates by, and so as many as may be in flight.
+/// The number of a producer's latest batches that a broker remembers to detect duplicates. No more may be in flight.
 const REMEMBERED_BATCHES: usize = 5;
 
-/// Sequences go on at 0 after the largest number.
+/// After the largest number, sequences continue at 0.
 fn add_to_sequence(sequence: i32, count: i32) -> i32 {
     let sum = i64::from(sequence) + i64::from(count);
     (sum & i64::from(i32::MAX)) as i32
@@ -275,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_go_on_at_zero_after_the_largest() {
+    fn sequences_continue_at_zero_after_the_largest() {
         assert_eq!(add_to_sequence(0, 5), 5);
         assert_eq!(add_to_sequence(i32::MAX, 1), 0);
         assert_eq!(add_to_sequence(i32::MAX - 1, 1), i32::MAX);

@@ -1,9 +1,9 @@
 //! A Kafka cluster inside your process, for quick starts and tests (Cargo feature `mock`).
 //!
-//! [`MockCluster`] opens real TCP listeners on 127.0.0.1 and speaks Kafka's protocol on them, so that a producer, this
-//! one or any other, talks to it as to a cluster of Apache Kafka 4.x. It keeps what it is sent in memory, to be read
-//! back with [`MockCluster::records`], checks batches as a broker does (format, CRC, record counts, the sequence
-//! numbers of idempotent producers) and fails on request: see [`MockCluster::on`] and [`Fault`].
+//! [`MockCluster`] opens real TCP listeners on 127.0.0.1 and speaks Kafka's protocol on them. This producer, or any
+//! other, uses it like a cluster of Apache Kafka 4.x. It keeps the records in memory, and [`MockCluster::records`]
+//! returns them. It checks batches as a broker does: format, CRC, record counts, and the sequence numbers of idempotent
+//! producers. It fails on request: see [`MockCluster::on`] and [`Fault`].
 //!
 //! ```
 //! use kafka_producer::mock::MockCluster;
@@ -15,8 +15,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What it is not: there is no replication (a broker that is down takes its partitions with it until
-//! [`MockCluster::set_leader`] moves them), no fetching, no transactions, TLS or SASL, and nothing on disk.
+//! It has no replication: the partitions of a broker that is down have no leader until [`MockCluster::set_leader`] moves
+//! them. It has no fetching, transactions, TLS or SASL, and writes nothing to disk.
 
 mod api_versions;
 mod batch;

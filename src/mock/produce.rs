@@ -221,20 +221,24 @@ impl Target<'_> {
                 message: error.message().to_owned(),
             })
         });
-        match appended {
-            Ok(Appended {
-                base_offset,
-                log_append_time_ms,
-            }) => {
-                response.base_offset = base_offset;
-                response.log_append_time_ms = log_append_time_ms;
-            }
-            Err(Refusal { error, message }) => {
-                response.error = error;
-                response.error_message = Some(message);
-            }
-        }
+        set_outcome(&mut response, appended);
         response
+    }
+}
+
+fn set_outcome(response: &mut ProducePartitionResponse, appended: Result<Appended, Refusal>) {
+    match appended {
+        Ok(Appended {
+            base_offset,
+            log_append_time_ms,
+        }) => {
+            response.base_offset = base_offset;
+            response.log_append_time_ms = log_append_time_ms;
+        }
+        Err(Refusal { error, message }) => {
+            response.error = error;
+            response.error_message = Some(message);
+        }
     }
 }
 

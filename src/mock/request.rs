@@ -1,4 +1,4 @@
-//! Requests as hooks see them and as the cluster remembers them.
+//! Requests as hooks see them and as the cluster records them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,18 +12,18 @@ use crate::protocol::messages::{
 use crate::protocol::{ApiKey, Request};
 use crate::topic_partition::TopicPartition;
 
-/// The APIs that the mock cluster has.
+/// The APIs that the mock cluster serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MockApi {
-    /// Record batches to partitions' leaders.
+    /// Writes record batches to the leaders of their partitions.
     Produce,
-    /// Brokers, topics and leaders. Hooks do not see, and counts leave out, requests about no topic: a producer sends one
-    /// on each connection, to learn whether the broker is of its cluster.
+    /// Returns brokers, topics and leaders. Requests that name no topic are neither shown to hooks nor counted: a producer
+    /// sends one on each connection, to check the broker's cluster.
     Metadata,
-    /// Which APIs a broker has, in which versions.
+    /// Returns the APIs of a broker and their versions.
     ApiVersions,
-    /// The id of an idempotent producer.
+    /// Returns the id and epoch of an idempotent producer.
     InitProducerId,
 }
 
@@ -48,7 +48,7 @@ impl MockApi {
         }
     }
 
-    /// Every version that the cluster can speak.
+    /// The versions that the cluster can speak.
     pub(super) fn versions(self) -> RangeInclusive<i16> {
         match self {
             Self::Produce => ProduceRequest::<&[u8]>::VERSIONS,
@@ -66,7 +66,7 @@ impl fmt::Display for MockApi {
     }
 }
 
-/// A request before it is handled, as hooks see it.
+/// A request before it is handled: what a hook gets.
 #[derive(Clone, Debug)]
 pub struct MockRequest {
     pub(super) api: MockApi,
@@ -80,52 +80,53 @@ pub struct MockRequest {
 }
 
 impl MockRequest {
-    /// The API.
+    /// Returns the API.
     pub fn api(&self) -> MockApi {
         self.api
     }
 
-    /// The version of the API.
+    /// Returns the version of the API.
     pub fn version(&self) -> i16 {
         self.version
     }
 
-    /// The id of the broker that received it.
+    /// Returns the id of the broker that received the request.
     pub fn broker(&self) -> i32 {
         self.broker
     }
 
-    /// The number that the answer has to carry.
+    /// Returns the correlation id, which the response has to carry.
     pub fn correlation_id(&self) -> i32 {
         self.correlation_id
     }
 
-    /// The producer's `client.id`.
+    /// Returns the producer's `client.id`.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
     }
 
-    /// The acks that a Produce request asks for: 0, 1 or -1.
+    /// Returns the acks of a Produce request, as the protocol encodes them: 0, 1 or -1 (all). `None` for other requests.
     pub fn acks(&self) -> Option<i16> {
         self.acks
     }
 
-    /// The names of the topics in a Produce or Metadata request; none where all topics are asked for.
+    /// Returns the names of the topics in a Produce or Metadata request. Empty if the request is for all topics.
     pub fn topics(&self) -> &[String] {
         &self.topics
     }
 
-    /// The batches in a Produce request, in its order. Those of topics that do not exist are not among them.
+    /// Returns the batches in a Produce request, in its order. Leaves out those for topic ids that do not exist.
     pub fn batches(&self) -> &[ProducedBatch] {
         &self.batches
     }
 }
 
-/// A batch in a Produce request. The numbers are those that the batch's header claims; -1 where it has none.
+/// A batch in a Produce request. The numbers are those in the batch's header, where -1 means none; all are -1 if the
+/// header cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducedBatch {
-    /// Where it is to go.
+    /// The partition that the batch is for.
     pub topic_partition: TopicPartition,
     /// The producer's id.
     pub producer_id: i64,
@@ -133,9 +134,9 @@ pub struct ProducedBatch {
     pub producer_epoch: i16,
     /// The sequence number of the first record.
     pub base_sequence: i32,
-    /// How many records it has.
+    /// The number of records.
     pub records_count: i32,
-    /// Its size with its header.
+    /// The size of the batch in bytes, with its header.
     pub bytes: usize,
 }
 
@@ -149,15 +150,15 @@ pub struct LoggedRequest {
     pub version: i16,
     /// The id of the broker.
     pub broker: i32,
-    /// When it had been read.
+    /// The time when the whole request had been read.
     pub at: Instant,
     /// The producer's `client.id`.
     pub client_id: Option<Arc<str>>,
-    /// The client's software as `name/version`, where the connection's ApiVersions request told it (KIP-511).
+    /// The client's software as `name/version`; `None` if the connection's ApiVersions request did not name it (KIP-511).
     pub client_software: Option<Arc<str>>,
 }
 
-/// The latest requests, and how many there were of each API.
+/// The latest requests, and the number of requests of each API.
 #[derive(Default)]
 pub(super) struct RequestLog {
     counts: [u64; MockApi::ALL.len()],
