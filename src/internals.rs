@@ -1,5 +1,5 @@
-//! For this crate's own benchmarks, tests and fuzz targets: the record layer, the Produce request, names. No part of the
-//! public API.
+//! Access to internal layers for this crate's own benchmarks, tests and fuzz targets: the record layer, the Produce
+//! request, name resolution, logging. Not part of the public API.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -19,7 +19,7 @@ use crate::record::header::{Attributes, BatchHeader, ProducerStamp, seal};
 pub struct Batch(BatchBuilder);
 
 impl Batch {
-    /// An empty batch that fills up to the capacity of `buffer`.
+    /// Makes an empty batch that holds as many bytes as the capacity of `buffer`.
     pub fn new(buffer: Vec<u8>) -> Self {
         Self(BatchBuilder::new(buffer))
     }
@@ -37,17 +37,17 @@ impl Batch {
         fits
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     pub fn count(&self) -> i32 {
         self.0.count()
     }
 
-    /// Bytes in use, header included.
+    /// Returns the size in bytes, header included.
     pub fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// What [`seal`](Self::seal) needs to know of the batch, and its buffer.
+    /// Returns the header of the batch, to be sealed later, and its buffer.
     pub fn into_parts(self) -> (Header, Vec<u8>) {
         let header = self
             .0
@@ -55,7 +55,7 @@ impl Batch {
         (Header(header), self.0.into_buffer())
     }
 
-    /// The batch as it is sent uncompressed, without a producer id.
+    /// Returns the batch as it is sent uncompressed, without a producer id.
     pub fn seal(self) -> Vec<u8> {
         let (header, mut bytes) = self.into_parts();
         header.seal(&mut bytes);
@@ -78,7 +78,8 @@ impl Header {
 pub struct Codecs(Compressor);
 
 impl Codecs {
-    /// The batch as it is sent with `codec` at its default level, without a producer id. None if that failed.
+    /// Returns the batch as it is sent with `codec` at its default level, without a producer id. `None` if compression
+    /// failed.
     pub fn seal(&mut self, batch: &Batch, codec: CompressionType) -> Option<Vec<u8>> {
         let compression = Compression::with_default_level(codec);
         let mut bytes = self.0.compress_batch(compression, batch.0.records()).ok()?;
@@ -90,8 +91,9 @@ impl Codecs {
     }
 }
 
-/// Appends to `out` a Produce request of v7 for the batches of partitions 0, 1, 2 and so on of `topic`, but for the
-/// batches themselves, and to `cuts` where they belong. Returns false if it cannot be said in a request.
+/// Encodes a Produce request of v7 with the batches of partitions 0, 1, 2 and so on of `topic`. Appends the request
+/// without the batches to `out`, and the positions where they belong to `cuts`. Returns false if the request cannot be
+/// encoded.
 pub fn encode_produce_request(
     correlation_id: i32,
     acks: i16,
@@ -121,7 +123,7 @@ pub fn encode_produce_request(
         .is_ok()
 }
 
-/// Makes the producer of `builder` resolve host names with `names`: no test can change what a name server says.
+/// Makes the producer of `builder` resolve host names with `names`: a test cannot change a name server's answers.
 pub fn resolve_with<K, V, KS, VS>(
     mut builder: ProducerBuilder<K, V, KS, VS>,
     names: &Arc<TestNames>,
@@ -130,13 +132,12 @@ pub fn resolve_with<K, V, KS, VS>(
     builder
 }
 
-/// From now on a thread of a producer panics that logs a line with `text`, in the whole process: for tests of what becomes of
-/// the others.
+/// Makes each producer thread that logs a line with `text` panic, in the whole process: for tests of the other threads.
 pub fn panic_where_logged(text: &str) {
     crate::threads::logging::fatal::add(text);
 }
 
-/// Ends what [`panic_where_logged`] began.
+/// Ends the effect of [`panic_where_logged`].
 pub fn log_all_again(text: &str) {
     crate::threads::logging::fatal::remove(text);
 }

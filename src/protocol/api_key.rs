@@ -1,8 +1,8 @@
-//! The APIs of the protocol that a producer calls, and where each becomes flexible (KIP-482).
+//! The APIs of the protocol that concern a producer, and the first flexible version of each (KIP-482).
 
 use std::fmt;
 
-/// An API, by its number on the wire.
+/// An API, with its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
 pub(crate) enum ApiKey {
@@ -21,12 +21,12 @@ pub(crate) enum ApiKey {
     PushTelemetry = 72,
 }
 
-/// How lengths are written and whether tagged fields follow: a property of an API's version.
+/// How lengths are encoded, and whether structures have tagged fields. Each version of an API has one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Fixed-width lengths, no tagged fields.
     Classic,
-    /// Varint lengths plus one, tagged fields at the end of each structure (KIP-482).
+    /// Lengths plus one as varints, and tagged fields at the end of each structure (KIP-482).
     Flexible,
 }
 
@@ -55,7 +55,7 @@ impl ApiKey {
         self as i16
     }
 
-    /// Kafka's name of the API.
+    /// Returns Kafka's name of the API.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Produce => "Produce",
@@ -74,7 +74,7 @@ impl ApiKey {
         }
     }
 
-    /// The form of the API's requests and responses at `version`.
+    /// Returns the form of the API's requests and responses at `version`.
     pub(crate) const fn form(self, version: i16) -> Form {
         match self.first_flexible_version() {
             Some(first) if version >= first => Form::Flexible,

@@ -1,29 +1,29 @@
-//! Why bytes are no message, or a message no bytes.
+//! Why bytes cannot be decoded into a message, or a message cannot be encoded.
 
 use std::fmt;
 
 use super::ApiKey;
 
-/// The rule of the wire format that bytes from a peer, or a message to be written, break.
+/// The rule of the wire format that the bytes of a peer break, or a message that is to be encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
-    /// A value goes on beyond the end of its frame or tagged field.
+    /// A value continues after the end of its frame or tagged field.
     Truncated { needed: usize, remaining: usize },
-    /// A length below zero that does not stand for null.
+    /// A length below zero that does not mean null.
     NegativeLength(i64),
-    /// A length above what the format allows, or above what the rest of the frame can hold.
+    /// A length above the limit of the format, or above the number of remaining bytes.
     LengthTooLarge { length: usize, max: usize },
-    /// Null where the version of the message has to have a value.
+    /// A null that this version of the message does not allow.
     UnexpectedNull,
-    /// A variable-length integer of more bits than its type.
+    /// A variable-length integer with more bits than its type.
     VarintTooLong,
     /// A string that is not UTF-8.
     InvalidUtf8,
-    /// A whole message, and bytes behind it.
+    /// A whole message that is followed by other bytes.
     TrailingBytes(usize),
     /// A version of the API that this client does not speak.
     UnsupportedVersion { api: ApiKey, version: i16 },
-    /// A value that this version of the message has no place for.
+    /// A value that this version of the message has no field for.
     Unrepresentable { field: &'static str, version: i16 },
 }
 

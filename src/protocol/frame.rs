@@ -1,8 +1,8 @@
-//! Frames: every request and response is a 4-byte length and that many bytes.
+//! Frames: every request and response is a 4-byte length, followed by that many bytes.
 
 use super::ProtocolError;
 
-/// The length of the frame that `prefix` announces, where it is within 0 and `max` bytes.
+/// Returns the length of the frame that `prefix` announces, if it is from 0 to `max` bytes.
 pub(crate) fn frame_length(prefix: [u8; 4], max: usize) -> Result<usize, ProtocolError> {
     let length = i32::from_be_bytes(prefix);
     let Ok(length) = usize::try_from(length) else {
@@ -14,8 +14,8 @@ pub(crate) fn frame_length(prefix: [u8; 4], max: usize) -> Result<usize, Protoco
     Ok(length)
 }
 
-/// Appends a frame whose contents `write` appends. The frame's length counts `elsewhere` too, the number of bytes that
-/// `write` says will be sent in between. After an error `out` is as it was.
+/// Appends a frame whose contents `write` appends. `write` returns the number of bytes of the frame that are not in `out`:
+/// the caller sends them in between, and the frame's length counts them. After an error `out` is unchanged.
 pub(crate) fn put_frame(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<usize, ProtocolError>,

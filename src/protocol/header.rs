@@ -1,8 +1,8 @@
-//! What stands before the body of every request and response.
+//! The headers of requests and responses.
 
 use super::{ApiKey, Form, ProtocolError, Reader, Writer};
 
-/// Version 1 of the header before classic requests, version 2 before flexible ones.
+/// The header of a request: version 1 for classic requests, version 2 for flexible ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestHeader<'a> {
     pub(crate) api: ApiKey,
@@ -16,14 +16,14 @@ impl RequestHeader<'_> {
         out.put_i16(self.api.code());
         out.put_i16(self.version);
         out.put_i32(self.correlation_id);
-        // Classic in the flexible header too, so that a broker can read it whatever the version.
+        // Classic in the flexible header too: a broker can read it whatever the version.
         out.put_nullable_string(Form::Classic, self.client_id)?;
         out.put_no_tagged_fields(self.api.form(self.version));
         Ok(())
     }
 }
 
-/// Reads the header of a response and gives its correlation id.
+/// Reads the header of a response and returns its correlation id.
 pub(crate) fn decode_response_header(
     api: ApiKey,
     version: i16,
@@ -34,8 +34,8 @@ pub(crate) fn decode_response_header(
     Ok(correlation_id)
 }
 
-/// The header is flexible where the body is, except before ApiVersions: a client asks that before it knows which
-/// versions the broker has, and must be able to read the refusal of any (KIP-511).
+/// Returns the form of a response's header: that of its body, except for ApiVersions. A client sends that request before
+/// it knows the broker's versions, so it has to be able to read the refusal of any version (KIP-511).
 fn response_header_form(api: ApiKey, version: i16) -> Form {
     match api {
         ApiKey::ApiVersions => Form::Classic,
@@ -46,12 +46,12 @@ fn response_header_form(api: ApiKey, version: i16) -> Form {
 #[cfg(any(test, feature = "mock"))]
 pub(crate) use broker_side::*;
 
-/// The directions that only brokers need.
+/// Reading requests and writing responses, which only brokers do.
 #[cfg(any(test, feature = "mock"))]
 mod broker_side {
     use super::*;
 
-    /// The fields that stand before every request, read before it is known whether the broker has the API.
+    /// The header of any request, also of an API that the broker does not have.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub(crate) struct ReceivedHeader<'a> {
         pub(crate) api_code: i16,

@@ -1,9 +1,8 @@
-//! The wire: bytes to typed messages and back. No I/O, clock, thread or log.
+//! The wire protocol: turns bytes into typed messages and back. Uses no I/O, clock, thread or log.
 //!
-//! Each API has one file in `messages` with its request and its response, and names the versions it is spoken in:
-//! those of brokers from 2.1 to 4.x. Versions that a broker has and this client does not are left out of `VERSIONS`,
-//! which is all that the choice of a version looks at. The directions that a client does not need (reading requests,
-//! writing responses) exist for the mock cluster and the tests.
+//! Each API has one file in `messages` with its request and its response. `VERSIONS` names the versions that this client
+//! speaks, enough for brokers from 2.1 to 4.x; the version of a request is chosen only among them. A client does not read
+//! requests or write responses: that code exists for the mock cluster and the tests.
 
 mod api_key;
 mod error;
@@ -36,7 +35,7 @@ use frame::put_frame;
 /// A message that a client sends.
 pub(crate) trait Request {
     const API_KEY: ApiKey;
-    /// The versions that `encode` and the response's `decode` know.
+    /// The versions that `encode` and the response's `decode` support.
     const VERSIONS: RangeInclusive<i16>;
     type Response: Response;
 
@@ -50,7 +49,7 @@ pub(crate) trait Response: Sized {
     fn decode(version: i16, reader: &mut Reader<'_>) -> Result<Self, ProtocolError>;
 }
 
-/// Appends the whole frame of a request: length, header, body. After an error `out` is as it was.
+/// Appends the whole frame of a request: length, header, body. After an error `out` is unchanged.
 pub(crate) fn encode_request<R: Request>(
     request: &R,
     version: i16,
@@ -66,8 +65,8 @@ pub(crate) fn encode_request<R: Request>(
     })
 }
 
-/// The correlation id and the message in the frame of an answer to a request of `version`. Bytes behind the message are
-/// ignored, as Java ignores them.
+/// Reads the frame of a response to a request of `version`, and returns its correlation id and the message. Ignores bytes
+/// after the message, as Java does.
 pub(crate) fn decode_response<R: Request>(
     version: i16,
     frame: &[u8],
@@ -97,21 +96,21 @@ fn request_header<R: Request>(
     })
 }
 
-/// A request as a broker reads it, borrowing from the frame.
+/// A request that a broker reads. It borrows from the frame.
 #[cfg(any(test, feature = "mock"))]
 pub(crate) trait DecodeRequest<'a>: Sized {
     /// Reads the body.
     fn decode(version: i16, reader: &mut Reader<'a>) -> Result<Self, ProtocolError>;
 }
 
-/// A response as a broker writes it.
+/// A response that a broker writes.
 #[cfg(any(test, feature = "mock"))]
 pub(crate) trait EncodeResponse {
     /// Appends the body, without header and frame.
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError>;
 }
 
-/// Appends the whole frame of a response: length, header, body. After an error `out` is as it was.
+/// Appends the whole frame of a response: length, header, body. After an error `out` is unchanged.
 #[cfg(any(test, feature = "mock"))]
 pub(crate) fn encode_response(
     response: &impl EncodeResponse,

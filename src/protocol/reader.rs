@@ -1,4 +1,4 @@
-//! A cursor over received bytes: every read is checked against what is left.
+//! A cursor over received bytes. Every read is checked against the number of remaining bytes.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -6,7 +6,7 @@ use super::{Form, ProtocolError};
 
 type Result<T> = std::result::Result<T, ProtocolError>;
 
-/// Reads the protocol's primitive types from a slice. No read panics, and none allocates more than the slice can justify.
+/// Reads the protocol's primitive types from a slice. No read panics, and none allocates more than the slice can fill.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
-    /// Takes the next `length` bytes.
+    /// Returns the next `length` bytes.
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
@@ -35,8 +35,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Refuses bytes behind the message. Responses are read without it, as Java reads them: what a broker adds behind the
-    /// fields of a version does no harm. It is for requests and tests, where such bytes show a broken encoder.
+    /// Returns an error if bytes follow the message. Used for requests and tests, where such bytes show a broken encoder.
+    /// Not used for responses, as in Java: a broker may add bytes after the fields of a version.
     pub(crate) fn finish(&self) -> Result<()> {
         match self.remaining() {
             0 => Ok(()),
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         Ok(id)
     }
 
-    /// Seven bits a byte, lowest first.
+    /// Reads seven bits from each byte, the lowest first.
     pub(crate) fn unsigned_varint(&mut self) -> Result<u32> {
         let mut value = 0u64;
         for index in 0..5 {
@@ -129,14 +129,14 @@ impl<'a> Reader<'a> {
         let Some(length) = self.length(form)? else {
             return Ok(None);
         };
-        // Every element takes a byte at least, so that a length beyond the rest is a lie.
+        // Every element takes at least one byte, so a length above the number of remaining bytes is wrong.
         if length > self.remaining() {
             return Err(ProtocolError::LengthTooLarge {
                 length,
                 max: self.remaining(),
             });
         }
-        // What is set aside on the peer's word alone is no larger than what the peer has sent.
+        // Allocates at most as many bytes as the peer has sent, whatever length it announces.
         let mut elements = Vec::with_capacity(length.min(self.remaining() / size_of::<T>().max(1)));
         for _ in 0..length {
             elements.push(element(self)?);
@@ -144,8 +144,8 @@ impl<'a> Reader<'a> {
         Ok(Some(elements))
     }
 
-    /// Reads the tagged fields at the end of a structure; there are none in the classic form. `field` sees each tag with
-    /// a reader of its value alone, and leaves alone the tags that it does not know.
+    /// Reads the tagged fields at the end of a structure. The classic form has none. Calls `field` with each tag and a
+    /// reader of its value; `field` ignores tags that it does not know.
     pub(crate) fn tagged_fields(
         &mut self,
         form: Form,

@@ -1,11 +1,11 @@
-//! The protocol's primitive types, written at the end of a vector of bytes.
+//! Writing of the protocol's primitive types to the end of a vector of bytes.
 
 use super::reader::MAX_STRING_LENGTH;
 use super::{Form, ProtocolError};
 
 type Result<T> = std::result::Result<T, ProtocolError>;
 
-/// What `Vec<u8>` needs to be a message. Only lengths that the format cannot write are errors.
+/// The methods that append primitive types to a `Vec<u8>`. The only error is a length that the format cannot express.
 pub(crate) trait Writer {
     fn put_boolean(&mut self, value: bool);
     fn put_i16(&mut self, value: i16);
@@ -15,7 +15,7 @@ pub(crate) trait Writer {
     fn put_unsigned_varint(&mut self, value: u32);
     fn put_string(&mut self, form: Form, value: &str) -> Result<()>;
     fn put_nullable_string(&mut self, form: Form, value: Option<&str>) -> Result<()>;
-    /// The length before bytes or an array; `None` is null.
+    /// Writes the length before bytes or an array; `None` means null.
     fn put_length(&mut self, form: Form, length: Option<usize>) -> Result<()>;
     fn put_array<T>(
         &mut self,
@@ -23,7 +23,7 @@ pub(crate) trait Writer {
         elements: &[T],
         element: impl FnMut(&mut Self, &T) -> Result<()>,
     ) -> Result<()>;
-    /// The end of a structure that has no tagged field to write.
+    /// Writes the end of a structure without tagged fields.
     fn put_no_tagged_fields(&mut self, form: Form);
 }
 
@@ -109,7 +109,7 @@ impl Writer for Vec<u8> {
     }
 }
 
-/// Collects the tagged fields of one structure, which are written in the order of their tags behind their number.
+/// Collects the tagged fields of one structure. They are written after their count, in the order of their tags.
 #[cfg(any(test, feature = "mock"))]
 #[derive(Default)]
 pub(crate) struct TaggedFields {
@@ -119,7 +119,7 @@ pub(crate) struct TaggedFields {
 
 #[cfg(any(test, feature = "mock"))]
 impl TaggedFields {
-    /// Adds a field; `tag` is above the tags added before.
+    /// Adds a field. `tag` is above the tags that were added before.
     pub(crate) fn add(
         &mut self,
         tag: u32,

@@ -1,4 +1,4 @@
-//! Record batches and compressed bytes, as the mock cluster reads them and a batch is split.
+//! Targets for record batches and compressed bytes: how the mock cluster decodes them, and how a batch is split.
 
 use super::Input;
 use crate::CompressionType;
@@ -9,11 +9,11 @@ use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, seal}
 use crate::record::records::RecordIter;
 use crate::record::split::split;
 
-/// What compressed bytes may grow to.
+/// The limit for decompressed bytes.
 const MAX_OUTPUT: usize = 1 << 20;
 
-/// The limit for the parts of a batch, and batches one after the other. Their CRC need not be right, or nothing but it
-/// would be tested.
+/// Input: the size limit for the parts of a batch, then batches one after the other. A wrong CRC is ignored: otherwise
+/// almost all inputs would end there.
 pub fn record_batch(data: &[u8]) {
     let mut input = Input(data);
     let most = 1 + input.below(256) * 16;
@@ -60,7 +60,7 @@ fn survive_a_second_reading(records: &[Record]) {
     assert!(moved.eq(records.iter().cloned()));
 }
 
-/// The parts have all records of the whole, in their order.
+/// Checks that the parts of a batch contain all its records, in order.
 fn split_into_parts(records: &[u8], base_timestamp: i64, most: usize) {
     let Ok(parts) = split(records, base_timestamp, most) else {
         return;
@@ -83,7 +83,7 @@ fn split_into_parts(records: &[u8], base_timestamp: i64, most: usize) {
     assert!(whole.next().is_none(), "no record is lost");
 }
 
-/// The codec, and bytes that claim to be of its making.
+/// Input: a codec, then bytes for it to decompress.
 pub fn compressed(data: &[u8]) {
     let mut input = Input(data);
     let codec = CompressionType::ALL[input.below(CompressionType::ALL.len())];
@@ -98,7 +98,7 @@ pub fn compressed(data: &[u8]) {
     assert!(again.is_ok_and(|again| again == output));
 }
 
-/// A batch, and its records in each codec behind the header's room.
+/// Returns a batch with each codec: its builder, and room for the header followed by the compressed records.
 fn compressed_batches() -> impl Iterator<Item = (CompressionType, BatchBuilder, Vec<u8>)> {
     CompressionType::ALL.into_iter().filter_map(|codec| {
         let mut batch = BatchBuilder::new(Vec::with_capacity(4096));

@@ -1,11 +1,11 @@
-//! The frame reader on a stream that comes in pieces of any size, interrupted and ended anywhere.
+//! Target for the frame reader: a stream that comes in pieces of any size, is interrupted and ends anywhere.
 
 use std::io::{self, Read};
 
 use super::Input;
 use crate::connection::frames::FrameReader;
 
-/// The limit for a frame, the sizes of the pieces, and the stream.
+/// Input: the size limit of a frame, the sizes of the pieces, then the stream.
 pub fn frames(data: &[u8]) {
     let mut input = Input(data);
     let max_bytes = 1usize << input.below(28);
@@ -25,12 +25,12 @@ pub fn frames(data: &[u8]) {
         match (reader.next(&mut stream), expected.next(max_bytes)) {
             (Ok(frame), Some(expected)) => assert_eq!(frame, expected),
             (Err(_), None) => return,
-            (frame, expected) => panic!("{frame:?} where {expected:?} lies in the stream"),
+            (frame, expected) => panic!("{frame:?} was read, but the stream has {expected:?}"),
         }
     }
 }
 
-/// The plain reading of what a frame is.
+/// A simple implementation of frames, to compare with.
 struct Expected<'a>(&'a [u8]);
 
 impl<'a> Expected<'a> {
@@ -50,7 +50,7 @@ struct Pieces<'a, I> {
 }
 
 impl<'b, I: Iterator<Item = &'b u8>> Read for Pieces<'_, I> {
-    /// A piece of size 0 is a signal that interrupts the read, once; 255 is all that there is room for.
+    /// A piece of size 0 interrupts the read, once, as a signal does. A piece of size 255 fills the buffer.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = match self.sizes.next() {
             Some(0) if !self.is_interrupted => {

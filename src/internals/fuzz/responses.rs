@@ -1,4 +1,4 @@
-//! Each response as a client reads it: header and body, in every version that is spoken.
+//! Targets for responses: header and body, in every version that the client speaks.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::protocol::{
     ApiKey, EncodeResponse, ErrorCode, Request, decode_response, encode_response,
 };
 
-/// A Produce response: the version, then the frame.
+/// Input: the version, then the frame of a Produce response.
 pub fn produce_response(data: &[u8]) {
     survives_a_second_reading::<ProduceRequest<'_, Vec<u8>>>(data);
 }
 
-/// A Metadata response, and the picture of the cluster that is made of it.
+/// Input: the version, then the frame of a Metadata response. A snapshot of the cluster is made from it.
 pub fn metadata_response(data: &[u8]) {
     let Some((version, response)) = survives_a_second_reading::<MetadataRequest<'_>>(data) else {
         return;
@@ -47,9 +47,9 @@ pub fn metadata_response(data: &[u8]) {
     }
 }
 
-/// An ApiVersions response, and the versions that are chosen by it.
+/// Input: the version, then the frame of an ApiVersions response. Versions of requests are chosen by it.
 pub fn api_versions_response(data: &[u8]) {
-    // A refusal has the layout of version 0, whatever was asked (KIP-511).
+    // A refusal has the layout of version 0, whatever the request's version (KIP-511).
     let layout = |version, response: &ApiVersionsResponse| match response.error {
         ErrorCode::UNSUPPORTED_VERSION => 0,
         _ => version,
@@ -63,7 +63,7 @@ pub fn api_versions_response(data: &[u8]) {
     check_choice::<InitProducerIdRequest<'_>>(&versions);
 }
 
-/// An InitProducerId response.
+/// Input: the version, then the frame of an InitProducerId response.
 pub fn init_producer_id_response(data: &[u8]) {
     survives_a_second_reading::<InitProducerIdRequest<'_>>(data);
 }
@@ -94,7 +94,7 @@ where
     again.ok().map(|(_, response)| (version, response))
 }
 
-/// The frame without its length.
+/// Encodes a response into a frame, without its length.
 fn written<R: Request>(version: i16, correlation_id: i32, response: &R::Response) -> Vec<u8>
 where
     R::Response: EncodeResponse,
@@ -105,14 +105,14 @@ where
     bytes.split_off(4)
 }
 
-/// The version that is chosen, if any, is one of this client's.
+/// Checks that the chosen version, if any, is one that this client speaks.
 fn check_choice<R: Request>(versions: &BrokerVersions) {
     if let Ok(version) = versions.best::<R>() {
         assert!(R::VERSIONS.contains(&version));
     }
 }
 
-/// Callers index partitions by their numbers.
+/// Checks that each partition is at the index of its number: callers rely on it.
 fn check(cluster: &Cluster) {
     for topic in cluster.topics.iter() {
         assert!(cluster.topic(&topic.name).is_some());
@@ -270,7 +270,7 @@ pub(super) fn init_producer_id_seeds() -> Vec<Vec<u8>> {
     )
 }
 
-/// Two answers in every version, each behind the byte that chooses the version.
+/// Returns two responses in every version, each after the byte that chooses the version.
 fn seeds_of<R: Request>(
     first: impl Fn(i16) -> R::Response,
     second: impl Fn(i16) -> R::Response,

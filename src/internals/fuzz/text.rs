@@ -1,11 +1,11 @@
-//! What a user's own files and keys can be: properties, and the choice of a partition by key.
+//! Targets for a user's own files and keys: properties, and the choice of a partition by key.
 
 use super::Input;
 use crate::{ProducerConfig, partition_for_key};
 
-/// The text of a properties file: it is taken or refused, and what is taken can be taken again.
+/// Input: the text of a properties file. It is accepted or refused; an accepted text is accepted again.
 pub fn properties(data: &[u8]) {
-    // A name of thousands of letters is compared with every known one, which takes milliseconds.
+    // Longer names take milliseconds: each is compared with every known name.
     let Ok(text) = std::str::from_utf8(&data[..data.len().min(512)]) else {
         return;
     };
@@ -15,7 +15,7 @@ pub fn properties(data: &[u8]) {
     }
 }
 
-/// The number of partitions, and a key: the partition is one of them, and the one that Java's producer chooses.
+/// Input: the number of partitions, then a key. The chosen partition is the one that Java's producer chooses.
 pub fn partitioner(data: &[u8]) {
     let mut input = Input(data);
     let partitions = 1 + usize::from(input.i16().unsigned_abs());
@@ -24,7 +24,7 @@ pub fn partitioner(data: &[u8]) {
     assert_eq!(partition_for_key(key, partitions) as usize, expected);
 }
 
-/// Byte by byte, straight from the definition of 32-bit MurmurHash2, with Java's seed.
+/// A simple implementation of 32-bit MurmurHash2 with Java's seed, to compare with.
 fn murmur2(data: &[u8]) -> u32 {
     const FACTOR: u32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c_u32 ^ data.len() as u32;
@@ -36,8 +36,8 @@ fn murmur2(data: &[u8]) -> u32 {
         hash = hash.wrapping_mul(FACTOR) ^ word.wrapping_mul(FACTOR);
     }
     let tail = words.remainder();
-    for (place, byte) in tail.iter().enumerate() {
-        hash ^= u32::from(*byte) << (8 * place);
+    for (index, byte) in tail.iter().enumerate() {
+        hash ^= u32::from(*byte) << (8 * index);
     }
     if !tail.is_empty() {
         hash = hash.wrapping_mul(FACTOR);

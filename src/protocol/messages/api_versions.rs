@@ -1,4 +1,4 @@
-//! ApiVersions (18): which APIs and versions a broker has. The first request on every connection.
+//! ApiVersions (18): the APIs of a broker and their versions. The first request on every connection.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use crate::protocol::{DecodeRequest, EncodeResponse, TaggedFields};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ApiVersionsRequest<'a> {
-    /// Since v3 (KIP-511). Brokers refuse a name or version of characters other than letters, digits, `-` and `.`.
+    /// Since v3 (KIP-511). Brokers refuse characters other than letters, digits, `-` and `.`.
     pub(crate) client_software_name: &'a str,
     /// Since v3.
     pub(crate) client_software_version: &'a str,
@@ -38,7 +38,7 @@ pub(crate) struct ApiVersionsResponse {
     pub(crate) throttle_time_ms: i32,
     /// Since v3. Before v4 brokers leave out the features whose minimum is 0 (KAFKA-17011).
     pub(crate) supported_features: Vec<SupportedFeature>,
-    /// Since v3; -1 where unknown.
+    /// Since v3; -1 if not known.
     pub(crate) finalized_features_epoch: i64,
     /// Since v3.
     pub(crate) finalized_features: Vec<FinalizedFeature>,
@@ -46,7 +46,7 @@ pub(crate) struct ApiVersionsResponse {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiVersionRange {
-    /// Any API of Kafka's, not only those in [`ApiKey`].
+    /// The number of any API of Kafka, not only of those in [`ApiKey`].
     pub(crate) api_code: i16,
     pub(crate) min_version: i16,
     pub(crate) max_version: i16,
@@ -139,8 +139,9 @@ impl Response for ApiVersionsResponse {
     }
 }
 
-/// A broker that does not have the version asked for answers in the layout of version 0, with the versions that it has
-/// since Kafka 2.4. The error counts even where what follows it cannot be read: other implementations answer otherwise.
+/// Reads the response of a broker that does not have the requested version. It has the layout of version 0 and, since
+/// Kafka 2.4, names the versions that the broker has. Other implementations answer in other layouts, so the error counts
+/// even if the rest cannot be read.
 fn refusal(reader: &mut Reader<'_>) -> ApiVersionsResponse {
     let form = ApiKey::ApiVersions.form(0);
     let api_keys = reader.array(form, decode_range).unwrap_or_default();
@@ -177,7 +178,7 @@ impl<'a> DecodeRequest<'a> for ApiVersionsRequest<'a> {
 
 #[cfg(any(test, feature = "mock"))]
 impl EncodeResponse for ApiVersionsResponse {
-    /// The layout is that of `version`, whatever the error: who refuses a version encodes version 0.
+    /// The layout is that of `version`, whatever the error. A caller that refuses a version encodes version 0.
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
         let form = ApiKey::ApiVersions.form(version);
         out.put_i16(self.error.code());

@@ -1,4 +1,4 @@
-//! InitProducerId (22): the id and epoch under which a producer numbers its batches.
+//! InitProducerId (22): the id and epoch of a producer that numbers its batches.
 
 use std::ops::RangeInclusive;
 
@@ -9,11 +9,11 @@ use crate::protocol::{DecodeRequest, EncodeResponse};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InitProducerIdRequest<'a> {
     pub(crate) transactional_id: Option<&'a str>,
-    /// Of no meaning without a transactional id.
+    /// Ignored without a transactional id.
     pub(crate) transaction_timeout_ms: i32,
-    /// Since v3 (KIP-360): the id whose epoch is to be raised; -1 for a new id.
+    /// Since v3 (KIP-360): the id whose epoch the coordinator raises; -1 for a new id.
     pub(crate) producer_id: i64,
-    /// Since v3: the epoch to raise; -1 for a new id.
+    /// Since v3: the current epoch of that id; -1 for a new id.
     pub(crate) producer_epoch: i16,
 }
 

@@ -8,17 +8,17 @@ use crate::protocol::{DecodeRequest, EncodeResponse};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MetadataRequest<'a> {
-    /// `None` asks for all topics. Before v1 there is no way to ask for none.
+    /// `None` requests all topics. Before v1 a request without topics is not possible.
     pub(crate) topics: Option<Vec<MetadataRequestTopic<'a>>>,
-    /// Since v4; before, brokers that create topics always do.
+    /// Since v4. Before, a broker creates topics if its own settings allow it.
     pub(crate) allow_auto_topic_creation: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MetadataRequestTopic<'a> {
-    /// Since v10, but brokers look at it since v12 only; zero asks by name.
+    /// Since v10, but brokers read it only since v12. Zero requests the topic by name.
     pub(crate) id: [u8; 16],
-    /// May be absent since v10, and is understood to be so since v12.
+    /// May be null since v10, but brokers accept that only since v12.
     pub(crate) name: Option<&'a str>,
 }
 
@@ -94,10 +94,10 @@ pub(crate) struct MetadataResponse {
     pub(crate) brokers: Vec<MetadataBroker>,
     /// Since v2.
     pub(crate) cluster_id: Option<String>,
-    /// Since v1; -1 where unknown.
+    /// Since v1; -1 if not known.
     pub(crate) controller_id: i32,
     pub(crate) topics: Vec<MetadataTopic>,
-    /// Since v13: the failure of the whole request.
+    /// Since v13: the error of the whole request.
     pub(crate) error: ErrorCode,
 }
 
@@ -113,9 +113,9 @@ pub(crate) struct MetadataBroker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MetadataTopic {
     pub(crate) error: ErrorCode,
-    /// Absent since v12 where a topic asked for by id does not exist.
+    /// Since v12, null if the request named the topic by an id that does not exist.
     pub(crate) name: Option<String>,
-    /// Since v10; zero where unknown.
+    /// Since v10; zero if not known.
     pub(crate) id: [u8; 16],
     /// Since v1.
     pub(crate) is_internal: bool,
@@ -126,9 +126,9 @@ pub(crate) struct MetadataTopic {
 pub(crate) struct MetadataPartition {
     pub(crate) error: ErrorCode,
     pub(crate) index: i32,
-    /// -1 where the partition has no leader.
+    /// -1 if the partition has no leader.
     pub(crate) leader_id: i32,
-    /// Since v7, to be relied upon since v9; -1 where unknown.
+    /// Since v7, reliable since v9; -1 if not known.
     pub(crate) leader_epoch: i32,
     pub(crate) replica_nodes: Vec<i32>,
     pub(crate) isr_nodes: Vec<i32>,
@@ -151,7 +151,7 @@ impl Response for MetadataResponse {
             topics: reader.array(form, |reader| MetadataTopic::decode(version, form, reader))?,
             error: {
                 if (8..=10).contains(&version) {
-                    reader.i32()?; // cluster_authorized_operations, never asked for
+                    reader.i32()?; // cluster_authorized_operations, never requested
                 }
                 if version >= 13 {
                     reader.i16()?.into()
@@ -208,7 +208,7 @@ impl MetadataTopic {
             })?,
         };
         if version >= 8 {
-            reader.i32()?; // topic_authorized_operations, never asked for
+            reader.i32()?; // topic_authorized_operations, never requested
         }
         reader.skip_tagged_fields(form)?;
         Ok(topic)
@@ -239,8 +239,8 @@ impl MetadataPartition {
 mod broker_side {
     use super::*;
 
-    /// What brokers write where authorized operations were not asked for.
-    const OPERATIONS_NOT_ASKED_FOR: i32 = i32::MIN;
+    /// What brokers write if the authorized operations were not requested.
+    const OPERATIONS_NOT_REQUESTED: i32 = i32::MIN;
 
     impl<'a> DecodeRequest<'a> for MetadataRequest<'a> {
         fn decode(version: i16, reader: &mut Reader<'a>) -> Result<Self, ProtocolError> {
@@ -302,7 +302,7 @@ mod broker_side {
                 topic.encode(version, form, out)
             })?;
             if (8..=10).contains(&version) {
-                out.put_i32(OPERATIONS_NOT_ASKED_FOR);
+                out.put_i32(OPERATIONS_NOT_REQUESTED);
             }
             if version >= 13 {
                 out.put_i16(self.error.code());
@@ -345,7 +345,7 @@ mod broker_side {
                 partition.encode(version, form, out)
             })?;
             if version >= 8 {
-                out.put_i32(OPERATIONS_NOT_ASKED_FOR);
+                out.put_i32(OPERATIONS_NOT_REQUESTED);
             }
             out.put_no_tagged_fields(form);
             Ok(())

@@ -1,4 +1,4 @@
-//! One file for each API: its request and its response, the version notes beside the fields.
+//! One file for each API: its request and its response. The comments on fields name the versions that have them.
 
 mod api_versions;
 mod init_producer_id;

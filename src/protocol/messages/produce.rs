@@ -1,4 +1,4 @@
-//! Produce (0): record batches to the leaders of their partitions.
+//! Produce (0): writes record batches to the leaders of their partitions.
 
 use std::ops::RangeInclusive;
 
@@ -13,9 +13,9 @@ use crate::protocol::{DecodeRequest, EncodeResponse, TaggedFields};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProduceRequest<'a, B> {
     pub(crate) transactional_id: Option<&'a str>,
-    /// 0, 1 or -1 (all). A broker does not answer a request with 0.
+    /// 0, 1 or -1 (all). A broker sends no response if it is 0.
     pub(crate) acks: i16,
-    /// How long the broker may wait for replicas.
+    /// The longest time that the broker waits for replicas.
     pub(crate) timeout_ms: i32,
     pub(crate) topics: Vec<ProduceTopic<'a, B>>,
 }
@@ -41,17 +41,17 @@ impl<B: AsRef<[u8]>> Request for ProduceRequest<'_, B> {
     const VERSIONS: RangeInclusive<i16> = 3..=13;
     type Response = ProduceResponse;
 
-    /// Copies the batches; [`encode_scattered`](Self::encode_scattered) does not.
+    /// Copies the batches. [`encode_scattered`](Self::encode_scattered) does not.
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
         self.encode_body(version, out, |out, batch| out.extend_from_slice(batch))
     }
 }
 
 impl<B: AsRef<[u8]>> ProduceRequest<'_, B> {
-    /// Appends the whole frame to `out` but for the batches' bytes, which its length counts, and to `cuts`, in the order
-    /// of the partitions, the positions in `out` where the batches belong: `out[..cuts[0]]`, the first batch,
-    /// `out[cuts[0]..cuts[1]]`, the second batch and so on to the end of `out` are the request. After an error both are
-    /// as they were.
+    /// Appends the frame to `out` without the bytes of the batches, which the frame's length counts. Appends to `cuts` the
+    /// positions in `out` where the batches belong, in the order of the partitions. The request is then
+    /// `out[..cuts[0]]`, the first batch, `out[cuts[0]..cuts[1]]`, the second batch and so on to the end of `out`. After
+    /// an error both are unchanged.
     pub(crate) fn encode_scattered(
         &self,
         version: i16,
@@ -120,10 +120,10 @@ fn put_topic(
     }
 }
 
-/// From this version on topics are named by their ids alone.
+/// Since this version, topics are named only by their ids.
 pub(crate) const FIRST_VERSION_BY_TOPIC_ID: i16 = 13;
 
-/// From this version on an answer may name the current leaders (KIP-951).
+/// Since this version, a response may name the current leaders (KIP-951).
 const FIRST_VERSION_WITH_LEADERS: i16 = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub(crate) struct ProduceResponse {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProduceTopicResponse {
-    /// Up to v12; empty after.
+    /// Up to v12; empty since v13.
     pub(crate) name: String,
     /// Since v13.
     pub(crate) id: [u8; 16],
@@ -148,9 +148,9 @@ pub(crate) struct ProducePartitionResponse {
     pub(crate) index: i32,
     pub(crate) error: ErrorCode,
     pub(crate) base_offset: i64,
-    /// -1 where the topic keeps the records' own timestamps.
+    /// -1 if the topic keeps the timestamps of the records.
     pub(crate) log_append_time_ms: i64,
-    /// Since v5; -1 where unknown.
+    /// Since v5; -1 if not known.
     pub(crate) log_start_offset: i64,
     /// Since v8 (KIP-467): the records for which the batch was refused.
     pub(crate) record_errors: Vec<RecordError>,
@@ -162,16 +162,16 @@ pub(crate) struct ProducePartitionResponse {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordError {
-    /// The record's place in its batch, from 0.
+    /// The index of the record in its batch, from 0.
     pub(crate) batch_index: i32,
     pub(crate) message: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeaderIdAndEpoch {
-    /// -1 where the broker does not say.
+    /// -1 if the broker does not name it.
     pub(crate) leader_id: i32,
-    /// -1 where the broker does not say.
+    /// -1 if the broker does not name it.
     pub(crate) leader_epoch: i32,
 }
 
@@ -304,7 +304,7 @@ impl NodeEndpoint {
 mod broker_side {
     use super::*;
 
-    /// Null records are read as no bytes: neither is a batch, and a broker refuses both.
+    /// Null records are read as an empty slice: neither is a batch, and a broker refuses both.
     impl<'a> DecodeRequest<'a> for ProduceRequest<'a, &'a [u8]> {
         fn decode(version: i16, reader: &mut Reader<'a>) -> Result<Self, ProtocolError> {
             let form = ApiKey::Produce.form(version);

@@ -1,4 +1,4 @@
-//! Every message at every version, written from Kafka's schema, read and written back by this crate and by the
+//! Every message at every version: encoded from Kafka's schema, then decoded and encoded by this crate and by the
 //! `kafka-protocol` crate.
 
 use kafka_protocol::messages as theirs;
@@ -10,8 +10,8 @@ use super::schema::{Schema, Value};
 use crate::protocol::messages::*;
 use crate::protocol::*;
 
-/// One test for each message. Random values of the schema are encoded by the schema; the crate has to read the same
-/// values out of the bytes, with and without unknown tagged fields in every structure, and to write the same bytes.
+/// One test for each message. The schema encodes random values. The crate has to decode the same values from the bytes,
+/// with and without unknown tagged fields in every structure, and to encode them into the same bytes.
 macro_rules! conforms {
     ($test:ident, $schema:literal, $versions:expr, $message:ty, $theirs:ty) => {
         proptest! {
@@ -107,7 +107,7 @@ conforms!(
     theirs::InitProducerIdResponse
 );
 
-/// Every field that the schema has at this version is in the message, of the same value.
+/// Checks that the message has every field of the schema at this version, with the same value.
 fn assert_same_fields(schema: &Value, message: &Value, version: i16) {
     match (schema, message) {
         (Value::Struct(schema), Value::Struct(message)) => {
@@ -124,7 +124,7 @@ fn assert_same_fields(schema: &Value, message: &Value, version: i16) {
                 assert_same_fields(value, found, version);
             }
         }
-        // All topics, before version 1: the only array whose emptiness this crate reads as null.
+        // All topics, before version 1: the only empty array that this crate decodes as null.
         (Value::Array(schema), Value::Null) if version == 0 && schema.is_empty() => {}
         _ => assert_eq!(schema, message, "version {version}"),
     }
@@ -133,7 +133,7 @@ fn assert_same_fields(schema: &Value, message: &Value, version: i16) {
 proptest! {
     #![proptest_config(config(64))]
     #[test]
-    fn scattered_produce_request_is_the_whole_one_without_its_batches(seed in any::<u64>(), client_id: Option<String>) {
+    fn a_scattered_produce_request_is_the_request_without_its_batches(seed in any::<u64>(), client_id: Option<String>) {
         let schema = Schema::load("ProduceRequest");
         let mut random = fastrand::Rng::with_seed(seed);
         for version in ProduceRequest::<&[u8]>::VERSIONS {
@@ -213,7 +213,7 @@ fn versions_spoken_are_valid_in_the_schemas() {
 }
 
 #[test]
-fn versions_beyond_those_spoken_are_refused() {
+fn versions_that_the_client_does_not_speak_are_refused() {
     let request = ApiVersionsRequest::default();
     let mut out = Vec::new();
     for version in [-1, 5] {
@@ -230,7 +230,7 @@ fn versions_beyond_those_spoken_are_refused() {
 }
 
 #[test]
-fn values_without_a_place_in_an_old_version_are_refused() {
+fn values_that_an_old_version_has_no_field_for_are_refused() {
     let mut out = Vec::new();
     let old_epoch = InitProducerIdRequest {
         transactional_id: None,

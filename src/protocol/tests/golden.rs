@@ -48,8 +48,8 @@ fn api_versions_v3_response_with_features() {
         3,   // three tagged fields
         1, 8, 0, 0, 0, 0, 0, 0, 0, 42, // finalized features' epoch
         2, 9, 2, 3, b't', b'v', 0, 2, 0, 1, 0, // finalized features: tv at 2, from 1
-        99, 2, 7, 7,    // a tag of the future
-        0xaa, // a byte behind the message
+        99, 2, 7, 7,    // a tag that this client does not know
+        0xaa, // a byte after the message
     ];
     let (correlation_id, response) = decode_response::<ApiVersionsRequest<'_>>(3, &frame).unwrap();
     let expected = ApiVersionsResponse {
@@ -71,16 +71,16 @@ fn api_versions_v3_response_with_features() {
 }
 
 #[test]
-fn refusal_of_a_version_is_read_in_the_layout_of_version_0() {
+fn the_refusal_of_a_version_is_read_in_the_layout_of_version_0() {
     let range = ApiVersionRange {
         api_code: 18,
         min_version: 0,
         max_version: 2,
     };
-    // As Kafka answers: version 0 without and with the versions of ApiVersions itself.
+    // The answers of Kafka: version 0 without and with the versions of ApiVersions itself.
     let before_2_4 = [0, 0, 0, 1, 0, 35, 0, 0, 0, 0];
     let since_2_4 = [0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2];
-    // As librdkafka's mock cluster answers: the layout of the version asked for.
+    // The answer of librdkafka's mock cluster: the layout of the requested version.
     let of_the_version = [0, 0, 0, 1, 0, 35, 1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0];
     for (frame, api_keys) in [
         (&before_2_4[..], vec![]),

@@ -1,4 +1,4 @@
-//! Bytes that no honest peer sends: every decoder ends, without a panic, with a message or an error.
+//! Bytes that no correct peer sends: every decoder returns a message or an error, and none panics.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ proptest! {
         decode_all(version, &bytes);
     }
 
-    /// Arbitrary bytes seldom get beyond the first length; a message with a few bytes changed gets deep.
+    /// Arbitrary bytes rarely pass the first length. A message with a few changed bytes reaches the inner fields.
     #[test]
     fn damaged_messages_end_in_a_message_or_an_error(
         seed: u64,
@@ -65,7 +65,7 @@ fn a_message_cut_short_is_an_error() {
 }
 
 #[test]
-fn lengths_beyond_the_frame_are_refused_without_setting_memory_aside() {
+fn lengths_beyond_the_frame_are_refused_without_an_allocation() {
     // Two thousand million elements of eighty bytes each would end the process.
     let array = [0x7f, 0xff, 0xff, 0xff, 0, 0];
     let decoded = Reader::new(&array).array(Form::Classic, |_| Ok([0u64; 10]));

@@ -1,5 +1,5 @@
-//! The wire types against Kafka's own schemas, against the `kafka-protocol` crate, against frames written by hand, and
-//! against arbitrary bytes.
+//! Checks the wire types with Kafka's own schemas, the `kafka-protocol` crate, frames written by hand, and arbitrary
+//! bytes.
 
 mod conformance;
 mod golden;
@@ -10,7 +10,7 @@ mod values;
 
 use proptest::test_runner::Config;
 
-/// No file of past failures: a failing seed is printed, and the seed is the whole case.
+/// Keeps no file of past failures: a failure prints its seed, which is the whole case.
 fn config(cases: u32) -> Config {
     Config {
         cases,

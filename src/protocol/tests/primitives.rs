@@ -1,4 +1,4 @@
-//! The primitive types by themselves.
+//! The primitive types.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::protocol::{Form, ProtocolError, Reader, Writer};
 proptest! {
     #![proptest_config(config(256))]
     #[test]
-    fn primitives_come_back(
+    fn primitives_are_read_as_they_were_written(
         (b, c, e) in any::<(i16, i32, i64)>(),
         (f, id, flag) in any::<(u32, [u8; 16], bool)>(),
         text: Option<String>,

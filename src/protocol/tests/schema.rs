@@ -1,4 +1,4 @@
-//! An interpreter of Kafka's message schemas: random values, and their bytes at each version.
+//! An interpreter of Kafka's message schemas: makes random values and encodes them at each version.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::protocol::{Form, Writer};
 
-/// A message or a part of one, with Kafka's field names.
+/// A message or a part of it, with Kafka's field names.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Null,
@@ -46,7 +46,7 @@ enum Kind {
     Struct(Vec<Field>),
 }
 
-/// Fields that a producer never asks for and this client neither keeps nor sets.
+/// Fields that this client neither sets nor reads.
 const LEFT_AT_DEFAULT: &[&str] = &[
     "IncludeClusterAuthorizedOperations",
     "IncludeTopicAuthorizedOperations",
@@ -85,7 +85,8 @@ impl Schema {
         random_struct(&self.fields, version, random)
     }
 
-    /// The bytes of a value. `stray_tag` adds to every structure a tagged field that no schema knows.
+    /// Encodes a value. `stray_tag` is the value of a tagged field, unknown to all schemas, that is added to every
+    /// structure.
     pub(super) fn encode(&self, value: &Value, version: i16, stray_tag: Option<&[u8]>) -> Vec<u8> {
         let encoding = Encoding {
             version,
@@ -98,7 +99,7 @@ impl Schema {
     }
 }
 
-/// `shared` are the structures that the message defines by name, for several fields of it.
+/// `shared` holds the structures that the message defines by name and several fields use.
 fn fields(json: &Json, shared: &Json) -> Vec<Field> {
     let fields = json.as_array().unwrap();
     fields.iter().map(|json| field(json, shared)).collect()
@@ -117,7 +118,7 @@ fn field(json: &Json, shared: &Json) -> Field {
         (default, _) => panic!("default {default}"),
     };
     Field {
-        // A few names for the life of a test run.
+        // Leaks a few names, until the test run ends.
         name: json["name"].as_str().unwrap().to_owned().leak(),
         kind,
         versions: versions(&json["versions"]),
@@ -198,13 +199,13 @@ fn random_field(field: &Field, version: i16, random: &mut fastrand::Rng) -> Valu
     if keeps_default || LEFT_AT_DEFAULT.contains(&field.name) {
         return field.default.clone();
     }
-    // The crate reads null records as none at all, and so could not write them back as null.
+    // The crate reads null records as empty ones, and would write them as such.
     if field.nullable_versions.contains(&version) && field.name != "Records" && random.u8(..4) == 0
     {
         return Value::Null;
     }
     match random_value(&field.kind, version, random) {
-        // The refusal of an ApiVersions request has the layout of version 0 and a test of its own.
+        // The refusal of an ApiVersions request has the layout of version 0, and its own test.
         Value::Integer(35) if field.name == "ErrorCode" => Value::Integer(0),
         value => value,
     }
@@ -235,7 +236,7 @@ fn random_value(kind: &Kind, version: i16, random: &mut fastrand::Rng) -> Value 
         Kind::Bytes => Value::Bytes((0..random.usize(..200)).map(|_| random.u8(..)).collect()),
         Kind::Uuid => Value::Bytes((0..16).map(|_| random.u8(..)).collect()),
         Kind::Array(element) => {
-            // Now and then more elements than a one-byte varint counts, seldom of nested structures.
+            // Sometimes more elements than a one-byte varint can count, but rarely nested structures.
             let many = !matches!(**element, Kind::Struct(_)) || random.u8(..8) == 0;
             let length = if many && random.u8(..10) == 0 {
                 130

@@ -1,5 +1,5 @@
-//! The crate's messages in the schemas' words. Fields that a version lacks are named all the same; who compares looks at
-//! the fields that the schema has.
+//! Converts the crate's messages to values with the field names of the schemas. Includes fields that a version does not
+//! have: the comparison looks only at the fields of the schema.
 
 use super::schema::Value;
 use crate::protocol::ErrorCode;
@@ -264,7 +264,7 @@ impl From<&[u8]> for Value {
     }
 }
 
-/// Arrays of whatever is a value by itself, except bytes, which are a value of their own.
+/// Arrays of any type that converts to a value. Bytes are one value, not an array.
 macro_rules! arrays {
     ($($element:ty),* $(,)?) => {
         $(impl From<&[$element]> for Value {
