@@ -1,8 +1,9 @@
-//! What this client makes of a broker's error code: the one table of it.
+//! How this client reacts to a broker's error code: one table for all requests.
 //!
-//! [`ErrorCode`] itself, in the protocol layer, is only number, name and meaning. A rule is what follows from the code
-//! here. Where it depends on the request, the rule has a part for each request; a request without such a part goes by
-//! `kind` and `remedy`.
+//! [`ErrorCode`] itself, in the protocol layer, is number, name and meaning. A [`CodeRule`] says what follows from a code.
+//! `kind` and `remedy` hold for every request. If a code means something special in the response to one request, the rule
+//! has a part for that request: `batch` for Produce, `topic` for Metadata. A further request whose codes need special
+//! reactions gets a part too.
 
 use super::ErrorKind;
 use crate::protocol::ErrorCode;
@@ -14,13 +15,13 @@ pub(crate) struct CodeRule {
     pub(crate) kind: ErrorKind,
     /// Whether to send the request again.
     pub(crate) remedy: Remedy,
-    /// In the answer to Produce, for one partition.
+    /// In the response to Produce, for one partition.
     pub(crate) batch: BatchAnswer,
-    /// In the answer to Metadata, for one topic.
+    /// In the response to Metadata, for one topic.
     pub(crate) topic: TopicAnswer,
 }
 
-/// Whether the request can succeed when it is sent again. The same distinction as between Java's exceptions.
+/// Whether the request can succeed when it is sent again. Java makes the same distinction by exception classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// Sending it again does not help.
@@ -31,268 +32,221 @@ pub(crate) enum Remedy {
     Refresh,
 }
 
-/// What a Produce answer's code says about the batch.
+/// What a code in a Produce response says about the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchAnswer {
-    /// The leader did not write it.
+    /// The leader did not write the batch.
     NotWritten,
-    /// The leader did not write it: it has more bytes than the topic accepts. Several records are split.
+    /// The leader did not write the batch, because it is larger than the topic allows. A batch of several records can be
+    /// split.
     TooLarge,
-    /// The leader did not write it: producer id, epoch and sequence do not follow what the leader has.
+    /// The leader did not write the batch, because producer id, epoch and sequence do not follow those of the last batch
+    /// that it knows.
     OutOfSequence,
-    /// The leader may have written it.
+    /// The leader may have written the batch.
     MaybeWritten,
-    /// The leader wrote it, but too few replicas have it.
+    /// The leader wrote the batch, but fewer replicas than `min.insync.replicas` have it.
     Appended,
-    /// The leader wrote it in answer to an earlier attempt, and does not know the offset any more.
+    /// The leader wrote the batch at an earlier attempt, and does not know its offset any more.
     Duplicate,
 }
 
-/// What a Metadata answer's code says about the topic.
+/// What a code in a Metadata response says about the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicAnswer {
-    /// Nothing: the broker cannot describe the topic now. What is known of it stays valid.
+    /// The broker cannot describe the topic now. What the client knows about the topic stays valid.
     Unavailable,
     /// The topic does not exist. It may be created soon.
     Missing,
-    /// This client cannot have the topic until the user chooses another name or gets a permission.
+    /// This client cannot use the topic until the user chooses another name or gets a permission.
     Refused,
 }
 
-/// The request fails, nothing was written, and no other kind describes the error.
+/// The rule of most codes: the request fails, and the leader wrote nothing.
 const FAIL: CodeRule = CodeRule {
     kind: ErrorKind::Broker,
     remedy: Remedy::Fail,
     batch: BatchAnswer::NotWritten,
-    // Brokers that start answer with nearly any code, such as INVALID_REPLICATION_FACTOR while too few of them run.
+    // A cluster that starts answers with nearly any code, such as INVALID_REPLICATION_FACTOR while too few brokers run.
     topic: TopicAnswer::Unavailable,
 };
 
-const RETRY: CodeRule = CodeRule {
-    remedy: Remedy::Retry,
-    ..FAIL
-};
-
-const REFRESH: CodeRule = CodeRule {
-    remedy: Remedy::Refresh,
-    ..FAIL
-};
-
-const AUTHENTICATION: CodeRule = CodeRule {
-    kind: ErrorKind::Authentication,
-    ..FAIL
-};
-
-const AUTHORIZATION: CodeRule = CodeRule {
-    kind: ErrorKind::Authorization,
-    ..FAIL
-};
-
-const INVALID_RECORD: CodeRule = CodeRule {
-    kind: ErrorKind::InvalidRecord,
-    ..FAIL
-};
-
-const OUT_OF_SEQUENCE: CodeRule = CodeRule {
-    batch: BatchAnswer::OutOfSequence,
-    ..FAIL
-};
-
-/// A code that a later version of Kafka introduced. Nobody here knows whether something was written first.
+/// The rule of a code that a later version of Kafka introduced: the leader may have written the batch first.
 const UNKNOWN_CODE: CodeRule = CodeRule {
     batch: BatchAnswer::MaybeWritten,
     ..FAIL
 };
 
+/// Writes the function that looks a code up in the table.
+///
+/// A row: code, kind, remedy, and the parts that differ from those of [`FAIL`].
+macro_rules! code_rules {
+    ($($code:ident $kind:ident $remedy:ident $($part:ident: $answer:ident)*;)+) => {
+        fn known_rule(code: ErrorCode) -> Option<CodeRule> {
+            use BatchAnswer::*;
+            use TopicAnswer::*;
+            Some(match code {
+                $(
+                    ErrorCode::$code => CodeRule {
+                        kind: ErrorKind::$kind,
+                        remedy: Remedy::$remedy,
+                        $($part: $answer,)*
+                        ..FAIL
+                    },
+                )+
+                _ => return None,
+            })
+        }
+    };
+}
+
+// The table, in the order of the codes.
+code_rules! {
+    UNKNOWN_SERVER_ERROR                  Broker             Fail    batch: MaybeWritten;
+    OFFSET_OUT_OF_RANGE                   Broker             Fail;
+    CORRUPT_MESSAGE                       Broker             Retry;
+    UNKNOWN_TOPIC_OR_PARTITION            Broker             Refresh topic: Missing;
+    INVALID_FETCH_SIZE                    Broker             Fail;
+    LEADER_NOT_AVAILABLE                  Broker             Refresh;
+    NOT_LEADER_OR_FOLLOWER                Broker             Refresh;
+    REQUEST_TIMED_OUT                     Broker             Retry   batch: MaybeWritten;
+    BROKER_NOT_AVAILABLE                  Broker             Fail;
+    REPLICA_NOT_AVAILABLE                 Broker             Refresh;
+    MESSAGE_TOO_LARGE                     RecordTooLarge     Fail    batch: TooLarge;
+    STALE_CONTROLLER_EPOCH                Broker             Fail;
+    OFFSET_METADATA_TOO_LARGE             Broker             Fail;
+    NETWORK_EXCEPTION                     Broker             Refresh batch: MaybeWritten;
+    COORDINATOR_LOAD_IN_PROGRESS          Broker             Retry;
+    COORDINATOR_NOT_AVAILABLE             Broker             Retry;
+    NOT_COORDINATOR                       Broker             Retry;
+    INVALID_TOPIC_EXCEPTION               InvalidTopic       Fail    topic: Refused;
+    RECORD_LIST_TOO_LARGE                 RecordTooLarge     Fail;
+    NOT_ENOUGH_REPLICAS                   Broker             Retry;
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND      Broker             Retry   batch: Appended;
+    INVALID_REQUIRED_ACKS                 Broker             Fail;
+    ILLEGAL_GENERATION                    Broker             Fail;
+    INCONSISTENT_GROUP_PROTOCOL           Broker             Fail;
+    INVALID_GROUP_ID                      Broker             Fail;
+    UNKNOWN_MEMBER_ID                     Broker             Fail;
+    INVALID_SESSION_TIMEOUT               Broker             Fail;
+    REBALANCE_IN_PROGRESS                 Broker             Fail;
+    INVALID_COMMIT_OFFSET_SIZE            Broker             Fail;
+    TOPIC_AUTHORIZATION_FAILED            Authorization      Fail    topic: Refused;
+    GROUP_AUTHORIZATION_FAILED            Authorization      Fail;
+    CLUSTER_AUTHORIZATION_FAILED          Authorization      Fail    topic: Refused;
+    INVALID_TIMESTAMP                     InvalidRecord      Fail;
+    UNSUPPORTED_SASL_MECHANISM            Authentication     Fail;
+    ILLEGAL_SASL_STATE                    Authentication     Fail;
+    UNSUPPORTED_VERSION                   UnsupportedVersion Fail;
+    TOPIC_ALREADY_EXISTS                  Broker             Fail;
+    INVALID_PARTITIONS                    Broker             Fail;
+    INVALID_REPLICATION_FACTOR            Broker             Fail;
+    INVALID_REPLICA_ASSIGNMENT            Broker             Fail;
+    INVALID_CONFIG                        Broker             Fail;
+    NOT_CONTROLLER                        Broker             Retry;
+    INVALID_REQUEST                       Broker             Fail;
+    UNSUPPORTED_FOR_MESSAGE_FORMAT        Broker             Fail;
+    POLICY_VIOLATION                      Broker             Fail;
+    OUT_OF_ORDER_SEQUENCE_NUMBER          Broker             Fail    batch: OutOfSequence;
+    DUPLICATE_SEQUENCE_NUMBER             Broker             Fail    batch: Duplicate;
+    INVALID_PRODUCER_EPOCH                Broker             Fail    batch: OutOfSequence;
+    INVALID_TXN_STATE                     Broker             Fail;
+    INVALID_PRODUCER_ID_MAPPING           Broker             Fail;
+    INVALID_TRANSACTION_TIMEOUT           Broker             Fail;
+    CONCURRENT_TRANSACTIONS               Broker             Retry;
+    TRANSACTION_COORDINATOR_FENCED        Broker             Fail;
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED Authorization      Fail;
+    SECURITY_DISABLED                     Broker             Fail;
+    OPERATION_NOT_ATTEMPTED               Broker             Fail;
+    KAFKA_STORAGE_ERROR                   Broker             Refresh batch: MaybeWritten;
+    LOG_DIR_NOT_FOUND                     Broker             Fail;
+    SASL_AUTHENTICATION_FAILED            Authentication     Fail;
+    UNKNOWN_PRODUCER_ID                   Broker             Fail    batch: OutOfSequence;
+    REASSIGNMENT_IN_PROGRESS              Broker             Fail;
+    DELEGATION_TOKEN_AUTH_DISABLED        Broker             Fail;
+    DELEGATION_TOKEN_NOT_FOUND            Broker             Fail;
+    DELEGATION_TOKEN_OWNER_MISMATCH       Broker             Fail;
+    DELEGATION_TOKEN_REQUEST_NOT_ALLOWED  Broker             Fail;
+    DELEGATION_TOKEN_AUTHORIZATION_FAILED Authorization      Fail;
+    DELEGATION_TOKEN_EXPIRED              Broker             Fail;
+    INVALID_PRINCIPAL_TYPE                Broker             Fail;
+    NON_EMPTY_GROUP                       Broker             Fail;
+    GROUP_ID_NOT_FOUND                    Broker             Fail;
+    FETCH_SESSION_ID_NOT_FOUND            Broker             Retry;
+    INVALID_FETCH_SESSION_EPOCH           Broker             Retry;
+    LISTENER_NOT_FOUND                    Broker             Refresh;
+    TOPIC_DELETION_DISABLED               Broker             Fail;
+    FENCED_LEADER_EPOCH                   Broker             Refresh;
+    UNKNOWN_LEADER_EPOCH                  Broker             Retry;
+    UNSUPPORTED_COMPRESSION_TYPE          Broker             Fail;
+    STALE_BROKER_EPOCH                    Broker             Fail;
+    OFFSET_NOT_AVAILABLE                  Broker             Retry;
+    MEMBER_ID_REQUIRED                    Broker             Fail;
+    PREFERRED_LEADER_NOT_AVAILABLE        Broker             Refresh;
+    GROUP_MAX_SIZE_REACHED                Broker             Fail;
+    FENCED_INSTANCE_ID                    Broker             Fail;
+    ELIGIBLE_LEADERS_NOT_AVAILABLE        Broker             Refresh;
+    ELECTION_NOT_NEEDED                   Broker             Refresh;
+    NO_REASSIGNMENT_IN_PROGRESS           Broker             Fail;
+    GROUP_SUBSCRIBED_TO_TOPIC             Broker             Fail;
+    INVALID_RECORD                        InvalidRecord      Fail;
+    UNSTABLE_OFFSET_COMMIT                Broker             Retry;
+    THROTTLING_QUOTA_EXCEEDED             Broker             Retry;
+    PRODUCER_FENCED                       Broker             Fail;
+    RESOURCE_NOT_FOUND                    Broker             Fail;
+    DUPLICATE_RESOURCE                    Broker             Fail;
+    UNACCEPTABLE_CREDENTIAL               Broker             Fail;
+    INCONSISTENT_VOTER_SET                Broker             Fail;
+    INVALID_UPDATE_VERSION                Broker             Fail;
+    FEATURE_UPDATE_FAILED                 Broker             Fail;
+    PRINCIPAL_DESERIALIZATION_FAILURE     Broker             Fail;
+    SNAPSHOT_NOT_FOUND                    Broker             Fail;
+    POSITION_OUT_OF_RANGE                 Broker             Fail;
+    UNKNOWN_TOPIC_ID                      Broker             Refresh;
+    DUPLICATE_BROKER_REGISTRATION         Broker             Fail;
+    BROKER_ID_NOT_REGISTERED              Broker             Fail;
+    INCONSISTENT_TOPIC_ID                 Broker             Refresh;
+    INCONSISTENT_CLUSTER_ID               Broker             Fail;
+    TRANSACTIONAL_ID_NOT_FOUND            Broker             Fail;
+    FETCH_SESSION_TOPIC_ID_ERROR          Broker             Retry;
+    INELIGIBLE_REPLICA                    Broker             Fail;
+    NEW_LEADER_ELECTED                    Broker             Fail;
+    OFFSET_MOVED_TO_TIERED_STORAGE        Broker             Fail;
+    FENCED_MEMBER_EPOCH                   Broker             Fail;
+    UNRELEASED_INSTANCE_ID                Broker             Fail;
+    UNSUPPORTED_ASSIGNOR                  Broker             Fail;
+    STALE_MEMBER_EPOCH                    Broker             Fail;
+    MISMATCHED_ENDPOINT_TYPE              Broker             Fail;
+    UNSUPPORTED_ENDPOINT_TYPE             Broker             Fail;
+    UNKNOWN_CONTROLLER_ID                 Broker             Fail;
+    UNKNOWN_SUBSCRIPTION_ID               Broker             Fail;
+    TELEMETRY_TOO_LARGE                   Broker             Fail;
+    INVALID_REGISTRATION                  Broker             Fail;
+    TRANSACTION_ABORTABLE                 Broker             Fail;
+    INVALID_RECORD_STATE                  Broker             Fail;
+    SHARE_SESSION_NOT_FOUND               Broker             Retry;
+    INVALID_SHARE_SESSION_EPOCH           Broker             Retry;
+    FENCED_STATE_EPOCH                    Broker             Fail;
+    INVALID_VOTER_KEY                     Broker             Fail;
+    DUPLICATE_VOTER                       Broker             Fail;
+    VOTER_NOT_FOUND                       Broker             Fail;
+    INVALID_REGULAR_EXPRESSION            Broker             Fail;
+    REBOOTSTRAP_REQUIRED                  Broker             Fail;
+    STREAMS_INVALID_TOPOLOGY              Broker             Fail;
+    STREAMS_INVALID_TOPOLOGY_EPOCH        Broker             Fail;
+    STREAMS_TOPOLOGY_FENCED               Broker             Fail;
+    SHARE_SESSION_LIMIT_REACHED           Broker             Retry;
+}
+
 impl CodeRule {
     /// Returns the rule of `code`, which is not [`ErrorCode::NONE`].
     pub(crate) fn of(code: ErrorCode) -> Self {
         debug_assert!(!code.is_none(), "success has no rule");
-        Self::known(code).unwrap_or(UNKNOWN_CODE)
-    }
-
-    /// The table.
-    fn known(code: ErrorCode) -> Option<Self> {
-        type E = ErrorCode;
-        Some(match code {
-            // The leader has changed, or is not known. A record that was sent to a broker that does not lead its partition
-            // is not written.
-            E::UNKNOWN_TOPIC_OR_PARTITION => Self {
-                topic: TopicAnswer::Missing,
-                ..REFRESH
-            },
-            E::LEADER_NOT_AVAILABLE
-            | E::NOT_LEADER_OR_FOLLOWER
-            | E::REPLICA_NOT_AVAILABLE
-            | E::LISTENER_NOT_FOUND
-            | E::FENCED_LEADER_EPOCH
-            | E::PREFERRED_LEADER_NOT_AVAILABLE
-            | E::ELIGIBLE_LEADERS_NOT_AVAILABLE
-            | E::ELECTION_NOT_NEEDED
-            | E::UNKNOWN_TOPIC_ID
-            | E::INCONSISTENT_TOPIC_ID => REFRESH,
-            // The broker failed, perhaps after it wrote.
-            E::NETWORK_EXCEPTION | E::KAFKA_STORAGE_ERROR => Self {
-                batch: BatchAnswer::MaybeWritten,
-                ..REFRESH
-            },
-            E::REQUEST_TIMED_OUT => Self {
-                batch: BatchAnswer::MaybeWritten,
-                ..RETRY
-            },
-            E::UNKNOWN_SERVER_ERROR => Self {
-                batch: BatchAnswer::MaybeWritten,
-                ..FAIL
-            },
-            E::NOT_ENOUGH_REPLICAS_AFTER_APPEND => Self {
-                batch: BatchAnswer::Appended,
-                ..RETRY
-            },
-            E::CORRUPT_MESSAGE
-            | E::COORDINATOR_LOAD_IN_PROGRESS
-            | E::COORDINATOR_NOT_AVAILABLE
-            | E::NOT_COORDINATOR
-            | E::NOT_ENOUGH_REPLICAS
-            | E::NOT_CONTROLLER
-            | E::CONCURRENT_TRANSACTIONS
-            | E::FETCH_SESSION_ID_NOT_FOUND
-            | E::INVALID_FETCH_SESSION_EPOCH
-            | E::UNKNOWN_LEADER_EPOCH
-            | E::OFFSET_NOT_AVAILABLE
-            | E::UNSTABLE_OFFSET_COMMIT
-            | E::THROTTLING_QUOTA_EXCEEDED
-            | E::FETCH_SESSION_TOPIC_ID_ERROR
-            | E::SHARE_SESSION_NOT_FOUND
-            | E::INVALID_SHARE_SESSION_EPOCH
-            | E::SHARE_SESSION_LIMIT_REACHED => RETRY,
-            // The broker refuses the batch.
-            E::MESSAGE_TOO_LARGE => Self {
-                kind: ErrorKind::RecordTooLarge,
-                batch: BatchAnswer::TooLarge,
-                ..FAIL
-            },
-            E::RECORD_LIST_TOO_LARGE => Self {
-                kind: ErrorKind::RecordTooLarge,
-                ..FAIL
-            },
-            E::INVALID_TIMESTAMP | E::INVALID_RECORD => INVALID_RECORD,
-            E::DUPLICATE_SEQUENCE_NUMBER => Self {
-                batch: BatchAnswer::Duplicate,
-                ..FAIL
-            },
-            E::OUT_OF_ORDER_SEQUENCE_NUMBER
-            | E::INVALID_PRODUCER_EPOCH
-            | E::UNKNOWN_PRODUCER_ID => OUT_OF_SEQUENCE,
-            // The broker refuses the topic or the client.
-            E::INVALID_TOPIC_EXCEPTION => Self {
-                kind: ErrorKind::InvalidTopic,
-                topic: TopicAnswer::Refused,
-                ..FAIL
-            },
-            E::TOPIC_AUTHORIZATION_FAILED | E::CLUSTER_AUTHORIZATION_FAILED => Self {
-                topic: TopicAnswer::Refused,
-                ..AUTHORIZATION
-            },
-            E::GROUP_AUTHORIZATION_FAILED
-            | E::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-            | E::DELEGATION_TOKEN_AUTHORIZATION_FAILED => AUTHORIZATION,
-            E::UNSUPPORTED_SASL_MECHANISM
-            | E::ILLEGAL_SASL_STATE
-            | E::SASL_AUTHENTICATION_FAILED => AUTHENTICATION,
-            E::UNSUPPORTED_VERSION => Self {
-                kind: ErrorKind::UnsupportedVersion,
-                ..FAIL
-            },
-            // The request itself is wrong, or the code answers a request that a producer does not send.
-            E::OFFSET_OUT_OF_RANGE
-            | E::INVALID_FETCH_SIZE
-            | E::BROKER_NOT_AVAILABLE
-            | E::STALE_CONTROLLER_EPOCH
-            | E::OFFSET_METADATA_TOO_LARGE
-            | E::INVALID_REQUIRED_ACKS
-            | E::ILLEGAL_GENERATION
-            | E::INCONSISTENT_GROUP_PROTOCOL
-            | E::INVALID_GROUP_ID
-            | E::UNKNOWN_MEMBER_ID
-            | E::INVALID_SESSION_TIMEOUT
-            | E::REBALANCE_IN_PROGRESS
-            | E::INVALID_COMMIT_OFFSET_SIZE
-            | E::TOPIC_ALREADY_EXISTS
-            | E::INVALID_PARTITIONS
-            | E::INVALID_REPLICATION_FACTOR
-            | E::INVALID_REPLICA_ASSIGNMENT
-            | E::INVALID_CONFIG
-            | E::INVALID_REQUEST
-            | E::UNSUPPORTED_FOR_MESSAGE_FORMAT
-            | E::POLICY_VIOLATION
-            | E::INVALID_TXN_STATE
-            | E::INVALID_PRODUCER_ID_MAPPING
-            | E::INVALID_TRANSACTION_TIMEOUT
-            | E::TRANSACTION_COORDINATOR_FENCED
-            | E::SECURITY_DISABLED
-            | E::OPERATION_NOT_ATTEMPTED
-            | E::LOG_DIR_NOT_FOUND
-            | E::REASSIGNMENT_IN_PROGRESS
-            | E::DELEGATION_TOKEN_AUTH_DISABLED
-            | E::DELEGATION_TOKEN_NOT_FOUND
-            | E::DELEGATION_TOKEN_OWNER_MISMATCH
-            | E::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED
-            | E::DELEGATION_TOKEN_EXPIRED
-            | E::INVALID_PRINCIPAL_TYPE
-            | E::NON_EMPTY_GROUP
-            | E::GROUP_ID_NOT_FOUND
-            | E::TOPIC_DELETION_DISABLED
-            | E::UNSUPPORTED_COMPRESSION_TYPE
-            | E::STALE_BROKER_EPOCH
-            | E::MEMBER_ID_REQUIRED
-            | E::GROUP_MAX_SIZE_REACHED
-            | E::FENCED_INSTANCE_ID
-            | E::NO_REASSIGNMENT_IN_PROGRESS
-            | E::GROUP_SUBSCRIBED_TO_TOPIC
-            | E::PRODUCER_FENCED
-            | E::RESOURCE_NOT_FOUND
-            | E::DUPLICATE_RESOURCE
-            | E::UNACCEPTABLE_CREDENTIAL
-            | E::INCONSISTENT_VOTER_SET
-            | E::INVALID_UPDATE_VERSION
-            | E::FEATURE_UPDATE_FAILED
-            | E::PRINCIPAL_DESERIALIZATION_FAILURE
-            | E::SNAPSHOT_NOT_FOUND
-            | E::POSITION_OUT_OF_RANGE
-            | E::DUPLICATE_BROKER_REGISTRATION
-            | E::BROKER_ID_NOT_REGISTERED
-            | E::INCONSISTENT_CLUSTER_ID
-            | E::TRANSACTIONAL_ID_NOT_FOUND
-            | E::INELIGIBLE_REPLICA
-            | E::NEW_LEADER_ELECTED
-            | E::OFFSET_MOVED_TO_TIERED_STORAGE
-            | E::FENCED_MEMBER_EPOCH
-            | E::UNRELEASED_INSTANCE_ID
-            | E::UNSUPPORTED_ASSIGNOR
-            | E::STALE_MEMBER_EPOCH
-            | E::MISMATCHED_ENDPOINT_TYPE
-            | E::UNSUPPORTED_ENDPOINT_TYPE
-            | E::UNKNOWN_CONTROLLER_ID
-            | E::UNKNOWN_SUBSCRIPTION_ID
-            | E::TELEMETRY_TOO_LARGE
-            | E::INVALID_REGISTRATION
-            | E::TRANSACTION_ABORTABLE
-            | E::INVALID_RECORD_STATE
-            | E::FENCED_STATE_EPOCH
-            | E::INVALID_VOTER_KEY
-            | E::DUPLICATE_VOTER
-            | E::VOTER_NOT_FOUND
-            | E::INVALID_REGULAR_EXPRESSION
-            | E::REBOOTSTRAP_REQUIRED
-            | E::STREAMS_INVALID_TOPOLOGY
-            | E::STREAMS_INVALID_TOPOLOGY_EPOCH
-            | E::STREAMS_TOPOLOGY_FENCED => FAIL,
-            _ => return None,
-        })
+        known_rule(code).unwrap_or(UNKNOWN_CODE)
     }
 }
 
-/// Where the rule says what the error itself does not.
+/// The public questions that the table answers.
 impl ErrorCode {
     /// Returns whether the same request may succeed when it is sent again, as with Java's `RetriableException`.
     pub fn is_retriable(self) -> bool {
@@ -306,7 +260,7 @@ impl ErrorCode {
     }
 
     fn remedy(self) -> Remedy {
-        CodeRule::known(self).map_or(Remedy::Fail, |rule| rule.remedy)
+        known_rule(self).map_or(Remedy::Fail, |rule| rule.remedy)
     }
 }
 
@@ -322,7 +276,7 @@ mod tests {
     #[test]
     fn every_known_code_has_a_rule_and_no_other() {
         for code in every_code().filter(|code| !code.is_none()) {
-            assert_eq!(CodeRule::known(code).is_some(), code.is_known(), "{code}");
+            assert_eq!(known_rule(code).is_some(), code.is_known(), "{code}");
         }
     }
 
