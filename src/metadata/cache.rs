@@ -378,7 +378,7 @@ impl MetadataCache {
     }
 
     /// What the metadata thread is to ask now, without the calls of a higher layer.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn pending(&self) -> PendingRequests {
         self.state.lock().pending
     }

@@ -13,7 +13,7 @@ mod replacement;
 mod response;
 mod topic_map;
 
-#[cfg(test)]
+#[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
 pub(crate) use cache::PendingRequests;
 pub(crate) use cache::{ClusterObserver, MetadataCache};
 pub(crate) use calls::{BrokerCalls, CallOutcome, ConnectedBroker, Due};

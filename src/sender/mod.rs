@@ -18,6 +18,12 @@ mod replaced;
 mod request;
 mod response;
 mod run;
+#[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the fuzz target needs a part of it")
+)]
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -1,6 +1,6 @@
 //! Which brokers records without a key are led round.
 
-use super::harness::{Harness, MS, written};
+use crate::sender::scripted::{Harness, MS, written};
 
 fn is_left_out(worker: &Harness) -> bool {
     worker.accumulator.unavailable_brokers().contains(1)
@@ -30,7 +30,7 @@ fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
     worker.send_batch(0, "a");
     worker.request();
     worker.run_for(1000 * MS);
-    assert_eq!(worker.wire.borrow().closed.len(), 1, "request.timeout.ms");
+    assert_eq!(worker.network().closed.len(), 1, "request.timeout.ms");
     worker.run_for(500 * MS);
     let again = worker.requests().remove(0);
     assert!(is_left_out(&worker));
@@ -48,15 +48,15 @@ fn a_broker_that_cannot_be_reached_is_left_out_until_it_answers() {
     worker.run();
     assert!(!is_left_out(&worker), "nothing is known of it yet");
     for _ in 0..5 {
-        let (link, ..) = worker.wire.borrow().connecting[0];
-        worker.wire.borrow_mut().lose(link);
+        let link = worker.connecting()[0];
+        worker.lose(link);
         worker.run();
         assert!(is_left_out(&worker));
         worker.run_for(600 * MS);
         assert!(is_left_out(&worker));
     }
-    let (link, ..) = worker.wire.borrow().connecting[0];
-    worker.wire.borrow_mut().connected(link);
+    let link = worker.connecting()[0];
+    worker.connected(link);
     let request = worker.request();
     worker.serve(&request);
     assert!(!is_left_out(&worker));
@@ -81,9 +81,9 @@ fn a_broker_for_which_nothing_waits_is_tried_again() {
     });
     worker.send_batch(0, "a");
     worker.run();
-    let (link, ..) = worker.wire.borrow().connecting[0];
+    let link = worker.connecting()[0];
     worker.run_for(1000 * MS);
-    worker.wire.borrow_mut().lose(link);
+    worker.lose(link);
     worker.run();
     assert!(is_left_out(&worker));
     worker.run_for(2000 * MS);

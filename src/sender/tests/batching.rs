@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::harness::{Harness, MS, TOPIC, refused, written};
 use crate::accumulator::memory::{MemoryLimit, Shortage};
 use crate::protocol::ErrorCode;
 use crate::record::compression::{Compression, CompressionType};
+use crate::sender::scripted::{Harness, MS, TOPIC, refused, written};
 
 #[test]
 fn a_record_leaves_when_its_linger_is_over_and_no_sooner() {
@@ -278,8 +278,8 @@ fn parts_of_a_compressed_batch_are_charged_for_what_they_hold() {
     worker.advance(10 * MS);
     let whole = worker.request();
     let compressed = worker.memory_in_use();
-    worker.wire.borrow_mut().connects = false;
-    worker.wire.borrow_mut().fails = true;
+    worker.network().connects = false;
+    worker.network().fails = true;
     worker.refuse(&whole, ErrorCode::MESSAGE_TOO_LARGE);
     assert!(
         worker.memory_in_use() > compressed + 400,

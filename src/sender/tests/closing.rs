@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::harness::{Harness, MS};
 use crate::error::{Delivery, ErrorKind};
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS};
 
 #[test]
 fn close_sends_what_lingers_and_ends_when_all_is_answered() {
@@ -41,8 +41,8 @@ fn close_ends_when_the_broker_turns_out_to_be_of_no_use() {
     let ticket = worker.send(0, "a");
     worker.run();
     worker.close();
-    let (link, ..) = worker.wire.borrow().connecting[0];
-    worker.wire.borrow_mut().connected(link);
+    let link = worker.connecting()[0];
+    worker.connected(link);
     worker.run();
     assert_eq!(ticket.error().kind(), ErrorKind::UnsupportedVersion);
     assert!(worker.sender.is_finished());

@@ -1,9 +1,9 @@
 //! Partitions that start over under another epoch or producer id: each for itself, and with what is left in them.
 
-use super::harness::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 
 /// A worker with two partitions of one leader, each with a record acknowledged, under that epoch of the producer's id.
 fn two_partitions(epoch: i16) -> Harness {

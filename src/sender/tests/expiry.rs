@@ -1,9 +1,9 @@
 //! `delivery.timeout.ms`: what has waited too long fails, wherever it is.
 
-use super::harness::{Harness, MS, Sent};
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProducePartitionResponse;
+use crate::sender::scripted::{Harness, MS, Sent};
 
 fn established() -> Harness {
     let mut worker = Harness::new(|settings| settings.sender.request_timeout = 60_000 * MS);
@@ -95,7 +95,7 @@ fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_
     worker.no_request();
     // The broker never saw the first one, so it refuses the second, which then cannot have been written.
     worker.answer(&requests[0], |_| {
-        super::harness::refused(ErrorCode::NOT_ENOUGH_REPLICAS)
+        crate::sender::scripted::refused(ErrorCode::NOT_ENOUGH_REPLICAS)
     });
     worker.serve(&requests[1]);
     worker.run_for(500 * MS);
@@ -153,33 +153,30 @@ fn a_batch_that_waits_for_its_retry_fails_before_a_later_one_that_is_under_way()
 #[test]
 fn bytes_and_memory_of_an_expired_batch_stay_while_the_network_reads_them() {
     let mut worker = established();
-    worker.wire.borrow_mut().holds = true;
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     let ticket = worker.send_batch(0, "a");
     let sent = worker.request();
     worker.run_for(5000 * MS);
     assert!(ticket.result().is_some());
     assert!(
         worker.memory_in_use() > 0,
-        "as long as somebody can read it"
+        "as long as the network reads it"
     );
-    let held = std::mem::take(&mut worker.wire.borrow_mut().held);
-    assert_eq!((*held[0].batches[0]).as_ref(), sent.batch().bytes);
-    drop(held);
+    assert!(worker.holds(sent.batch()));
+    worker.finish_write(sent.link);
     assert_eq!(worker.memory_in_use(), 0);
 }
 
 #[test]
 fn bytes_that_the_network_still_reads_are_not_restamped() {
     let mut worker = established();
-    worker.wire.borrow_mut().holds = true;
+    worker.links().holds_written = true;
     worker.send_batch(0, "a");
     let sent = worker.request();
     worker.refuse(&sent, ErrorCode::UNKNOWN_PRODUCER_ID);
     worker.run_for(500 * MS);
     assert_eq!(worker.requests().remove(0).epoch(), 1);
-    let wire = worker.wire.borrow();
-    assert_eq!((*wire.held[0].batches[0]).as_ref(), sent.batch().bytes);
+    assert!(worker.holds(sent.batch()));
 }
 
 #[test]
@@ -205,20 +202,13 @@ fn a_timeout_for_ever_is_no_panic() {
 fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
     let mut worker = established();
     worker.hang_up(1);
-    worker.wire.borrow_mut().connects = false;
+    worker.network().connects = false;
     let lost = worker.send_batch(0, "a");
     worker.run_for(5000 * MS);
     assert_eq!(lost.error().delivery(), Delivery::NotWritten);
-    worker.wire.borrow_mut().connects = true;
-    let connecting: Vec<_> = worker
-        .wire
-        .borrow()
-        .connecting
-        .iter()
-        .map(|(link, ..)| *link)
-        .collect();
-    for link in connecting {
-        worker.wire.borrow_mut().connected(link);
+    worker.network().connects = true;
+    for link in worker.connecting() {
+        worker.connected(link);
     }
     worker.send_batch(0, "b");
     worker.run_for(1000 * MS);

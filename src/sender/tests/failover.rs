@@ -1,10 +1,10 @@
 //! A broker that owes an answer while another one leads: it is left long before `request.timeout.ms`. What a leader can be
 //! taken to know of this producer, and what is remembered of a broker beyond a connection's end.
 
-use super::harness::{Harness, MS, Sent, Settings, TOPIC, Ticket, written};
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ProducePartitionResponse, ProduceResponse, ProduceTopicResponse};
+use crate::sender::scripted::{Harness, MS, Sent, Settings, TOPIC, Ticket, written};
 
 /// One partition on the first of two brokers, with a batch that was acknowledged and one that is not answered.
 fn with_an_unanswered_batch(choose: impl FnOnce(&mut Settings)) -> (Harness, Sent) {
@@ -36,7 +36,7 @@ fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_and_about_its_topics_
         worker.publish();
         assert!(!worker.asks_about_topics());
     }
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 /// As where a cluster is overloaded: what is asked about it all the time only adds to its load.
@@ -72,9 +72,9 @@ fn a_silent_broker_is_left_for_the_new_leader_with_the_same_bytes() {
     worker.move_leader(0, Some(2));
     worker.publish();
     let again = worker.request();
-    assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+    assert_eq!(worker.network().closed, [unanswered.link]);
     assert_eq!(
-        worker.wire.borrow().left,
+        worker.network().abandoned,
         [unanswered.link],
         "other workers that share the connection keep it"
     );
@@ -103,7 +103,7 @@ fn a_silent_broker_that_still_leads_is_waited_for() {
     }
     worker.no_request();
     worker.serve(&unanswered);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     assert_eq!(worker.log(0).len(), 2);
 }
 
@@ -127,7 +127,7 @@ fn only_what_moved_is_taken_from_a_silent_broker_and_late_answers_find_the_rest(
     let (mut worker, [unanswered, other], ticket) = with_a_partition_that_stays(1);
     let again = worker.requests().remove(0);
     assert_eq!((again.broker, again.batch()), (2, unanswered.batch()));
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.serve(&again);
     // It was slow, and not dead.
     worker.refuse(&unanswered, ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -139,7 +139,7 @@ fn only_what_moved_is_taken_from_a_silent_broker_and_late_answers_find_the_rest(
     worker.serve(&back);
     assert_eq!(ticket.offset(), Some(0));
     assert_eq!(worker.log(0).len(), 2);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn what_stays_with_a_silent_broker_is_waited_for_until_the_request_timeout() {
     let again = worker.requests().remove(0);
     worker.serve(&again);
     worker.run_for(28_000 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(1000 * MS);
-    assert_eq!(worker.wire.borrow().closed, [other.link]);
+    assert_eq!(worker.network().closed, [other.link]);
     assert_eq!(worker.requests().remove(0).batch(), other.batch());
 }
 
@@ -161,7 +161,7 @@ fn a_batch_without_a_retry_left_is_not_taken_from_a_silent_broker() {
     worker.answer(&unanswered, |_| written(1));
     worker.serve(&other);
     assert_eq!(ticket.offset(), Some(0));
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 /// As Java. Several requests in flight keep no order without idempotence, so nothing waits for a leader that may hang.
@@ -184,9 +184,9 @@ fn without_idempotence_a_new_leader_gets_what_waits_while_the_old_one_owes_an_an
             assert!(ticket.result().unwrap().is_ok());
         }
         worker.run_for(29_000 * MS);
-        assert!(worker.wire.borrow().closed.is_empty());
+        assert!(worker.network().closed.is_empty());
         worker.run_for(1000 * MS);
-        assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+        assert_eq!(worker.network().closed, [unanswered.link]);
     }
 }
 
@@ -201,9 +201,9 @@ fn without_idempotence_the_answer_is_waited_for() {
     worker.publish();
     worker.run_for(2000 * MS);
     worker.no_request();
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(27_000 * MS);
-    assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+    assert_eq!(worker.network().closed, [unanswered.link]);
 }
 
 /// One batch was acknowledged; of the next two only the first goes.
@@ -248,12 +248,12 @@ fn answer_with_throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: 
         }],
         ..ProduceTopicResponse::default()
     };
-    let mut response = ProduceResponse {
+    let response = ProduceResponse {
         topics: vec![topic],
         throttle_time_ms,
         ..ProduceResponse::default()
     };
-    worker.answer_with(request, &mut response);
+    worker.answer_with(request, &response);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn a_throttle_lasts_as_long_as_the_broker_says_on_the_same_connection() {
     worker.no_request();
     worker.run_for(MS);
     assert_eq!(worker.requests().remove(0).link, first.link);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 #[test]
@@ -330,9 +330,9 @@ fn an_idle_connection_is_kept_while_its_broker_throttles() {
     answer_with_throttle(&mut worker, &first, 2000);
     assert_eq!(worker.run(), Some(worker.now + 2000 * MS));
     worker.run_for(1999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed, [first.link]);
+    assert_eq!(worker.network().closed, [first.link]);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
     assert_eq!(ticket.error().kind(), ErrorKind::DeliveryTimeout);
     assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
     worker.no_request();
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn the_network_is_told_of_a_throttle_for_others_on_the_connection() {
     let first = worker.request();
     answer_with_throttle(&mut worker, &first, 3000);
     let until = worker.now + 3000 * MS;
-    assert_eq!(worker.wire.borrow().throttled, [(first.link, until)]);
+    assert_eq!(worker.network().throttled, [(first.link, until)]);
 }
 
 #[test]
@@ -373,16 +373,13 @@ fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_m
     worker.send_batch(0, "c");
     worker.run_for(59_999 * MS);
     worker.no_request();
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     assert!(!worker.asks_about_topics(), "the broker is not silent");
-    assert!(
-        worker.wire.borrow().throttled.is_empty(),
-        "it is not told on"
-    );
+    assert!(worker.network().throttled.is_empty(), "it is not told on");
     worker.run_for(MS);
     worker.serve(&unanswered);
     assert_eq!(worker.log(0).len(), 2);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
 }
 
 #[test]
@@ -394,9 +391,9 @@ fn the_same_throttle_told_twice_gives_what_is_in_flight_no_more_time_than_once()
         worker.throttle(unanswered.link, until);
     }
     worker.run_for(5999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed, [unanswered.link]);
+    assert_eq!(worker.network().closed, [unanswered.link]);
 }
 
 #[test]
@@ -404,10 +401,10 @@ fn a_link_that_joins_a_throttled_connection_begins_throttled() {
     let mut worker = Harness::new(|settings| settings.connects = false);
     worker.send_batch(0, "a");
     worker.run();
-    let (link, ..) = worker.wire.borrow().connecting[0];
+    let link = worker.connecting()[0];
     let until = worker.now + 2000 * MS;
     worker.throttle(link, until);
-    worker.wire.borrow_mut().connected(link);
+    worker.connected(link);
     worker.run_for(1999 * MS);
     worker.no_request();
     worker.run_for(MS);

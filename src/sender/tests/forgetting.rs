@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::harness::{Harness, MS, PRODUCER_ID, TOPIC, identity};
 use crate::error::ErrorKind;
 use crate::metadata::{Cluster, TopicMap};
+use crate::sender::scripted::{Harness, MS, PRODUCER_ID, TOPIC, identity};
 
 /// As the metadata thread does when the topic was not used for `metadata.max.idle.ms`.
 fn forget(worker: &mut Harness) {

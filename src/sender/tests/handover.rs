@@ -5,24 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{
-    Harness, MS, Publication, Settings, TOPIC, Ticket, answer_all, connected, decode, identity,
-};
+use crate::accumulator::RecordAccumulator;
 use crate::accumulator::callbacks::NoCallback;
-use crate::accumulator::completion::RecordHandle;
-use crate::accumulator::handover::handover;
-use crate::accumulator::memory::BufferMemory;
-use crate::accumulator::open_batch::{Append, SerializedRecord};
-use crate::accumulator::topic_config::TopicConfig;
-use crate::accumulator::{RecordAccumulator, WorkerHandle};
+use crate::accumulator::open_batch::Append;
 use crate::connection::link::{
     LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
-use crate::identity::ProducerIdSource;
-use crate::metadata::MetadataCache;
+use crate::sender::scripted::{
+    Leadership, MS, Settings, Surroundings, TOPIC, Ticket, answer_all, connected, decode, identity,
+    publish_to, record_of,
+};
 use crate::sender::worker::Worker;
-use crate::sender::{Event, Mailbox, Sender, Shared};
-use crate::sync::{Mutex, Wakeup, channel};
+use crate::sender::{Event, Mailbox};
+use crate::sync::{Mutex, channel};
 
 const CALLERS: usize = 4;
 const PARTITIONS: i32 = 3;
@@ -63,45 +58,14 @@ pub(super) struct Stage<N: Network> {
 }
 
 pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
-    let memory = BufferMemory::new(settings.buffer_memory);
-    let (records, received) = handover();
-    let wakeup = Arc::new(Wakeup::new(Instant::now()));
-    let (mailbox, happened) = Mailbox::new(Arc::clone(&wakeup));
-    let (delivered, _) = channel::unbounded();
-    let handle = WorkerHandle::new(records, wakeup);
-    let topic_config = TopicConfig {
-        acks: settings.sender.acks,
-        linger: settings.sender.linger,
-        batch_size: settings.sender.batch_size,
-        max_batch_bytes: settings.sender.max_request_size,
-        compression: settings.sender.compression,
-        delivery_timeout: settings.sender.delivery_timeout,
-    };
-    let instance = crate::threads::InstanceId::new();
-    let workers = vec![Arc::clone(&handle)];
-    let accumulator = Arc::new(RecordAccumulator::new(
-        instance,
-        memory,
-        topic_config,
-        workers,
-    ));
-    let metadata = MetadataCache::new(Box::new(Publication(Arc::clone(&accumulator))));
-    let partitions = vec![Default::default(); settings.partitions as usize];
-    Harness::publish_to(&metadata, None, 1, &partitions, None);
-    let producer_ids = ProducerIdSource::new(&metadata);
-    producer_ids.give_now(identity(0));
-    let sender = Sender::new(
-        settings.sender,
-        Shared {
-            accumulator: Arc::clone(&accumulator),
-            metadata,
-            producer_ids,
-        },
-        network,
-        received,
-        happened,
-        delivered,
-    );
+    let mut surroundings = Surroundings::new(&settings.sender, 1, settings.buffer_memory);
+    let partitions = vec![Leadership::default(); settings.partitions as usize];
+    publish_to(&surroundings.shared.metadata, None, 1, &partitions, None);
+    surroundings.shared.producer_ids.give_now(identity(0));
+    let mailbox = surroundings.mailboxes().remove(0);
+    let sender = surroundings.worker(0, network);
+    let accumulator = surroundings.shared.accumulator;
+    let handle = Arc::clone(&accumulator.workers()[0]);
     let worker = Arc::new(Worker::new(handle, mailbox.clone(), sender));
     Stage {
         accumulator,
@@ -143,12 +107,7 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
 impl<N: Network> Stage<N> {
     /// As `KafkaProducer::send` does, waiting for memory.
     pub(super) fn send(&self, partition: i32, value: &str) -> Ticket {
-        let record = SerializedRecord::<(&str, Option<&[u8]>)> {
-            timestamp_ms: 1_000,
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
+        let record = record_of(value.as_bytes());
         let late = Instant::now() + Duration::from_secs(30);
         let mut spare = None;
         loop {
@@ -162,13 +121,9 @@ impl<N: Network> Stage<N> {
                 })
                 .expect("the topic");
             match append {
-                Append::Done {
-                    record: RecordHandle { completion, index },
-                    wake,
-                    ..
-                } => {
+                Append::Done { record, wake, .. } => {
                     partition.worker().wake(wake);
-                    return Ticket { completion, index };
+                    return Ticket::from(record);
                 }
                 Append::NeedsMemory { shortage, wake } => {
                     partition.worker().wake(wake);

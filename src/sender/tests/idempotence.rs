@@ -1,12 +1,12 @@
 //! Sequences and epochs: what a retry keeps, what a bump changes, what the order of the log demands.
 
-use super::harness::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 use crate::accumulator::sequence::PartitionSequence;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::TopicId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProducePartitionResponse;
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 
 /// A worker whose partition 0 has one record acknowledged, so that more batches of it may be under way.
 fn established() -> Harness {

@@ -1,10 +1,10 @@
 //! Five batches of a partition under way, and everything that can become of each: whatever the order of the errors, the
 //! log has what was acknowledged, once and in order, and what failed for good is not in it.
 
-use super::harness::{Harness, MS, Sent, Ticket, refused};
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProducePartitionResponse;
+use crate::sender::scripted::{Harness, MS, Sent, Ticket, refused};
 
 const BATCHES: usize = 5;
 

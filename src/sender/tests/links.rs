@@ -1,9 +1,9 @@
 //! Links: made, lost, stalled, idle, late; and `acks=0`.
 
-use super::harness::{Harness, MS};
 use crate::connection::link::LinkEvent;
 use crate::error::Delivery;
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS};
 
 #[test]
 fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
@@ -14,9 +14,9 @@ fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
     worker.send_batch(0, "a");
     worker.run();
     for (failures, nominal) in (0..).zip([50, 100, 200, 400, 500, 500]) {
-        let (link, broker, failed_before) = worker.wire.borrow().connecting[0];
-        assert_eq!((broker, failed_before), (1, failures));
-        worker.wire.borrow_mut().lose(link);
+        let link = worker.connecting()[0];
+        assert_eq!(worker.failures_before(link), failures);
+        worker.lose(link);
         let due = worker.run().expect("a deadline") - worker.now;
         assert!(
             due >= nominal * 4 * MS / 5 && due <= nominal * 6 * MS / 5,
@@ -24,8 +24,8 @@ fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
         );
         worker.run_for(due);
     }
-    let (link, ..) = worker.wire.borrow().connecting[0];
-    worker.wire.borrow_mut().connected(link);
+    let link = worker.connecting()[0];
+    worker.connected(link);
     assert_eq!(worker.request().broker, 1);
 }
 
@@ -37,10 +37,10 @@ fn no_connection_is_made_for_what_has_expired() {
     });
     worker.send_batch(0, "a");
     worker.run_for(1000 * MS);
-    let (link, ..) = worker.wire.borrow().connecting[0];
-    worker.wire.borrow_mut().lose(link);
+    let link = worker.connecting()[0];
+    worker.lose(link);
     worker.run_for(10_000 * MS);
-    assert!(worker.wire.borrow().connecting.is_empty());
+    assert!(worker.connecting().is_empty());
     assert_eq!(
         worker.run(),
         None,
@@ -70,10 +70,13 @@ fn an_answer_that_does_not_come_ends_the_connection() {
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
-    assert!(worker.wire.borrow().left.is_empty(), "it is broken for all");
+    assert_eq!(worker.network().closed, [request.link]);
+    assert!(
+        worker.network().abandoned.is_empty(),
+        "it is broken for all"
+    );
     worker.run_for(500 * MS);
     assert_eq!(worker.requests().remove(0).batch(), request.batch());
 }
@@ -81,10 +84,10 @@ fn an_answer_that_does_not_come_ends_the_connection() {
 #[test]
 fn a_write_that_fails_ends_the_connection() {
     let mut worker = Harness::new(|_| {});
-    worker.wire.borrow_mut().fails = true;
+    worker.network().fails = true;
     let ticket = worker.send_batch(0, "a");
     worker.no_request();
-    assert_eq!(worker.wire.borrow().closed.len(), 1);
+    assert_eq!(worker.network().closed.len(), 1);
     worker.run_for(500 * MS);
     let request = worker.requests().remove(0);
     worker.serve(&request);
@@ -98,10 +101,10 @@ fn a_batch_of_a_write_that_was_refused_is_not_written_and_is_sent_later_at_no_re
             settings.sender.retries = 0;
             settings.sender.idempotence = idempotence;
         });
-        worker.wire.borrow_mut().refuses = true;
+        worker.network().refuses = true;
         let ticket = worker.send_batch(0, "a");
         worker.no_request();
-        assert_eq!(worker.wire.borrow().closed.len(), 1);
+        assert_eq!(worker.network().closed.len(), 1);
         worker.run_for(500 * MS);
         let request = worker.requests().remove(0);
         worker.serve(&request);
@@ -113,10 +116,10 @@ fn a_batch_of_a_write_that_was_refused_is_not_written_and_is_sent_later_at_no_re
 #[test]
 fn a_batch_that_expires_after_its_write_was_refused_is_certainly_not_written() {
     let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 1000 * MS);
-    worker.wire.borrow_mut().refuses = true;
+    worker.network().refuses = true;
     let ticket = worker.send_batch(0, "a");
     worker.no_request();
-    worker.wire.borrow_mut().connects = false;
+    worker.network().connects = false;
     worker.run_for(1000 * MS);
     assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
 }
@@ -129,7 +132,7 @@ fn a_refused_write_leaves_the_batches_before_it_of_unknown_fate_and_all_go_again
     worker.serve(&first);
     worker.send_batch(0, "b");
     let second = worker.request();
-    worker.wire.borrow_mut().refuses = true;
+    worker.network().refuses = true;
     worker.send_batch(0, "c");
     worker.no_request();
     worker.append(&second);
@@ -147,12 +150,12 @@ fn a_refused_write_leaves_the_batches_before_it_of_unknown_fate_and_all_go_again
 #[test]
 fn nothing_follows_a_request_that_is_not_written_to_its_end() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     worker.send_batch(0, "a");
     let first = worker.request();
     worker.send_batch(1, "b");
     worker.no_request();
-    worker.tell(Event::Link(first.link, LinkEvent::WriteFinished));
+    worker.finish_write(first.link);
     assert_eq!(worker.requests().remove(0).batch().partition, 1);
 }
 
@@ -160,7 +163,7 @@ fn nothing_follows_a_request_that_is_not_written_to_its_end() {
 fn a_write_that_stalls_for_ever_ends_the_connection_even_if_the_broker_answers() {
     for answers in [false, true] {
         let mut worker = Harness::new(|settings| settings.partitions = 2);
-        worker.wire.borrow_mut().stalls = true;
+        worker.network().stalls = true;
         worker.send_batch(0, "a");
         let request = worker.request();
         if answers {
@@ -168,7 +171,7 @@ fn a_write_that_stalls_for_ever_ends_the_connection_even_if_the_broker_answers()
         }
         worker.send_batch(1, "b");
         worker.run_for(1000 * MS);
-        assert_eq!(worker.wire.borrow().closed, [request.link], "{answers}");
+        assert_eq!(worker.network().closed, [request.link], "{answers}");
         worker.run_for(500 * MS);
         assert!(!worker.requests().is_empty());
     }
@@ -197,15 +200,12 @@ fn an_idle_connection_is_closed_and_made_again_when_needed() {
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(400 * MS);
-    assert!(
-        worker.wire.borrow().closed.is_empty(),
-        "an answer is awaited"
-    );
+    assert!(worker.network().closed.is_empty(), "an answer is awaited");
     worker.serve(&request);
     worker.run_for(299 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.network().closed, [request.link]);
     worker.run_for(5000 * MS);
     assert_eq!(worker.run(), None, "nothing is due ever again");
     worker.send_batch(0, "b");
@@ -241,7 +241,7 @@ fn a_broker_at_another_address_is_connected_to_anew() {
     cluster.brokers.insert(1, std::sync::Arc::new(broker));
     worker.metadata.publish_cluster(cluster);
     worker.run_for(500 * MS);
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.network().closed, [request.link]);
     assert_eq!(worker.requests().remove(0).broker, 9);
 }
 
@@ -276,11 +276,11 @@ fn without_acks_a_written_request_is_done() {
     let ticket = worker.send_batch(0, "a");
     assert_eq!(worker.request().acks, 0);
     assert_eq!(ticket.offset(), None);
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     let ticket = worker.send_batch(0, "b");
     let request = worker.request();
     assert!(ticket.result().is_none(), "not written yet");
-    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    worker.finish_write(request.link);
     assert_eq!(ticket.offset(), None);
     assert_eq!(worker.memory_in_use(), 0);
 }

@@ -1,9 +1,9 @@
 //! Another cluster takes the place of the one that the worker knows.
 
-use super::harness::{Harness, MS, PRODUCER_ID, identity};
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS, PRODUCER_ID, identity};
 
 /// A worker in a cluster with an id, which gave it an identity.
 fn worker() -> Harness {
@@ -85,7 +85,7 @@ fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
             "{message}"
         );
         assert!(behind.result().is_none() && other.result().is_none());
-        assert_eq!(worker.wire.borrow().closed, [old.link]);
+        assert_eq!(worker.network().closed, [old.link]);
         // The same numbers as before: nothing tells the two identities apart but who gave them.
         worker.give_identity(identity(0));
         worker.run_for(100 * MS);

@@ -1,14 +1,12 @@
 //! What is tried again, when, and where.
 
-use super::harness::{Harness, MS, Sent, TOPIC, encode, refused, written};
-use crate::connection::link::LinkEvent;
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{
     LeaderIdAndEpoch, NodeEndpoint, ProducePartitionResponse, ProduceResponse,
     ProduceTopicResponse, RecordError,
 };
-use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS, Sent, TOPIC, encode, refused, written};
 
 #[test]
 fn the_wait_before_a_retry_doubles_up_to_its_maximum() {
@@ -105,7 +103,7 @@ fn a_batch_that_is_answered_with_an_unknown_code_fails_and_others_are_left_alone
         worker.serve(&second);
         assert_eq!(later.offset(), Some(0));
         worker.run_for(2000 * MS);
-        assert!(worker.requests().is_empty() && worker.wire.borrow().closed.is_empty());
+        assert!(worker.requests().is_empty() && worker.network().closed.is_empty());
         let next = worker.send_batch(0, "d");
         let request = worker.request();
         worker.serve(&request);
@@ -227,7 +225,7 @@ fn a_leader_that_the_answer_names_is_tried_at_once() {
     let mut worker = Harness::new(|settings| settings.brokers = 2);
     worker.send_batch(0, "a");
     let request = worker.request();
-    let mut response = ProduceResponse {
+    let response = ProduceResponse {
         topics: vec![ProduceTopicResponse {
             name: TOPIC.into(),
             partitions: vec![ProducePartitionResponse {
@@ -247,7 +245,7 @@ fn a_leader_that_the_answer_names_is_tried_at_once() {
         }],
         ..ProduceResponse::default()
     };
-    worker.answer_with(&request, &mut response);
+    worker.answer_with(&request, &response);
     assert_eq!(worker.requests()[0].broker, 7);
 }
 
@@ -276,7 +274,7 @@ fn a_partition_leaves_the_line_of_a_broker_that_cannot_be_reached_when_its_leade
     });
     worker.send_batch(0, "a");
     worker.run();
-    worker.wire.borrow_mut().connects = true;
+    worker.network().connects = true;
     worker.move_leader(0, Some(2));
     worker.publish();
     assert_eq!(worker.request().broker, 2);
@@ -309,7 +307,7 @@ fn an_answer_that_leaves_a_partition_out_is_no_success() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
     let request = worker.request();
-    let mut response = ProduceResponse {
+    let response = ProduceResponse {
         topics: vec![ProduceTopicResponse {
             name: TOPIC.into(),
             partitions: vec![
@@ -331,7 +329,7 @@ fn an_answer_that_leaves_a_partition_out_is_no_success() {
         }],
         ..ProduceResponse::default()
     };
-    worker.answer_with(&request, &mut response);
+    worker.answer_with(&request, &response);
     assert_eq!(tickets[1].offset(), Some(5));
     assert!(tickets[0].result().is_none());
     worker.run_for(200 * MS);
@@ -340,7 +338,7 @@ fn an_answer_that_leaves_a_partition_out_is_no_success() {
 
 #[test]
 fn garbage_ends_the_connection_and_the_batch_is_sent_again() {
-    let garbage: [fn(&super::harness::Sent) -> Vec<u8>; 3] = [
+    let garbage: [fn(&crate::sender::scripted::Sent) -> Vec<u8>; 3] = [
         |_| vec![],
         |_| vec![0xff; 40],
         |sent| {
@@ -354,7 +352,7 @@ fn garbage_ends_the_connection_and_the_batch_is_sent_again() {
         worker.send_batch(0, "a");
         let request = worker.request();
         worker.frame(request.link, garble(&request));
-        assert_eq!(worker.wire.borrow().closed, [request.link]);
+        assert_eq!(worker.network().closed, [request.link]);
         worker.run_for(500 * MS);
         let again = worker.requests().remove(0);
         assert_eq!(again.batch(), request.batch());
@@ -368,7 +366,7 @@ fn an_answer_to_nothing_ends_the_connection() {
     let request = worker.request();
     worker.serve(&request);
     worker.serve(&request);
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.network().closed, [request.link]);
 }
 
 #[test]
@@ -393,7 +391,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     let first = worker.request();
     worker.send_batch(1, "b");
     let second = worker.request();
-    let mut response = ProduceResponse {
+    let response = ProduceResponse {
         topics: vec![ProduceTopicResponse {
             name: TOPIC.into(),
             partitions: vec![written(0)],
@@ -402,7 +400,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
         throttle_time_ms: 700,
         ..ProduceResponse::default()
     };
-    worker.answer_with(&first, &mut response);
+    worker.answer_with(&first, &response);
     worker.send_batch(2, "c");
     worker.no_request();
     worker.run_for(699 * MS);
@@ -411,7 +409,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     assert_eq!(worker.requests().len(), 1);
     // The answer to what is in flight may take longer by as much.
     worker.run_for(900 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.serve(&second);
     // With no room left and somebody in line the worker sleeps all the same.
     for partition in 3..8 {
@@ -445,15 +443,15 @@ fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     worker.send_batch(0, "a");
     let first = worker.request();
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     worker.send_batch(1, "b");
     let second = worker.request();
     throttle(&mut worker, &first, 3000);
     worker.run_for(3900 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
-    worker.tell(Event::Link(second.link, LinkEvent::WriteFinished));
+    assert!(worker.network().closed.is_empty());
+    worker.finish_write(second.link);
     worker.serve(&second);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     assert_eq!(worker.memory_in_use(), 0);
 }
 
@@ -463,7 +461,7 @@ fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
         index: request.batch().partition,
         ..written(0)
     }];
-    let mut response = ProduceResponse {
+    let response = ProduceResponse {
         topics: vec![ProduceTopicResponse {
             name: TOPIC.into(),
             partitions,
@@ -472,7 +470,7 @@ fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
         throttle_time_ms,
         ..ProduceResponse::default()
     };
-    worker.answer_with(request, &mut response);
+    worker.answer_with(request, &response);
 }
 
 /// SenderTest.testProducerBatchRetriesWhenPartitionLeaderChanges, RecordAccumulatorTest.testExponentialRetryBackoffLeaderChange.

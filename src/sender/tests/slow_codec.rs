@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::handover::{Stage, set_up};
-use super::harness::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
 use crate::accumulator::callbacks::NoCallback;
 use crate::accumulator::open_batch::SerializedRecord;
 use crate::connection::link::{
@@ -14,6 +13,7 @@ use crate::connection::link::{
 use crate::error::ErrorKind;
 use crate::record::compression::{Compression, CompressionType, slowness};
 use crate::sender::Event;
+use crate::sender::scripted::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
 use crate::sync::channel;
 use crate::time::{monotonic_now, set_monotonic_now};
 
@@ -43,9 +43,9 @@ fn a_requests_time_counts_from_its_last_byte_and_not_from_the_compression_before
     assert_eq!(worker.requests().len(), 4);
     // The first was written after 200 ms.
     worker.run_for(399 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed.len(), 1);
+    assert_eq!(worker.network().closed.len(), 1);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_batch_that_compresses_for_longer_than_the_request_timeout_is_sent_and_answe
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.serve(&request);
     assert_eq!(ticket.offset(), Some(0));
 }
@@ -77,9 +77,9 @@ fn a_slow_batch_goes_out_and_answers_are_read_before_the_next_is_compressed() {
         );
         let request = worker.requests().remove(0);
         assert_eq!(request.batches.len(), 1);
-        let frame = super::harness::answer_all(&request);
+        let frame = crate::sender::scripted::answer_all(&request);
         let event = Event::Link(request.link, LinkEvent::Frame(frame));
-        worker.events.send(event).unwrap();
+        worker.mailbox.put(event);
         assert!(ticket.result().is_none());
         worker.run_once();
         assert!(ticket.result().unwrap().is_ok());
@@ -157,13 +157,13 @@ fn batches_expire_after_twice_their_time_however_long_compression_takes() {
 #[test]
 fn a_stalled_requests_time_counts_from_its_last_byte() {
     let mut worker = Harness::new(|_| {});
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(900 * MS);
-    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    worker.finish_write(request.link);
     worker.run_for(999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.answer(&request, |_| written(0));
     assert_eq!(ticket.offset(), Some(0));
 }
@@ -171,7 +171,7 @@ fn a_stalled_requests_time_counts_from_its_last_byte() {
 #[test]
 fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
     let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 60_000 * MS);
-    worker.wire.borrow_mut().stalls = true;
+    worker.network().stalls = true;
     worker.send_batch(0, "a");
     let request = worker.request();
     for _ in 0..10 {
@@ -179,9 +179,9 @@ fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
         worker.tell(Event::Link(request.link, LinkEvent::WriteProgress));
     }
     worker.run_for(999 * MS);
-    assert!(worker.wire.borrow().closed.is_empty());
+    assert!(worker.network().closed.is_empty());
     worker.run_for(MS);
-    assert_eq!(worker.wire.borrow().closed, [request.link]);
+    assert_eq!(worker.network().closed, [request.link]);
 }
 
 struct NoNetwork;

@@ -1,9 +1,9 @@
 //! Batches that a broker finds too large.
 
-use super::harness::{Harness, MS, Sent, Settings, Ticket};
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
 use crate::record::compression::{Compression, CompressionType};
+use crate::sender::scripted::{Harness, MS, Sent, Settings, Ticket};
 
 /// A broker with `max.message.bytes`, which looks at the size first, as a real one does. How many batches were too large.
 fn serve_all(worker: &mut Harness, largest: usize) -> usize {

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::handover::{Stage, set_up};
-use super::harness::Settings;
 use crate::connection::link::{
     LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
 use crate::error::ErrorKind;
 use crate::sender::Event;
+use crate::sender::scripted::Settings;
 use crate::sync::{Wakeup, channel};
 
 /// Nothing is ever connected; or who tries to panics.

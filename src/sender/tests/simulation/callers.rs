@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::super::harness::{MS, TOPIC, Ticket};
 use super::ledger::{Ledger, SLACK};
 use crate::accumulator::RecordAccumulator;
 use crate::accumulator::callbacks::RecordCallback;
@@ -13,6 +12,7 @@ use crate::accumulator::completion::{Completion, RecordHandle};
 use crate::accumulator::memory::{PendingReservation, Reservation, Shortage};
 use crate::accumulator::open_batch::{Append, SerializedRecord, Wake};
 use crate::record::builder::quick_upper_bound;
+use crate::sender::scripted::{MS, TOPIC, Ticket};
 use crate::sync::channel;
 
 pub(super) struct Callers {

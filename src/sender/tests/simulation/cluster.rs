@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::super::harness::{MS, Sent, SentBatch, TOPIC, refused, written};
-use super::super::log::{Log, Rules};
 use super::ledger::Ledger;
 use super::setup::Setup;
 use crate::protocol::ErrorCode;
@@ -14,6 +12,8 @@ use crate::protocol::messages::{
     LeaderIdAndEpoch, MetadataBroker, MetadataPartition, MetadataResponse, MetadataTopic,
     ProducePartitionResponse, RecordError,
 };
+use crate::sender::scripted::{Log, Rules};
+use crate::sender::scripted::{MS, Sent, SentBatch, TOPIC, refused, written};
 
 /// Of a Kafka to come.
 const UNKNOWN_CODE: i16 = 12345;

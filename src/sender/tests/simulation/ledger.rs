@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::harness::{SentBatch, Ticket};
 use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::sequence::sequence_after;
 use crate::error::Delivery;
+use crate::sender::scripted::{SentBatch, Ticket};
 use crate::sync::Mutex;
 
 /// Beyond its deadline: the worker's way to its thread's turn, and the delivery thread's.

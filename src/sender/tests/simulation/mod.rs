@@ -4,20 +4,23 @@
 
 mod callers;
 mod cluster;
+mod exchange;
 mod ledger;
 mod replacement;
 mod setup;
-mod wire;
+mod threads;
+mod traffic;
+mod workers;
 mod world;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::harness::{MS, PRODUCER_ID, TOPIC};
 use crate::identity::ProducerIdentity;
 use crate::metadata::{Cluster, TopicMap};
 use crate::sender::Event;
+use crate::sender::scripted::{Link, MS, PRODUCER_ID, TOPIC};
 use crate::sync::channel;
 use ledger::Guarantee;
 use setup::Setup;
@@ -171,7 +174,7 @@ impl World {
     }
 
     fn break_some_link(&mut self) {
-        let links = self.wire.borrow().open_links();
+        let links = self.links().keys(Link::is_open);
         if let Some(link) = self.rng.choice(links) {
             self.break_link(link);
         }
@@ -202,13 +205,13 @@ impl World {
         }
         self.cluster.broker(broker).is_down = true;
         // It knows nothing of quotas that were used up before.
-        self.wire
-            .borrow_mut()
+        self.traffic()
             .throttled
             .retain(|(_, throttled), _| *throttled != broker);
-        let links = self.wire.borrow().open_links();
+        let links = self.links().keys(Link::is_open);
         for link in links {
-            if self.wire.borrow().links[&link].broker == broker {
+            let is_its = self.links().get(link).broker == broker;
+            if is_its {
                 self.break_link(link);
             }
         }
@@ -255,9 +258,14 @@ impl World {
 
     /// For a topic that is deleted already.
     pub(super) fn may_make_the_topic_anew(&self) -> bool {
+        self.setup.sends_by_id()
+            || !(0..self.setup.partitions).any(|partition| self.is_under_way(partition))
+    }
+
+    /// Whether a request with that partition has not reached its broker.
+    fn is_under_way(&self, partition: usize) -> bool {
         let wire = self.wire.borrow();
-        let is_under_way = |partition| wire.is_under_way(partition as i32);
-        self.setup.sends_by_id() || !(0..self.setup.partitions).any(is_under_way)
+        wire.script.is_under_way(&wire.links, partition as i32)
     }
 
     /// What is forgotten cannot be told from what never was: retention takes nothing of which the producer does not know.
@@ -270,7 +278,7 @@ impl World {
 
     fn is_quiet(&self, partition: usize) -> bool {
         let knows = self.callers.borrow().ledger.knows_all_in_log(partition);
-        knows && !self.wire.borrow().is_under_way(partition as i32)
+        knows && !self.is_under_way(partition)
     }
 
     /// As after `metadata.max.idle.ms`: the metadata thread leaves the topic out and forgets it, unless something is under way.
@@ -294,9 +302,10 @@ impl World {
         let broker = self.some_broker();
         self.cluster.broker(broker).port += 1;
         self.cluster.note();
-        let links = self.wire.borrow().open_links();
+        let links = self.links().keys(Link::is_open);
         for link in links {
-            if self.wire.borrow().links[&link].broker == broker {
+            let is_its = self.links().get(link).broker == broker;
+            if is_its {
                 self.break_link(link);
             }
         }
@@ -307,7 +316,7 @@ impl World {
         self.setup.trouble = 0;
         self.callers.borrow_mut().eagerness = 0;
         self.callers.borrow_mut().are_patient = true;
-        self.wire.borrow_mut().trouble = 0;
+        self.traffic().trouble = 0;
         self.cluster.trouble = 0;
         for broker in 1..=self.setup.brokers {
             self.cluster.broker(broker).is_down = false;

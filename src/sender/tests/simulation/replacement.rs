@@ -1,23 +1,23 @@
 //! The cluster is wiped and made anew at the same addresses, with another id.
 
-use super::super::harness::PRODUCER_ID;
 use super::world::World;
+use crate::sender::scripted::{Link, PRODUCER_ID};
 
 impl World {
     /// Producer ids are given from the start again; other producers may have been quicker to ask for the first of them.
     pub(super) fn replace_the_cluster(&mut self) {
-        let links = self.wire.borrow().open_links();
+        let links = self.links().keys(Link::is_open);
         for link in links {
             self.break_link(link);
         }
         // What is under way finds nobody.
-        let mut wire = self.wire.borrow_mut();
-        for link in wire.links.values_mut() {
-            link.pipe.clear();
+        let mut traffic = self.traffic();
+        for route in traffic.routes.values_mut() {
+            route.pipe.clear();
         }
         // The waits that the brokers of the one before asked for are over.
-        wire.throttled.clear();
-        drop(wire);
+        traffic.throttled.clear();
+        drop(traffic);
         self.cluster.replace(self.now);
         self.next_producer_id = PRODUCER_ID + self.rng.i64(0..3);
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::super::harness::{MS, Settings};
 use super::ledger::Guarantee;
 use crate::record::compression::{Compression, CompressionType};
 use crate::sender::SenderConfig;
+use crate::sender::scripted::{MS, Settings};
 
 pub(super) struct Setup {
     pub(super) seed: u64,

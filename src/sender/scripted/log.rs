@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::harness::SentBatch;
+use super::request::SentBatch;
 use crate::accumulator::sequence::sequence_after;
 use crate::protocol::ErrorCode;
 
@@ -11,18 +11,18 @@ const REMEMBERED: usize = 5;
 
 /// In what brokers of several releases differ.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// A producer that nothing is known of must begin at sequence 0, as before Kafka 2.5.
-    pub(super) refuses_unknown: bool,
+    pub(crate) refuses_unknown: bool,
     /// What is older than the batches that are remembered is told to be a duplicate, as before Kafka 1.1.
-    pub(super) tells_old_duplicates: bool,
+    pub(crate) tells_old_duplicates: bool,
 }
 
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     rules: Rules,
     /// The values of the records, by offset.
-    pub(super) records: Vec<String>,
+    pub(crate) records: Vec<String>,
     producers: HashMap<i64, Producer>,
 }
 
@@ -34,10 +34,10 @@ struct Producer {
 }
 
 /// Where a batch is.
-pub(super) struct Appended {
-    pub(super) base_offset: i64,
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
     /// It was not there before.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 struct Remembered {
@@ -47,7 +47,7 @@ struct Remembered {
 }
 
 impl Log {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
             rules,
             ..Self::default()
@@ -55,7 +55,7 @@ impl Log {
     }
 
     /// Appends the batch, or finds that it is there.
-    pub(super) fn append(&mut self, batch: &SentBatch) -> Result<Appended, ErrorCode> {
+    pub(crate) fn append(&mut self, batch: &SentBatch) -> Result<Appended, ErrorCode> {
         let stamp = batch.stamp;
         let base_offset = self.records.len() as i64;
         if stamp.producer_id >= 0 {
@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// Goes on as after a long life of the producer.
-    pub(super) fn go_on_at(&mut self, producer_id: i64, epoch: i16, next_sequence: i32) {
+    pub(crate) fn go_on_at(&mut self, producer_id: i64, epoch: i16, next_sequence: i32) {
         let producer = Producer {
             epoch,
             next_sequence,
@@ -108,7 +108,7 @@ impl Log {
     }
 
     /// Forgets what it knows of producers, as after retention took their last batches.
-    pub(super) fn forget_producers(&mut self) {
+    pub(crate) fn forget_producers(&mut self) {
         self.producers.clear();
     }
 }

@@ -1,0 +1,557 @@
+//! A worker with everything around it: callers' side, metadata, a scripted network, a clock set by hand.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::Log;
+use super::request::{Sent, SentBatch, encode, refused, response_to, written};
+use super::surroundings::{Surroundings, Ticket, publish_to, record_of, run_callbacks};
+use super::wire::{
+    Ended, Link, LinkKey, Links, Script, ScriptedNetwork, Wire, WriteFate, link_closed,
+};
+use crate::accumulator::RecordAccumulator;
+use crate::accumulator::callbacks::RecordCallback;
+use crate::accumulator::completion::{Completion, RecordResult};
+use crate::accumulator::memory::Reservation;
+use crate::accumulator::open_batch::Append;
+use crate::backoff::ExponentialBackoff;
+use crate::connection::link::{LinkEvent, LinkId};
+use crate::identity::{ProducerIdSource, ProducerIdentity};
+use crate::metadata::{Due, MetadataCache, PendingRequests, TopicId};
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::{ProducePartitionResponse, ProduceResponse};
+use crate::record::compression::{Compression, CompressionType};
+use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Shared};
+use crate::sync::channel;
+use crate::time::{monotonic_now, set_monotonic_now};
+
+pub(crate) const TOPIC: &str = "t";
+pub(crate) const PRODUCER_ID: i64 = 77;
+pub(crate) const MS: Duration = Duration::from_millis(1);
+
+/// What a test can choose.
+pub(crate) struct Settings {
+    pub(crate) sender: SenderConfig,
+    pub(crate) brokers: i32,
+    pub(crate) partitions: i32,
+    pub(crate) buffer_memory: usize,
+    /// The highest version of Produce that the brokers have.
+    pub(crate) produce_version: i16,
+    pub(crate) topic_id: Option<TopicId>,
+    /// Whether links come up by themselves.
+    pub(crate) connects: bool,
+    /// Whether there is a producer id from the start.
+    pub(crate) has_identity: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sender: SenderConfig {
+                index: 0,
+                client_id: "test".into(),
+                acks: -1,
+                idempotence: true,
+                linger: 10 * MS,
+                batch_size: 1000,
+                max_request_size: 1_000_000,
+                max_in_flight: 5,
+                request_timeout: 1000 * MS,
+                delivery_timeout: 5000 * MS,
+                retries: u32::MAX,
+                retry_backoff: ExponentialBackoff::new(100 * MS, 1000 * MS),
+                reconnect_backoff: ExponentialBackoff::new(50 * MS, 500 * MS),
+                connections_max_idle: None,
+                availability_timeout: None,
+                compression: Compression::with_default_level(CompressionType::None),
+            },
+            brokers: 1,
+            partitions: 1,
+            buffer_memory: 1 << 20,
+            produce_version: 12,
+            topic_id: None,
+            connects: true,
+            has_identity: true,
+        }
+    }
+}
+
+/// A network that does what a test or the fuzz target says.
+pub(crate) struct Switches {
+    /// Whether links become ready at once.
+    pub(crate) connects: bool,
+    /// The oldest and the newest version of Produce that the brokers have.
+    pub(crate) produce_versions: (i16, i16),
+    /// The next write stays in progress.
+    pub(crate) stalls: bool,
+    /// The next write fails, and maybe some of it is written.
+    pub(crate) fails: bool,
+    /// The next write is refused, and nothing of it is written.
+    pub(crate) refuses: bool,
+    /// What was written since the last look.
+    pub(crate) requests: Vec<Sent>,
+    /// Links that the worker closed while they were open.
+    pub(crate) closed: Vec<LinkId>,
+    /// Links that the worker abandoned; they are among the closed ones, too.
+    pub(crate) abandoned: Vec<LinkId>,
+    /// The throttles that the worker has reported.
+    pub(crate) throttled: Vec<(LinkId, Instant)>,
+}
+
+impl Switches {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            connects: settings.connects,
+            produce_versions: (3, settings.produce_version),
+            stalls: false,
+            fails: false,
+            refuses: false,
+            requests: Vec::new(),
+            closed: Vec::new(),
+            abandoned: Vec::new(),
+            throttled: Vec::new(),
+        }
+    }
+}
+
+impl Script for Switches {
+    fn connect(&mut self, links: &mut Links, key: LinkKey) {
+        if self.connects {
+            links.connected(key, self.produce_versions);
+        }
+    }
+
+    fn write(&mut self, _: &mut Links, _: LinkKey, sent: Sent) -> WriteFate {
+        if std::mem::take(&mut self.fails) {
+            return WriteFate::MaybeWritten("scripted");
+        }
+        if std::mem::take(&mut self.refuses) {
+            return WriteFate::NothingWritten("scripted");
+        }
+        self.requests.push(sent);
+        match std::mem::take(&mut self.stalls) {
+            true => WriteFate::InProgress,
+            false => WriteFate::Complete,
+        }
+    }
+
+    fn close(&mut self, links: &mut Links, key: LinkKey) {
+        let ended = links.end(key);
+        if ended.was_open {
+            self.closed.push(key.link);
+            links.post(key, link_closed("closed by this side"));
+        }
+        release_unless_held(links, &ended);
+    }
+
+    fn abandon(&mut self, links: &mut Links, key: LinkKey) {
+        self.abandoned.push(key.link);
+        self.close(links, key);
+    }
+
+    fn throttled(&mut self, key: LinkKey, until: Instant) {
+        self.throttled.push((key.link, until));
+    }
+}
+
+/// A socket that is closed reads nothing more, unless bytes are held by choice.
+fn release_unless_held(links: &mut Links, ended: &Ended) {
+    if let Some(held) = ended.held.filter(|_| !links.holds_written) {
+        links.release(held);
+    }
+}
+
+/// Where each partition's leader is, as the brokers know it.
+#[derive(Clone, Copy)]
+pub(crate) struct Leadership {
+    pub(crate) broker: Option<i32>,
+    pub(crate) epoch: i32,
+}
+
+impl Default for Leadership {
+    fn default() -> Self {
+        Self {
+            broker: Some(1),
+            epoch: 1,
+        }
+    }
+}
+
+pub(crate) struct Harness {
+    pub(crate) now: Instant,
+    pub(crate) sender: Sender<ScriptedNetwork<Switches>>,
+    pub(crate) accumulator: Arc<RecordAccumulator>,
+    pub(crate) metadata: Arc<MetadataCache>,
+    pub(crate) producer_ids: Arc<ProducerIdSource>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) deliveries: channel::Receiver<Delivery>,
+    wire: Rc<RefCell<Wire<Switches>>>,
+    pub(crate) leaders: Vec<Leadership>,
+    pub(crate) logs: HashMap<i32, Log>,
+    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) cluster_id: Option<&'static str>,
+    brokers: i32,
+}
+
+impl Harness {
+    pub(crate) fn new(choose: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        choose(&mut settings);
+        let now = Instant::now();
+        set_monotonic_now(now);
+        let mut surroundings = Surroundings::new(&settings.sender, 1, settings.buffer_memory);
+        let mut mailboxes = surroundings.mailboxes();
+        let wire = Wire::new(mailboxes.clone(), Switches::new(&settings));
+        let sender = surroundings.worker(0, ScriptedNetwork::new(0, &wire));
+        let Surroundings {
+            shared, deliveries, ..
+        } = surroundings;
+        let Shared {
+            accumulator,
+            metadata,
+            producer_ids,
+        } = shared;
+        let leaders = (0..settings.partitions).map(|partition| Leadership {
+            broker: Some(partition % settings.brokers + 1),
+            epoch: 1,
+        });
+        let harness = Self {
+            now,
+            sender,
+            accumulator,
+            metadata,
+            producer_ids,
+            mailbox: mailboxes.remove(0),
+            deliveries,
+            wire,
+            leaders: leaders.collect(),
+            logs: HashMap::new(),
+            topic_id: settings.topic_id,
+            cluster_id: None,
+            brokers: settings.brokers,
+        };
+        harness.publish();
+        if settings.has_identity {
+            harness.producer_ids.give_now(identity(0));
+        }
+        harness
+    }
+
+    /// Tells the worker and the callers what the brokers know.
+    pub(crate) fn publish(&self) {
+        let cluster_id = self.cluster_id.map(Arc::from);
+        let (brokers, leaders) = (self.brokers, &self.leaders);
+        publish_to(&self.metadata, cluster_id, brokers, leaders, self.topic_id);
+    }
+
+    /// Another broker leads the partition, and nobody knows yet.
+    pub(crate) fn move_leader(&mut self, partition: i32, broker: Option<i32>) {
+        let leadership = &mut self.leaders[partition as usize];
+        leadership.broker = broker;
+        leadership.epoch += 1;
+    }
+
+    pub(crate) fn send(&self, partition: i32, value: &str) -> Ticket {
+        self.try_send(partition, value, None).expect("memory")
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        partition: i32,
+        value: &str,
+        callback: impl FnOnce(RecordResult) + Send + 'static,
+    ) -> Ticket {
+        let callback: RecordCallback = Box::new(|settled| callback(settled.result));
+        self.try_send(partition, value, Some(callback))
+            .expect("memory")
+    }
+
+    /// None where memory is exhausted.
+    pub(crate) fn try_send(
+        &self,
+        partition: i32,
+        value: &str,
+        mut callback: Option<RecordCallback>,
+    ) -> Option<Ticket> {
+        let record = record_of(value.as_bytes());
+        let mut spare: Option<Reservation> = None;
+        let append = self.accumulator.topics.with(TOPIC, |topic| {
+            topic.partitions()[partition as usize].append(&record, false, &mut callback, &mut spare)
+        });
+        match append.unwrap() {
+            Append::Done { record, .. } => Some(Ticket::from(record)),
+            Append::NeedsMemory { .. } => None,
+            Append::Closed | Append::Retired => panic!("closed"),
+        }
+    }
+
+    /// Sends as many records of 100 bytes as fill a batch of 1000, which is the last of them.
+    pub(crate) fn send_batch(&self, partition: i32, name: &str) -> Ticket {
+        let value = format!("{name}{}", "-".repeat(850 - name.len()));
+        self.send(partition, &value)
+    }
+
+    /// Runs the worker until nothing is left to do at this time; when it is due next.
+    pub(crate) fn run(&mut self) -> Option<Instant> {
+        const MOST_ROUNDS: usize = 50;
+        for _ in 0..MOST_ROUNDS {
+            let deadline = self.run_once();
+            let is_due = deadline.is_some_and(|deadline| deadline <= self.now);
+            if !is_due && !self.sender.has_news() {
+                return deadline;
+            }
+        }
+        panic!("the worker is due again and again without coming to rest");
+    }
+
+    /// One round, which takes time where codecs do; when the next one is due.
+    pub(crate) fn run_once(&mut self) -> Option<Instant> {
+        let deadline = self.sender.run_once(self.now);
+        self.now = self.now.max(monotonic_now());
+        deadline
+    }
+
+    pub(crate) fn advance(&mut self, span: Duration) {
+        self.now += span;
+        set_monotonic_now(self.now);
+    }
+
+    /// Lets time pass and runs the worker whenever it says that it is due.
+    pub(crate) fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(due) = self.run().filter(|due| *due <= end) {
+            self.advance(due.saturating_duration_since(self.now));
+        }
+        self.advance(end.saturating_duration_since(self.now));
+        self.run();
+    }
+
+    /// The requests since the last call.
+    pub(crate) fn requests(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.network().requests)
+    }
+
+    /// Runs the worker, which sends one request.
+    #[track_caller]
+    pub(crate) fn request(&mut self) -> Sent {
+        self.run();
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "requests sent");
+        requests.remove(0)
+    }
+
+    /// Runs the worker, which sends nothing.
+    #[track_caller]
+    pub(crate) fn no_request(&mut self) {
+        self.run();
+        assert_eq!(self.requests().len(), 0, "requests sent");
+    }
+
+    /// Answers as `partition` says of each batch.
+    pub(crate) fn answer(
+        &mut self,
+        sent: &Sent,
+        mut partition: impl FnMut(&SentBatch) -> ProducePartitionResponse,
+    ) {
+        let partitions = sent.batches.iter().map(|batch| ProducePartitionResponse {
+            index: batch.partition,
+            ..partition(batch)
+        });
+        self.answer_with(sent, &response_to(sent, partitions.collect()));
+    }
+
+    pub(crate) fn answer_with(&mut self, sent: &Sent, response: &ProduceResponse) {
+        let frame = encode(sent, response);
+        self.frame(sent.link, frame);
+    }
+
+    /// A frame arrives and is taken in.
+    pub(crate) fn frame(&mut self, link: LinkId, frame: Vec<u8>) {
+        self.tell(Event::Link(link, LinkEvent::Frame(frame)));
+    }
+
+    /// What a real broker would answer, whose log takes the batches that it may.
+    pub(crate) fn append(&mut self, sent: &Sent) -> Vec<ProducePartitionResponse> {
+        let leaders = &self.leaders;
+        let logs = &mut self.logs;
+        let answers = sent.batches.iter().map(|batch| {
+            let result = if leaders[batch.partition as usize].broker == Some(sent.broker) {
+                logs.entry(batch.partition).or_default().append(batch)
+            } else {
+                Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+            };
+            match result {
+                Ok(appended) => written(appended.base_offset),
+                Err(code) => refused(code),
+            }
+        });
+        answers.collect()
+    }
+
+    /// Answers as a real broker would.
+    pub(crate) fn serve(&mut self, sent: &Sent) {
+        let mut answers = self.append(sent).into_iter();
+        self.answer(sent, |_| answers.next().unwrap());
+    }
+
+    pub(crate) fn refuse(&mut self, sent: &Sent, code: ErrorCode) {
+        self.answer(sent, |_| refused(code));
+    }
+
+    /// How the network behaves, and what it has seen.
+    pub(crate) fn network(&self) -> RefMut<'_, Switches> {
+        RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.script)
+    }
+
+    /// The links, and the bytes that the network holds.
+    pub(crate) fn links(&self) -> RefMut<'_, Links> {
+        RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.links)
+    }
+
+    /// Returns whether the network still reads the bytes of the batch.
+    pub(crate) fn holds(&self, batch: &SentBatch) -> bool {
+        let links = self.links();
+        let mut batches = links.held().flat_map(|request| &request.batches);
+        batches.any(|bytes| (**bytes).as_ref() == batch.bytes)
+    }
+
+    /// The links that are neither ready nor ended, the oldest first.
+    pub(crate) fn connecting(&self) -> Vec<LinkId> {
+        let keys = self.links().keys(Link::is_connecting);
+        keys.into_iter().map(|key| key.link).collect()
+    }
+
+    /// The failed attempts of which the worker told the network when it started the link.
+    pub(crate) fn failures_before(&self, link: LinkId) -> u32 {
+        self.links().get(key_of(link)).target.failures
+    }
+
+    /// The link becomes ready.
+    pub(crate) fn connected(&self, link: LinkId) {
+        let Wire { links, script } = &mut *self.wire.borrow_mut();
+        links.connected(key_of(link), script.produce_versions);
+    }
+
+    /// The link ends by the broker's doing, or cannot be made.
+    pub(crate) fn lose(&self, link: LinkId) {
+        let mut links = self.links();
+        let ended = links.lose(key_of(link));
+        release_unless_held(&mut links, &ended);
+    }
+
+    /// The write in progress on the link is written to its last byte.
+    pub(crate) fn finish_write(&mut self, link: LinkId) {
+        let sent = self.links().finish_write(key_of(link));
+        assert!(sent.is_some(), "no write is in progress");
+        self.run();
+    }
+
+    /// The link of `broker` breaks.
+    pub(crate) fn hang_up(&mut self, broker: i32) {
+        self.lose(self.link(broker));
+        self.run();
+    }
+
+    /// The open link to `broker`.
+    pub(crate) fn link(&self, broker: i32) -> LinkId {
+        let is_wanted = |link: &Link| link.is_open() && link.broker == broker;
+        let keys = self.links().keys(is_wanted);
+        keys.first().expect("a link").link
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.mailbox.post(event);
+        self.run();
+    }
+
+    /// The broker has asked another user of the link's connection to wait.
+    pub(crate) fn throttle(&mut self, link: LinkId, until: Instant) {
+        self.tell(Event::Link(link, LinkEvent::Throttled(until)));
+    }
+
+    /// Flushes, and returns what tells when that is done.
+    pub(crate) fn flush(&mut self) -> Vec<Arc<Completion>> {
+        let (reply, answer) = channel::bounded(1);
+        self.tell(Event::Flush(reply));
+        answer.try_recv().expect("an answer in the same round")
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.accumulator.close();
+        self.metadata.close();
+        self.tell(Event::Close);
+    }
+
+    /// Runs the callbacks that are due.
+    pub(crate) fn deliver(&self) {
+        run_callbacks(&self.deliveries);
+    }
+
+    /// The worker ends, the callbacks that are left run, and the network reads nothing more.
+    pub(crate) fn end(self) -> Arc<RecordAccumulator> {
+        drop(self.sender);
+        run_callbacks(&self.deliveries);
+        self.wire.borrow_mut().links.release_all();
+        self.accumulator
+    }
+
+    /// What the metadata thread was asked for and has not answered.
+    pub(crate) fn wants(&self) -> PendingRequests {
+        self.metadata.pending()
+    }
+
+    /// Returns whether the worker requests a producer id that no broker has given yet.
+    pub(crate) fn requests_identity(&self) -> bool {
+        self.producer_ids.due(self.now) == Due::Now
+    }
+
+    pub(crate) fn wants_refresh(&self) -> bool {
+        self.wants().refresh
+    }
+
+    /// Whether the cluster was asked about some topics, and no others.
+    pub(crate) fn asks_about_topics(&self) -> bool {
+        self.wants().topics
+    }
+
+    pub(crate) fn memory_in_use(&self) -> usize {
+        self.accumulator.memory.total() - self.accumulator.memory.available()
+    }
+
+    pub(crate) fn log(&self, partition: i32) -> Vec<String> {
+        self.logs
+            .get(&partition)
+            .map(|log| log.records.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl Harness {
+    /// The cluster gives a producer id and epoch, and the worker is told of it.
+    pub(crate) fn give_identity(&mut self, identity: ProducerIdentity) {
+        self.producer_ids.give_now(identity);
+        self.tell(Event::Identity(Ok(())));
+    }
+
+    /// The cluster gives another producer id, which no batch had so far.
+    pub(crate) fn give_another_id(&mut self) {
+        self.give_identity(ProducerIdentity {
+            producer_id: PRODUCER_ID + 1,
+            producer_epoch: 0,
+        });
+    }
+}
+
+pub(crate) fn identity(producer_epoch: i16) -> ProducerIdentity {
+    ProducerIdentity {
+        producer_id: PRODUCER_ID,
+        producer_epoch,
+    }
+}
+
+fn key_of(link: LinkId) -> LinkKey {
+    LinkKey { worker: 0, link }
+}

@@ -1,0 +1,291 @@
+//! The network between workers and brokers: it delays requests and answers, breaks in the middle of a write, and reads
+//! bytes for a while after a link's end.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::callers::Callers;
+use super::ledger::id_of;
+use crate::sender::Delivery;
+use crate::sender::doubt::SILENCE;
+use crate::sender::scripted::{LinkKey, Links, MS, Script, Sent, SentBatch, WriteFate};
+use crate::sync::channel;
+use crate::time::monotonic_now;
+
+/// Decides what becomes of connections and writes, and carries what is written.
+pub(super) struct Traffic {
+    pub(super) rng: Rng,
+    /// How likely things go wrong, in percent.
+    pub(super) trouble: u32,
+    pub(super) max_in_flight: usize,
+    pub(super) idempotence: bool,
+    pub(super) callers: Rc<RefCell<Callers>>,
+    pub(super) deliveries: channel::Receiver<Delivery>,
+    /// Of every link that was ever started.
+    pub(super) routes: BTreeMap<LinkKey, Route>,
+    /// What the workers have done since the last look.
+    pub(super) done: Vec<(LinkKey, Done)>,
+    /// By worker and broker: until when the worker must send the broker nothing.
+    pub(super) throttled: BTreeMap<(usize, i32), Instant>,
+    /// The number of things that workers ever did.
+    pub(super) deeds: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Done {
+    Connected {
+        port: u16,
+    },
+    /// A request is written as a whole.
+    Wrote,
+    /// A write is in progress.
+    Stalled,
+    Closed,
+    /// The link has ended, and the network still reads the request of this number.
+    LeftBytes(u64),
+}
+
+/// What a link carries.
+pub(super) struct Route {
+    /// The requests that have not reached the broker, each with its arrival.
+    pub(super) pipe: VecDeque<(Instant, Sent)>,
+    /// Whether the broker works on a request of this link.
+    pub(super) is_served: bool,
+    /// Whether an answer was garbled: the worker ends the link when it comes.
+    pub(super) is_garbled: bool,
+    /// The arrival of the latest answer.
+    pub(super) answered: Instant,
+    latency: Duration,
+    /// The requests without an answer: when each was written, and partition and first record of each batch.
+    pub(super) unanswered: VecDeque<(Instant, Vec<(i32, usize)>)>,
+}
+
+impl Route {
+    /// Whether an answer is missing for so long that another leader gets what it leads now.
+    fn is_silent(&self, now: Instant) -> bool {
+        let oldest = self.unanswered.front();
+        oldest.is_some_and(|(written, _)| *written + SILENCE <= now)
+    }
+}
+
+impl Script for Traffic {
+    fn connect(&mut self, links: &mut Links, key: LinkKey) {
+        let (now, latency) = (monotonic_now(), self.rng.u64(50..1500));
+        let route = Route {
+            pipe: VecDeque::new(),
+            is_served: false,
+            is_garbled: false,
+            answered: now,
+            latency: Duration::from_micros(latency),
+            unanswered: VecDeque::new(),
+        };
+        self.routes.insert(key, route);
+        let port = links.get(key).target.endpoint.port;
+        self.did(key, Done::Connected { port });
+    }
+
+    fn write(&mut self, links: &mut Links, key: LinkKey, sent: Sent) -> WriteFate {
+        let now = monotonic_now();
+        // Callers go on while the worker is at work.
+        let callers = Rc::clone(&self.callers);
+        let mut callers = callers.borrow_mut();
+        callers.interfere(now);
+        // Whether a batch has failed is known when its callbacks have run.
+        if self.deliveries.is_empty() {
+            self.check_flight(links, key, &sent, &callers, now);
+        }
+        if self.happens(8) {
+            // The connection has ended, and the worker does not know it yet.
+            return WriteFate::NothingWritten("the connection has ended");
+        }
+        self.forget_earlier_attempts(&sent, now);
+        for batch in &sent.batches {
+            let cluster_id = links.get(key).target.cluster_id.as_deref();
+            callers.ledger.sent(batch, cluster_id);
+        }
+        let batches = sent.batches.iter();
+        let content = batches.map(|batch| (batch.partition, id_of(&batch.records[0])));
+        let content: Vec<_> = content.collect();
+        let fails = self.happens(4);
+        let stalls = self.rng.u8(..12) == 0 || self.happens(2);
+        if fails {
+            return WriteFate::MaybeWritten("broken pipe");
+        }
+        self.route(key).unanswered.push_back((now, content));
+        if stalls {
+            self.did(key, Done::Stalled);
+            return WriteFate::InProgress;
+        }
+        self.travel(key, sent, now);
+        self.did(key, Done::Wrote);
+        WriteFate::Complete
+    }
+
+    fn close(&mut self, links: &mut Links, key: LinkKey) {
+        self.end(links, key);
+        self.did(key, Done::Closed);
+    }
+}
+
+impl Traffic {
+    fn did(&mut self, key: LinkKey, done: Done) {
+        self.deeds += 1;
+        self.done.push((key, done));
+    }
+
+    pub(super) fn route(&mut self, key: LinkKey) -> &mut Route {
+        self.routes.get_mut(&key).expect("a link that was started")
+    }
+
+    /// Whether trouble comes; `rarely` times less often than by its measure.
+    pub(super) fn happens(&mut self, rarely: u32) -> bool {
+        self.rng.u32(..100 * rarely) < self.trouble
+    }
+
+    /// What is written arrives, in order.
+    pub(super) fn travel(&mut self, key: LinkKey, sent: Sent, now: Instant) {
+        let delay = self.delay(key);
+        let route = self.route(key);
+        let behind = route.pipe.back().map_or(now, |(at, _)| *at);
+        route.pipe.push_back(((now + delay).max(behind), sent));
+    }
+
+    /// Short as a rule; at times longer than any timeout.
+    pub(super) fn delay(&mut self, key: LinkKey) -> Duration {
+        let latency = self.routes[&key].latency;
+        if self.happens(3) {
+            return latency + Duration::from_micros(self.rng.u64(..2_500_000));
+        }
+        latency + Duration::from_micros(self.rng.u64(..200))
+    }
+
+    /// The link ends: some requests on their way arrive all the same, and the network may read bytes for a while.
+    pub(super) fn end(&mut self, links: &mut Links, key: LinkKey) {
+        let in_pipe = self.routes[&key].pipe.len();
+        let arriving = self.rng.usize(..=in_pipe);
+        let route = self.route(key);
+        route.unanswered.clear();
+        route.pipe.truncate(arriving);
+        if let Some(number) = links.end(key).held {
+            self.done.push((key, Done::LeftBytes(number)));
+        }
+    }
+
+    /// Whether a request with that partition has not reached its broker.
+    pub(super) fn is_under_way(&self, links: &Links, partition: i32) -> bool {
+        self.routes.iter().any(|(key, route)| {
+            links.get(*key).is_writing()
+                || route.is_served
+                || route.pipe.iter().any(|(_, sent)| {
+                    sent.batches
+                        .iter()
+                        .any(|batch| batch.partition == partition)
+                })
+        })
+    }
+
+    /// A batch that was taken from a silent broker goes again: that attempt counts, and not the one before.
+    fn forget_earlier_attempts(&mut self, sent: &Sent, now: Instant) {
+        for batch in &sent.batches {
+            let first = id_of(&batch.records[0]);
+            let routes = self.routes.values_mut();
+            for route in routes.filter(|route| route.is_silent(now)) {
+                for (_, batches) in &mut route.unanswered {
+                    batches.retain(|(_, other)| *other != first);
+                }
+            }
+        }
+    }
+
+    /// Before a request is in flight: how many there may be, and where.
+    fn check_flight(
+        &self,
+        links: &Links,
+        key: LinkKey,
+        sent: &Sent,
+        callers: &Callers,
+        now: Instant,
+    ) {
+        let throttled = self.throttled.get(&(key.worker, sent.broker));
+        assert!(
+            throttled.is_none_or(|until| *until <= now),
+            "a request to a broker that throttles"
+        );
+        assert!(
+            self.routes[&key].unanswered.len() < self.max_in_flight,
+            "more requests in flight than allowed"
+        );
+        if !self.idempotence {
+            return;
+        }
+        for batch in &sent.batches {
+            let in_flight = self.in_flight_beside(links, sent.broker, batch, callers, now);
+            assert!(
+                in_flight < self.max_in_flight.min(5),
+                "{in_flight} batches of partition {} are in flight already",
+                batch.partition
+            );
+        }
+    }
+
+    /// How many batches of the same partition are in flight beside this one, all of them to `broker` and in order.
+    fn in_flight_beside(
+        &self,
+        links: &Links,
+        broker: i32,
+        batch: &SentBatch,
+        callers: &Callers,
+        now: Instant,
+    ) -> usize {
+        let mut in_flight = 0;
+        let first = id_of(&batch.records[0]);
+        let is_retry = callers.ledger.was_sent(batch);
+        for (key, route) in &self.routes {
+            let other = links.get(*key);
+            if !other.is_open() {
+                continue;
+            }
+            let same = route.unanswered.iter().flat_map(|(_, batches)| batches);
+            let same = same.filter(|(partition, _)| *partition == batch.partition);
+            let same = same.filter(|(_, first)| !callers.ledger.is_resolved(*first));
+            let overtaken = same
+                .clone()
+                .find(|(_, other)| is_retry && callers.ledger.is_before(*other, first));
+            assert!(
+                overtaken.is_none(),
+                "record {first} is sent again behind {overtaken:?}, which is not acknowledged"
+            );
+            if route.is_silent(now) && (other.broker != broker || is_retry) {
+                // What another broker leads now need not wait for its answer.
+                continue;
+            }
+            let same = same.count();
+            assert!(
+                same == 0 || other.broker == broker,
+                "a batch of partition {} goes to broker {broker} while others are in flight to broker {}",
+                batch.partition,
+                other.broker
+            );
+            in_flight += same;
+        }
+        in_flight
+    }
+}
+
+/// The bytes that the network holds, by their address and length.
+pub(super) fn held_bytes(links: &Links) -> BTreeSet<(usize, usize)> {
+    let batches = links.held().flat_map(|request| &request.batches);
+    let bytes = batches.map(|batch| (**batch).as_ref());
+    bytes
+        .map(|bytes| (bytes.as_ptr().addr(), bytes.len()))
+        .collect()
+}
+
+/// A little later than at once.
+pub(super) fn soon(rng: &mut Rng) -> Duration {
+    Duration::from_micros(rng.u64(..1000)).min(MS)
+}

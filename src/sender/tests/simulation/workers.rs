@@ -1,0 +1,180 @@
+//! Workers that run when they would really run, and what must hold after each of their rounds.
+
+use std::time::{Duration, Instant};
+
+use super::traffic::{Traffic, held_bytes, soon};
+use super::world::{Happening, Thread, World};
+use crate::accumulator::batch::Contents;
+use crate::sender::scripted::{MS, ScriptedNetwork};
+use crate::sender::{Event, Sender};
+
+/// How late a worker may see what its timers are due for, by its own choice.
+const TIMER_SLACK: Duration = MS;
+
+type SimulatedSender = Sender<ScriptedNetwork<Traffic>>;
+
+impl World {
+    /// Wakes the worker's thread where it would wake, and runs it where it has the processor.
+    pub(super) fn schedule(&mut self, index: usize) {
+        if self.workers[index].sender.is_none() {
+            return;
+        }
+        let wakeup = self.accumulator.workers()[index].wakeup();
+        let worker = &mut self.workers[index];
+        match worker.thread {
+            Thread::Asleep(until) => {
+                if wakeup.is_woken() || until.is_some_and(|until| until <= self.now) {
+                    let latency = Duration::from_micros(self.rng.u64(..200));
+                    worker.thread = Thread::Ready(self.now + latency);
+                } else if self.rng.u8(..16) == 0 {
+                    self.wake_for_nothing(index, until);
+                }
+            }
+            Thread::Ready(at) if at <= self.now => {
+                wakeup.awakes();
+                self.round(index);
+            }
+            Thread::Ready(_) => {}
+        }
+    }
+
+    fn round(&mut self, index: usize) {
+        let now = self.now;
+        let worker = &mut self.workers[index];
+        worker.rounds = match worker.rounds {
+            (at, rounds) if at == now => (at, rounds + 1),
+            _ => (now, 1),
+        };
+        assert!(
+            worker.rounds.1 < 100,
+            "a worker is due again and again without coming to rest"
+        );
+        let mut sender = worker.sender.take().expect("a worker that has not ended");
+        let deadline = sender.run_once(now);
+        self.look_around(&sender);
+        if sender.is_finished() {
+            return;
+        }
+        self.workers[index].thread = if self.rng.u8(..5) == 0 {
+            // As after a round that took full batches.
+            Thread::Ready(now + Duration::from_micros(150))
+        } else {
+            self.fall_asleep(index, &sender, deadline)
+        };
+        self.workers[index].sender = Some(sender);
+    }
+
+    /// As the thread does; callers do what they do before, in the middle and afterwards.
+    fn fall_asleep(
+        &mut self,
+        index: usize,
+        sender: &SimulatedSender,
+        deadline: Option<Instant>,
+    ) -> Thread {
+        let now = self.now;
+        let meanwhile = || self.callers.borrow_mut().interfere(now);
+        meanwhile();
+        let wakeup = self.accumulator.workers()[index].wakeup();
+        let sleeps = wakeup.falls_asleep(deadline, || {
+            meanwhile();
+            sender.has_news()
+        });
+        meanwhile();
+        match sleeps {
+            true => Thread::Asleep(deadline),
+            false => Thread::Ready(now + Duration::from_micros(self.rng.u64(..20))),
+        }
+    }
+
+    /// A worker that sleeps and is not woken has nothing to do: if it gets up all the same, nothing comes of it.
+    fn wake_for_nothing(&mut self, index: usize, until: Option<Instant>) {
+        let soon = self.now + TIMER_SLACK;
+        if until.is_some_and(|until| until <= soon) {
+            return;
+        }
+        self.accumulator.workers()[index].wakeup().awakes();
+        let mut sender = self.workers[index].sender.take().unwrap();
+        self.look_around(&sender);
+        let before = self.deeds();
+        let deadline = sender.run_once(self.now);
+        self.look_around(&sender);
+        assert!(
+            before == self.deeds(),
+            "a worker slept although there was something to do: a lost wake-up"
+        );
+        self.workers[index].thread = self.fall_asleep(index, &sender, deadline);
+        self.workers[index].sender = Some(sender);
+    }
+
+    /// All that can be seen of what workers do.
+    fn deeds(&self) -> (usize, usize) {
+        let resolved = self.callers.borrow().ledger.resolved;
+        (self.traffic().deeds, resolved)
+    }
+
+    /// After a worker's round: what it wrote is under way, and what must always hold is looked at.
+    fn look_around(&mut self, sender: &SimulatedSender) {
+        let done = std::mem::take(&mut self.traffic().done);
+        for (link, done) in done {
+            self.follow(link, done);
+        }
+        self.check_memory(sender);
+        if self.setup.sender.idempotence {
+            check_leaders(sender);
+        }
+        self.callers.borrow_mut().ledger.look(self.now);
+        if !self.deliveries.is_empty() && !self.delivery_is_due {
+            self.delivery_is_due = true;
+            let span = soon(&mut self.rng);
+            self.after(span, Happening::Delivery);
+        }
+        self.ask_metadata();
+    }
+
+    /// What a worker and the network hold is accounted for.
+    fn check_memory(&self, sender: &SimulatedSender) {
+        let mut held = held_bytes(&self.links());
+        let states = sender.partitions.values();
+        let batches = states.flat_map(|state| {
+            let in_flight = state.in_flight.iter().map(|sent| &sent.batch);
+            in_flight.chain(&state.queue)
+        });
+        let mut building = 0;
+        for batch in batches {
+            match &batch.contents {
+                Contents::Building { builder, .. } => building += builder.capacity(),
+                Contents::Sealed { bytes, .. } => {
+                    held.insert((bytes.bytes.as_ptr().addr(), bytes.bytes.len()));
+                }
+                Contents::Gone => panic!("a batch without contents is queued"),
+            }
+        }
+        let held = building + held.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        let in_use = self.accumulator.memory.in_use();
+        assert!(
+            held as i64 <= in_use,
+            "{held} bytes are held and {in_use} accounted for"
+        );
+    }
+
+    pub(super) fn tell(&mut self, index: usize, event: Event) {
+        self.workers[index].mailbox.post(event);
+    }
+
+    /// The worker's thread ends as by a panic.
+    pub(super) fn kill(&mut self, index: usize) {
+        self.workers[index].sender = None;
+    }
+}
+
+/// A new leader gets nothing of a partition while anything is in flight to the old one.
+fn check_leaders(sender: &SimulatedSender) {
+    for state in sender.partitions.values() {
+        let mut brokers = state.in_flight.iter().map(|sent| sent.leader.broker);
+        let first = brokers.next();
+        assert!(
+            brokers.all(|broker| Some(broker) == first),
+            "batches of one partition are in flight to two brokers"
+        );
+    }
+}
