@@ -1,9 +1,15 @@
-//! The built-in choice of partition for records without a key (KIP-794): stick to one partition until about
-//! `batch.size` bytes went to it, then choose another, the likelier the shorter its queue.
+//! The built-in choice of partition for records without a key (KIP-794). All records go to one partition, the *sticky*
+//! one, for a *sticky turn* of about `batch.size` bytes. Then another one is chosen: the shorter a partition's queue, the
+//! likelier.
 //!
-//! Threads that get into each other's way take *lanes*: each lane has a sticky partition of its own. Without such threads
-//! there is one lane, so that batches fill. Where memory runs short there is one lane, too: the threads that are not
-//! the bottleneck would only wake each other more often, for memory.
+//! A turn ends in one of two ways. The append path ends it by the rule in [`open_batch`](super::open_batch), or because
+//! there is no memory for the partition's leader: it calls [`switch`](StickyPartitioner::switch).
+//! [`end_turns`](StickyPartitioner::end_turns) cuts it short if the partition loses its leader, gets another one, or if
+//! the leader takes no data.
+//!
+//! Threads whose appends collide use different *sticky slots*. Each slot has a sticky partition of its own. Without
+//! collisions all threads use the first slot, so that batches fill. They also do if little memory is free: then the
+//! callers are faster than the network, and more open batches would only make them wake each other more often.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -13,40 +19,40 @@ use super::topics::Topic;
 use super::unavailable_brokers::UnavailableBrokers;
 use crate::sync::Mutex;
 
-/// More threads than these hardly append at the same time.
-const MOST_LANES: usize = 16;
+/// More threads than this hardly ever append at the same time.
+const MOST_SLOTS: usize = 16;
 
-/// The choices for one topic. Callers read them without a lock; they change under the table's.
+/// The sticky partitions of one topic. Callers read them without a lock. They change under the lock of the table.
 pub(crate) struct StickyPartitioner {
-    /// By lane; -1 before the first choice.
-    current: [AtomicI32; MOST_LANES],
+    /// The partition of each slot; -1 if none is chosen.
+    current: [AtomicI32; MOST_SLOTS],
     table: Mutex<Table>,
 }
 
-/// The lane in which a thread sends to a topic: the first, until other threads are in its way.
+/// The slot that a thread uses for a topic.
 #[derive(Default)]
 pub(crate) struct StickySlot {
     number: Cell<usize>,
-    /// How often the partition was taken since the thread was last out of the short way.
+    /// How often another thread held the partition's lock since this thread was last on the slow path.
     collisions: Cell<u32>,
 }
 
-/// Threads that send meet much more often before a batch is full. The worker, who looks at a partition now and then, is
-/// nobody to make way for: a batch would be begun elsewhere for one record.
+/// Threads that send at the same time collide much more often than this while a batch fills. A worker that looks at a
+/// partition now and then does not: it is no reason to open a batch elsewhere for one record.
 const FEW_COLLISIONS: u32 = 8;
 
 impl StickySlot {
-    /// Whether it was another.
+    /// Returns whether the slot was another one before.
     pub(crate) fn return_to_first(&self) -> bool {
         self.number.replace(0) != 0
     }
 
-    /// The thread is out of the short way: batches begin and end here.
-    pub(crate) fn forget_collisions(&self) {
+    /// The thread is on the slow path, where batches begin and end.
+    pub(crate) fn reset_collisions(&self) {
         self.collisions.set(0);
     }
 
-    /// Notes that the partition was taken. Whether that is often enough to go elsewhere.
+    /// Counts a collision. Returns whether there were enough of them to use another slot.
     fn is_crowded(&self) -> bool {
         let collisions = self.collisions.get() + 1;
         self.collisions.set(collisions);
@@ -54,21 +60,21 @@ impl StickySlot {
     }
 }
 
-/// What a choice goes by.
-pub(crate) struct Stickiness<'a> {
+/// What a choice prefers.
+pub(crate) struct Preferences<'a> {
     /// Whether partitions with short queues are preferred.
-    pub(crate) adaptive: bool,
-    /// Brokers whose partitions are left out.
+    pub(crate) is_adaptive: bool,
+    /// Brokers whose partitions are not chosen, if there are others.
     pub(crate) unavailable: &'a UnavailableBrokers,
 }
 
-/// The weights as a table of running sums, made anew after some choices: for many partitions making it costs more than
-/// a choice is worth.
+/// The weights of the partitions as running sums. It is computed again only after some choices: for many partitions that
+/// costs more than a choice is worth.
 #[derive(Default)]
 struct Table {
     partitions: Vec<i32>,
     running_sums: Vec<usize>,
-    /// The topic's partitions when the table was made.
+    /// The number of the topic's partitions when the table was computed.
     partition_count: usize,
     choices_left: usize,
 }
@@ -76,103 +82,110 @@ struct Table {
 impl Default for StickyPartitioner {
     fn default() -> Self {
         Self {
-            current: [const { AtomicI32::new(-1) }; MOST_LANES],
+            current: [const { AtomicI32::new(-1) }; MOST_SLOTS],
             table: Mutex::default(),
         }
     }
 }
 
 impl StickyPartitioner {
-    /// The partition that was chosen last, if any was. There need not be such a partition any more.
+    /// Returns the partition that was chosen last; `None` if none is chosen. The topic may have fewer partitions now.
     #[inline]
-    pub(crate) fn chosen(&self, lane: &StickySlot) -> Option<i32> {
-        let current = self.current.get(lane.number.get())?.load(Ordering::Relaxed);
+    pub(crate) fn chosen(&self, slot: &StickySlot) -> Option<i32> {
+        let current = self.current.get(slot.number.get())?.load(Ordering::Relaxed);
         (current >= 0).then_some(current)
     }
 
-    /// The partition to send to, chosen now if none was.
-    pub(crate) fn current(&self, lane: &StickySlot, topic: &Topic, how: &Stickiness<'_>) -> i32 {
-        let current = self.current[lane.number.get()].load(Ordering::Relaxed);
+    /// Returns the partition to send to. Chooses one if none is chosen.
+    pub(crate) fn current(
+        &self,
+        slot: &StickySlot,
+        topic: &Topic,
+        preferences: &Preferences<'_>,
+    ) -> i32 {
+        let current = self.current[slot.number.get()].load(Ordering::Relaxed);
         if current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
-        self.switch(lane, current, topic, how)
+        self.switch(slot, current, topic, preferences)
     }
 
-    /// Leaves `from`, unless another caller did so meanwhile, and returns the partition to send to.
+    /// Leaves partition `from`, unless another caller has done so meanwhile. Returns the partition to send to.
     pub(crate) fn switch(
         &self,
-        lane: &StickySlot,
+        slot: &StickySlot,
         from: i32,
         topic: &Topic,
-        how: &Stickiness<'_>,
+        preferences: &Preferences<'_>,
     ) -> i32 {
-        let place = &self.current[lane.number.get()];
+        let of_slot = &self.current[slot.number.get()];
         let mut table = self.table.lock();
-        let current = place.load(Ordering::Relaxed);
+        let current = of_slot.load(Ordering::Relaxed);
         if current != from && current >= 0 && (current as usize) < topic.partitions().len() {
             return current;
         }
-        let next = table.choose(topic, how);
+        let next = table.choose(topic, preferences);
         topic.partitions()[next as usize].begin_sticky_turn();
-        place.store(next, Ordering::Relaxed);
+        of_slot.store(next, Ordering::Relaxed);
         next
     }
 
-    /// Ends the turns of the partitions that `must_go` names: the next record of each lane chooses among all anew.
-    pub(super) fn leave(&self, must_go: impl Fn(i32) -> bool) {
+    /// Ends the turns of the partitions for which `is_over` returns true. The next record of each of their slots chooses
+    /// among all partitions again.
+    pub(super) fn end_turns(&self, is_over: impl Fn(i32) -> bool) {
         let mut table = self.table.lock();
         table.choices_left = 0;
-        for place in &self.current {
-            let current = place.load(Ordering::Relaxed);
-            if current >= 0 && must_go(current) {
-                place.store(-1, Ordering::Relaxed);
+        for of_slot in &self.current {
+            let current = of_slot.load(Ordering::Relaxed);
+            if current >= 0 && is_over(current) {
+                of_slot.store(-1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether it is the partition of any lane.
+    /// Returns whether it is the sticky partition of any slot.
     pub(super) fn is_chosen(&self, partition: i32) -> bool {
-        let mut places = self.current.iter();
-        places.any(|place| place.load(Ordering::Relaxed) == partition)
+        let mut slots = self.current.iter();
+        slots.any(|of_slot| of_slot.load(Ordering::Relaxed) == partition)
     }
 
-    /// Somebody is at work on partition `taken`: where that is often so, moves on to the next lane, with a partition of its own
-    /// if it can be had. False if not, or if there is no other lane.
-    pub(crate) fn step_aside(
+    /// Call when another thread holds the lock of partition `contended`. If that happened often, the thread moves to the
+    /// next slot, with another partition if possible. Returns false if it did not move.
+    pub(crate) fn change_slot(
         &self,
-        lane: &StickySlot,
-        taken: i32,
+        slot: &StickySlot,
+        contended: i32,
         topic: &Topic,
-        how: &Stickiness<'_>,
+        preferences: &Preferences<'_>,
     ) -> bool {
-        let lanes = lanes(topic.partitions().len());
-        if lanes == 1 || !lane.is_crowded() {
+        let slots = slot_count(topic.partitions().len());
+        if slots == 1 || !slot.is_crowded() {
             return false;
         }
-        lane.number.set((lane.number.get() + 1) % lanes);
-        if self.current(lane, topic, how) == taken {
-            self.switch(lane, taken, topic, how);
+        slot.number.set((slot.number.get() + 1) % slots);
+        if self.current(slot, topic, preferences) == contended {
+            self.switch(slot, contended, topic, preferences);
         }
         true
     }
 }
 
-/// No more than can append at the same time, and so few that a lane still has partitions to choose from.
-fn lanes(partitions: usize) -> usize {
+/// The number of slots: no more than threads can append at the same time, and few enough to leave each slot partitions
+/// to choose from.
+fn slot_count(partitions: usize) -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
-    lanes_on(cores, partitions)
+    slot_count_on(cores, partitions)
 }
 
-fn lanes_on(cores: usize, partitions: usize) -> usize {
-    cores.min(partitions / 2).clamp(1, MOST_LANES)
+fn slot_count_on(cores: usize, partitions: usize) -> usize {
+    cores.min(partitions / 2).clamp(1, MOST_SLOTS)
 }
 
 impl Table {
-    fn choose(&mut self, topic: &Topic, how: &Stickiness<'_>) -> i32 {
+    fn choose(&mut self, topic: &Topic, preferences: &Preferences<'_>) -> i32 {
         if self.choices_left == 0 || self.partition_count != topic.partitions().len() {
-            self.fill(topic, how);
+            self.fill(topic, preferences);
         }
         self.choices_left = self.choices_left.saturating_sub(1);
         let total = self.running_sums.last().copied().unwrap_or(0);
@@ -183,17 +196,17 @@ impl Table {
         self.partitions[self.running_sums.partition_point(|&sum| sum <= point)]
     }
 
-    /// Weighs the partitions to choose from.
-    fn fill(&mut self, topic: &Topic, how: &Stickiness<'_>) {
+    /// Computes the weights of the partitions to choose from.
+    fn fill(&mut self, topic: &Topic, preferences: &Preferences<'_>) {
         self.partition_count = topic.partitions().len();
         self.choices_left = 1 + self.partition_count / 16;
         self.partitions.clear();
         self.running_sums.clear();
-        let candidates = candidates(topic, how.unavailable);
+        let candidates = candidates(topic, preferences.unavailable);
         let queues: Vec<usize> = candidates
             .iter()
             .map(|&number| {
-                if how.adaptive {
+                if preferences.is_adaptive {
                     topic.partitions()[number].queue_length()
                 } else {
                     0
@@ -210,7 +223,7 @@ impl Table {
     }
 }
 
-/// The partitions whose leader takes data; if there are none, those that have a leader, or else all.
+/// Returns the partitions whose leader takes data; if there are none, those that have a leader; else all.
 fn candidates(topic: &Topic, unavailable: &UnavailableBrokers) -> Vec<usize> {
     let all = || 0..topic.partitions().len();
     let leader = |number: usize| topic.leaders.get(number).copied().flatten();
@@ -232,35 +245,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_always_a_lane_and_never_more_than_cores_or_half_the_partitions() {
-        for (cores, partitions, lanes) in [
+    fn there_are_at_most_as_many_slots_as_cores_or_half_the_partitions_and_at_least_one() {
+        for (cores, partitions, slots) in [
             (8, 0, 1),
             (8, 3, 1),
             (8, 4, 2),
             (2, 100, 2),
             (1, 100, 1),
-            (64, 1000, MOST_LANES),
+            (64, 1000, MOST_SLOTS),
         ] {
-            assert_eq!(lanes_on(cores, partitions), lanes);
+            assert_eq!(slot_count_on(cores, partitions), slots);
         }
     }
 
     #[test]
-    fn a_thread_that_returns_learns_whether_it_was_in_another_lane() {
-        let lane = StickySlot::default();
-        assert!(!lane.return_to_first());
-        lane.number.set(1);
-        assert!(lane.return_to_first());
-        assert!(!lane.return_to_first());
+    fn a_return_to_the_first_slot_says_whether_the_slot_was_another_one() {
+        let slot = StickySlot::default();
+        assert!(!slot.return_to_first());
+        slot.number.set(1);
+        assert!(slot.return_to_first());
+        assert!(!slot.return_to_first());
     }
 
     #[test]
-    fn a_partition_that_is_taken_now_and_then_is_not_crowded() {
-        let lane = StickySlot::default();
+    fn a_few_collisions_do_not_change_the_slot() {
+        let slot = StickySlot::default();
         for _ in 0..100 {
-            assert!((0..FEW_COLLISIONS).all(|_| !lane.is_crowded()));
-            lane.forget_collisions();
+            assert!((0..FEW_COLLISIONS).all(|_| !slot.is_crowded()));
+            slot.reset_collisions();
         }
-        assert!((0..FEW_COLLISIONS).all(|_| !lane.is_crowded()) && lane.is_crowded());
+        assert!((0..FEW_COLLISIONS).all(|_| !slot.is_crowded()) && slot.is_crowded());
     }
 }

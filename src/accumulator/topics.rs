@@ -34,7 +34,7 @@ pub(crate) struct Topics {
 struct Latest {
     name: Arc<str>,
     topic: Arc<Topic>,
-    lane: StickySlot,
+    slot: StickySlot,
 }
 
 /// Places for topics, each for the names that fall on it.
@@ -156,7 +156,7 @@ impl Topic {
         if self.leaders != before.leaders {
             let leader = |of: &Topic, number: i32| of.leaders.get(number as usize).copied();
             self.sticky
-                .leave(|number| leader(self, number) != leader(before, number));
+                .end_turns(|number| leader(self, number) != leader(before, number));
         }
     }
 
@@ -203,14 +203,14 @@ impl Topics {
         if LATEST.try_with(|_| ()).is_err() {
             // This thread is at its end and has no places any more.
             let found = self.find(name)?;
-            return body(&found.topic, &found.lane);
+            return body(&found.topic, &found.slot);
         }
         LATEST.with(|places| {
             let place = &places[self.place_for(name)];
             self.bring_up_to_date(place, name)?;
             let latest = place.borrow();
-            let Latest { topic, lane, .. } = latest.as_ref()?;
-            body(topic, lane)
+            let Latest { topic, slot, .. } = latest.as_ref()?;
+            body(topic, slot)
         })
     }
 
@@ -246,7 +246,7 @@ impl Topics {
         topic.is_current.then(|| Latest {
             name: Arc::clone(name),
             topic: Arc::clone(topic),
-            lane: StickySlot::default(),
+            slot: StickySlot::default(),
         })
     }
 
@@ -301,7 +301,7 @@ impl Topics {
     pub(super) fn leave_broker(&self, broker: i32) {
         for topic in self.registry.read().by_name.values() {
             let leader = |number: i32| topic.leaders.get(number as usize).copied().flatten();
-            topic.sticky.leave(|number| leader(number) == Some(broker));
+            topic.sticky.end_turns(|number| leader(number) == Some(broker));
         }
     }
 
@@ -311,7 +311,7 @@ impl Topics {
         let number = partition.partition();
         if let Some(topic) = self.registry.read().by_name.get(partition.topic()) {
             if topic.sticky.is_chosen(number) {
-                topic.sticky.leave(|chosen| chosen == number);
+                topic.sticky.end_turns(|chosen| chosen == number);
             }
         }
     }

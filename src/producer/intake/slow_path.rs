@@ -1,0 +1,399 @@
+//! The slow path of a record into its partition's batch: it waits for metadata and memory, asks the user's partitioner,
+//! opens batches, wakes workers, and ends sticky turns.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Blocking, Choice, Intake, Outbound};
+use crate::accumulator::callbacks::OfferedCallback;
+use crate::accumulator::completion::RecordHandle;
+use crate::accumulator::memory::{MemoryLimit, Reservation, Shortage, WaitError};
+use crate::accumulator::open_batch::{Append, Wake};
+use crate::accumulator::partition::Partition;
+use crate::accumulator::sticky_partitioner::StickySlot;
+use crate::accumulator::topics::Topic;
+use crate::error::{Error, ErrorKind};
+use crate::producer::partitioner::Partitioner;
+use crate::producer::record::check_topic_name;
+use crate::time::deadline_after;
+use crate::topic_partition::TopicPartition;
+
+/// How often a record without a key goes to another partition before it waits for memory.
+const MOST_DETOURS: usize = 24;
+
+impl Intake {
+    /// As [`append`](Self::append), whatever there is to do.
+    #[inline(never)]
+    pub(super) fn append_or_wait(
+        &self,
+        record: &Outbound<'_>,
+        timestamp_ms: &mut i64,
+        callback: &mut dyn OfferedCallback,
+        blocking: Blocking,
+    ) -> Result<RecordHandle, Error> {
+        let max_block = match blocking {
+            Blocking::UpToMaxBlock => self.engine.longest_wait(),
+            Blocking::Never => Duration::ZERO,
+        };
+        let append = SlowAppend {
+            intake: self,
+            record,
+            named: record.partition,
+            callback,
+            spare: None,
+            max_block,
+            deadline: None,
+        };
+        let (handle, timestamp) = append.run()?;
+        *timestamp_ms = timestamp;
+        Ok(handle)
+    }
+}
+
+/// A record on the slow path.
+struct SlowAppend<'a, 'r> {
+    intake: &'a Intake,
+    record: &'a Outbound<'r>,
+    /// The partition that the record names, or that the user's partitioner chose.
+    named: Option<i32>,
+    callback: &'a mut dyn OfferedCallback,
+    /// Memory that was waited for.
+    spare: Option<Reservation>,
+    max_block: Duration,
+    /// When the waits of this call end. Set by the first wait: without a wait the clock is not read.
+    deadline: Option<Instant>,
+}
+
+/// An attempt to append, with what is left to do when the thread's topic is no longer borrowed.
+struct Attempt {
+    append: Append,
+    timestamp_ms: i64,
+    partition: i32,
+    /// Whether the record is to go to another partition, if possible, because this one gets no memory.
+    takes_detour: bool,
+    to_wake: Option<(Arc<Partition>, Wake)>,
+}
+
+impl SlowAppend<'_, '_> {
+    fn run(mut self) -> Result<(RecordHandle, i64), Error> {
+        let intake = self.intake;
+        if let (None, Some(partitioner)) = (self.named, &intake.partitioner) {
+            self.named = Some(self.ask_partitioner(&**partitioner)?);
+        }
+        let topics = &intake.engine.accumulator.topics;
+        let budget = intake.engine.accumulator.memory.total();
+        let mut detours = 0;
+        loop {
+            let attempt =
+                topics.look_up(self.record.topic, |topic, slot| self.attempt(topic, slot));
+            // The topic, or the partition that the record names, is not known yet.
+            let Some(attempt) = attempt else {
+                self.wait_for_partition(self.named)?;
+                // After a close the metadata may have the topic, and the accumulator never gets it.
+                intake.engine.check_open()?;
+                continue;
+            };
+            if let Some((partition, wake)) = attempt.to_wake {
+                partition.worker().wake(wake);
+            }
+            match attempt.append {
+                Append::Done { record, .. } => return Ok((record, attempt.timestamp_ms)),
+                Append::NeedsMemory { .. } if attempt.takes_detour && detours < MOST_DETOURS => {
+                    detours += 1;
+                }
+                Append::NeedsMemory { shortage, .. } if shortage.bytes > budget => {
+                    return Err(too_large_with_callback(self.record, &shortage, budget));
+                }
+                Append::NeedsMemory { shortage, .. } => {
+                    // Too little spare memory is of no use. Callers that keep it while they wait could deadlock.
+                    drop(self.spare.take());
+                    self.spare = self.wait_for_memory(attempt.partition, &shortage)?;
+                }
+                Append::Closed => return Err(intake.engine.closed_error()),
+                // Nothing stays reserved while the topic is looked up again.
+                Append::Retired => drop(self.spare.take()),
+            }
+        }
+    }
+
+    /// Tries to append. Returns `None` if the topic has no such partition.
+    ///
+    /// The thread's topic is borrowed meanwhile: nothing here looks up topics, or blocks.
+    fn attempt(&mut self, topic: &Topic, slot: &StickySlot) -> Option<Attempt> {
+        slot.reset_collisions();
+        let choice = match self
+            .intake
+            .fixed_partition(topic, self.named, self.record.key)
+        {
+            Some(partition) => Choice {
+                partition,
+                is_sticky: false,
+            },
+            None => Choice {
+                partition: topic
+                    .sticky
+                    .current(slot, topic, &self.intake.preferences()),
+                is_sticky: true,
+            },
+        };
+        let partition = topic
+            .partitions()
+            .get(usize::try_from(choice.partition).ok()?)?;
+        topic.mark_used();
+        let timestamp_ms = self.record.timestamp_at(partition);
+        let append = partition.append(
+            &self.record.serialized(timestamp_ms),
+            choice.is_sticky,
+            self.callback,
+            &mut self.spare,
+        );
+        let takes_detour = choice.is_sticky && self.leave_partition(&append, topic, slot, choice);
+        let wake = match append {
+            Append::Done { wake, .. } | Append::NeedsMemory { wake, .. } => wake,
+            Append::Closed | Append::Retired => Wake::None,
+        };
+        Some(Attempt {
+            append,
+            timestamp_ms,
+            partition: choice.partition,
+            takes_detour,
+            to_wake: (wake != Wake::None).then(|| (Arc::clone(partition), wake)),
+        })
+    }
+
+    /// Leaves the sticky partition or the sticky slot if this append says so. Returns whether this record is to go
+    /// elsewhere, too, instead of waiting for memory.
+    fn leave_partition(
+        &self,
+        append: &Append,
+        topic: &Topic,
+        slot: &StickySlot,
+        choice: Choice,
+    ) -> bool {
+        let engine = &self.intake.engine;
+        let switch = || {
+            let preferences = self.intake.preferences();
+            topic
+                .sticky
+                .switch(slot, choice.partition, topic, &preferences);
+        };
+        match append {
+            Append::Done {
+                record,
+                is_turn_over,
+                ..
+            } => {
+                if *is_turn_over {
+                    switch();
+                }
+                if record.index == 0 || !engine.accumulator.memory.is_ample() {
+                    slot.return_to_first();
+                }
+                false
+            }
+            Append::NeedsMemory { shortage, .. } => {
+                // A record without a key need not wait for a broker that takes nothing.
+                let is_adaptive = engine.config.partitioner_adaptive_partitioning;
+                let has_switched = is_adaptive && shortage.limit == MemoryLimit::Share;
+                if has_switched {
+                    switch();
+                }
+                // Nor does it need memory for a batch in another slot, if the first slot has an open one.
+                let has_returned = slot.return_to_first();
+                has_switched || has_returned
+            }
+            Append::Closed | Append::Retired => false,
+        }
+    }
+
+    #[cold]
+    fn ask_partitioner(&mut self, partitioner: &dyn Partitioner) -> Result<i32, Error> {
+        let record = self.record;
+        let metadata = &self.intake.engine.metadata;
+        let mut cluster = metadata.cluster();
+        if cluster.topic(record.topic).is_none() {
+            self.wait_for_partition(None)?;
+            cluster = metadata.cluster();
+        }
+        let failed = |message: String| {
+            Error::new(ErrorKind::Partitioner, message)
+                .with_topic_partition(record.topic_partition())
+        };
+        let chosen = partitioner
+            .partition(record.topic, record.key, record.value, &cluster)
+            .map_err(|source| failed("the partitioner failed".into()).with_source(source))?;
+        let count = cluster
+            .topic(record.topic)
+            .map_or(0, |topic| topic.partitions().len());
+        if usize::try_from(chosen).is_ok_and(|chosen| chosen < count) {
+            return Ok(chosen);
+        }
+        Err(failed(format!(
+            "the partitioner chose partition {chosen} of a topic with {count}"
+        )))
+    }
+
+    /// Waits until the topic is known, and the partition if one is given.
+    #[cold]
+    fn wait_for_partition(&mut self, partition: Option<i32>) -> Result<(), Error> {
+        let record = self.record;
+        check_topic_name(record.topic)?;
+        let deadline = self.deadline();
+        self.intake
+            .engine
+            .wait_for_topic(record.topic, partition, self.max_block, deadline)
+            .map(drop)
+            .map_err(|error| match error.topic_partition() {
+                Some(_) => error,
+                None => error.with_topic_partition(record.topic_partition()),
+            })
+    }
+
+    /// Waits for the memory that was short. Returns `None` if the record has to be tried again without it, because the
+    /// partition has another leader.
+    #[cold]
+    fn wait_for_memory(
+        &mut self,
+        partition: i32,
+        shortage: &Shortage,
+    ) -> Result<Option<Reservation>, Error> {
+        let engine = &self.intake.engine;
+        let accumulator = &engine.accumulator;
+        if engine.owns_this_thread() {
+            if let Some(reservation) = accumulator.take_allowance(shortage) {
+                return Ok(Some(reservation));
+            }
+        }
+        let error = match accumulator.reserve(shortage, self.deadline()) {
+            Ok(reservation) => return Ok(Some(reservation)),
+            Err(WaitError::ShareChanged) => return Ok(None),
+            Err(WaitError::Closed) if accumulator.has_panicked() => engine.closed_error(),
+            Err(WaitError::Closed) => Error::new(
+                ErrorKind::Closed,
+                "the producer was closed while the record waited for memory",
+            ),
+            Err(WaitError::TimedOut) => {
+                exhausted(shortage, accumulator.memory.total(), self.max_block)
+            }
+        };
+        let topic_partition = TopicPartition::new(self.record.topic, partition);
+        Err(error.with_topic_partition(topic_partition))
+    }
+
+    fn deadline(&mut self) -> Instant {
+        *self
+            .deadline
+            .get_or_insert_with(|| deadline_after(Instant::now(), self.max_block))
+    }
+}
+
+/// The record alone would fit: otherwise it was refused before. The callback takes the rest.
+#[cold]
+fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, total: usize) -> Error {
+    let bytes = shortage.bytes;
+    let message = format!(
+        "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
+    );
+    Error::new(ErrorKind::RecordTooLarge, message).with_topic_partition(record.topic_partition())
+}
+
+/// The error for a wait for memory that timed out.
+fn exhausted(shortage: &Shortage, total: usize, max_block: Duration) -> Error {
+    let Shortage { bytes, share, .. } = shortage;
+    let mut message = match max_block.as_millis() {
+        0 => format!("no {bytes} bytes of buffer.memory={total} are free"),
+        ms => format!("no {bytes} bytes of buffer.memory={total} became free within {ms} ms"),
+    };
+    let Some(broker) = share.broker() else {
+        return Error::new(ErrorKind::BufferExhausted, message);
+    };
+    let _ = write!(
+        message,
+        " for records to broker {broker}, which hold {}",
+        share.used()
+    );
+    let advice = format!(
+        "check that broker {broker} takes what it is sent, send more slowly, or raise buffer.memory or max.block.ms"
+    );
+    Error::new(ErrorKind::BufferExhausted, message).with_advice(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use crate::mock::{Fault, MockApi, MockCluster, PartitionError};
+    use crate::{ErrorCode, KafkaProducer, ProducerRecord};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn record(partition: i32, bytes: usize) -> ProducerRecord<Vec<u8>, Vec<u8>> {
+        ProducerRecord::new("t", vec![b'v'; bytes]).partition(partition)
+    }
+
+    /// Waits for what nobody tells of.
+    fn eventually(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_callback_sends_its_record_again_though_a_caller_has_the_memory_that_it_gave_back() {
+        let cluster = MockCluster::start(1).unwrap();
+        cluster.create_topic("t", 2);
+        let producer = KafkaProducer::<Vec<u8>, Vec<u8>>::builder()
+            .bootstrap_servers(cluster.bootstrap_servers())
+            .buffer_memory(64 << 10)
+            .linger(Duration::ZERO)
+            .max_in_flight_requests_per_connection(1)
+            .build()
+            .unwrap();
+        producer.send(record(1, 1)).unwrap().get(PATIENCE).unwrap();
+        // The first request is refused when the caller waits, the second one is held until the callback has sent.
+        let (refuse, refused) = mpsc::channel::<()>();
+        let (hold, held) = mpsc::channel::<()>();
+        let (refused, held) = (Mutex::new(refused), Mutex::new(held));
+        cluster.on(MockApi::Produce, move |request| {
+            if request
+                .batches()
+                .iter()
+                .any(|batch| batch.topic_partition.partition() == 0)
+            {
+                let _ = refused.lock().unwrap().recv();
+            } else {
+                let _ = held.lock().unwrap().recv();
+            }
+            let error = PartitionError::new("t", 0, ErrorCode::INVALID_RECORD);
+            Fault::PartitionErrors(vec![error])
+        });
+        let (answer, answered) = mpsc::channel();
+        let again = producer.clone();
+        let callback = move |_| answer.send(again.send(record(1, 20_000))).unwrap();
+        drop(producer.send_with(record(0, 20_000), callback).unwrap());
+        assert!(
+            cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Produce)
+                == 2)
+        );
+        let next = producer.send(record(1, 20_000)).unwrap();
+        let memory = Arc::clone(&producer.inner.intake.engine.accumulator.memory);
+        let before = memory.waits();
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| producer.send(record(1, 40_000)));
+            eventually(|| memory.waits() > before);
+            drop(refuse);
+            let waited = caller.join().unwrap().unwrap();
+            let again = answered.recv_timeout(PATIENCE).unwrap().unwrap();
+            drop(hold);
+            for future in [waited, again, next] {
+                future.get(PATIENCE).unwrap();
+            }
+        });
+        producer.close(PATIENCE).unwrap();
+    }
+}
