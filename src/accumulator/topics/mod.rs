@@ -1,0 +1,241 @@
+//! The topics that callers send to, with their partitions. Callers look one up for every record; only new metadata
+//! changes them.
+
+mod name_hasher;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod thread_topics;
+
+pub(crate) use registry::Topic;
+
+use std::collections::HashSet;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::WorkerHandle;
+use super::memory::{BrokerShare, BufferMemory};
+use super::partition::{NewPartition, Partition};
+use super::topic_config::TopicConfig;
+use crate::metadata::{TopicChanges, TopicMetadata};
+use crate::record::batch_limit::BatchSizes;
+use crate::sync::RwLock;
+use crate::threads::InstanceId;
+
+use name_hasher::NameHasher;
+use registry::Registry;
+
+/// The topics of a producer, as far as there is metadata.
+pub(crate) struct Topics {
+    /// The producer that sends to them.
+    instance: InstanceId,
+    memory: Arc<BufferMemory>,
+    config: Arc<TopicConfig>,
+    workers: Vec<Arc<WorkerHandle>>,
+    registry: RwLock<Registry>,
+    /// Unique in this process.
+    id: u64,
+}
+
+fn next_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl Topics {
+    pub(crate) fn new(
+        instance: InstanceId,
+        memory: Arc<BufferMemory>,
+        config: TopicConfig,
+        workers: Vec<Arc<WorkerHandle>>,
+    ) -> Self {
+        Self {
+            instance,
+            memory,
+            config: Arc::new(config),
+            workers,
+            registry: RwLock::default(),
+            id: next_id(),
+        }
+    }
+
+    /// Calls `body` with the topic of that name, if there is one. `body` must not look up topics.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn with<R>(&self, name: &str, body: impl FnOnce(&Topic) -> R) -> Option<R> {
+        self.look_up(name, |topic, _| Some(body(topic)))
+    }
+
+    /// Applies the changes of a new metadata snapshot.
+    pub(crate) fn update(&self, changes: &TopicChanges) {
+        let mut registry = self.registry.write();
+        if registry.closed {
+            return;
+        }
+        for name in &changes.gone {
+            if let Some(topic) = registry.by_name.get(name) {
+                let topic = Topic {
+                    is_current: false,
+                    ..topic.copy()
+                };
+                registry.put(name, topic);
+                registry.leftover.insert(Arc::clone(name));
+            }
+        }
+        for metadata in &changes.changed {
+            let before = registry.by_name.get(&metadata.name).cloned();
+            let topic = self.topic(metadata, before.as_deref());
+            let known = before.as_ref().map_or(&[][..], |before| &before.leaders);
+            for (number, leader) in topic.leaders.iter().enumerate() {
+                // A partition that has lost its leader keeps the share that its records belong to.
+                if let Some(leader) = leader.filter(|_| known.get(number) != Some(leader)) {
+                    let shares = registry.shares.entry(leader);
+                    let share = shares.or_insert_with(|| BrokerShare::of(leader));
+                    topic.all_partitions[number].set_share(share);
+                }
+            }
+            if topic.all_partitions.len() > topic.leaders.len() {
+                registry.leftover.insert(Arc::clone(&metadata.name));
+            } else {
+                registry.leftover.remove(&metadata.name);
+            }
+            registry.put(&metadata.name, topic);
+            if let (Some(before), Some(topic)) = (before, registry.by_name.get(&metadata.name)) {
+                topic.end_turns_of_moved(&before);
+            }
+        }
+    }
+
+    /// On a worker: returns all partitions of the topic that were ever known.
+    pub(crate) fn all_partitions(&self, name: &str) -> Vec<Arc<Partition>> {
+        let registry = self.registry.read();
+        let topic = registry.by_name.get(name);
+        topic.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec())
+    }
+
+    /// Call when the broker takes no data: records without a key go to other brokers from the next one on.
+    pub(super) fn leave_broker(&self, broker: i32) {
+        for topic in self.registry.read().by_name.values() {
+            let leader = |number: i32| topic.leaders.get(number as usize).copied().flatten();
+            topic
+                .sticky
+                .end_turns(|number| leader(number) == Some(broker));
+        }
+    }
+
+    /// On a worker, when the partition has no leader: records without a key go to other partitions from the next one on.
+    pub(crate) fn leave_partition(&self, partition: &Partition) {
+        let number = partition.partition();
+        if let Some(topic) = self.registry.read().by_name.get(partition.topic()) {
+            if topic.sticky.is_chosen(number) {
+                topic.sticky.end_turns(|chosen| chosen == number);
+            }
+        }
+    }
+
+    /// Returns the topics that the latest metadata does not have.
+    pub(crate) fn absent(&self) -> Vec<Arc<str>> {
+        let registry = self.registry.read();
+        let is_absent = |name: &&Arc<str>| {
+            let topic = registry.by_name.get(*name);
+            topic.is_some_and(|topic| !topic.is_current)
+        };
+        registry
+            .leftover
+            .iter()
+            .filter(is_absent)
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets what the latest metadata does not have and what has no batches: `idle` topics, and partitions of other
+    /// topics. The workers are told before such a topic can exist again.
+    pub(crate) fn forget(&self, idle: &HashSet<Arc<str>>) {
+        let mut registry = self.registry.write();
+        if registry.closed || registry.leftover.is_empty() {
+            return;
+        }
+        let leftover: Vec<Arc<str>> = registry.leftover.iter().cloned().collect();
+        for name in leftover {
+            for partition in registry.forget(&name, idle.contains(&name)) {
+                partition.worker().report_retired(Arc::clone(&partition));
+            }
+        }
+        registry.shrink();
+        drop(registry);
+        for worker in self.workers.iter().filter(|worker| worker.has_retired()) {
+            worker.wakeup().wake();
+        }
+    }
+
+    /// Returns whether callers have sent to the topic since the last call.
+    pub(crate) fn take_used(&self, name: &str) -> bool {
+        self.registry
+            .read()
+            .by_name
+            .get(name)
+            .is_some_and(|topic| topic.used.swap(false, Ordering::Relaxed))
+    }
+
+    /// Closes all partitions. No partition is added after that.
+    pub(crate) fn close(&self) {
+        let topics: Vec<Arc<Topic>> = {
+            let mut registry = self.registry.write();
+            registry.closed = true;
+            registry.by_name.values().cloned().collect()
+        };
+        for topic in topics {
+            for partition in &topic.all_partitions {
+                partition.close();
+            }
+        }
+    }
+
+    fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
+        let sizes = before.map_or_else(Default::default, |topic| Arc::clone(&topic.sizes));
+        let mut all_partitions =
+            before.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec());
+        for number in all_partitions.len()..metadata.partitions.len() {
+            all_partitions.push(self.partition(&metadata.name, number, Arc::clone(&sizes)));
+        }
+        Topic {
+            newest_in: AtomicU64::new(self.id),
+            all_partitions: all_partitions.into(),
+            leaders: metadata
+                .partitions
+                .iter()
+                .map(|partition| partition.leader)
+                .collect(),
+            is_current: true,
+            sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
+            sizes,
+            used: before.map_or_else(
+                || Arc::new(AtomicBool::new(true)),
+                |topic| Arc::clone(&topic.used),
+            ),
+        }
+    }
+
+    fn partition(&self, topic: &Arc<str>, number: usize, sizes: Arc<BatchSizes>) -> Arc<Partition> {
+        // Neighbouring partitions belong to different workers, and different topics start at different workers.
+        let mut hasher = NameHasher::default();
+        hasher.write(topic.as_bytes());
+        let worker =
+            &self.workers[(hasher.finish() as usize).wrapping_add(number) % self.workers.len()];
+        Partition::new(NewPartition {
+            instance: self.instance,
+            topic: Arc::clone(topic),
+            partition: number as i32,
+            worker: Arc::clone(worker),
+            slot: worker.next_slot(),
+            memory: Arc::clone(&self.memory),
+            config: Arc::clone(self.config_of(topic)),
+            sizes,
+        })
+    }
+
+    /// Returns the settings of the topic with that name: today all topics have the same.
+    fn config_of(&self, _topic: &str) -> &Arc<TopicConfig> {
+        &self.config
+    }
+}
