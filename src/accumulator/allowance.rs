@@ -1,22 +1,22 @@
-//! What callbacks may send although `buffer.memory` is full.
+//! The memory that callbacks may take beyond `buffer.memory`.
 //!
-//! A batch's memory is free before its callbacks run, so that nothing waits for what they hold up. Callers who wait for
-//! memory get it first, and a callback cannot wait for more. What it sends instead of its record would come back nearly
-//! always where many callers wait. So the callbacks of a batch may take as much again as the batch gave back, up to a limit,
-//! beyond the budget. The next batch gives back at least what its own callbacks may take: never more than the limit is
-//! held beyond the budget for callbacks.
+//! A batch's memory is freed before its callbacks run, so that slow callbacks do not hold it. Waiting callers get it
+//! first. A callback must not wait for memory, so a record that it sends would nearly always be refused while many callers
+//! wait. Therefore the callbacks of a batch may take as many bytes beyond the budget as the batch has freed, up to a
+//! limit. They take them one batch after the other: before the callbacks of the next batch may take memory, that batch
+//! has freed at least as much. So callbacks never hold more than the limit beyond the budget.
 
 use std::cell::Cell;
 
-/// The most that is held beyond the budget for what callbacks send.
+/// The most bytes that are held beyond the budget for records that callbacks send.
 const MOST_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// What the callbacks that run on this thread may still take.
+    /// The bytes that the callbacks running on this thread may still take.
     static LEFT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs the callbacks of a batch that has given `bytes` back.
+/// Runs the callbacks of a batch that has freed `bytes`.
 pub(super) fn with(bytes: usize, run_callbacks: impl FnOnce()) {
     struct End;
     impl Drop for End {
@@ -30,7 +30,7 @@ pub(super) fn with(bytes: usize, run_callbacks: impl FnOnce()) {
     run_callbacks();
 }
 
-/// In a callback: whether `bytes` are left, which are taken then.
+/// In a callback: takes `bytes` of the allowance. Returns false if fewer are left.
 pub(super) fn take(bytes: usize) -> bool {
     let left = LEFT.get().checked_sub(bytes);
     if let Some(left) = left {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callbacks_take_no_more_than_their_batch_gave_back_nor_than_the_limit() {
+    fn callbacks_take_no_more_than_their_batch_freed_and_no_more_than_the_limit() {
         assert!(!take(1), "outside of callbacks");
         with(100, || {
             assert!(take(60) && !take(41) && take(40) && !take(1))

@@ -1,4 +1,4 @@
-//! A batch of one partition in memory, from its first record until its fate is known.
+//! A batch of one partition in memory, from its first record to its outcome.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,71 +14,72 @@ use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
 use crate::record::split::Part;
 
-/// A record that has its outcome.
+/// A record with its outcome.
 pub(crate) struct CompletedRecord<'a> {
     pub(crate) completion: &'a Completion,
     pub(crate) details: RecordDetails,
     pub(crate) result: RecordResult,
 }
 
-/// What a caller knows of its record beside the outcome.
+/// What a caller keeps of its record, beside the outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordDetails {
     pub(crate) timestamp_ms: i64,
-    /// Bytes of the serialized key and value; -1 for null. A record is smaller than 2 GiB.
+    /// The number of bytes of the serialized key; -1 for null. A record is smaller than 2 GiB.
     pub(crate) key_size: i32,
+    /// The same for the value.
     pub(crate) value_size: i32,
 }
 
-/// Records of one partition that travel and succeed or fail together.
+/// Records of one partition that are sent together, and succeed or fail together.
 ///
-/// Whoever drops a batch that was not settled settles it: no end of a thread can leave a future waiting.
+/// A batch that is dropped without an outcome fails: a thread that ends leaves no future waiting.
 pub(crate) struct ProducerBatch {
     pub(crate) partition: Arc<Partition>,
     completion: Arc<Completion>,
-    /// The index in `completion` of this batch's first record: above 0 in the later parts of a split batch.
+    /// The index of this batch's first record in `completion`. It is above 0 in the later parts of a split batch.
     first_index: u32,
     pub(crate) contents: Contents,
     pub(crate) callbacks: Callbacks,
-    /// `delivery.timeout.ms` counts from here.
+    /// `delivery.timeout.ms` starts here.
     pub(crate) created: Instant,
-    /// Whether it was closed because the next record had no room in it, or as a caller closes the producer.
+    /// Whether the batch was closed because the next record had no room, or because the producer was closed.
     pub(crate) is_full: bool,
-    /// How often the batch failed and was to be sent again.
+    /// The number of attempts that failed and are retried.
     pub(crate) attempts: u32,
-    /// The place among the batches of its partition, from which retries return to their place in the queue.
+    /// The number of the batch among those of its partition. A retry returns to its position in the queue by it.
     pub(crate) order: u64,
-    /// The identity and sequence that the batch has or, once it is sealed, will have.
+    /// The producer id, epoch and sequence that the batch has or, once it is sealed, will have.
     pub(crate) stamp: Option<ProducerStamp>,
-    /// Whether some attempt's bytes reached a socket and no answer told their fate.
+    /// Whether bytes of an attempt went into a socket, and no answer said what became of them.
     pub(crate) maybe_written: bool,
-    /// Whether the latest answer says that the leader has appended the batch, though too few replicas have it. It was
+    /// Whether the latest answer says that the leader has appended the batch, but too few replicas have it. The batch was
     /// not sent again since.
     pub(crate) is_appended: bool,
-    /// The latest failure that was to be retried: the cause to tell if there is no further attempt.
+    /// The error of the latest attempt: the error to report if there is no further attempt.
     pub(crate) last_error: Option<Error>,
     is_completed: bool,
 }
 
 /// The records of a batch.
 pub(crate) enum Contents {
-    /// Open to more records, or full and not yet sealed.
+    /// Open, or full and not yet sealed.
     Building {
         builder: BatchBuilder,
         reservation: Reservation,
     },
-    /// Compressed and sealed with `stamp`: these bytes are sent, and sent again.
+    /// Compressed and sealed with `stamp`. All attempts send these bytes.
     Sealed {
         bytes: Arc<SealedBatch>,
         stamp: ProducerStamp,
         records: i32,
     },
-    /// Being settled or split.
+    /// The batch is being completed or split.
     Gone,
 }
 
 impl Contents {
-    /// Returns how much has come back by this: nothing while the network holds the bytes.
+    /// Frees the memory. Returns the number of bytes: 0 while the network reads the batch.
     fn give_back(&mut self) -> usize {
         match std::mem::replace(self, Contents::Gone) {
             Contents::Building { reservation, .. } => reservation.bytes(),
@@ -90,22 +91,22 @@ impl Contents {
     }
 }
 
-/// A sealed batch's bytes with the memory they stand for. The network holds on to this while it still reads the
-/// bytes, whatever has become of the batch meanwhile: neither bytes nor budget are reused before (KAFKA-19012).
+/// The bytes of a sealed batch, with their reservation. The network keeps a reference while it reads the bytes, even if
+/// the batch has its outcome meanwhile: until then neither the buffer nor the memory is reused (KAFKA-19012).
 pub(crate) struct SealedBatch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) reservation: Reservation,
 }
 
 impl SealedBatch {
-    /// Takes the memory over, and leaves none.
+    /// Moves the whole reservation out.
     pub(crate) fn take_reservation(&mut self) -> Reservation {
         let bytes = self.reservation.bytes();
         self.reservation.split(bytes)
     }
 }
 
-/// Nobody reads the bytes any more.
+/// Returns the buffer to the pool: the bytes are no longer read.
 impl Drop for SealedBatch {
     fn drop(&mut self) {
         self.reservation.give_back(std::mem::take(&mut self.bytes));
@@ -118,7 +119,7 @@ impl AsRef<[u8]> for SealedBatch {
     }
 }
 
-/// A settled batch's callbacks, to be run on the delivery thread, and what becomes known when they have run.
+/// A batch with its outcome, whose callbacks the delivery thread has to run. The futures wake after that.
 pub(crate) struct CompletedBatch {
     completion: Arc<Completion>,
     first_index: u32,
@@ -176,7 +177,8 @@ impl ProducerBatch {
         }
     }
 
-    /// Where the batch belongs among the batches of its partition, the parts of a split one included.
+    /// The position of the batch among those of its partition. The parts of a split batch have the same number and differ
+    /// in their first index.
     pub(crate) fn place(&self) -> Place {
         (self.order, self.first_index)
     }
@@ -189,7 +191,7 @@ impl ProducerBatch {
         }
     }
 
-    /// Bytes as they are or will at most be on the wire.
+    /// The size on the wire; before the batch is sealed, the size without compression.
     pub(crate) fn size(&self) -> usize {
         match &self.contents {
             Contents::Building { builder, .. } => builder.len(),
@@ -198,7 +200,7 @@ impl ProducerBatch {
         }
     }
 
-    /// An error that befalls several batches, as this one's: with its place and its fate.
+    /// Returns the error of several batches as that of this one: with its partition, and whether it may be written.
     pub(crate) fn own(&self, error: &Error) -> Error {
         error
             .clone()
@@ -206,7 +208,7 @@ impl ProducerBatch {
             .with_delivery(self.delivery())
     }
 
-    /// What [`Delivery`] an error about this batch carries, unless the broker's answer says more.
+    /// The [`Delivery`] of an error for this batch, unless the broker's answer says more.
     pub(crate) fn delivery(&self) -> Delivery {
         match (self.is_appended, self.maybe_written) {
             (true, _) => Delivery::Written,
@@ -215,13 +217,13 @@ impl ProducerBatch {
         }
     }
 
-    /// Ends the batch: every record of it has its outcome. Without callbacks the futures wake here and now; with
-    /// callbacks they wake when these have run, so the settlement goes to the delivery thread.
+    /// Gives every record of the batch its outcome. Without callbacks, the futures wake now. With callbacks, the futures
+    /// wake after the callbacks ran: the returned batch goes to the delivery thread.
     pub(crate) fn complete(mut self: Box<Self>, outcome: Outcome) -> Option<CompletedBatch> {
         self.is_completed = true;
         let records = self.record_count();
         if self.callbacks.is_empty() {
-            // Memory comes back first: whoever is woken by the outcome may send at once.
+            // The memory is freed first: a thread that the outcome wakes may send at once.
             self.contents = Contents::Gone;
             self.completion
                 .complete(self.first_index, self.first_index + records, outcome);
@@ -237,9 +239,9 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, which hold its records in order. Futures, callbacks, the age and the sequences go
-    /// with them, and so does the memory. Parts that are not compressed any more need more than their batch did: they
-    /// take it, for the worker cannot wait.
+    /// Replaces the batch by `parts`, which hold its records in order. They take over the futures, the callbacks, the age,
+    /// the sequences and the memory. Parts are no longer compressed, so they need more memory than the batch. They take it
+    /// beyond the budget if necessary, because the worker cannot wait.
     #[expect(
         clippy::vec_box,
         reason = "batches move between queues by their pointers"
@@ -251,7 +253,7 @@ impl ProducerBatch {
         let mut reservation = match std::mem::replace(&mut self.contents, Contents::Gone) {
             Contents::Building { reservation, .. } => Some(reservation),
             Contents::Sealed { bytes, .. } => {
-                // Where the network still holds the bytes their memory stays theirs.
+                // If the network still reads the bytes, it keeps their memory.
                 let sealed = Arc::try_unwrap(bytes).ok();
                 sealed.map(|mut sealed| sealed.take_reservation())
             }
@@ -323,8 +325,8 @@ impl Drop for ProducerBatch {
 }
 
 impl CompletedBatch {
-    /// Gives the memory back, runs the callbacks in the order of the records, then wakes the futures. What callbacks send,
-    /// or wait for, may need the memory.
+    /// Frees the memory, runs the callbacks in the order of the records, then wakes the futures. The memory comes first
+    /// because callbacks may send records, or wait for threads that do.
     pub(crate) fn deliver(mut self) {
         let freed = self.memory.give_back();
         if let Some(outcome) = &self.outcome {
@@ -334,7 +336,7 @@ impl CompletedBatch {
     }
 }
 
-/// Whatever becomes of the callbacks (the delivery thread may be gone), the futures wake.
+/// Wakes the futures, even if the delivery thread has ended and the callbacks did not run.
 impl Drop for CompletedBatch {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {

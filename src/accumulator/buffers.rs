@@ -1,24 +1,24 @@
-//! Buffers of whole batches, kept to be used again: allocated by callers and freed by workers, they would cost both a good
-//! part of their time, and wait for each other in the allocator.
+//! A pool of buffers for whole batches. Without it, callers would allocate buffers and workers free them: that takes a
+//! large part of the time of both, and makes them wait for each other in the allocator.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::Mutex;
 
-/// The kept buffers are beyond `buffer.memory`: at most this part of it.
+/// The buffers in the pool are not part of `buffer.memory`. They take at most one `KEPT_PART`th of its size.
 const KEPT_PART: usize = 16;
 
-/// Buffers of one size.
+/// A pool of buffers of one size.
 pub(crate) struct BufferPool {
-    /// Bytes that buffers may take together.
+    /// The most bytes that the buffers in the pool may take together.
     most_bytes: usize,
-    /// 0: none are kept.
+    /// The size of the buffers; 0 if the pool keeps none.
     size: AtomicUsize,
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
 impl BufferPool {
-    /// Of a budget of `buffer_memory`.
+    /// A pool for a budget of `buffer_memory` bytes.
     pub(crate) fn new(buffer_memory: usize) -> Self {
         Self {
             most_bytes: buffer_memory / KEPT_PART,
@@ -27,18 +27,18 @@ impl BufferPool {
         }
     }
 
-    /// Buffers of exactly that size are kept from now on.
+    /// From now on, keeps buffers of exactly this size.
     pub(crate) fn keep(&self, size: usize) {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// No buffer is kept any more.
+    /// From now on, keeps no buffer.
     pub(crate) fn close(&self) {
         self.keep(0);
         self.idle.lock().clear();
     }
 
-    /// An empty buffer of that capacity.
+    /// Returns an empty buffer of this capacity.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
         let kept = match capacity == self.size.load(Ordering::Relaxed) {
             true => self.idle.lock().pop(),
@@ -47,7 +47,7 @@ impl BufferPool {
         kept.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    /// Keeps a buffer that nobody reads any more, or frees it.
+    /// Keeps a buffer that is no longer read, or frees it.
     pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
         let size = self.size.load(Ordering::Relaxed);
         if size == 0 || buffer.capacity() != size {
@@ -55,7 +55,8 @@ impl BufferPool {
         }
         buffer.clear();
         let mut idle = self.idle.lock();
-        // Looked at again under the lock: a close empties the list under it. What is too much is freed without the lock.
+        // The size is read again under the lock, under which `close` empties the list. A buffer that is not kept is freed
+        // after the lock is released.
         if self.size.load(Ordering::Relaxed) == size && (idle.len() + 1) * size <= self.most_bytes {
             idle.push(buffer);
         }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_of_the_size_are_used_again_empty() {
+    fn buffers_of_the_size_are_reused_empty() {
         let pool = BufferPool::new(1 << 20);
         pool.keep(1000);
         let mut buffer = pool.take(1000);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not_kept_and_no_more_than_a_part_of_the_budget() {
+    fn keeps_no_other_sizes_and_no_more_than_a_part_of_the_budget() {
         let pool = BufferPool::new(16 * 2500);
         pool.give_back(Vec::with_capacity(1000));
         pool.keep(1000);

@@ -1,8 +1,8 @@
 //! The delivery callbacks of a batch's records.
 //!
-//! Nearly always they are all of one type: that of the one closure in a program that sends to this topic. So they stand
-//! side by side in a list of their type, without an allocation for each, and are run in one loop without an indirect
-//! call. From the first one of another type on they are boxed.
+//! Nearly always they are all of one type: that of the one closure with which a program sends to this topic. So they are
+//! kept in a list of this type, without an allocation for each, and run in one loop without indirect calls. The first
+//! callback of another type, and all that follow it, are boxed.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,24 +11,24 @@ use super::batch::{CompletedRecord, RecordDetails};
 use super::completion::{Completion, Outcome};
 use crate::threads::logging::log_line;
 
-/// A callback whose type is not told.
+/// A callback of any type.
 pub(crate) type RecordCallback = Box<dyn FnOnce(CompletedRecord<'_>) + Send>;
 
-/// What a user's callback becomes: it is called once, with its record's result.
+/// A user's callback, adapted: it is called once, with its record's outcome.
 pub(crate) trait Callback: FnOnce(CompletedRecord<'_>) + Send + 'static {}
 
 impl<F: FnOnce(CompletedRecord<'_>) + Send + 'static> Callback for F {}
 
-/// The callback that comes with a record, or none. It is the caller's until the record is in a batch.
+/// The callback of a record, if it has one. The caller keeps it until the record is in a batch.
 pub(crate) trait OfferedCallback {
-    /// The memory that it will take; 0 if there is none.
+    /// The memory that the callback takes; 0 if there is none.
     fn bytes(&self) -> usize;
 
-    /// Goes to the callbacks of the batch, which have room for it.
+    /// Moves the callback to those of the batch, which must have room for it.
     fn give_to(&mut self, callbacks: &mut Callbacks, index: u32, details: RecordDetails);
 }
 
-/// For a record that comes without.
+/// For a record without a callback.
 pub(crate) struct NoCallback;
 
 impl OfferedCallback for NoCallback {
@@ -58,12 +58,12 @@ impl<F: Callback> OfferedCallback for Option<F> {
 /// The callbacks of a batch, in the order of its records.
 #[derive(Default)]
 pub(crate) struct Callbacks {
-    /// The first ones, which are of one type.
+    /// The first callbacks, which are of one type.
     alike: Option<Box<dyn AnyCallbackList>>,
-    /// From the first one of another type on.
+    /// The first callback of another type, and all after it.
     boxed: CallbackList<RecordCallback>,
     used_bytes: usize,
-    /// Reserved for further ones.
+    /// Reserved for further callbacks.
     free_bytes: usize,
 }
 
@@ -73,19 +73,19 @@ impl Callbacks {
         self.used_bytes == 0
     }
 
-    /// The memory that those which are here stand for.
+    /// The memory that is reserved for the callbacks that are here.
     #[inline]
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes
     }
 
-    /// Whether a callback of so many bytes can come without further memory.
+    /// Returns whether the reserved memory suffices for a callback of this many bytes.
     #[inline]
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         bytes <= self.free_bytes
     }
 
-    /// There are so many bytes more, of which the batch has the reservation.
+    /// Adds memory that the batch has reserved for callbacks.
     pub(crate) fn add_room(&mut self, bytes: usize) {
         self.free_bytes += bytes;
     }
@@ -98,14 +98,14 @@ impl Callbacks {
         self.used_bytes += bytes;
         self.free_bytes = self.free_bytes.saturating_sub(bytes);
         if let Some(alike) = self.alike_of::<F>() {
-            if alike.has_place() {
+            if alike.has_capacity() {
                 return alike.push(index, details, callback);
             }
         }
-        self.push_in_new_place(index, details, callback);
+        self.push_and_grow(index, details, callback);
     }
 
-    /// The list for a callback of this type, if it may go on.
+    /// Returns the list of the first callbacks if this type belongs there.
     #[inline]
     fn alike_of<F: Callback>(&mut self) -> Option<&mut CallbackList<F>> {
         match &mut self.alike {
@@ -114,18 +114,18 @@ impl Callbacks {
         }
     }
 
-    /// Makes as many places at once as there is memory for.
+    /// Adds a callback to a list that is full. The list grows as far as the reserved memory allows.
     #[cold]
-    fn push_in_new_place<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
-        /// The next boxes may be larger, and take the memory of places that are here already: few ahead.
-        const MOST_PLACES_OF_BOXED: usize = 8;
+    fn push_and_grow<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
+        /// The next boxes may be larger, and then need the memory that the grown list has taken: so it grows little.
+        const MOST_NEW_BOXED: usize = 8;
 
-        let places = 1 + self.free_bytes / bytes_of::<F>();
+        let more = 1 + self.free_bytes / bytes_of::<F>();
         if self.is_first() {
             self.alike = Some(Box::<CallbackList<F>>::default());
         }
         if let Some(alike) = self.alike_of::<F>() {
-            alike.0.reserve_exact(places);
+            alike.0.reserve_exact(more);
             return alike.push(index, details, callback);
         }
         if self.boxed.0.is_empty() {
@@ -133,9 +133,9 @@ impl Callbacks {
                 alike.shrink_to_fit();
             }
         }
-        if !self.boxed.has_place() {
-            let places = places.min(MOST_PLACES_OF_BOXED);
-            self.boxed.0.reserve_exact(places);
+        if !self.boxed.has_capacity() {
+            let more = more.min(MOST_NEW_BOXED);
+            self.boxed.0.reserve_exact(more);
         }
         self.boxed.push(index, details, Box::new(callback));
     }
@@ -144,7 +144,7 @@ impl Callbacks {
         self.alike.is_none() && self.boxed.0.is_empty()
     }
 
-    /// Takes those of the records `first..end`, the earliest there are, for a batch that begins with `first`.
+    /// Takes the callbacks of the records `first..end`, which must be the first ones, for a batch that begins with `first`.
     pub(crate) fn take_part(&mut self, first: u32, end: u32) -> Callbacks {
         let mut part = Callbacks::default();
         if let Some(alike) = &mut self.alike {
@@ -163,7 +163,7 @@ impl Callbacks {
         part
     }
 
-    /// Calls each with the result of its record, in order.
+    /// Calls each callback with the outcome of its record, in order.
     pub(crate) fn run(self, completion: &Completion, outcome: &Outcome) {
         if let Some(alike) = self.alike {
             alike.run(completion, outcome);
@@ -172,10 +172,10 @@ impl Callbacks {
     }
 }
 
-/// What a boxed callback takes beside its own size: its place in the list, and what an allocator adds to a box.
+/// The memory of a boxed callback beside its own size: its entry in the list, and what an allocator adds to a box.
 const BOXED_BYTES: usize = size_of::<PendingCallback<RecordCallback>>() + 16;
 
-/// What a callback of this type takes, boxed or not.
+/// The memory of a callback of this type, boxed or not.
 const fn bytes_of<F>() -> usize {
     let (boxed, alike) = (
         BOXED_BYTES + size_of::<F>(),
@@ -190,7 +190,7 @@ struct PendingCallback<F> {
     callback: F,
 }
 
-/// Callbacks of one type. By index in their batch; ordered.
+/// Callbacks of one type, in the order of their records.
 struct CallbackList<F>(Vec<PendingCallback<F>>);
 
 impl<F> Default for CallbackList<F> {
@@ -208,7 +208,7 @@ trait AnyCallbackList: Send {
     #[cfg(test)]
     fn held_bytes(&self) -> usize;
 
-    /// As [`Callbacks::take_part`], with the bytes that the part takes.
+    /// As [`Callbacks::take_part`]. Also returns the memory that the part takes.
     fn take_part(&mut self, first: u32, end: u32) -> (Box<dyn AnyCallbackList>, usize);
 
     fn run(self: Box<Self>, completion: &Completion, outcome: &Outcome);
@@ -216,7 +216,7 @@ trait AnyCallbackList: Send {
 
 impl<F> CallbackList<F> {
     #[inline]
-    fn has_place(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         self.0.len() < self.0.capacity()
     }
 
@@ -242,7 +242,7 @@ impl<F> CallbackList<F> {
 }
 
 impl<F: Callback> CallbackList<F> {
-    /// A callback is foreign code: its panic ends nothing but itself.
+    /// A callback is user code. If it panics, the next ones run all the same.
     fn call_each(self, completion: &Completion, outcome: &Outcome) {
         let mut pending = self.0.into_iter();
         while pending.len() > 0 {
@@ -261,7 +261,7 @@ impl<F: Callback> CallbackList<F> {
                 }
             };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                // To drop it is foreign code, too.
+                // Its destructor is user code, too, and could panic.
                 std::mem::forget(panic);
                 log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
             }
@@ -303,13 +303,13 @@ mod tests {
 
     type Calls = Arc<Mutex<Vec<(u32, i64)>>>;
 
-    /// Callbacks of three types, in turn, that note the number of their record and the offset.
+    /// Callbacks of three alternating types, which note the number of their record and the offset.
     fn callbacks(numbers: impl Iterator<Item = u32>, calls: &Calls) -> Callbacks {
         let mut callbacks = Callbacks::default();
         for (index, number) in (0..).zip(numbers) {
             let calls = Arc::clone(calls);
-            let note = move |settled: CompletedRecord<'_>| {
-                let offset = settled.result.unwrap().offset.unwrap();
+            let note = move |completed: CompletedRecord<'_>| {
+                let offset = completed.result.unwrap().offset.unwrap();
                 calls.lock().push((number, offset));
             };
             let more = [number; 3];
@@ -318,9 +318,9 @@ mod tests {
                 1 => offer(
                     &mut callbacks,
                     index,
-                    move |settled: CompletedRecord<'_>| {
+                    move |completed: CompletedRecord<'_>| {
                         assert_eq!(more, [number; 3]);
-                        note(settled);
+                        note(completed);
                     },
                 ),
                 _ => {
@@ -339,7 +339,7 @@ mod tests {
             callbacks.add_room(bytes + 200);
         }
         offered.give_to(callbacks, index, RecordDetails::default());
-        assert_eq!(offered.bytes(), 0, "it is taken");
+        assert_eq!(offered.bytes(), 0, "it was taken");
         assert!(
             callbacks.held_bytes() <= callbacks.used_bytes + callbacks.free_bytes,
             "more is held than is reserved"
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_that_panics_takes_none_with_it() {
+    fn a_callback_that_panics_does_not_stop_the_others() {
         let calls = Calls::default();
         let mut callbacks = Callbacks::default();
         for index in 0..20 {
             let calls = Arc::clone(&calls);
             let callback = move |_: CompletedRecord<'_>| {
                 calls.lock().push((index, 0));
-                assert!(index % 3 == 0, "a callback's panic, as the test wants it");
+                assert!(index % 3 == 0, "the panic that this test wants");
             };
             offer(&mut callbacks, index, callback);
         }
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_run_is_dropped() {
+    fn callbacks_that_do_not_run_are_dropped() {
         let calls = Calls::default();
         drop(callbacks(0..60, &calls));
         assert_eq!(Arc::strong_count(&calls), 1);

@@ -1,7 +1,7 @@
-//! The outcome of a batch: the completing half stays with the batch, the waiting half is in the callers' futures.
+//! The outcome of a batch. The batch sets it, and the callers' futures wait for it.
 //!
-//! One block serves all records of a batch, so that a record costs a reference count and an index, and a batch one
-//! notification. A batch that is split (the broker found it too large) settles its block in parts.
+//! All records of a batch share one [`Completion`]. So a record costs a reference count and an index, and a batch costs one
+//! notification. A batch that is split, because the broker finds it too large, completes in parts.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::sync::{Condvar, Mutex};
 use crate::threads::InstanceId;
 use crate::topic_partition::TopicPartition;
 
-/// What became of one record.
+/// The outcome of one record.
 pub(crate) type RecordResult = Result<WrittenRecord, Error>;
 
 /// What the broker said about a written record.
@@ -33,7 +33,7 @@ pub(crate) struct WrittenBatch {
     pub(crate) log_append_time_ms: Option<i64>,
 }
 
-/// What becomes of a batch, or of a part of one.
+/// The outcome of a batch, or of a part of a split batch.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// All records are written.
@@ -42,9 +42,9 @@ pub(crate) enum Outcome {
     Failed(Error),
     /// The broker refused the batch for some of its records (KIP-467).
     Refused {
-        /// By index in the part; ordered.
+        /// The errors of these records, by index in the part, in ascending order.
         by_record: Vec<(u32, Error)>,
-        /// For the records that were refused only because of the others.
+        /// The error of the other records, which were refused only because of those.
         others: Error,
     },
 }
@@ -84,34 +84,33 @@ impl Outcome {
     }
 }
 
-/// Where a record's outcome will be: the completion of its batch, and the record's index in the batch.
+/// Where to find a record's outcome: the completion of its batch, and the record's index in the batch.
 #[derive(Clone)]
 pub(crate) struct RecordHandle {
     pub(crate) completion: Arc<Completion>,
     pub(crate) index: u32,
 }
 
-/// A longer name is not copied: with it a batch's structures would take more than they are charged with.
+/// Longer names are not copied: with the copy, a batch's structures would take more memory than is reserved for them.
 const LONGEST_COPY: usize = 64;
 
-/// The block that a batch's futures share. Settled exactly once for every record.
+/// The outcome that the futures of a batch share. Each record's outcome is set exactly once.
 pub(crate) struct Completion {
-    /// The batch's own copy, unless it is long: every thread that looks at results would count its references to a common
-    /// one.
+    /// A copy for this batch, unless it is long: all threads that read results would otherwise change one reference count.
     topic: Arc<str>,
     partition: i32,
-    /// The producer that the batch is of.
+    /// The producer that the batch belongs to.
     instance: InstanceId,
-    /// The outcome of a batch that was not split, which is nearly every one: read without a lock.
+    /// The outcome of a batch that was not split, as nearly every one. Read without a lock.
     whole: OnceLock<Outcome>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
-    /// Parts that are still open; a new block is one part.
+    /// The number of parts without an outcome. A batch that was not split is one part.
     open_parts: u32,
-    /// Of a split batch: each part's first index, its end, its outcome.
+    /// The parts of a split batch that have an outcome: the first index, the end, the outcome.
     parts: Vec<(u32, u32, Outcome)>,
 }
 
@@ -138,13 +137,13 @@ impl Completion {
         TopicPartition::new(Arc::clone(&self.topic), self.partition)
     }
 
-    /// The producer that the batch is of.
+    /// The producer that the batch belongs to.
     pub(crate) fn instance(&self) -> InstanceId {
         self.instance
     }
 
-    /// In a process forked off while the batch had no outcome there never is one: an error in its place. The lock of the
-    /// state may be locked for ever there.
+    /// In a process that was forked before the batch had an outcome: the error to return instead, because the outcome
+    /// never comes. The lock of the state may stay locked there for ever.
     fn fork_error(&self) -> Option<Error> {
         self.instance.is_inherited().then(|| {
             Error::of_another_process()
@@ -153,15 +152,15 @@ impl Completion {
         })
     }
 
-    /// Announces that one part will be settled as `parts` of them.
+    /// One part is replaced by this number of parts.
     pub(crate) fn split(&self, parts: u32) {
         self.state.lock().open_parts += parts.saturating_sub(1);
     }
 
-    /// Settles the records `first..end` and wakes whoever waits for them.
+    /// Sets the outcome of the records `first..end` and wakes the threads that wait for it.
     pub(crate) fn complete(&self, first: u32, end: u32, outcome: Outcome) {
         let mut state = self.state.lock();
-        debug_assert!(state.open_parts > 0, "settled twice");
+        debug_assert!(state.open_parts > 0, "completed twice");
         state.open_parts = state.open_parts.saturating_sub(1);
         if state.open_parts == 0 && state.parts.is_empty() {
             let _ = self.whole.set(outcome);
@@ -172,7 +171,7 @@ impl Completion {
         self.changed.notify_all();
     }
 
-    /// The result of the record at `index`, if it is there.
+    /// Returns the outcome of the record at `index`; `None` if it has none yet.
     #[inline]
     pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
         match self.whole.get() {
@@ -188,13 +187,13 @@ impl Completion {
         }
     }
 
-    /// Whether the record at `index` has its result.
+    /// Returns whether the record at `index` has its outcome.
     #[inline]
     pub(crate) fn is_complete(&self, index: u32) -> bool {
         self.are_complete(index, 1)
     }
 
-    /// Whether `count` records from `first` on have their results.
+    /// Returns whether `count` records from `first` on have their outcomes.
     pub(crate) fn are_complete(&self, first: u32, count: usize) -> bool {
         self.whole.get().is_some() || self.instance.is_inherited() || {
             let state = self.state.lock();
@@ -204,7 +203,7 @@ impl Completion {
         }
     }
 
-    /// Whether `count` records from `first` on are written.
+    /// Returns whether `count` records from `first` on are written.
     pub(crate) fn are_written(&self, first: u32, count: usize) -> bool {
         match self.whole.get() {
             Some(outcome) => outcome.is_written(),
@@ -220,14 +219,14 @@ impl Completion {
         }
     }
 
-    /// Waits for the result of the record at `index`; none at `deadline`.
+    /// Blocks until the record at `index` has its outcome. Returns `None` at `deadline`.
     pub(crate) fn wait(&self, index: u32, deadline: Instant) -> Option<RecordResult> {
         if let Some(error) = self.fork_error() {
             return Some(Err(error));
         }
         let mut state = self.state.lock();
         loop {
-            // Set under the lock, so that whoever looks under the lock and then waits is woken.
+            // It is set under the lock: a thread that finds none and then waits is woken.
             let whole = self.whole.get().map(|outcome| outcome.of_record(index));
             if let Some(result) = whole.or_else(|| state.result(index)) {
                 return Some(result);
@@ -239,7 +238,7 @@ impl Completion {
         }
     }
 
-    /// Waits until every record has its result; false at `deadline`.
+    /// Blocks until every record has its outcome. Returns false at `deadline`.
     pub(crate) fn wait_all(&self, deadline: Instant) -> bool {
         let mut state = self.state.lock();
         while state.open_parts > 0 {
@@ -257,7 +256,7 @@ impl State {
         Some(outcome.of_record(index - first))
     }
 
-    /// The settled part that holds the record, with its first index.
+    /// Returns the completed part with the record, and the first index of that part.
     fn part(&self, index: u32) -> Option<(u32, &Outcome)> {
         let holds = |(first, end, _): &&(u32, u32, Outcome)| (*first..*end).contains(&index);
         let (first, _, outcome) = self.parts.iter().find(holds)?;
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn every_record_has_the_offset_of_its_place_in_the_batch() {
+    fn every_record_has_the_offset_of_its_position_in_the_batch() {
         let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         assert!(!completion.is_complete(0) && completion.try_get(0).is_none());
         completion.complete(0, 3, written_at(40));
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_batch_settles_part_by_part() {
+    fn a_split_batch_completes_part_by_part() {
         let completion = Completion::new(&"t".into(), 0, InstanceId::new());
         completion.split(2);
         completion.complete(2, 4, written_at(90));

@@ -1,10 +1,9 @@
-//! The way of messages from callers to a worker: a bounded channel, and a queue behind it for what the channel has no place
-//! for.
+//! The channel from callers to a worker: a bounded channel, and behind it a queue for messages that find the channel full.
 //!
-//! A push happens under a partition's lock and must not block, so there has to be room for as many messages as the memory
-//! budget lets exist. A channel allocates all its places when it is made: for the whole budget they took megabytes in a
-//! producer that sends nothing. So the channel has few places, and the queue's room comes and goes with what is in it. Both
-//! are bounded by the budget, because each message belongs to a batch that is charged with it.
+//! A push happens under a partition's lock and must not block. So there must be room for as many messages as the memory
+//! budget allows to exist. A bounded channel allocates all of its room when it is created: room for the whole budget took
+//! megabytes of a producer that sends nothing. So the channel is small, and the queue allocates only what it holds. Both are
+//! bounded by the budget, because each message belongs to a batch that reserves memory for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::{Mutex, channel};
 
-/// The channel's places, of 24 bytes each. A worker is far behind when they are all taken. Tests have few, so that they meet
-/// the queue.
-const PLACES: usize = if cfg!(test) { 4 } else { 256 };
+/// The number of messages, of 24 bytes each, for which the channel has room. When it is full, the worker is far behind. Tests
+/// have a small channel, so that they use the queue.
+const CHANNEL_LENGTH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// The callers' end.
 pub(crate) struct HandoverSender<T> {
@@ -23,7 +22,7 @@ pub(crate) struct HandoverSender<T> {
 
 /// The worker's end.
 pub(crate) struct HandoverReceiver<T> {
-    /// What was taken from the queue: older than all that is in the channel.
+    /// Messages taken from the queue. They are older than those in the channel.
     taken: VecDeque<T>,
     channel: channel::Receiver<T>,
     shared: Arc<Shared<T>>,
@@ -31,20 +30,20 @@ pub(crate) struct HandoverReceiver<T> {
 
 struct Shared<T> {
     ends: Mutex<Ends<T>>,
-    /// The length of the queue, changed under the lock.
+    /// The length of the queue. Changed under the lock.
     queued: AtomicUsize,
 }
 
 struct Ends<T> {
-    /// None after the worker's end: its room is free then, even if a thread keeps a topic of this producer.
+    /// `None` after the worker's end: the channel is then freed, even if a thread keeps a topic of this producer.
     channel: Option<channel::Sender<T>>,
-    /// Younger than all that is in the channel: as long as anything is here, nothing is pushed there.
+    /// Messages that are newer than those in the channel. While it is not empty, no message is pushed into the channel.
     queue: VecDeque<T>,
 }
 
-/// Both ends.
+/// Creates both ends.
 pub(crate) fn handover<T>() -> (HandoverSender<T>, HandoverReceiver<T>) {
-    let (sender, receiver) = channel::bounded(PLACES);
+    let (sender, receiver) = channel::bounded(CHANNEL_LENGTH);
     let shared = Arc::new(Shared {
         ends: Mutex::new(Ends {
             channel: Some(sender),
@@ -64,7 +63,7 @@ pub(crate) fn handover<T>() -> (HandoverSender<T>, HandoverReceiver<T>) {
 }
 
 impl<T> HandoverSender<T> {
-    /// Never blocks. The message comes back after the worker's end.
+    /// Pushes a message. Never blocks. Returns the message as an error after the worker's end.
     pub(super) fn push(&self, message: T) -> Result<(), T> {
         let mut ends = self.shared.ends.lock();
         let Some(channel) = &ends.channel else {
@@ -85,8 +84,8 @@ impl<T> HandoverSender<T> {
         Ok(())
     }
 
-    /// Called by the worker when it ends. Drops what is queued. What is in the channel, and the room it takes, goes when
-    /// the worker drops its receiver.
+    /// Called by the worker when it ends. Drops the messages in the queue. The channel with its messages is freed when the
+    /// worker drops its receiver.
     pub(super) fn disconnect(&self) {
         let (_channel, _queue) = {
             let mut ends = self.shared.ends.lock();
@@ -102,7 +101,7 @@ impl<T> HandoverSender<T> {
 }
 
 impl<T> HandoverReceiver<T> {
-    /// The oldest message, if there is any.
+    /// Takes the oldest message, if there is one.
     pub(crate) fn try_recv(&mut self) -> Option<T> {
         if let Some(message) = self.next_taken() {
             return Some(message);
@@ -118,7 +117,7 @@ impl<T> HandoverReceiver<T> {
         self.len() == 0
     }
 
-    /// At least all that was pushed before.
+    /// The number of messages, at least of those that were pushed before this call.
     pub(crate) fn len(&self) -> usize {
         let queued = self.shared.queued.load(Ordering::Acquire);
         self.taken.len() + self.channel.len() + queued
@@ -135,7 +134,7 @@ impl<T> HandoverReceiver<T> {
     #[cold]
     fn take_queue(&mut self) -> Option<T> {
         let mut ends = self.shared.ends.lock();
-        // The channel was filled since it was found empty: that comes before the queue.
+        // Messages that came into the channel since it was found empty are older than those in the queue.
         if let Ok(message) = self.channel.try_recv() {
             return Some(message);
         }
@@ -155,8 +154,16 @@ mod tests {
         let (sender, mut receiver) = handover();
         let mut next = 0..;
         let mut expected = 0..;
-        // Bursts of all sizes, taken to a part, so that there is something in all three places.
-        for burst in [1, PLACES, 10, 3 * PLACES, PLACES / 2, 5, 4 * PLACES] {
+        // Bursts of all sizes, of which some is left, so that channel, queue and `taken` all have messages.
+        for burst in [
+            1,
+            CHANNEL_LENGTH,
+            10,
+            3 * CHANNEL_LENGTH,
+            CHANNEL_LENGTH / 2,
+            5,
+            4 * CHANNEL_LENGTH,
+        ] {
             for number in next.by_ref().take(burst) {
                 assert_eq!(sender.push(number), Ok(()));
             }
@@ -165,7 +172,7 @@ mod tests {
             }
         }
         let left = receiver.len();
-        assert!(left > PLACES && !receiver.is_empty());
+        assert!(left > CHANNEL_LENGTH && !receiver.is_empty());
         for _ in 0..left {
             assert_eq!(receiver.try_recv(), expected.next());
         }
@@ -192,21 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_is_there_to_be_taken() {
+    fn pushed_messages_can_be_taken_at_once() {
         let (sender, mut receiver) = handover();
-        for pushed in 1..2 * PLACES {
+        for pushed in 1..2 * CHANNEL_LENGTH {
             sender.push(pushed).unwrap();
             assert_eq!(receiver.len(), pushed);
         }
-        for left in (1..2 * PLACES).rev() {
+        for left in (1..2 * CHANNEL_LENGTH).rev() {
             assert!(receiver.len() == left && receiver.try_recv().is_some());
         }
     }
 
     #[test]
-    fn room_is_free_again_when_a_burst_is_over() {
+    fn memory_is_freed_after_a_burst() {
         let (sender, mut receiver) = handover();
-        for number in 0..100 * PLACES {
+        for number in 0..100 * CHANNEL_LENGTH {
             sender.push(number).unwrap();
         }
         while receiver.try_recv().is_some() {}
@@ -215,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_messages_come_back_and_those_in_between_are_dropped() {
+    fn after_the_end_pushes_fail_and_queued_messages_are_dropped() {
         let message = Arc::new(());
         let (sender, mut receiver) = handover();
-        for _ in 0..2 * PLACES {
+        for _ in 0..2 * CHANNEL_LENGTH {
             sender.push(Arc::clone(&message)).unwrap();
         }
         drop(receiver.try_recv());
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_receiver_messages_come_back() {
+    fn without_a_receiver_pushes_fail() {
         let (sender, receiver) = handover();
         drop(receiver);
         assert_eq!(sender.push(1), Err(1));
