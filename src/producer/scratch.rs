@@ -1,13 +1,13 @@
-//! Buffers for serializers that write, kept by each thread from one record to the next.
+//! Buffers into which serializers write. Each thread keeps them from one record to the next.
 
 use std::cell::Cell;
 
-/// The buffers of one record, and what else is kept of it while it is sent.
+/// The buffers of one record, and what else is needed while it is sent.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
-    /// The number of its headers before serializers could add to them.
+    /// The number of its headers before serializers could add some.
     pub(super) headers_before: usize,
 }
 
@@ -16,14 +16,15 @@ thread_local! {
     static MANY: Cell<Vec<Scratch>> = const { Cell::new(Vec::new()) };
 }
 
-/// One large record does not make a thread hold on to its size.
+/// Larger buffers are freed, so that one large record does not hold memory for ever.
 const MOST_KEPT_BYTES: usize = 64 * 1024;
 
-/// The same where there are many.
+/// The same for each of the buffers of `send_all`.
 const MOST_KEPT_BYTES_OF_MANY: usize = 4 * 1024;
 
 impl Scratch {
-    /// Takes this thread's buffers out. A serializer that sends itself, and a thread at its end, get new ones.
+    /// Takes this thread's buffers. A serializer that itself sends a record gets new ones, and so does a thread that is
+    /// ending.
     #[inline]
     pub(super) fn take() -> Box<Self> {
         let taken = SCRATCH.try_with(Cell::take).ok().flatten();
@@ -37,14 +38,14 @@ impl Scratch {
         }
     }
 
-    /// As [`take`](Self::take), the buffers of `count` records at least.
+    /// As [`take`](Self::take), for at least `count` records.
     pub(super) fn take_many(count: usize) -> Vec<Self> {
         let mut many = MANY.try_with(Cell::take).unwrap_or_default();
         many.resize_with(many.len().max(count), Self::default);
         many
     }
 
-    /// Of which the first `used` were used.
+    /// Puts back what [`take_many`](Self::take_many) returned, of which the first `used` were used.
     pub(super) fn put_many_back(mut many: Vec<Self>, used: usize) {
         for scratch in many.iter_mut().take(used) {
             if scratch.capacity() > MOST_KEPT_BYTES_OF_MANY {

@@ -1,4 +1,4 @@
-//! Many records in one call: neighbours that belong to one partition are appended under one lock.
+//! `send_all`: neighbouring records of one partition are appended under one lock.
 
 use crate::accumulator::callbacks::NoCallback;
 use crate::error::Error;
@@ -12,13 +12,14 @@ use super::scratch::Scratch;
 use super::send_all_error::SendAllError;
 use super::send_error::SendError;
 
-/// Records that are taken together.
+/// The most records that are serialized together.
 const MOST_AT_ONCE: usize = 64;
 
-/// Bytes of them: serializers may have written them, and they are in no batch yet, beyond `buffer.memory`.
+/// The serialized bytes after which no more records are serialized together. They are not in a batch yet, and not part of
+/// `buffer.memory`.
 const MOST_BYTES_AT_ONCE: usize = 64 * 1024;
 
-/// Futures for which there is room at once, whatever an iterator promises.
+/// The most futures for which memory is allocated at the start, whatever size an iterator claims.
 const MOST_EXPECTED: usize = 4096;
 
 impl<K, V> Inner<K, V> {
@@ -30,7 +31,7 @@ impl<K, V> Inner<K, V> {
         let mut futures = Futures::with_capacity(records.size_hint().0.min(MOST_EXPECTED));
         let mut group = Vec::new();
         loop {
-            // What the iterator does not promise may be long in coming.
+            // The iterator may take long to return records beyond its lower bound, so the ones before go first.
             let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
             group.extend(records.by_ref().take(at_once));
             if group.is_empty() {
@@ -45,7 +46,7 @@ impl<K, V> Inner<K, V> {
         }
     }
 
-    /// Sends the records of `group` up to the first that is refused, and adds the futures of those before it.
+    /// Sends the records of `group` up to the first one that is refused. Adds the futures of those before it.
     fn send_group(
         &self,
         mut group: &mut [ProducerRecord<K, V>],
@@ -60,7 +61,7 @@ impl<K, V> Inner<K, V> {
         Ok(())
     }
 
-    /// As many of the first of `group` as may be serialized at once; one at least.
+    /// Sends as many of the first records of `group` as may be serialized together, at least one.
     fn send_some(
         &self,
         group: &mut [ProducerRecord<K, V>],
@@ -95,7 +96,7 @@ impl<K, V> Inner<K, V> {
         let outcome = self.append_group(&outbound, futures).and(refused);
         drop(outbound);
         let appended = futures.len() - before;
-        // What serializers added to a record that was not taken goes: sent again, it would have it twice.
+        // Headers that serializers added to refused records are removed: sent again, these records would have them twice.
         for (record, scratch) in group.iter_mut().zip(&scratch).take(touched).skip(appended) {
             record.headers.truncate(scratch.headers_before);
         }
@@ -109,7 +110,7 @@ impl<K, V> Inner<K, V> {
         futures: &mut Futures,
     ) -> Result<(), Error> {
         while let Some(first) = records.first() {
-            let (placed, count) = match self.intake.append_run(records) {
+            let (first_handle, count) = match self.intake.append_run(records) {
                 Some(appended) => appended,
                 None => {
                     let blocking = Blocking::UpToMaxBlock;
@@ -125,14 +126,14 @@ impl<K, V> Inner<K, V> {
                 let timestamp_ms = record.timestamp_ms.unwrap_or_default();
                 record.details(timestamp_ms)
             });
-            futures.push(placed, details);
+            futures.push(first_handle, details);
             records = rest;
         }
         Ok(())
     }
 }
 
-/// With the refused record and those behind it.
+/// The error of a `send_all` that stopped. `records` begins with the refused one.
 #[cold]
 fn stopped<K, V>(
     error: Error,
@@ -143,6 +144,6 @@ fn stopped<K, V>(
         Some(refused) => {
             SendAllError::new(futures, SendError::new(error, refused), records.collect())
         }
-        None => unreachable!("an error is that of a record"),
+        None => unreachable!("an error belongs to a record"),
     }
 }

@@ -1,4 +1,4 @@
-//! A `send_all` that stopped on its way.
+//! The error of a `send_all` that stopped at a record.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,10 +9,10 @@ use super::futures::Futures;
 use super::record::ProducerRecord;
 use super::send_error::SendError;
 
-/// Why not all records were taken, and what became of each: those before the refused one are under way, the refused one
-/// and those behind it are here.
+/// Why `send_all` did not take all records. The records before the refused one are being sent. This error has their
+/// futures, the refused record, and the records behind it.
 ///
-/// Turns into an [`Error`] with `?`, which drops the records that were not taken.
+/// `?` converts it into an [`Error`] and drops the records that were not taken.
 pub struct SendAllError<K, V>(Box<Parts<K, V>>);
 
 struct Parts<K, V> {
@@ -34,12 +34,12 @@ impl<K, V> SendAllError<K, V> {
         }))
     }
 
-    /// Why the first record that was not taken was not taken.
+    /// Why the first record was refused.
     pub fn error(&self) -> &Error {
         self.0.refused.error()
     }
 
-    /// The futures of the records that were taken, the refused record with the reason, and the records behind it.
+    /// Returns the futures of the records that were taken, the refused record with the reason, and the records behind it.
     pub fn into_parts(self) -> (Futures, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
         let Parts {
             futures,
@@ -56,7 +56,7 @@ impl<K, V> From<SendAllError<K, V>> for Error {
     }
 }
 
-/// Shows the reason and numbers only: a record's content is not for logs.
+/// Shows the reason and the numbers of records. Logs must not contain a record's content.
 impl<K, V> fmt::Debug for SendAllError<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendAllError")

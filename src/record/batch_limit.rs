@@ -1,35 +1,35 @@
-//! Learns how large a batch of a topic may be where a broker refuses them (MESSAGE_TOO_LARGE), so that the next ones fit.
+//! Learns the largest size of a topic's batches after brokers have refused some of them (MESSAGE_TOO_LARGE).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::estimator::CompressionRatioEstimator;
 
-/// What is learnt of a topic's batches, for all its partitions.
+/// What a producer has learnt about the sizes of a topic's batches, for all its partitions.
 #[derive(Debug, Default)]
 pub(crate) struct BatchSizes {
     pub(crate) ratio: CompressionRatioEstimator,
     pub(crate) limit: BatchLimit,
 }
 
-/// The size that batches of a topic are not to exceed, header included, as they are on the wire.
+/// The size that batches of a topic should not exceed: on the wire, with the header.
 ///
-/// A refusal halves it, or brings it down to the largest batch that was taken since the first refusal. The topic's own
-/// limit can rise again, so it grows by a quarter after [`PROBE_AFTER`] full batches: where that is too much it costs a
-/// split. A full batch is one that had no room for the next record. It can be much smaller than the limit, if records are
-/// large or compress better than expected, so its size does not tell.
+/// A refusal halves the limit, or reduces it to the largest batch that was accepted since the first refusal. The topic's own
+/// limit may be raised, so this one grows by a quarter after [`PROBE_AFTER`] full batches: if that is too much, it costs a
+/// split. A full batch is one that had no room for the next record. Its size says little: it can be much smaller than the
+/// limit, if records are large or compress better than expected.
 ///
-/// Shared by threads without a lock: an update lost to a race is made up for by the next batch.
+/// Threads share it without a lock. If a race loses an update, the next batch makes up for it.
 #[derive(Debug)]
 pub(crate) struct BatchLimit {
     /// `usize::MAX` before the first refusal.
     most: AtomicUsize,
-    /// The largest batch that a broker took since then.
+    /// The largest batch that a broker has accepted since then.
     largest_taken: AtomicUsize,
-    /// Full batches taken since the limit was last changed.
+    /// The number of full batches accepted since the limit last changed.
     full: AtomicUsize,
 }
 
-/// Full batches that are taken before a larger one is tried.
+/// The number of full batches after which a larger one is tried.
 const PROBE_AFTER: usize = 100;
 
 impl Default for BatchLimit {
@@ -43,16 +43,16 @@ impl Default for BatchLimit {
 }
 
 impl BatchLimit {
-    /// The limit; `usize::MAX` without one.
+    /// The limit; `usize::MAX` if there is none.
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
 
-    /// A broker refused a batch of several records and so many bytes.
+    /// A broker has refused a batch of several records, with this size.
     pub(crate) fn refused(&self, bytes: usize) {
         let mut taken = self.largest_taken.load(Ordering::Relaxed);
         if taken >= bytes {
-            // The topic's limit has come down since.
+            // The topic's limit was reduced meanwhile.
             self.largest_taken.store(0, Ordering::Relaxed);
             taken = 0;
         }
@@ -61,7 +61,7 @@ impl BatchLimit {
         self.full.store(0, Ordering::Relaxed);
     }
 
-    /// A broker took a batch of so many bytes, which was full or not.
+    /// A broker has accepted a batch of this size.
     pub(crate) fn taken(&self, bytes: usize, is_full: bool) {
         let most = self.most();
         if most == usize::MAX {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_with_each_refusal_until_a_batch_is_taken() {
+    fn halves_with_each_refusal_until_a_batch_is_accepted() {
         let limit = BatchLimit::default();
         assert_eq!(limit.most(), usize::MAX);
         for (refused, most) in [(16_000, 8000), (16_000, 8000), (8000, 4000), (4000, 2000)] {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_to_rest_at_the_largest_batch_that_is_taken() {
+    fn converges_to_the_largest_batch_that_is_accepted() {
         let limit = BatchLimit::default();
         limit.refused(2000);
         let true_limit = 1900;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn rises_again_when_larger_batches_are_taken_and_falls_when_they_are_not_any_more() {
+    fn rises_while_larger_batches_are_accepted_and_falls_when_they_are_refused() {
         let limit = BatchLimit::default();
         limit.refused(200);
         (0..20).for_each(|_| probe(&limit));
@@ -123,11 +123,7 @@ mod tests {
         let most = limit.most();
         limit.taken(most, true);
         limit.refused(most);
-        assert_eq!(
-            limit.most(),
-            most / 2,
-            "what was taken before tells nothing"
-        );
+        assert_eq!(limit.most(), most / 2, "earlier batches do not count");
     }
 
     #[test]
@@ -147,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_stands_refuses_one_batch_in_some_hundred() {
+    fn with_a_constant_topic_limit_one_batch_in_a_hundred_is_refused() {
         let limit = BatchLimit::default();
         limit.refused(2000);
         let (mut refused, batches) = (0, 10_000);

@@ -1,4 +1,4 @@
-//! A batch under construction: records in their final wire form, in one buffer, behind free space for the header.
+//! Builds a batch: encodes records in their wire form into one buffer, behind free space for the header.
 
 use super::header::{Attributes, BATCH_HEADER_BYTES, BatchHeader, ProducerStamp};
 use super::varint::{
@@ -6,7 +6,7 @@ use super::varint::{
     write_varint, write_varlong, zigzag,
 };
 
-/// A record header as the encoder sees it. A value may be null, a key may not.
+/// A record header, for the encoder. The value may be null, the key must not.
 pub(crate) trait RecordHeader {
     /// The header's key; keys may repeat within a record.
     fn key(&self) -> &str;
@@ -25,8 +25,8 @@ impl RecordHeader for (&str, Option<&[u8]>) {
 
 /// Encodes records of one batch into one buffer whose first [`BATCH_HEADER_BYTES`] stay free for `header::seal`.
 ///
-/// Memory is accounted by capacity, so the buffer grows in [`reserve_capacity`](Self::reserve_capacity) only: before
-/// each [`append`](Self::append) the caller makes sure that [`record_size`](Self::record_size) more bytes fit.
+/// Memory is counted by capacity, so the buffer only grows in [`reserve_capacity`](Self::reserve_capacity). Before each
+/// [`append`](Self::append) the caller makes sure that [`record_size`](Self::record_size) more bytes fit.
 #[derive(Debug)]
 pub(crate) struct BatchBuilder {
     /// Header space, then `count` encoded records.
@@ -38,8 +38,7 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Starts an empty batch in `buffer`, whose content is dropped and whose capacity is kept, raised to a header's
-    /// size if below.
+    /// Starts an empty batch in `buffer`. Its content is dropped. Its capacity is kept, or raised to the size of a header.
     pub(crate) fn new(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         buffer.reserve_exact(BATCH_HEADER_BYTES);
@@ -54,8 +53,8 @@ impl BatchBuilder {
 
     /// Adds a record and returns its offset delta, which is also its index in the batch.
     ///
-    /// The caller has made room: `capacity() - len() >= record_size(..)`. Sizes are bounded by the caller too
-    /// (`max.request.size`), far below the 2 GiB that a record's length can say.
+    /// The caller has made room: `capacity() - len() >= record_size(..)`. The caller also bounds the size (by
+    /// `max.request.size`), far below the 2 GiB that the length of a record allows.
     #[inline]
     pub(crate) fn append<H: RecordHeader>(
         &mut self,
@@ -67,7 +66,7 @@ impl BatchBuilder {
         self.append_with(timestamp_ms, key, value, &Headers(headers))
     }
 
-    /// As [`append`](Self::append), with headers that are encoded already, their count in front.
+    /// As [`append`](Self::append), with headers that are already encoded, behind their number.
     pub(crate) fn append_encoded_headers(
         &mut self,
         timestamp_ms: i64,
@@ -78,8 +77,8 @@ impl BatchBuilder {
         self.append_with(timestamp_ms, key, value, &EncodedHeaders(headers))
     }
 
-    /// The bytes that [`append`](Self::append) would add now. It depends on the records before: their number and the
-    /// first one's timestamp.
+    /// The number of bytes that [`append`](Self::append) would add now. It depends on the number of records before, and on
+    /// the timestamp of the first.
     #[inline]
     pub(crate) fn record_size<H: RecordHeader>(
         &self,
@@ -97,8 +96,8 @@ impl BatchBuilder {
         )
     }
 
-    /// Whether the record fits both the capacity and a batch of `limit` bytes, header included. Cheaper than
-    /// [`record_size`](Self::record_size): only near the end is the exact size looked at.
+    /// Returns whether the record fits the capacity, and a batch of `limit` bytes with its header. This is cheaper than
+    /// [`record_size`](Self::record_size): it computes the exact size only near the end.
     #[inline]
     pub(crate) fn fits<H: RecordHeader>(
         &self,
@@ -116,19 +115,19 @@ impl BatchBuilder {
             || self.record_size(timestamp_ms, key, value, headers) <= room
     }
 
-    /// Raises the capacity to `capacity` bytes, header included; does nothing where it is there already.
+    /// Raises the capacity to `capacity` bytes, with the header. Does nothing if the capacity is that large already.
     pub(crate) fn reserve_capacity(&mut self, capacity: usize) {
         self.buffer
             .reserve_exact(capacity.saturating_sub(self.buffer.len()));
     }
 
-    /// Bytes in use, header included.
+    /// The number of bytes in use, with the header.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Bytes held, header included.
+    /// The number of bytes allocated, with the header.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
@@ -140,7 +139,7 @@ impl BatchBuilder {
         self.count
     }
 
-    /// Whether there is no record.
+    /// Returns whether the batch has no record.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
@@ -151,18 +150,18 @@ impl BatchBuilder {
         self.base_timestamp
     }
 
-    /// The latest timestamp of any record; -1 while empty.
+    /// The highest timestamp; -1 while empty.
     #[cfg(test)]
     pub(crate) fn max_timestamp(&self) -> i64 {
         self.max_timestamp
     }
 
-    /// The encoded records, uncompressed, without the header space.
+    /// The encoded records, uncompressed, without the space for the header.
     pub(crate) fn records(&self) -> &[u8] {
         &self.buffer[BATCH_HEADER_BYTES..]
     }
 
-    /// What to seal this batch with. `attributes` names the codec that the records will have been compressed with.
+    /// The header with which to seal the batch. `attributes` names the codec that compresses the records.
     pub(crate) fn header(&self, attributes: Attributes, producer: ProducerStamp) -> BatchHeader {
         BatchHeader {
             attributes,
@@ -174,7 +173,7 @@ impl BatchBuilder {
         }
     }
 
-    /// The whole buffer, header space first, ready for `header::seal` if it goes uncompressed.
+    /// The whole buffer, with the space for the header, ready for `header::seal` if it is sent uncompressed.
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
@@ -213,8 +212,8 @@ impl BatchBuilder {
     }
 }
 
-/// A bound on the size of a request's batch that holds just this record: Java's
-/// `AbstractRecords.estimateSizeInBytesUpperBound`, which `max.request.size` and `buffer.memory` are checked against.
+/// An upper bound of the size of a batch with only this record: Java's `AbstractRecords.estimateSizeInBytesUpperBound`,
+/// which is compared with `max.request.size` and `buffer.memory`.
 pub(crate) fn upper_bound_size<H: RecordHeader>(
     key_length: Option<usize>,
     value_length: Option<usize>,
@@ -225,7 +224,7 @@ pub(crate) fn upper_bound_size<H: RecordHeader>(
     BATCH_HEADER_BYTES + MAX_RECORD_OVERHEAD_BYTES + key + value + Headers(headers).size()
 }
 
-/// A quicker bound that is a little higher.
+/// A bound that is a little higher, and faster to compute.
 #[inline]
 pub(crate) fn quick_upper_bound<H: RecordHeader>(
     key: Option<&[u8]>,
@@ -240,18 +239,18 @@ pub(crate) fn quick_upper_bound<H: RecordHeader>(
     FIXED + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers
 }
 
-/// The longest length, attributes, timestamp delta and offset delta: 5 + 1 + 10 + 5.
+/// The most bytes of length, attributes, timestamp delta and offset delta: 5 + 1 + 10 + 5.
 const MAX_RECORD_OVERHEAD_BYTES: usize = 21;
 
-/// The longest varint of a key's or value's length.
+/// The most bytes of the length of a key or value.
 const MAX_LENGTH_BYTES: usize = 5;
 
 /// The varint of a null's length, -1.
 const NULL_BYTES: usize = 1;
 
-/// Where a record's headers come from: structured, or encoded before.
+/// The headers of a record: structured or already encoded.
 trait HeaderSource {
-    /// Bytes with the count in front.
+    /// The number of encoded bytes, with the number of headers.
     fn size(&self) -> usize;
     fn is_empty(&self) -> bool;
     fn write(&self, buffer: &mut Vec<u8>);
@@ -339,9 +338,10 @@ fn size_of_bytes(bytes: Option<&[u8]>) -> usize {
     })
 }
 
-/// Encodes what nearly every record is: no headers, below 8 KiB, so that every number takes one or two bytes and the
-/// up to eight before the key (or in place of a null one) leave in one store. Does nothing and returns false for any
-/// other record, and where the words would not fit the buffer: they are stored whole and cut to size.
+/// Encodes the usual record: without headers and below 8 KiB. So every number takes one or two bytes, and the up to eight
+/// bytes before the key (or with the length of a null key) are written in one store. A word is written as a whole and then
+/// truncated, so the buffer needs room for eight bytes more. Returns false and does nothing for any other record, and if
+/// the buffer has no such room.
 #[inline(always)]
 fn write_small_record(
     buffer: &mut Vec<u8>,
@@ -389,7 +389,7 @@ fn write_small_record(
     true
 }
 
-/// The length of `bytes` as `small_varint` has it, which is wrong from 8 KiB on.
+/// The length of `bytes`, encoded by `small_varint`. From 8 KiB on it is meaningless.
 #[inline(always)]
 fn small_length(bytes: Option<&[u8]>) -> (u64, usize) {
     small_varint(bytes.map_or(1, |bytes| zigzag(bytes.len() as i64)))
@@ -426,7 +426,7 @@ fn write_record<S: HeaderSource>(
     headers.write(buffer);
 }
 
-/// No attribute of a record is defined.
+/// The format defines no attributes of a record.
 const RECORD_ATTRIBUTES: u8 = 0;
 
 #[inline]
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn encodes_records_byte_for_byte_as_the_format_says() {
+    fn encodes_records_byte_for_byte_as_in_the_format() {
         let mut batch = builder(256);
         assert_eq!(
             batch.append(1_000, Some(b"k"), Some(b"hello"), NO_HEADERS),
@@ -568,7 +568,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn adds_exactly_the_bytes_it_foretold_within_the_bound(
+        fn adds_exactly_the_predicted_bytes_within_the_bound(
             records in vec(
                 (any::<i64>(), option::of(vec(any::<u8>(), 0..200)), option::of(vec(any::<u8>(), 0..9_000)),
                  vec((".{0,12}", option::of(vec(any::<u8>(), 0..90))), 0..4)),

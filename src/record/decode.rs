@@ -1,5 +1,5 @@
-//! Reads batches as a broker or a consumer does. Nothing in the bytes is trusted: every length is checked, what is
-//! decompressed is bounded, and no allocation follows a number that a peer claims.
+//! Reads batches, as a broker or a consumer does. It trusts nothing in the bytes: it checks every length, bounds the
+//! decompressed size, and allocates nothing by a number that a peer claims.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::header::{
 };
 use super::records::{EncodedRecord, RecordIter};
 
-/// Yields the batches that lie one after the other in `bytes`. After an error there is nothing more.
+/// Returns the batches in `bytes`, which follow each other. After an error it returns no more.
 pub(crate) fn batches(bytes: &[u8]) -> Batches<'_> {
     Batches { rest: bytes }
 }
@@ -39,14 +39,14 @@ impl<'a> Iterator for Batches<'a> {
     }
 }
 
-/// A batch whose header has been read; its CRC and records are looked at on demand.
+/// A batch whose header was read. Its CRC and records are read on demand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordBatch<'a> {
     pub(crate) base_offset: i64,
     #[cfg(test)]
     pub(crate) partition_leader_epoch: i32,
     pub(crate) header: BatchHeader,
-    /// The whole batch, header included.
+    /// The whole batch, with the header.
     pub(crate) bytes: &'a [u8],
 }
 
@@ -77,7 +77,7 @@ impl<'a> RecordBatch<'a> {
         })
     }
 
-    /// Whether the bytes are those that were sealed.
+    /// Checks that the bytes are those that were sealed.
     pub(crate) fn check_crc(&self) -> Result<(), DecodeError> {
         let stored = BigEndian::read_u32(&self.bytes[CRC]);
         let computed = crc32c::crc32c(&self.bytes[CRC_START..]);
@@ -88,8 +88,8 @@ impl<'a> RecordBatch<'a> {
         }
     }
 
-    /// The records, decompressed to at most `max_output` bytes. They have to be as many as the header says, with
-    /// offset deltas 0, 1, 2 and so on, the last of them the header's: a broker takes nothing else from a producer.
+    /// The records, decompressed to at most `max_output` bytes. Their number must be that in the header. Their offset
+    /// deltas must be 0, 1, 2 and so on, up to that in the header. A broker accepts nothing else from a producer.
     pub(crate) fn records(&self, max_output: usize) -> Result<Vec<Record>, DecodeError> {
         let attributes = self.header.attributes;
         let codec = attributes
@@ -124,7 +124,7 @@ impl<'a> RecordBatch<'a> {
         Ok(decoded)
     }
 
-    /// None where a header's key is not UTF-8.
+    /// Returns `None` if the key of a header is not UTF-8.
     fn owned_record(&self, record: &EncodedRecord<'_>) -> Option<Record> {
         let timestamp = if self.header.attributes.is_log_append_time() {
             self.header.max_timestamp
@@ -149,18 +149,19 @@ impl<'a> RecordBatch<'a> {
     }
 }
 
-/// A record by itself, as a consumer gets it.
+/// A record, as a consumer gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) offset: i64,
-    /// Milliseconds since 1970; the broker's where the batch has its time of appending.
+    /// Milliseconds since 1970. It is the broker's time if the batch has `LogAppendTime`.
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// Gives a batch its place in a log, as a leader does when it stores it. The CRC does not cover these fields.
+/// Sets the offset and the leader epoch of a batch, as a leader does when it stores it. The CRC does not cover these
+/// fields.
 ///
 /// Panics if `batch` is shorter than a header.
 pub(crate) fn assign_offset(batch: &mut [u8], base_offset: i64, partition_leader_epoch: i32) {
@@ -168,7 +169,7 @@ pub(crate) fn assign_offset(batch: &mut [u8], base_offset: i64, partition_leader
     BigEndian::write_i32(&mut batch[PARTITION_LEADER_EPOCH], partition_leader_epoch);
 }
 
-/// Gives all records of a batch the broker's time, as a topic with `message.timestamp.type=LogAppendTime` does.
+/// Gives all records of a batch the broker's time, as for a topic with `message.timestamp.type=LogAppendTime`.
 ///
 /// Panics if `batch` is shorter than a header.
 pub(crate) fn set_log_append_time(batch: &mut [u8], timestamp: i64) {
@@ -180,7 +181,7 @@ pub(crate) fn set_log_append_time(batch: &mut [u8], timestamp: i64) {
     BigEndian::write_u32(&mut batch[CRC], crc);
 }
 
-/// Why bytes are no batch, or none that this crate can read.
+/// Why bytes are not a batch, or not one that this crate can read.
 #[derive(Debug)]
 pub(crate) enum DecodeError {
     /// The bytes end within a batch.
@@ -191,13 +192,13 @@ pub(crate) enum DecodeError {
     InvalidLength(i32),
     /// The bytes were altered after sealing.
     CrcMismatch { stored: u32, computed: u32 },
-    /// The attributes name no codec.
+    /// The attributes have the number of no known codec.
     UnknownCodec(Attributes),
     /// The records could not be decompressed within the bound.
     Compression(CompressionError),
-    /// The record with this index is malformed, or out of place by its offset delta.
+    /// The record with this index is malformed, or has a wrong offset delta.
     InvalidRecord { index: usize },
-    /// The header's numbers and the records found differ.
+    /// The header says another number of records.
     CountMismatch {
         records_count: i32,
         last_offset_delta: i32,
@@ -212,7 +213,7 @@ impl fmt::Display for DecodeError {
             Self::UnsupportedMagic(magic) => {
                 write!(f, "message format {magic} is not supported, only 2 is")
             }
-            Self::InvalidLength(length) => write!(f, "{length} is no length of a batch"),
+            Self::InvalidLength(length) => write!(f, "{length} is not the length of a batch"),
             Self::CrcMismatch { stored, computed } => {
                 write!(
                     f,
@@ -338,7 +339,7 @@ mod tests {
         batch
     }
 
-    /// Offsets from 0, as a producer's batch has them.
+    /// Records with offsets from 0, as in a producer's batch.
     fn any_records() -> impl Strategy<Value = Vec<Record>> {
         let bytes = || option::of(vec(any::<u8>(), 0..300));
         let timestamp = prop_oneof![any::<i64>(), 1_700_000_000_000..1_700_000_100_000i64];
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_batches_that_lie_one_after_the_other() {
+    fn reads_batches_that_follow_each_other() {
         let mut first = sealed(
             &[record(0, 5, "a", None), record(0, 4, "b", Some("x"))],
             CompressionType::None,
@@ -489,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kafka_protocol_crate_reads_what_was_sealed_and_the_other_way_round() {
+    fn the_kafka_protocol_crate_reads_our_batches_and_we_read_its() {
         use kafka_protocol::records as theirs;
         let mut ours = vec![
             record(0, 50, "a", None),

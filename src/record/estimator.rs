@@ -1,13 +1,13 @@
-//! Guesses how well a topic's records compress, so that a batch holds about `batch.size` after compression.
+//! Estimates how well a topic's records compress, so that a batch has about `batch.size` bytes after compression.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::compression::CompressionType;
 
-/// The compression ratio (compressed by uncompressed size) to expect of each codec for one topic. It follows Java's
-/// rules: it starts at 1, jumps up quickly when batches pack worse than expected and comes down slowly.
+/// The expected compression ratio (compressed size / uncompressed size) of each codec for one topic. The rules are
+/// Java's: it starts at 1, rises quickly when batches compress worse than expected, and falls slowly.
 ///
-/// Shared by threads without a lock: an update lost to a race is made up for by the next batch.
+/// Threads share it without a lock. If a race loses an update, the next batch makes up for it.
 #[derive(Debug)]
 pub(crate) struct CompressionRatioEstimator {
     /// By codec number, in units of 1 / [`ONE`].
@@ -23,12 +23,12 @@ impl Default for CompressionRatioEstimator {
 }
 
 impl CompressionRatioEstimator {
-    /// The ratio to expect, above 0. The caller adds Java's margin of 5 % where it sizes a batch.
+    /// The expected ratio, above 0. A caller that sizes a batch adds Java's margin of 5 %.
     pub(crate) fn estimate(&self, codec: CompressionType) -> f64 {
         f64::from(self.ratio(codec).load(Ordering::Relaxed)) / f64::from(ONE)
     }
 
-    /// Learns from a compressed batch.
+    /// Updates the estimate after a batch was compressed.
     pub(crate) fn update(
         &self,
         codec: CompressionType,
@@ -48,7 +48,7 @@ impl CompressionRatioEstimator {
         }
     }
 
-    /// Gives up optimism after a batch that had to be split: the ratio becomes that batch's, and at least 1.
+    /// Resets the estimate after a batch had to be split: to the ratio of this batch, but at least 1.
     pub(crate) fn reset_after_split(
         &self,
         codec: CompressionType,
@@ -69,7 +69,7 @@ const ONE: u32 = 1_000_000;
 const WORSE_STEP: u32 = 50_000;
 const BETTER_STEP: u32 = 5_000;
 
-/// At least one unit, so that an estimate can be divided by.
+/// At least 1, because callers divide by the estimate.
 fn fixed_point(compressed_bytes: usize, uncompressed_bytes: usize) -> u32 {
     let ratio = compressed_bytes as u128 * u128::from(ONE) / (uncompressed_bytes.max(1) as u128);
     u32::try_from(ratio).unwrap_or(u32::MAX).max(1)
@@ -82,7 +82,7 @@ mod tests {
     const CODEC: CompressionType = CompressionType::Lz4;
 
     #[test]
-    fn starts_at_one_and_learns_for_each_codec_apart() {
+    fn starts_at_one_and_learns_for_each_codec_separately() {
         let estimator = CompressionRatioEstimator::default();
         estimator.update(CODEC, 50, 100);
         assert_eq!(estimator.estimate(CODEC), 0.995);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_down_slowly_to_what_it_sees_and_no_further() {
+    fn falls_slowly_to_the_observed_ratio_and_no_further() {
         let estimator = CompressionRatioEstimator::default();
         for _ in 0..90 {
             estimator.update(CODEC, 50, 100);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_up_at_once_to_a_worse_ratio_and_by_a_step_at_least() {
+    fn rises_at_once_to_a_worse_ratio_and_at_least_by_a_step() {
         let estimator = CompressionRatioEstimator::default();
         estimator.update(CODEC, 101, 100);
         assert_eq!(estimator.estimate(CODEC), 1.05);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_ends_all_optimism() {
+    fn a_split_resets_the_estimate() {
         let estimator = CompressionRatioEstimator::default();
         estimator.update(CODEC, 1, 100);
         estimator.reset_after_split(CODEC, 30, 100);

@@ -1,4 +1,5 @@
-//! The 61 bytes before a batch's records: where each field lies, sealing, and a new identity for a sealed batch.
+//! The 61 bytes before a batch's records: the positions of the fields, how a batch is sealed, and how a sealed batch gets
+//! another producer stamp.
 
 use std::ops::Range;
 
@@ -6,19 +7,19 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::compression::CompressionType;
 
-/// Bytes of a batch before its first record.
+/// The number of bytes of a batch before its first record.
 pub(crate) const BATCH_HEADER_BYTES: usize = 61;
 
-/// Bytes of the base offset and the length field, which the length does not count.
+/// The number of bytes of base offset and length, which the value of the length does not include.
 pub(crate) const LOG_OVERHEAD_BYTES: usize = 12;
 
 /// The message format that this crate writes and reads.
 pub(crate) const MAGIC: i8 = 2;
 
-/// What a partition's leader epoch is before a broker has stored the batch.
+/// The partition leader epoch before a broker has stored the batch.
 pub(crate) const NO_PARTITION_LEADER_EPOCH: i32 = -1;
 
-/// The fields of a batch that its records do not spell.
+/// The fields of a batch header that are not derived from the bytes of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
     pub(crate) attributes: Attributes,
@@ -29,7 +30,7 @@ pub(crate) struct BatchHeader {
     pub(crate) records_count: i32,
 }
 
-/// Who wrote a batch, and where it stands in what they wrote to its partition (KIP-98).
+/// The producer of a batch, and the sequence number of its first record (KIP-98).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerStamp {
     pub(crate) producer_id: i64,
@@ -60,7 +61,7 @@ impl Attributes {
         Self(codec.code())
     }
 
-    /// The same with timestamps that are the broker's.
+    /// The same attributes, with the timestamps of the broker.
     pub(crate) fn log_append_time(self) -> Self {
         Self(self.0 | LOG_APPEND_TIME_BIT)
     }
@@ -73,7 +74,7 @@ impl Attributes {
         self.0
     }
 
-    /// None where the codec's number names no codec.
+    /// The codec; `None` if the number is that of no known codec.
     pub(crate) fn codec(self) -> Option<CompressionType> {
         CompressionType::from_code(self.0 & CODEC_BITS)
     }
@@ -94,11 +95,11 @@ pub(crate) fn base_timestamp(batch: &[u8]) -> i64 {
     BigEndian::read_i64(&batch[BASE_TIMESTAMP])
 }
 
-/// Fills the header of `batch`, which is [`BATCH_HEADER_BYTES`] of free space and then the records as they are to be
-/// sent, and makes it final: the CRC-32C over everything after it comes last. The base offset is 0, the partition
-/// leader epoch -1: both are the broker's to set.
+/// Writes the header of `batch`, which consists of [`BATCH_HEADER_BYTES`] free bytes and the records as they are to be sent.
+/// The CRC-32C, which covers everything after it, is computed last. The base offset is 0 and the partition leader epoch
+/// -1: the broker sets both.
 ///
-/// Panics if `batch` is shorter than a header or longer than a length field can say: the caller built it.
+/// Panics if `batch` is shorter than a header, or longer than the length field allows: the caller built it.
 pub(crate) fn seal(batch: &mut [u8], header: &BatchHeader) {
     assert!(
         batch.len() >= BATCH_HEADER_BYTES,
@@ -121,7 +122,7 @@ pub(crate) fn seal(batch: &mut [u8], header: &BatchHeader) {
     restamp(batch, header.producer);
 }
 
-/// Gives a sealed batch another producer identity, as after an epoch bump, and makes its CRC right again.
+/// Gives a sealed batch another producer stamp, as after an epoch bump, and computes its CRC again.
 ///
 /// Panics if `batch` is shorter than a header.
 pub(crate) fn restamp(batch: &mut [u8], producer: ProducerStamp) {
@@ -137,7 +138,7 @@ pub(crate) const LENGTH: Range<usize> = 8..12;
 pub(crate) const PARTITION_LEADER_EPOCH: Range<usize> = 12..16;
 pub(crate) const MAGIC_BYTE: usize = 16;
 pub(crate) const CRC: Range<usize> = 17..21;
-/// The CRC covers from here to the batch's end, so a broker can set offset and leader epoch without a new one.
+/// The CRC covers the bytes from here to the end. So a broker can set offset and leader epoch without a new CRC.
 pub(crate) const CRC_START: usize = 21;
 pub(crate) const ATTRIBUTES: Range<usize> = 21..23;
 pub(crate) const LAST_OFFSET_DELTA: Range<usize> = 23..27;
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn puts_every_field_at_its_place() {
+    fn writes_every_field_at_its_position() {
         let mut batch = vec![0xaa; BATCH_HEADER_BYTES + 3];
         let attributes = Attributes::from_bits(CompressionType::Zstd.code() | 0x10);
         seal(
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_tell_their_bits_apart() {
+    fn attributes_do_not_mix_their_bits() {
         for codec in CompressionType::ALL {
             let attributes = Attributes::new(codec);
             assert_eq!(attributes.codec(), Some(codec));

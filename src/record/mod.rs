@@ -1,7 +1,7 @@
-//! Record batches, format v2: building, compressing, sealing, splitting, and (for tests and the mock) reading.
+//! Record batches, format v2: how they are built, compressed, sealed, split, and (for tests and the mock) read.
 //!
-//! A batch's life: [`builder`] encodes records behind 61 free bytes, [`compression`] may replace the records by their
-//! compressed form, [`header`] fills the free bytes and makes the batch final. What a retry sends is that batch.
+//! [`builder`] encodes records behind 61 free bytes. [`compression`] compresses the records, if the topic is set to it.
+//! [`header`] writes the header into the free bytes: this seals the batch. A retry sends the same bytes.
 
 pub(crate) mod batch_limit;
 pub(crate) mod builder;

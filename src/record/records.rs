@@ -4,29 +4,29 @@ use std::fmt;
 
 use super::varint::{read_varint, read_varlong};
 
-/// A record as it lies in a batch.
+/// A record in its encoded form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EncodedRecord<'a> {
-    /// Milliseconds after the batch's base timestamp, or before.
+    /// Milliseconds after the batch's base timestamp; negative before it.
     pub(crate) timestamp_delta: i64,
     pub(crate) offset_delta: i32,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    /// The encoded headers with their count in front; read them with [`EncodedRecord::headers`].
+    /// The number of headers and the headers, encoded. [`EncodedRecord::headers`] reads them.
     pub(crate) encoded_headers: &'a [u8],
 }
 
 impl<'a> EncodedRecord<'a> {
-    /// The headers as keys (UTF-8, unless a peer wrote something else) and values.
+    /// The keys and values of the headers. Keys are UTF-8, unless a peer wrote something else.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let mut rest = self.encoded_headers;
-        // The iterator that made this record has read all of them once, so none is lost here.
+        // The iterator that created this record has read all of them once, so this does not stop early.
         let count = read_varint(&mut rest).unwrap_or(0);
         (0..count).map_while(move |_| read_header(&mut rest))
     }
 }
 
-/// The records of a batch in their order. After an error there is nothing more.
+/// The records of a batch, in order. After an error it returns no more.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordIter<'a> {
     rest: &'a [u8],
@@ -53,7 +53,7 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-/// A record is cut short, longer than its fields, or has a length that no field can have.
+/// A record is truncated, longer than its fields, or has an impossible length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidRecord;
 
@@ -93,7 +93,7 @@ fn read_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> 
     Some((key, read_bytes(rest)?))
 }
 
-/// The outer none is an error, the inner one a null.
+/// The outer `None` is an error, the inner one a null.
 fn read_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = read_varint(rest)?;
     if length == -1 {

@@ -4,19 +4,20 @@ use super::builder::{BatchBuilder, encoded_size};
 use super::header::BATCH_HEADER_BYTES;
 use super::records::{EncodedRecord, InvalidRecord, RecordIter};
 
-/// One of the batches that [`split`] makes.
+/// One of the batches that [`split`] returns.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// The index in the split batch of this part's first record.
     pub(crate) first: usize,
-    /// Its records, at least one; the buffer has no capacity to spare.
+    /// Its records, at least one. The buffer has no unused capacity.
     pub(crate) batch: BatchBuilder,
 }
 
-/// Deals `records`, which are uncompressed and without a batch header, to as few batches as their order allows, each of
-/// at most `max_batch_bytes` uncompressed, header included. A record that is larger by itself gets a batch of its own.
+/// Distributes `records`, in order, to as few batches as possible. Each batch has at most `max_batch_bytes`, uncompressed
+/// and with its header. A record that is larger than this gets a batch of its own.
 ///
-/// `base_timestamp` is that of the split batch. Timestamps, keys, values and headers stay as they were.
+/// `records` are uncompressed and have no batch header. `base_timestamp` is that of the batch to split. Timestamps, keys,
+/// values and headers do not change.
 pub(crate) fn split(
     records: &[u8],
     base_timestamp: i64,
@@ -51,7 +52,7 @@ pub(crate) fn split(
     }
 }
 
-/// How many of the next records go into one batch, and that batch's size.
+/// The number of the next records that go into one batch, and the size of that batch.
 struct Extent {
     count: usize,
     bytes: usize,
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_records_are_an_error() {
+    fn invalid_records_are_an_error() {
         assert!(split(&[0xff; 40], 0, 100).is_err());
         let batch = batch_of(&[10, 20]);
         assert!(split(&batch.records()[..20], 0, 61).is_err());

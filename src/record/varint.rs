@@ -1,18 +1,19 @@
-//! Zig-zag variable-length integers, as records spell their lengths and deltas: seven bits a byte, lowest first.
+//! Zig-zag variable-length integers, in which records encode their lengths and deltas: seven bits in a byte, the lowest
+//! first.
 
-/// The bytes that [`write_varint`] adds for `value`: 1 to 5.
+/// The number of bytes that [`write_varint`] appends for `value`: 1 to 5.
 #[inline]
 pub(crate) fn size_of_varint(value: i32) -> usize {
     size_of_unsigned(zigzag(i64::from(value)))
 }
 
-/// The bytes that [`write_varlong`] adds for `value`: 1 to 10.
+/// The number of bytes that [`write_varlong`] appends for `value`: 1 to 10.
 #[inline]
 pub(crate) fn size_of_varlong(value: i64) -> usize {
     size_of_unsigned(zigzag(value))
 }
 
-/// The bytes that the varint of a length adds. Lengths are bounded by `i32::MAX` everywhere in the protocol.
+/// The number of bytes of the varint of a length. The protocol bounds all lengths by `i32::MAX`.
 #[inline]
 pub(crate) fn size_of_length(length: usize) -> usize {
     size_of_unsigned(zigzag(length as i64))
@@ -24,7 +25,7 @@ pub(crate) fn write_varint(buffer: &mut Vec<u8>, value: i32) {
     write_unsigned(buffer, zigzag(i64::from(value)));
 }
 
-/// Appends `value` as a varlong. The two differ in range only: a varlong that fits 32 bits reads back as a varint.
+/// Appends `value` as a varlong. It differs from a varint only in its range: a varlong of 32 bits can be read as a varint.
 #[inline]
 pub(crate) fn write_varlong(buffer: &mut Vec<u8>, value: i64) {
     write_unsigned(buffer, zigzag(value));
@@ -36,13 +37,13 @@ pub(crate) fn write_length(buffer: &mut Vec<u8>, length: usize) {
     write_unsigned(buffer, zigzag(length as i64));
 }
 
-/// Takes a varint off the front of `bytes`; none where it is cut short, over-long or outside 32 bits.
+/// Removes a varint from the front of `bytes`. `None` if it is truncated, too long, or exceeds 32 bits.
 pub(crate) fn read_varint(bytes: &mut &[u8]) -> Option<i32> {
     let raw = u32::try_from(read_unsigned(bytes, 5)?).ok()?;
     Some((raw >> 1) as i32 ^ -((raw & 1) as i32))
 }
 
-/// Takes a varlong off the front of `bytes`; none where it is cut short, over-long or outside 64 bits.
+/// Removes a varlong from the front of `bytes`. `None` if it is truncated, too long, or exceeds 64 bits.
 pub(crate) fn read_varlong(bytes: &mut &[u8]) -> Option<i64> {
     let raw = read_unsigned(bytes, 10)?;
     Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
@@ -54,11 +55,12 @@ pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// Numbers below this take at most two bytes, and [`small_varint`] may be used.
+/// Numbers below this take at most two bytes, so that [`small_varint`] can encode them.
 pub(crate) const SMALL: u64 = 1 << 14;
 
-/// The encoding of a zig-zag number below [`SMALL`], lowest byte first in the word, and how many bytes it has: 1 or 2.
-/// For larger numbers the result means nothing. Without a branch, which the lengths of records would mislead.
+/// Encodes a zig-zag number below [`SMALL`]. Returns the bytes in a word, the lowest first, and their number: 1 or 2. For
+/// larger numbers the result is meaningless. It has no branch, because the lengths of records would defeat branch
+/// prediction.
 #[inline(always)]
 pub(crate) fn small_varint(raw: u64) -> (u64, usize) {
     let second = u64::from(raw >= 0x80);
@@ -68,7 +70,7 @@ pub(crate) fn small_varint(raw: u64) -> (u64, usize) {
     )
 }
 
-/// `ceil(bits / 7)` with a multiplication in place of the division; zero has one bit.
+/// `ceil(bits / 7)`, with a multiplication instead of the division. Zero counts as one bit.
 #[inline]
 fn size_of_unsigned(raw: u64) -> usize {
     let bits = u64::BITS - (raw | 1).leading_zeros();
@@ -103,7 +105,7 @@ fn read_unsigned(bytes: &mut &[u8], longest: usize) -> Option<u64> {
     for (index, &byte) in bytes.iter().take(longest).enumerate() {
         let bits = u64::from(byte & 0x7f);
         let shifted = bits << (7 * index);
-        // The tenth byte of a 64-bit number has room for one bit only.
+        // The tenth byte of a 64-bit number has only one bit.
         if shifted >> (7 * index) != bits {
             return None;
         }
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_number_that_is_cut_short_or_too_long() {
+    fn refuses_a_number_that_is_truncated_or_too_long() {
         for bytes in [
             &[][..],
             &[0x80],

@@ -10,13 +10,13 @@ use lz4_flex::frame::FrameDecoder;
 const FRAME_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const MAGIC_BYTES: usize = 4;
 const BLOCK_BYTES: usize = 64 << 10;
-/// Marks the length of a block that is stored as it is.
+/// The bit in the length of a block that is stored uncompressed.
 const STORED_BIT: u32 = 1 << 31;
 const END_MARK: [u8; 4] = [0; 4];
 
-/// The compressor has one level: the settings `compression.lz4.level` takes all act as its default.
+/// The compressor has one level: all values of `compression.lz4.level` act as the default one.
 pub(super) struct Encoder {
-    /// For blocks below 64 KiB, with half the memory to clear.
+    /// For blocks below 64 KiB: only half the memory has to be cleared.
     small: CompressTable,
     large: CompressTable,
     block: Vec<u8>,
@@ -57,13 +57,13 @@ impl Encoder {
     }
 }
 
-/// Reads the frame format and nothing else, as Java does. The crate knows the legacy format, too, whose blocks of 8 MiB it
-/// sets aside before it has seen one.
+/// Reads only the frame format, as Java does. The lz4 crate also reads the legacy format, and allocates its blocks of
+/// 8 MiB before it has read one.
 pub(super) fn decoder(input: &[u8]) -> io::Result<impl Read> {
     if !input.starts_with(&FRAME_HEADER[..MAGIC_BYTES]) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the bytes are no lz4 frame",
+            "the bytes are not an lz4 frame",
         ));
     }
     Ok(FrameDecoder::new(input))
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_legacy_format_and_frames_to_be_skipped_are_refused() {
+    fn the_legacy_format_and_skippable_frames_are_refused() {
         for magic in [0x184c_2102_u32, 0x184d_2a50] {
             let mut bytes = magic.to_le_bytes().to_vec();
             bytes.extend([4, 0, 0, 0, 0x30, b'a', b'b', b'c']);

@@ -1,4 +1,4 @@
-//! The codecs that a batch's records can be compressed with, in the framings that Java reads and writes.
+//! The codecs that compress the records of a batch, in the framings that Java reads and writes.
 
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use super::header::BATCH_HEADER_BYTES;
 
-/// A codec and how hard it tries. A level outside of [`CompressionType::accepts_level`] acts as the nearest one inside.
+/// A codec and its level. A level that [`CompressionType::accepts_level`] refuses acts as the nearest accepted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Compression {
     pub(crate) codec: CompressionType,
@@ -32,8 +32,8 @@ impl Compression {
     }
 }
 
-/// Compresses the batches of one thread. It keeps the codecs' working memory and one output buffer between batches: a
-/// fresh context for each 16 KiB costs zstd a third of its speed.
+/// Compresses the batches of one thread. It keeps the working memory of the codecs and one output buffer from batch to
+/// batch: a new context for each 16 KiB makes zstd a third slower.
 #[derive(Default)]
 pub(crate) struct Compressor {
     output: Vec<u8>,
@@ -48,8 +48,8 @@ pub(crate) struct Compressor {
 }
 
 impl Compressor {
-    /// Compresses the records of a batch and returns them behind [`BATCH_HEADER_BYTES`] of free space, in a buffer with
-    /// no capacity to spare. As in Java the result is used even where it is larger than the records were.
+    /// Compresses the records of a batch. Returns them behind [`BATCH_HEADER_BYTES`] free bytes, in a buffer without unused
+    /// capacity. As in Java, the result is used even if it is larger than the records.
     pub(crate) fn compress_batch(
         &mut self,
         compression: Compression,
@@ -83,17 +83,14 @@ impl Compressor {
             CompressionType::Lz4 => self.lz4.encode(records, output),
             #[cfg(feature = "zstd")]
             CompressionType::Zstd => self.zstd.encode(compression.level, records, output),
-            #[allow(
-                unreachable_patterns,
-                reason = "reached where a codec's feature is off"
-            )]
+            #[allow(unreachable_patterns, reason = "reached if a codec's feature is off")]
             _ => return Err(CompressionError::NotCompiledIn(codec)),
         };
         done.map_err(|source| CompressionError::Codec { codec, source })
     }
 }
 
-/// Codecs that take their time by a clock set by hand.
+/// Makes codecs slow, on a clock that the test sets.
 #[cfg(test)]
 pub(crate) mod slowness {
     use std::cell::Cell;
@@ -105,7 +102,7 @@ pub(crate) mod slowness {
         static EACH_BATCH: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
-    /// How long each batch takes to compress on this thread, whose clock is set by hand.
+    /// Sets how long the compression of each batch takes on this thread, whose clock the test sets.
     pub(crate) fn set(each_batch: Duration) {
         EACH_BATCH.set(each_batch);
     }
@@ -125,11 +122,11 @@ impl fmt::Debug for Compressor {
     }
 }
 
-/// An output buffer above this is given back after use, so that one large batch is not paid for for ever.
+/// A larger output buffer is freed after use, so that one large batch does not hold memory for ever.
 const KEPT_OUTPUT_BYTES: usize = 2 << 20;
 
-/// Decompresses the records of a batch. More than `max_output` bytes is an error, found before they are allocated
-/// (within a factor of two, and but for the codec's own blocks: 4 MiB twice for lz4), whatever `bytes` claims.
+/// Decompresses the records of a batch. More than `max_output` bytes are an error, whatever size `bytes` claims. The error
+/// is found before much more is allocated: at most twice as much, and the codec's own blocks (4 MiB twice for lz4).
 pub(crate) fn decompress(
     codec: CompressionType,
     bytes: &[u8],
@@ -149,10 +146,7 @@ pub(crate) fn decompress(
         CompressionType::Zstd => {
             zstd::decoder(bytes).and_then(|reader| read_bounded(reader, max_output))
         }
-        #[allow(
-            unreachable_patterns,
-            reason = "reached where a codec's feature is off"
-        )]
+        #[allow(unreachable_patterns, reason = "reached if a codec's feature is off")]
         _ => return Err(CompressionError::NotCompiledIn(codec)),
     };
     decoded
@@ -167,7 +161,7 @@ pub(crate) enum CompressionError {
     NotCompiledIn(CompressionType),
     /// The decompressed records are above the given bound.
     TooLarge { max_output: usize },
-    /// The codec failed, or the bytes are none of its making.
+    /// The codec failed, or the bytes are not of this codec.
     Codec {
         codec: CompressionType,
         source: io::Error,
@@ -200,7 +194,7 @@ impl std::error::Error for CompressionError {
     }
 }
 
-/// All that `reader` has, or none if that is more than `max_output` bytes.
+/// Reads `reader` to its end. Returns `None` if that is more than `max_output` bytes.
 #[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd"))]
 fn read_bounded(reader: impl io::Read, max_output: usize) -> io::Result<Option<Vec<u8>>> {
     let mut output = Vec::new();
@@ -212,21 +206,21 @@ fn read_bounded(reader: impl io::Read, max_output: usize) -> io::Result<Option<V
 /// How the records of a batch are compressed: the values of `compression.type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CompressionType {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// Packs well, slowly. Cargo feature `gzip`.
+    /// Compresses well, and slowly. Cargo feature `gzip`.
     Gzip,
-    /// Fast, packs the least. Cargo feature `snappy`.
+    /// Fast, compresses the least. Cargo feature `snappy`.
     Snappy,
     /// Fast. Cargo feature `lz4`.
     Lz4,
-    /// Packs best for its speed; needs brokers from Kafka 2.1 on. Cargo feature `zstd`, which needs a C compiler.
+    /// Compresses best for its speed. Needs brokers of Kafka 2.1 or newer. Cargo feature `zstd`, which needs a C compiler.
     Zstd,
 }
 
 impl CompressionType {
-    /// All of them, in the order of their numbers on the wire.
+    /// All codecs, in the order of their numbers on the wire.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// The name in `compression.type`, which is also that of the Cargo feature.
@@ -240,7 +234,7 @@ impl CompressionType {
         }
     }
 
-    /// Whether this build can compress with it: whether the Cargo feature is on.
+    /// Returns whether this build can compress with it: whether the Cargo feature is on.
     pub fn is_compiled_in(self) -> bool {
         match self {
             Self::None => true,
@@ -251,7 +245,7 @@ impl CompressionType {
         }
     }
 
-    /// The level used where none is set: gzip -1 (which is its 6), lz4 9, zstd 3, and 0 where levels mean nothing.
+    /// The level if none is set: gzip -1 (which means 6), lz4 9, zstd 3, and 0 for codecs without levels.
     pub fn default_level(self) -> i32 {
         match self {
             Self::None | Self::Snappy => 0,
@@ -261,8 +255,8 @@ impl CompressionType {
         }
     }
 
-    /// Whether `level` is one that Kafka takes (KIP-390): gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072 to 22. All of
-    /// lz4's levels act as its default one here. Where levels mean nothing the default, 0, is the only one.
+    /// Returns whether Kafka accepts the level (KIP-390): gzip -1 and 1 to 9, lz4 1 to 17, zstd -131072 to 22. For codecs
+    /// without levels it accepts only the default, 0. All levels of lz4 act as the default one here.
     pub fn accepts_level(self, level: i32) -> bool {
         level == self.default_level()
             || match self {
@@ -289,7 +283,7 @@ impl fmt::Display for CompressionType {
     }
 }
 
-/// Reads a value of `compression.type`. As in Java, upper case is not accepted.
+/// Parses a value of `compression.type`. As in Java, upper case is not accepted.
 impl FromStr for CompressionType {
     type Err = UnknownCompressionType;
 
@@ -388,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn one_compressor_serves_batches_of_all_codecs_and_sizes_in_turn() {
+    fn one_compressor_serves_batches_of_all_codecs_and_sizes() {
         let mut compressor = Compressor::default();
         for bytes in [
             0,
@@ -431,7 +425,7 @@ mod tests {
 
     #[cfg(all(feature = "gzip", feature = "zstd"))]
     #[test]
-    fn a_higher_level_packs_better_also_when_levels_alternate() {
+    fn a_higher_level_compresses_better_also_when_levels_alternate() {
         let records = json_lines(200_000);
         let mut compressor = Compressor::default();
         for codec in [CompressionType::Gzip, CompressionType::Zstd] {
@@ -448,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_at_the_bound() {
+    fn a_decompression_bomb_is_refused_at_the_bound() {
         let zeros = vec![0; 10 << 20];
         for codec in compiled_in() {
             let bytes = compressed(Compression::with_default_level(codec), &zeros);
@@ -462,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_codec_wrote_is_an_error() {
+    fn bytes_that_no_codec_wrote_are_an_error() {
         for codec in compiled_in().filter(|codec| *codec != CompressionType::None) {
             for seed in 0..50 {
                 let mut bytes =

@@ -1,4 +1,4 @@
-//! snappy in the framing of xerial's `SnappyOutputStream`, which is what Kafka calls snappy.
+//! snappy in the framing of xerial's `SnappyOutputStream`, which Kafka calls snappy.
 
 use std::io;
 
@@ -26,7 +26,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// Blocks of 32 KiB, each behind its compressed length.
+    /// Writes blocks of 32 KiB, each behind its compressed length.
     pub(super) fn encode(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
         self.block
             .resize(snap::raw::max_compress_len(BLOCK_BYTES), 0);
@@ -40,7 +40,8 @@ impl Encoder {
     }
 }
 
-/// Reads the framing, and one raw block without any, which some clients write. None above `max_output` bytes.
+/// Reads the framing, and also one raw block without framing, which some clients write. Returns `None` for more than
+/// `max_output` bytes.
 pub(super) fn decode(input: &[u8], max_output: usize) -> io::Result<Option<Vec<u8>>> {
     let mut output = Vec::new();
     if !input.starts_with(&STREAM_HEADER[..MAGIC_BYTES]) {
@@ -63,7 +64,7 @@ pub(super) fn decode(input: &[u8], max_output: usize) -> io::Result<Option<Vec<u
     Ok(Some(output))
 }
 
-/// Appends a block; false, before anything is allocated, where its claimed length would pass `max_output`.
+/// Appends a block. Returns false, and allocates nothing, if its claimed length would exceed `max_output`.
 fn decode_block(block: &[u8], output: &mut Vec<u8>, max_output: usize) -> io::Result<bool> {
     let length = snap::raw::decompress_len(block)?;
     let start = output.len();

@@ -6,7 +6,7 @@ use zstd::bulk::Compressor;
 
 #[derive(Default)]
 pub(super) struct Encoder {
-    /// The level that the context is set to, and the context.
+    /// The level of the context, and the context.
     context: Option<(i32, Compressor<'static>)>,
 }
 
@@ -30,7 +30,7 @@ impl Encoder {
     }
 }
 
-/// Reads frames one after the other. The library's own limit of 128 MiB for the window stays.
+/// Reads all frames. The library limits the window to 128 MiB.
 pub(super) fn decoder(input: &[u8]) -> io::Result<impl Read> {
     zstd::stream::read::Decoder::with_buffer(input)
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn appends_a_frame_and_keeps_what_was_there() {
+    fn appends_a_frame_behind_the_earlier_output() {
         let mut output = b"header".to_vec();
         Encoder::default()
             .encode(3, &[0; 1000], &mut output)
