@@ -113,8 +113,8 @@ impl Wake {
 #[derive(Default)]
 pub(super) struct OpenBatch {
     pub(super) batch: Option<Box<ProducerBatch>>,
-    /// Whether the worker was told of an open batch and has not found or left the partition without one since. It looks
-    /// here within `linger.ms` of the time at which any batch was opened since.
+    /// Whether the worker was told of an open batch, and has neither taken it nor found none since. If so, it will look
+    /// here within `linger.ms` after any batch is opened.
     pub(super) announced: bool,
     /// The number of full batches pushed to the worker so far.
     pub(super) pushed: u64,

@@ -334,7 +334,7 @@ mod tests {
         ProducerRecord::new("t", vec![b'v'; bytes]).partition(partition)
     }
 
-    /// Waits for what nobody tells of.
+    /// Waits for a condition that nothing announces.
     fn eventually(condition: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
