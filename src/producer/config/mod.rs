@@ -12,7 +12,7 @@ mod parts;
 mod properties;
 mod reference;
 mod shown;
-mod table;
+pub(super) mod table;
 mod validate;
 mod value;
 
