@@ -91,22 +91,30 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
 macro_rules! define_builder_setters {
     ($(
         $(#[doc = $doc:literal])+
-        $property:literal, $setter:ident($argument:ty): $type:ty = $kind:expr,
+        $property:literal $(, $setter:ident($argument:ty): $type:ty)? = $kind:expr,
             default $default:literal, range $range:literal;
     )+) => {
         /// The settings, each by its type.
         impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
-            $(
-                $(#[doc = $doc])+
-                ///
-                #[doc = concat!("Kafka's `", $property, "`. Default: `", $default, "`. Range: ", $range, ".")]
-                pub fn $setter(mut self, value: $argument) -> Self {
-                    self.config = self.config.$setter(value);
-                    self
-                }
-            )+
+            $( define_builder_setter! {
+                { $(#[doc = $doc])+ } $property, $default, $range $(, $setter($argument))?
+            } )+
         }
     };
+}
+
+/// The typed setter of a row, if it has one.
+macro_rules! define_builder_setter {
+    ({ $($docs:tt)+ } $property:literal, $default:literal, $range:literal, $setter:ident($argument:ty)) => {
+        $($docs)+
+        ///
+        #[doc = concat!("Kafka's `", $property, "`. Default: `", $default, "`. Range: ", $range, ".")]
+        pub fn $setter(mut self, value: $argument) -> Self {
+            self.config = self.config.$setter(value);
+            self
+        }
+    };
+    ({ $($docs:tt)+ } $property:literal, $default:literal, $range:literal) => {};
 }
 
 for_each_setting!(define_builder_setters);

@@ -120,7 +120,7 @@ impl ProducerConfig {
         notes: &mut Notes,
     ) -> Result<(), Refusal<'a>> {
         let value = value.trim();
-        match self.set_served(name, value) {
+        match self.set_supported(name, value) {
             Some(result) => {
                 result?;
                 // Legal as a text, and seldom meant.

@@ -11,22 +11,24 @@ mod not_yet;
 mod parts;
 mod properties;
 mod reference;
+mod secret;
+mod settings;
 mod shown;
 pub(super) mod table;
+mod text_settings;
 mod validate;
 mod value;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use crate::connection::resolve::{NameService, SystemNames};
 use crate::error::{Error, ErrorKind};
-use crate::record::compression::CompressionType;
 
 use load::Faults;
+use settings::{Explicit, ROWS, Settings};
 use shown::Shown;
-use value::*;
+use text_settings::TextSettings;
 
 pub(crate) use bootstrap::BootstrapAddress;
 pub use choices::{
@@ -58,7 +60,9 @@ pub(crate) use validate::ValidatedConfig;
 #[derive(Clone)]
 pub struct ProducerConfig {
     settings: Settings,
+    /// Which of `settings` were set.
     explicit: Explicit,
+    texts: TextSettings,
     /// The system's, except in tests.
     names: Arc<dyn NameService>,
 }
@@ -70,6 +74,7 @@ impl ProducerConfig {
         Self {
             settings: DEFAULTS.clone(),
             explicit: Explicit::default(),
+            texts: TextSettings::default(),
             names: Arc::new(SystemNames),
         }
     }
@@ -80,15 +85,17 @@ impl ProducerConfig {
         self.names = names;
     }
 
-    /// Whether what Kafka calls `name` was set, as against left at its default.
+    /// Returns whether what Kafka calls `name` was set. Otherwise it has its default.
     pub(in crate::producer) fn is_set(&self, name: &str) -> bool {
-        self.explicit.names().contains(&name)
+        self.set_names().any(|set| set == name)
+    }
+
+    fn set_names(&self) -> impl Iterator<Item = &'static str> {
+        self.explicit.names().into_iter().chain(self.texts.names())
     }
 
     fn explicitly_set(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let names = self.explicit.names();
-        names
-            .into_iter()
+        self.set_names()
             .filter_map(|name| Some((name, self.get(name)?)))
     }
 }
@@ -99,133 +106,11 @@ impl Default for ProducerConfig {
     }
 }
 
-/// Shows what was set, under Kafka's names. No setting served so far is a secret; one that is must not be shown here.
+/// Shows what was set, under Kafka's names, as [`get`](ProducerConfig::get) does: no secret.
 impl fmt::Debug for ProducerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProducerConfig ")?;
         f.debug_map().entries(self.explicitly_set()).finish()
-    }
-}
-
-macro_rules! define_settings {
-    ($(
-        $(#[doc = $doc:literal])+
-        $property:literal, $setter:ident($argument:ty): $type:ty = $kind:expr,
-            default $default:literal, range $range:literal;
-    )+) => {
-        /// The values of all settings.
-        #[derive(Clone)]
-        pub(crate) struct Settings {
-            $( $(#[doc = $doc])+ pub(crate) $setter: $type, )+
-        }
-
-        impl Settings {
-            fn defaults() -> Self {
-                Self { $( $setter: default_of($property, $kind, $default), )+ }
-            }
-
-            /// The range of each setting by itself.
-            fn check(&self, faults: &mut Faults) {
-                $( check($property, $kind, $range, &self.$setter, faults); )+
-            }
-        }
-
-        /// Which settings were set, as against left at their default.
-        #[derive(Clone, Default)]
-        struct Explicit {
-            $( $setter: bool, )+
-        }
-
-        impl Explicit {
-            fn names(&self) -> Vec<&'static str> {
-                [$( (self.$setter, $property) ),+]
-                    .into_iter()
-                    .filter_map(|(is_set, name)| is_set.then_some(name))
-                    .collect()
-            }
-        }
-
-        impl ProducerConfig {
-            $(
-                $(#[doc = $doc])+
-                ///
-                #[doc = concat!("Kafka's `", $property, "`. Default: `", $default, "`. Range: ", $range, ".")]
-                #[must_use]
-                pub fn $setter(mut self, value: $argument) -> Self {
-                    self.settings.$setter = value.into();
-                    self.explicit.$setter = true;
-                    self
-                }
-            )+
-
-            /// The text of what Kafka calls `name`: what was set, or else the default. None where this crate does not
-            /// serve that name.
-            pub fn get(&self, name: &str) -> Option<String> {
-                match name {
-                    $( $property => Some($kind.format(&self.settings.$setter)), )+
-                    _ => None,
-                }
-            }
-
-            /// None where `name` is not in the table.
-            fn set_served(&mut self, name: &str, value: &str) -> Option<Result<(), Error>> {
-                match name {
-                    $( $property => {
-                        let parsed = parse($property, $kind, $range, value);
-                        Some(parsed.map(|parsed| {
-                            self.settings.$setter = parsed;
-                            self.explicit.$setter = true;
-                        }))
-                    } )+
-                    _ => None,
-                }
-            }
-        }
-
-        /// The table's texts, in its order.
-        const ROWS: &[Row] = &[
-            $( Row {
-                property: $property,
-                setter: stringify!($setter),
-                default: $default,
-                range: $range,
-                doc: &[$($doc),+],
-            }, )+
-        ];
-    };
-}
-
-for_each_setting!(define_settings);
-
-/// What the table says in words of one setting.
-struct Row {
-    property: &'static str,
-    setter: &'static str,
-    default: &'static str,
-    range: &'static str,
-    doc: &'static [&'static str],
-}
-
-/// A test reads every default, so that none can fail here.
-fn default_of<K: Kind>(property: &str, kind: K, text: &str) -> K::Value {
-    match kind.parse(text) {
-        Ok(value) => value,
-        Err(fault) => unreachable!("the default {property}={text} {fault}"),
-    }
-}
-
-fn parse<K: Kind>(property: &str, kind: K, range: &str, text: &str) -> Result<K::Value, Error> {
-    let read = kind.parse(text).map_err(|fault| {
-        let general = hints::fault_of_any_kind(text);
-        general.map_or(fault, str::to_owned)
-    });
-    let checked = read.and_then(|value| kind.check(&value).map(|()| value));
-    checked.map_err(|fault| config_error(K::refusal(property, text, &fault, range)))
-}
-
-fn check<K: Kind>(property: &str, kind: K, range: &str, value: &K::Value, faults: &mut Faults) {
-    if let Err(fault) = kind.check(value) {
-        faults.add(K::refusal(property, &kind.format(value), &fault, range));
     }
 }
 
@@ -235,7 +120,10 @@ fn config_error(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::record::compression::CompressionType;
 
     fn refused(name: &str, value: &str) -> String {
         let mut config = ProducerConfig::new();

@@ -1,5 +1,6 @@
 //! The table of settings as people read it.
 
+use super::settings::Access;
 use super::{ProducerConfig, ROWS};
 
 impl ProducerConfig {
@@ -15,10 +16,13 @@ impl ProducerConfig {
                 default => format!("`{default}`"),
             };
             let doc = row.doc.concat();
+            let setter = match row.access {
+                Access::Typed { setter } => format!("`{setter}`"),
+                Access::ByName { .. } => "by name".to_owned(),
+            };
             markdown.push_str(&format!(
-                "| `{}` | `{}` | {default} | {} | {} |\n",
+                "| `{}` | {setter} | {default} | {} | {} |\n",
                 row.property,
-                row.setter,
                 row.range,
                 doc.trim()
             ));

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::choices::Choice;
+use super::secret::SecretText;
 use super::{Shown, bootstrap, hints};
 
 /// One kind of setting. What `parse` and `check` refuse is a phrase that goes behind `name=value`, as
@@ -23,7 +24,12 @@ pub(super) trait Kind {
     fn check(&self, value: &Self::Value) -> Result<(), String>;
 
     /// The text that `parse` would read as `value`.
-    fn format(&self, value: &Self::Value) -> String;
+    fn write(&self, value: &Self::Value) -> String;
+
+    /// What `get`, `Debug` and errors may show of `value`.
+    fn show(&self, value: &Self::Value) -> String {
+        self.write(value)
+    }
 
     /// The sentence on a value that was refused.
     fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
@@ -33,27 +39,39 @@ pub(super) trait Kind {
 }
 
 /// Addresses of brokers.
-pub(super) fn addresses() -> Addresses {
+pub(super) const fn addresses() -> Addresses {
     Addresses
 }
 
 /// Any text, checked elsewhere if at all.
-pub(super) fn text() -> Text {
+pub(super) const fn text() -> Text {
     Text
 }
 
+/// A text that is never shown.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the first secrets are those of TLS and SASL; the tests' table has some"
+    )
+)]
+pub(super) const fn secret() -> SecretText {
+    SecretText
+}
+
 /// `true` or `false`.
-pub(super) fn boolean() -> Boolean {
+pub(super) const fn boolean() -> Boolean {
     Boolean
 }
 
 /// One of an enum's names.
-pub(super) fn choice<T: Choice>() -> OneOf<T> {
+pub(super) const fn choice<T: Choice>() -> OneOf<T> {
     OneOf(PhantomData)
 }
 
 /// A span of time in whole milliseconds.
-pub(super) fn millis(min: i64, max: i64) -> Millis {
+pub(super) const fn millis(min: i64, max: i64) -> Millis {
     Millis {
         range: min..=max,
         none: NoMillis::Nothing,
@@ -61,7 +79,7 @@ pub(super) fn millis(min: i64, max: i64) -> Millis {
 }
 
 /// A span of time in which 0 means none.
-pub(super) fn millis_or_zero() -> OptionalMillis {
+pub(super) const fn millis_or_zero() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
         none: NoMillis::Zero,
@@ -69,7 +87,7 @@ pub(super) fn millis_or_zero() -> OptionalMillis {
 }
 
 /// A span of time in which a negative number means none.
-pub(super) fn millis_or_negative() -> OptionalMillis {
+pub(super) const fn millis_or_negative() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
         none: NoMillis::Negative,
@@ -77,22 +95,22 @@ pub(super) fn millis_or_negative() -> OptionalMillis {
 }
 
 /// A whole number that counts bytes or things in memory.
-pub(super) fn bytes(min: i64, max: i64) -> Whole<usize> {
+pub(super) const fn bytes(min: i64, max: i64) -> Whole<usize> {
     Whole::new(min, max)
 }
 
 /// A whole number from `min` to the largest `int` of Java's.
-pub(super) fn count(min: i64) -> Whole<u32> {
+pub(super) const fn count(min: i64) -> Whole<u32> {
     Whole::new(min, i32::MAX as i64)
 }
 
 /// A level of compression.
-pub(super) fn level(min: i64, max: i64) -> Whole<i32> {
+pub(super) const fn level(min: i64, max: i64) -> Whole<i32> {
     Whole::new(min, max)
 }
 
 /// gzip's levels have a hole: -1 and 1 to 9.
-pub(super) fn gzip_level() -> Whole<i32> {
+pub(super) const fn gzip_level() -> Whole<i32> {
     Whole {
         range: -1..=9,
         except: Some(0),
@@ -101,12 +119,12 @@ pub(super) fn gzip_level() -> Whole<i32> {
 }
 
 /// The size of a socket's buffer; -1 is the system's choice.
-pub(super) fn socket_buffer() -> SocketBuffer {
+pub(super) const fn socket_buffer() -> SocketBuffer {
     SocketBuffer
 }
 
 /// A number of threads; `auto`, which is none, leaves it to what else is set.
-pub(super) fn threads() -> Threads {
+pub(super) const fn threads() -> Threads {
     Threads
 }
 
@@ -123,7 +141,7 @@ impl Kind for Text {
         Ok(())
     }
 
-    fn format(&self, value: &String) -> String {
+    fn write(&self, value: &String) -> String {
         value.clone()
     }
 }
@@ -145,7 +163,7 @@ impl Kind for Addresses {
         bootstrap::parse(value).map(drop)
     }
 
-    fn format(&self, value: &String) -> String {
+    fn write(&self, value: &String) -> String {
         value.clone()
     }
 
@@ -172,7 +190,7 @@ impl Kind for Boolean {
         Ok(())
     }
 
-    fn format(&self, value: &bool) -> String {
+    fn write(&self, value: &bool) -> String {
         value.to_string()
     }
 }
@@ -206,7 +224,7 @@ impl<T: Choice> Kind for OneOf<T> {
         Ok(())
     }
 
-    fn format(&self, value: &T) -> String {
+    fn write(&self, value: &T) -> String {
         let name = T::NAMES.iter().find(|(_, candidate)| candidate == value);
         name.map_or("", |(name, _)| name).to_owned()
     }
@@ -240,7 +258,7 @@ impl Kind for Millis {
         in_range(&self.range, millis)
     }
 
-    fn format(&self, value: &Duration) -> String {
+    fn write(&self, value: &Duration) -> String {
         match value.subsec_nanos() % 1_000_000 {
             0 => value.as_millis().to_string(),
             _ => (value.as_secs_f64() * 1000.0).to_string(),
@@ -266,9 +284,9 @@ impl Kind for OptionalMillis {
         value.as_ref().map_or(Ok(()), |value| self.0.check(value))
     }
 
-    fn format(&self, value: &Option<Duration>) -> String {
+    fn write(&self, value: &Option<Duration>) -> String {
         match value {
-            Some(value) => self.0.format(value),
+            Some(value) => self.0.write(value),
             None if self.0.none == NoMillis::Negative => "-1".to_owned(),
             None => "0".to_owned(),
         }
@@ -282,7 +300,7 @@ pub(super) struct Whole<T> {
 }
 
 impl<T> Whole<T> {
-    fn new(min: i64, max: i64) -> Self {
+    const fn new(min: i64, max: i64) -> Self {
         Self {
             range: min..=max,
             except: None,
@@ -306,7 +324,7 @@ impl<T: TryInto<i64> + TryFrom<i64> + Display + Copy> Kind for Whole<T> {
         }
     }
 
-    fn format(&self, value: &T) -> String {
+    fn write(&self, value: &T) -> String {
         value.to_string()
     }
 }
@@ -332,7 +350,7 @@ impl Kind for SocketBuffer {
         }
     }
 
-    fn format(&self, value: &Option<usize>) -> String {
+    fn write(&self, value: &Option<usize>) -> String {
         value.map_or("-1".to_owned(), |size| size.to_string())
     }
 }
@@ -355,7 +373,7 @@ impl Kind for Threads {
             .map_or(Ok(()), |value| bytes(1, 64).check(value))
     }
 
-    fn format(&self, value: &Option<usize>) -> String {
+    fn write(&self, value: &Option<usize>) -> String {
         value.map_or("auto".to_owned(), |threads| threads.to_string())
     }
 }
