@@ -29,10 +29,11 @@
 //! With the defaults (`acks=all`, idempotence):
 //!
 //! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
-//! - Every record has exactly one outcome, within `delivery.timeout.ms`; slow compression can extend this to at most
-//!   twice as long. The outcome is success, or an error that tells whether the record was [not
+//! - Every record has exactly one outcome. It is decided within `delivery.timeout.ms`; slow compression can extend this
+//!   to at most twice as long. The outcome is success, or an error that tells whether the record was [not
 //!   written](Delivery::NotWritten), [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer
-//!   replicas than demanded.
+//!   replicas than demanded. A future returns the outcome when it is decided or, if records of the same batch have
+//!   callbacks, when these have run: slow callbacks delay it.
 //! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send.
 //! - A slow or failing broker delays only the partitions that it leads. A callback that panics ends only itself. A slow
 //!   callback delays no sending until `buffer.memory` is full of records whose callbacks have not run.
@@ -43,10 +44,10 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `gzip`, `snappy`, `lz4` | yes | codecs in pure Rust |
-//! | `zstd` | yes | zstd through libzstd, which takes a C compiler |
+//! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
 //!
-//! How it works inside is told in [`design`].
+//! The module [`design`] says how it works inside.
 
 pub(crate) mod backoff;
 pub mod design;

@@ -1,4 +1,4 @@
-//! How a producer is put together.
+//! The builder of a producer.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,9 +15,9 @@ use super::config::{
 use super::partitioner::Partitioner;
 use super::serializer::{DefaultSerializer, Serializer};
 
-/// Gathers what a producer of keys `K` and values `V` is made of: settings, serializers, partitioner.
+/// Collects the settings, serializers and partitioner of a producer with keys `K` and values `V`.
 ///
-/// Keys and values of types that know their bytes ([`ToBytes`](crate::ToBytes)) need no serializer.
+/// Keys and values of types that implement [`ToBytes`](crate::ToBytes) need no serializer.
 #[must_use = "nothing is started before `build` is called"]
 pub struct ProducerBuilder<K, V, KS = DefaultSerializer, VS = DefaultSerializer> {
     pub(crate) config: ProducerConfig,
@@ -40,7 +40,7 @@ impl<K, V> ProducerBuilder<K, V> {
 }
 
 impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
-    /// Takes all settings from `config`; those made before are gone.
+    /// Replaces all settings by those of `config`.
     pub fn config(mut self, config: ProducerConfig) -> Self {
         self.config = config;
         self
@@ -80,8 +80,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         }
     }
 
-    /// Chooses partitions with `partitioner`, whatever `partitioner.class` says; the other settings of the default
-    /// partitioner then have no effect.
+    /// Chooses partitions with `partitioner`. Then `partitioner.class` and the settings of the default partitioner have no
+    /// effect.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.partitioner = Some(Arc::new(partitioner));
         self
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn any_type_is_served_by_a_serializer_of_its_own() {
+    fn any_type_can_have_a_serializer_of_its_own() {
         fn builds<K, V, KS: Serializer<K>, VS: Serializer<V>>(_: &ProducerBuilder<K, V, KS, VS>) {}
         let serializer =
             serializer_fn(|_: &str, _: &mut Headers, _: &Order, _: &mut Vec<u8>| Ok(()));

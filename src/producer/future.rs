@@ -1,4 +1,4 @@
-//! What `send` returns: the place where the record's outcome will be.
+//! What `send` returns: a handle to the record's outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::time::deadline_after;
 
 use super::record::RecordMetadata;
 
-/// The outcome of one `send`, to be waited for or looked at, from any thread, as often as wanted.
+/// A handle to the outcome of one `send`. Any thread can wait for the outcome or look at it, any number of times.
 ///
-/// Dropping it cancels nothing: the record is delivered all the same. It holds no memory of the record's content.
+/// Dropping it cancels nothing: the record is still delivered. It does not hold the record's content.
 pub struct Future {
     completion: Arc<Completion>,
     index: u32,
@@ -30,15 +30,15 @@ impl Future {
         }
     }
 
-    /// Waits up to `timeout` for the outcome: the record's topic, partition, offset and timestamp, or why it was not
-    /// delivered.
+    /// Waits up to `timeout` for the outcome: the record's topic, partition, offset and timestamp, or an error. If records
+    /// of the same batch have callbacks, the outcome comes after these have run.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still under way then, and `get`
+    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still in progress then, and `get`
     /// can be called again. [`ErrorKind::InvalidArgument`] if there is no outcome yet in a callback or logger of the
-    /// same producer, where `get` does not wait, since the outcome may depend on that callback's end: the record is
-    /// under way then, too. [`ErrorKind::Closed`] in a forked child if there was no outcome before the fork. Every
-    /// other error is the record's own: its [`delivery`](Error::delivery) tells whether the record can be in the log.
+    /// same producer, where `get` does not wait, because the outcome may depend on the end of that callback: the
+    /// record is in progress then, too. [`ErrorKind::Closed`] in a forked child if there was no outcome before the fork. Every
+    /// other error is the record's own: its [`delivery`](Error::delivery) says whether the record can be in the log.
     #[inline]
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
         match self.completion.try_get(self.index) {
@@ -57,7 +57,7 @@ impl Future {
         }
     }
 
-    /// The outcome if it is there. Never blocks.
+    /// Returns the outcome, or `None` if there is none yet. Never blocks.
     #[inline]
     pub fn try_get(&self) -> Option<Result<RecordMetadata, Error>> {
         self.completion
@@ -65,7 +65,7 @@ impl Future {
             .map(|result| self.metadata(result))
     }
 
-    /// Whether the outcome is there. Never blocks.
+    /// Returns whether there is an outcome. Never blocks.
     #[inline]
     pub fn is_done(&self) -> bool {
         self.completion.is_complete(self.index)
@@ -81,7 +81,7 @@ impl Future {
     }
 }
 
-/// Refuses to wait on a thread of the record's own producer, which may be what is waited for.
+/// Returns an error on a thread of the record's own producer: the outcome may depend on that thread.
 pub(super) fn check_may_wait(completion: &Completion) -> Result<(), Error> {
     if !completion.instance().owns_this_thread() {
         return Ok(());
@@ -92,7 +92,7 @@ pub(super) fn check_may_wait(completion: &Completion) -> Result<(), Error> {
     )
     .with_topic_partition(completion.topic_partition())
     .with_delivery(Delivery::MaybeWritten)
-    .with_advice("the record is under way: ask with try_get, or send it with a callback"))
+    .with_advice("the record is in progress: ask with try_get, or send it with a callback"))
 }
 
 pub(super) fn no_outcome_yet(completion: &Completion, timeout: Duration) -> Error {
@@ -115,7 +115,7 @@ impl fmt::Debug for Future {
     }
 }
 
-/// A record's outcome in the words of the public API.
+/// A record's outcome as the public API has it.
 #[inline]
 pub(crate) fn record_metadata(settled: CompletedRecord<'_>) -> Result<RecordMetadata, Error> {
     let CompletedRecord {

@@ -1,4 +1,4 @@
-//! What `send_all` returns: the places where the outcomes of many records will be.
+//! What `send_all` returns: a handle to the outcomes of many records.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,21 +13,21 @@ use crate::time::deadline_after;
 
 use super::future::{Future, check_may_wait, no_outcome_yet};
 
-/// The outcomes of records that were sent together, in their order: to be waited for as a whole with
-/// [`wait`](Self::wait), or one by one, as the [`Future`]s that this is a collection of.
+/// A handle to the outcomes of records that were sent together, in their order. [`wait`](Self::wait) waits for all of them;
+/// [`iter`](Self::iter) and [`get`](Self::get) give a [`Future`] for each.
 ///
-/// Records that went into the same batch share what waits for them, so this costs less than as many futures. Dropping it
-/// cancels nothing.
+/// It keeps one entry for neighbours in the same batch, so it takes less memory than that many futures. Dropping it cancels
+/// nothing.
 #[derive(Default)]
 pub struct Futures {
     runs: Vec<Run>,
     details: Vec<RecordDetails>,
 }
 
-/// Neighbours in one batch.
+/// Neighbouring records in one batch.
 struct Run {
     first: RecordHandle,
-    /// Of the records in all runs up to the end of this one.
+    /// The number of records in all runs up to the end of this one.
     end: usize,
 }
 
@@ -57,12 +57,12 @@ impl Futures {
         self.details.len()
     }
 
-    /// Whether there is no record.
+    /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.details.is_empty()
     }
 
-    /// The future of the record at `index`, from 0 in the order of sending.
+    /// The future of the record at `index`, from 0 in the order of sending. `None` if there are fewer records.
     pub fn get(&self, index: usize) -> Option<Future> {
         let details = *self.details.get(index)?;
         let run = self.runs.partition_point(|run| run.end <= index);
@@ -86,7 +86,7 @@ impl Futures {
         self.into_iter()
     }
 
-    /// Whether every outcome is there. Never blocks.
+    /// Returns whether every record has its outcome. Never blocks.
     pub fn are_done(&self) -> bool {
         self.ranges().all(|(run, records)| {
             let RecordHandle {
@@ -97,12 +97,13 @@ impl Futures {
         })
     }
 
-    /// Waits up to `timeout` until every record has its outcome; succeeds if all were delivered.
+    /// Waits up to `timeout` until every record has its outcome. Succeeds if all were delivered.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) while any record has no outcome, whatever became of the others, and
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for that in a callback or logger of the same
-    /// producer, as [`Future::get`]. Every other error is that of the first record that was not delivered; of the others [`iter`](Self::iter) tells.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if a record has no outcome within `timeout`, even if other records
+    /// have failed. In a callback or logger of the same producer it is
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) instead, as in [`Future::get`]. Every other error
+    /// is that of the first record that was not delivered; [`iter`](Self::iter) gives the outcomes of the others.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let deadline = deadline_after(Instant::now(), timeout);
         for (run, records) in self.ranges() {
@@ -152,7 +153,7 @@ impl Futures {
     }
 }
 
-/// The futures of a [`Futures`], which it owns or refers to, one by one in the order of sending.
+/// An iterator over the futures of a [`Futures`], in the order of sending. It owns the `Futures` or refers to it.
 #[derive(Clone, Debug)]
 pub struct FuturesIter<F> {
     futures: F,

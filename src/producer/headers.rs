@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::record::builder::RecordHeader;
 
-/// A record's headers: pairs of a key and a value in the order they were added. A key may come several times, a value
-/// may be null. Headers that are empty take no memory.
+/// A record's headers: pairs of a key and a value in the order in which they were added. A key may occur several times, and
+/// a value may be null. Empty headers allocate nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     headers: Vec<Header>,
@@ -21,7 +21,7 @@ impl Headers {
         }
     }
 
-    /// Adds a header behind the others.
+    /// Adds a header after the others.
     pub fn add(
         &mut self,
         key: impl Into<Cow<'static, str>>,
@@ -31,17 +31,17 @@ impl Headers {
         self
     }
 
-    /// The last header of that key: where a key comes several times, the one that counts to most readers.
+    /// The last header with that key. If a key occurs several times, most readers use the last one.
     pub fn last(&self, key: &str) -> Option<&Header> {
         self.headers.iter().rev().find(|header| header.key == key)
     }
 
-    /// All headers of that key, in their order.
+    /// All headers with that key, in their order.
     pub fn all<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Header> {
         self.headers.iter().filter(move |header| header.key == key)
     }
 
-    /// Takes all headers of that key away and says how many there were.
+    /// Removes all headers with that key. Returns how many there were.
     pub fn remove(&mut self, key: &str) -> usize {
         let before = self.headers.len();
         self.headers.retain(|header| header.key != key);
@@ -53,7 +53,7 @@ impl Headers {
         self.headers.truncate(length);
     }
 
-    /// Takes all headers away.
+    /// Removes all headers.
     pub fn clear(&mut self) {
         self.headers.clear();
     }
@@ -75,7 +75,7 @@ impl Headers {
         self.headers.len()
     }
 
-    /// Whether there is no header.
+    /// Returns whether there is no header.
     pub fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
@@ -89,7 +89,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header; static keys and values are not copied.
+    /// Makes a header. Static keys and values are not copied.
     pub fn new(key: impl Into<Cow<'static, str>>, value: impl Into<HeaderValue>) -> Self {
         Self {
             key: key.into(),
@@ -102,7 +102,7 @@ impl Header {
         &self.key
     }
 
-    /// The value; none is null.
+    /// The value; `None` is null.
     pub fn value(&self) -> Option<&[u8]> {
         self.value.0.as_deref()
     }
@@ -113,7 +113,7 @@ impl Header {
 pub struct HeaderValue(Option<Cow<'static, [u8]>>);
 
 impl HeaderValue {
-    /// No value at all, which is not the same as an empty one.
+    /// Null, which is not the same as an empty value.
     pub const NULL: Self = Self(None);
 }
 
@@ -127,7 +127,7 @@ impl RecordHeader for Header {
     }
 }
 
-/// Shows a value that is text as text.
+/// Shows a value that is UTF-8 as text.
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self
@@ -177,7 +177,7 @@ impl From<Cow<'static, [u8]>> for HeaderValue {
     }
 }
 
-/// None is null.
+/// `None` is null.
 impl<T: Into<HeaderValue>> From<Option<T>> for HeaderValue {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::NULL, Into::into)

@@ -1,4 +1,4 @@
-//! The producer itself: `send` and its relatives, on the caller's thread.
+//! The producer: `send` and the other calls, on the caller's thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,30 +63,30 @@ pub(super) struct Inner<K, V> {
     value_serializer: Box<dyn Serializer<V>>,
 }
 
-/// How long the last clone's drop waits for records to be delivered. Whoever wants another time calls `close`.
+/// How long the drop of the last clone waits for records to be delivered. `close` takes another time.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<K, V> KafkaProducer<K, V> {
-    /// Begins a producer with the defaults of [`ProducerConfig`](crate::ProducerConfig).
+    /// Makes a builder with the defaults of [`ProducerConfig`](crate::ProducerConfig).
     pub fn builder() -> ProducerBuilder<K, V> {
         ProducerBuilder::new()
     }
 
-    /// Hands a record over to be delivered, and returns where its outcome will be.
+    /// Hands a record over to be delivered, and returns a handle to its outcome.
     ///
-    /// Blocks only for the metadata of a topic (or partition) that is not known yet and for memory while
-    /// `buffer.memory` is full, both together for `max.block.ms` at most; the time that serializers and the partitioner
-    /// take is their own. In a callback or logger of the same producer it does not block but returns as
-    /// [`try_send`](Self::try_send) does: what it would wait for may depend on that very thread.
+    /// Blocks only for the metadata of a topic (or partition) that is not known yet, and for memory while `buffer.memory`
+    /// is full; together for at most `max.block.ms`. The time of serializers and of the partitioner does not count. In a
+    /// callback or logger of the same producer it does not block but returns as [`try_send`](Self::try_send) does, because
+    /// the wait could depend on that thread.
     ///
     /// # Errors
-    /// A refused record comes back in the error and was not written. Kinds:
+    /// The error holds the refused record, which was not written. Kinds:
     /// [`MetadataTimeout`](ErrorKind::MetadataTimeout), [`UnknownPartition`](ErrorKind::UnknownPartition),
-    /// [`InvalidTopic`](ErrorKind::InvalidTopic) and [`Authorization`](ErrorKind::Authorization) where the topic cannot
-    /// be had; [`BufferExhausted`](ErrorKind::BufferExhausted); [`RecordTooLarge`](ErrorKind::RecordTooLarge) above
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic) and [`Authorization`](ErrorKind::Authorization) if the topic is not
+    /// available; [`BufferExhausted`](ErrorKind::BufferExhausted); [`RecordTooLarge`](ErrorKind::RecordTooLarge) above
     /// `max.request.size` or `buffer.memory`; [`Serialization`](ErrorKind::Serialization),
     /// [`Partitioner`](ErrorKind::Partitioner), [`InvalidArgument`](ErrorKind::InvalidArgument);
-    /// [`Closed`](ErrorKind::Closed). What fails later is told by the future.
+    /// [`Closed`](ErrorKind::Closed). The future reports later failures.
     #[inline]
     pub fn send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::UpToMaxBlock)
@@ -95,17 +95,18 @@ impl<K, V> KafkaProducer<K, V> {
     /// As [`send`](Self::send), and calls `callback` with the outcome.
     ///
     /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records. A
-    /// slow one delays other callbacks, and keeps the memory of their batches; it delays no sending until
+    /// slow one delays other callbacks and keeps the memory of their batches; it delays no sending until
     /// `buffer.memory` is full of records whose callbacks have not run. A panic in one is caught and logged. The
     /// future, and a [`flush`](Self::flush), wait for the callbacks of the record's batch. A refused record's callback
     /// is not called.
     ///
     /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
-    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. A record for a topic that
-    /// the producer does not know yet comes back in the error: if only callbacks send to a topic, call `partitions_for`
+    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. The error returns a record
+    /// for a topic that the producer does not know yet: if only callbacks send to a topic, call `partitions_for`
     /// for it on another thread first. `flush` returns an error, and so does a future's `get` unless the outcome is
-    /// there. `close` returns an error at once, and another thread closes the producer. Calls on another producer block as usual. If the callbacks of two producers wait for each
-    /// other, both wait until their timeouts.
+    /// there. `close` returns an error at once, and another thread closes the
+    /// producer. Calls on another producer block as usual. If the callbacks of two producers wait for each other, both wait
+    /// until their timeouts.
     ///
     /// The batch's memory is freed before its callbacks run, so a record that failed can nearly always be sent again.
     /// If other threads take it first, the callbacks may exceed `buffer.memory` by the batch's size, at most 64 KiB.
@@ -128,8 +129,8 @@ impl<K, V> KafkaProducer<K, V> {
     /// As [`send`](Self::send), but never blocks.
     ///
     /// # Errors
-    /// As `send`. Where `send` would wait, for metadata or memory, the record comes back at once; metadata is asked for
-    /// all the same, so that a later try finds it.
+    /// As `send`. If `send` would wait for metadata or memory, the error returns the record at once. The producer still
+    /// requests the metadata, so a later attempt finds it.
     pub fn try_send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::Never)
     }
@@ -137,16 +138,16 @@ impl<K, V> KafkaProducer<K, V> {
     /// Sends many records, in order, and returns their futures in the same order. Blocks as [`send`](Self::send) does,
     /// for each record.
     ///
-    /// Neighbours that go to the same partition are handed over together, which costs less than sending each by itself.
-    /// For that up to 64 records are taken from `records` before the first of them is sent, if the iterator says that
-    /// it has so many ([`Iterator::size_hint`]); they get the same timestamp, unless they have their own. An iterator
-    /// that cannot tell, such as a channel's, has each record sent at once.
+    /// Neighbours for the same partition are appended together, which costs less than one by one. For that, this takes up
+    /// to 64 records from `records` before it sends the first of them, if the iterator says that it has that many
+    /// ([`Iterator::size_hint`]). They get the same timestamp, unless they have their own. If the iterator does not know how
+    /// many it has, as a channel's, each record is sent at once.
     ///
     /// # Errors
-    /// Stops at the first record that is refused. The error holds the futures of those before it, the refused record
-    /// and the records behind it, for which `records` is taken to its end: nothing is lost. Hand over an iterator that
-    /// has no end, or a late one, by reference (`by_ref`), in portions (`take`). If it panics, or a serializer does,
-    /// the records that were taken from it and not sent are gone.
+    /// Stops at the first record that is refused. The error holds the futures of the records before it, the refused record,
+    /// and the records after it, for which this takes all that `records` still has. Pass an iterator without an end, or with
+    /// a late one, by reference (`by_ref`) and in portions (`take`). If the iterator or a serializer panics, the records
+    /// that were taken from it and not sent are lost.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
         I: IntoIterator<Item = ProducerRecord<K, V>>,
@@ -154,22 +155,23 @@ impl<K, V> KafkaProducer<K, V> {
         self.inner.send_all(records.into_iter())
     }
 
-    /// Sends everything that was handed over before this call, whatever `linger.ms` says, and waits up to `timeout`
-    /// until each of those records has its outcome and its callback has run. Records that other threads send meanwhile
-    /// are not waited for. It does not tell whether the records were delivered: their futures and callbacks do.
+    /// Sends all records that were handed over before this call, without waiting for `linger.ms`. Waits up to `timeout`
+    /// until each of them has its outcome and its callback has run, but not for records that other threads send meanwhile.
+    /// The result does not say whether the records were delivered: their futures and callbacks do.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`]; the records are still under way then. [`ErrorKind::InvalidArgument`] in a callback or
+    /// [`ErrorKind::Timeout`]; the records are still in progress then. [`ErrorKind::InvalidArgument`] in a callback or
     /// logger of the same producer, where it would wait for itself. [`ErrorKind::Closed`] in a forked child.
     /// [`ErrorKind::Internal`] if a thread of the producer has panicked.
     pub fn flush(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.intake.engine.flush(timeout)
     }
 
-    /// Takes no more records, delivers those there are, runs their callbacks and ends the producer's threads and
-    /// connections. Always returns, at most a moment after `timeout`: records that are not delivered by then fail with
-    /// [`ErrorKind::ForceClosed`]. Calls that wait in `send` on other threads return [`ErrorKind::Closed`]. A second
-    /// `close` waits with the first, until the time of either is over.
+    /// Accepts no more records, delivers those that it has, runs their callbacks, and ends the producer's threads and
+    /// connections. Always returns, at most about two seconds after `timeout`. Records that are not delivered within
+    /// `timeout` fail with [`ErrorKind::ForceClosed`]. A callback that is still running then is not waited for. Calls that
+    /// wait in `send` on other threads return [`ErrorKind::Closed`]. A second `close` waits for the first one; the shorter
+    /// of their timeouts applies to both.
     ///
     /// # Errors
     /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.
@@ -184,7 +186,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// in a callback or logger of the same producer.
     ///
     /// # Errors
-    /// As [`send`](Self::send) for a topic that cannot be had.
+    /// As [`send`](Self::send) for a topic that is not available.
     pub fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, Error> {
         let engine = &self.inner.intake.engine;
         engine.check_open()?;
@@ -200,15 +202,15 @@ impl<K, V> KafkaProducer<K, V> {
 }
 
 impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
-    /// Checks the settings and starts the producer's threads. Connects to nothing yet.
+    /// Checks the settings and starts the producer's threads. Opens no connection yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for settings that are missing or at odds with each other, and if no host of
+    /// [`ErrorKind::Config`] for settings that are missing, out of range or in conflict, and if no host of
     /// `bootstrap.servers` resolves (it waits for that up to 5 s, and not at all with `bootstrap.resolve.timeout.ms`);
     /// [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
-        // Here and not on the `impl`, so that a type without a serializer is told what to do about it.
+        // Here and not on the `impl`: so the compiler's message for a type without a serializer says what to do.
         KS: Serializer<K> + 'static,
         VS: Serializer<V> + 'static,
     {
@@ -254,7 +256,7 @@ impl<K, V> Inner<K, V> {
         match placed {
             Ok(RecordHandle { completion, index }) => Ok(Future::new(completion, index, details)),
             Err(error) => {
-                // What serializers added goes: sent again, the record would have it twice.
+                // Sent again, the record would have the headers of the serializers twice.
                 record.headers.truncate(headers);
                 Err(SendError::new(error, record))
             }
@@ -279,7 +281,7 @@ impl<K, V> Inner<K, V> {
         placed
     }
 
-    /// Checks the record and makes bytes of its key and value: user code runs here, and under no lock.
+    /// Checks the record and serializes its key and value. User code runs here, under no lock.
     #[inline(always)]
     pub(super) fn serialize<'a>(
         &self,
@@ -345,7 +347,7 @@ impl<K, V> Inner<K, V> {
     }
 }
 
-/// What is to be told and done after a close.
+/// Runs the partitioner's `on_close`, and makes the result of a close.
 fn closed(
     undelivered: u64,
     is_first: bool,
@@ -359,7 +361,7 @@ fn closed(
     }
     let message = format!("the producer was closed with {undelivered} record(s) not delivered");
     Err(Error::new(ErrorKind::ForceClosed, message)
-        .with_advice("the records' futures and callbacks tell which"))
+        .with_advice("the records' futures and callbacks say which"))
 }
 
 fn close_cannot_wait(timeout: Duration) -> Error {
@@ -370,19 +372,18 @@ fn close_cannot_wait(timeout: Duration) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
         .with_delivery(Delivery::MaybeWritten)
         .without_record()
-        .with_advice("the records' futures and callbacks tell which were delivered")
+        .with_advice("the records' futures and callbacks say which were delivered")
 }
 
-/// A producer that nobody can use any more closes itself, within a bounded time.
+/// The drop of the last clone closes the producer, within a bounded time.
 impl<K, V> Drop for Inner<K, V> {
     fn drop(&mut self) {
         let engine = &self.intake.engine;
         if engine.is_inherited() {
-            // Not to be dropped in this process, where it would take locks that no thread can let go of, and end connections
-            // that are not its own.
+            // Dropped in this process, it would take locks that no thread unlocks, and close the parent's connections.
             std::mem::forget(Arc::clone(engine));
         } else if engine.is_close_started() {
-            // Somebody else does it.
+            // Another call closes the producer.
         } else if engine.owns_this_thread() {
             self.close_elsewhere(DROP_TIMEOUT);
         } else if let Err(error) = self.close(DROP_TIMEOUT) {

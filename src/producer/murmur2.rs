@@ -1,14 +1,14 @@
-//! The hash that maps a key to a partition: murmur2 as Java's client has it, so that equal keys meet.
+//! The hash that maps a key to a partition: murmur2 as in Java's client, so that both choose the same partition for a key.
 
-/// The partition that Java's producer chooses for `key` in a topic of `partitions` partitions: for partitioners that
-/// treat some keys themselves and leave the others where Java's consumers look for them. 0 where `partitions` is 0.
+/// The partition that Java's producer chooses for `key` in a topic with this many partitions; 0 if `partitions` is 0. A
+/// [`Partitioner`](crate::Partitioner) that treats only some keys in its own way can use it for the others.
 pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
-    // `toPositive` drops the sign, so that -2^31 stays legal.
+    // Java's `toPositive` clears the sign bit, which is defined for -2^31, too.
     let positive = (murmur2(key) & 0x7fff_ffff) as usize;
     (positive.checked_rem(partitions)).map_or(0, |partition| partition as i32)
 }
 
-/// The 32-bit MurmurHash2 with the seed of Kafka's.
+/// The 32-bit MurmurHash2 with Kafka's seed.
 pub(crate) fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const MULTIPLIER: u32 = 0x5bd1_e995;
@@ -35,7 +35,7 @@ pub(crate) fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The pairs that Kafka's own `UtilsTest.testMurmur2` checks Java's hash with.
+    /// The pairs of Kafka's `UtilsTest.testMurmur2`.
     #[test]
     fn hash_is_javas_on_its_published_vectors() {
         for (key, hash) in [
@@ -53,7 +53,7 @@ mod tests {
         }
     }
 
-    /// What librdkafka's test 0048 took from Java's partitioner, for topics of 7 and 17 partitions.
+    /// librdkafka's test 0048 has these from Java's partitioner, for topics with 7 and 17 partitions.
     #[test]
     fn keys_go_where_javas_partitioner_puts_them() {
         for (key, positive) in [
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_of_key_meets_its_partition_or_zero_without_partitions() {
+    fn a_key_of_any_length_has_a_partition_and_without_partitions_it_is_zero() {
         for length in 0..70 {
             let key = vec![0xff; length];
             assert!((0..3).contains(&partition_for_key(&key, 3)));

@@ -1,4 +1,4 @@
-//! Which partition a record goes to: the trait, and the round robin.
+//! The trait that chooses a record's partition, and the round robin.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use crate::metadata::{Cluster, PartitionMetadata};
 
 use super::serializer::BoxError;
 
-/// Chooses the partition of each record that names none itself.
+/// Chooses the partition of each record that has none.
 ///
-/// Handed to the builder with [`partitioner`](crate::ProducerBuilder::partitioner); without one the producer hashes the
-/// key as Java does, and gives records without a key to one partition after the other. `partition` runs on the thread
-/// that sends, once for each record, and several threads may be in it at once.
+/// Give it to the builder with [`partitioner`](crate::ProducerBuilder::partitioner). Without one, the producer hashes the
+/// key as Java does; for records without a key it keeps to one partition until a batch is full, then chooses another.
+/// `partition` runs on the thread that sends, once for each record, and several threads may call it at once.
 pub trait Partitioner: Send + Sync {
-    /// The partition for a record of `topic` with the serialized `key` and `value`; none is null. `cluster` knows the
-    /// topic and its partitions. An error, a negative partition or one that the topic does not have fails the send with
-    /// [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner).
+    /// Renumbers the partition for a record of `topic` with the serialized `key` and `value`; `None` is null. `cluster` has the
+    /// topic and its partitions. The send fails with [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner) if this
+    /// renumbers an error, a negative partition, or one that the topic does not have.
     fn partition(
         &self,
         topic: &str,
@@ -27,7 +27,7 @@ pub trait Partitioner: Send + Sync {
         cluster: &Cluster,
     ) -> Result<i32, BoxError>;
 
-    /// Called once, after the last record, when the producer has closed.
+    /// Called once, when the producer is closed and no record follows.
     fn on_close(&self) {}
 }
 
@@ -47,29 +47,30 @@ impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
     }
 }
 
-/// Gives the records of each topic to its partitions in turn, whatever their keys; partitions without a leader are left
-/// out while others have one. Even to one record, where Java's of that name skips partitions (KAFKA-9965).
+/// Gives the records of each topic to its partitions one after the other, and ignores keys. It skips partitions without a
+/// leader while others have one. The partitions get equal numbers of records, where Java's partitioner of that name skips
+/// some (KAFKA-9965).
 #[derive(Debug, Default)]
 pub struct RoundRobinPartitioner {
-    turns: RwLock<HashMap<Box<str>, AtomicUsize>>,
+    taken: RwLock<HashMap<Box<str>, AtomicUsize>>,
 }
 
 impl RoundRobinPartitioner {
-    /// Begins with each topic's first partition.
+    /// Makes a partitioner that begins with each topic's first partition.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn next_turn(&self, topic: &str, cluster: &Cluster) -> usize {
-        if let Some(turn) = self.turns.read().get(topic) {
-            return turn.fetch_add(1, Ordering::Relaxed);
+    fn next_number(&self, topic: &str, cluster: &Cluster) -> usize {
+        if let Some(taken) = self.taken.read().get(topic) {
+            return taken.fetch_add(1, Ordering::Relaxed);
         }
-        let mut turns = self.turns.write();
-        // Topics come and go for as long as a producer lives.
-        if turns.len() == turns.capacity() {
-            turns.retain(|name, _| cluster.topic(name).is_some());
+        let mut numbers = self.taken.write();
+        // Topics are created and deleted while a producer lives.
+        if numbers.len() == numbers.capacity() {
+            numbers.retain(|name, _| cluster.topic(name).is_some());
         }
-        turns
+        numbers
             .entry(topic.into())
             .or_default()
             .fetch_add(1, Ordering::Relaxed)
@@ -89,12 +90,15 @@ impl Partitioner for RoundRobinPartitioner {
             .map_or(&[][..], |topic| topic.partitions());
         let has_leader = |partition: &&PartitionMetadata| partition.leader().is_some();
         let with_leader = partitions.iter().filter(has_leader).count();
-        let turn = self.next_turn(topic, cluster);
+        let number = self.next_number(topic, cluster);
         let chosen = match with_leader {
-            0 => turn
+            0 => number
                 .checked_rem(partitions.len())
                 .map(|index| &partitions[index]),
-            _ => partitions.iter().filter(has_leader).nth(turn % with_leader),
+            _ => partitions
+                .iter()
+                .filter(has_leader)
+                .nth(number % with_leader),
         };
         chosen
             .map(PartitionMetadata::partition)
@@ -131,20 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn turns_of_topics_that_are_gone_are_forgotten() {
+    fn numbers_of_deleted_topics_are_forgotten() {
         let partitioner = RoundRobinPartitioner::new();
         let cluster = cluster(&[Some(1), Some(1)]);
         let choose = |topic| partitioner.partition(topic, None, None, &cluster);
         assert_eq!(choose("t").unwrap(), 0);
         for number in 0..10_000 {
-            // A topic that is gone by the next look.
-            partitioner.next_turn(&format!("gone-{number}"), &cluster);
+            // The next cluster does not have this topic.
+            partitioner.next_number(&format!("gone-{number}"), &cluster);
         }
-        assert!(partitioner.turns.read().len() < 100);
+        assert!(partitioner.taken.read().len() < 100);
         assert_eq!(choose("t").unwrap(), 1);
     }
 
-    fn turns(leaders: &[Option<i32>], count: usize) -> Vec<i32> {
+    fn choices(leaders: &[Option<i32>], count: usize) -> Vec<i32> {
         let partitioner = RoundRobinPartitioner::new();
         let cluster = cluster(leaders);
         (0..count)
@@ -157,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_visits_each_partition_in_turn() {
-        assert_eq!(turns(&[Some(0); 3], 7), [0, 1, 2, 0, 1, 2, 0]);
+    fn round_robin_visits_each_partition_in_order() {
+        assert_eq!(choices(&[Some(0); 3], 7), [0, 1, 2, 0, 1, 2, 0]);
     }
 
     #[test]
-    fn round_robin_leaves_out_partitions_without_a_leader_while_others_have_one() {
-        assert_eq!(turns(&[Some(0), None, Some(1)], 4), [0, 2, 0, 2]);
-        assert_eq!(turns(&[None; 2], 3), [0, 1, 0]);
+    fn round_robin_skips_partitions_without_a_leader_while_others_have_one() {
+        assert_eq!(choices(&[Some(0), None, Some(1)], 4), [0, 2, 0, 2]);
+        assert_eq!(choices(&[None; 2], 3), [0, 1, 0]);
     }
 
     #[test]

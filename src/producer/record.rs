@@ -1,4 +1,4 @@
-//! What is sent, and what is known of it once it is delivered.
+//! A record to send, and the metadata of a record that was delivered.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::topic_partition::TopicPartition;
 
 use super::headers::{Header, HeaderValue, Headers};
 
-/// A record to send: a topic and a value, and where wanted a key, a partition, a timestamp and headers.
+/// A record to send: a topic and a value; optionally a key, a partition, a timestamp and headers.
 ///
 /// ```
 /// use kafka_producer::ProducerRecord;
@@ -26,21 +26,21 @@ use super::headers::{Header, HeaderValue, Headers};
 pub struct ProducerRecord<K, V> {
     /// The topic's name.
     pub topic: TopicName,
-    /// The partition, from 0; none: the partitioner chooses.
+    /// The partition, from 0. `None`: the partitioner chooses.
     pub partition: Option<i32>,
-    /// The timestamp in milliseconds since 1970; none: the time of sending.
+    /// The timestamp in milliseconds since 1970. `None`: the time of sending.
     pub timestamp: Option<i64>,
-    /// The key; none is null.
+    /// The key; `None` is null.
     pub key: Option<K>,
-    /// The value; none is null.
+    /// The value; `None` is null.
     pub value: Option<V>,
     /// The headers.
     pub headers: Headers,
 }
 
 impl<K, V> ProducerRecord<K, V> {
-    /// A record with this value, without key and headers. The partitioner chooses its partition, and its timestamp is
-    /// the time of sending. The topic is a `&'static str`, a `String`, an `Arc<str>` or a [`TopicName`].
+    /// Makes a record with this value, without key and headers. The partitioner chooses its partition, and its timestamp
+    /// is the time of sending. The topic is a `&'static str`, a `String`, an `Arc<str>` or a [`TopicName`].
     #[inline]
     pub fn new(topic: impl Into<TopicName>, value: V) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl<K, V> ProducerRecord<K, V> {
         }
     }
 
-    /// A record whose value is null: in a compacted topic it deletes what its key stood for.
+    /// Makes a record whose value is null. In a compacted topic it deletes the earlier records with its key.
     #[inline]
     pub fn tombstone(topic: impl Into<TopicName>) -> Self {
         Self {
@@ -69,22 +69,22 @@ impl<K, V> ProducerRecord<K, V> {
         self
     }
 
-    /// Sets the partition, from 0. No partitioner is asked. A negative one is refused when the record is sent.
+    /// Sets the partition, from 0. The partitioner is not called. A negative partition is refused when the record is sent.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// Sets the timestamp, in milliseconds since 1970. A negative one is refused when the record is sent. A topic with
-    /// `message.timestamp.type=LogAppendTime` replaces it by the broker's time.
+    /// Sets the timestamp, in milliseconds since 1970. A negative timestamp is refused when the record is sent. A topic
+    /// with `message.timestamp.type=LogAppendTime` replaces it by the broker's time.
     #[must_use]
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = Some(timestamp_ms);
         self
     }
 
-    /// Adds a header behind those there are.
+    /// Adds a header after the others.
     #[must_use]
     pub fn header(
         mut self,
@@ -95,14 +95,14 @@ impl<K, V> ProducerRecord<K, V> {
         self
     }
 
-    /// Adds headers behind those there are.
+    /// Adds headers after the others.
     #[must_use]
     pub fn headers<H: Into<Header>>(mut self, headers: impl IntoIterator<Item = H>) -> Self {
         self.headers.extend(headers);
         self
     }
 
-    /// Refuses what no broker would take: a negative partition or timestamp.
+    /// Refuses a negative partition or timestamp, which no broker accepts.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
         match (self.partition, self.timestamp) {
@@ -124,7 +124,7 @@ impl<K, V> ProducerRecord<K, V> {
     }
 }
 
-/// A topic's name: cheap to clone and, where it comes from a `&'static str` or an `Arc<str>`, made without a copy.
+/// A topic's name. Cheap to clone. Made without a copy from a `&'static str` or an `Arc<str>`.
 #[derive(Clone)]
 pub struct TopicName(Name);
 
@@ -145,7 +145,7 @@ impl TopicName {
     }
 }
 
-/// Kafka's rule for names, which the brokers hold: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, not `.` or `..`.
+/// Checks the brokers' rule for names: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and not `.` or `..`.
 pub(crate) fn check_topic_name(name: &str) -> Result<(), Error> {
     const LONGEST: usize = 249;
     let fault = match name {
@@ -249,7 +249,7 @@ impl fmt::Display for TopicName {
     }
 }
 
-/// What is known of a record once it is delivered.
+/// What is known of a record that was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordMetadata {
     topic_partition: TopicPartition,
@@ -282,7 +282,7 @@ impl RecordMetadata {
         self.topic_partition.topic()
     }
 
-    /// The partition the record went to.
+    /// The record's partition.
     pub fn partition(&self) -> i32 {
         self.topic_partition.partition()
     }
@@ -292,24 +292,24 @@ impl RecordMetadata {
         &self.topic_partition
     }
 
-    /// The record's place in the partition's log. None with `acks=0`, and where the broker had the batch already and
-    /// no longer knew where.
+    /// The record's offset in the partition's log. `None` with `acks=0`, and if the broker already had the batch and did
+    /// not know its offset any more.
     pub fn offset(&self) -> Option<i64> {
         self.offset
     }
 
-    /// The record's timestamp in milliseconds since 1970: the broker's where the topic has
+    /// The record's timestamp in milliseconds since 1970. It is the broker's if the topic has
     /// `message.timestamp.type=LogAppendTime`, otherwise the record's own.
     pub fn timestamp(&self) -> Option<i64> {
         self.timestamp
     }
 
-    /// The bytes of the serialized key, uncompressed; none for a null key.
+    /// The number of bytes of the serialized key, uncompressed; `None` for a null key.
     pub fn serialized_key_size(&self) -> Option<usize> {
         self.serialized_key_size.map(|size| size as usize)
     }
 
-    /// The bytes of the serialized value, uncompressed; none for a null value.
+    /// The number of bytes of the serialized value, uncompressed; `None` for a null value.
     pub fn serialized_value_size(&self) -> Option<usize> {
         self.serialized_value_size.map(|size| size as usize)
     }
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn topic_names_are_equal_wherever_they_came_from_and_clones_share() {
+    fn topic_names_of_any_origin_are_equal_and_clones_share_the_text() {
         let shared: Arc<str> = "t".into();
         let names: [TopicName; 3] = ["t".into(), String::from("t").into(), shared.clone().into()];
         assert!(

@@ -1,4 +1,4 @@
-//! A refused `send`: why, and the record.
+//! The error of a refused `send`: the reason, and the record.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,9 +7,10 @@ use crate::error::Error;
 
 use super::record::ProducerRecord;
 
-/// Why a record was not taken, and the record itself, to send again or elsewhere. Nothing of it was written.
+/// The error of a refused record. It holds the record, so that it can be sent again or elsewhere. The record was not
+/// written.
 ///
-/// Turns into an [`Error`] with `?`, which drops the record.
+/// `?` converts it into an [`Error`], which drops the record.
 pub struct SendError<K, V>(Box<(Error, ProducerRecord<K, V>)>);
 
 impl<K, V> SendError<K, V> {
@@ -17,7 +18,7 @@ impl<K, V> SendError<K, V> {
         Self(Box::new((error, record)))
     }
 
-    /// Why the record was not taken.
+    /// The reason.
     pub fn error(&self) -> &Error {
         &self.0.0
     }
@@ -27,12 +28,12 @@ impl<K, V> SendError<K, V> {
         &self.0.1
     }
 
-    /// The record, given back.
+    /// Gives the record back.
     pub fn into_record(self) -> ProducerRecord<K, V> {
         self.0.1
     }
 
-    /// Why the record was not taken, and the record.
+    /// Gives the reason and the record back.
     pub fn into_parts(self) -> (Error, ProducerRecord<K, V>) {
         *self.0
     }

@@ -7,25 +7,25 @@ use std::sync::Arc;
 
 use super::headers::Headers;
 
-/// What serializers and partitioners may fail with.
+/// The error type of serializers and partitioners.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Turns keys or values of type `T` into bytes.
 ///
-/// Types that implement [`ToBytes`] (bytes, text, numbers, ...) need none. For others hand one to the builder with
+/// Types that implement [`ToBytes`] (bytes, text, numbers, ...) need none. For other types give the builder one with
 /// [`key_serializer`](crate::ProducerBuilder::key_serializer) and
-/// [`value_serializer`](crate::ProducerBuilder::value_serializer), or a closure by [`serializer_fn`]. It runs on the
-/// thread that sends, and several threads may be in it at once.
+/// [`value_serializer`](crate::ProducerBuilder::value_serializer); [`serializer_fn`] makes one of a closure. It runs on the
+/// thread that sends, and several threads may call it at once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serialize `{T}`",
     note = "hand a serializer for `{T}` to `ProducerBuilder::key_serializer` or `value_serializer`; \
             `serializer_fn` makes one of a closure"
 )]
 pub trait Serializer<T: ?Sized>: Send + Sync {
-    /// The bytes of `value`, or none for null. They are part of `value` or were written to `buffer`, which comes empty
-    /// and is used again for the next record. `headers` are the record's and may be changed; where
-    /// the record is refused and handed back, only headers that were added are taken off again. An error fails the send
-    /// with [`ErrorKind::Serialization`](crate::ErrorKind::Serialization), whose source it becomes.
+    /// Returns the bytes of `value`, or `None` for null. The bytes are part of `value`, or this writes them to `buffer`. The
+    /// buffer is empty, and is reused for the next record. This may change `headers`, which are the record's; if the record
+    /// is refused and returned, only added headers are removed again. With an error, the send fails with
+    /// [`ErrorKind::Serialization`](crate::ErrorKind::Serialization), and the error is its source.
     fn serialize<'a>(
         &self,
         topic: &str,
@@ -35,7 +35,7 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
     ) -> Result<Option<&'a [u8]>, BoxError>;
 }
 
-/// A serializer of a closure that writes the bytes of a value to the vector it is given, which is empty:
+/// Makes a serializer of a closure that writes the bytes of a value to the given empty vector:
 ///
 /// ```
 /// use kafka_producer::{Headers, serializer_fn};
@@ -65,10 +65,10 @@ pub struct SerializerFn<T: ?Sized, F> {
     value: PhantomData<fn(&T)>,
 }
 
-/// Types that become bytes in one way that needs no settings and cannot fail. Implement it for a type of your own, and
-/// a producer of it needs no serializer.
+/// A type that has one conversion to bytes, which needs no settings and cannot fail. If you implement it for your own
+/// type, a producer of that type needs no serializer.
 ///
-/// Built in are: bytes (`[u8]`, `Vec<u8>`, `[u8; N]`, `Box`, `Arc` and `Cow` of them) and text (`str`, `String`, ...) as
+/// Built in: bytes (`[u8]`, `Vec<u8>`, `[u8; N]`, `Box`, `Arc` and `Cow` of them) and text (`str`, `String`, ...) as
 /// they are, without a copy; all integers and floats of a fixed width, big-endian, as Java's; `bool` as one byte, 0 or 1;
 /// [`Uuid`] as its 16 bytes; `()` as null, and an `Option` as null or what it holds.
 #[diagnostic::on_unimplemented(
@@ -78,16 +78,16 @@ pub struct SerializerFn<T: ?Sized, F> {
             a closure), or implement `ToBytes` for your own type"
 )]
 pub trait ToBytes {
-    /// The bytes, or none for null: part of `self`, or written to `buffer`, which comes empty.
+    /// Returns the bytes, or `None` for null. The bytes are part of `self`, or this writes them to `buffer`, which is empty.
     fn to_bytes<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]>;
 }
 
-/// The serializer of types that know their bytes: [`ToBytes`]. A builder begins with it.
+/// The serializer of types that implement [`ToBytes`]. Builders have it by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultSerializer;
 
-/// A UUID's 16 bytes, most significant first, which is what is sent. Java's `UUIDSerializer` sends the 36 characters of
-/// [`UuidTextSerializer`] instead.
+/// A UUID: 16 bytes, most significant first. They are sent as they are. Java's `UUIDSerializer` sends 36 characters
+/// instead, as [`UuidTextSerializer`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Uuid(pub [u8; 16]);
 

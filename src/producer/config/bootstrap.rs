@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use super::{Shown, hints};
 
-/// One address to find the cluster by. The host is a name or an IP address, without brackets.
+/// One address of a broker. The host is a name or an IP address, without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BootstrapAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
-/// The addresses in their order, each once; or what is wrong with them.
+/// Reads the addresses in their order and drops duplicates. The error is a sentence on the first fault.
 pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<BootstrapAddress>, String> {
 }
 
 fn refusal(text: &str, fault: &str) -> String {
-    // A text with quotes of its own is shown with no others.
+    // No more quotes around a text that has some.
     let quote = match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
         true => "",
         false => "\"",
@@ -89,8 +89,8 @@ fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
     })
 }
 
-/// Brokers' `listeners` have a security protocol in front, and so are addresses copied. One that is not served must not
-/// be dropped: the client would speak plaintext to a port that was named as something else.
+/// A broker's `listeners` begin with a security protocol, and people copy addresses from there. A protocol that is not
+/// supported must not be dropped: the client would speak plaintext to a port of another protocol.
 fn without_scheme(address: &str) -> Result<&str, &'static str> {
     let Some((scheme, rest)) = address.split_once("://") else {
         return Ok(address);
@@ -103,7 +103,7 @@ fn without_scheme(address: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// `::1]:9092`, the opening bracket gone, into address and port.
+/// Splits `::1]:9092`, the text after the opening bracket, into address and port.
 fn bracketed(rest: &str) -> Result<(&str, &str), &'static str> {
     let (host, port) = rest.split_once(']').ok_or("has no closing bracket")?;
     let numeric = host.split('%').next().unwrap_or(host);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_in_front_is_skipped() {
+    fn the_scheme_plaintext_is_skipped() {
         for address in ["PLAINTEXT://broker:9092", "plaintext://broker:9092"] {
             assert_eq!(addresses(address), [("broker".to_owned(), 9092)]);
         }
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// By comparing each with all others this took a minute and more.
+    /// Comparing each address with all others took more than a minute.
     #[test]
     fn a_very_long_list_is_read_soon() {
         let text: Vec<_> = (0..100_000).map(|n| format!("a{n}:1")).collect();

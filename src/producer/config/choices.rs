@@ -4,25 +4,25 @@ use crate::record::compression::CompressionType;
 
 /// A setting that is one of a few names.
 pub(super) trait Choice: Copy + PartialEq + 'static {
-    /// Every name that is understood. Where several mean the same, the first is the one written.
+    /// Every accepted name. If several mean the same, the first one is written.
     const NAMES: &'static [(&'static str, Self)];
-    /// Names that Kafka knows and this crate does not serve yet.
+    /// Kafka's names that this crate does not support yet.
     const NOT_YET: &'static [&'static str] = &[];
-    /// Whether capitals and small letters are the same, as they are to Java for some settings.
+    /// Whether upper and lower case are the same, as for some of Java's settings.
     const IGNORES_CASE: bool = false;
 
-    /// What to write for a text that is no name, where that is known.
+    /// What to write instead of an unknown text, if that is known.
     fn hint(_text: &str) -> Option<&'static str> {
         None
     }
 }
 
-/// Who must have a record before it counts as delivered: the setting `acks`.
+/// Which replicas must have a record before it counts as delivered: the setting `acks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Acks {
-    /// Nobody (`acks=0`): a record counts as delivered when it was written to the socket, and no offset is known.
+    /// No replica (`acks=0`). A record counts as delivered when it was written to the socket, and has no known offset.
     None,
-    /// The leader of the partition (`acks=1`): lost where the leader dies before a replica has it.
+    /// The leader of the partition (`acks=1`). A record is lost if the leader dies before a replica has it.
     Leader,
     /// Every replica in sync (`acks=all`, `acks=-1`).
     #[default]
@@ -30,7 +30,7 @@ pub enum Acks {
 }
 
 impl Acks {
-    /// The number that stands for it in a request: 0, 1 or -1.
+    /// The number in a request: 0, 1 or -1.
     pub fn code(self) -> i16 {
         match self {
             Self::None => 0,
@@ -50,33 +50,32 @@ impl Choice for Acks {
     const IGNORES_CASE: bool = true;
 }
 
-/// What becomes of a broker's name with several addresses: the setting `client.dns.lookup`.
+/// What the producer does if a broker's name has several addresses: the setting `client.dns.lookup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ClientDnsLookup {
-    /// All addresses are tried, one after the other.
+    /// Tries all addresses, one after the other.
     #[default]
     UseAllDnsIps,
 }
 
 impl Choice for ClientDnsLookup {
     const NAMES: &'static [(&'static str, Self)] = &[("use_all_dns_ips", Self::UseAllDnsIps)];
-    // It looks names up by address, for Kerberos.
+    // It resolves addresses back to names, for Kerberos.
     const NOT_YET: &'static [&'static str] = &["resolve_canonical_bootstrap_servers_only"];
 
     fn hint(text: &str) -> Option<&'static str> {
-        (text == "default")
-            .then_some("Kafka 3.0 has taken it away, use_all_dns_ips is the default now")
+        (text == "default").then_some("Kafka 3.0 removed it, use_all_dns_ips is the default now")
     }
 }
 
 /// What to do when no known broker can be reached: the setting `metadata.recovery.strategy` (KIP-899).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum MetadataRecoveryStrategy {
-    /// Begin anew from `bootstrap.servers`.
+    /// Start again from `bootstrap.servers`.
     #[default]
     Rebootstrap,
-    /// Keep trying the brokers that are known.
+    /// Keep trying the known brokers.
     None,
 }
 
@@ -90,7 +89,7 @@ impl Choice for MetadataRecoveryStrategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PartitionerClass {
-    /// By the key's hash where there is a key, else sticky and adaptive (KIP-794).
+    /// By the key's hash if there is a key, otherwise sticky and adaptive (KIP-794).
     #[default]
     Default,
     /// [`RoundRobinPartitioner`](crate::RoundRobinPartitioner).
@@ -100,7 +99,7 @@ pub enum PartitionerClass {
 impl Choice for PartitionerClass {
     const NAMES: &'static [(&'static str, Self)] = &[
         ("", Self::Default),
-        // Java's built-in one has taken its place in Kafka 4.0.
+        // Kafka 4.0 replaced it by the built-in partitioner.
         (
             "org.apache.kafka.clients.producer.internals.DefaultPartitioner",
             Self::Default,
@@ -115,16 +114,14 @@ impl Choice for PartitionerClass {
     fn hint(text: &str) -> Option<&'static str> {
         Some(match text.rsplit('.').next()? {
             "UniformStickyPartitioner" => {
-                "Kafka 4.0 has taken it away; leave it out and set partitioner.ignore.keys=true"
+                "Kafka 4.0 removed it; leave it out and set partitioner.ignore.keys=true"
             }
-            _ => {
-                "a partitioner of your own is handed to the builder (ProducerBuilder::partitioner)"
-            }
+            _ => "give your own partitioner to the builder (ProducerBuilder::partitioner)",
         })
     }
 }
 
-/// How the client speaks to brokers: the setting `security.protocol`.
+/// The protocol between client and brokers: the setting `security.protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SecurityProtocol {

@@ -1,4 +1,4 @@
-//! The bytes of a settings file into text.
+//! Decodes a settings file into text.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use crate::error::Error;
 
 use super::config_error;
 
-/// A file's text, and the first line that was not UTF-8, if one was.
+/// A file's text, and the first line that is not UTF-8, if there is one.
 #[derive(Debug, PartialEq)]
 pub(super) struct FileText {
     pub(super) text: String,
@@ -35,9 +35,9 @@ pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
     decode(bytes).map_err(|fault| config_error(format!("{}: {fault}", path.display())))
 }
 
-/// UTF-8, as editors write it today. Java reads a file as ISO-8859-1 (Latin-1); a file that is not UTF-8 was written for
-/// that, so it is read as Java reads it. Only `client.id` can tell the difference, and an escape as `\u00e9` is the same
-/// in both. UTF-16 is neither: Java makes nonsense of it, and it is refused.
+/// Decodes UTF-8, which editors write today. Java reads a file as ISO-8859-1 (Latin-1), so a file that is not UTF-8 is read
+/// in that way. Only `client.id` can differ, and an escape such as `\u00e9` is the same in both. UTF-16 is refused; Java
+/// misreads it.
 fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("is UTF-16: save it as UTF-8".to_owned());
@@ -64,7 +64,7 @@ fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
     }
 }
 
-/// The number of the line that follows `before`. Lines end with `\n`, `\r\n` or `\r`.
+/// The number of the line in which `before` ends. Lines end with `\n`, `\r\n` or `\r`.
 fn line_of(before: &[u8]) -> usize {
     let ends = |(index, byte): (usize, &u8)| match byte {
         b'\n' => true,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_read_as_latin1_and_its_first_line_told() {
+    fn a_file_that_is_not_utf8_is_read_as_latin1_and_its_first_such_line_reported() {
         let latin1 = decode(b"# caf\xe9\r\na=b\rclient.id=\xfc\n".to_vec()).unwrap();
         assert_eq!(latin1.text, "# caf\u{e9}\r\na=b\rclient.id=\u{fc}\n");
         assert_eq!(latin1.first_latin1_line, Some(1));

@@ -1,9 +1,8 @@
-//! Settings that are not the producer's: those of Kafka's other clients and of parts of the JVM, which stand in files that
-//! several programs share.
+//! Settings of Kafka's other clients and of parts of the JVM. They occur in files that several programs share.
 
 use std::fmt::Write as _;
 
-/// Whose a setting is. It is accepted, as by Java, and without effect.
+/// Which program a setting belongs to. Java and this crate accept it without effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Jvm,
@@ -28,9 +27,9 @@ impl Owner {
         Self::ConfluentInterceptors,
     ];
 
-    /// Of a name that is not the producer's.
+    /// The owner of a name that is not the producer's.
     pub(super) fn of(name: &str) -> Option<Self> {
-        // A longer prefix is nearer to the truth: `consumer.override.` is Connect's.
+        // The longest prefix counts: `consumer.override.` is Connect's.
         let prefix = |owner: Self| {
             let prefixes = owner.prefixes().iter();
             prefixes
@@ -51,7 +50,7 @@ impl Owner {
         })
     }
 
-    /// For a sentence on settings of somebody.
+    /// The owner's name, for `settings of ...`.
     pub(super) fn whose(self) -> &'static str {
         match self {
             Self::Jvm => "Java classes or a JVM",
@@ -120,7 +119,7 @@ impl Owner {
     }
 }
 
-/// What is wrong with a name that is no client's, where that is known.
+/// What is wrong with a name that belongs to no client. `None` if that is not known.
 pub(super) fn of_no_client(name: &str) -> Option<String> {
     if BROKER.contains(&name)
         || BROKER_PREFIXES
@@ -132,12 +131,12 @@ pub(super) fn of_no_client(name: &str) -> Option<String> {
     let (_, now) = OLD.iter().find(|(old, _)| *old == name)?;
     let mut text = "Kafka's producer no longer has it".to_owned();
     if !now.is_empty() {
-        let _ = write!(text, ": {now} has taken its place");
+        let _ = write!(text, ": {now} replaced it");
     }
     Some(text)
 }
 
-/// Of Java's producer. Their meaning is a Java class or a part of the JVM.
+/// Java's producer has these. Their meaning is a Java class or a part of the JVM.
 pub(super) const JVM: &[&str] = &[
     "key.serializer",
     "value.serializer",
@@ -321,7 +320,7 @@ const SCHEMA_REGISTRY: &[&str] = &[
     "value.subject.name.strategy",
 ];
 
-/// Who sets these on a producer believes that they hold.
+/// Settings of brokers and topics. They are refused, because a user who sets them here expects an effect.
 const BROKER: &[&str] = &[
     "advertised.listeners",
     "authorizer.class.name",
@@ -364,7 +363,7 @@ const BROKER_PREFIXES: &[&str] = &[
     "zookeeper.",
 ];
 
-/// Names that Kafka's producers once had, and what there is now.
+/// Names that Kafka's producers had once, and the names that replaced them.
 const OLD: &[(&str, &str)] = &[
     ("block.on.buffer.full", "max.block.ms"),
     ("broker.list", "bootstrap.servers"),
@@ -386,7 +385,7 @@ mod tests {
     use crate::producer::config::ROWS;
 
     #[test]
-    fn every_name_has_one_owner_and_is_not_served() {
+    fn every_name_has_one_owner_and_is_not_in_the_table() {
         let mut seen = HashSet::new();
         let all = Owner::ALL.iter().flat_map(|owner| owner.names());
         let others = BROKER.iter().chain(OLD.iter().map(|(name, _)| name));

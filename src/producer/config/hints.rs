@@ -1,11 +1,11 @@
-//! What people write for something else: quotes, units, placeholders, another file's syntax.
+//! Recognises what people write by mistake: quotes, units, placeholders, the syntax of another file format.
 
-/// What is wrong with a text that cannot be read, whatever its kind; `None` where only its kind can say.
+/// The fault of a text that cannot be read, for settings of any kind. `None` if only its kind can say.
 pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         Some("has no value: give it one, or leave the setting out for its default")
     } else if is_placeholder(text) {
-        Some("has a placeholder in it, which nobody has filled in")
+        Some("has a placeholder in it, which was not filled in")
     } else if is_quoted(text) {
         Some("is in quotes: write it without them")
     } else {
@@ -13,8 +13,8 @@ pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     }
 }
 
-/// `${name}`, `#{name}`, `{{ name }}`, `@name@` and `<name>`, as templates and their guides have them; `$name` and `%name%`
-/// of shells.
+/// Returns whether a text has a placeholder: `${name}`, `#{name}`, `{{ name }}`, `@name@` and `<name>` of templates, `$name`
+/// and `%name%` of shells.
 pub(super) fn is_placeholder(text: &str) -> bool {
     let encloses = |open: &str, close: &str| {
         text.split_once(open)
@@ -33,7 +33,7 @@ pub(super) fn is_placeholder(text: &str) -> bool {
             .any(|(open, close)| is_one(*open, *close))
 }
 
-/// In quotes of any kind, or with one at either end, as a part of a quoted list has.
+/// Returns whether a text has quotes of any kind around it, or at one end, as a part of a quoted list.
 pub(super) fn is_quoted(text: &str) -> bool {
     let quotes = [
         '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
@@ -41,7 +41,7 @@ pub(super) fn is_quoted(text: &str) -> bool {
     text.starts_with(quotes) || text.ends_with(quotes)
 }
 
-/// How the number in `text` is written here, where it has a unit of time that is plain to see.
+/// How to write the number in `text` here, if it has a known unit of time.
 pub(super) fn as_millis(text: &str) -> Option<String> {
     let (number, unit) = number_and_unit(text)?;
     let factor = match unit.to_ascii_lowercase().as_str() {
@@ -55,7 +55,7 @@ pub(super) fn as_millis(text: &str) -> Option<String> {
     Some(number.checked_mul(factor)?.to_string())
 }
 
-/// How the number in `text` is written here, where it has a unit of size that is plain to see.
+/// How to write the number in `text` here, if it has a known unit of size.
 pub(super) fn as_bytes(text: &str) -> Option<String> {
     let (number, unit) = number_and_unit(text)?;
     let factor = match unit.to_ascii_lowercase().as_str() {
@@ -74,7 +74,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number, text[end..].trim_start_matches([' ', '_'])))
 }
 
-/// `1_000`, `1,000`, `5.0`, `5L`.
+/// Rewrites `1_000`, `1,000`, `5.0`, `5L`.
 fn plain(text: &str) -> Option<String> {
     let text = text.trim_end_matches(['L', 'l']);
     let whole = text.split_once('.').map_or(text, |(whole, rest)| {
@@ -87,7 +87,7 @@ fn plain(text: &str) -> Option<String> {
     digits.parse::<u64>().ok().map(|number| number.to_string())
 }
 
-/// What a text that is no `.properties` file seems to be. Asked where there are faults.
+/// The format that a text with faults seems to have, if it is not a `.properties` file.
 pub(super) fn other_syntax(text: &str) -> Option<&'static str> {
     let lines = || {
         text.lines()
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_are_counted_out() {
+    fn units_are_converted() {
         for (text, millis) in [
             ("5ms", Some("5")),
             ("5 s", Some("5000")),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_known_by_how_they_begin() {
+    fn other_formats_are_recognised_by_their_beginning() {
         for (text, syntax) in [
             ("spring:\n  kafka:\n    a: b", Some("YAML")),
             ("---\nacks: all", Some("YAML")),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_placeholders_are_told_apart_from_plain_texts() {
+    fn quotes_and_placeholders_are_recognised() {
         for text in [
             "${env:BS}",
             "a:${PORT}",

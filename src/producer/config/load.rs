@@ -1,4 +1,4 @@
-//! Settings from texts, lists and files: each fault is told, all of them in one error.
+//! Settings from texts, lists and files. One error lists all faults.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ use super::shown::ShownName;
 use super::{ProducerConfig, config_error, encoding, hints, properties};
 
 impl ProducerConfig {
-    /// The settings of a list of names and texts, as [`set`](Self::set) takes them. Of two with one name the later
-    /// counts. An error names all that are at fault.
+    /// The settings of a list of names and texts, as for [`set`](Self::set). If a name occurs twice, the later text counts.
+    /// An error lists all faults.
     pub fn from_pairs<N: AsRef<str>, T: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Self, Error> {
@@ -20,7 +20,7 @@ impl ProducerConfig {
             (Self::new(), Faults::default(), Notes::default());
         for (name, value) in pairs {
             if let Err(refusal) = config.take(name.as_ref(), value.as_ref(), &mut notes) {
-                faults.add_made(|| refusal.to_string());
+                faults.add_lazily(|| refusal.to_string());
             }
         }
         faults.into_result()?;
@@ -29,8 +29,8 @@ impl ProducerConfig {
     }
 
     /// The settings of a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value`
-    /// on each line, `#` and `!` for comments, `\` to go on in the next line, `\t \n \r \f \\` and `\uXXXX` for
-    /// characters. Of two with one name the later counts. An error lists every line that is at fault.
+    /// on each line, `#` and `!` for comments, `\` to continue in the next line, `\t \n \r \f \\` and `\uXXXX` for
+    /// characters. If a name occurs twice, the later value counts. An error lists every faulty line.
     pub fn from_properties(text: &str) -> Result<Self, Error> {
         let mut config = Self::new();
         config.load_properties(text)?;
@@ -46,8 +46,8 @@ impl ProducerConfig {
         Ok(config)
     }
 
-    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it: what it sets counts, what it
-    /// does not name stays. After an error the configuration is as it was.
+    /// Adds the settings of a text as [`from_properties`](Self::from_properties) reads it. Settings that the text does not
+    /// name keep their values. After an error the configuration is unchanged.
     pub fn load_properties(&mut self, text: &str) -> Result<(), Error> {
         self.load(text)?.log("");
         Ok(())
@@ -68,10 +68,12 @@ impl ProducerConfig {
         Ok(())
     }
 
-    /// Sets what Kafka calls `name` to a text; white space around the text does not count. An error of kind
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) says why not: an unknown name (and the nearest known one), a text
-    /// of the wrong type or out of range, or a setting of Java's that does not work here yet. After an error the
-    /// configuration is as it was. Names of Kafka's other clients are accepted with a warning in the log.
+    /// Sets what Kafka calls `name` to a text. White space around the text is ignored. An error of kind
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) reports an unknown name (with the nearest known one), a text of the
+    /// wrong type or out of range, or a setting of Java's that is not supported yet. After an error the configuration is
+    /// unchanged. Names of Kafka's other clients are accepted with a warning in the log.
+    ///
+    /// Conflicts with other settings are reported when the producer is built.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let mut notes = Notes::default();
         self.take(name, value, &mut notes)?;
@@ -91,18 +93,18 @@ impl ProducerConfig {
             let (name, value) = match property {
                 Ok(property) => property,
                 Err(fault) => {
-                    faults.add_made(|| format!("line {line}: {fault}"));
+                    faults.add_lazily(|| format!("line {line}: {fault}"));
                     continue;
                 }
             };
             let last = last_lines[&name];
             if last > line {
-                // As in Java, which reads no value but the last.
+                // As in Java, which reads only the last value.
                 notes.repeated.push((name, line, last));
                 continue;
             }
             if let Err(refusal) = loaded.take(&name, &value, &mut notes) {
-                faults.add_made(|| format!("line {line}: {}", refusal.of_line()));
+                faults.add_lazily(|| format!("line {line}: {}", refusal.of_line()));
             }
         }
         if let Some(hint) = hints::other_syntax(text) {
@@ -123,13 +125,14 @@ impl ProducerConfig {
         match self.set_supported(name, value) {
             Some(result) => {
                 result?;
-                // Legal as a text, and seldom meant.
+                // A legal text, but seldom intended.
                 if hints::is_placeholder(value) {
-                    let doubt = "the placeholder is kept as part of the value; nothing fills it in";
-                    notes.as_they_stand.push((name.to_owned(), doubt));
+                    let remark =
+                        "the placeholder is kept as part of the value; nothing fills it in";
+                    notes.kept_as_written.push((name.to_owned(), remark));
                 } else if hints::is_quoted(value) {
-                    let doubt = "the quotes are kept as part of the value";
-                    notes.as_they_stand.push((name.to_owned(), doubt));
+                    let remark = "the quotes are kept as part of the value";
+                    notes.kept_as_written.push((name.to_owned(), remark));
                 }
             }
             None => {
@@ -142,19 +145,19 @@ impl ProducerConfig {
     }
 }
 
-/// What is accepted and worth a warning.
+/// What is accepted with a warning.
 #[derive(Default)]
 struct Notes {
-    /// Settings of others, which have no effect here.
+    /// Settings of other programs, which have no effect here.
     without_effect: Vec<(Owner, String)>,
-    /// Texts that are taken as they stand, and why that may not be what was meant.
-    as_they_stand: Vec<(String, &'static str)>,
-    /// Names that are set again: the line that does not count, and the one that does.
+    /// Texts that are kept as written, each with the reason why they may not be intended.
+    kept_as_written: Vec<(String, &'static str)>,
+    /// Names that occur twice: the line that does not count, and the line that counts.
     repeated: Vec<(String, usize, usize)>,
 }
 
 impl Notes {
-    /// One line for each matter, behind the file's name.
+    /// Logs one line for each warning, after the file's name.
     fn log(&self, file: &str) {
         for line in self.lines() {
             log::warn!(target: "kafka_producer::config", "{file}{line}");
@@ -169,7 +172,7 @@ impl Notes {
                 .iter()
                 .filter(|(other, _)| *other == owner)
                 .map(|(_, name)| name.as_str());
-            let names = listed(names);
+            let names = joined(names);
             if !names.is_empty() {
                 let whose = owner.whose();
                 lines.push(format!(
@@ -177,10 +180,10 @@ impl Notes {
                 ));
             }
         }
-        for (name, doubt) in self.as_they_stand.iter().take(MOST_TOLD) {
-            lines.push(format!("{name}: {doubt}"));
+        for (name, remark) in self.kept_as_written.iter().take(MOST_LISTED) {
+            lines.push(format!("{name}: {remark}"));
         }
-        for (name, line, last) in self.repeated.iter().take(MOST_TOLD) {
+        for (name, line, last) in self.repeated.iter().take(MOST_LISTED) {
             let name = ShownName(name);
             lines.push(format!(
                 "{name} is set in line {line} and again in line {last}, which counts"
@@ -190,17 +193,17 @@ impl Notes {
     }
 }
 
-/// How many things of one kind are told one by one.
-const MOST_TOLD: usize = 20;
+/// How many warnings or faults of one kind are listed.
+const MOST_LISTED: usize = 20;
 
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let shown: Vec<String> = names
         .iter()
-        .take(MOST_TOLD)
+        .take(MOST_LISTED)
         .map(|name| ShownName(name).to_string())
         .collect();
-    match names.len().saturating_sub(MOST_TOLD) {
+    match names.len().saturating_sub(MOST_LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
@@ -209,51 +212,51 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// The faults of a configuration, for one error.
 #[derive(Default)]
 pub(super) struct Faults {
-    told: Vec<String>,
-    untold: usize,
+    listed: Vec<String>,
+    not_listed: usize,
     explanation: Option<&'static str>,
 }
 
 impl Faults {
     pub(super) fn add(&mut self, fault: String) {
-        self.add_made(|| fault);
+        self.add_lazily(|| fault);
     }
 
-    /// A fault whose text takes long to make: it is made only if it is told.
-    fn add_made(&mut self, fault: impl FnOnce() -> String) {
-        if self.told.len() < MOST_TOLD {
-            self.told.push(fault());
+    /// Adds a fault whose text takes long to make. It is made only if it is listed.
+    fn add_lazily(&mut self, fault: impl FnOnce() -> String) {
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(fault());
         } else {
-            self.untold += 1;
+            self.not_listed += 1;
         }
     }
 
-    /// What is right, or nothing, and its fault is told.
+    /// Returns the value, or adds the fault and returns `None`.
     pub(super) fn note<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
-    /// What may be the one reason of all faults.
+    /// Adds what may be the one reason of all faults.
     fn explain(&mut self, explanation: &'static str) {
         self.explanation = Some(explanation);
     }
 
-    /// Where there are several faults, each on a line of its own.
+    /// Returns an error that lists the faults, if there are any; several of them each on its own line.
     pub(super) fn into_result(self) -> Result<(), Error> {
-        let mut message = match &self.told[..] {
+        let mut message = match &self.listed[..] {
             [] => return Ok(()),
             [fault] => fault.clone(),
             faults => format!(
                 "{} faults:\n  {}",
-                faults.len() + self.untold,
+                faults.len() + self.not_listed,
                 faults.join("\n  ")
             ),
         };
-        if self.untold > 0 {
-            message += &format!("\n  and {} more", self.untold);
+        if self.not_listed > 0 {
+            message += &format!("\n  and {} more", self.not_listed);
         }
         if let Some(explanation) = self.explanation {
-            message += if self.told.len() > 1 { "\n  " } else { "; " };
+            message += if self.listed.len() > 1 { "\n  " } else { "; " };
             message += explanation;
         }
         Err(config_error(message))
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_of_a_text_are_told_in_one_error_each_with_its_line() {
+    fn one_error_lists_all_faults_of_a_text_each_with_its_line() {
         assert_eq!(
             faults("acks=1\nlinger.ms=x\n# c\nclient.id=\\u12\nbootstrap.servers=localhost\n"),
             "3 faults:\n  \
@@ -284,17 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_faults_the_first_are_told_and_the_others_counted() {
+    fn of_very_many_faults_the_first_are_listed_and_the_others_counted() {
         let text: String = (0..1000).map(|n| format!("zzzzzzzz{n}=1\n")).collect();
-        let told = faults(&text);
-        assert!(told.starts_with("1000 faults:\n  line 1: "), "{told}");
-        assert!(told.ends_with("\n  and 980 more"), "{told}");
-        assert_eq!(told.lines().count(), 22);
+        let error = faults(&text);
+        assert!(error.starts_with("1000 faults:\n  line 1: "), "{error}");
+        assert!(error.ends_with("\n  and 980 more"), "{error}");
+        assert_eq!(error.lines().count(), 22);
     }
 
-    /// The search for what each was meant to be took a minute and more.
+    /// The search for the name that was meant took more than a minute.
     #[test]
-    fn very_many_unknown_names_are_refused_soon() {
+    fn very_many_unknown_names_are_refused_quickly() {
         let text: String = (0..30_000).map(|n| format!("{n:x}\n")).collect();
         let start = std::time::Instant::now();
         assert!(faults(&text).starts_with("30000 faults:"));
@@ -304,9 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_may_be_a_part_of_a_secret_is_told_by_its_number_alone() {
-        let told = faults("hunter2!\n\"hunter2\"\nKAFKA_HUNTER2\nbatch_size1=5\nmy.own=5\n");
-        assert!(!told.to_lowercase().contains("hunter2"), "{told}");
+    fn a_line_that_may_be_a_part_of_a_secret_is_reported_by_its_number_only() {
+        let error = faults("hunter2!\n\"hunter2\"\nKAFKA_HUNTER2\nbatch_size1=5\nmy.own=5\n");
+        assert!(!error.to_lowercase().contains("hunter2"), "{error}");
         for line in [
             "line 1: this line is no setting; it is not shown",
             "line 2: this line is no setting: write names without quotes",
@@ -314,25 +317,25 @@ mod tests {
             "line 4: there is no setting batch_size1: did you mean batch.size?",
             "line 5: there is no setting my.own",
         ] {
-            assert!(told.contains(line), "{told}");
+            assert!(error.contains(line), "{error}");
         }
     }
 
     #[test]
-    fn a_name_of_any_length_and_with_any_characters_is_told_in_few_words() {
+    fn a_name_of_any_length_and_with_any_characters_gives_a_short_error() {
         for prefix in ["config.providers.", "spring.", "zzz.", ""] {
             let name = format!("{prefix}\u{1b}[2J\n{}", "x".repeat(500_000));
-            let told = ProducerConfig::from_pairs([(&name, "1")]).unwrap_err();
-            let told = told.to_string();
+            let error = ProducerConfig::from_pairs([(&name, "1")]).unwrap_err();
+            let error = error.to_string();
             assert!(
-                told.len() < 400 && !told.contains(['\u{1b}', '\n']),
-                "{told}"
+                error.len() < 400 && !error.contains(['\u{1b}', '\n']),
+                "{error}"
             );
         }
     }
 
     #[test]
-    fn of_very_many_notes_the_first_are_told() {
+    fn of_very_many_warnings_the_first_are_logged() {
         let (mut config, mut notes) = (ProducerConfig::new(), Notes::default());
         for _ in 0..1000 {
             assert!(config.take("client.id", "${ID}", &mut notes).is_ok());
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_all_faults_too() {
+    fn a_list_gives_all_faults_too() {
         let error =
             ProducerConfig::from_pairs([("acks", "2"), ("linger.ms", "5"), ("lingerms", "5")])
                 .unwrap_err()
@@ -354,25 +357,25 @@ mod tests {
     }
 
     #[test]
-    fn yaml_is_told_from_a_properties_file() {
-        let told = faults("spring:\n  kafka:\n    bootstrap-servers: a:1\n");
+    fn yaml_is_recognised() {
+        let error = faults("spring:\n  kafka:\n    bootstrap-servers: a:1\n");
         assert!(
-            told.contains(
+            error.contains(
                 "line 3: there is no setting bootstrap-servers: did you mean bootstrap.servers?"
             ),
-            "{told}"
+            "{error}"
         );
         assert!(
-            told.ends_with("by Kafka's whole name, as acks=all"),
-            "{told}"
+            error.ends_with("by Kafka's whole name, as acks=all"),
+            "{error}"
         );
-        assert!(told.contains("this looks like YAML"), "{told}");
+        assert!(error.contains("this looks like YAML"), "{error}");
     }
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
         #[test]
-        fn any_text_is_loaded_or_refused_in_few_words(
+        fn any_text_is_loaded_or_refused_with_a_short_error(
             lines in proptest::collection::vec("(bootstrap.servers=|acks=|[a-z.]{0,12}[=:]|\\PC{0,3})(\\PC|[\\[\\]\"$%{}<>@,: 0-9a-z]){0,30}", 0..40)
         ) {
             if let Err(error) = ProducerConfig::from_properties(&lines.join("\n")) {
@@ -382,8 +385,8 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_of_a_text_is_told() {
-        let told = faults(
+    fn no_secret_of_a_text_is_shown() {
+        let error = faults(
             "sasl.jaas.config=Module required password=\"hunter2\";\nssl.key.password=hunter2\n\
              password: hunter2\nlinger.ms=5\\\nssl.key.password=hunter2\n\
              acks=1\\\nbasic.auth.user.info=user:hunter2\n\
@@ -392,10 +395,10 @@ mod tests {
              bootstrap.servers=SASL_SSL://me:hunter2@broker:9092\n\
              hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2hunter2\n",
         );
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!error.contains("hunter2"), "{error}");
         assert!(
-            !told.contains("me:") && told.starts_with("9 faults"),
-            "{told}"
+            !error.contains("me:") && error.starts_with("9 faults"),
+            "{error}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The producer's configuration: Kafka's own property names, checked as Java checks them.
+//! The producer's configuration: Kafka's own property names, with Java's checks.
 
 mod bootstrap;
 mod choices;
@@ -37,14 +37,15 @@ pub use choices::{
 pub(crate) use table::for_each_setting;
 pub(crate) use validate::ValidatedConfig;
 
-/// The settings of a producer, each with its default until it is set: that of Kafka 4.x, but for
+/// The settings of a producer. Each has its default until it is set: the default of Kafka 4.x, except for
 /// `send.buffer.bytes`.
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
-/// A text is checked at once; what a typed setter was given, and what settings mean for each other, when the producer
-/// is built. The names that Java's producer knows and this one does not serve yet are refused unless their value asks for
-/// nothing new. Names that only mean something inside a JVM, as `key.serializer`, or to Kafka's other clients, as
-/// `group.id`, are accepted with a warning in the log.
+/// `set` and files are checked at once: the name is known, and the text has the right type and is in range. `build` checks
+/// the rest: values from typed setters, missing settings, conflicts between settings, the length of `client.id`, and
+/// whether this build has the codec. Settings of Java's producer that this one does not support yet are refused, unless the
+/// value asks for nothing that is missing here (as Java's defaults do). Names that only have a meaning in a JVM, such as
+/// `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted with a warning in the log.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -166,7 +167,7 @@ mod tests {
         }
     }
 
-    /// The range is words in the table and numbers in the code: the ends that the words name are the last legal ones.
+    /// The range is text in the table and numbers in the code: the ends in the text are the last legal numbers.
     #[test]
     fn every_range_in_the_table_is_the_one_that_is_checked() {
         let mut checked = 0;
@@ -198,7 +199,7 @@ mod tests {
                     row.property, row.range
                 )
             );
-            // Below -1 idle connections are as eternal as at -1; gzip's words name the part above its hole.
+            // Below -1 idle connections stay open as at -1; gzip's range names the part above its gap.
             if !matches!(
                 row.property,
                 "connections.max.idle.ms" | "compression.gzip.level"
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_for_something_else_is_answered_with_what_to_write() {
+    fn a_value_in_another_notation_is_refused_with_what_to_write() {
         for (name, value, hint) in [
             ("linger.ms", "5ms", "is not a whole number: write 5 ("),
             ("batch.size", "16KB", "is not a whole number: write 16384 ("),
@@ -266,7 +267,7 @@ mod tests {
             (
                 "partitioner.class",
                 "com.example.Mine",
-                "is handed to the builder",
+                "give your own partitioner to the builder",
             ),
             (
                 "partitioner.class",
@@ -364,7 +365,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
         #[test]
-        fn any_text_is_taken_or_refused_and_what_is_taken_is_taken_again(row in 0..ROWS.len(), text in "-?[0-9]{1,25}|\\PC{0,20}") {
+        fn any_text_is_accepted_or_refused_and_what_get_returns_is_accepted_again(row in 0..ROWS.len(), text in "-?[0-9]{1,25}|\\PC{0,20}") {
             let property = ROWS[row].property;
             let mut config = ProducerConfig::new();
             if config.set(property, &text).is_ok() {

@@ -1,4 +1,4 @@
-//! Names that are not in the table: whose they are, or what was meant.
+//! Names that are not in the table: which program they belong to, or which name was meant.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -10,20 +10,20 @@ use super::not_yet::{self, NotYet};
 use super::shown::ShownName;
 use super::{ROWS, config_error};
 
-/// Why a setting is refused. Its words are made when they are told: the search for what was meant takes long, and a file
-/// may have a hundred thousand names that are none.
+/// Why a setting is refused. The text is made only when it is reported: the search for the name that was meant takes long,
+/// and a file may have a hundred thousand unknown names.
 pub(super) enum Refusal<'a> {
-    /// In words already.
-    Told(Error),
-    /// A setting of Java's without the part of this crate that would serve it.
+    /// The text is made already.
+    Error(Error),
+    /// A setting of Java's producer that needs a part which this crate does not have yet.
     Missing { name: &'a str, part: &'static str },
-    /// Nobody's name.
+    /// An unknown name.
     Unknown { name: &'a str },
 }
 
 impl Refusal<'_> {
-    /// For a line of a file. What stands there without a value may be a secret that belongs to another line: it is shown
-    /// only where it looks like a name.
+    /// The text for a line of a file. A line without a value may be a part of a secret on another line, so it is shown only
+    /// if it looks like a name.
     pub(super) fn of_line(&self) -> String {
         let Self::Unknown { name } = self else {
             return self.to_string();
@@ -41,8 +41,8 @@ impl Refusal<'_> {
 impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Told(error) => error.fmt(f),
-            // The value is not shown: it may be a password.
+            Self::Error(error) => error.fmt(f),
+            // Without the value, which may be a password.
             Self::Missing { name, part } => {
                 let name = ShownName(name);
                 write!(f, "{name} is not supported yet: this version has no {part}")
@@ -60,26 +60,26 @@ impl fmt::Display for Refusal<'_> {
 
 impl From<Error> for Refusal<'_> {
     fn from(error: Error) -> Self {
-        Self::Told(error)
+        Self::Error(error)
     }
 }
 
 impl From<Refusal<'_>> for Error {
     fn from(refusal: Refusal<'_>) -> Self {
         match refusal {
-            Refusal::Told(error) => error,
+            Refusal::Error(error) => error,
             refusal => config_error(refusal.to_string()),
         }
     }
 }
 
-/// A name that is not in the table: accepted where the value asks for what happens anyway, accepted as somebody else's,
-/// which is returned, otherwise refused.
+/// Accepts or refuses a name that is not in the table. It is accepted if its value asks for nothing that is missing here.
+/// It is also accepted if it belongs to another program, which is then returned.
 pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Refusal<'a>> {
     match not_yet::judge(name, value) {
         Some(NotYet::AsksForNothing) => Ok(None),
         Some(NotYet::Missing(part)) => Err(Refusal::Missing { name, part }),
-        // librdkafka's name first: it stands for a setting that would have an effect here.
+        // librdkafka's names first: such a setting would have an effect here, under another name.
         None => match Owner::of(name).filter(|_| librdkafkas(name).is_none()) {
             Some(owner) => Ok(Some(owner)),
             None => Err(Refusal::Unknown { name }),
@@ -87,11 +87,11 @@ pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Ref
     }
 }
 
-/// What helps whoever wrote a name that is none.
+/// Help for an unknown name.
 enum Hint {
     /// The name is known elsewhere, or near a known one.
     Near(String),
-    /// Nothing is known that is like it.
+    /// No known name is like it.
     General(String),
 }
 
@@ -99,7 +99,7 @@ fn hint(name: &str) -> Option<Hint> {
     librdkafkas(name)
         .or_else(|| foreign::of_no_client(name))
         .map(Hint::Near)
-        .or_else(|| no_name(name).map(|hint| Hint::General(hint.to_owned())))
+        .or_else(|| not_a_name(name).map(|hint| Hint::General(hint.to_owned())))
         .or_else(|| with_a_prefix(name))
         .or_else(|| {
             let nearest = nearest(name)?;
@@ -115,8 +115,8 @@ fn librdkafkas(name: &str) -> Option<String> {
     })
 }
 
-/// What stands where a name should, in a text that is something else.
-fn no_name(name: &str) -> Option<&'static str> {
+/// The fault of a text that cannot be a name, such as a line in another file format.
+fn not_a_name(name: &str) -> Option<&'static str> {
     Some(match name.chars().next() {
         Some('"' | '\'') => "write names without quotes",
         Some('[') => "a .properties file has no sections",
@@ -129,7 +129,7 @@ fn no_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// What frameworks put in front of Kafka's names; the first that fits is the one.
+/// The prefixes that frameworks put before Kafka's names. The first that fits counts.
 const FRAMEWORKS: &[(&str, &str)] = &[
     ("spring.cloud.", "Spring Cloud Stream"),
     ("spring", "Spring Boot"),
@@ -146,7 +146,8 @@ const FRAMEWORKS: &[(&str, &str)] = &[
     ("kafka", "the framework"),
 ];
 
-/// A name of ours that ends `name`: `spring.kafka.producer.batch-size`, `KAFKA_BOOTSTRAP_SERVERS`, `bootstrapServers`.
+/// Finds a known name at the end of `name`: `spring.kafka.producer.batch-size`, `KAFKA_BOOTSTRAP_SERVERS`,
+/// `bootstrapServers`.
 fn with_a_prefix(name: &str) -> Option<Hint> {
     let lower = name.to_ascii_lowercase();
     let framework = FRAMEWORKS
@@ -163,7 +164,7 @@ fn with_a_prefix(name: &str) -> Option<Hint> {
         (Some((0, ours)), _) => Hint::Near(format!("did you mean {ours}?")),
         (Some((_, ours)), Some(framework)) => Hint::Near(format!(
             "write {ours}, without the prefix of {framework}{}",
-            not_served(ours)
+            not_supported(ours)
         )),
         (Some((_, ours)), None) => {
             Hint::Near(format!("did you mean {ours}, without anything before it?"))
@@ -175,10 +176,12 @@ fn with_a_prefix(name: &str) -> Option<Hint> {
     })
 }
 
-/// The ends of names that [`with_a_prefix`] finds, folded, and what they are called here.
+/// The ends of names that [`with_a_prefix`] finds, folded, and the names for the hint.
 static FOLDED: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
-    let served = ROWS.iter().map(|row| row.property);
-    let ours = served.chain(not_yet::names()).map(|known| (known, known));
+    let supported = ROWS.iter().map(|row| row.property);
+    let ours = supported
+        .chain(not_yet::names())
+        .map(|known| (known, known));
     let librdkafkas = LIBRDKAFKA.iter().copied();
     ours.chain(librdkafkas.filter(|(_, java)| !java.is_empty()))
         .chain([("brokers", "bootstrap.servers")])
@@ -186,15 +189,15 @@ static FOLDED: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
         .collect()
 });
 
-fn not_served(name: &str) -> &'static str {
+fn not_supported(name: &str) -> &'static str {
     match not_yet::names().any(|known| known == name) {
         true => "; it is not supported yet",
         false => "",
     }
 }
 
-/// The words of a name in small letters, parted by dots, dashes, underscores and capitals; `None` where it is too long to
-/// be a name.
+/// The words of a name in lower case, split at dots, dashes, underscores and capitals. `None` if it is too long for a
+/// name.
 fn words(name: &str) -> Option<Vec<String>> {
     const LONGEST: usize = 200;
     if name.len() > LONGEST {
@@ -220,7 +223,7 @@ fn fold(name: &str) -> String {
     words(name).unwrap_or_default().concat()
 }
 
-/// The known name with the fewest edits to `name`, where they are few enough for a slip of the pen.
+/// The known name with the fewest edits to `name`. `None` if they are too many for a typing error.
 fn nearest(name: &str) -> Option<&'static str> {
     const LONGEST: usize = 100;
     if name.len() > LONGEST {
@@ -239,13 +242,13 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 fn known_names() -> impl Iterator<Item = &'static str> {
-    let served = ROWS.iter().map(|row| row.property);
-    served
+    let supported = ROWS.iter().map(|row| row.property);
+    supported
         .chain(not_yet::names())
         .chain(foreign::JVM.iter().copied())
 }
 
-/// Small letters, and dots for `_` and `-`: no slip of the pen in these counts as an edit.
+/// Lower case, and dots for `_` and `-`: differences in these do not count as edits.
 fn in_dots(name: &str) -> Vec<char> {
     let small = name.chars().map(|c| c.to_ascii_lowercase());
     small
@@ -268,7 +271,7 @@ fn edit_distance(a: &[char], b: &[char]) -> usize {
     row[b.len()]
 }
 
-/// What librdkafka calls a setting, and what Java and this crate call it; empty where they have nothing like it.
+/// librdkafka's name of a setting, and the name in Java and here. Empty: neither has such a setting.
 const LIBRDKAFKA: &[(&str, &str)] = &[
     ("api.version.request", ""),
     ("api.version.request.timeout.ms", ""),
@@ -346,8 +349,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_pen_is_answered_with_the_nearest_name() {
-        for (slip, nearest) in [
+    fn a_typing_error_is_refused_with_the_nearest_name() {
+        for (wrong, nearest) in [
             ("compresion.type", "compression.type"),
             ("linger", "linger.ms"),
             ("LINGER_MS", "linger.ms"),
@@ -359,14 +362,14 @@ mod tests {
             ("sasl.jaas.confg", "sasl.jaas.config"),
         ] {
             assert_eq!(
-                refused(slip),
-                format!("there is no setting {slip}: did you mean {nearest}?")
+                refused(wrong),
+                format!("there is no setting {wrong}: did you mean {nearest}?")
             );
         }
     }
 
     #[test]
-    fn a_name_like_no_other_is_answered_without_a_guess() {
+    fn a_name_like_no_other_is_refused_without_a_guess() {
         for name in ["zzzzzzzz", "", "kafka", &"x".repeat(100_000), "é.ü"] {
             let error = refused(name);
             assert!(
@@ -377,77 +380,79 @@ mod tests {
         }
     }
 
+    const NAMES_OF_FRAMEWORKS: &[(&str, &str)] = &[
+        (
+            "spring.kafka.bootstrap-servers",
+            "write bootstrap.servers, without the prefix of Spring Boot",
+        ),
+        (
+            "spring.kafka.producer.properties.linger.ms",
+            "write linger.ms, without the prefix of Spring Boot",
+        ),
+        (
+            "SPRING_KAFKA_PRODUCER_ACKS",
+            "write acks, without the prefix of Spring Boot",
+        ),
+        (
+            "spring.kafka.ssl.key-password",
+            "write ssl.key.password, without the prefix of Spring Boot; it is not supported yet",
+        ),
+        (
+            "spring.kafka.listener.concurrency",
+            "Spring Boot has names like this; write Kafka's own",
+        ),
+        (
+            "spring.cloud.stream.kafka.binder.brokers",
+            "write bootstrap.servers, without the prefix of Spring Cloud Stream",
+        ),
+        (
+            "quarkus.kafka.bootstrap.servers",
+            "write bootstrap.servers, without the prefix of Quarkus",
+        ),
+        (
+            "mp.messaging.outgoing.orders.acks",
+            "write acks, without the prefix of MicroProfile Reactive Messaging",
+        ),
+        (
+            "camel.component.kafka.brokers",
+            "write bootstrap.servers, without the prefix of Camel",
+        ),
+        (
+            "camel.component.kafka.requestRequiredAcks",
+            "write acks, without the prefix of Camel",
+        ),
+        (
+            "camel.component.kafka.linger-ms",
+            "write linger.ms, without the prefix of Camel",
+        ),
+        (
+            "producer.acks",
+            "write acks, without the prefix of Kafka Connect and Streams",
+        ),
+        (
+            "producer.override.linger.ms",
+            "write linger.ms, without the prefix of Kafka Connect",
+        ),
+        (
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "write bootstrap.servers, without the prefix of the framework",
+        ),
+        (
+            "orders.kafka.batch.size",
+            "did you mean batch.size, without anything before it?",
+        ),
+    ];
+
     #[test]
-    fn a_frameworks_name_is_answered_with_kafkas() {
-        for (name, hint) in [
-            (
-                "spring.kafka.bootstrap-servers",
-                "write bootstrap.servers, without the prefix of Spring Boot",
-            ),
-            (
-                "spring.kafka.producer.properties.linger.ms",
-                "write linger.ms, without the prefix of Spring Boot",
-            ),
-            (
-                "SPRING_KAFKA_PRODUCER_ACKS",
-                "write acks, without the prefix of Spring Boot",
-            ),
-            (
-                "spring.kafka.ssl.key-password",
-                "write ssl.key.password, without the prefix of Spring Boot; it is not supported yet",
-            ),
-            (
-                "spring.kafka.listener.concurrency",
-                "Spring Boot has names like this; write Kafka's own",
-            ),
-            (
-                "spring.cloud.stream.kafka.binder.brokers",
-                "write bootstrap.servers, without the prefix of Spring Cloud Stream",
-            ),
-            (
-                "quarkus.kafka.bootstrap.servers",
-                "write bootstrap.servers, without the prefix of Quarkus",
-            ),
-            (
-                "mp.messaging.outgoing.orders.acks",
-                "write acks, without the prefix of MicroProfile Reactive Messaging",
-            ),
-            (
-                "camel.component.kafka.brokers",
-                "write bootstrap.servers, without the prefix of Camel",
-            ),
-            (
-                "camel.component.kafka.requestRequiredAcks",
-                "write acks, without the prefix of Camel",
-            ),
-            (
-                "camel.component.kafka.linger-ms",
-                "write linger.ms, without the prefix of Camel",
-            ),
-            (
-                "producer.acks",
-                "write acks, without the prefix of Kafka Connect and Streams",
-            ),
-            (
-                "producer.override.linger.ms",
-                "write linger.ms, without the prefix of Kafka Connect",
-            ),
-            (
-                "KAFKA_BOOTSTRAP_SERVERS",
-                "write bootstrap.servers, without the prefix of the framework",
-            ),
-            (
-                "orders.kafka.batch.size",
-                "did you mean batch.size, without anything before it?",
-            ),
-        ] {
+    fn a_frameworks_name_is_refused_with_kafkas() {
+        for (name, hint) in NAMES_OF_FRAMEWORKS {
             let error = refused(name);
             assert!(error.contains(hint), "{name}: {error}");
         }
     }
 
     #[test]
-    fn what_is_no_name_is_answered_with_how_a_line_is_written() {
+    fn a_text_that_is_no_name_is_refused_with_how_a_line_is_written() {
         for (name, hint) in [
             ("\"acks\"", "write names without quotes"),
             ("[kafka]", "has no sections"),
@@ -461,12 +466,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_or_an_old_producer_understands_is_refused_with_what_there_is() {
+    fn settings_of_brokers_and_old_producers_are_refused_with_what_replaced_them() {
         for (name, hint) in [
             ("min.insync.replicas", "this is a broker or topic setting"),
             ("log.retention.hours", "this is a broker or topic setting"),
-            ("block.on.buffer.full", "max.block.ms has taken its place"),
-            ("timeout.ms", "request.timeout.ms has taken its place"),
+            ("block.on.buffer.full", "max.block.ms replaced it"),
+            ("timeout.ms", "request.timeout.ms replaced it"),
             ("producer.type", "Kafka's producer no longer has it"),
         ] {
             let error = refused(name);
@@ -475,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn librdkafkas_names_are_answered_with_javas() {
+    fn librdkafkas_names_are_refused_with_javas() {
         for (alias, java) in LIBRDKAFKA {
             let error = refused(alias);
             if java.is_empty() {
@@ -495,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_are_accepted_and_do_nothing() {
+    fn names_of_other_programs_are_accepted_and_do_nothing() {
         let mut config = ProducerConfig::new();
         for name in [
             "key.serializer",

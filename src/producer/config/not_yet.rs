@@ -1,16 +1,16 @@
-//! The settings of Java's producer that this one does not serve yet.
+//! The settings of Java's producer that this one does not support yet.
 
-/// What became of a name that is not served yet.
+/// The verdict on a setting that is not supported yet.
 pub(super) enum NotYet {
-    /// The value asks for what happens without the setting.
+    /// The value asks for what happens without the setting: it is accepted.
     AsksForNothing,
-    /// This part is missing.
+    /// It needs this part, which is missing: it is refused.
     Missing(&'static str),
 }
 
-/// `None` where the name is none of those.
+/// `None` if the name is not one of these settings.
 pub(super) fn judge(name: &str, value: &str) -> Option<NotYet> {
-    // `config.providers.NAME.class` and what the class wants to know.
+    // `config.providers.NAME.class` and the settings of that class.
     if name.starts_with("config.providers.") {
         return Some(NotYet::Missing("config providers"));
     }
@@ -26,7 +26,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NOT_YET.iter().map(|(name, _)| *name)
 }
 
-/// What a setting that is not served yet belongs to.
+/// The part that a setting belongs to.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
         "sasl" => "SASL",
@@ -39,10 +39,10 @@ fn missing_part(name: &str) -> &'static str {
     }
 }
 
-/// A value of nothing, where Java's default is null or empty.
+/// For settings whose default in Java is null or empty.
 const EMPTY: &[&str] = &[""];
 
-/// Each with the values that ask for what happens without it: Java's default, and what turns it off.
+/// Each setting with the values that ask for what happens without it: Java's default, and the values that turn it off.
 const NOT_YET: &[(&str, &[&str])] = &[
     ("buffer.memory.allocation.strategy", &["full"]),
     ("client.rack", EMPTY),
@@ -57,7 +57,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("transactional.id", &[]),
     ("ssl.cipher.suites", EMPTY),
     ("ssl.enabled.protocols", &["TLSv1.2,TLSv1.3", "TLSv1.2"]),
-    // Without TLS there is no name to verify: to ask for no verification asks for nothing.
+    // Without TLS there is no host name to verify, so "do not verify" asks for nothing.
     ("ssl.endpoint.identification.algorithm", &["https", ""]),
     ("ssl.engine.factory.class", EMPTY),
     ("ssl.key.password", EMPTY),
@@ -135,7 +135,7 @@ mod tests {
     use crate::producer::config::ProducerConfig;
 
     #[test]
-    fn what_does_not_work_yet_is_refused_without_showing_its_value() {
+    fn a_setting_that_is_not_supported_yet_is_refused_without_its_value() {
         for name in names() {
             let error = ProducerConfig::new().set(name, "hunter2").unwrap_err();
             let shown = format!("{error} {error:?}");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_work_yet_is_refused_with_the_part_that_is_missing() {
+    fn a_setting_that_is_not_supported_yet_is_refused_with_the_missing_part() {
         for (name, part) in [
             ("sasl.mechanism", "SASL"),
             ("ssl.truststore.location", "TLS"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn javas_defaults_and_what_turns_a_setting_off_are_accepted() {
+    fn javas_defaults_and_values_that_turn_a_setting_off_are_accepted() {
         for (name, inert) in NOT_YET {
             for value in *inert {
                 ProducerConfig::new().set(name, value).unwrap();

@@ -3,10 +3,10 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// A name and its value, or what is wrong with the line.
+/// A name and its value, or the fault of the line.
 pub(super) type Property = Result<(String, String), &'static str>;
 
-/// The properties in their order, each with the line it begins on, counted from 1; names may come twice.
+/// The properties in their order, each with the number of its first line, from 1. A name may occur several times.
 pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     logical_lines(text)
@@ -19,8 +19,8 @@ pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
         .collect()
 }
 
-/// Lines as the syntax means them: without blank lines and comments, with those joined that end in an odd number of
-/// backslashes, and the white space at the beginning of each natural line gone.
+/// Logical lines: blank lines and comments are dropped, a line that ends in an odd number of backslashes is joined with the
+/// next one, and white space at the beginning of each natural line is removed.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut logical: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -51,8 +51,8 @@ fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// The name ends at the first `=`, `:` or white space without a backslash; the value begins behind one `=` or `:` and
-/// the white space around it.
+/// Splits a line into name and value. The name ends at the first `=`, `:` or white space without a backslash; the value
+/// begins after one `=` or `:` and the white space around it.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let ends_name = |(_, character): &(usize, char)| {
@@ -94,7 +94,7 @@ fn unescape(text: &str) -> Result<String, &'static str> {
     Ok(plain)
 }
 
-/// The four digits behind `\u`, and those of a second escape where the first is half of a surrogate pair.
+/// Reads the four digits after `\u`, and a second escape if the first one is half of a surrogate pair.
 fn unicode(characters: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
     const MALFORMED: &str = "\\u must be followed by the four hexadecimal digits of a character; a backslash itself is \
         written \\\\";
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn name_and_value_are_parted_by_equals_colon_or_space() {
+    fn name_and_value_are_separated_by_equals_colon_or_space() {
         for text in [
             "a=b",
             "a:b",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_on_behind_an_odd_number_of_backslashes() {
+    fn a_line_continues_after_an_odd_number_of_backslashes() {
         assert_eq!(pairs("a=b\\\n   c\\\r\n d"), pair("a", "bcd"));
         assert_eq!(
             pairs("a=b\\\\\nc=d"),

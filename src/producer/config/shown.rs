@@ -1,18 +1,18 @@
-//! What of a user's text an error or a log line may show: shortened, printable, and no secret.
+//! What an error or a log line may show of a user's text: shortened, printable, without secrets.
 
 use std::fmt;
 
-/// A value, fit for an error and a log line. Only values of settings that are no secret are shown at all; where such a
-/// value seems to have swallowed another line, as behind a `\` too many, the rest is left out.
+/// Displays a value in an error or a log line. Only for settings that are not secrets. If the value seems to contain
+/// another line, as after an unintended `\`, the rest is left out.
 pub(super) struct Shown<'a> {
     text: &'a str,
-    /// As many bytes of it are shown at most.
+    /// At most this many bytes of it are shown.
     open: usize,
 }
 
 impl<'a> Shown<'a> {
-    /// A number, a choice or a boolean. None of them goes on behind what ends a name in a file: `=`, `:`, or white space
-    /// behind a letter (`5 ms` is shown whole).
+    /// For a number, a choice or a boolean. Such a value has none of the characters that end a name in a file: `=`, `:`, or
+    /// white space after a letter. The text is shown up to the first of them (`5 ms` is shown whole).
     pub(super) fn value(text: &'a str) -> Self {
         let mut before = ' ';
         let ends_name = |character: char| {
@@ -24,7 +24,7 @@ impl<'a> Shown<'a> {
         Self::up_to(text, text.find(ends_name))
     }
 
-    /// An address, or a list of them: without what follows a `=`.
+    /// For an address, or a list of them. The text is shown up to a `=`.
     pub(super) fn address(text: &'a str) -> Self {
         Self::up_to(text, text.find('='))
     }
@@ -44,7 +44,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Words before which a text ends that could go on with a secret; a dot stands for a dash and an underscore, too.
+/// Words after which a secret may follow. A dot stands for a dash and an underscore, too.
 const SECRETIVE: [&str; 16] = [
     "password",
     "passwd",
@@ -65,7 +65,7 @@ const SECRETIVE: [&str; 16] = [
 ];
 
 fn start_of_secret(text: &str) -> Option<usize> {
-    // Of the same length, as only ASCII characters change.
+    // Positions stay the same: only ASCII characters change.
     let lower = text.to_ascii_lowercase().replace(['_', '-'], ".");
     let starts = SECRETIVE.iter().filter_map(|word| lower.find(word));
     // `user:password@host`
@@ -76,7 +76,8 @@ fn start_of_secret(text: &str) -> Option<usize> {
     starts.chain(at).min()
 }
 
-/// A name that is none of Kafka's: it may be anything, a line of a key that was pasted, too. What looks like no name is cut.
+/// Displays a name that is not Kafka's. It may be anything, even a line of a pasted key. A text that does not look like a
+/// name is cut.
 pub(super) struct ShownName<'a>(pub(super) &'a str);
 
 impl fmt::Display for ShownName<'_> {
@@ -91,7 +92,7 @@ impl fmt::Display for ShownName<'_> {
     }
 }
 
-/// Too long for a word, or letters of both sizes and digits mixed as in base64.
+/// Returns whether a word is too long for a name, or mixes upper case, lower case and digits as base64 does.
 fn may_be_of_a_key(word: &str) -> bool {
     const LONGEST_WORD: usize = 30;
     const LONGEST_MIXED: usize = 10;
@@ -103,7 +104,7 @@ fn may_be_of_a_key(word: &str) -> bool {
     length > LONGEST_WORD || is_mixed && length > LONGEST_MIXED
 }
 
-/// Writes up to `longest` characters; whether there are more.
+/// Writes up to `longest` characters. Returns whether there are more.
 fn show(text: &str, longest: usize, f: &mut fmt::Formatter<'_>) -> Result<bool, fmt::Error> {
     let mut characters = text.chars();
     for character in characters.by_ref().take(longest) {

@@ -1,4 +1,4 @@
-//! What settings mean for each other, as Java's `ProducerConfig` and `KafkaProducer` check it.
+//! How settings depend on each other, with the checks of Java's `ProducerConfig` and `KafkaProducer`.
 
 use std::num::NonZero;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::record::compression::CompressionType;
 use super::choices::Acks;
 use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap};
 
-/// Settings that are each in range and agree with each other; what follows from others is filled in.
+/// Settings that are in range and do not conflict. Values that depend on other settings are filled in.
 #[derive(Clone)]
 pub(crate) struct ValidatedConfig {
     settings: Settings,
@@ -23,7 +23,7 @@ pub(crate) struct ValidatedConfig {
 }
 
 impl ValidatedConfig {
-    /// The level to compress with: the one of the codec chosen. Codecs without levels ignore it.
+    /// The level of the chosen codec. Codecs without levels ignore it.
     pub(crate) fn compression_level(&self) -> i32 {
         match self.compression {
             CompressionType::None | CompressionType::Snappy => 0,
@@ -33,7 +33,7 @@ impl ValidatedConfig {
         }
     }
 
-    /// How many workers to start: what was set, or what `auto` comes to on this machine.
+    /// The number of workers: as set, or what `auto` means on this machine.
     pub(crate) fn sender_threads(&self) -> usize {
         self.sender_threads.unwrap_or_else(|| {
             let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -51,12 +51,12 @@ impl Deref for ValidatedConfig {
 }
 
 impl ProducerConfig {
-    /// Checks each setting's range and what settings mean for each other. One error tells all that is wrong.
+    /// Checks the range of each setting and the conflicts between settings. One error lists all faults.
     pub(crate) fn validate(&self) -> Result<ValidatedConfig, Error> {
         let mut faults = Faults::default();
         self.settings.check(&mut faults);
         let mut settings = self.settings.clone();
-        // Those that are set and at fault are told by the range's check.
+        // The check of the range reports addresses that are set and wrong.
         if settings.bootstrap_servers.trim().is_empty() {
             faults.note(bootstrap::parse(&settings.bootstrap_servers));
         }
@@ -70,11 +70,11 @@ impl ProducerConfig {
             .unwrap_or_default();
         faults.note(codec_is_compiled_in(settings.compression));
         faults.into_result()?;
-        self.warn_of_what_follows(&settings);
+        self.warn_of_changes(&settings);
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
             settings.reconnect_backoff_max = settings.reconnect_backoff;
         }
-        // From text 0 is none already; from the typed setter it may come as a span of nothing.
+        // The text 0 is `None` already. The typed setter may have given a duration of zero.
         settings.partitioner_availability_timeout = settings
             .partitioner_availability_timeout
             .filter(|timeout| !timeout.is_zero());
@@ -94,8 +94,8 @@ impl ProducerConfig {
         })
     }
 
-    /// Idempotence as asked for, or off where it was not asked for and `acks` or `retries` rule it out. Too many
-    /// requests in flight are refused even then, as they are by Java since 4.0.
+    /// Whether idempotence is on. If it was not set, it is off if `acks` or `retries` rule it out. Too many requests in
+    /// flight are refused even then, as by Java since 4.0.
     fn idempotence(&self) -> Result<bool, String> {
         const MOST_IN_FLIGHT: usize = 5;
         let settings = &self.settings;
@@ -119,7 +119,7 @@ impl ProducerConfig {
         Ok(obstacle.is_none())
     }
 
-    /// The setting that rules idempotence out, if one does.
+    /// The setting that rules idempotence out, if there is one.
     fn obstacle_to_idempotence(&self) -> Option<&'static str> {
         match (self.settings.acks, self.settings.retries) {
             (Acks::None, _) => Some("acks=0"),
@@ -129,8 +129,8 @@ impl ProducerConfig {
         }
     }
 
-    /// Logs what `settings` changed without being asked to. Only for settings that were accepted: an error says enough.
-    fn warn_of_what_follows(&self, settings: &Settings) {
+    /// Logs which of `settings` differ from what the user set. Not for refused settings: the error is enough.
+    fn warn_of_changes(&self, settings: &Settings) {
         if self.settings.enable_idempotence && !settings.enable_idempotence {
             let obstacle = self.obstacle_to_idempotence().unwrap_or_default();
             log::warn!(
@@ -148,7 +148,7 @@ impl ProducerConfig {
         }
     }
 
-    /// `delivery.timeout.ms`, at least `linger.ms` + `request.timeout.ms`: raised to that where it was not set.
+    /// `delivery.timeout.ms`. It must be at least `linger.ms` + `request.timeout.ms`; if it was not set, it is raised to that.
     fn delivery_timeout_for_linger_and_request(&self) -> Result<Duration, String> {
         const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         let settings = &self.settings;
@@ -171,13 +171,13 @@ impl ProducerConfig {
     }
 }
 
-/// The client id given, or `producer-` and a number that no other producer of this process has.
+/// The given client id, or `producer-` and a number that no other producer of this process has.
 fn client_id(given: &str) -> Result<String, String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     if given.is_empty() {
         return Ok(format!("producer-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     }
-    // On the wire its length is an int16.
+    // Its length in the protocol is an int16.
     if given.len() > i16::MAX as usize {
         return Err(format!(
             "client.id is {} bytes long and may be {} at most",
@@ -188,8 +188,9 @@ fn client_id(given: &str) -> Result<String, String> {
     Ok(given.to_owned())
 }
 
-/// Records are encoded by the callers, and two cores' callers keep one worker busy; one that compresses is what they wait
-/// for, even with snappy and lz4. Two of them on two cores send half as much again, and nearly twice as much with gzip.
+/// The number of workers for `auto`. Callers encode the records, so the callers of two cores keep one worker busy. With
+/// compression the worker is the bottleneck, even with snappy and lz4: two workers on two cores send 1.5 times as much, and
+/// nearly twice as much with gzip.
 fn auto_sender_threads(cores: usize, codec: CompressionType) -> usize {
     const MOST: usize = 4;
     let threads = match codec {
@@ -199,7 +200,7 @@ fn auto_sender_threads(cores: usize, codec: CompressionType) -> usize {
     threads.clamp(1, MOST)
 }
 
-/// What Java's default means to Java; the only value that is not at odds with the codec's one level.
+/// Java's default: the one value for which no warning is logged, as the codec has only one level.
 const LZ4_DEFAULT_LEVEL: i32 = 9;
 
 fn codec_is_compiled_in(codec: CompressionType) -> Result<(), String> {
@@ -230,101 +231,55 @@ mod tests {
         }
     }
 
-    /// The matrix of Java's KafkaProducerTest and ProducerConfig: what is set, and whether idempotence is on (none: an
+    /// The matrix of Java's KafkaProducerTest and ProducerConfig: what is set, and whether idempotence is on (`None`: an
     /// error).
+    const IDEMPOTENCE: &[(&str, Option<bool>)] = &[
+        ("", Some(true)),
+        ("enable.idempotence=true", Some(true)),
+        ("enable.idempotence=false", Some(false)),
+        ("acks=0", Some(false)),
+        ("acks=1", Some(false)),
+        ("acks=all", Some(true)),
+        ("acks=-1", Some(true)),
+        ("acks=0 enable.idempotence=true", None),
+        ("acks=1 enable.idempotence=true", None),
+        ("acks=all enable.idempotence=true", Some(true)),
+        ("acks=-1 enable.idempotence=true", Some(true)),
+        ("acks=1 enable.idempotence=false", Some(false)),
+        ("acks=all enable.idempotence=false", Some(false)),
+        ("retries=0", Some(false)),
+        ("retries=1", Some(true)),
+        ("retries=0 enable.idempotence=true", None),
+        ("retries=1 enable.idempotence=true", Some(true)),
+        ("retries=0 enable.idempotence=false", Some(false)),
+        ("max.in.flight.requests.per.connection=5", Some(true)),
+        ("max.in.flight.requests.per.connection=6", None),
+        (
+            "max.in.flight.requests.per.connection=6 enable.idempotence=true",
+            None,
+        ),
+        (
+            "max.in.flight.requests.per.connection=6 enable.idempotence=false",
+            Some(false),
+        ),
+        ("max.in.flight.requests.per.connection=6 acks=1", None),
+        ("max.in.flight.requests.per.connection=6 retries=0", None),
+        ("acks=1 retries=0", Some(false)),
+        ("acks=1 retries=0 enable.idempotence=true", None),
+    ];
+
     #[test]
     fn idempotence_follows_acks_retries_and_requests_in_flight_as_in_java() {
-        type Pairs = &'static [(&'static str, &'static str)];
-        let matrix: &[(Pairs, Option<bool>)] = &[
-            (&[], Some(true)),
-            (&[("enable.idempotence", "true")], Some(true)),
-            (&[("enable.idempotence", "false")], Some(false)),
-            // acks
-            (&[("acks", "0")], Some(false)),
-            (&[("acks", "1")], Some(false)),
-            (&[("acks", "all")], Some(true)),
-            (&[("acks", "-1")], Some(true)),
-            (&[("acks", "0"), ("enable.idempotence", "true")], None),
-            (&[("acks", "1"), ("enable.idempotence", "true")], None),
-            (
-                &[("acks", "all"), ("enable.idempotence", "true")],
-                Some(true),
-            ),
-            (
-                &[("acks", "-1"), ("enable.idempotence", "true")],
-                Some(true),
-            ),
-            (
-                &[("acks", "1"), ("enable.idempotence", "false")],
-                Some(false),
-            ),
-            (
-                &[("acks", "all"), ("enable.idempotence", "false")],
-                Some(false),
-            ),
-            // retries
-            (&[("retries", "0")], Some(false)),
-            (&[("retries", "1")], Some(true)),
-            (&[("retries", "0"), ("enable.idempotence", "true")], None),
-            (
-                &[("retries", "1"), ("enable.idempotence", "true")],
-                Some(true),
-            ),
-            (
-                &[("retries", "0"), ("enable.idempotence", "false")],
-                Some(false),
-            ),
-            // in flight
-            (
-                &[("max.in.flight.requests.per.connection", "5")],
-                Some(true),
-            ),
-            (&[("max.in.flight.requests.per.connection", "6")], None),
-            (
-                &[
-                    ("max.in.flight.requests.per.connection", "6"),
-                    ("enable.idempotence", "true"),
-                ],
-                None,
-            ),
-            (
-                &[
-                    ("max.in.flight.requests.per.connection", "6"),
-                    ("enable.idempotence", "false"),
-                ],
-                Some(false),
-            ),
-            (
-                &[
-                    ("max.in.flight.requests.per.connection", "6"),
-                    ("acks", "1"),
-                ],
-                None,
-            ),
-            (
-                &[
-                    ("max.in.flight.requests.per.connection", "6"),
-                    ("retries", "0"),
-                ],
-                None,
-            ),
-            // two obstacles
-            (&[("acks", "1"), ("retries", "0")], Some(false)),
-            (
-                &[
-                    ("acks", "1"),
-                    ("retries", "0"),
-                    ("enable.idempotence", "true"),
-                ],
-                None,
-            ),
-        ];
-        for (pairs, expected) in matrix {
-            let idempotence = config(pairs)
+        for (set, expected) in IDEMPOTENCE {
+            let pairs: Vec<_> = set
+                .split_whitespace()
+                .filter_map(|pair| pair.split_once('='))
+                .collect();
+            let idempotence = config(&pairs)
                 .validate()
                 .ok()
                 .map(|valid| valid.enable_idempotence);
-            assert_eq!(idempotence, *expected, "{pairs:?}");
+            assert_eq!(idempotence, *expected, "{set}");
         }
     }
 
@@ -437,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn client_ids_left_open_are_numbered() {
+    fn client_ids_that_are_not_set_are_numbered() {
         let [one, two] = [(); 2].map(|()| config(&[]).validate().unwrap().client_id.clone());
         assert!(one.starts_with("producer-") && two.starts_with("producer-") && one != two);
         assert_eq!(
@@ -468,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn automatic_threads_count_every_second_core_or_each_that_can_compress() {
+    fn auto_starts_a_thread_for_two_cores_or_with_compression_for_each() {
         for (cores, plain, compressing) in [
             (1, 1, 1),
             (2, 1, 2),
@@ -492,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_were_set_are_what_is_started_and_auto_takes_it_back() {
+    fn threads_are_started_as_set_and_auto_resets_their_number() {
         let mut threads = config(&[("sender.threads", "7")]);
         assert_eq!(threads.validate().unwrap().sender_threads(), 7);
         threads = threads.sender_threads(3);
@@ -522,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn an_availability_timeout_of_nothing_is_none() {
+    fn an_availability_timeout_of_zero_is_none() {
         let valid = config(&[])
             .partitioner_availability_timeout(Some(Duration::ZERO))
             .validate()

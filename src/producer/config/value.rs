@@ -1,4 +1,4 @@
-//! How the value of a setting is read from text, checked and written: one small type for each kind of setting.
+//! Reads the value of a setting from text, checks it and writes it: one small type for each kind of setting.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -10,17 +10,17 @@ use super::choices::Choice;
 use super::secret::SecretText;
 use super::{Shown, bootstrap, hints};
 
-/// One kind of setting. What `parse` and `check` refuse is a phrase that goes behind `name=value`, as
+/// A kind of setting. The error of `parse` and `check` is a phrase that follows `name=value`, such as
 /// `is not a whole number`.
 pub(super) trait Kind {
     type Value;
-    /// What the table's words on a value are, in an error: a range, or the legal values.
+    /// What an error calls the table's range: a range, or the legal values.
     const RANGE_IS: &'static str = "range";
 
-    /// Reads text without white space around it. What it returns may still be out of range.
+    /// Reads a text without white space around it. The value may still be out of range.
     fn parse(&self, text: &str) -> Result<Self::Value, String>;
 
-    /// The range, for what came from text and from a typed setter alike.
+    /// Checks the range, of values from a text and from a typed setter.
     fn check(&self, value: &Self::Value) -> Result<(), String>;
 
     /// The text that `parse` would read as `value`.
@@ -31,7 +31,7 @@ pub(super) trait Kind {
         self.write(value)
     }
 
-    /// The sentence on a value that was refused.
+    /// The sentence about a value that was refused.
     fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
         let text = Shown::value(text);
         format!("{property}={text} {fault} ({}: {range})", Self::RANGE_IS)
@@ -70,15 +70,15 @@ pub(super) const fn choice<T: Choice>() -> OneOf<T> {
     OneOf(PhantomData)
 }
 
-/// A span of time in whole milliseconds.
+/// A time in whole milliseconds.
 pub(super) const fn millis(min: i64, max: i64) -> Millis {
     Millis {
         range: min..=max,
-        none: NoMillis::Nothing,
+        none: NoMillis::No,
     }
 }
 
-/// A span of time in which 0 means none.
+/// A time in which 0 means `None`.
 pub(super) const fn millis_or_zero() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
@@ -86,7 +86,7 @@ pub(super) const fn millis_or_zero() -> OptionalMillis {
     })
 }
 
-/// A span of time in which a negative number means none.
+/// A time in which a negative number means `None`.
 pub(super) const fn millis_or_negative() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
@@ -94,12 +94,12 @@ pub(super) const fn millis_or_negative() -> OptionalMillis {
     })
 }
 
-/// A whole number that counts bytes or things in memory.
+/// A number of bytes or of things in memory.
 pub(super) const fn bytes(min: i64, max: i64) -> Whole<usize> {
     Whole::new(min, max)
 }
 
-/// A whole number from `min` to the largest `int` of Java's.
+/// A whole number from `min` to Java's largest `int`.
 pub(super) const fn count(min: i64) -> Whole<u32> {
     Whole::new(min, i32::MAX as i64)
 }
@@ -109,7 +109,7 @@ pub(super) const fn level(min: i64, max: i64) -> Whole<i32> {
     Whole::new(min, max)
 }
 
-/// gzip's levels have a hole: -1 and 1 to 9.
+/// A level of gzip: -1 or 1 to 9, and not 0.
 pub(super) const fn gzip_level() -> Whole<i32> {
     Whole {
         range: -1..=9,
@@ -118,12 +118,12 @@ pub(super) const fn gzip_level() -> Whole<i32> {
     }
 }
 
-/// The size of a socket's buffer; -1 is the system's choice.
+/// The size of a socket's buffer; -1 lets the system choose.
 pub(super) const fn socket_buffer() -> SocketBuffer {
     SocketBuffer
 }
 
-/// A number of threads; `auto`, which is none, leaves it to what else is set.
+/// A number of threads. `auto` is `None`: the number follows from other settings.
 pub(super) const fn threads() -> Threads {
     Threads
 }
@@ -155,7 +155,7 @@ impl Kind for Addresses {
         Ok(text.to_owned())
     }
 
-    /// None at all is told when the producer is built: they may be set later.
+    /// An empty list is reported when the producer is built, because the addresses may be set later.
     fn check(&self, value: &String) -> Result<(), String> {
         if value.trim().is_empty() {
             return Ok(());
@@ -230,10 +230,10 @@ impl<T: Choice> Kind for OneOf<T> {
     }
 }
 
-/// Which numbers, outside the range, stand for no span of time at all.
+/// Which numbers stand for `None`.
 #[derive(PartialEq)]
 enum NoMillis {
-    Nothing,
+    No,
     Zero,
     Negative,
 }
@@ -253,7 +253,7 @@ impl Kind for Millis {
     }
 
     fn check(&self, value: &Duration) -> Result<(), String> {
-        // Longer than i64 milliseconds would be, were they counted: a caller's way to write "for ever".
+        // More milliseconds than an i64 has: the caller means "for ever".
         let millis = i64::try_from(value.as_millis()).unwrap_or(i64::MAX);
         in_range(&self.range, millis)
     }
@@ -378,7 +378,7 @@ impl Kind for Threads {
     }
 }
 
-/// `rewritten` says how a number with a unit is written here.
+/// Reads a number. `rewritten` says how to write a number with a unit here.
 fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(
     text: &str,
     rewritten: impl Fn(&str) -> Option<String>,

@@ -11,7 +11,7 @@ use crate::time::deadline_after;
 
 use super::Engine;
 
-/// How long a close waits, beyond its own timeout, for threads that were told to end at once.
+/// How long a close waits, beyond its own timeout, for threads that must end at once.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How far the producer's close has come.
