@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::buffers::BufferPool;
+use crate::metadata::BrokerId;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The budget of a producer, shared by all threads.
@@ -45,7 +46,7 @@ type Alarm = Box<dyn Fn() + Send + Sync>;
 #[derive(Debug, Default)]
 pub(crate) struct BrokerShare {
     /// `None` for partitions whose leader is not known yet.
-    broker: Option<i32>,
+    broker: Option<BrokerId>,
     used: AtomicI64,
     /// The number of callers that wait for room in this share.
     awaiting: AtomicUsize,
@@ -55,14 +56,14 @@ pub(crate) struct BrokerShare {
 }
 
 impl BrokerShare {
-    pub(crate) fn of(broker: i32) -> Arc<Self> {
+    pub(crate) fn of(broker: BrokerId) -> Arc<Self> {
         Arc::new(Self {
             broker: Some(broker),
             ..Self::default()
         })
     }
 
-    pub(crate) fn broker(&self) -> Option<i32> {
+    pub(crate) fn broker(&self) -> Option<BrokerId> {
         self.broker
     }
 

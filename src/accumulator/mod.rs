@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::metadata::BrokerId;
 use crate::threads::{InstanceId, Opening};
 
 use memory::{BufferMemory, Reservation, Shortage, WaitError};
@@ -122,7 +123,7 @@ impl RecordAccumulator {
 
     /// On a worker, when it finds that the broker takes data again, or none. If it takes none, records without a key go to
     /// other brokers from the next one on.
-    pub(crate) fn report_availability(&self, broker: i32, worker: usize, is_available: bool) {
+    pub(crate) fn report_availability(&self, broker: BrokerId, worker: usize, is_available: bool) {
         self.unavailable.set(broker, worker, !is_available);
         if !is_available {
             self.topics.leave_broker(broker);

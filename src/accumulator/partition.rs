@@ -15,15 +15,20 @@ use crate::record::batch_limit::BatchSizes;
 use crate::sync::Mutex;
 use crate::threads::InstanceId;
 
+/// A partition's number at its worker. No other partition of the worker ever has it, not even the same one of a topic
+/// that was forgotten and is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PartitionId(pub(crate) usize);
+
 /// A partition, shared by callers and its worker.
 pub(crate) struct Partition {
     /// The producer that sends to it.
     instance: InstanceId,
     topic: Arc<str>,
     partition: i32,
-    /// The worker that owns the partition for life, and the partition's number there, which no other partition ever has.
+    /// The worker that owns the partition for life.
     pub(super) worker: Arc<WorkerHandle>,
-    slot: usize,
+    id: PartitionId,
     pub(super) memory: Arc<BufferMemory>,
     /// The settings of the topic.
     pub(super) config: Arc<TopicConfig>,
@@ -52,7 +57,7 @@ pub(crate) struct NewPartition {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) worker: Arc<WorkerHandle>,
-    pub(crate) slot: usize,
+    pub(crate) id: PartitionId,
     pub(crate) memory: Arc<BufferMemory>,
     pub(crate) config: Arc<TopicConfig>,
     pub(crate) sizes: Arc<BatchSizes>,
@@ -65,7 +70,7 @@ impl Partition {
             topic,
             partition,
             worker,
-            slot,
+            id,
             memory,
             config,
             sizes,
@@ -75,7 +80,7 @@ impl Partition {
             topic,
             partition,
             worker,
-            slot,
+            id,
             memory,
             config,
             sizes,
@@ -108,8 +113,8 @@ impl Partition {
         &self.worker
     }
 
-    pub(crate) fn slot(&self) -> usize {
-        self.slot
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
     }
 
     /// What the producer has learnt about the sizes of the topic's batches.

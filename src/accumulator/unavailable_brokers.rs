@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::metadata::BrokerId;
 use crate::sync::RwLock;
 
 /// The brokers that take no data. Records without a key go to partitions of other brokers, if there are any. Each worker
@@ -9,11 +10,11 @@ use crate::sync::RwLock;
 #[derive(Default)]
 pub(crate) struct UnavailableBrokers {
     /// A bit for each worker that finds the broker unavailable.
-    by_broker: RwLock<HashMap<i32, u64>>,
+    by_broker: RwLock<HashMap<BrokerId, u64>>,
 }
 
 impl UnavailableBrokers {
-    pub(super) fn set(&self, broker: i32, worker: usize, is_unavailable: bool) {
+    pub(super) fn set(&self, broker: BrokerId, worker: usize, is_unavailable: bool) {
         let bit = 1u64 << (worker % 64);
         let mut by_broker = self.by_broker.write();
         let workers = by_broker.entry(broker).or_default();
@@ -28,12 +29,12 @@ impl UnavailableBrokers {
     }
 
     #[cfg(test)]
-    pub(crate) fn contains(&self, broker: i32) -> bool {
+    pub(crate) fn contains(&self, broker: BrokerId) -> bool {
         self.with(|is_unavailable| is_unavailable(broker))
     }
 
     /// Calls `body` with a function that returns whether a broker is unavailable. The set is locked meanwhile.
-    pub(crate) fn with<R>(&self, body: impl FnOnce(&dyn Fn(i32) -> bool) -> R) -> R {
+    pub(crate) fn with<R>(&self, body: impl FnOnce(&dyn Fn(BrokerId) -> bool) -> R) -> R {
         let by_broker = self.by_broker.read();
         body(&|broker| by_broker.contains_key(&broker))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use super::batch::ProducerBatch;
 use super::handover::HandoverSender;
 use super::open_batch::Wake;
-use super::partition::Partition;
+use super::partition::{Partition, PartitionId};
 use crate::sync::{Mutex, Wakeup};
 use crate::time::wall_clock_ms;
 
@@ -21,8 +21,8 @@ pub(crate) enum Message {
 pub(crate) struct WorkerHandle {
     records: HandoverSender<Message>,
     wakeup: Arc<Wakeup>,
-    /// The number of partitions that the worker ever had.
-    slots: AtomicUsize,
+    /// The number of partitions that the worker ever had: the next one gets it as its id.
+    partition_ids: AtomicUsize,
     /// Partitions that the producer has forgotten, until the worker takes them from here.
     retired: Mutex<Vec<Arc<Partition>>>,
     /// Whether `retired` has any, readable without the lock.
@@ -75,7 +75,7 @@ impl WorkerHandle {
         Arc::new(Self {
             records,
             wakeup,
-            slots: AtomicUsize::new(0),
+            partition_ids: AtomicUsize::new(0),
             retired: Mutex::default(),
             has_retired: AtomicBool::new(false),
             abandoned: Mutex::default(),
@@ -163,7 +163,7 @@ impl WorkerHandle {
         self.undelivered.load(Ordering::Relaxed)
     }
 
-    pub(super) fn next_slot(&self) -> usize {
-        self.slots.fetch_add(1, Ordering::Relaxed)
+    pub(super) fn next_partition_id(&self) -> PartitionId {
+        PartitionId(self.partition_ids.fetch_add(1, Ordering::Relaxed))
     }
 }

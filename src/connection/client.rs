@@ -8,7 +8,7 @@ use super::dial::{Dial, DialError, DialTimes, Dialed, setup_timeout};
 use super::errors::{cancelled_error, ended_error, no_answer_error};
 use super::exchange::{Exchange, ExchangeConnection, OwnConnection};
 use super::frames::MAX_METADATA_FRAME_BYTES;
-use super::link::{LinkEvent, OutgoingRequest};
+use super::link::{LinkEvent, LinkId, OutgoingRequest};
 use super::shared::{Connection, ConnectionUser, OwedAnswers};
 use super::{BrokerVersions, ConnectionContext, Endpoint};
 use crate::error::Error;
@@ -97,7 +97,7 @@ impl BlockingClient {
         }
         let (sender, events) = channel::unbounded();
         let user = Arc::new(ConnectionUser {
-            link: 0,
+            link: LinkId(0),
             events: Arc::new(move |_, event| {
                 let _ = sender.send(event);
             }),

@@ -11,8 +11,9 @@ use crate::error::Error;
 
 pub(crate) use super::outgoing::OutgoingRequest;
 
-/// One link of a worker; never used again after its end.
-pub(crate) type LinkId = u64;
+/// The number of one link of a worker; never used again after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u64);
 
 /// What happens on a link.
 #[derive(Debug)]

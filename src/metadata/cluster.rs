@@ -110,6 +110,22 @@ pub(super) fn is_plain(text: &str) -> bool {
     text.len() <= MOST_BYTES && !text.chars().any(char::is_control)
 }
 
+/// A broker's id, where code must not take another number for it. The public API and the protocol use `i32`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BrokerId(pub(crate) i32);
+
+impl fmt::Display for BrokerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for BrokerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// One broker's id and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {

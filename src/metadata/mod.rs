@@ -17,8 +17,8 @@ mod topic_map;
 pub(crate) use cache::PendingRequests;
 pub(crate) use cache::{ClusterObserver, MetadataCache};
 pub(crate) use calls::{BrokerCalls, CallOutcome, ConnectedBroker, Due};
-pub(crate) use cluster::LeaderHint;
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+pub(crate) use cluster::{BrokerId, LeaderHint};
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) use response::update;
 pub(crate) use topic_map::TopicChanges;

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use super::broker_link::{BrokerLink, LinkState};
 use super::run::Sender;
 use crate::connection::link::Network;
+use crate::metadata::BrokerId;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
     /// Tells the callers when a broker begins to take no data, and when that is over.
-    pub(super) fn report_availability(&mut self, broker: i32, now: Instant) {
+    pub(super) fn report_availability(&mut self, broker: BrokerId, now: Instant) {
         let is_blocked = match self.config.availability_timeout {
             Some(timeout) => self.is_blocked(broker, timeout, now),
             None => false,
@@ -51,7 +52,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// Whether something waits to be sent to the broker, and nothing was sent for `timeout`.
-    fn is_blocked(&mut self, broker: i32, timeout: Duration, now: Instant) -> bool {
+    fn is_blocked(&mut self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return false;
         };
@@ -65,7 +66,7 @@ impl<N: Network> Sender<N> {
 
     /// Whether the broker has for `timeout` neither taken nor answered anything, and a partition with batches in flight to it
     /// has more to send: such a partition is at its own limit in flight, and in no line.
-    fn holds_partitions_back(&self, broker: i32, timeout: Duration, now: Instant) -> bool {
+    fn holds_partitions_back(&self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
         let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
         else {
             return false;
@@ -74,9 +75,9 @@ impl<N: Network> Sender<N> {
             return false;
         }
         let requests = ready.in_flight.iter();
-        let mut slots = requests.flat_map(|request| &request.partitions);
-        slots.any(|(slot, _)| {
-            let state = self.partitions.get(slot);
+        let mut ids = requests.flat_map(|request| &request.partitions);
+        ids.any(|(partition_id, _)| {
+            let state = self.partitions.get(partition_id);
             state.is_some_and(|state| state.announced || !state.queue.is_empty())
         })
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::doubt::{Doubt, SILENCE};
+use crate::accumulator::partition::PartitionId;
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
 use crate::error::Error;
@@ -14,7 +15,7 @@ pub(super) struct BrokerLink {
     pub(super) endpoint: Endpoint,
     pub(super) state: LinkState,
     /// Places of the partitions that have something to send, served in turn so that none starves.
-    pub(super) line: VecDeque<usize>,
+    pub(super) line: VecDeque<PartitionId>,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,
     /// Why the link was lost or could not be made, until it is ready again: what to tell those who waited in vain.
@@ -58,10 +59,13 @@ pub(super) struct ReadyLink {
     next_correlation_id: i32,
 }
 
+/// A worker's number for a request: never used again in the worker's life, unlike a correlation id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RequestId(pub(super) u64);
+
 /// A request without its answer.
 pub(super) struct InFlightRequest {
-    /// Unique in the worker's life, unlike correlation ids.
-    pub(super) id: u64,
+    pub(super) id: RequestId,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
     /// From when on an answer is missed: since the request was written, or its write has last gone on, or since the broker
@@ -70,7 +74,7 @@ pub(super) struct InFlightRequest {
     /// When `request.timeout.ms` is over, which counts from the last byte written; none before.
     pub(super) deadline: Option<Instant>,
     /// The partitions in it. The topic's id is the one it was sent with: answers name topics by it (KIP-516).
-    pub(super) partitions: Vec<(usize, [u8; 16])>,
+    pub(super) partitions: Vec<(PartitionId, [u8; 16])>,
 }
 
 impl BrokerLink {

@@ -1,7 +1,9 @@
 //! Partitions that nobody uses any more: what the worker keeps of them goes, and what it takes to begin anew stays.
 
+use super::broker_link::RequestId;
 use super::partition_state::InFlightBatch;
 use super::run::Sender;
+use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 
 impl<N: Network> Sender<N> {
@@ -10,16 +12,16 @@ impl<N: Network> Sender<N> {
     pub(super) fn forget_partitions(&mut self) {
         self.note_forgotten();
         for partition in std::mem::take(&mut self.forgotten) {
-            let slot = partition.slot();
-            self.leaderless.remove(&slot);
-            let Some(state) = self.partitions.remove(&slot) else {
+            let id = partition.id();
+            self.leaderless.remove(&id);
+            let Some(state) = self.partitions.remove(&id) else {
                 continue;
             };
             debug_assert!(state.queue.is_empty() && state.in_flight.is_empty());
             // A batch can have expired in the line.
             let link = state.in_line.and_then(|id| self.brokers.get_mut(&id));
             if let Some(link) = link {
-                link.line.retain(|other| *other != slot);
+                link.line.retain(|other| *other != id);
             }
         }
     }
@@ -32,7 +34,7 @@ impl<N: Network> Sender<N> {
         }
         let retired = self.handle().take_retired();
         for partition in &retired {
-            if let Some(state) = self.partitions.get(&partition.slot()) {
+            if let Some(state) = self.partitions.get(&partition.id()) {
                 self.forgotten_epochs.note(&state.sequence);
             }
         }
@@ -40,9 +42,9 @@ impl<N: Network> Sender<N> {
     }
 
     /// Gives the partition the producer's identity, if there is one that neither it nor the forgotten ones have used up.
-    pub(super) fn begin_identity(&mut self, slot: usize) -> bool {
+    pub(super) fn begin_identity(&mut self, id: PartitionId) -> bool {
         self.note_forgotten();
-        let spent = self.state(slot).sequence.spent();
+        let spent = self.state(id).sequence.spent();
         let mut candidate = self.identity;
         loop {
             let refused = candidate.map(|identity| identity.producer_id);
@@ -50,7 +52,7 @@ impl<N: Network> Sender<N> {
             if let Some(begun) = usable.and_then(|it| self.forgotten_epochs.fresh(it)) {
                 self.identity = candidate;
                 self.forgotten_epochs.keep_only(begun.producer_id);
-                self.state(slot).sequence.begin(begun);
+                self.state(id).sequence.begin(begun);
                 return true;
             }
             candidate = self.producer_ids.identity(&self.cluster, refused.or(spent));
@@ -61,7 +63,11 @@ impl<N: Network> Sender<N> {
     }
 
     /// The batch of the partition that the request carries, unless it was given up, or the partition is forgotten since.
-    pub(super) fn take_in_flight(&mut self, slot: usize, request: u64) -> Option<InFlightBatch> {
-        self.partitions.get_mut(&slot)?.take_in_flight(request)
+    pub(super) fn take_in_flight(
+        &mut self,
+        id: PartitionId,
+        request: RequestId,
+    ) -> Option<InFlightBatch> {
+        self.partitions.get_mut(&id)?.take_in_flight(request)
     }
 }

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::broker_link::{BrokerLink, LinkState, ReadyLink};
+use super::broker_link::{BrokerLink, LinkState, ReadyLink, RequestId};
 use super::partition_state::InFlightBatch;
 use super::run::Sender;
 use crate::accumulator::completion::Outcome;
+use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkEvent, LinkId, LinkTarget, Network};
 use crate::error::{Error, ErrorKind};
+use crate::metadata::BrokerId;
 use crate::protocol::messages::ProduceRequest;
 use crate::threads::logging::log_line;
 use crate::time::{deadline_after, monotonic_now};
@@ -63,34 +65,40 @@ impl<N: Network> Sender<N> {
     }
 
     /// Fails what stands in the line of a broker that cannot be produced to, now or later.
-    fn fail_line(&mut self, broker: i32, error: &Error, now: Instant) {
+    fn fail_line(&mut self, broker: BrokerId, error: &Error, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
-        for slot in std::mem::take(&mut link.line) {
-            self.state(slot).in_line = None;
-            self.queue_open_batch(slot);
-            while let Some(batch) = self.state(slot).queue.pop_front() {
+        for partition_id in std::mem::take(&mut link.line) {
+            self.state(partition_id).in_line = None;
+            self.queue_open_batch(partition_id);
+            while let Some(batch) = self.state(partition_id).queue.pop_front() {
                 batch.partition.batch_drained();
                 let error = batch.own(error);
-                self.give_up(slot, batch, Outcome::Failed(error));
+                self.give_up(partition_id, batch, Outcome::Failed(error));
             }
-            self.consider(slot, now);
+            self.consider(partition_id, now);
         }
     }
 
     /// Gives up a link that is broken: its requests are without an answer for good, their batches are sent again.
-    pub(super) fn link_failed(&mut self, broker: i32, error: Error, now: Instant) {
+    pub(super) fn link_failed(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.give_up_link(broker, error, N::close, now);
     }
 
     /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
     /// share it keep it, and lose no retry.
-    pub(super) fn leave_link(&mut self, broker: i32, error: Error, now: Instant) {
+    pub(super) fn leave_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.give_up_link(broker, error, N::abandon, now);
     }
 
-    fn give_up_link(&mut self, broker: i32, error: Error, end: fn(&mut N, LinkId), now: Instant) {
+    fn give_up_link(
+        &mut self,
+        broker: BrokerId,
+        error: Error,
+        end: fn(&mut N, LinkId),
+        now: Instant,
+    ) {
         let Some(state) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -131,9 +139,9 @@ impl<N: Network> Sender<N> {
         if let LinkState::Ready(ready) = ended {
             state.throttled_until = ready.throttled_until;
             for request in ready.in_flight {
-                for (slot, _) in request.partitions {
-                    self.lose_answer(slot, request.id, &error, now);
-                    self.consider(slot, now);
+                for (partition_id, _) in request.partitions {
+                    self.lose_answer(partition_id, request.id, &error, now);
+                    self.consider(partition_id, now);
                 }
             }
         }
@@ -142,15 +150,15 @@ impl<N: Network> Sender<N> {
     /// Serves each broker, or fewer where compression takes long: then it is true, and the others are due at once.
     pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
         self.compressed_for = Duration::ZERO;
-        let mut ids: Vec<i32> = self.brokers.keys().copied().collect();
+        let mut ids: Vec<BrokerId> = self.brokers.keys().copied().collect();
         let first = ids.partition_point(|id| *id < self.first_served);
         ids.rotate_left(first);
-        self.first_served = i32::MIN;
+        self.first_served = BrokerId(i32::MIN);
         for broker in ids {
             self.serve(broker, now);
             if self.has_compressed_enough() {
                 // The others come first in the next round, which is due at once if one of them has something to send.
-                self.first_served = broker.saturating_add(1);
+                self.first_served = BrokerId(broker.0.saturating_add(1));
                 let took = self.compressed_for;
                 self.compression_time.add(monotonic_now(), took);
                 return true;
@@ -177,7 +185,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// Connects, sends, times out: whatever one broker's link is due for.
-    fn serve(&mut self, broker: i32, now: Instant) {
+    fn serve(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -211,7 +219,7 @@ impl<N: Network> Sender<N> {
 
     /// A broker that owes an answer for long may have been replaced: the cluster is asked about the topics concerned, less
     /// and less often.
-    fn doubt(&mut self, broker: i32, now: Instant) {
+    fn doubt(&mut self, broker: BrokerId, now: Instant) {
         if !self.config.idempotence {
             return;
         }
@@ -229,11 +237,11 @@ impl<N: Network> Sender<N> {
     }
 
     /// The topics of the batches whose answers the broker owes.
-    fn topics_in_flight(&mut self, broker: i32) -> HashSet<Arc<str>> {
+    fn topics_in_flight(&mut self, broker: BrokerId) -> HashSet<Arc<str>> {
         let awaited = self.awaited_from(broker).into_iter();
-        let slots: HashSet<usize> = awaited.map(|(_, slot)| slot).collect();
-        let topics = slots.into_iter().map(|slot| {
-            let partition = &self.state(slot).partition;
+        let ids: HashSet<PartitionId> = awaited.map(|(_, partition_id)| partition_id).collect();
+        let topics = ids.into_iter().map(|partition_id| {
+            let partition = &self.state(partition_id).partition;
             Arc::clone(partition.topic())
         });
         topics.collect()
@@ -247,7 +255,7 @@ impl<N: Network> Sender<N> {
         let is_silent = |link: &BrokerLink| matches!(&link.state, LinkState::Ready(ready) if ready.is_silent(now));
         let brokers = self.brokers.iter();
         let silent = brokers.filter(|(_, link)| is_silent(link));
-        let silent: Vec<i32> = silent.map(|(id, _)| *id).collect();
+        let silent: Vec<BrokerId> = silent.map(|(id, _)| *id).collect();
         for broker in silent {
             self.leave_if_replaced(broker, now);
         }
@@ -261,12 +269,17 @@ impl<N: Network> Sender<N> {
     /// The other batches on the link, whose leader may only be slow, are waited for as ever. The requests stay in their
     /// places, for the answers come in their order; what is answered of a batch that was taken means nothing any more. If
     /// there is nothing left to wait for, the link is given up.
-    fn leave_if_replaced(&mut self, broker: i32, now: Instant) {
+    fn leave_if_replaced(&mut self, broker: BrokerId, now: Instant) {
         let asked = self.awaited_from(broker);
-        let mut moved: Vec<usize> = asked.iter().map(|(_, slot)| *slot).collect();
+        let mut moved: Vec<PartitionId> = asked
+            .iter()
+            .map(|(_, partition_id)| *partition_id)
+            .collect();
         moved.sort_unstable();
         moved.dedup();
-        moved.retain(|slot| self.is_led_elsewhere(*slot, broker) && self.can_all_be_retried(*slot));
+        moved.retain(|partition_id| {
+            self.is_led_elsewhere(*partition_id, broker) && self.can_all_be_retried(*partition_id)
+        });
         if moved.is_empty() {
             return;
         }
@@ -274,7 +287,7 @@ impl<N: Network> Sender<N> {
         let error = Error::new(ErrorKind::Network, message);
         if asked
             .iter()
-            .all(|(_, slot)| moved.binary_search(slot).is_ok())
+            .all(|(_, partition_id)| moved.binary_search(partition_id).is_ok())
         {
             return self.leave_link(broker, error, now);
         }
@@ -282,68 +295,77 @@ impl<N: Network> Sender<N> {
             return;
         };
         let error = error.with_broker(format_args!("broker {broker} at {}", link.endpoint));
-        for (request, slot) in asked {
-            if moved.binary_search(&slot).is_ok() {
-                self.lose_answer(slot, request, &error, now);
+        for (request, partition_id) in asked {
+            if moved.binary_search(&partition_id).is_ok() {
+                self.lose_answer(partition_id, request, &error, now);
             }
         }
-        for slot in moved {
-            self.consider(slot, now);
+        for partition_id in moved {
+            self.consider(partition_id, now);
         }
     }
 
     /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
-    fn awaited_from(&self, broker: i32) -> Vec<(u64, usize)> {
+    fn awaited_from(&self, broker: BrokerId) -> Vec<(RequestId, PartitionId)> {
         let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
         else {
             return Vec::new();
         };
         let asked = ready.in_flight.iter().flat_map(|request| {
-            let slots = request.partitions.iter().map(|(slot, _)| *slot);
-            slots.map(|slot| (request.id, slot))
+            let ids = request
+                .partitions
+                .iter()
+                .map(|(partition_id, _)| *partition_id);
+            ids.map(|partition_id| (request.id, partition_id))
         });
-        let is_awaited = |(request, slot): &(u64, usize)| {
-            let state = self.partitions.get(slot);
+        let is_awaited = |(request, partition_id): &(RequestId, PartitionId)| {
+            let state = self.partitions.get(partition_id);
             state.is_some_and(|state| state.in_flight.iter().any(|sent| sent.request == *request))
         };
         asked.filter(is_awaited).collect()
     }
 
-    fn is_led_elsewhere(&mut self, slot: usize, broker: i32) -> bool {
-        let leader = self.leader(slot);
+    fn is_led_elsewhere(&mut self, partition_id: PartitionId, broker: BrokerId) -> bool {
+        let leader = self.leader(partition_id);
         leader.is_some_and(|leader| leader.broker != broker)
     }
 
     /// Whether none of the partition's batches in flight would fail if it had to be sent again. Where one would, the
     /// answer is waited for.
-    fn can_all_be_retried(&mut self, slot: usize) -> bool {
+    fn can_all_be_retried(&mut self, partition_id: PartitionId) -> bool {
         let retries = self.config.retries;
-        let in_flight = &self.state(slot).in_flight;
+        let in_flight = &self.state(partition_id).in_flight;
         in_flight.iter().all(|sent| sent.batch.attempts < retries)
     }
 
     /// The batch that `request` carries, if it still does, is without an answer for good: it is sent again.
-    fn lose_answer(&mut self, slot: usize, request: u64, error: &Error, now: Instant) {
+    fn lose_answer(
+        &mut self,
+        partition_id: PartitionId,
+        request: RequestId,
+        error: &Error,
+        now: Instant,
+    ) {
         if let Some(InFlightBatch {
             mut batch, leader, ..
-        }) = self.take_in_flight(slot, request)
+        }) = self.take_in_flight(partition_id, request)
         {
             batch.maybe_written = true;
             let topic_partition = batch.completion().topic_partition();
             let error = error.clone().with_topic_partition(topic_partition);
-            self.retry(slot, batch, error, leader, now);
+            self.retry(partition_id, batch, error, leader, now);
         }
     }
 
     /// Connects, if there is still something to send: what stands in line may have expired there.
-    fn connect(&mut self, broker: i32, now: Instant) {
+    fn connect(&mut self, broker: BrokerId, now: Instant) {
         let line = match self.brokers.get_mut(&broker) {
             Some(link) => std::mem::take(&mut link.line),
             None => return,
         };
-        for slot in line {
-            self.state(slot).in_line = None;
-            self.consider(slot, now);
+        for partition_id in line {
+            self.state(partition_id).in_line = None;
+            self.consider(partition_id, now);
         }
         let id = self.next_link;
         let Some(link) = self.brokers.get_mut(&broker) else {
@@ -352,7 +374,7 @@ impl<N: Network> Sender<N> {
         if link.line.is_empty() {
             return;
         }
-        self.next_link += 1;
+        self.next_link.0 += 1;
         self.links.insert(id, broker);
         link.state = LinkState::Connecting {
             link: id,
@@ -367,7 +389,7 @@ impl<N: Network> Sender<N> {
         self.network.connect(id, target);
     }
 
-    fn close_if_idle(&mut self, broker: i32, now: Instant) {
+    fn close_if_idle(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };

@@ -11,10 +11,10 @@ use super::run::Sender;
 use crate::accumulator::Message;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::completion::Outcome;
-use crate::accumulator::partition::{Partition, Peek};
+use crate::accumulator::partition::{Partition, PartitionId, Peek};
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
-use crate::metadata::PartitionMetadata;
+use crate::metadata::{BrokerId, PartitionMetadata};
 use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
@@ -28,34 +28,34 @@ impl<N: Network> Sender<N> {
     }
 
     /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
-    pub(super) fn expire(&mut self, slot: usize, now: Instant) {
-        self.queue_expired_open_batch(slot, now);
-        while let Some(oldest) = self.state(slot).oldest() {
+    pub(super) fn expire(&mut self, id: PartitionId, now: Instant) {
+        self.queue_expired_open_batch(id, now);
+        while let Some(oldest) = self.state(id).oldest() {
             if self.delivery_deadline(oldest) > now {
                 break;
             }
-            if let Some(batch) = self.state(slot).pop_oldest() {
-                self.fail_expired(slot, batch);
+            if let Some(batch) = self.state(id).pop_oldest() {
+                self.fail_expired(id, batch);
             }
         }
-        if let Some(oldest) = self.state(slot).oldest() {
-            self.schedule_expiry(slot, oldest);
+        if let Some(oldest) = self.state(id).oldest() {
+            self.schedule_expiry(id, oldest);
         }
     }
 
     /// An open batch that could never be sent grows old too.
-    fn queue_expired_open_batch(&mut self, slot: usize, now: Instant) {
-        let state = self.state(slot);
+    fn queue_expired_open_batch(&mut self, id: PartitionId, now: Instant) {
+        let state = self.state(id);
         if !state.announced || !state.queue.is_empty() {
             return;
         }
         let peek = state.partition.peek(state.received);
         if matches!(peek, Peek::OpenSince(since) if self.delivery_deadline(since) <= now) {
-            self.queue_open_batch(slot);
+            self.queue_open_batch(id);
         }
     }
 
-    fn fail_expired(&mut self, slot: usize, batch: Box<ProducerBatch>) {
+    fn fail_expired(&mut self, id: PartitionId, batch: Box<ProducerBatch>) {
         let denied = self.denied_topic(&batch.partition);
         let refused = || batch.last_error.clone();
         let cause = (denied.clone())
@@ -78,7 +78,7 @@ impl<N: Network> Sender<N> {
         if let Some(cause) = cause {
             error = error.with_source(cause);
         }
-        self.give_up(slot, batch, Outcome::Failed(error));
+        self.give_up(id, batch, Outcome::Failed(error));
     }
 
     /// Why the cluster describes the partition's topic no more: it was deleted, or is forbidden to this client. None where
@@ -96,7 +96,7 @@ impl<N: Network> Sender<N> {
         let topic = self.cluster.topic(partition.topic());
         let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
         match known.and_then(PartitionMetadata::leader) {
-            Some(leader) => self.what_keeps(leader, partition),
+            Some(leader) => self.what_keeps(BrokerId(leader), partition),
             None => Some(Error::new(
                 ErrorKind::Broker,
                 ErrorCode::LEADER_NOT_AVAILABLE.message(),
@@ -104,12 +104,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn what_keeps(&self, leader: i32, partition: &Partition) -> Option<Error> {
+    fn what_keeps(&self, leader: BrokerId, partition: &Partition) -> Option<Error> {
         let link = self.brokers.get(&leader);
         if let Some(error) = link.and_then(|link| link.last_error.clone()) {
             return Some(error);
         }
-        let state = self.partitions.get(&partition.slot())?;
+        let state = self.partitions.get(&partition.id())?;
         if self.config.idempotence && state.sequence.identity().is_none() {
             let message = "no broker has given a producer id yet";
             return Some(Error::new(ErrorKind::Broker, message));
@@ -131,9 +131,9 @@ impl<N: Network> Sender<N> {
 
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
     /// sequence would leave a gap if this batch was not written.
-    pub(super) fn give_up(&mut self, slot: usize, batch: Box<ProducerBatch>, outcome: Outcome) {
+    pub(super) fn give_up(&mut self, id: PartitionId, batch: Box<ProducerBatch>, outcome: Outcome) {
         if let Some(stamp) = batch.stamp {
-            let sequence = &mut self.state(slot).sequence;
+            let sequence = &mut self.state(id).sequence;
             if !batch.maybe_written {
                 sequence.note_gap(stamp, batch.place());
             }
@@ -168,7 +168,7 @@ impl<N: Network> Sender<N> {
     /// is no retry or no time left.
     pub(super) fn retry(
         &mut self,
-        slot: usize,
+        id: PartitionId,
         mut batch: Box<ProducerBatch>,
         error: Error,
         failed: Leader,
@@ -176,17 +176,17 @@ impl<N: Network> Sender<N> {
     ) {
         if self.delivery_deadline(batch.created) <= now {
             batch.last_error = Some(error);
-            return self.fail_expired(slot, batch);
+            return self.fail_expired(id, batch);
         }
         if batch.attempts >= self.config.retries {
             let error = error.with_delivery(batch.delivery());
-            return self.give_up(slot, batch, Outcome::Failed(error));
+            return self.give_up(id, batch, Outcome::Failed(error));
         }
         let backoff = self.config.retry_backoff.after(batch.attempts);
         batch.attempts += 1;
         batch.last_error = Some(error);
         batch.partition.batches_requeued(1);
-        let state = self.state(slot);
+        let state = self.state(id);
         state.put_back(batch);
         let not_before = now + backoff;
         if state
@@ -201,19 +201,19 @@ impl<N: Network> Sender<N> {
     /// before it are acknowledged, without a backoff, and may be tried as often as others.
     pub(super) fn put_behind(
         &mut self,
-        slot: usize,
+        id: PartitionId,
         mut batch: Box<ProducerBatch>,
         error: Error,
         now: Instant,
     ) {
         batch.last_error = Some(error);
         if self.delivery_deadline(batch.created) <= now {
-            return self.fail_expired(slot, batch);
+            return self.fail_expired(id, batch);
         }
         // One that is sent again, which goes alone.
         batch.attempts = batch.attempts.max(1);
         batch.partition.batches_requeued(1);
-        self.state(slot).put_back(batch);
+        self.state(id).put_back(batch);
     }
 
     /// Fails whatever is left, in order. Callers hand over nothing any more.
@@ -225,8 +225,8 @@ impl<N: Network> Sender<N> {
                 self.state_of(&partition).push(batch);
             }
         }
-        for slot in self.slots_where(|_| true) {
-            while let Some(batch) = self.state(slot).pop_oldest() {
+        for id in self.partitions_where(|_| true) {
+            while let Some(batch) = self.state(id).pop_oldest() {
                 let error = batch.own(error);
                 self.settle(batch, Outcome::Failed(error));
             }

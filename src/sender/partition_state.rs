@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::broker_link::RequestId;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::partition::Partition;
 use crate::accumulator::sequence::PartitionSequence;
-use crate::metadata::TopicId;
+use crate::metadata::{BrokerId, TopicId};
 use crate::record::header::ProducerStamp;
 use crate::time::deadline_after;
 
@@ -32,7 +33,7 @@ pub(super) struct PartitionState {
     /// Whether the worker has a note to look whether the oldest batch has expired.
     pub(super) expiry_scheduled: bool,
     /// The broker in whose line the partition stands.
-    pub(super) in_line: Option<i32>,
+    pub(super) in_line: Option<BrokerId>,
     /// The topic's id when it was last looked up: another one is another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
     /// Who acknowledged a batch of the current identity last, and when.
@@ -48,7 +49,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 pub(super) struct InFlightBatch {
     pub(super) batch: Box<ProducerBatch>,
     /// The request that carries it.
-    pub(super) request: u64,
+    pub(super) request: RequestId,
     /// Whom it was sent to.
     pub(super) leader: Leader,
 }
@@ -64,7 +65,7 @@ pub(super) struct Retry {
 /// A partition's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Leader {
-    pub(super) broker: i32,
+    pub(super) broker: BrokerId,
     pub(super) epoch: Option<i32>,
     /// Of which topic: one that was made anew counts its epochs anew.
     pub(super) topic_id: Option<TopicId>,
@@ -138,7 +139,7 @@ impl PartitionState {
     }
 
     /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
-    pub(super) fn take_in_flight(&mut self, request: u64) -> Option<InFlightBatch> {
+    pub(super) fn take_in_flight(&mut self, request: RequestId) -> Option<InFlightBatch> {
         let position = self
             .in_flight
             .iter()

@@ -18,8 +18,8 @@ impl<N: Network> Sender<N> {
         if self.cluster.is_other_than(before.cluster_id()) {
             self.leave_cluster(&before);
         } else if self.cluster.restorations != before.restorations {
-            for slot in self.slots_where(|_| true) {
-                self.state(slot).sequence.renounce_id();
+            for id in self.partitions_where(|_| true) {
+                self.state(id).sequence.renounce_id();
             }
         }
         if self.cluster.identity_era != before.identity_era {
@@ -34,8 +34,8 @@ impl<N: Network> Sender<N> {
     fn leave_cluster(&mut self, before: &Cluster) {
         self.leave_all_brokers();
         let error = replaced_error(before, &self.cluster);
-        for slot in self.slots_where(|_| true) {
-            for batch in self.state(slot).begin_anew() {
+        for id in self.partitions_where(|_| true) {
+            for batch in self.state(id).begin_anew() {
                 let error = batch.own(&error);
                 self.settle(batch, Outcome::Failed(error));
             }

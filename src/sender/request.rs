@@ -8,8 +8,10 @@ use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, WrittenBatch};
+use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, WriteStatus};
 use crate::error::{Delivery, Error, ErrorKind};
+use crate::metadata::BrokerId;
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
@@ -24,7 +26,7 @@ const MOST_COMPRESSION: Duration = Duration::from_millis(5);
 
 /// A batch taken for a request.
 struct Drained {
-    slot: usize,
+    partition_id: PartitionId,
     leader: Leader,
     topic_id: [u8; 16],
     batch: Box<ProducerBatch>,
@@ -39,7 +41,7 @@ enum Fit {
 
 impl<N: Network> Sender<N> {
     /// Sends as many requests as the link takes now.
-    pub(super) fn send_requests(&mut self, broker: i32, now: Instant) {
+    pub(super) fn send_requests(&mut self, broker: BrokerId, now: Instant) {
         while self
             .ready_link(broker)
             .is_some_and(|ready| ready.has_room(self.config.max_in_flight, now))
@@ -61,14 +63,14 @@ impl<N: Network> Sender<N> {
         self.compressed_for >= MOST_COMPRESSION
     }
 
-    fn ready_link(&self, broker: i32) -> Option<&ReadyLink> {
+    fn ready_link(&self, broker: BrokerId) -> Option<&ReadyLink> {
         match &self.brokers.get(&broker)?.state {
             LinkState::Ready(ready) => Some(ready),
             _ => None,
         }
     }
 
-    pub(super) fn ready_link_mut(&mut self, broker: i32) -> Option<&mut ReadyLink> {
+    pub(super) fn ready_link_mut(&mut self, broker: BrokerId) -> Option<&mut ReadyLink> {
         match &mut self.brokers.get_mut(&broker)?.state {
             LinkState::Ready(ready) => Some(ready),
             _ => None,
@@ -77,7 +79,7 @@ impl<N: Network> Sender<N> {
 
     /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size` and for as long as a round
     /// may compress; at least one, however large and slow.
-    fn drain(&mut self, broker: i32, now: Instant) -> Vec<Drained> {
+    fn drain(&mut self, broker: BrokerId, now: Instant) -> Vec<Drained> {
         let mut drained: Vec<Drained> = Vec::new();
         let mut bytes = 0;
         let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
@@ -85,41 +87,41 @@ impl<N: Network> Sender<N> {
             if !drained.is_empty() && self.has_compressed_enough() {
                 break;
             }
-            let Some(slot) = self
+            let Some(partition_id) = self
                 .brokers
                 .get_mut(&broker)
                 .and_then(|link| link.line.pop_front())
             else {
                 break;
             };
-            self.state(slot).in_line = None;
+            self.state(partition_id).in_line = None;
             let Some(leader) = self
-                .sendable_to(slot, now)
+                .sendable_to(partition_id, now)
                 .filter(|leader| leader.broker == broker)
             else {
-                self.consider(slot, now);
+                self.consider(partition_id, now);
                 continue;
             };
-            let Some(batch) = self.next_sealed_batch(slot) else {
-                self.consider(slot, now);
+            let Some(batch) = self.next_sealed_batch(partition_id) else {
+                self.consider(partition_id, now);
                 continue;
             };
             if bytes + batch.size() > self.config.max_request_size && !drained.is_empty() {
-                let state = self.state(slot);
+                let state = self.state(partition_id);
                 state.queue.push_front(batch);
                 state.in_line = Some(broker);
                 if let Some(link) = self.brokers.get_mut(&broker) {
-                    link.line.push_front(slot);
+                    link.line.push_front(partition_id);
                 }
                 break;
             }
             bytes += batch.size();
             let topic_id = self
-                .state(slot)
+                .state(partition_id)
                 .topic_id
                 .map_or([0; 16], |id| *id.as_bytes());
             drained.push(Drained {
-                slot,
+                partition_id,
                 leader,
                 topic_id,
                 batch,
@@ -129,26 +131,26 @@ impl<N: Network> Sender<N> {
     }
 
     /// The partition's next batch, ready for the wire: from its queue, else the open one.
-    fn next_sealed_batch(&mut self, slot: usize) -> Option<Box<ProducerBatch>> {
+    fn next_sealed_batch(&mut self, partition_id: PartitionId) -> Option<Box<ProducerBatch>> {
         loop {
-            if self.state(slot).queue.is_empty() {
-                self.queue_open_batch(slot);
+            if self.state(partition_id).queue.is_empty() {
+                self.queue_open_batch(partition_id);
             }
-            let mut batch = self.state(slot).queue.pop_front()?;
-            match self.seal(slot, &mut batch) {
+            let mut batch = self.state(partition_id).queue.pop_front()?;
+            match self.seal(partition_id, &mut batch) {
                 Ok(Fit::Fits) => return Some(batch),
                 Ok(Fit::TooLarge(bytes)) => {
-                    if let Err(batch) = self.split_to_fit(slot, batch, bytes) {
+                    if let Err(batch) = self.split_to_fit(partition_id, batch, bytes) {
                         batch.partition.batch_drained();
                         let error = Error::new(ErrorKind::Internal, "a batch cannot be split");
                         let error = batch.own(&error);
-                        self.give_up(slot, batch, Outcome::Failed(error));
+                        self.give_up(partition_id, batch, Outcome::Failed(error));
                     }
                 }
                 Err(error) => {
                     batch.partition.batch_drained();
                     let error = error.with_topic_partition(batch.completion().topic_partition());
-                    self.give_up(slot, batch, Outcome::Failed(error));
+                    self.give_up(partition_id, batch, Outcome::Failed(error));
                 }
             }
         }
@@ -158,7 +160,7 @@ impl<N: Network> Sender<N> {
     /// before keeps its bytes, unless the partition has a new identity since.
     ///
     /// Nothing has happened if it is larger than the broker is known to take.
-    fn seal(&mut self, slot: usize, batch: &mut ProducerBatch) -> Result<Fit, Error> {
+    fn seal(&mut self, partition_id: PartitionId, batch: &mut ProducerBatch) -> Result<Fit, Error> {
         // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
         // fail, no sequence is taken.
         let compressed = self.compress(batch)?;
@@ -168,7 +170,7 @@ impl<N: Network> Sender<N> {
                 return Ok(Fit::TooLarge(bytes));
             }
         }
-        let stamp = self.stamp(slot, batch)?;
+        let stamp = self.stamp(partition_id, batch)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
             Contents::Building {
                 builder,
@@ -251,11 +253,15 @@ impl<N: Network> Sender<N> {
     ///
     /// A batch that can be in the log keeps its stamp whatever happened since: only by that can the leader know it again.
     /// It goes before all that are sent under a later one, for it stands before them in the queue.
-    fn stamp(&mut self, slot: usize, batch: &ProducerBatch) -> Result<ProducerStamp, Error> {
+    fn stamp(
+        &mut self,
+        partition_id: PartitionId,
+        batch: &ProducerBatch,
+    ) -> Result<ProducerStamp, Error> {
         if !self.config.idempotence {
             return Ok(ProducerStamp::NONE);
         }
-        let sequence = &mut self.state(slot).sequence;
+        let sequence = &mut self.state(partition_id).sequence;
         if let Some(stamp) = batch.stamp {
             let place = batch.place();
             if batch.maybe_written && sequence.is_renounced(stamp) {
@@ -279,11 +285,11 @@ impl<N: Network> Sender<N> {
             .ok_or_else(no_identity)
     }
 
-    fn send_request(&mut self, broker: i32, mut drained: Vec<Drained>, now: Instant) {
+    fn send_request(&mut self, broker: BrokerId, mut drained: Vec<Drained>, now: Instant) {
         // Partitions of a topic stand together in a request.
         drained.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
         let id = self.next_request;
-        self.next_request += 1;
+        self.next_request.0 += 1;
         let Some(ready) = self.ready_link_mut(broker) else {
             return;
         };
@@ -302,13 +308,13 @@ impl<N: Network> Sender<N> {
         };
         let partitions = drained
             .iter()
-            .map(|drained| (drained.slot, drained.topic_id))
+            .map(|drained| (drained.partition_id, drained.topic_id))
             .collect();
-        let slots: Vec<usize> = drained.iter().map(|drained| drained.slot).collect();
+        let ids: Vec<PartitionId> = drained.iter().map(|drained| drained.partition_id).collect();
         let appended = drained.iter().filter(|drained| drained.batch.is_appended);
-        let appended: Vec<usize> = appended.map(|drained| drained.slot).collect();
+        let appended: Vec<PartitionId> = appended.map(|drained| drained.partition_id).collect();
         for Drained {
-            slot,
+            partition_id,
             leader,
             mut batch,
             ..
@@ -316,7 +322,7 @@ impl<N: Network> Sender<N> {
         {
             batch.partition.batch_drained();
             batch.is_appended = false;
-            self.state(slot).sent(InFlightBatch {
+            self.state(partition_id).sent(InFlightBatch {
                 batch,
                 request: id,
                 leader,
@@ -332,19 +338,19 @@ impl<N: Network> Sender<N> {
         };
         self.hand_over_settled();
         self.write_request(broker, link, request, outgoing, &appended, now);
-        for slot in slots {
-            self.consider(slot, now);
+        for partition_id in ids {
+            self.consider(partition_id, now);
         }
     }
 
     /// Writes a request whose batches count as in flight; `appended` are those known to be in the log.
     fn write_request(
         &mut self,
-        broker: i32,
+        broker: BrokerId,
         link: LinkId,
         request: InFlightRequest,
         outgoing: OutgoingRequest,
-        appended: &[usize],
+        appended: &[PartitionId],
         now: Instant,
     ) {
         let written = self.network.write(link, outgoing);
@@ -378,22 +384,29 @@ impl<N: Network> Sender<N> {
 
     /// Nothing of the request was written: its batches go back into their places as they were, those in `appended` known to
     /// be in the log. That costs no retry, for nothing was tried; `delivery.timeout.ms` goes on.
-    fn take_back(&mut self, request: &InFlightRequest, appended: &[usize]) {
-        for (slot, _) in &request.partitions {
-            if let Some(InFlightBatch { mut batch, .. }) = self.take_in_flight(*slot, request.id) {
-                batch.is_appended = appended.contains(slot);
+    fn take_back(&mut self, request: &InFlightRequest, appended: &[PartitionId]) {
+        for (partition_id, _) in &request.partitions {
+            if let Some(InFlightBatch { mut batch, .. }) =
+                self.take_in_flight(*partition_id, request.id)
+            {
+                batch.is_appended = appended.contains(partition_id);
                 batch.partition.batches_requeued(1);
-                self.state(*slot).put_back(batch);
+                self.state(*partition_id).put_back(batch);
             }
         }
     }
 
     /// Not even an attempt was made, and the next one would go no better.
     fn give_up_drained(&mut self, drained: Vec<Drained>, error: &Error) {
-        for Drained { slot, batch, .. } in drained {
+        for Drained {
+            partition_id,
+            batch,
+            ..
+        } in drained
+        {
             batch.partition.batch_drained();
             let error = batch.own(error);
-            self.give_up(slot, batch, Outcome::Failed(error));
+            self.give_up(partition_id, batch, Outcome::Failed(error));
         }
     }
 
@@ -459,7 +472,7 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    pub(super) fn on_write_progress(&mut self, broker: i32, now: Instant) {
+    pub(super) fn on_write_progress(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
         if let Some(ready) = self.ready_link_mut(broker) {
             // Not after a throttle, which gives it more time.
@@ -469,7 +482,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    pub(super) fn on_write_finished(&mut self, broker: i32, now: Instant) {
+    pub(super) fn on_write_finished(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
         if let Some(ready) = self.ready_link_mut(broker) {
             ready.write_finished(now, request_timeout);
@@ -480,7 +493,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
-    fn complete_unacknowledged(&mut self, broker: i32, now: Instant) {
+    fn complete_unacknowledged(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -490,14 +503,16 @@ impl<N: Network> Sender<N> {
         let requests = std::mem::take(&mut ready.in_flight);
         link.failing_until = None;
         for request in requests {
-            for (slot, _) in request.partitions {
-                if let Some(InFlightBatch { batch, .. }) = self.take_in_flight(slot, request.id) {
+            for (partition_id, _) in request.partitions {
+                if let Some(InFlightBatch { batch, .. }) =
+                    self.take_in_flight(partition_id, request.id)
+                {
                     let written = WrittenBatch {
                         base_offset: None,
                         log_append_time_ms: None,
                     };
                     self.settle(batch, Outcome::Written(written));
-                    self.consider(slot, now);
+                    self.consider(partition_id, now);
                 }
             }
         }

@@ -9,9 +9,10 @@ use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch};
 use crate::accumulator::completion::{Outcome, WrittenBatch};
+use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
-use crate::metadata::{Broker, LeaderHint};
+use crate::metadata::{Broker, BrokerId, LeaderHint};
 use crate::protocol::decode_response;
 use crate::protocol::messages::{
     NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse,
@@ -26,7 +27,7 @@ use crate::time::deadline_after;
 const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
 
 impl<N: Network> Sender<N> {
-    pub(super) fn on_frame(&mut self, broker: i32, frame: &[u8], now: Instant) {
+    pub(super) fn on_frame(&mut self, broker: BrokerId, frame: &[u8], now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -85,7 +86,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// The broker asked another user of the connection to wait, and reads nothing from this one either.
-    pub(super) fn on_throttled(&mut self, broker: i32, until: Instant, now: Instant) {
+    pub(super) fn on_throttled(&mut self, broker: BrokerId, until: Instant, now: Instant) {
         let Some(link) = self.brokers.get_mut(&broker) else {
             return;
         };
@@ -98,7 +99,7 @@ impl<N: Network> Sender<N> {
     }
 
     /// Tells of a wait that is longer than batches wait for: records for the broker fail until it is over.
-    fn tell_of_throttle(&self, broker: i32, wait: Duration) {
+    fn tell_of_throttle(&self, broker: BrokerId, wait: Duration) {
         if wait < self.config.delivery_timeout {
             return;
         }
@@ -113,29 +114,32 @@ impl<N: Network> Sender<N> {
 
     fn on_response(
         &mut self,
-        broker: i32,
+        broker: BrokerId,
         request: InFlightRequest,
         response: ProduceResponse,
         now: Instant,
     ) {
         let InFlightRequest { id, partitions, .. } = request;
-        let mut answers: Vec<(usize, ProducePartitionResponse)> =
+        let mut answers: Vec<(PartitionId, ProducePartitionResponse)> =
             Vec::with_capacity(partitions.len());
         // Brokers answer in the order of the request: the next one is looked at first.
         let mut next = 0;
         for topic in response.topics {
             for answer in topic.partitions {
                 let (before, behind) = partitions.split_at(next);
-                let position = behind.iter().chain(before).position(|(slot, topic_id)| {
-                    self.partitions.get(slot).is_some_and(|state| {
-                        state.partition.partition() == answer.index
-                            && if topic.name.is_empty() {
-                                *topic_id == topic.id
-                            } else {
-                                **state.partition.topic() == *topic.name
-                            }
-                    })
-                });
+                let position = behind
+                    .iter()
+                    .chain(before)
+                    .position(|(partition_id, topic_id)| {
+                        self.partitions.get(partition_id).is_some_and(|state| {
+                            state.partition.partition() == answer.index
+                                && if topic.name.is_empty() {
+                                    *topic_id == topic.id
+                                } else {
+                                    **state.partition.topic() == *topic.name
+                                }
+                        })
+                    });
                 match position {
                     Some(position) => {
                         let found = (next + position) % partitions.len();
@@ -150,9 +154,9 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-        for (slot, answer) in answers {
-            if let Some(sent) = self.take_in_flight(slot, id) {
-                self.on_answer(slot, sent, answer, &response.node_endpoints, now);
+        for (partition_id, answer) in answers {
+            if let Some(sent) = self.take_in_flight(partition_id, id) {
+                self.on_answer(partition_id, sent, answer, &response.node_endpoints, now);
             } else {
                 log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
             }
@@ -161,11 +165,11 @@ impl<N: Network> Sender<N> {
             self.metadata
                 .apply_leader_hints(&self.cluster, &std::mem::take(&mut self.hints));
         }
-        for (slot, _) in partitions {
+        for (partition_id, _) in partitions {
             // A partition that the broker left out: nothing is known of its batch.
             if let Some(InFlightBatch {
                 mut batch, leader, ..
-            }) = self.take_in_flight(slot, id)
+            }) = self.take_in_flight(partition_id, id)
             {
                 batch.maybe_written = true;
                 let error = Error::new(
@@ -173,15 +177,15 @@ impl<N: Network> Sender<N> {
                     "the broker's answer left the partition out",
                 )
                 .with_topic_partition(batch.completion().topic_partition());
-                self.retry(slot, batch, error, leader, now);
+                self.retry(partition_id, batch, error, leader, now);
             }
-            self.consider(slot, now);
+            self.consider(partition_id, now);
         }
     }
 
     fn on_answer(
         &mut self,
-        slot: usize,
+        partition_id: PartitionId,
         InFlightBatch {
             mut batch,
             leader: sent_to,
@@ -198,7 +202,7 @@ impl<N: Network> Sender<N> {
         }
         if code.is_none() || CodeRule::of(code).batch == BatchAnswer::Duplicate {
             if let Some(stamp) = batch.stamp {
-                self.state(slot).acknowledge(stamp, sent_to, now);
+                self.state(partition_id).acknowledge(stamp, sent_to, now);
             }
         }
         if code.is_none() {
@@ -227,7 +231,7 @@ impl<N: Network> Sender<N> {
         batch.maybe_written |= batch.is_appended;
         let error = broker_error(&batch, &answer);
         if rule.batch == BatchAnswer::TooLarge && batch.record_count() > 1 {
-            return self.split(slot, batch, error, now);
+            return self.split(partition_id, batch, error, now);
         }
         if code.is_metadata_stale() {
             self.hints
@@ -235,17 +239,17 @@ impl<N: Network> Sender<N> {
             self.metadata.request_refresh();
         }
         if self.config.idempotence && rule.batch == BatchAnswer::OutOfSequence {
-            return self.on_sequence_error(slot, batch, error, sent_to, now);
+            return self.on_sequence_error(partition_id, batch, error, sent_to, now);
         }
         if code.is_retriable() {
-            return self.retry(slot, batch, error, sent_to, now);
+            return self.retry(partition_id, batch, error, sent_to, now);
         }
         let outcome = refusal(
             batch.record_count(),
             &answer,
             error.with_delivery(batch.delivery()),
         );
-        self.give_up(slot, batch, outcome);
+        self.give_up(partition_id, batch, outcome);
     }
 
     /// The leader misses an earlier batch, or lost what it knew of this producer, or lost records. While earlier batches
@@ -253,20 +257,20 @@ impl<N: Network> Sender<N> {
     /// be written: the leader does not know it again, so to send it under another stamp could be to write it twice.
     fn on_sequence_error(
         &mut self,
-        slot: usize,
+        partition_id: PartitionId,
         batch: Box<ProducerBatch>,
         error: Error,
         sent_to: Leader,
         now: Instant,
     ) {
-        let state = self.state(slot);
+        let state = self.state(partition_id);
         if !state.is_head(&batch) {
             // It waits for those before it, and for nothing else.
-            return self.put_behind(slot, batch, error, now);
+            return self.put_behind(partition_id, batch, error, now);
         }
         if batch.maybe_written {
             let outcome = Outcome::Failed(error.with_retriable(false));
-            return self.give_up(slot, batch, outcome);
+            return self.give_up(partition_id, batch, outcome);
         }
         if let Some(stamp) = batch
             .stamp
@@ -275,15 +279,21 @@ impl<N: Network> Sender<N> {
             state.sequence.note_gap(stamp, batch.place());
             state.sequence.bump_epoch();
         }
-        self.retry(slot, batch, error, sent_to, now);
+        self.retry(partition_id, batch, error, sent_to, now);
     }
 
     /// Splits a batch that the broker finds too large, at least into halves, and notes that the topic's batches are to be
     /// smaller. Order and sequences stay; the attempt does not count as a retry, and there is nothing to wait for.
-    fn split(&mut self, slot: usize, batch: Box<ProducerBatch>, error: Error, now: Instant) {
+    fn split(
+        &mut self,
+        partition_id: PartitionId,
+        batch: Box<ProducerBatch>,
+        error: Error,
+        now: Instant,
+    ) {
         let codec = self.config.compression.codec;
         let Contents::Sealed { bytes, .. } = &batch.contents else {
-            return self.give_up(slot, batch, Outcome::Failed(error));
+            return self.give_up(partition_id, batch, Outcome::Failed(error));
         };
         let bytes = &bytes.bytes;
         batch.partition.sizes().limit.refused(bytes.len());
@@ -302,10 +312,10 @@ impl<N: Network> Sender<N> {
                     ratio.reset_after_split(codec, bytes.len(), uncompressed);
                 }
                 batch.partition.batches_requeued(parts.len());
-                self.replace_by(slot, batch, parts);
-                self.consider(slot, now);
+                self.replace_by(partition_id, batch, parts);
+                self.consider(partition_id, now);
             }
-            _ => self.give_up(slot, batch, Outcome::Failed(error)),
+            _ => self.give_up(partition_id, batch, Outcome::Failed(error)),
         }
     }
 
@@ -313,7 +323,7 @@ impl<N: Network> Sender<N> {
     /// that cannot be done.
     pub(super) fn split_to_fit(
         &mut self,
-        slot: usize,
+        partition_id: PartitionId,
         batch: Box<ProducerBatch>,
         bytes: usize,
     ) -> Result<(), Box<ProducerBatch>> {
@@ -326,16 +336,21 @@ impl<N: Network> Sender<N> {
             Ok(parts) if parts.len() > 1 => {
                 // The batch itself was one.
                 batch.partition.batches_requeued(parts.len() - 1);
-                self.replace_by(slot, batch, parts);
+                self.replace_by(partition_id, batch, parts);
                 Ok(())
             }
             _ => Err(batch),
         }
     }
 
-    fn replace_by(&mut self, slot: usize, batch: Box<ProducerBatch>, parts: Vec<Part>) {
+    fn replace_by(
+        &mut self,
+        partition_id: PartitionId,
+        batch: Box<ProducerBatch>,
+        parts: Vec<Part>,
+    ) {
         let parts = batch.split(parts);
-        let state = self.state(slot);
+        let state = self.state(partition_id);
         for part in parts {
             state.put_back(part);
         }

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SenderConfig;
-use super::broker_link::{BrokerLink, LinkState};
+use super::broker_link::{BrokerLink, LinkState, RequestId};
 use super::compression_time::{CodecPace, CompressionTime};
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::handover::HandoverReceiver;
-use crate::accumulator::partition::{Partition, Peek};
+use crate::accumulator::partition::{Partition, PartitionId, Peek};
 use crate::accumulator::sequence::ForgottenEpochs;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{ProducerIdSource, ProducerIdentity};
-use crate::metadata::{Cluster, LeaderHint, MetadataCache};
+use crate::metadata::{BrokerId, Cluster, LeaderHint, MetadataCache};
 use crate::record::compression::{CompressionType, Compressor};
 use crate::sync::channel;
 use crate::time::deadline_after;
@@ -38,24 +38,24 @@ pub(crate) struct Sender<N: Network> {
     pub(super) settled: Vec<CompletedBatch>,
 
     /// By the partition's number at this worker.
-    pub(super) partitions: BTreeMap<usize, PartitionState>,
+    pub(super) partitions: BTreeMap<PartitionId, PartitionState>,
     /// Partitions that were forgotten, whose states are to go.
     pub(super) forgotten: Vec<Arc<Partition>>,
     pub(super) forgotten_epochs: ForgottenEpochs,
     /// Served in order of their ids: a simulated history is the same each time.
-    pub(super) brokers: BTreeMap<i32, BrokerLink>,
+    pub(super) brokers: BTreeMap<BrokerId, BrokerLink>,
     /// The broker of each link that has not said its last word.
-    pub(super) links: HashMap<LinkId, i32>,
+    pub(super) links: HashMap<LinkId, BrokerId>,
     pub(super) next_link: LinkId,
-    pub(super) next_request: u64,
+    pub(super) next_request: RequestId,
     /// When to look at which partition; entries that are not the partition's own `timer` are void.
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    timers: BinaryHeap<Reverse<(Instant, PartitionId)>>,
     /// When a partition's oldest batch may expire: one entry for each partition at most.
-    expiries: BinaryHeap<Reverse<(Instant, usize)>>,
+    expiries: BinaryHeap<Reverse<(Instant, PartitionId)>>,
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
     /// Partitions with something to send that had no leader: to be looked at with every new picture of the cluster.
-    pub(super) leaderless: BTreeSet<usize>,
+    pub(super) leaderless: BTreeSet<PartitionId>,
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) compressor: Compressor,
@@ -64,7 +64,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) compression_time: CompressionTime,
     pub(super) codec_pace: CodecPace,
     /// With whom the next round begins to serve brokers.
-    pub(super) first_served: i32,
+    pub(super) first_served: BrokerId,
     /// New leaders that the response under way named.
     pub(super) hints: Vec<LeaderHint>,
     /// Full batches taken so far.
@@ -135,8 +135,8 @@ impl<N: Network> Sender<N> {
             forgotten_epochs: ForgottenEpochs::default(),
             brokers: BTreeMap::new(),
             links: HashMap::new(),
-            next_link: 0,
-            next_request: 0,
+            next_link: LinkId(0),
+            next_request: RequestId(0),
             timers: BinaryHeap::new(),
             expiries: BinaryHeap::new(),
             cluster: Arc::default(),
@@ -149,7 +149,7 @@ impl<N: Network> Sender<N> {
                 CompressionType::None => CodecPace::Quick,
                 _ => CodecPace::Unknown,
             },
-            first_served: i32::MIN,
+            first_served: BrokerId(i32::MIN),
             compression_time: CompressionTime::default(),
             hints: Vec::new(),
             chunks: 0,
@@ -230,17 +230,20 @@ impl<N: Network> Sender<N> {
         self.partitions.values()
     }
 
-    pub(super) fn state(&mut self, slot: usize) -> &mut PartitionState {
-        self.partitions.get_mut(&slot).expect(
+    pub(super) fn state(&mut self, id: PartitionId) -> &mut PartitionState {
+        self.partitions.get_mut(&id).expect(
             "a partition's state is there from when it is first heard of until it is forgotten",
         )
     }
 
     /// The partitions of which `is_meant` says yes.
-    pub(super) fn slots_where(&self, is_meant: impl Fn(&PartitionState) -> bool) -> Vec<usize> {
+    pub(super) fn partitions_where(
+        &self,
+        is_meant: impl Fn(&PartitionState) -> bool,
+    ) -> Vec<PartitionId> {
         let meant = self.partitions.iter();
         let meant = meant.filter(|(_, state)| is_meant(state));
-        meant.map(|(slot, _)| *slot).collect()
+        meant.map(|(id, _)| *id).collect()
     }
 
     fn take_events(&mut self, now: Instant) {
@@ -286,22 +289,22 @@ impl<N: Network> Sender<N> {
             let Some(message) = self.records.try_recv() else {
                 return false;
             };
-            let slot = self.take_in(message);
-            self.consider(slot, now);
+            let id = self.take_in(message);
+            self.consider(id, now);
         }
         true
     }
 
     /// Notes what a message brings, and returns the partition's number, to be looked at.
-    fn take_in(&mut self, message: Message) -> usize {
+    fn take_in(&mut self, message: Message) -> PartitionId {
         match message {
             Message::Opened(partition) => {
-                let slot = partition.slot();
+                let id = partition.id();
                 // An announcement that nobody waited for can come when the partition is forgotten already.
-                if self.partitions.contains_key(&slot) || !partition.is_retired() {
+                if self.partitions.contains_key(&id) || !partition.is_retired() {
                     self.state_of(&partition).announced = true;
                 }
-                slot
+                id
             }
             Message::FullBatch(batch) => {
                 self.chunks += 1;
@@ -309,13 +312,13 @@ impl<N: Network> Sender<N> {
                 let state = self.state_of(&partition);
                 state.received += 1;
                 state.push(batch);
-                partition.slot()
+                partition.id()
             }
         }
     }
 
     pub(super) fn state_of(&mut self, partition: &Arc<Partition>) -> &mut PartitionState {
-        let state = self.partitions.entry(partition.slot());
+        let state = self.partitions.entry(partition.id());
         state.or_insert_with(|| PartitionState::new(Arc::clone(partition)))
     }
 
@@ -342,7 +345,7 @@ impl<N: Network> Sender<N> {
 
     /// Looks at the partitions whose topics are different in the new picture, and at those that had no leader.
     fn consider_changed(&mut self, before: &Cluster, now: Instant) {
-        let mut slots = std::mem::take(&mut self.leaderless);
+        let mut ids = std::mem::take(&mut self.leaderless);
         let changes = self.cluster.topics.changes_since(&before.topics);
         let changed = changes.changed.iter().map(|topic| &topic.name);
         for name in changed.chain(&changes.gone) {
@@ -350,12 +353,12 @@ impl<N: Network> Sender<N> {
             let own = partitions
                 .iter()
                 .filter(|partition| std::ptr::eq(partition.worker(), self.handle()));
-            slots.extend(own.map(|partition| partition.slot()));
+            ids.extend(own.map(|partition| partition.id()));
         }
-        for slot in slots {
-            let state = self.partitions.get(&slot);
+        for id in ids {
+            let state = self.partitions.get(&id);
             if state.is_some_and(|state| !state.is_empty()) {
-                self.consider(slot, now);
+                self.consider(id, now);
             }
         }
     }
@@ -365,7 +368,7 @@ impl<N: Network> Sender<N> {
         let (cluster, accumulator) = (&self.cluster, &self.accumulator);
         let index = self.config.index;
         self.brokers.retain(|id, link| {
-            let is_known = cluster.broker(*id).is_some();
+            let is_known = cluster.broker(id.0).is_some();
             let is_needed = link.link().is_some() || !link.line.is_empty();
             if !is_known && !is_needed && link.reported_unavailable {
                 accumulator.report_availability(*id, index, true);
@@ -378,7 +381,7 @@ impl<N: Network> Sender<N> {
     fn follow_addresses(&mut self, now: Instant) {
         let mut moved = Vec::new();
         for (id, link) in &mut self.brokers {
-            let Some(broker) = self.cluster.broker(*id) else {
+            let Some(broker) = self.cluster.broker(id.0) else {
                 continue;
             };
             if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
@@ -410,8 +413,8 @@ impl<N: Network> Sender<N> {
         let waits = memory.waits();
         let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
         if memory.is_exhausted() || is_new && memory.has_exhausted_share() {
-            for slot in self.slots_where(|state| state.announced && state.in_line.is_none()) {
-                self.consider(slot, now);
+            for id in self.partitions_where(|state| state.announced && state.in_line.is_none()) {
+                self.consider(id, now);
             }
         }
     }
@@ -425,13 +428,13 @@ impl<N: Network> Sender<N> {
             .peek()
             .is_some_and(|Reverse((at, _))| *at <= horizon)
         {
-            let Some(Reverse((at, slot))) = self.timers.pop() else {
+            let Some(Reverse((at, id))) = self.timers.pop() else {
                 break;
             };
-            if let Some(state) = self.partitions.get_mut(&slot) {
+            if let Some(state) = self.partitions.get_mut(&id) {
                 if state.timer == Some(at) {
                     state.timer = None;
-                    due.push(slot);
+                    due.push(id);
                 }
             }
         }
@@ -440,16 +443,16 @@ impl<N: Network> Sender<N> {
             .peek()
             .is_some_and(|Reverse((at, _))| *at <= now)
         {
-            let Some(Reverse((_, slot))) = self.expiries.pop() else {
+            let Some(Reverse((_, id))) = self.expiries.pop() else {
                 break;
             };
-            if let Some(state) = self.partitions.get_mut(&slot) {
+            if let Some(state) = self.partitions.get_mut(&id) {
                 state.expiry_scheduled = false;
-                due.push(slot);
+                due.push(id);
             }
         }
-        for slot in due {
-            self.consider(slot, now);
+        for id in due {
+            self.consider(id, now);
         }
     }
 
@@ -457,72 +460,72 @@ impl<N: Network> Sender<N> {
         (self.config.linger / 8).min(MOST_SLACK)
     }
 
-    fn schedule(&mut self, slot: usize, at: Instant) {
-        let state = self.state(slot);
+    fn schedule(&mut self, id: PartitionId, at: Instant) {
+        let state = self.state(id);
         if state.timer.is_none_or(|timer| at < timer) {
             state.timer = Some(at);
-            self.timers.push(Reverse((at, slot)));
+            self.timers.push(Reverse((at, id)));
         }
     }
 
     /// Looks at the partition again when a batch of that age may expire. An entry that is there already is earlier, since
     /// batches only get younger, and makes the next one when it fires.
-    pub(super) fn schedule_expiry(&mut self, slot: usize, created: Instant) {
-        if !std::mem::replace(&mut self.state(slot).expiry_scheduled, true) {
+    pub(super) fn schedule_expiry(&mut self, id: PartitionId, created: Instant) {
+        if !std::mem::replace(&mut self.state(id).expiry_scheduled, true) {
             let at = self.delivery_deadline(created);
-            self.expiries.push(Reverse((at, slot)));
+            self.expiries.push(Reverse((at, id)));
         }
     }
 
     fn consider_all(&mut self, now: Instant) {
-        for slot in self.slots_where(|state| !state.is_empty()) {
-            self.consider(slot, now);
+        for id in self.partitions_where(|state| !state.is_empty()) {
+            self.consider(id, now);
         }
     }
 
     /// Looks at what a partition needs next: fails what is too old, and puts the partition in its leader's line, or
     /// notes when to look again. Whatever else it waits for (an answer, a leader, a producer id) looks at it again.
-    pub(super) fn consider(&mut self, slot: usize, now: Instant) {
-        if !self.partitions.contains_key(&slot) {
+    pub(super) fn consider(&mut self, id: PartitionId, now: Instant) {
+        if !self.partitions.contains_key(&id) {
             // It is forgotten.
             return;
         }
-        self.expire(slot, now);
-        if let Some(leader) = self.sendable_to(slot, now) {
-            let Some(broker) = self.cluster.broker(leader.broker) else {
+        self.expire(id, now);
+        if let Some(leader) = self.sendable_to(id, now) {
+            let Some(broker) = self.cluster.broker(leader.broker.0) else {
                 return;
             };
             let endpoint = broker.endpoint();
-            let before = self.state(slot).in_line.replace(leader.broker);
+            let before = self.state(id).in_line.replace(leader.broker);
             if before == Some(leader.broker) {
                 return;
             }
             // The leader moved while the partition stood in the old one's line.
             if let Some(link) = before.and_then(|broker| self.brokers.get_mut(&broker)) {
-                link.line.retain(|other| *other != slot);
+                link.line.retain(|other| *other != id);
             }
             let link = self
                 .brokers
                 .entry(leader.broker)
                 .or_insert_with(|| BrokerLink::new(endpoint));
-            link.line.push_back(slot);
+            link.line.push_back(id);
         }
     }
 
     /// The broker that the partition's next batch can be sent to now. Schedules the next look where time is what it
     /// waits for.
-    pub(super) fn sendable_to(&mut self, slot: usize, now: Instant) -> Option<Leader> {
+    pub(super) fn sendable_to(&mut self, id: PartitionId, now: Instant) -> Option<Leader> {
         let (idempotence, max_in_flight) = (self.config.idempotence, self.config.max_in_flight);
-        if self.state(slot).queue.is_empty() && !self.open_batch_is_due(slot, now) {
+        if self.state(id).queue.is_empty() && !self.open_batch_is_due(id, now) {
             return None;
         }
-        let Some(leader) = self.leader(slot) else {
-            self.leaderless.insert(slot);
+        let Some(leader) = self.leader(id) else {
+            self.leaderless.insert(id);
             if self.metadata.generation() != self.generation {
                 // There is a newer picture, which this worker has not looked at: it is what let the caller append.
                 return None;
             }
-            let partition = Arc::clone(&self.state(slot).partition);
+            let partition = Arc::clone(&self.state(id).partition);
             self.accumulator.topics.leave_partition(&partition);
             self.metadata.keep_topic(partition.topic());
             self.metadata.request_refresh();
@@ -532,13 +535,13 @@ impl<N: Network> Sender<N> {
                     .retry_backoff
                     .after(0)
                     .max(Duration::from_millis(10));
-            self.schedule(slot, again);
+            self.schedule(id, again);
             return None;
         };
-        let state = self.state(slot);
+        let state = self.state(id);
         if let Some(retry) = state.retry {
             if retry.not_before > now && retry.failed == leader {
-                self.schedule(slot, retry.not_before);
+                self.schedule(id, retry.not_before);
                 return None;
             }
             state.retry = None;
@@ -553,21 +556,21 @@ impl<N: Network> Sender<N> {
         if waits_for_another || !state.may_send(leader, idempotence, max_in_flight, now) {
             return None;
         }
-        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(slot) {
+        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(id) {
             return None;
         }
         Some(leader)
     }
 
     /// Whether there is an open batch that need not linger any more.
-    fn open_batch_is_due(&mut self, slot: usize, now: Instant) -> bool {
+    fn open_batch_is_due(&mut self, id: PartitionId, now: Instant) -> bool {
         let memory = &self.accumulator.memory;
         let at_once = self.closing
             || memory.is_exhausted()
-            || memory.has_exhausted_share() && self.is_share_exhausted(slot);
+            || memory.has_exhausted_share() && self.is_share_exhausted(id);
         let horizon = now + self.slack();
         let linger = self.config.linger;
-        let state = self.state(slot);
+        let state = self.state(id);
         if !state.announced {
             return false;
         }
@@ -575,10 +578,10 @@ impl<N: Network> Sender<N> {
             Peek::OpenSince(since) => {
                 let due = deadline_after(since, linger);
                 if at_once || state.flushing || due <= horizon {
-                    self.schedule_expiry(slot, since);
+                    self.schedule_expiry(id, since);
                     return true;
                 }
-                self.schedule(slot, due);
+                self.schedule(id, due);
                 false
             }
             Peek::None => {
@@ -587,22 +590,22 @@ impl<N: Network> Sender<N> {
             }
             Peek::FullBatchQueued => {
                 // The chunk that comes first is in the channel; with it the queue is not empty.
-                let chunks = self.state(slot).received + 1;
-                self.receive_chunks_of(slot, chunks, now);
-                !self.state(slot).queue.is_empty()
+                let chunks = self.state(id).received + 1;
+                self.receive_chunks_of(id, chunks, now);
+                !self.state(id).queue.is_empty()
             }
         }
     }
 
-    fn is_share_exhausted(&self, slot: usize) -> bool {
-        let state = self.partitions.get(&slot);
+    fn is_share_exhausted(&self, id: PartitionId) -> bool {
+        let state = self.partitions.get(&id);
         state.is_some_and(|state| state.partition.is_share_exhausted())
     }
 
-    /// Takes messages until so many chunks of `slot` have ever been received; they are known to be in the channel.
-    fn receive_chunks_of(&mut self, slot: usize, chunks: u64, now: Instant) {
+    /// Takes messages until so many chunks of `id` have ever been received; they are known to be in the channel.
+    fn receive_chunks_of(&mut self, id: PartitionId, chunks: u64, now: Instant) {
         let mut others = Vec::new();
-        while self.state(slot).received < chunks {
+        while self.state(id).received < chunks {
             let Some(message) = self.records.try_recv() else {
                 return;
             };
@@ -618,9 +621,9 @@ impl<N: Network> Sender<N> {
 
     /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
     /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
-    pub(super) fn leader(&mut self, slot: usize) -> Option<Leader> {
+    pub(super) fn leader(&mut self, id: PartitionId) -> Option<Leader> {
         let cluster = Arc::clone(&self.cluster);
-        let state = self.state(slot);
+        let state = self.state(id);
         let topic = cluster.topic(state.partition.topic())?;
         let partition = topic
             .partitions()
@@ -633,7 +636,8 @@ impl<N: Network> Sender<N> {
         }
         let broker = partition
             .leader()
-            .filter(|leader| cluster.broker(*leader).is_some())?;
+            .map(BrokerId)
+            .filter(|leader| cluster.broker(leader.0).is_some())?;
         Some(Leader {
             broker,
             epoch: partition.leader_epoch(),
@@ -646,29 +650,29 @@ impl<N: Network> Sender<N> {
         match result {
             Ok(()) => self.consider_all(now),
             Err(error) => {
-                for slot in self.slots_where(|state| state.sequence.identity().is_none()) {
-                    self.fail_without_identity(slot, &error, now);
+                for id in self.partitions_where(|state| state.sequence.identity().is_none()) {
+                    self.fail_without_identity(id, &error, now);
                 }
             }
         }
     }
 
     /// Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
-    fn fail_without_identity(&mut self, slot: usize, error: &Error, now: Instant) {
-        if self.open_batch_is_due(slot, now) {
-            self.queue_open_batch(slot);
+    fn fail_without_identity(&mut self, id: PartitionId, error: &Error, now: Instant) {
+        if self.open_batch_is_due(id, now) {
+            self.queue_open_batch(id);
         }
-        while let Some(batch) = self.state(slot).queue.pop_front() {
+        while let Some(batch) = self.state(id).queue.pop_front() {
             batch.partition.batch_drained();
             let error = batch.own(error);
             self.settle(batch, Outcome::Failed(error));
         }
-        self.consider(slot, now);
+        self.consider(id, now);
     }
 
     /// Moves the open batch, if there is one, to the end of the queue.
-    pub(super) fn queue_open_batch(&mut self, slot: usize) {
-        let state = self.state(slot);
+    pub(super) fn queue_open_batch(&mut self, id: PartitionId) {
+        let state = self.state(id);
         if let Some(batch) = state.partition.take_open(state.received) {
             (state.announced, state.flushing) = (false, false);
             state.push(batch);
@@ -678,14 +682,14 @@ impl<N: Network> Sender<N> {
     /// Makes everything sendable at once and returns what tells when it is settled.
     fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
         let mut completions = Vec::new();
-        for slot in self.slots_where(|state| !state.is_empty()) {
-            let state = self.state(slot);
+        for id in self.partitions_where(|state| !state.is_empty()) {
+            let state = self.state(id);
             // What is open now can be full, and in the channel, a moment later: one look tells of both.
             let (pushed, open) = state.partition.handed_over();
             if state.received != pushed {
-                self.receive_chunks_of(slot, pushed, now);
+                self.receive_chunks_of(id, pushed, now);
             }
-            let state = self.state(slot);
+            let state = self.state(id);
             completions.extend(
                 state
                     .in_flight
@@ -700,7 +704,7 @@ impl<N: Network> Sender<N> {
             );
             completions.extend(open);
             state.flushing = state.announced;
-            self.consider(slot, now);
+            self.consider(id, now);
         }
         completions
     }

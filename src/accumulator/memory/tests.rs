@@ -258,7 +258,7 @@ fn a_waiter_for_the_budget_that_gives_up_frees_its_part_of_the_share() {
 #[test]
 fn brokers_that_take_nothing_leave_memory_for_the_others_however_many_they_are() {
     let memory = BufferMemory::new(100_000);
-    let shares: Vec<Arc<BrokerShare>> = (0..8).map(BrokerShare::of).collect();
+    let shares: Vec<Arc<BrokerShare>> = (0..8).map(BrokerId).map(BrokerShare::of).collect();
     shares
         .iter()
         .for_each(|share| drop(memory.try_reserve(1, share)));
@@ -322,7 +322,7 @@ fn many_threads_of_several_brokers_all_get_their_memory() {
 #[test]
 fn a_caller_that_waits_after_the_leader_changed_does_not_wait() {
     let memory = BufferMemory::new(100);
-    let (left, other) = (BrokerShare::of(1), BrokerShare::of(2));
+    let (left, other) = (BrokerShare::of(BrokerId(1)), BrokerShare::of(BrokerId(2)));
     let _held = memory.try_reserve(60, &left).ok().unwrap();
     let _elsewhere = memory.try_reserve(10, &other).ok().unwrap();
     // The partition moves after the caller has looked at it, and before it waits.

@@ -18,7 +18,7 @@ use super::WorkerHandle;
 use super::memory::{BrokerShare, BufferMemory};
 use super::partition::{NewPartition, Partition};
 use super::topic_config::TopicConfig;
-use crate::metadata::{TopicChanges, TopicMetadata};
+use crate::metadata::{BrokerId, TopicChanges, TopicMetadata};
 use crate::record::batch_limit::BatchSizes;
 use crate::sync::RwLock;
 use crate::threads::InstanceId;
@@ -114,7 +114,7 @@ impl Topics {
     }
 
     /// Call when the broker takes no data: records without a key go to other brokers from the next one on.
-    pub(super) fn leave_broker(&self, broker: i32) {
+    pub(super) fn leave_broker(&self, broker: BrokerId) {
         for topic in self.registry.read().by_name.values() {
             let leader = |number: i32| topic.leaders.get(number as usize).copied().flatten();
             topic
@@ -204,7 +204,7 @@ impl Topics {
             leaders: metadata
                 .partitions
                 .iter()
-                .map(|partition| partition.leader)
+                .map(|partition| partition.leader.map(BrokerId))
                 .collect(),
             is_current: true,
             sticky: before.map_or_else(Default::default, |topic| Arc::clone(&topic.sticky)),
@@ -227,7 +227,7 @@ impl Topics {
             topic: Arc::clone(topic),
             partition: number as i32,
             worker: Arc::clone(worker),
-            slot: worker.next_slot(),
+            id: worker.next_partition_id(),
             memory: Arc::clone(&self.memory),
             config: Arc::clone(self.config_of(topic)),
             sizes,

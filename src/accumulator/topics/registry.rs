@@ -9,6 +9,7 @@ use super::name_hasher::NameHasher;
 use crate::accumulator::memory::BrokerShare;
 use crate::accumulator::partition::Partition;
 use crate::accumulator::sticky_partitioner::StickyPartitioner;
+use crate::metadata::BrokerId;
 use crate::record::batch_limit::BatchSizes;
 
 #[derive(Default)]
@@ -17,7 +18,7 @@ pub(super) struct Registry {
     /// Topics that the latest metadata does not have, or has with fewer partitions.
     pub(super) leftover: HashSet<Arc<str>>,
     /// The share of each leader in the memory budget.
-    pub(super) shares: HashMap<i32, Arc<BrokerShare>>,
+    pub(super) shares: HashMap<BrokerId, Arc<BrokerShare>>,
     pub(super) closed: bool,
 }
 
@@ -83,7 +84,7 @@ pub(crate) struct Topic {
     /// Every partition that was ever known, in order.
     pub(super) all_partitions: Box<[Arc<Partition>]>,
     /// The leader of each partition that the topic has now.
-    pub(crate) leaders: Box<[Option<i32>]>,
+    pub(crate) leaders: Box<[Option<BrokerId>]>,
     /// Whether the latest metadata has the topic.
     pub(super) is_current: bool,
     pub(crate) sticky: Arc<StickyPartitioner>,

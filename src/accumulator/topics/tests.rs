@@ -107,7 +107,7 @@ fn an_idle_topic_without_metadata_is_forgotten_and_starts_again() {
     topics.update(&changed(&[("a", 2), ("b", 1)]));
     let after = partitions(&topics, "a");
     assert!(!after.is_empty() && !after.iter().any(|partition| partition.is_retired()));
-    let numbers = |partitions: &[Arc<Partition>]| partitions.iter().map(|p| p.slot()).max();
+    let numbers = |partitions: &[Arc<Partition>]| partitions.iter().map(|p| p.id()).max();
     assert!(
         numbers(&before) < numbers(&after),
         "no number is used twice"

@@ -12,10 +12,11 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user and its events.
-fn user(link: LinkId) -> (Arc<ConnectionUser>, channel::Receiver<LinkEvent>) {
+fn user(link: u64) -> (Arc<ConnectionUser>, channel::Receiver<LinkEvent>) {
     let (sender, told) = channel::unbounded();
     let events = move |_, event| drop(sender.send(event));
     let events = Arc::new(events);
+    let link = LinkId(link);
     (Arc::new(ConnectionUser { link, events }), told)
 }
 

@@ -1,9 +1,13 @@
 //! Which brokers records without a key are led round.
 
+use crate::metadata::BrokerId;
 use crate::sender::scripted::{Harness, MS, written};
 
 fn is_left_out(worker: &Harness) -> bool {
-    worker.accumulator.unavailable_brokers().contains(1)
+    worker
+        .accumulator
+        .unavailable_brokers()
+        .contains(BrokerId(1))
 }
 
 #[test]

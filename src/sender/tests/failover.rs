@@ -2,6 +2,7 @@
 //! taken to know of this producer, and what is remembered of a broker beyond a connection's end.
 
 use crate::error::{Delivery, ErrorKind};
+use crate::metadata::BrokerId;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ProducePartitionResponse, ProduceResponse, ProduceTopicResponse};
 use crate::sender::scripted::{Harness, MS, Sent, Settings, TOPIC, Ticket, written};
@@ -274,7 +275,12 @@ fn a_throttle_outlives_its_connection() {
 #[test]
 fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_left_out_until_one_may() {
     let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
-    let is_left_out = |worker: &Harness| worker.accumulator.unavailable_brokers().contains(1);
+    let is_left_out = |worker: &Harness| {
+        worker
+            .accumulator
+            .unavailable_brokers()
+            .contains(BrokerId(1))
+    };
     worker.send_batch(0, "a");
     let first = worker.request();
     answer_with_throttle(&mut worker, &first, 100_000);

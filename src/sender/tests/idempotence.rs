@@ -1,5 +1,6 @@
 //! Sequences and epochs: what a retry keeps, what a bump changes, what the order of the log demands.
 
+use crate::accumulator::partition::PartitionId;
 use crate::accumulator::sequence::PartitionSequence;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::TopicId;
@@ -391,7 +392,7 @@ fn sequences_go_on_at_zero_after_the_largest() {
     sequence.assign(i32::MAX);
     let stamp = sequence.assign(0).unwrap();
     sequence.acknowledge(stamp);
-    worker.sender.state(0).sequence = sequence;
+    worker.sender.state(PartitionId(0)).sequence = sequence;
     let requests = pipeline(&mut worker, &["a", "b"]);
     let sequences: Vec<_> = requests.iter().map(Sent::sequence).collect();
     assert_eq!(sequences, [i32::MAX, 0]);

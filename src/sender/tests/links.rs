@@ -2,6 +2,7 @@
 
 use crate::connection::link::LinkEvent;
 use crate::error::Delivery;
+use crate::metadata::BrokerId;
 use crate::sender::Event;
 use crate::sender::scripted::{Harness, MS};
 
@@ -260,11 +261,14 @@ fn brokers_that_are_gone_are_forgotten() {
     cluster.brokers.remove(&2);
     worker.metadata.publish_cluster(cluster.clone());
     worker.run();
-    assert!(worker.sender.brokers.contains_key(&2), "still connected");
+    assert!(
+        worker.sender.brokers.contains_key(&BrokerId(2)),
+        "still connected"
+    );
     worker.run_for(300 * MS);
     worker.metadata.publish_cluster(cluster);
     worker.run();
-    assert!(!worker.sender.brokers.contains_key(&2));
+    assert!(!worker.sender.brokers.contains_key(&BrokerId(2)));
 }
 
 #[test]

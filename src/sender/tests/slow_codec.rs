@@ -226,7 +226,7 @@ impl Network for Closed {
     }
 }
 
-const LINK: LinkId = 0;
+const LINK: LinkId = LinkId(0);
 
 /// A request without an answer on a link whose thread may run rounds, for its batch was quick to compress.
 fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
