@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink, RequestId};
 use super::partition_state::InFlightBatch;
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metadata::BrokerId;
 use crate::protocol::messages::ProduceRequest;
 use crate::threads::logging::log_line;
-use crate::time::{deadline_after, monotonic_now};
+use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
@@ -149,18 +149,17 @@ impl<N: Network> Sender<N> {
 
     /// Serves each broker, or fewer where compression takes long: then it is true, and the others are due at once.
     pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
-        self.compressed_for = Duration::ZERO;
+        self.codec.begin_round();
         let mut ids: Vec<BrokerId> = self.brokers.keys().copied().collect();
         let first = ids.partition_point(|id| *id < self.first_served);
         ids.rotate_left(first);
         self.first_served = BrokerId(i32::MIN);
         for broker in ids {
             self.serve(broker, now);
-            if self.has_compressed_enough() {
+            if self.codec.has_worked_enough() {
                 // The others come first in the next round, which is due at once if one of them has something to send.
                 self.first_served = BrokerId(broker.0.saturating_add(1));
-                let took = self.compressed_for;
-                self.compression_time.add(monotonic_now(), took);
+                self.codec.end_round();
                 return true;
             }
         }
@@ -170,11 +169,11 @@ impl<N: Network> Sender<N> {
     /// The latest round was run on a thread of this link, which has read nothing while the round compressed: answers that
     /// came meanwhile are not missed. Links that other threads read need no such time, or a broker that is gone would not
     /// be noticed for as long as the worker compresses.
-    pub(super) fn was_not_read(&mut self, link: LinkId) {
-        if !self.has_compressed_enough() {
+    pub(super) fn excuse_unread_link(&mut self, link: LinkId) {
+        if !self.codec.has_worked_enough() {
             return;
         }
-        let took = self.compressed_for;
+        let took = self.codec.time_of_round();
         let Some(&broker) = self.links.get(&link) else {
             return;
         };

@@ -23,8 +23,8 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Whether it is told by another worker, in the middle of its round.
-    pub(super) fn is_told_in_a_round(&self) -> bool {
+    /// Returns whether another worker reports this in the middle of its own round.
+    pub(super) fn comes_from_a_round(&self) -> bool {
         matches!(self, Self::Link(_, LinkEvent::Throttled(_)))
     }
 }

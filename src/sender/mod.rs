@@ -6,10 +6,11 @@
 
 mod availability;
 mod broker_link;
-mod compression_time;
+mod codec;
 mod doubt;
 mod forgetting;
 mod links;
+mod lock;
 mod mailbox;
 mod message;
 mod outcome;
@@ -24,6 +25,8 @@ mod run;
     allow(dead_code, reason = "the fuzz target needs a part of it")
 )]
 pub(crate) mod scripted;
+mod seal;
+mod split;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -23,7 +23,7 @@ impl<N: Network> Sender<N> {
     /// again: a batch that only waits for its turn is not to fail while its broker is well.
     pub(super) fn delivery_deadline(&self, created: Instant) -> Instant {
         let timeout = self.config.delivery_timeout;
-        let excused = self.compression_time.since(created).min(timeout);
+        let excused = self.codec.time_since(created).min(timeout);
         deadline_after(deadline_after(created, timeout), excused)
     }
 

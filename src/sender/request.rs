@@ -1,28 +1,24 @@
 //! From the batches that wait for a broker to a Produce request on its link.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
-use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
+use super::seal::Fit;
+use crate::accumulator::batch::{ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, WriteStatus};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::BrokerId;
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
-use crate::record::compression::CompressionType;
-use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
+use crate::record::header::ProducerStamp;
 use crate::time::monotonic_now;
 
 /// The last version that names topics, for brokers or topics without ids.
 const LAST_VERSION_BY_NAME: i16 = 12;
-
-/// The compression after which a round ends, whoever still waits: the next one begins at once. A round without compression
-/// is much shorter, and codecs take less for the usual batch.
-const MOST_COMPRESSION: Duration = Duration::from_millis(5);
 
 /// A batch taken for a request.
 struct Drained {
@@ -30,13 +26,6 @@ struct Drained {
     leader: Leader,
     topic_id: [u8; 16],
     batch: Box<ProducerBatch>,
-}
-
-/// Whether a batch is as small as brokers are known to want it.
-enum Fit {
-    Fits,
-    /// It would have so many bytes.
-    TooLarge(usize),
 }
 
 impl<N: Network> Sender<N> {
@@ -51,16 +40,10 @@ impl<N: Network> Sender<N> {
                 return;
             }
             self.send_request(broker, drained, now);
-            if self.has_compressed_enough() {
+            if self.codec.has_worked_enough() {
                 return;
             }
         }
-    }
-
-    /// Whether so much of this round went into compression that what is compressed goes out, and everybody else, answers and
-    /// other brokers, has a turn before the next batch.
-    pub(super) fn has_compressed_enough(&self) -> bool {
-        self.compressed_for >= MOST_COMPRESSION
     }
 
     fn ready_link(&self, broker: BrokerId) -> Option<&ReadyLink> {
@@ -84,7 +67,7 @@ impl<N: Network> Sender<N> {
         let mut bytes = 0;
         let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
         for _ in 0..in_line {
-            if !drained.is_empty() && self.has_compressed_enough() {
+            if !drained.is_empty() && self.codec.has_worked_enough() {
                 break;
             }
             let Some(partition_id) = self
@@ -156,104 +139,11 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
-    /// before keeps its bytes, unless the partition has a new identity since.
-    ///
-    /// Nothing has happened if it is larger than the broker is known to take.
-    fn seal(&mut self, partition_id: PartitionId, batch: &mut ProducerBatch) -> Result<Fit, Error> {
-        // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
-        // fail, no sequence is taken.
-        let compressed = self.compress(batch)?;
-        if matches!(batch.contents, Contents::Building { .. }) && batch.record_count() > 1 {
-            let bytes = compressed.as_ref().map_or(batch.size(), Vec::len);
-            if bytes > batch.partition.sizes().limit.most() {
-                return Ok(Fit::TooLarge(bytes));
-            }
-        }
-        let stamp = self.stamp(partition_id, batch)?;
-        match std::mem::replace(&mut batch.contents, Contents::Gone) {
-            Contents::Building {
-                builder,
-                mut reservation,
-            } => {
-                let records = builder.count();
-                let header = builder.header(Attributes::new(self.config.compression.codec), stamp);
-                let mut bytes = match compressed {
-                    None => builder.into_buffer(),
-                    Some(bytes) => {
-                        // What was compressed away comes back to the budget at once.
-                        let overhead = reservation.bytes().saturating_sub(builder.capacity());
-                        drop(builder);
-                        reservation.shrink_to(overhead + bytes.capacity());
-                        bytes
-                    }
-                };
-                seal(&mut bytes, &header);
-                let bytes = Arc::new(SealedBatch { bytes, reservation });
-                batch.contents = Contents::Sealed {
-                    bytes,
-                    stamp,
-                    records,
-                };
-            }
-            Contents::Sealed {
-                bytes,
-                stamp: sealed_with,
-                records,
-            } => {
-                let bytes = if sealed_with == stamp {
-                    bytes
-                } else {
-                    // Certainly not written under its old stamp, or it would have kept it.
-                    (batch.maybe_written, batch.is_appended) = (false, false);
-                    restamped(bytes, stamp, batch)
-                };
-                batch.contents = Contents::Sealed {
-                    bytes,
-                    stamp,
-                    records,
-                };
-            }
-            Contents::Gone => {}
-        }
-        batch.stamp = (stamp != ProducerStamp::NONE).then_some(stamp);
-        Ok(Fit::Fits)
-    }
-
-    /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
-    fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
-        let compression = self.config.compression;
-        let Contents::Building { builder, .. } = &batch.contents else {
-            return Ok(None);
-        };
-        if compression.codec == CompressionType::None {
-            return Ok(None);
-        }
-        let begun = monotonic_now();
-        let compressed = self
-            .compressor
-            .compress_batch(compression, builder.records());
-        let done = monotonic_now();
-        let took = done.saturating_duration_since(begun);
-        self.compressed_for += took;
-        self.codec_pace.learn(done, took);
-        // Compression is what makes a round long; records take their time from the worker's clock.
-        self.handle().clock().tick_if_running();
-        let bytes = compressed.map_err(|error| {
-            Error::new(ErrorKind::Compression, "the batch cannot be compressed")
-                .with_delivery(batch.delivery())
-                .with_source(error)
-        })?;
-        let ratio = &batch.partition.sizes().ratio;
-        ratio.update(compression.codec, bytes.len(), builder.len());
-        Ok(Some(bytes))
-    }
-
     /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
     ///
     /// A batch that can be in the log keeps its stamp whatever happened since: only by that can the leader know it again.
     /// It goes before all that are sent under a later one, for it stands before them in the queue.
-    fn stamp(
+    pub(super) fn stamp(
         &mut self,
         partition_id: PartitionId,
         batch: &ProducerBatch,
@@ -525,19 +415,4 @@ fn made_anew_error() -> Error {
     Error::new(ErrorKind::Broker, message)
         .with_delivery(Delivery::MaybeWritten)
         .with_advice("check whether the record exists before you send it again")
-}
-
-/// The batch's bytes under another identity. Where the network still reads the old bytes they are left alone.
-fn restamped(
-    sealed: Arc<SealedBatch>,
-    stamp: ProducerStamp,
-    batch: &ProducerBatch,
-) -> Arc<SealedBatch> {
-    debug_assert!(sealed.bytes.len() >= BATCH_HEADER_BYTES);
-    let mut sealed = Arc::try_unwrap(sealed).unwrap_or_else(|shared| SealedBatch {
-        bytes: shared.bytes.clone(),
-        reservation: batch.partition.take_memory_now(shared.bytes.len()),
-    });
-    restamp(&mut sealed.bytes, stamp);
-    Arc::new(sealed)
 }

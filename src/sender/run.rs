@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState, RequestId};
-use super::compression_time::{CodecPace, CompressionTime};
+use super::codec::Codec;
 use super::message::{Delivery, Event};
 use super::partition_state::{Leader, PartitionState};
 use crate::accumulator::batch::CompletedBatch;
@@ -20,7 +20,6 @@ use crate::connection::link::{LinkId, Network};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{ProducerIdSource, ProducerIdentity};
 use crate::metadata::{BrokerId, Cluster, LeaderHint, MetadataCache};
-use crate::record::compression::{CompressionType, Compressor};
 use crate::sync::channel;
 use crate::time::deadline_after;
 
@@ -58,11 +57,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) leaderless: BTreeSet<PartitionId>,
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
-    pub(super) compressor: Compressor,
-    /// What compression took in this round.
-    pub(super) compressed_for: Duration,
-    pub(super) compression_time: CompressionTime,
-    pub(super) codec_pace: CodecPace,
+    pub(super) codec: Codec,
     /// With whom the next round begins to serve brokers.
     pub(super) first_served: BrokerId,
     /// New leaders that the response under way named.
@@ -143,14 +138,8 @@ impl<N: Network> Sender<N> {
             generation: 0,
             leaderless: BTreeSet::new(),
             identity: None,
-            compressor: Compressor::default(),
-            compressed_for: Duration::ZERO,
-            codec_pace: match config.compression.codec {
-                CompressionType::None => CodecPace::Quick,
-                _ => CodecPace::Unknown,
-            },
+            codec: Codec::new(config.compression.codec),
             first_served: BrokerId(i32::MIN),
-            compression_time: CompressionTime::default(),
             hints: Vec::new(),
             chunks: 0,
             seen_waits: 0,
@@ -196,7 +185,7 @@ impl<N: Network> Sender<N> {
 
     /// Whether a round may be long for the compression in it.
     pub(super) fn may_compress_slowly(&self, now: Instant) -> bool {
-        self.codec_pace.may_be_slow(now)
+        self.codec.may_be_slow(now)
     }
 
     /// Whether batches could be sent, had a broker room for them.

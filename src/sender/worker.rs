@@ -1,18 +1,18 @@
-//! A worker's thread, and who may run its rounds in its place.
+//! A worker's thread, and the threads that may run its rounds instead.
 //!
-//! An answer that comes while the worker's thread sleeps is taken in by the thread that brings it, a link's: to wake another
-//! thread only to tell it would cost as much as the rest of the way back to the caller. Whoever runs a round has the
-//! [`Sender`] to itself; nothing in it knows who that is.
+//! If an answer comes while the worker's thread sleeps, the link's thread that brings it runs the round: to wake another
+//! thread for it would cost as much as the rest of the path back to the caller. The [lock](super::lock) lets one thread at
+//! a time have the [`Sender`]; nothing in it depends on which thread that is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lock::{RoundGuard, WorkerLock};
 use super::mailbox::Mailbox;
 use super::message::Event;
 use super::run::Sender;
 use crate::accumulator::WorkerHandle;
 use crate::connection::link::Network;
-use crate::sync::{Condvar, Mutex};
 use crate::time::monotonic_now;
 
 /// One worker, shared by its thread and the threads of its links.
@@ -20,64 +20,62 @@ pub(crate) struct Worker<N: Network> {
     handle: Arc<WorkerHandle>,
     mailbox: Mailbox,
     linger: Duration,
-    place: Mutex<Place<N>>,
-    /// The place is not taken any more.
-    left: Condvar,
+    lock: WorkerLock<N>,
 }
 
-/// Where the sender is.
-enum Place<N: Network> {
-    Here(Box<Sender<N>>),
-    /// With somebody who runs a round.
-    Taken,
-    /// Nowhere: it has done all there was to do, or panicked.
-    Ended,
-}
+/// The longest pause of a worker under load. Several batches of a busy producer are filled in this time, and it is short
+/// compared with any `linger.ms`.
+const LONGEST_PAUSE: Duration = Duration::from_micros(150);
 
-/// How long a worker rests under load. Long enough for several batches of a busy producer, short beside any `linger.ms`.
-const LONGEST_REST: Duration = Duration::from_micros(150);
+/// The result of a round.
+pub(super) struct Round {
+    /// When the next one is due if nothing happens before.
+    next: Option<Instant>,
+    took_batches: bool,
+    is_last: bool,
+}
 
 impl<N: Network> Worker<N> {
     /// `mailbox` leads to `sender`.
     pub(crate) fn new(handle: Arc<WorkerHandle>, mailbox: Mailbox, sender: Sender<N>) -> Self {
         Self {
+            linger: sender.config.linger,
+            lock: WorkerLock::new(Arc::clone(&handle), sender),
             handle,
             mailbox,
-            linger: sender.config.linger,
-            place: Mutex::new(Place::Here(Box::new(sender))),
-            left: Condvar::new(),
         }
     }
 
-    /// The thread's body: until the producer is closed and nothing is left to send.
+    /// The thread's body. Returns when the producer is closed and nothing is left to send.
     ///
-    /// After a round that took full batches the worker rests for a moment: more will come, and callers that need not
-    /// wake it, and a broker that gets larger requests, are worth far more than the moment. Where batches wait for an answer
-    /// to make room in flight a round follows the answer: else the broker would have nothing to do meanwhile.
+    /// After a round that took full batches the worker pauses for a moment. More batches will come; that callers need not
+    /// wake the worker, and that a broker gets larger requests, is worth far more than the moment. If batches wait until an
+    /// answer makes room in flight, the answer ends the pause: otherwise the broker would have nothing to do meanwhile.
     pub(crate) fn run(&self) {
         let (clock, wakeup) = (self.handle.clock(), self.handle.wakeup());
-        let rest = (self.linger / 8).min(LONGEST_REST);
-        while let Some(mut turn) = self.wait_for_turn() {
+        let pause = (self.linger / 8).min(LONGEST_PAUSE);
+        while let Some(mut guard) = self.lock.lock() {
             clock.tick();
-            let round = turn.run_round();
+            let round = guard.run_round();
             if round.is_last {
                 return;
             }
-            if !round.took_batches || rest.is_zero() {
+            // Each closure takes the guard with it, so the lock is free before the thread sleeps.
+            if !round.took_batches || pause.is_zero() {
                 clock.stop();
-                wakeup.sleep_until(round.next, || turn.end(Sender::has_news));
-            } else if turn.sender().waits_for_room() {
-                wakeup.rest_until_event(rest, || turn.end(Sender::has_events));
+                wakeup.sleep_until(round.next, move || guard.has_news());
+            } else if guard.waits_for_room() {
+                wakeup.rest_until_event(pause, move || guard.has_events());
             } else {
-                drop(turn);
-                wakeup.rest(rest);
+                drop(guard);
+                wakeup.rest(pause);
             }
         }
     }
 
-    /// On a link's thread: tells the worker what happened. If its thread sleeps, the round that follows is run here.
-    pub(crate) fn tell(&self, event: Event) {
-        let is_told_in_a_round = event.is_told_in_a_round();
+    /// On a link's thread: reports `event` to the worker. If the worker's thread sleeps, the round that follows runs here.
+    pub(crate) fn report(&self, event: Event) {
+        let comes_from_a_round = event.comes_from_a_round();
         let link = match &event {
             Event::Link(link, _) => Some(*link),
             _ => None,
@@ -87,111 +85,42 @@ impl<N: Network> Worker<N> {
         if !wakeup.waits_for_event() {
             return;
         }
-        // A thread that panics runs nothing more. In another worker's round none begins: they would pile up on one stack.
-        let turn = match std::thread::panicking() || is_told_in_a_round {
+        // A thread that panics runs nothing more. Inside another worker's round none begins: rounds would nest on one stack.
+        let guard = match std::thread::panicking() || comes_from_a_round {
             true => None,
-            false => self.try_turn(),
+            false => self.lock.try_lock(),
         };
-        // While this thread compresses nobody reads the link, and answers that came in time would be missed.
-        let turn = turn.filter(|turn| !turn.may_compress_slowly());
-        let Some(mut turn) = turn else {
+        // While this thread compresses, no thread reads the link, and answers that came in time would be missed.
+        let guard = guard.filter(|guard| !guard.may_compress_slowly(monotonic_now()));
+        let Some(mut guard) = guard else {
             return wakeup.wake_for_event();
         };
         self.handle.clock().tick_if_running();
-        let round = turn.run_round();
+        let round = guard.run_round();
         // A batch can be slow that was not expected to be.
         if let Some(link) = link {
-            turn.sender().was_not_read(link);
+            guard.excuse_unread_link(link);
         }
-        drop(turn);
+        drop(guard);
         if let Some(next) = round.next {
             wakeup.wake_by(next);
         }
     }
 
-    /// None after the end.
-    fn wait_for_turn(&self) -> Option<Turn<'_, N>> {
-        let mut place = self.place.lock();
-        while matches!(*place, Place::Taken) {
-            // For no longer than a round takes.
-            self.left.wait(&mut place);
-        }
-        self.take(&mut place)
-    }
-
-    /// None if somebody else has it.
-    pub(super) fn try_turn(&self) -> Option<Turn<'_, N>> {
-        self.take(&mut self.place.lock())
-    }
-
-    fn take(&self, place: &mut Place<N>) -> Option<Turn<'_, N>> {
-        match std::mem::replace(place, Place::Taken) {
-            Place::Here(sender) => Some(Turn {
-                worker: self,
-                sender: Some(sender),
-            }),
-            gone => {
-                *place = gone;
-                None
-            }
-        }
+    #[cfg(test)]
+    pub(super) fn try_lock(&self) -> Option<RoundGuard<'_, N>> {
+        self.lock.try_lock()
     }
 }
 
-/// The right to run rounds. Its end, by a panic too, leaves the place to the next.
-pub(super) struct Turn<'a, N: Network> {
-    worker: &'a Worker<N>,
-    /// There until the end.
-    sender: Option<Box<Sender<N>>>,
-}
-
-/// What came of a round.
-pub(super) struct Round {
-    /// When the next one is due if nothing happens before.
-    next: Option<Instant>,
-    took_batches: bool,
-    is_last: bool,
-}
-
-impl<N: Network> Turn<'_, N> {
-    fn sender(&mut self) -> &mut Sender<N> {
-        self.sender.as_mut().expect("there until the end")
-    }
-
-    fn may_compress_slowly(&self) -> bool {
-        let sender = self.sender.as_ref();
-        sender.is_some_and(|sender| sender.may_compress_slowly(monotonic_now()))
-    }
-
+impl<N: Network> RoundGuard<'_, N> {
     pub(super) fn run_round(&mut self) -> Round {
-        let sender = self.sender();
-        let before = sender.batches_taken();
-        let next = sender.run_once(monotonic_now());
+        let before = self.batches_taken();
+        let next = self.run_once(monotonic_now());
         Round {
             next,
-            took_batches: sender.batches_taken() != before,
-            is_last: sender.is_finished(),
-        }
-    }
-
-    /// With a last look.
-    fn end(mut self, look: impl FnOnce(&Sender<N>) -> bool) -> bool {
-        look(self.sender())
-    }
-}
-
-impl<N: Network> Drop for Turn<'_, N> {
-    fn drop(&mut self) {
-        let sender = self.sender.take();
-        // One that has ended is dropped here, and not under the lock.
-        let sender = sender.filter(|sender| !std::thread::panicking() && !sender.is_finished());
-        let place = sender.map_or(Place::Ended, Place::Here);
-        let has_ended = matches!(place, Place::Ended);
-        *self.worker.place.lock() = place;
-        self.worker.left.notify_all();
-        if has_ended {
-            // A panic of who ran the round here: the worker's own thread has to learn of it, too.
-            self.worker.handle.wakeup().wake_for_event();
+            took_batches: self.batches_taken() != before,
+            is_last: self.is_finished(),
         }
     }
 }

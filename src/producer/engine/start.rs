@@ -179,7 +179,7 @@ impl Engine {
 fn event_sink(worker: Weak<Worker<TcpNetwork>>, panics: Panics) -> EventSink {
     Arc::new(move |link: LinkId, event: LinkEvent| {
         if let Some(worker) = worker.upgrade() {
-            panics.watch("sender", || worker.tell(Event::Link(link, event)));
+            panics.watch("sender", || worker.report(Event::Link(link, event)));
         }
     })
 }

@@ -94,7 +94,7 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
     };
     let stage = set_up(settings, network);
     let worker = Arc::clone(&stage.worker);
-    std::thread::spawn(move || told.iter().for_each(|event| worker.tell(event)));
+    std::thread::spawn(move || told.iter().for_each(|event| worker.report(event)));
     let worker = Arc::clone(&stage.worker);
     let thread = std::thread::spawn(move || worker.run());
     Running {

@@ -205,7 +205,7 @@ fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     let wakeup = stage.accumulator.workers()[0].wakeup();
     assert!(wakeup.falls_asleep(None, || false));
     let (reply, replied) = channel::bounded(1);
-    stage.worker.tell(Event::Flush(reply));
+    stage.worker.report(Event::Flush(reply));
     assert!(replied.try_recv().is_err());
     assert!(wakeup.is_woken());
 }
@@ -262,7 +262,7 @@ fn append_batch(stage: &Stage<Closed>, partition: usize) {
 
 /// As the worker's own thread does.
 fn run_round(stage: &Stage<Closed>) {
-    stage.worker.try_turn().unwrap().run_round();
+    stage.worker.try_lock().unwrap().run_round();
 }
 
 /// The worker's thread sleeps, and the link's thread tells of something.
@@ -270,7 +270,7 @@ fn tell_on_the_links_thread(stage: &Stage<Closed>) {
     let wakeup = stage.accumulator.workers()[0].wakeup();
     assert!(wakeup.falls_asleep(None, || false));
     let event = Event::Link(LINK, LinkEvent::WriteProgress);
-    stage.worker.tell(event);
+    stage.worker.report(event);
 }
 
 /// The answer to the first request may lie in the socket.

@@ -40,7 +40,7 @@ impl Stage<NoNetwork> {
     /// Tells something of which one can see whether a round took it in; whether one did.
     fn is_taken_in_at_once(&self) -> bool {
         let (reply, replied) = channel::bounded(1);
-        self.worker.tell(Event::Flush(reply));
+        self.worker.report(Event::Flush(reply));
         replied.try_recv().is_ok()
     }
 }
@@ -65,7 +65,7 @@ fn a_worker_that_is_awake_is_left_to_look_itself() {
 fn the_worker_is_woken_if_somebody_else_has_the_turn() {
     let stage = stage(false);
     assert!(stage.wakeup().falls_asleep(None, || false));
-    let turn = stage.worker.try_turn();
+    let turn = stage.worker.try_lock();
     assert!(!stage.is_taken_in_at_once());
     assert!(stage.wakeup().is_woken());
     drop(turn);
@@ -87,7 +87,7 @@ fn the_worker_is_woken_for_a_deadline_that_its_sleep_does_not_know() {
 fn the_end_of_the_producer_wakes_the_worker() {
     let stage = stage(false);
     assert!(stage.wakeup().falls_asleep(None, || false));
-    stage.worker.tell(Event::Close);
+    stage.worker.report(Event::Close);
     assert!(stage.wakeup().is_woken());
     // Nothing is left to run.
     stage.worker.run();
