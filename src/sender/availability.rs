@@ -24,10 +24,10 @@ impl<N: Network> Sender<N> {
             Some(timeout) => self.is_blocked(broker, timeout, now),
             None => false,
         };
-        let muted_until = self.brokers.get(&broker);
+        let muted_until = self.brokers.get(broker);
         let muted_until = muted_until.and_then(|link| self.muted_until(link));
         let is_muted = muted_until.is_some_and(|until| until > now);
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         if link.fails_at().is_some_and(|at| at <= now) {
@@ -53,10 +53,10 @@ impl<N: Network> Sender<N> {
 
     /// Whether something waits to be sent to the broker, and nothing was sent for `timeout`.
     fn is_blocked(&mut self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return false;
         };
-        if link.line.is_empty() {
+        if link.ready_queue.is_empty() {
             link.blocked_since = None;
             return self.holds_partitions_back(broker, timeout, now);
         }
@@ -67,8 +67,7 @@ impl<N: Network> Sender<N> {
     /// Whether the broker has for `timeout` neither taken nor answered anything, and a partition with batches in flight to it
     /// has more to send: such a partition is at its own limit in flight, and in no line.
     fn holds_partitions_back(&self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
-        let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
-        else {
+        let Some(LinkState::Ready(ready)) = self.brokers.get(broker).map(|link| &link.state) else {
             return false;
         };
         if ready.is_idle() || deadline_after(ready.last_used, timeout) > now {
@@ -78,7 +77,7 @@ impl<N: Network> Sender<N> {
         let mut ids = requests.flat_map(|request| &request.partitions);
         ids.any(|(partition_id, _)| {
             let state = self.partitions.get(partition_id);
-            state.is_some_and(|state| state.announced || !state.queue.is_empty())
+            state.is_some_and(|state| state.has_open_batch() || !state.queue.is_empty())
         })
     }
 
@@ -94,7 +93,7 @@ impl<N: Network> Sender<N> {
         }
         let blocked = self.config.availability_timeout.and_then(|timeout| {
             let since = match &link.state {
-                LinkState::Ready(ready) if link.line.is_empty() && !ready.is_idle() => {
+                LinkState::Ready(ready) if link.ready_queue.is_empty() && !ready.is_idle() => {
                     Some(ready.last_used)
                 }
                 _ => link.blocked_since,

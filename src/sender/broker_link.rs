@@ -14,8 +14,8 @@ use crate::time::deadline_after;
 pub(super) struct BrokerLink {
     pub(super) endpoint: Endpoint,
     pub(super) state: LinkState,
-    /// Places of the partitions that have something to send, served in turn so that none starves.
-    pub(super) line: VecDeque<PartitionId>,
+    /// The partitions that have something to send, served one after the other so that none starves.
+    pub(super) ready_queue: VecDeque<PartitionId>,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,
     /// Why the link was lost or could not be made, until it is ready again: what to tell those who waited in vain.
@@ -82,7 +82,7 @@ impl BrokerLink {
         Self {
             endpoint,
             state: LinkState::Down { not_before: None },
-            line: VecDeque::new(),
+            ready_queue: VecDeque::new(),
             failures: 0,
             last_error: None,
             blocked_since: None,
@@ -116,7 +116,7 @@ impl BrokerLink {
             LinkState::Connecting { .. } => false,
             LinkState::Ready(ready) => ready.is_idle(),
         };
-        is_idle && self.line.is_empty()
+        is_idle && self.ready_queue.is_empty()
     }
 }
 

@@ -13,15 +13,14 @@ impl<N: Network> Sender<N> {
         self.note_forgotten();
         for partition in std::mem::take(&mut self.forgotten) {
             let id = partition.id();
-            self.leaderless.remove(&id);
+            self.schedule.forget(id);
             let Some(state) = self.partitions.remove(&id) else {
                 continue;
             };
             debug_assert!(state.queue.is_empty() && state.in_flight.is_empty());
-            // A batch can have expired in the line.
-            let link = state.in_line.and_then(|id| self.brokers.get_mut(&id));
-            if let Some(link) = link {
-                link.line.retain(|other| *other != id);
+            // A batch can have expired in the ready queue.
+            if let Some(broker) = state.noted.queued_at {
+                self.brokers.remove_from_queue(id, broker);
             }
         }
     }

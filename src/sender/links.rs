@@ -18,16 +18,16 @@ use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: Instant) {
-        let Some(&broker) = self.links.get(&link) else {
+        let Some(broker) = self.brokers.of_link(link) else {
             return;
         };
         if matches!(
             event,
             LinkEvent::Closed(_) | LinkEvent::ConnectionRefused(_)
         ) {
-            self.links.remove(&link);
+            self.brokers.remove_link(link);
         }
-        if self.brokers.get(&broker).and_then(BrokerLink::link) != Some(link) {
+        if self.brokers.get(broker).and_then(BrokerLink::link) != Some(link) {
             // The last words of a link that was given up.
             return;
         }
@@ -35,7 +35,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::Connected(link_ready) => {
                 match link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>() {
                     Ok(version) => {
-                        if let Some(state) = self.brokers.get_mut(&broker) {
+                        if let Some(state) = self.brokers.get_mut(broker) {
                             state.failures = 0;
                             state.last_error = None;
                             let mut ready = ReadyLink::new(link, version, now);
@@ -57,7 +57,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::ConnectionRefused(error) => {
                 self.link_failed(broker, error, now);
                 // Behind the refresh that this asks for, which would make a new connection at once.
-                if let Some(state) = self.brokers.get(&broker) {
+                if let Some(state) = self.brokers.get(broker) {
                     self.metadata.make_way(&state.endpoint);
                 }
             }
@@ -66,18 +66,18 @@ impl<N: Network> Sender<N> {
 
     /// Fails what stands in the line of a broker that cannot be produced to, now or later.
     fn fail_line(&mut self, broker: BrokerId, error: &Error, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
-        for partition_id in std::mem::take(&mut link.line) {
-            self.state(partition_id).in_line = None;
+        for partition_id in std::mem::take(&mut link.ready_queue) {
+            self.state(partition_id).noted.queued_at = None;
             self.queue_open_batch(partition_id);
             while let Some(batch) = self.state(partition_id).queue.pop_front() {
                 batch.partition.batch_drained();
                 let error = batch.own(error);
                 self.give_up(partition_id, batch, Outcome::Failed(error));
             }
-            self.consider(partition_id, now);
+            self.reschedule(partition_id, now);
         }
     }
 
@@ -88,7 +88,7 @@ impl<N: Network> Sender<N> {
 
     /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
     /// share it keep it, and lose no retry.
-    pub(super) fn leave_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
+    pub(super) fn abandon_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.give_up_link(broker, error, N::abandon, now);
     }
 
@@ -99,7 +99,7 @@ impl<N: Network> Sender<N> {
         end: fn(&mut N, LinkId),
         now: Instant,
     ) {
-        let Some(state) = self.brokers.get_mut(&broker) else {
+        let Some(state) = self.brokers.get_mut(broker) else {
             return;
         };
         let Some(link) = state.link() else { return };
@@ -111,7 +111,7 @@ impl<N: Network> Sender<N> {
             _ => error,
         };
         let was_needed = match &state.state {
-            LinkState::Ready(ready) => !ready.is_idle() || !state.line.is_empty(),
+            LinkState::Ready(ready) => !ready.is_idle() || !state.ready_queue.is_empty(),
             _ => true,
         };
         // The first, then fewer and fewer: an outage is no reason to fill a disk.
@@ -141,7 +141,7 @@ impl<N: Network> Sender<N> {
             for request in ready.in_flight {
                 for (partition_id, _) in request.partitions {
                     self.lose_answer(partition_id, request.id, &error, now);
-                    self.consider(partition_id, now);
+                    self.reschedule(partition_id, now);
                 }
             }
         }
@@ -150,15 +150,11 @@ impl<N: Network> Sender<N> {
     /// Serves each broker, or fewer where compression takes long: then it is true, and the others are due at once.
     pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
         self.codec.begin_round();
-        let mut ids: Vec<BrokerId> = self.brokers.keys().copied().collect();
-        let first = ids.partition_point(|id| *id < self.first_served);
-        ids.rotate_left(first);
-        self.first_served = BrokerId(i32::MIN);
-        for broker in ids {
+        for broker in self.brokers.serving_order() {
             self.serve(broker, now);
             if self.codec.has_worked_enough() {
                 // The others come first in the next round, which is due at once if one of them has something to send.
-                self.first_served = BrokerId(broker.0.saturating_add(1));
+                self.brokers.end_round_after(broker);
                 self.codec.end_round();
                 return true;
             }
@@ -174,10 +170,10 @@ impl<N: Network> Sender<N> {
             return;
         }
         let took = self.codec.time_of_round();
-        let Some(&broker) = self.links.get(&link) else {
+        let Some(broker) = self.brokers.of_link(link) else {
             return;
         };
-        let ready = self.ready_link_mut(broker);
+        let ready = self.brokers.ready_mut(broker);
         if let Some(ready) = ready.filter(|ready| ready.link == link) {
             ready.wait_longer(took);
         }
@@ -185,12 +181,12 @@ impl<N: Network> Sender<N> {
 
     /// Connects, sends, times out: whatever one broker's link is due for.
     fn serve(&mut self, broker: BrokerId, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         match &mut link.state {
             LinkState::Down { not_before } => {
-                if !link.line.is_empty() && not_before.is_none_or(|at| at <= now) {
+                if !link.ready_queue.is_empty() && not_before.is_none_or(|at| at <= now) {
                     self.connect(broker, now);
                 }
             }
@@ -222,7 +218,7 @@ impl<N: Network> Sender<N> {
         if !self.config.idempotence {
             return;
         }
-        let Some(ready) = self.ready_link_mut(broker) else {
+        let Some(ready) = self.brokers.ready_mut(broker) else {
             return;
         };
         if ready.next_doubt().is_none_or(|at| at > now) {
@@ -254,7 +250,7 @@ impl<N: Network> Sender<N> {
         let is_silent = |link: &BrokerLink| matches!(&link.state, LinkState::Ready(ready) if ready.is_silent(now));
         let brokers = self.brokers.iter();
         let silent = brokers.filter(|(_, link)| is_silent(link));
-        let silent: Vec<BrokerId> = silent.map(|(id, _)| *id).collect();
+        let silent: Vec<BrokerId> = silent.map(|(id, _)| id).collect();
         for broker in silent {
             self.leave_if_replaced(broker, now);
         }
@@ -288,9 +284,9 @@ impl<N: Network> Sender<N> {
             .iter()
             .all(|(_, partition_id)| moved.binary_search(partition_id).is_ok())
         {
-            return self.leave_link(broker, error, now);
+            return self.abandon_link(broker, error, now);
         }
-        let Some(link) = self.brokers.get(&broker) else {
+        let Some(link) = self.brokers.get(broker) else {
             return;
         };
         let error = error.with_broker(format_args!("broker {broker} at {}", link.endpoint));
@@ -300,14 +296,13 @@ impl<N: Network> Sender<N> {
             }
         }
         for partition_id in moved {
-            self.consider(partition_id, now);
+            self.reschedule(partition_id, now);
         }
     }
 
     /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
     fn awaited_from(&self, broker: BrokerId) -> Vec<(RequestId, PartitionId)> {
-        let Some(LinkState::Ready(ready)) = self.brokers.get(&broker).map(|link| &link.state)
-        else {
+        let Some(LinkState::Ready(ready)) = self.brokers.get(broker).map(|link| &link.state) else {
             return Vec::new();
         };
         let asked = ready.in_flight.iter().flat_map(|request| {
@@ -358,38 +353,36 @@ impl<N: Network> Sender<N> {
 
     /// Connects, if there is still something to send: what stands in line may have expired there.
     fn connect(&mut self, broker: BrokerId, now: Instant) {
-        let line = match self.brokers.get_mut(&broker) {
-            Some(link) => std::mem::take(&mut link.line),
+        let line = match self.brokers.get_mut(broker) {
+            Some(link) => std::mem::take(&mut link.ready_queue),
             None => return,
         };
         for partition_id in line {
-            self.state(partition_id).in_line = None;
-            self.consider(partition_id, now);
+            self.state(partition_id).noted.queued_at = None;
+            self.reschedule(partition_id, now);
         }
-        let id = self.next_link;
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let is_needed = |link: &BrokerLink| !link.ready_queue.is_empty();
+        if !self.brokers.get(broker).is_some_and(is_needed) {
+            return;
+        }
+        let id = self.brokers.add_link(broker);
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
-        if link.line.is_empty() {
-            return;
-        }
-        self.next_link.0 += 1;
-        self.links.insert(id, broker);
         link.state = LinkState::Connecting {
             link: id,
             since: now,
         };
-        let cluster_id = self.cluster.cluster_id.clone();
         let target = LinkTarget {
             endpoint: link.endpoint.clone(),
-            cluster_id,
+            cluster_id: self.cluster.cluster_id.clone(),
             failures: link.failures,
         };
         self.network.connect(id, target);
     }
 
     fn close_if_idle(&mut self, broker: BrokerId, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         let LinkState::Ready(ready) = &link.state else {
@@ -401,7 +394,7 @@ impl<N: Network> Sender<N> {
             .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
         // A new connection would have to wait as long.
         let is_throttled = ready.throttled_until.is_some();
-        if idle && ready.is_idle() && !is_throttled && link.line.is_empty() {
+        if idle && ready.is_idle() && !is_throttled && link.ready_queue.is_empty() {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
             self.network.close(id);
@@ -410,7 +403,7 @@ impl<N: Network> Sender<N> {
 
     /// When the link is due for something. Not before `now`, unless that can be done then.
     pub(super) fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
-        let somebody_waits = !link.line.is_empty();
+        let somebody_waits = !link.ready_queue.is_empty();
         let availability = self.availability_deadline(link, now);
         let (first, second) = match &link.state {
             // A partition can have joined the line after the broker had its turn in this round.

@@ -6,6 +6,7 @@
 
 mod availability;
 mod broker_link;
+mod brokers;
 mod codec;
 mod doubt;
 mod forgetting;
@@ -17,8 +18,10 @@ mod outcome;
 mod partition_state;
 mod replaced;
 mod request;
+mod reschedule;
 mod response;
 mod run;
+mod schedule;
 #[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
 #[cfg_attr(
     not(test),

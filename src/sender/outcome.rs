@@ -39,14 +39,14 @@ impl<N: Network> Sender<N> {
             }
         }
         if let Some(oldest) = self.state(id).oldest() {
-            self.schedule_expiry(id, oldest);
+            self.look_at_expiry(id, oldest);
         }
     }
 
     /// An open batch that could never be sent grows old too.
     fn queue_expired_open_batch(&mut self, id: PartitionId, now: Instant) {
         let state = self.state(id);
-        if !state.announced || !state.queue.is_empty() {
+        if !state.has_open_batch() || !state.queue.is_empty() {
             return;
         }
         let peek = state.partition.peek(state.received);
@@ -105,7 +105,7 @@ impl<N: Network> Sender<N> {
     }
 
     fn what_keeps(&self, leader: BrokerId, partition: &Partition) -> Option<Error> {
-        let link = self.brokers.get(&leader);
+        let link = self.brokers.get(leader);
         if let Some(error) = link.and_then(|link| link.last_error.clone()) {
             return Some(error);
         }

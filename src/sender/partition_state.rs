@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker_link::RequestId;
+use super::schedule::Noted;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::partition::Partition;
 use crate::accumulator::sequence::PartitionSequence;
@@ -22,23 +23,27 @@ pub(super) struct PartitionState {
     pub(super) sequence: PartitionSequence,
     /// Full batches received from the channel.
     pub(super) received: u64,
-    /// There may be an open batch: the partition announced one and was not found without since.
-    pub(super) announced: bool,
-    /// The open batch goes at once: a flush asked for it.
-    pub(super) flushing: bool,
+    pub(super) open: OpenBatch,
     /// The first batch is not sent again before this, unless the leader changes.
     pub(super) retry: Option<Retry>,
-    /// When the worker will look at this partition next; earlier entries in its list of timers are void.
-    pub(super) timer: Option<Instant>,
-    /// Whether the worker has a note to look whether the oldest batch has expired.
-    pub(super) expiry_scheduled: bool,
-    /// The broker in whose line the partition stands.
-    pub(super) in_line: Option<BrokerId>,
+    /// Where the schedule and the brokers hold the partition.
+    pub(super) noted: Noted,
     /// The topic's id when it was last looked up: another one is another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
     /// Who acknowledged a batch of the current identity last, and when.
     acknowledged: Option<(Leader, Instant)>,
     next_order: u64,
+}
+
+/// What the worker knows of a partition's open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenBatch {
+    /// The partition has announced none since the worker last found none.
+    None,
+    /// There may be one.
+    Announced,
+    /// There may be one, and it does not linger: a flush asked for it.
+    Flushed,
 }
 
 /// How long a leader is taken to know a producer that it has heard nothing of: far less than the shortest sensible
@@ -79,16 +84,40 @@ impl PartitionState {
             in_flight: VecDeque::new(),
             sequence: PartitionSequence::default(),
             received: 0,
-            announced: false,
-            flushing: false,
+            open: OpenBatch::None,
             retry: None,
-            timer: None,
-            expiry_scheduled: false,
-            in_line: None,
+            noted: Noted::default(),
             topic_id: None,
             acknowledged: None,
             next_order: 0,
         }
+    }
+
+    /// The partition announces an open batch.
+    pub(super) fn announce(&mut self) {
+        if self.open == OpenBatch::None {
+            self.open = OpenBatch::Announced;
+        }
+    }
+
+    /// An open batch, if there is one, does not linger.
+    pub(super) fn flush(&mut self) {
+        if self.has_open_batch() {
+            self.open = OpenBatch::Flushed;
+        }
+    }
+
+    /// Returns whether there may be an open batch.
+    pub(super) fn has_open_batch(&self) -> bool {
+        self.open != OpenBatch::None
+    }
+
+    /// When the backoff of the first batch ends, if `leader` is the one that failed. Otherwise the backoff is over.
+    pub(super) fn backoff(&mut self, leader: Leader, now: Instant) -> Option<Instant> {
+        let retry = self.retry;
+        let waits = retry.filter(|retry| retry.not_before > now && retry.failed == leader);
+        self.retry = waits;
+        waits.map(|retry| retry.not_before)
     }
 
     /// A new batch joins the end of the queue.
@@ -125,7 +154,7 @@ impl PartitionState {
         }
         lost.make_contiguous().sort_by_key(|batch| batch.place());
         self.sequence = PartitionSequence::default();
-        (self.retry, self.in_line) = (None, None);
+        (self.retry, self.noted.queued_at) = (None, None);
         (self.topic_id, self.acknowledged) = (None, None);
         lost
     }
@@ -239,6 +268,6 @@ impl PartitionState {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty() && !self.announced
+        self.queue.is_empty() && self.in_flight.is_empty() && !self.has_open_batch()
     }
 }

@@ -13,7 +13,7 @@ use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
     /// Takes the latest picture of the cluster, and returns the one before.
-    pub(super) fn take_picture(&mut self) -> Arc<Cluster> {
+    pub(super) fn take_snapshot(&mut self) -> Arc<Cluster> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
             self.leave_cluster(&before);
@@ -44,7 +44,7 @@ impl<N: Network> Sender<N> {
 
     fn leave_all_brokers(&mut self) {
         let accumulator = Arc::clone(&self.accumulator);
-        for (id, link) in std::mem::take(&mut self.brokers) {
+        for (id, link) in self.brokers.take_all() {
             if let Some(link) = link.link() {
                 self.network.abandon(link);
             }

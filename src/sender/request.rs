@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::broker_link::{InFlightRequest, LinkState, ReadyLink};
+use super::broker_link::{InFlightRequest, LinkState};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
+use super::schedule::Next;
 use super::seal::Fit;
 use crate::accumulator::batch::{ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, WrittenBatch};
@@ -32,7 +33,8 @@ impl<N: Network> Sender<N> {
     /// Sends as many requests as the link takes now.
     pub(super) fn send_requests(&mut self, broker: BrokerId, now: Instant) {
         while self
-            .ready_link(broker)
+            .brokers
+            .ready(broker)
             .is_some_and(|ready| ready.has_room(self.config.max_in_flight, now))
         {
             let drained = self.drain(broker, now);
@@ -46,55 +48,41 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn ready_link(&self, broker: BrokerId) -> Option<&ReadyLink> {
-        match &self.brokers.get(&broker)?.state {
-            LinkState::Ready(ready) => Some(ready),
-            _ => None,
-        }
-    }
-
-    pub(super) fn ready_link_mut(&mut self, broker: BrokerId) -> Option<&mut ReadyLink> {
-        match &mut self.brokers.get_mut(&broker)?.state {
-            LinkState::Ready(ready) => Some(ready),
-            _ => None,
-        }
-    }
-
     /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size` and for as long as a round
     /// may compress; at least one, however large and slow.
     fn drain(&mut self, broker: BrokerId, now: Instant) -> Vec<Drained> {
         let mut drained: Vec<Drained> = Vec::new();
         let mut bytes = 0;
-        let in_line = self.brokers.get(&broker).map_or(0, |link| link.line.len());
+        let in_line = self
+            .brokers
+            .get(broker)
+            .map_or(0, |link| link.ready_queue.len());
         for _ in 0..in_line {
             if !drained.is_empty() && self.codec.has_worked_enough() {
                 break;
             }
-            let Some(partition_id) = self
-                .brokers
-                .get_mut(&broker)
-                .and_then(|link| link.line.pop_front())
-            else {
+            let link = self.brokers.get_mut(broker);
+            let Some(partition_id) = link.and_then(|link| link.ready_queue.pop_front()) else {
                 break;
             };
-            self.state(partition_id).in_line = None;
-            let Some(leader) = self
-                .sendable_to(partition_id, now)
-                .filter(|leader| leader.broker == broker)
-            else {
-                self.consider(partition_id, now);
-                continue;
+            self.state(partition_id).noted.queued_at = None;
+            let leader = match self.next(partition_id, now) {
+                Next::Ready(leader) if leader.broker == broker => leader,
+                _ => {
+                    self.reschedule(partition_id, now);
+                    continue;
+                }
             };
             let Some(batch) = self.next_sealed_batch(partition_id) else {
-                self.consider(partition_id, now);
+                self.reschedule(partition_id, now);
                 continue;
             };
             if bytes + batch.size() > self.config.max_request_size && !drained.is_empty() {
                 let state = self.state(partition_id);
                 state.queue.push_front(batch);
-                state.in_line = Some(broker);
-                if let Some(link) = self.brokers.get_mut(&broker) {
-                    link.line.push_front(partition_id);
+                state.noted.queued_at = Some(broker);
+                if let Some(link) = self.brokers.get_mut(broker) {
+                    link.ready_queue.push_front(partition_id);
                 }
                 break;
             }
@@ -180,7 +168,7 @@ impl<N: Network> Sender<N> {
         drained.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
         let id = self.next_request;
         self.next_request.0 += 1;
-        let Some(ready) = self.ready_link_mut(broker) else {
+        let Some(ready) = self.brokers.ready_mut(broker) else {
             return;
         };
         let (link, correlation_id) = (ready.link, ready.next_correlation_id());
@@ -229,7 +217,7 @@ impl<N: Network> Sender<N> {
         self.hand_over_settled();
         self.write_request(broker, link, request, outgoing, &appended, now);
         for partition_id in ids {
-            self.consider(partition_id, now);
+            self.reschedule(partition_id, now);
         }
     }
 
@@ -252,11 +240,11 @@ impl<N: Network> Sender<N> {
             self.take_back(&request, appended);
             return self.link_failed(broker, error, now);
         }
-        if let Some(state) = self.brokers.get_mut(&broker) {
+        if let Some(state) = self.brokers.get_mut(broker) {
             // Somebody was served.
             state.blocked_since = None;
         }
-        if let Some(ready) = self.ready_link_mut(broker) {
+        if let Some(ready) = self.brokers.ready_mut(broker) {
             ready.in_flight.push_back(request);
             match written {
                 Ok(WriteStatus::InProgress) => ready.write_goes_on(written_at, request_timeout),
@@ -364,7 +352,7 @@ impl<N: Network> Sender<N> {
 
     pub(super) fn on_write_progress(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
-        if let Some(ready) = self.ready_link_mut(broker) {
+        if let Some(ready) = self.brokers.ready_mut(broker) {
             // Not after a throttle, which gives it more time.
             if ready.writing_until.is_some() && ready.throttled_until.is_none() {
                 ready.write_goes_on(now, request_timeout);
@@ -374,7 +362,7 @@ impl<N: Network> Sender<N> {
 
     pub(super) fn on_write_finished(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
-        if let Some(ready) = self.ready_link_mut(broker) {
+        if let Some(ready) = self.brokers.ready_mut(broker) {
             ready.write_finished(now, request_timeout);
         }
         if self.config.acks == 0 {
@@ -384,7 +372,7 @@ impl<N: Network> Sender<N> {
 
     /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
     fn complete_unacknowledged(&mut self, broker: BrokerId, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         let LinkState::Ready(ready) = &mut link.state else {
@@ -402,7 +390,7 @@ impl<N: Network> Sender<N> {
                         log_append_time_ms: None,
                     };
                     self.settle(batch, Outcome::Written(written));
-                    self.consider(partition_id, now);
+                    self.reschedule(partition_id, now);
                 }
             }
         }

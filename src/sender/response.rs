@@ -25,7 +25,7 @@ const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_frame(&mut self, broker: BrokerId, frame: &[u8], now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         let LinkState::Ready(ready) = &mut link.state else {
@@ -84,7 +84,7 @@ impl<N: Network> Sender<N> {
 
     /// The broker asked another user of the connection to wait, and reads nothing from this one either.
     pub(super) fn on_throttled(&mut self, broker: BrokerId, until: Instant, now: Instant) {
-        let Some(link) = self.brokers.get_mut(&broker) else {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         match &mut link.state {
@@ -100,7 +100,7 @@ impl<N: Network> Sender<N> {
         if wait < self.config.delivery_timeout {
             return;
         }
-        if let Some(link) = self.brokers.get(&broker) {
+        if let Some(link) = self.brokers.get(broker) {
             log_line!(log::Level::Warn, target: "kafka_producer::sender",
                 "broker {broker} at {} asks this client to send nothing for {} s, longer than delivery.timeout.ms={}: \
                  records for it expire until then; check its quotas",
@@ -176,7 +176,7 @@ impl<N: Network> Sender<N> {
                 .with_topic_partition(batch.completion().topic_partition());
                 self.retry(partition_id, batch, error, leader, now);
             }
-            self.consider(partition_id, now);
+            self.reschedule(partition_id, now);
         }
     }
 

@@ -1,27 +1,27 @@
 //! The worker's loop.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState, RequestId};
+use super::brokers::Brokers;
 use super::codec::Codec;
 use super::message::{Delivery, Event};
-use super::partition_state::{Leader, PartitionState};
+use super::partition_state::{OpenBatch, PartitionState};
+use super::schedule::Schedule;
 use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::completion::{Completion, Outcome};
 use crate::accumulator::handover::HandoverReceiver;
-use crate::accumulator::partition::{Partition, PartitionId, Peek};
+use crate::accumulator::partition::{Partition, PartitionId};
 use crate::accumulator::sequence::ForgottenEpochs;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
-use crate::connection::link::{LinkId, Network};
+use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{ProducerIdSource, ProducerIdentity};
-use crate::metadata::{BrokerId, Cluster, LeaderHint, MetadataCache};
+use crate::metadata::{Cluster, LeaderHint, MetadataCache};
 use crate::sync::channel;
-use crate::time::deadline_after;
 
 /// One worker.
 pub(crate) struct Sender<N: Network> {
@@ -41,25 +41,14 @@ pub(crate) struct Sender<N: Network> {
     /// Partitions that were forgotten, whose states are to go.
     pub(super) forgotten: Vec<Arc<Partition>>,
     pub(super) forgotten_epochs: ForgottenEpochs,
-    /// Served in order of their ids: a simulated history is the same each time.
-    pub(super) brokers: BTreeMap<BrokerId, BrokerLink>,
-    /// The broker of each link that has not said its last word.
-    pub(super) links: HashMap<LinkId, BrokerId>,
-    pub(super) next_link: LinkId,
+    pub(super) schedule: Schedule,
+    pub(super) brokers: Brokers,
     pub(super) next_request: RequestId,
-    /// When to look at which partition; entries that are not the partition's own `timer` are void.
-    timers: BinaryHeap<Reverse<(Instant, PartitionId)>>,
-    /// When a partition's oldest batch may expire: one entry for each partition at most.
-    expiries: BinaryHeap<Reverse<(Instant, PartitionId)>>,
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
-    /// Partitions with something to send that had no leader: to be looked at with every new picture of the cluster.
-    pub(super) leaderless: BTreeSet<PartitionId>,
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) codec: Codec,
-    /// With whom the next round begins to serve brokers.
-    pub(super) first_served: BrokerId,
     /// New leaders that the response under way named.
     pub(super) hints: Vec<LeaderHint>,
     /// Full batches taken so far.
@@ -77,9 +66,6 @@ pub(crate) struct Shared {
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) producer_ids: Arc<ProducerIdSource>,
 }
-
-/// Batches whose linger ends this soon go together: fewer wake-ups, larger requests.
-const MOST_SLACK: Duration = Duration::from_millis(1);
 
 /// However the worker ends, by a panic too, every batch has its outcome. The channel would keep what is in it for as
 /// long as somebody could send into it, so nobody may, before it is emptied.
@@ -128,18 +114,13 @@ impl<N: Network> Sender<N> {
             partitions: BTreeMap::new(),
             forgotten: Vec::new(),
             forgotten_epochs: ForgottenEpochs::default(),
-            brokers: BTreeMap::new(),
-            links: HashMap::new(),
-            next_link: LinkId(0),
+            schedule: Schedule::new(config.linger),
+            brokers: Brokers::default(),
             next_request: RequestId(0),
-            timers: BinaryHeap::new(),
-            expiries: BinaryHeap::new(),
             cluster: Arc::default(),
             generation: 0,
-            leaderless: BTreeSet::new(),
             identity: None,
             codec: Codec::new(config.compression.codec),
-            first_served: BrokerId(i32::MIN),
             hints: Vec::new(),
             chunks: 0,
             seen_waits: 0,
@@ -157,7 +138,7 @@ impl<N: Network> Sender<N> {
         let more = self.take_records(now);
         self.follow_metadata(now);
         self.relieve_memory(now);
-        self.fire_timers(now);
+        self.reschedule_due(now);
         // Compression and writing can take their time.
         self.hand_over_settled();
         let more = self.serve_brokers(now) || more;
@@ -190,7 +171,7 @@ impl<N: Network> Sender<N> {
 
     /// Whether batches could be sent, had a broker room for them.
     pub(super) fn waits_for_room(&self) -> bool {
-        self.brokers.values().any(|link| !link.line.is_empty())
+        self.brokers.has_ready_partitions()
     }
 
     /// The full batches that ever came from callers.
@@ -250,7 +231,7 @@ impl<N: Network> Sender<N> {
                 Event::Close => {
                     self.closing = true;
                     self.take_all_records(now);
-                    self.consider_all(now);
+                    self.reschedule_all(now);
                 }
                 Event::ForceClose => {
                     self.force_closed = true;
@@ -278,20 +259,20 @@ impl<N: Network> Sender<N> {
             let Some(message) = self.records.try_recv() else {
                 return false;
             };
-            let id = self.take_in(message);
-            self.consider(id, now);
+            let id = self.receive(message);
+            self.reschedule(id, now);
         }
         true
     }
 
     /// Notes what a message brings, and returns the partition's number, to be looked at.
-    fn take_in(&mut self, message: Message) -> PartitionId {
+    fn receive(&mut self, message: Message) -> PartitionId {
         match message {
             Message::Opened(partition) => {
                 let id = partition.id();
                 // An announcement that nobody waited for can come when the partition is forgotten already.
                 if self.partitions.contains_key(&id) || !partition.is_retired() {
-                    self.state_of(&partition).announced = true;
+                    self.state_of(&partition).announce();
                 }
                 id
             }
@@ -318,69 +299,50 @@ impl<N: Network> Sender<N> {
             return;
         }
         self.generation = generation;
-        let before = self.take_picture();
+        let before = self.take_snapshot();
         self.follow_addresses(now);
         self.leave_the_replaced(now);
         let is_another = self.cluster.is_other_than(before.cluster_id());
         let is_same_era = self.cluster.identity_era == before.identity_era;
         if before.has_same_brokers(&self.cluster) && !is_another && is_same_era {
-            self.consider_changed(&before, now);
+            self.reschedule_changed(&before, now);
         } else {
-            self.leaderless.clear();
-            self.consider_all(now);
+            self.schedule.take_without_leader();
+            self.reschedule_all(now);
         }
-        self.forget_strangers();
+        self.remove_departed_brokers();
     }
 
-    /// Looks at the partitions whose topics are different in the new picture, and at those that had no leader.
-    fn consider_changed(&mut self, before: &Cluster, now: Instant) {
-        let mut ids = std::mem::take(&mut self.leaderless);
-        let changes = self.cluster.topics.changes_since(&before.topics);
-        let changed = changes.changed.iter().map(|topic| &topic.name);
-        for name in changed.chain(&changes.gone) {
-            let partitions = self.accumulator.topics.all_partitions(name);
-            let own = partitions
-                .iter()
-                .filter(|partition| std::ptr::eq(partition.worker(), self.handle()));
-            ids.extend(own.map(|partition| partition.id()));
-        }
-        for id in ids {
-            let state = self.partitions.get(&id);
-            if state.is_some_and(|state| !state.is_empty()) {
-                self.consider(id, now);
+    /// Forgets the brokers that left the cluster and are not needed any more.
+    fn remove_departed_brokers(&mut self) {
+        let (accumulator, index) = (&self.accumulator, self.config.index);
+        self.brokers.remove_departed(&self.cluster, |id, link| {
+            if link.reported_unavailable {
+                accumulator.report_availability(id, index, true);
             }
-        }
-    }
-
-    /// Brokers come and go for as long as a producer lives: those that are gone and left nothing behind are forgotten.
-    fn forget_strangers(&mut self) {
-        let (cluster, accumulator) = (&self.cluster, &self.accumulator);
-        let index = self.config.index;
-        self.brokers.retain(|id, link| {
-            let is_known = cluster.broker(id.0).is_some();
-            let is_needed = link.link().is_some() || !link.line.is_empty();
-            if !is_known && !is_needed && link.reported_unavailable {
-                accumulator.report_availability(*id, index, true);
-            }
-            is_known || is_needed
         });
     }
 
-    /// A broker that moved to another address is connected to anew.
+    /// Returns whether there is a newer snapshot of the cluster, which this worker has not looked at yet.
+    pub(super) fn is_cluster_outdated(&self) -> bool {
+        self.metadata.generation() != self.generation
+    }
+
+    /// A broker that moved to another address is connected to again.
     fn follow_addresses(&mut self, now: Instant) {
         let mut moved = Vec::new();
-        for (id, link) in &mut self.brokers {
+        for (id, link) in self.brokers.iter_mut() {
             let Some(broker) = self.cluster.broker(id.0) else {
                 continue;
             };
             if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
                 link.endpoint = broker.endpoint();
                 link.failures = 0;
-                moved.push(*id);
+                moved.push(id);
             }
         }
         for id in moved {
-            self.leave_link(
+            self.abandon_link(
                 id,
                 Error::new(ErrorKind::Network, "the broker moved to another address"),
                 now,
@@ -389,7 +351,7 @@ impl<N: Network> Sender<N> {
                 state: LinkState::Down { not_before },
                 failing_until,
                 ..
-            }) = self.brokers.get_mut(&id)
+            }) = self.brokers.get_mut(id)
             {
                 (*not_before, *failing_until) = (None, None);
             }
@@ -402,242 +364,18 @@ impl<N: Network> Sender<N> {
         let waits = memory.waits();
         let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
         if memory.is_exhausted() || is_new && memory.has_exhausted_share() {
-            for id in self.partitions_where(|state| state.announced && state.in_line.is_none()) {
-                self.consider(id, now);
+            for id in self
+                .partitions_where(|state| state.has_open_batch() && state.noted.queued_at.is_none())
+            {
+                self.reschedule(id, now);
             }
         }
     }
 
-    fn fire_timers(&mut self, now: Instant) {
-        let horizon = now + self.slack();
-        // All that are due first: a partition may set itself a timer that is due again, for the next round.
-        let mut due = Vec::new();
-        while self
-            .timers
-            .peek()
-            .is_some_and(|Reverse((at, _))| *at <= horizon)
-        {
-            let Some(Reverse((at, id))) = self.timers.pop() else {
-                break;
-            };
-            if let Some(state) = self.partitions.get_mut(&id) {
-                if state.timer == Some(at) {
-                    state.timer = None;
-                    due.push(id);
-                }
-            }
-        }
-        while self
-            .expiries
-            .peek()
-            .is_some_and(|Reverse((at, _))| *at <= now)
-        {
-            let Some(Reverse((_, id))) = self.expiries.pop() else {
-                break;
-            };
-            if let Some(state) = self.partitions.get_mut(&id) {
-                state.expiry_scheduled = false;
-                due.push(id);
-            }
-        }
-        for id in due {
-            self.consider(id, now);
-        }
-    }
-
-    fn slack(&self) -> Duration {
-        (self.config.linger / 8).min(MOST_SLACK)
-    }
-
-    fn schedule(&mut self, id: PartitionId, at: Instant) {
-        let state = self.state(id);
-        if state.timer.is_none_or(|timer| at < timer) {
-            state.timer = Some(at);
-            self.timers.push(Reverse((at, id)));
-        }
-    }
-
-    /// Looks at the partition again when a batch of that age may expire. An entry that is there already is earlier, since
-    /// batches only get younger, and makes the next one when it fires.
-    pub(super) fn schedule_expiry(&mut self, id: PartitionId, created: Instant) {
-        if !std::mem::replace(&mut self.state(id).expiry_scheduled, true) {
-            let at = self.delivery_deadline(created);
-            self.expiries.push(Reverse((at, id)));
-        }
-    }
-
-    fn consider_all(&mut self, now: Instant) {
-        for id in self.partitions_where(|state| !state.is_empty()) {
-            self.consider(id, now);
-        }
-    }
-
-    /// Looks at what a partition needs next: fails what is too old, and puts the partition in its leader's line, or
-    /// notes when to look again. Whatever else it waits for (an answer, a leader, a producer id) looks at it again.
-    pub(super) fn consider(&mut self, id: PartitionId, now: Instant) {
-        if !self.partitions.contains_key(&id) {
-            // It is forgotten.
-            return;
-        }
-        self.expire(id, now);
-        if let Some(leader) = self.sendable_to(id, now) {
-            let Some(broker) = self.cluster.broker(leader.broker.0) else {
-                return;
-            };
-            let endpoint = broker.endpoint();
-            let before = self.state(id).in_line.replace(leader.broker);
-            if before == Some(leader.broker) {
-                return;
-            }
-            // The leader moved while the partition stood in the old one's line.
-            if let Some(link) = before.and_then(|broker| self.brokers.get_mut(&broker)) {
-                link.line.retain(|other| *other != id);
-            }
-            let link = self
-                .brokers
-                .entry(leader.broker)
-                .or_insert_with(|| BrokerLink::new(endpoint));
-            link.line.push_back(id);
-        }
-    }
-
-    /// The broker that the partition's next batch can be sent to now. Schedules the next look where time is what it
-    /// waits for.
-    pub(super) fn sendable_to(&mut self, id: PartitionId, now: Instant) -> Option<Leader> {
-        let (idempotence, max_in_flight) = (self.config.idempotence, self.config.max_in_flight);
-        if self.state(id).queue.is_empty() && !self.open_batch_is_due(id, now) {
-            return None;
-        }
-        let Some(leader) = self.leader(id) else {
-            self.leaderless.insert(id);
-            if self.metadata.generation() != self.generation {
-                // There is a newer picture, which this worker has not looked at: it is what let the caller append.
-                return None;
-            }
-            let partition = Arc::clone(&self.state(id).partition);
-            self.accumulator.topics.leave_partition(&partition);
-            self.metadata.keep_topic(partition.topic());
-            self.metadata.request_refresh();
-            let again = now
-                + self
-                    .config
-                    .retry_backoff
-                    .after(0)
-                    .max(Duration::from_millis(10));
-            self.schedule(id, again);
-            return None;
-        };
-        let state = self.state(id);
-        if let Some(retry) = state.retry {
-            if retry.not_before > now && retry.failed == leader {
-                self.schedule(id, retry.not_before);
-                return None;
-            }
-            state.retry = None;
-        }
-        let elsewhere = state
-            .in_flight
-            .iter()
-            .any(|sent| sent.leader.broker != leader.broker);
-        // Without idempotence nothing keeps the order but one request in flight, so with several nothing waits for a leader
-        // that may hang, as in Java.
-        let waits_for_another = idempotence && elsewhere;
-        if waits_for_another || !state.may_send(leader, idempotence, max_in_flight, now) {
-            return None;
-        }
-        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(id) {
-            return None;
-        }
-        Some(leader)
-    }
-
-    /// Whether there is an open batch that need not linger any more.
-    fn open_batch_is_due(&mut self, id: PartitionId, now: Instant) -> bool {
-        let memory = &self.accumulator.memory;
-        let at_once = self.closing
-            || memory.is_exhausted()
-            || memory.has_exhausted_share() && self.is_share_exhausted(id);
-        let horizon = now + self.slack();
-        let linger = self.config.linger;
-        let state = self.state(id);
-        if !state.announced {
-            return false;
-        }
-        match state.partition.peek(state.received) {
-            Peek::OpenSince(since) => {
-                let due = deadline_after(since, linger);
-                if at_once || state.flushing || due <= horizon {
-                    self.schedule_expiry(id, since);
-                    return true;
-                }
-                self.schedule(id, due);
-                false
-            }
-            Peek::None => {
-                (state.announced, state.flushing) = (false, false);
-                false
-            }
-            Peek::FullBatchQueued => {
-                // The chunk that comes first is in the channel; with it the queue is not empty.
-                let chunks = self.state(id).received + 1;
-                self.receive_chunks_of(id, chunks, now);
-                !self.state(id).queue.is_empty()
-            }
-        }
-    }
-
-    fn is_share_exhausted(&self, id: PartitionId) -> bool {
-        let state = self.partitions.get(&id);
-        state.is_some_and(|state| state.partition.is_share_exhausted())
-    }
-
-    /// Takes messages until so many chunks of `id` have ever been received; they are known to be in the channel.
-    fn receive_chunks_of(&mut self, id: PartitionId, chunks: u64, now: Instant) {
-        let mut others = Vec::new();
-        while self.state(id).received < chunks {
-            let Some(message) = self.records.try_recv() else {
-                return;
-            };
-            others.push(self.take_in(message));
-        }
-        // They are looked at by the timer that this sets: not here, where it would nest.
-        for other in others {
-            if self.partitions.contains_key(&other) {
-                self.schedule(other, now);
-            }
-        }
-    }
-
-    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
-    /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
-    pub(super) fn leader(&mut self, id: PartitionId) -> Option<Leader> {
-        let cluster = Arc::clone(&self.cluster);
-        let state = self.state(id);
-        let topic = cluster.topic(state.partition.topic())?;
-        let partition = topic
-            .partitions()
-            .get(state.partition.partition() as usize)?;
-        if topic.id().is_some() && state.topic_id != topic.id() {
-            if state.topic_id.is_some() {
-                state.sequence.renounce_id();
-            }
-            state.topic_id = topic.id();
-        }
-        let broker = partition
-            .leader()
-            .map(BrokerId)
-            .filter(|leader| cluster.broker(leader.0).is_some())?;
-        Some(Leader {
-            broker,
-            epoch: partition.leader_epoch(),
-            topic_id: topic.id(),
-        })
-    }
-
-    /// The identity itself is in the `ProducerIdSource`, which knows whose it is: the cluster may have been replaced since.
+    /// The identity itself is with the metadata, which knows whose it is: the cluster may have been replaced since.
     fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
         match result {
-            Ok(()) => self.consider_all(now),
+            Ok(()) => self.reschedule_all(now),
             Err(error) => {
                 for id in self.partitions_where(|state| state.sequence.identity().is_none()) {
                     self.fail_without_identity(id, &error, now);
@@ -656,14 +394,29 @@ impl<N: Network> Sender<N> {
             let error = batch.own(error);
             self.settle(batch, Outcome::Failed(error));
         }
-        self.consider(id, now);
+        self.reschedule(id, now);
+    }
+
+    /// Receives messages until `received` full batches of the partition have ever come. They are known to be in the channel.
+    pub(super) fn receive_full_batches_of(&mut self, id: PartitionId, received: u64, now: Instant) {
+        let mut others = Vec::new();
+        while self.state(id).received < received {
+            let Some(message) = self.records.try_recv() else {
+                return;
+            };
+            others.push(self.receive(message));
+        }
+        // The time that this sets reschedules them: here the calls would nest.
+        for other in others {
+            self.look_at(other, now);
+        }
     }
 
     /// Moves the open batch, if there is one, to the end of the queue.
     pub(super) fn queue_open_batch(&mut self, id: PartitionId) {
         let state = self.state(id);
         if let Some(batch) = state.partition.take_open(state.received) {
-            (state.announced, state.flushing) = (false, false);
+            state.open = OpenBatch::None;
             state.push(batch);
         }
     }
@@ -676,7 +429,7 @@ impl<N: Network> Sender<N> {
             // What is open now can be full, and in the channel, a moment later: one look tells of both.
             let (pushed, open) = state.partition.handed_over();
             if state.received != pushed {
-                self.receive_chunks_of(id, pushed, now);
+                self.receive_full_batches_of(id, pushed, now);
             }
             let state = self.state(id);
             completions.extend(
@@ -692,21 +445,22 @@ impl<N: Network> Sender<N> {
                     .map(|batch| Arc::clone(batch.completion())),
             );
             completions.extend(open);
-            state.flushing = state.announced;
-            self.consider(id, now);
+            state.flush();
+            self.reschedule(id, now);
         }
         completions
     }
 
+    fn reschedule_due(&mut self, now: Instant) {
+        for id in self.schedule.take_due(&mut self.partitions, now) {
+            self.reschedule(id, now);
+        }
+    }
+
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let timers = [&self.timers, &self.expiries]
-            .into_iter()
-            .filter_map(|heap| heap.peek());
-        let timers = timers.map(|Reverse((at, _))| *at);
-        let links = self
-            .brokers
-            .values()
-            .filter_map(|link| self.link_deadline(link, now));
-        timers.chain(links).min()
+        let partitions = self.schedule.next_deadline().into_iter();
+        let links = self.brokers.iter();
+        let links = links.filter_map(|(_, link)| self.link_deadline(link, now));
+        partitions.chain(links).min()
     }
 }

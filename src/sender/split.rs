@@ -44,7 +44,7 @@ impl<N: Network> Sender<N> {
                 }
                 batch.partition.batches_requeued(parts.len());
                 self.replace_by(partition_id, batch, parts);
-                self.consider(partition_id, now);
+                self.reschedule(partition_id, now);
             }
             _ => self.give_up(partition_id, batch, Outcome::Failed(error)),
         }

@@ -1,0 +1,231 @@
+//! Decides what a partition's next batch waits for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::partition_state::{Leader, OpenBatch};
+use super::run::Sender;
+use super::schedule::Next;
+use crate::accumulator::partition::{PartitionId, Peek};
+use crate::connection::link::Network;
+use crate::metadata::{BrokerId, Cluster};
+use crate::time::deadline_after;
+
+/// The shortest time until a worker looks again for a partition's leader.
+const LEADER_PAUSE: Duration = Duration::from_millis(10);
+
+/// The part of the answer that the batch itself decides.
+enum NextBatch {
+    None,
+    /// The open batch may get more records until then.
+    LingersUntil(Instant),
+    Due,
+}
+
+impl<N: Network> Sender<N> {
+    /// Decides what the partition waits for, and notes it: it fails what is too old, puts the partition in its leader's
+    /// ready queue, or notes when to look again. Everything else that a partition can wait for (an answer, a leader, a
+    /// producer id) reschedules it when it comes.
+    pub(super) fn reschedule(&mut self, id: PartitionId, now: Instant) {
+        if !self.partitions.contains_key(&id) {
+            // It is forgotten.
+            return;
+        }
+        self.expire(id, now);
+        match self.next(id, now) {
+            Next::Nothing | Next::WaitForAnswer | Next::WaitForIdentity => {}
+            Next::WaitUntil(at) => self.look_at(id, at),
+            Next::WaitForLeader => self.wait_for_leader(id, now),
+            Next::Ready(leader) => {
+                let Self {
+                    brokers,
+                    partitions,
+                    cluster,
+                    ..
+                } = self;
+                let broker = cluster.broker(leader.broker.0);
+                if let (Some(broker), Some(state)) = (broker, partitions.get_mut(&id)) {
+                    brokers.enqueue(id, &mut state.noted, broker);
+                }
+            }
+        }
+    }
+
+    pub(super) fn reschedule_all(&mut self, now: Instant) {
+        for id in self.partitions_where(|state| !state.is_empty()) {
+            self.reschedule(id, now);
+        }
+    }
+
+    /// Reschedules the partitions whose topics are different in the new snapshot, and those that had no leader.
+    pub(super) fn reschedule_changed(&mut self, before: &Cluster, now: Instant) {
+        let mut ids = self.schedule.take_without_leader();
+        let changes = self.cluster.topics.changes_since(&before.topics);
+        let changed = changes.changed.iter().map(|topic| &topic.name);
+        for name in changed.chain(&changes.gone) {
+            let partitions = self.accumulator.topics.all_partitions(name);
+            let own = partitions
+                .iter()
+                .filter(|partition| std::ptr::eq(partition.worker(), self.handle()));
+            ids.extend(own.map(|partition| partition.id()));
+        }
+        for id in ids {
+            let state = self.partitions.get(&id);
+            if state.is_some_and(|state| !state.is_empty()) {
+                self.reschedule(id, now);
+            }
+        }
+    }
+
+    /// What the partition's next batch waits for.
+    pub(super) fn next(&mut self, id: PartitionId, now: Instant) -> Next {
+        match self.next_batch(id, now) {
+            NextBatch::None => return Next::Nothing,
+            NextBatch::LingersUntil(at) => return Next::WaitUntil(at),
+            NextBatch::Due => {}
+        }
+        let Some(leader) = self.leader(id) else {
+            return Next::WaitForLeader;
+        };
+        if let Some(until) = self.state(id).backoff(leader, now) {
+            return Next::WaitUntil(until);
+        }
+        self.admission(id, leader, now)
+    }
+
+    /// What order and identity say of the partition's next batch, which is due to be sent to `leader`.
+    fn admission(&mut self, id: PartitionId, leader: Leader, now: Instant) -> Next {
+        let (idempotence, max_in_flight) = (self.config.idempotence, self.config.max_in_flight);
+        let state = self.state(id);
+        let elsewhere = state
+            .in_flight
+            .iter()
+            .any(|sent| sent.leader.broker != leader.broker);
+        // Without idempotence nothing keeps the order but one request in flight, so with several nothing waits for a leader
+        // that may hang, as in Java.
+        let waits_for_another = idempotence && elsewhere;
+        if waits_for_another || !state.may_send(leader, idempotence, max_in_flight, now) {
+            return Next::WaitForAnswer;
+        }
+        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(id) {
+            return Next::WaitForIdentity;
+        }
+        Next::Ready(leader)
+    }
+
+    /// Notes that the partition has no leader, and asks for new metadata.
+    fn wait_for_leader(&mut self, id: PartitionId, now: Instant) {
+        self.schedule.wait_for_leader(id);
+        if self.is_cluster_outdated() {
+            // The newer snapshot, which this worker has not looked at yet, is what let the caller append.
+            return;
+        }
+        let partition = Arc::clone(&self.state(id).partition);
+        self.accumulator.topics.leave_partition(&partition);
+        self.metadata.keep_topic(partition.topic());
+        self.metadata.request_refresh();
+        let pause = self.config.retry_backoff.after(0).max(LEADER_PAUSE);
+        self.look_at(id, now + pause);
+    }
+
+    /// Looks at the partition at `at`, or before.
+    pub(super) fn look_at(&mut self, id: PartitionId, at: Instant) {
+        if let Some(state) = self.partitions.get_mut(&id) {
+            self.schedule.look_at(id, &mut state.noted, at);
+        }
+    }
+
+    /// Looks at the partition when a batch created at `created`, its oldest one, may expire.
+    pub(super) fn look_at_expiry(&mut self, id: PartitionId, created: Instant) {
+        if self.state(id).noted.has_expiry() {
+            return;
+        }
+        let expires = self.delivery_deadline(created);
+        if let Some(state) = self.partitions.get_mut(&id) {
+            self.schedule.expire_at(id, &mut state.noted, expires);
+        }
+    }
+
+    fn next_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
+        match self.state(id).queue.is_empty() {
+            true => self.open_batch(id, now),
+            false => NextBatch::Due,
+        }
+    }
+
+    /// Returns whether there is an open batch that need not linger any more.
+    pub(super) fn open_batch_is_due(&mut self, id: PartitionId, now: Instant) -> bool {
+        matches!(self.open_batch(id, now), NextBatch::Due)
+    }
+
+    fn open_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
+        let state = self.state(id);
+        let lingers = match state.open {
+            OpenBatch::None => return NextBatch::None,
+            OpenBatch::Announced => true,
+            OpenBatch::Flushed => false,
+        };
+        match state.partition.peek(state.received) {
+            Peek::OpenSince(since) => {
+                let due = deadline_after(since, self.config.linger);
+                if lingers && due > self.schedule.horizon(now) && !self.nothing_lingers(id) {
+                    return NextBatch::LingersUntil(due);
+                }
+                self.look_at_expiry(id, since);
+                NextBatch::Due
+            }
+            Peek::None => {
+                self.state(id).open = OpenBatch::None;
+                NextBatch::None
+            }
+            Peek::FullBatchQueued => {
+                // The full batch that comes first is in the channel.
+                let received = self.state(id).received + 1;
+                self.receive_full_batches_of(id, received, now);
+                match self.state(id).queue.is_empty() {
+                    true => NextBatch::None,
+                    false => NextBatch::Due,
+                }
+            }
+        }
+    }
+
+    /// Returns whether open batches of the partition go at once: the producer closes, or callers wait for memory.
+    fn nothing_lingers(&self, id: PartitionId) -> bool {
+        let memory = &self.accumulator.memory;
+        self.closing
+            || memory.is_exhausted()
+            || memory.has_exhausted_share() && self.is_share_exhausted(id)
+    }
+
+    fn is_share_exhausted(&self, id: PartitionId) -> bool {
+        let state = self.partitions.get(&id);
+        state.is_some_and(|state| state.partition.is_share_exhausted())
+    }
+
+    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
+    /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
+    pub(super) fn leader(&mut self, id: PartitionId) -> Option<Leader> {
+        let cluster = Arc::clone(&self.cluster);
+        let state = self.state(id);
+        let topic = cluster.topic(state.partition.topic())?;
+        let partition = topic
+            .partitions()
+            .get(state.partition.partition() as usize)?;
+        if topic.id().is_some() && state.topic_id != topic.id() {
+            if state.topic_id.is_some() {
+                state.sequence.renounce_id();
+            }
+            state.topic_id = topic.id();
+        }
+        let broker = partition
+            .leader()
+            .map(BrokerId)
+            .filter(|leader| cluster.broker(leader.0).is_some())?;
+        Some(Leader {
+            broker,
+            epoch: partition.leader_epoch(),
+            topic_id: topic.id(),
+        })
+    }
+}
