@@ -67,7 +67,7 @@ impl<N: Network> Sender<N> {
     /// Whether the broker has for `timeout` neither taken nor answered anything, and a partition with batches in flight to it
     /// has more to send: such a partition is at its own limit in flight, and in no line.
     fn holds_partitions_back(&self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
-        let Some(LinkState::Ready(ready)) = self.brokers.get(broker).map(|link| &link.state) else {
+        let Some(ready) = self.brokers.ready(broker) else {
             return false;
         };
         if ready.is_idle() || deadline_after(ready.last_used, timeout) > now {

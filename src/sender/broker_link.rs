@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::doubt::{Doubt, SILENCE};
+use super::session::{Session, Successor};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
@@ -16,6 +17,8 @@ pub(super) struct BrokerLink {
     pub(super) state: LinkState,
     /// The partitions that have something to send, served one after the other so that none starves.
     pub(super) ready_queue: VecDeque<PartitionId>,
+    /// The link that is to take the place of a ready one.
+    pub(super) successor: Successor,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,
     /// Why the link was lost or could not be made, until it is ready again: what to tell those who waited in vain.
@@ -54,6 +57,8 @@ pub(super) struct ReadyLink {
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
+    /// `None` if the broker lets the link be used for ever.
+    pub(super) session: Option<Session>,
     /// Whether to ask the cluster if the broker, which owes an answer, still leads.
     pub(super) doubt: Doubt,
     next_correlation_id: i32,
@@ -77,12 +82,16 @@ pub(super) struct InFlightRequest {
     pub(super) partitions: Vec<(PartitionId, [u8; 16])>,
 }
 
+/// 0 was the handshake's.
+const FIRST_CORRELATION_ID: i32 = 1;
+
 impl BrokerLink {
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
             state: LinkState::Down { not_before: None },
             ready_queue: VecDeque::new(),
+            successor: Successor::None,
             failures: 0,
             last_error: None,
             blocked_since: None,
@@ -97,6 +106,35 @@ impl BrokerLink {
             LinkState::Down { .. } => None,
             LinkState::Connecting { link, .. } => Some(*link),
             LinkState::Ready(ready) => Some(ready.link),
+        }
+    }
+
+    /// The link has ended. Not before `not_before` is another one made, and until `retried_until` the broker counts as
+    /// failing. Returns the link if it was ready.
+    pub(super) fn fail(
+        &mut self,
+        error: Error,
+        not_before: Instant,
+        retried_until: Instant,
+    ) -> Option<ReadyLink> {
+        self.failures = self.failures.saturating_add(1);
+        self.failing_until = Some(retried_until);
+        self.last_error = Some(error);
+        let not_before = Some(not_before);
+        match std::mem::replace(&mut self.state, LinkState::Down { not_before }) {
+            LinkState::Ready(ready) => {
+                self.throttled_until = ready.throttled_until;
+                Some(ready)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns whether another request may be sent on the link now.
+    pub(super) fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
+        match &self.state {
+            LinkState::Ready(ready) => ready.has_room(max_in_flight, now) && !self.is_draining(now),
+            _ => false,
         }
     }
 
@@ -129,10 +167,15 @@ impl ReadyLink {
             writing_until: None,
             throttled_until: None,
             last_used: now,
+            session: None,
             doubt: Doubt::default(),
-            // 0 was the handshake's.
-            next_correlation_id: 1,
+            next_correlation_id: FIRST_CORRELATION_ID,
         }
+    }
+
+    /// Returns whether a request was sent on the link.
+    pub(super) fn was_used(&self) -> bool {
+        self.next_correlation_id != FIRST_CORRELATION_ID
     }
 
     /// When `request.timeout.ms` is over for the oldest answer or the write that is awaited.
@@ -219,8 +262,7 @@ impl ReadyLink {
         self.writing_until = self.writing_until.map(|until| deadline_after(until, wait));
     }
 
-    /// Whether another request may be sent now.
-    pub(super) fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
+    fn has_room(&self, max_in_flight: usize, now: Instant) -> bool {
         self.writing_until.is_none()
             && self.in_flight.len() < max_in_flight
             && self.throttled_until.is_none_or(|until| until <= now)

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::broker_link::{BrokerLink, LinkState, ReadyLink, RequestId};
 use super::partition_state::InFlightBatch;
 use super::run::Sender;
+use super::session::Session;
 use crate::accumulator::completion::Outcome;
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkEvent, LinkId, LinkTarget, Network};
@@ -27,8 +28,14 @@ impl<N: Network> Sender<N> {
         ) {
             self.brokers.remove_link(link);
         }
-        if self.brokers.get(broker).and_then(BrokerLink::link) != Some(link) {
-            // The last words of a link that was given up.
+        let Some(state) = self.brokers.get(broker) else {
+            return;
+        };
+        if state.successor.link() == Some(link) {
+            return self.on_successor_event(broker, event, now);
+        }
+        if state.link() != Some(link) {
+            // The final events of a link that was given up.
             return;
         }
         match event {
@@ -40,6 +47,7 @@ impl<N: Network> Sender<N> {
                             state.last_error = None;
                             let mut ready = ReadyLink::new(link, version, now);
                             ready.throttled_until = state.throttled_until.take();
+                            ready.session = Session::new(link_ready.session_ends, now);
                             state.state = LinkState::Ready(ready);
                         }
                     }
@@ -83,66 +91,38 @@ impl<N: Network> Sender<N> {
 
     /// Gives up a link that is broken: its requests are without an answer for good, their batches are sent again.
     pub(super) fn link_failed(&mut self, broker: BrokerId, error: Error, now: Instant) {
-        self.give_up_link(broker, error, N::close, now);
+        self.end_link(broker, error, N::close, now);
     }
 
     /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
     /// share it keep it, and lose no retry.
     pub(super) fn abandon_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
-        self.give_up_link(broker, error, N::abandon, now);
+        self.end_link(broker, error, N::abandon, now);
     }
 
-    fn give_up_link(
-        &mut self,
-        broker: BrokerId,
-        error: Error,
-        end: fn(&mut N, LinkId),
-        now: Instant,
-    ) {
-        let Some(state) = self.brokers.get_mut(broker) else {
+    fn end_link(&mut self, broker: BrokerId, error: Error, end: fn(&mut N, LinkId), now: Instant) {
+        let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
-        let Some(link) = state.link() else { return };
-        let error = match &state.state {
+        let Some(id) = link.link() else { return };
+        let error = match &link.state {
             LinkState::Ready(_) => {
-                error.with_broker(format_args!("broker {broker} at {}", state.endpoint))
+                error.with_broker(format_args!("broker {broker} at {}", link.endpoint))
             }
-            // What kept a connection from being made names the address.
+            // The reason why no connection was made names the address.
             _ => error,
         };
-        let was_needed = match &state.state {
-            LinkState::Ready(ready) => !ready.is_idle() || !state.ready_queue.is_empty(),
-            _ => true,
-        };
-        // The first, then fewer and fewer: an outage is no reason to fill a disk.
-        let (event, otherwise) = match &state.state {
-            LinkState::Ready(_) => ("lost the connection to broker", log::Level::Info),
-            _ => ("no connection to broker", log::Level::Debug),
-        };
-        let level = match was_needed && (state.failures + 1).is_power_of_two() {
-            true => log::Level::Warn,
-            false => otherwise,
-        };
-        log_line!(level, target: "kafka_producer::sender", "{event} {broker}: {}", error.summary());
-        let not_before = now + self.config.reconnect_backoff.after(state.failures);
-        state.failures = state.failures.saturating_add(1);
-        state.failing_until = Some(not_before + self.config.retry_backoff.longest());
-        state.last_error = Some(error.clone());
-        let ended = std::mem::replace(
-            &mut state.state,
-            LinkState::Down {
-                not_before: Some(not_before),
-            },
-        );
-        end(&mut self.network, link);
+        log_end(broker, link, &error);
+        let not_before = now + self.config.reconnect_backoff.after(link.failures);
+        let retried_until = not_before + self.config.retry_backoff.longest();
+        let ended = link.fail(error.clone(), not_before, retried_until);
+        end(&mut self.network, id);
+        self.abandon_successor(broker);
         self.metadata.request_refresh();
-        if let LinkState::Ready(ready) = ended {
-            state.throttled_until = ready.throttled_until;
-            for request in ready.in_flight {
-                for (partition_id, _) in request.partitions {
-                    self.lose_answer(partition_id, request.id, &error, now);
-                    self.reschedule(partition_id, now);
-                }
+        for request in ended.map_or_else(Default::default, |ready| ready.in_flight) {
+            for (partition_id, _) in request.partitions {
+                self.lose_answer(partition_id, request.id, &error, now);
+                self.reschedule(partition_id, now);
             }
         }
     }
@@ -203,6 +183,7 @@ impl<N: Network> Sender<N> {
                     };
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
                 } else {
+                    self.renew_session(broker, now);
                     self.doubt(broker, now);
                     self.send_requests(broker, now);
                     self.close_if_idle(broker, now);
@@ -302,7 +283,7 @@ impl<N: Network> Sender<N> {
 
     /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
     fn awaited_from(&self, broker: BrokerId) -> Vec<(RequestId, PartitionId)> {
-        let Some(LinkState::Ready(ready)) = self.brokers.get(broker).map(|link| &link.state) else {
+        let Some(ready) = self.brokers.ready(broker) else {
             return Vec::new();
         };
         let asked = ready.in_flight.iter().flat_map(|request| {
@@ -398,6 +379,7 @@ impl<N: Network> Sender<N> {
             let id = ready.link;
             link.state = LinkState::Down { not_before: None };
             self.network.close(id);
+            self.abandon_successor(broker);
         }
     }
 
@@ -412,9 +394,7 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Connecting { .. } => (None, None),
             LinkState::Ready(ready) if somebody_waits => {
-                let room = ready
-                    .has_room(self.config.max_in_flight, now)
-                    .then_some(now);
+                let room = link.has_room(self.config.max_in_flight, now).then_some(now);
                 (ready.request_deadline(), room.or(ready.throttled_until))
             }
             LinkState::Ready(ready) if ready.is_idle() => {
@@ -428,9 +408,27 @@ impl<N: Network> Sender<N> {
             LinkState::Ready(ready) if self.config.idempotence => ready.next_doubt(),
             _ => None,
         };
-        [availability, first, second, doubt]
+        let session = link.session_deadline().filter(|at| *at > now);
+        [availability, first, second, doubt, session]
             .into_iter()
             .flatten()
             .min()
     }
+}
+
+/// The first failures are warnings, and then fewer and fewer: an outage is no reason to fill a disk.
+fn log_end(broker: BrokerId, link: &BrokerLink, error: &Error) {
+    let (event, otherwise, was_needed) = match &link.state {
+        LinkState::Ready(ready) => (
+            "lost the connection to broker",
+            log::Level::Info,
+            !ready.is_idle() || !link.ready_queue.is_empty(),
+        ),
+        _ => ("no connection to broker", log::Level::Debug, true),
+    };
+    let level = match was_needed && (link.failures + 1).is_power_of_two() {
+        true => log::Level::Warn,
+        false => otherwise,
+    };
+    log_line!(level, target: "kafka_producer::sender", "{event} {broker}: {}", error.summary());
 }

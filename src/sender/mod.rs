@@ -29,6 +29,7 @@ mod schedule;
 )]
 pub(crate) mod scripted;
 mod seal;
+mod session;
 mod split;
 #[cfg(test)]
 mod tests;

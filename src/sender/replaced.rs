@@ -45,7 +45,7 @@ impl<N: Network> Sender<N> {
     fn leave_all_brokers(&mut self) {
         let accumulator = Arc::clone(&self.accumulator);
         for (id, link) in self.brokers.take_all() {
-            if let Some(link) = link.link() {
+            for link in [link.link(), link.successor.link()].into_iter().flatten() {
                 self.network.abandon(link);
             }
             if link.reported_unavailable {

@@ -32,11 +32,8 @@ struct Drained {
 impl<N: Network> Sender<N> {
     /// Sends as many requests as the link takes now.
     pub(super) fn send_requests(&mut self, broker: BrokerId, now: Instant) {
-        while self
-            .brokers
-            .ready(broker)
-            .is_some_and(|ready| ready.has_room(self.config.max_in_flight, now))
-        {
+        let max_in_flight = self.config.max_in_flight;
+        while (self.brokers.get(broker)).is_some_and(|link| link.has_room(max_in_flight, now)) {
             let drained = self.drain(broker, now);
             if drained.is_empty() {
                 return;

@@ -13,6 +13,7 @@ mod in_flight;
 mod links;
 mod replaced;
 mod retries;
+mod sessions;
 mod simulation;
 mod slow_codec;
 mod splits;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::request::{Sent, decode};
 use crate::connection::BrokerVersions;
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::{ApiVersionRange, ApiVersionsResponse};
 use crate::sender::{Event, Mailbox};
+use crate::time::monotonic_now;
 
 /// What the network does when a worker asks something of it.
 pub(crate) trait Script {
@@ -56,6 +57,8 @@ pub(crate) struct LinkKey {
 pub(crate) struct Link {
     pub(crate) broker: i32,
     pub(crate) target: LinkTarget,
+    /// When the broker ends the session of a link that is ready, if it does.
+    pub(crate) session_ends: Option<Instant>,
     state: LinkState,
 }
 
@@ -125,6 +128,8 @@ pub(crate) struct Ended {
 pub(crate) struct Links {
     mailboxes: Vec<Mailbox>,
     by_key: BTreeMap<LinkKey, Link>,
+    /// How long the brokers let each connection be used.
+    pub(crate) session: Option<Duration>,
     /// Whether the network still reads the bytes of a request that is written, until it is told to release them.
     pub(crate) holds_written: bool,
     /// Requests that the network still reads, but those of writes in progress on open links.
@@ -137,6 +142,7 @@ impl Links {
         Self {
             mailboxes,
             by_key: BTreeMap::new(),
+            session: None,
             holds_written: false,
             held: BTreeMap::new(),
             next_held: 0,
@@ -165,8 +171,10 @@ impl Links {
 
     /// The link is ready, and its worker is told.
     pub(crate) fn connected(&mut self, key: LinkKey, produce_versions: (i16, i16)) {
-        self.link_mut(key).state = LinkState::Ready;
-        self.post(key, ready(produce_versions));
+        let session_ends = self.session.map(|lasts| monotonic_now() + lasts);
+        let link = self.link_mut(key);
+        (link.state, link.session_ends) = (LinkState::Ready, session_ends);
+        self.post(key, ready(produce_versions, session_ends));
     }
 
     /// Ends the link, whichever side does, without an event.
@@ -287,6 +295,7 @@ impl<S: Script> Network for ScriptedNetwork<S> {
         let link_and_target = Link {
             broker: number.parse().expect("a broker's number"),
             target,
+            session_ends: None,
             state: LinkState::Connecting,
         };
         let before = links.by_key.insert(self.key(link), link_and_target);
@@ -344,7 +353,7 @@ impl<S: Script> Network for ScriptedNetwork<S> {
 }
 
 /// The event of a link to a broker that has these versions of Produce.
-fn ready((min_version, max_version): (i16, i16)) -> LinkEvent {
+fn ready((min_version, max_version): (i16, i16), session_ends: Option<Instant>) -> LinkEvent {
     let versions = BrokerVersions::from(&ApiVersionsResponse {
         api_keys: vec![ApiVersionRange {
             api_code: ApiKey::Produce.code(),
@@ -355,13 +364,13 @@ fn ready((min_version, max_version): (i16, i16)) -> LinkEvent {
     });
     LinkEvent::Connected(LinkReady {
         versions,
-        session_ends: None,
+        session_ends,
     })
 }
 
 /// The link is ready, and the broker has Produce up to `produce_version`.
 pub(crate) fn connected(link: LinkId, produce_version: i16) -> Event {
-    Event::Link(link, ready((3, produce_version)))
+    Event::Link(link, ready((3, produce_version), None))
 }
 
 /// The last event of a link.

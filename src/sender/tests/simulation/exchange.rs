@@ -68,8 +68,9 @@ impl World {
 
     /// The broker looks at the link's next request, one after the other.
     pub(super) fn serve(&mut self, key: LinkKey) {
-        let broker = self.links().get(key).broker;
         let mut traffic = self.wire.borrow_mut();
+        let link = traffic.links.get(key);
+        let (broker, session_ends) = (link.broker, link.session_ends);
         let route = traffic.script.route(key);
         let model = self.cluster.broker(broker);
         if route.is_served || route.pipe.front().is_none_or(|(at, _)| *at > self.now) {
@@ -77,6 +78,10 @@ impl World {
         }
         if model.is_down {
             return route.pipe.clear();
+        }
+        if session_ends.is_some_and(|ends| ends <= self.now) {
+            drop(traffic);
+            return self.break_link(key);
         }
         if model.stands_until > self.now {
             let until = model.stands_until;

@@ -25,6 +25,8 @@ pub(super) struct Setup {
     pub(super) metadata_version: i16,
     /// Whether each partition's sequences are near their end at the start.
     pub(super) sequences_end_soon: bool,
+    /// How long the brokers let a connection be used.
+    pub(super) session: Option<Duration>,
 }
 
 impl Setup {
@@ -69,6 +71,7 @@ impl Setup {
             produce_version,
             metadata_version,
             sequences_end_soon: rng.u8(..4) == 0,
+            session: [None, None, Some(300 * MS), Some(3000 * MS)][rng.usize(..4)],
         }
     }
 

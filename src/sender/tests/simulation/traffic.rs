@@ -219,6 +219,19 @@ impl Traffic {
             self.routes[&key].unanswered.len() < self.max_in_flight,
             "more requests in flight than allowed"
         );
+        let session_ends = links.get(key).session_ends;
+        assert!(
+            session_ends.is_none_or(|ends| now < ends),
+            "a request after the end of the link's session"
+        );
+        let others = links.keys(|link| link.is_open() && link.broker == sent.broker);
+        let mut others = others
+            .into_iter()
+            .filter(|other| *other != key && other.worker == key.worker);
+        assert!(
+            others.all(|other| self.routes[&other].unanswered.is_empty()),
+            "requests go on two links to a broker at a time"
+        );
         if !self.idempotence {
             return;
         }

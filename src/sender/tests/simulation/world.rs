@@ -112,6 +112,7 @@ impl World {
             deeds: 0,
         };
         let wire = Wire::new(mailboxes.clone(), traffic);
+        wire.borrow_mut().links.session = setup.session;
         let workers = mailboxes.into_iter().enumerate().map(|(index, mailbox)| {
             let network = ScriptedNetwork::new(index, &wire);
             Worker {

@@ -1,0 +1,269 @@
+//! Links whose session ends are replaced in time.
+//!
+//! A broker may limit the time for which a connection counts as authenticated (KIP-368), and closes the connection at the
+//! first request after that. So some time before, the worker dials a second link while the first one goes on. When the
+//! second is ready, no request goes on the first one any more; when the first one owes no answer, the second takes its
+//! place and the first is closed. So no answer is lost, no batch overtakes another, and the broker is without a request
+//! for one round trip only.
+
+use std::time::{Duration, Instant};
+
+use super::broker_link::{BrokerLink, LinkState, ReadyLink};
+use super::run::Sender;
+use crate::connection::link::{LinkEvent, LinkId, LinkReady, LinkTarget, Network};
+use crate::metadata::BrokerId;
+use crate::protocol::messages::ProduceRequest;
+use crate::threads::logging::log_line;
+
+/// The part of a session, as a divisor, that is left when the replacement begins. Java authenticates again after 85 to 95 %
+/// of the session.
+const MARGIN_DIVISOR: u32 = 10;
+
+/// The longest time left when the replacement begins. To connect and to authenticate takes less than a second as a rule,
+/// and so do the answers that are awaited; the rest is for a second attempt.
+const LONGEST_MARGIN: Duration = Duration::from_secs(5);
+
+/// A session shorter than this is not believed: its link would be replaced again and again, and never used.
+const SHORTEST_SESSION: Duration = Duration::from_millis(100);
+
+/// The session of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    replace_at: Instant,
+    ends: Instant,
+}
+
+impl Session {
+    /// The session of a link that is ready `now` and may be used until `ends`. `None` if it never ends.
+    pub(super) fn new(ends: Option<Instant>, now: Instant) -> Option<Self> {
+        let ends = ends?;
+        let lasts = ends.saturating_duration_since(now);
+        if lasts < SHORTEST_SESSION {
+            return None;
+        }
+        let replace_at = ends - (lasts / MARGIN_DIVISOR).min(LONGEST_MARGIN);
+        Some(Self { replace_at, ends })
+    }
+}
+
+/// The link that takes the place of a ready one before its session ends.
+pub(super) enum Successor {
+    /// There is none, and none was needed so far.
+    None,
+    Connecting(LinkId),
+    /// It takes over as soon as the link before it owes no answer.
+    Ready(Box<ReadyLink>),
+    /// The attempt failed; the next one is made at this time.
+    Failed(Instant),
+    /// The broker allows no second connection, so the first one must be closed before.
+    Refused,
+}
+
+impl Successor {
+    pub(super) fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::Connecting(link) => Some(*link),
+            Self::Ready(ready) => Some(ready.link),
+            Self::None | Self::Failed(_) | Self::Refused => None,
+        }
+    }
+}
+
+/// What a link whose session ends needs now.
+#[derive(Debug, PartialEq, Eq)]
+enum Renewal {
+    /// Time, an answer, or the link that is being made.
+    Wait,
+    /// Dial the successor.
+    Dial,
+    /// The link owes no answer and gets no more requests: the successor, if there is one, takes its place.
+    Replace,
+}
+
+impl BrokerLink {
+    /// Returns whether the link gets no more requests because its session ends.
+    pub(super) fn is_draining(&self, now: Instant) -> bool {
+        match (&self.state, &self.successor) {
+            (LinkState::Ready(_), Successor::Ready(_) | Successor::Refused) => true,
+            (LinkState::Ready(ready), _) => {
+                ready.session.is_some_and(|session| session.ends <= now)
+            }
+            _ => false,
+        }
+    }
+
+    fn renewal(&self, now: Instant) -> Renewal {
+        let LinkState::Ready(ready) = &self.state else {
+            return Renewal::Wait;
+        };
+        let Some(session) = ready.session.filter(|session| session.replace_at <= now) else {
+            return Renewal::Wait;
+        };
+        let is_needed = ready.was_used() || !self.is_unused();
+        match &self.successor {
+            _ if ready.is_idle() && self.is_draining(now) => Renewal::Replace,
+            Successor::None if !is_needed => Renewal::Replace,
+            Successor::None if session.ends > now => Renewal::Dial,
+            Successor::Failed(not_before) if *not_before <= now && session.ends > now => {
+                Renewal::Dial
+            }
+            _ => Renewal::Wait,
+        }
+    }
+
+    /// When the link's session needs something next, if nothing happens before.
+    pub(super) fn session_deadline(&self) -> Option<Instant> {
+        let LinkState::Ready(ready) = &self.state else {
+            return None;
+        };
+        let session = ready.session?;
+        match &self.successor {
+            Successor::None => Some(session.replace_at),
+            Successor::Failed(not_before) => Some(*not_before.min(&session.ends)),
+            Successor::Connecting(_) => Some(session.ends),
+            Successor::Ready(_) | Successor::Refused => None,
+        }
+    }
+}
+
+impl<N: Network> Sender<N> {
+    /// Replaces the broker's link in time before its session ends.
+    pub(super) fn renew_session(&mut self, broker: BrokerId, now: Instant) {
+        match self.brokers.get(broker).map(|link| link.renewal(now)) {
+            Some(Renewal::Dial) => self.dial_successor(broker),
+            Some(Renewal::Replace) => self.replace_link(broker, now),
+            Some(Renewal::Wait) | None => {}
+        }
+    }
+
+    fn dial_successor(&mut self, broker: BrokerId) {
+        let successor = self.brokers.add_link(broker);
+        if let Some(link) = self.brokers.get_mut(broker) {
+            link.successor = Successor::Connecting(successor);
+            let target = LinkTarget {
+                endpoint: link.endpoint.clone(),
+                cluster_id: self.cluster.cluster_id.clone(),
+                failures: link.failures,
+            };
+            self.network.connect(successor, target);
+        }
+    }
+
+    /// Closes the link, which owes no answer. What takes its place is as far as the successor has come.
+    fn replace_link(&mut self, broker: BrokerId, now: Instant) {
+        let Some(link) = self.brokers.get_mut(broker) else {
+            return;
+        };
+        let down = |not_before| LinkState::Down { not_before };
+        let state = match std::mem::replace(&mut link.successor, Successor::None) {
+            Successor::Ready(ready) => LinkState::Ready(*ready),
+            Successor::Connecting(link) => LinkState::Connecting { link, since: now },
+            Successor::Failed(not_before) => down(Some(not_before)),
+            Successor::None | Successor::Refused => down(None),
+        };
+        let LinkState::Ready(before) = std::mem::replace(&mut link.state, state) else {
+            return;
+        };
+        // The broker throttles the client and not the connection (KIP-219).
+        let throttled_until = before.throttled_until.max(link.throttled_until);
+        match &mut link.state {
+            LinkState::Ready(ready) => {
+                ready.throttled_until = throttled_until;
+                ready.last_used = before.last_used;
+                link.throttled_until = None;
+            }
+            _ => link.throttled_until = throttled_until,
+        }
+        self.network.close(before.link);
+    }
+
+    /// Something happened on the link that is to take the place of the broker's ready one.
+    pub(super) fn on_successor_event(&mut self, broker: BrokerId, event: LinkEvent, now: Instant) {
+        let Some(link) = self.brokers.get_mut(broker) else {
+            return;
+        };
+        match event {
+            LinkEvent::Connected(ready) => self.on_successor_ready(broker, ready, now),
+            LinkEvent::Throttled(until) => {
+                link.throttled_until = link.throttled_until.max(Some(until));
+            }
+            LinkEvent::Closed(error) => {
+                let not_before = now + self.config.reconnect_backoff.after(link.failures);
+                link.failures = link.failures.saturating_add(1);
+                link.successor = Successor::Failed(not_before);
+                log_line!(log::Level::Info, target: "kafka_producer::sender",
+                    "cannot replace the connection to broker {broker}, whose session ends: {}", error.summary());
+            }
+            LinkEvent::ConnectionRefused(_) => link.successor = Successor::Refused,
+            // No request was sent on it.
+            LinkEvent::Frame(_) | LinkEvent::WriteProgress | LinkEvent::WriteFinished => {}
+        }
+    }
+
+    fn on_successor_ready(&mut self, broker: BrokerId, link_ready: LinkReady, now: Instant) {
+        let Some(link) = self.brokers.get_mut(broker) else {
+            return;
+        };
+        let Some(successor) = link.successor.link() else {
+            return;
+        };
+        let before = match &link.state {
+            LinkState::Ready(ready) => ready.session,
+            _ => None,
+        };
+        let session = Session::new(link_ready.session_ends, now);
+        // A link that shares the connection of the one before it ends with it.
+        let lasts_longer = match (session, before) {
+            (Some(session), Some(before)) => session.ends > before.ends,
+            _ => true,
+        };
+        let version = link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>();
+        match version {
+            Ok(version) if lasts_longer => {
+                link.failures = 0;
+                let mut ready = ReadyLink::new(successor, version, now);
+                ready.session = session;
+                link.successor = Successor::Ready(Box::new(ready));
+            }
+            _ => {
+                link.successor = Successor::Refused;
+                self.network.abandon(successor);
+            }
+        }
+    }
+
+    /// Abandons the successor of a link that ends before its time.
+    pub(super) fn abandon_successor(&mut self, broker: BrokerId) {
+        let Some(link) = self.brokers.get_mut(broker) else {
+            return;
+        };
+        let successor = std::mem::replace(&mut link.successor, Successor::None);
+        if let Some(successor) = successor.link() {
+            self.network.abandon(successor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_link_is_replaced_when_a_tenth_of_its_session_is_left_but_not_too_early() {
+        let now = Instant::now();
+        assert_eq!(Session::new(None, now), None);
+        for (lasts, margin) in [(SECOND, SECOND / 10), (3600 * SECOND, LONGEST_MARGIN)] {
+            let session = Session::new(Some(now + lasts), now).unwrap();
+            assert_eq!(session.replace_at, now + lasts - margin);
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_over_at_once_is_not_believed() {
+        let now = Instant::now();
+        assert_eq!(Session::new(Some(now), now), None);
+        assert_eq!(Session::new(now.checked_sub(SECOND), now), None);
+    }
+}
