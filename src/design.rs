@@ -104,7 +104,7 @@
 //! (`accumulator::memory`); a batch counts for the broker that led its partition when it was opened.
 //!
 //! **A silent leader is left when another one is named.** A broker that owes an answer for a second is doubted: the
-//! cluster is asked about its topics, again and again, further and further apart (`sender::doubt`). A broker that needs
+//! cluster is asked about its topics, again and again, further and further apart (`sender::silence`). A broker that needs
 //! seconds for every write gets them, up to 5 s, before it is asked about: questions only add to an overload. Batches
 //! of which the cluster names another leader go there, under their own stamps; the others on the connection are waited
 //! for as ever. Java waits for `request.timeout.ms` (30 s) first. Only with idempotence: without, a batch whose answer

@@ -1,13 +1,13 @@
-//! Which brokers take no data: records without a key go to the partitions of others.
+//! Which brokers take no data. Records without a key go to the partitions of the others.
 //!
 //! A broker is *failing* when its link was lost or could not be made, and when it has owed an answer or a connection for a
-//! second. It stops failing with its next answer. When nothing waits for it any more, no answer can come: then it is given
-//! another try after the time in which what waits for a retry would have come back.
+//! second. Its next answer ends that. If nothing waits for it any more, no answer can come: then it is tried again after the
+//! time in which batches that back off would have come back.
 //!
-//! A broker that throttles for longer than a record may wait is left out until one may wait for it again.
+//! A broker that throttles for longer than a record may wait is left out until a record may wait for it again.
 //!
-//! With `partitioner.availability.timeout.ms` a broker is left out, too, when there was something to send to it and nothing
-//! was sent for that long.
+//! With `partitioner.availability.timeout.ms` a broker is also left out if something was ready for it and nothing was sent
+//! for that long.
 
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,15 @@ use crate::metadata::BrokerId;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
-    /// Tells the callers when a broker begins to take no data, and when that is over.
+    /// Reports to the callers when a broker begins to take no data, and when that is over.
     pub(super) fn report_availability(&mut self, broker: BrokerId, now: Instant) {
         let is_blocked = match self.config.availability_timeout {
             Some(timeout) => self.is_blocked(broker, timeout, now),
             None => false,
         };
-        let muted_until = self.brokers.get(broker);
-        let muted_until = muted_until.and_then(|link| self.muted_until(link));
-        let is_muted = muted_until.is_some_and(|until| until > now);
+        let hopeless_until = self.brokers.get(broker);
+        let hopeless_until = hopeless_until.and_then(|link| self.hopeless_until(link));
+        let is_hopeless = hopeless_until.is_some_and(|until| until > now);
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
@@ -35,15 +35,15 @@ impl<N: Network> Sender<N> {
         } else if link.failing_until.is_some_and(|until| until <= now) && link.is_unused() {
             link.failing_until = None;
         }
-        let is_unavailable = is_blocked || is_muted || link.failing_until.is_some();
+        let is_unavailable = is_blocked || is_hopeless || link.failing_until.is_some();
         if std::mem::replace(&mut link.reported_unavailable, is_unavailable) != is_unavailable {
             self.accumulator
                 .report_availability(broker, self.config.index, !is_unavailable);
         }
     }
 
-    /// Until when a new record for the broker, which throttles, would expire before it could be sent.
-    fn muted_until(&self, link: &BrokerLink) -> Option<Instant> {
+    /// Until when a new record for the broker would expire before the broker's throttle ends.
+    fn hopeless_until(&self, link: &BrokerLink) -> Option<Instant> {
         let throttled_until = match &link.state {
             LinkState::Ready(ready) => ready.throttled_until,
             _ => link.throttled_until,
@@ -51,7 +51,7 @@ impl<N: Network> Sender<N> {
         throttled_until?.checked_sub(self.config.delivery_timeout)
     }
 
-    /// Whether something waits to be sent to the broker, and nothing was sent for `timeout`.
+    /// Returns whether something is ready for the broker and nothing was sent for `timeout`.
     fn is_blocked(&mut self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
         let Some(link) = self.brokers.get_mut(broker) else {
             return false;
@@ -64,8 +64,8 @@ impl<N: Network> Sender<N> {
         deadline_after(since, timeout) <= now
     }
 
-    /// Whether the broker has for `timeout` neither taken nor answered anything, and a partition with batches in flight to it
-    /// has more to send: such a partition is at its own limit in flight, and in no line.
+    /// Returns whether the broker has neither taken nor answered anything for `timeout`, and a partition with batches in
+    /// flight to it has more to send. Such a partition is at its own limit in flight, and so in no ready queue.
     fn holds_partitions_back(&self, broker: BrokerId, timeout: Duration, now: Instant) -> bool {
         let Some(ready) = self.brokers.ready(broker) else {
             return false;
@@ -81,12 +81,12 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    /// When the broker's availability is to be looked at again, if nothing happens before.
+    /// When to look at the broker's availability again if nothing happens before.
     pub(super) fn availability_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
         let is_ahead = |at: &Instant| *at > now;
-        let muted = self.muted_until(link).filter(is_ahead);
+        let hopeless = self.hopeless_until(link).filter(is_ahead);
         if let Some(until) = link.failing_until {
-            return muted
+            return hopeless
                 .into_iter()
                 .chain((until > now).then_some(until))
                 .min();
@@ -100,7 +100,7 @@ impl<N: Network> Sender<N> {
             };
             since.map(|since| deadline_after(since, timeout))
         });
-        let deadlines = [link.fails_at(), blocked.filter(is_ahead), muted];
+        let deadlines = [link.fails_at(), blocked.filter(is_ahead), hopeless];
         deadlines.into_iter().flatten().min()
     }
 }

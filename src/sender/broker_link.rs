@@ -1,10 +1,10 @@
-//! A worker's link to one broker: its state, who stands in line for it, what is in flight on it.
+//! A worker's link to one broker: its state, the partitions that are ready for it, the requests in flight on it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::doubt::{Doubt, SILENCE};
 use super::session::{Session, Successor};
+use super::silence::{SILENCE, SilenceCheck};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::Endpoint;
 use crate::connection::link::LinkId;
@@ -21,20 +21,20 @@ pub(super) struct BrokerLink {
     pub(super) successor: Successor,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,
-    /// Why the link was lost or could not be made, until it is ready again: what to tell those who waited in vain.
+    /// Why the link was lost or could not be made, until it is ready again: the cause in the errors of batches that expire.
     pub(super) last_error: Option<Error>,
-    /// Since when somebody stands in line and is not served.
+    /// Since when the ready queue is not empty and nothing was sent.
     pub(super) blocked_since: Option<Instant>,
-    /// Set while the broker is known to take no data: see [`availability`](super::availability). When nothing waits for the
-    /// broker at this time, it is given another try.
+    /// `Some` while the broker is known to take no data: see [`availability`](super::availability). If nothing waits for the
+    /// broker at this time, it is tried again.
     pub(super) failing_until: Option<Instant>,
     pub(super) reported_unavailable: bool,
-    /// The wait that the broker asked for on a link that was lost since: the next one keeps it (KIP-219).
+    /// The throttle that the broker asked for on a link that was lost since. The next link keeps to it (KIP-219).
     pub(super) throttled_until: Option<Instant>,
 }
 
 pub(super) enum LinkState {
-    /// Not connected; not to be connected again before.
+    /// Not connected, and not to be connected before.
     Down {
         not_before: Option<Instant>,
     },
@@ -48,19 +48,18 @@ pub(super) enum LinkState {
 /// A link that requests can be sent on.
 pub(super) struct ReadyLink {
     pub(super) link: LinkId,
-    /// The version of Produce that both sides speak.
+    /// The highest version of Produce that both sides know.
     pub(super) version: i16,
     /// In the order in which they were sent, which is the order of the answers.
     pub(super) in_flight: VecDeque<InFlightRequest>,
-    /// The latest request is not written to its end: nothing may follow it yet. The link fails if the write has not gone on
-    /// by then.
+    /// `Some` while the latest request is being written: nothing may follow it yet. The link fails if the broker has taken
+    /// nothing more of it by then.
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
     /// `None` if the broker lets the link be used for ever.
     pub(super) session: Option<Session>,
-    /// Whether to ask the cluster if the broker, which owes an answer, still leads.
-    pub(super) doubt: Doubt,
+    pub(super) silence: SilenceCheck,
     next_correlation_id: i32,
 }
 
@@ -73,12 +72,12 @@ pub(super) struct InFlightRequest {
     pub(super) id: RequestId,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
-    /// From when on an answer is missed: since the request was written, or its write has last gone on, or since the broker
-    /// has stopped throttling, for meanwhile it answers nothing.
-    pub(super) missed_from: Instant,
-    /// When `request.timeout.ms` is over, which counts from the last byte written; none before.
+    /// Since when the answer is awaited: when the request was written, when the broker last took some of it, or when the
+    /// broker's throttle ends, during which it answers nothing.
+    pub(super) awaited_since: Instant,
+    /// When `request.timeout.ms` is over. It counts from the last byte written; `None` before.
     pub(super) deadline: Option<Instant>,
-    /// The partitions in it. The topic's id is the one it was sent with: answers name topics by it (KIP-516).
+    /// The partitions in it, each with the topic's id with which it was sent: answers name topics by it (KIP-516).
     pub(super) partitions: Vec<(PartitionId, [u8; 16])>,
 }
 
@@ -138,16 +137,16 @@ impl BrokerLink {
         }
     }
 
-    /// When the broker has owed an answer, or a connection, for so long that it is taken to be failing.
+    /// When the broker has owed an answer, or a connection, for so long that it counts as failing.
     pub(super) fn fails_at(&self) -> Option<Instant> {
         match &self.state {
             LinkState::Down { .. } => None,
             LinkState::Connecting { since, .. } => Some(*since + SILENCE),
-            LinkState::Ready(ready) => Some(ready.in_flight.front()?.missed_from + SILENCE),
+            LinkState::Ready(ready) => Some(ready.in_flight.front()?.awaited_since + SILENCE),
         }
     }
 
-    /// Whether nothing waits for the broker or for its answer.
+    /// Returns whether nothing waits for the broker or for its answer.
     pub(super) fn is_unused(&self) -> bool {
         let is_idle = match &self.state {
             LinkState::Down { .. } => true,
@@ -168,7 +167,7 @@ impl ReadyLink {
             throttled_until: None,
             last_used: now,
             session: None,
-            doubt: Doubt::default(),
+            silence: SilenceCheck::default(),
             next_correlation_id: FIRST_CORRELATION_ID,
         }
     }
@@ -178,76 +177,76 @@ impl ReadyLink {
         self.next_correlation_id != FIRST_CORRELATION_ID
     }
 
-    /// When `request.timeout.ms` is over for the oldest answer or the write that is awaited.
+    /// When `request.timeout.ms` is over for the oldest answer or the write in progress.
     pub(super) fn request_deadline(&self) -> Option<Instant> {
         let answer = self.in_flight.front().and_then(|request| request.deadline);
         answer.into_iter().chain(self.writing_until).min()
     }
 
-    /// When a broker that goes on owing an answer is doubted next; none where it owes none.
-    pub(super) fn next_doubt(&self) -> Option<Instant> {
+    /// When to check the broker if it goes on owing an answer. `None` if it owes none.
+    pub(super) fn next_silence_check(&self) -> Option<Instant> {
         let oldest = self.in_flight.front()?;
-        Some(self.doubt.next_look(oldest.missed_from))
+        Some(self.silence.next_check(oldest.awaited_since))
     }
 
-    /// Doubts it; whether the cluster is to be asked.
-    pub(super) fn doubt(&mut self, now: Instant) -> bool {
+    /// Notes a check of the broker. Returns whether to ask the cluster now.
+    pub(super) fn check_silence(&mut self, now: Instant) -> bool {
         let oldest = self.in_flight.front();
-        oldest.is_some_and(|oldest| self.doubt.look(oldest.missed_from, now))
+        oldest.is_some_and(|oldest| self.silence.check(oldest.awaited_since, now))
     }
 
-    /// Whether the broker has owed an answer for so long that another leader is believed more than it.
+    /// Returns whether the broker has owed an answer for so long that another leader is believed more than it.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let oldest = self.in_flight.front();
-        oldest.is_some_and(|request| request.missed_from + SILENCE <= now)
+        oldest.is_some_and(|request| request.awaited_since + SILENCE <= now)
     }
 
-    /// Whether there is nothing that is to be waited for.
+    /// Returns whether the link owes no answer and has nothing to write.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.writing_until.is_none()
     }
 
-    /// The latest request is being written, and `now` some of it was taken.
-    pub(super) fn write_goes_on(&mut self, now: Instant, request_timeout: Duration) {
+    /// The latest request is being written, and the broker took some of it `now`.
+    pub(super) fn write_progressed(&mut self, now: Instant, request_timeout: Duration) {
         self.writing_until = Some(deadline_after(now, request_timeout));
         if let Some(request) = self.in_flight.back_mut() {
-            request.missed_from = request.missed_from.max(now);
+            request.awaited_since = request.awaited_since.max(now);
         }
     }
 
     /// The latest request is written: its answer is awaited from now on.
     pub(super) fn write_finished(&mut self, now: Instant, request_timeout: Duration) {
         self.writing_until = None;
-        // If it is not answered already, which no broker does that waits for all of it.
+        // It has no deadline yet, unless a broker answered before it had the whole request.
         let latest = self.in_flight.back_mut();
         if let Some(request) = latest.filter(|request| request.deadline.is_none()) {
             let begins = now.max(self.throttled_until.unwrap_or(now));
-            request.missed_from = request.missed_from.max(begins);
+            request.awaited_since = request.awaited_since.max(begins);
             request.deadline = Some(deadline_after(begins, request_timeout));
         }
     }
 
-    /// Answers, and the end of a write, are awaited for longer by so much.
+    /// Waits longer for all answers and for the end of a write, by the time `by`.
     pub(super) fn wait_longer(&mut self, by: Duration) {
         for request in &mut self.in_flight {
             request.deadline = request.deadline.map(|at| deadline_after(at, by));
-            request.missed_from = deadline_after(request.missed_from, by);
+            request.awaited_since = deadline_after(request.awaited_since, by);
         }
         self.writing_until = self.writing_until.map(|until| deadline_after(until, by));
     }
 
-    /// Positive numbers, over and over.
+    /// Positive numbers; after the highest comes 1.
     pub(super) fn next_correlation_id(&mut self) -> i32 {
         let id = self.next_correlation_id;
         self.next_correlation_id = id.checked_add(1).unwrap_or(1);
         id
     }
 
-    /// The client's part of a quota: nothing is sent until then, and what is in flight may take as much longer, however
-    /// long that is: to send earlier would evade the quota, and a broker that mutes this connection does not read it.
-    /// Batches expire meanwhile.
+    /// The broker asks the client to wait until `until` (KIP-219). Nothing is sent before that, and the requests in flight
+    /// get as much more time, however much it is: to send earlier would evade the quota, and the broker reads nothing from
+    /// this connection meanwhile. Batches expire as usual.
     pub(super) fn throttle(&mut self, until: Instant, now: Instant) {
-        // What an earlier answer asked for is granted already.
+        // The time that an earlier answer asked for was added already.
         let begins = self.throttled_until.map_or(now, |earlier| earlier.max(now));
         let wait = until.saturating_duration_since(begins);
         if wait.is_zero() {
@@ -256,7 +255,7 @@ impl ReadyLink {
         self.throttled_until = Some(until);
         for request in &mut self.in_flight {
             request.deadline = request.deadline.map(|at| deadline_after(at, wait));
-            request.missed_from = request.missed_from.max(until);
+            request.awaited_since = request.awaited_since.max(until);
         }
         // Meanwhile the broker reads nothing either.
         self.writing_until = self.writing_until.map(|until| deadline_after(until, wait));

@@ -1,7 +1,5 @@
-//! A worker's links: what happens on them, and what each of them is due for.
+//! What happens on a worker's links, and what each of them is due for.
 
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink, RequestId};
@@ -10,7 +8,7 @@ use super::run::Sender;
 use super::session::Session;
 use crate::accumulator::completion::Outcome;
 use crate::accumulator::partition::PartitionId;
-use crate::connection::link::{LinkEvent, LinkId, LinkTarget, Network};
+use crate::connection::link::{LinkEvent, LinkId, LinkReady, LinkTarget, Network};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::BrokerId;
 use crate::protocol::messages::ProduceRequest;
@@ -39,24 +37,7 @@ impl<N: Network> Sender<N> {
             return;
         }
         match event {
-            LinkEvent::Connected(link_ready) => {
-                match link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>() {
-                    Ok(version) => {
-                        if let Some(state) = self.brokers.get_mut(broker) {
-                            state.failures = 0;
-                            state.last_error = None;
-                            let mut ready = ReadyLink::new(link, version, now);
-                            ready.throttled_until = state.throttled_until.take();
-                            ready.session = Session::new(link_ready.session_ends, now);
-                            state.state = LinkState::Ready(ready);
-                        }
-                    }
-                    Err(error) => {
-                        self.fail_line(broker, &error, now);
-                        self.link_failed(broker, error, now);
-                    }
-                }
-            }
+            LinkEvent::Connected(ready) => self.on_connected(broker, link, &ready, now),
             LinkEvent::Frame(frame) => self.on_frame(broker, &frame, now),
             LinkEvent::WriteProgress => self.on_write_progress(broker, now),
             LinkEvent::WriteFinished => self.on_write_finished(broker, now),
@@ -64,7 +45,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::Closed(error) => self.link_failed(broker, error, now),
             LinkEvent::ConnectionRefused(error) => {
                 self.link_failed(broker, error, now);
-                // Behind the refresh that this asks for, which would make a new connection at once.
+                // After the refresh that this requests, which would open another connection at once.
                 if let Some(state) = self.brokers.get(broker) {
                     self.metadata.make_way(&state.endpoint);
                 }
@@ -72,8 +53,27 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Fails what stands in the line of a broker that cannot be produced to, now or later.
-    fn fail_line(&mut self, broker: BrokerId, error: &Error, now: Instant) {
+    fn on_connected(&mut self, broker: BrokerId, id: LinkId, link_ready: &LinkReady, now: Instant) {
+        match link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>() {
+            Ok(version) => {
+                if let Some(link) = self.brokers.get_mut(broker) {
+                    link.failures = 0;
+                    link.last_error = None;
+                    let mut ready = ReadyLink::new(id, version, now);
+                    ready.throttled_until = link.throttled_until.take();
+                    ready.session = Session::new(link_ready.session_ends, now);
+                    link.state = LinkState::Ready(ready);
+                }
+            }
+            Err(error) => {
+                self.fail_ready_queue(broker, &error, now);
+                self.link_failed(broker, error, now);
+            }
+        }
+    }
+
+    /// Fails the batches that are ready for a broker that cannot be produced to, now or later.
+    fn fail_ready_queue(&mut self, broker: BrokerId, error: &Error, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
@@ -89,13 +89,13 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Gives up a link that is broken: its requests are without an answer for good, their batches are sent again.
+    /// Ends a link that is broken. Its requests get no answer any more, so their batches are sent again.
     pub(super) fn link_failed(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.end_link(broker, error, N::close, now);
     }
 
     /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
-    /// share it keep it, and lose no retry.
+    /// share it keep it and lose no retry.
     pub(super) fn abandon_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.end_link(broker, error, N::abandon, now);
     }
@@ -127,13 +127,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Serves each broker, or fewer where compression takes long: then it is true, and the others are due at once.
+    /// Serves each broker. Returns `true` if it served fewer because compression took long: the others are due at once.
     pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
         self.codec.begin_round();
         for broker in self.brokers.serving_order() {
             self.serve(broker, now);
             if self.codec.has_worked_enough() {
-                // The others come first in the next round, which is due at once if one of them has something to send.
                 self.brokers.end_round_after(broker);
                 self.codec.end_round();
                 return true;
@@ -142,9 +141,9 @@ impl<N: Network> Sender<N> {
         false
     }
 
-    /// The latest round was run on a thread of this link, which has read nothing while the round compressed: answers that
-    /// came meanwhile are not missed. Links that other threads read need no such time, or a broker that is gone would not
-    /// be noticed for as long as the worker compresses.
+    /// The latest round ran on the thread of this link, which read nothing while the round compressed. So its requests get
+    /// that much more time. Links that other threads read get none: otherwise a broker that is gone would not be noticed for
+    /// as long as the worker compresses.
     pub(super) fn excuse_unread_link(&mut self, link: LinkId) {
         if !self.codec.has_worked_enough() {
             return;
@@ -159,7 +158,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Connects, sends, times out: whatever one broker's link is due for.
+    /// Does what one broker's link is due for: connects, sends, times out.
     fn serve(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
@@ -184,7 +183,7 @@ impl<N: Network> Sender<N> {
                     self.link_failed(broker, Error::new(ErrorKind::Network, message), now);
                 } else {
                     self.renew_session(broker, now);
-                    self.doubt(broker, now);
+                    self.check_silence(broker, now);
                     self.send_requests(broker, now);
                     self.close_if_idle(broker, now);
                 }
@@ -193,128 +192,9 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    /// A broker that owes an answer for long may have been replaced: the cluster is asked about the topics concerned, less
-    /// and less often.
-    fn doubt(&mut self, broker: BrokerId, now: Instant) {
-        if !self.config.idempotence {
-            return;
-        }
-        let Some(ready) = self.brokers.ready_mut(broker) else {
-            return;
-        };
-        if ready.next_doubt().is_none_or(|at| at > now) {
-            return;
-        }
-        if ready.doubt(now) {
-            let topics = self.topics_in_flight(broker);
-            self.metadata.ask_about(&topics);
-        }
-        self.leave_if_replaced(broker, now);
-    }
-
-    /// The topics of the batches whose answers the broker owes.
-    fn topics_in_flight(&mut self, broker: BrokerId) -> HashSet<Arc<str>> {
-        let awaited = self.awaited_from(broker).into_iter();
-        let ids: HashSet<PartitionId> = awaited.map(|(_, partition_id)| partition_id).collect();
-        let topics = ids.into_iter().map(|partition_id| {
-            let partition = &self.state(partition_id).partition;
-            Arc::clone(partition.topic())
-        });
-        topics.collect()
-    }
-
-    /// Looks at every broker that owes an answer for long.
-    pub(super) fn leave_the_replaced(&mut self, now: Instant) {
-        if !self.config.idempotence {
-            return;
-        }
-        let is_silent = |link: &BrokerLink| matches!(&link.state, LinkState::Ready(ready) if ready.is_silent(now));
-        let brokers = self.brokers.iter();
-        let silent = brokers.filter(|(_, link)| is_silent(link));
-        let silent: Vec<BrokerId> = silent.map(|(id, _)| id).collect();
-        for broker in silent {
-            self.leave_if_replaced(broker, now);
-        }
-    }
-
-    /// Takes from a broker that owes an answer what others lead by now. Java waits for `request.timeout.ms`, several times
-    /// as long as a cluster takes to replace a leader that hangs. With idempotence nothing is risked: what the old leader
-    /// has passed on the new one knows again by its stamp. Without, a batch would be doubled where the answer is only late,
-    /// so there the time is waited out.
-    ///
-    /// The other batches on the link, whose leader may only be slow, are waited for as ever. The requests stay in their
-    /// places, for the answers come in their order; what is answered of a batch that was taken means nothing any more. If
-    /// there is nothing left to wait for, the link is given up.
-    fn leave_if_replaced(&mut self, broker: BrokerId, now: Instant) {
-        let asked = self.awaited_from(broker);
-        let mut moved: Vec<PartitionId> = asked
-            .iter()
-            .map(|(_, partition_id)| *partition_id)
-            .collect();
-        moved.sort_unstable();
-        moved.dedup();
-        moved.retain(|partition_id| {
-            self.is_led_elsewhere(*partition_id, broker) && self.can_all_be_retried(*partition_id)
-        });
-        if moved.is_empty() {
-            return;
-        }
-        let message = "no answer, and meanwhile another broker has become the leader";
-        let error = Error::new(ErrorKind::Network, message);
-        if asked
-            .iter()
-            .all(|(_, partition_id)| moved.binary_search(partition_id).is_ok())
-        {
-            return self.abandon_link(broker, error, now);
-        }
-        let Some(link) = self.brokers.get(broker) else {
-            return;
-        };
-        let error = error.with_broker(format_args!("broker {broker} at {}", link.endpoint));
-        for (request, partition_id) in asked {
-            if moved.binary_search(&partition_id).is_ok() {
-                self.lose_answer(partition_id, request, &error, now);
-            }
-        }
-        for partition_id in moved {
-            self.reschedule(partition_id, now);
-        }
-    }
-
-    /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
-    fn awaited_from(&self, broker: BrokerId) -> Vec<(RequestId, PartitionId)> {
-        let Some(ready) = self.brokers.ready(broker) else {
-            return Vec::new();
-        };
-        let asked = ready.in_flight.iter().flat_map(|request| {
-            let ids = request
-                .partitions
-                .iter()
-                .map(|(partition_id, _)| *partition_id);
-            ids.map(|partition_id| (request.id, partition_id))
-        });
-        let is_awaited = |(request, partition_id): &(RequestId, PartitionId)| {
-            let state = self.partitions.get(partition_id);
-            state.is_some_and(|state| state.in_flight.iter().any(|sent| sent.request == *request))
-        };
-        asked.filter(is_awaited).collect()
-    }
-
-    fn is_led_elsewhere(&mut self, partition_id: PartitionId, broker: BrokerId) -> bool {
-        let leader = self.leader(partition_id);
-        leader.is_some_and(|leader| leader.broker != broker)
-    }
-
-    /// Whether none of the partition's batches in flight would fail if it had to be sent again. Where one would, the
-    /// answer is waited for.
-    fn can_all_be_retried(&mut self, partition_id: PartitionId) -> bool {
-        let retries = self.config.retries;
-        let in_flight = &self.state(partition_id).in_flight;
-        in_flight.iter().all(|sent| sent.batch.attempts < retries)
-    }
-
-    /// The batch that `request` carries, if it still does, is without an answer for good: it is sent again.
-    fn lose_answer(
+    /// The batch that `request` carries gets no answer any more and is sent again. Without effect if it was completed or taken
+    /// meanwhile.
+    pub(super) fn lose_answer(
         &mut self,
         partition_id: PartitionId,
         request: RequestId,
@@ -332,13 +212,13 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Connects, if there is still something to send: what stands in line may have expired there.
+    /// Connects if there is still something to send: batches may have expired in the ready queue.
     fn connect(&mut self, broker: BrokerId, now: Instant) {
-        let line = match self.brokers.get_mut(broker) {
+        let ready = match self.brokers.get_mut(broker) {
             Some(link) => std::mem::take(&mut link.ready_queue),
             None => return,
         };
-        for partition_id in line {
+        for partition_id in ready {
             self.state(partition_id).noted.queued_at = None;
             self.reschedule(partition_id, now);
         }
@@ -346,20 +226,26 @@ impl<N: Network> Sender<N> {
         if !self.brokers.get(broker).is_some_and(is_needed) {
             return;
         }
-        let id = self.brokers.add_link(broker);
-        let Some(link) = self.brokers.get_mut(broker) else {
-            return;
-        };
-        link.state = LinkState::Connecting {
-            link: id,
-            since: now,
-        };
+        let id = self.dial(broker);
+        if let (Some(link), Some(id)) = (self.brokers.get_mut(broker), id) {
+            link.state = LinkState::Connecting {
+                link: id,
+                since: now,
+            };
+        }
+    }
+
+    /// Starts to connect to the broker.
+    pub(super) fn dial(&mut self, broker: BrokerId) -> Option<LinkId> {
+        let link = self.brokers.get(broker)?;
         let target = LinkTarget {
             endpoint: link.endpoint.clone(),
             cluster_id: self.cluster.cluster_id.clone(),
             failures: link.failures,
         };
+        let id = self.brokers.add_link(broker);
         self.network.connect(id, target);
+        Some(id)
     }
 
     fn close_if_idle(&mut self, broker: BrokerId, now: Instant) {
@@ -383,17 +269,15 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// When the link is due for something. Not before `now`, unless that can be done then.
+    /// When the link is due for something. A time that is over is returned only if it can be done now.
     pub(super) fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
-        let somebody_waits = !link.ready_queue.is_empty();
+        let is_awaited = !link.ready_queue.is_empty();
         let availability = self.availability_deadline(link, now);
         let (first, second) = match &link.state {
-            // A partition can have joined the line after the broker had its turn in this round.
-            LinkState::Down { not_before } => {
-                (somebody_waits.then(|| not_before.unwrap_or(now)), None)
-            }
+            // A partition can have become ready after the broker was served in this round.
+            LinkState::Down { not_before } => (is_awaited.then(|| not_before.unwrap_or(now)), None),
             LinkState::Connecting { .. } => (None, None),
-            LinkState::Ready(ready) if somebody_waits => {
+            LinkState::Ready(ready) if is_awaited => {
                 let room = link.has_room(self.config.max_in_flight, now).then_some(now);
                 (ready.request_deadline(), room.or(ready.throttled_until))
             }
@@ -404,12 +288,12 @@ impl<N: Network> Sender<N> {
             }
             LinkState::Ready(ready) => (ready.request_deadline(), None),
         };
-        let doubt = match &link.state {
-            LinkState::Ready(ready) if self.config.idempotence => ready.next_doubt(),
+        let silence = match &link.state {
+            LinkState::Ready(ready) if self.config.idempotence => ready.next_silence_check(),
             _ => None,
         };
         let session = link.session_deadline().filter(|at| *at > now);
-        [availability, first, second, doubt, session]
+        [availability, first, second, silence, session]
             .into_iter()
             .flatten()
             .min()

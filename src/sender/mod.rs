@@ -8,7 +8,6 @@ mod availability;
 mod broker_link;
 mod brokers;
 mod codec;
-mod doubt;
 mod forgetting;
 mod links;
 mod lock;
@@ -30,6 +29,7 @@ mod schedule;
 pub(crate) mod scripted;
 mod seal;
 mod session;
+mod silence;
 mod split;
 #[cfg(test)]
 mod tests;

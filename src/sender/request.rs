@@ -207,7 +207,7 @@ impl<N: Network> Sender<N> {
             id,
             correlation_id,
             version,
-            missed_from: now,
+            awaited_since: now,
             deadline: None,
             partitions,
         };
@@ -244,7 +244,7 @@ impl<N: Network> Sender<N> {
         if let Some(ready) = self.brokers.ready_mut(broker) {
             ready.in_flight.push_back(request);
             match written {
-                Ok(WriteStatus::InProgress) => ready.write_goes_on(written_at, request_timeout),
+                Ok(WriteStatus::InProgress) => ready.write_progressed(written_at, request_timeout),
                 _ => ready.write_finished(written_at, request_timeout),
             }
         }
@@ -352,7 +352,7 @@ impl<N: Network> Sender<N> {
         if let Some(ready) = self.brokers.ready_mut(broker) {
             // Not after a throttle, which gives it more time.
             if ready.writing_until.is_some() && ready.throttled_until.is_none() {
-                ready.write_goes_on(now, request_timeout);
+                ready.write_progressed(now, request_timeout);
             }
         }
     }

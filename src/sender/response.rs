@@ -49,7 +49,7 @@ impl<N: Network> Sender<N> {
             }
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
                 ready.last_used = now;
-                ready.doubt.heard(request.missed_from, now);
+                ready.silence.heard(request.awaited_since, now);
                 let id = ready.link;
                 let throttled = wanted_wait(request.version, &response);
                 if let Some(wait) = throttled {

@@ -301,7 +301,7 @@ impl<N: Network> Sender<N> {
         self.generation = generation;
         let before = self.take_snapshot();
         self.follow_addresses(now);
-        self.leave_the_replaced(now);
+        self.abandon_replaced_leaders(now);
         let is_another = self.cluster.is_other_than(before.cluster_id());
         let is_same_era = self.cluster.identity_era == before.identity_era;
         if before.has_same_brokers(&self.cluster) && !is_another && is_same_era {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
 use super::run::Sender;
-use crate::connection::link::{LinkEvent, LinkId, LinkReady, LinkTarget, Network};
+use crate::connection::link::{LinkEvent, LinkId, LinkReady, Network};
 use crate::metadata::BrokerId;
 use crate::protocol::messages::ProduceRequest;
 use crate::threads::logging::log_line;
@@ -130,22 +130,14 @@ impl<N: Network> Sender<N> {
     /// Replaces the broker's link in time before its session ends.
     pub(super) fn renew_session(&mut self, broker: BrokerId, now: Instant) {
         match self.brokers.get(broker).map(|link| link.renewal(now)) {
-            Some(Renewal::Dial) => self.dial_successor(broker),
+            Some(Renewal::Dial) => {
+                let successor = self.dial(broker);
+                if let (Some(link), Some(successor)) = (self.brokers.get_mut(broker), successor) {
+                    link.successor = Successor::Connecting(successor);
+                }
+            }
             Some(Renewal::Replace) => self.replace_link(broker, now),
             Some(Renewal::Wait) | None => {}
-        }
-    }
-
-    fn dial_successor(&mut self, broker: BrokerId) {
-        let successor = self.brokers.add_link(broker);
-        if let Some(link) = self.brokers.get_mut(broker) {
-            link.successor = Successor::Connecting(successor);
-            let target = LinkTarget {
-                endpoint: link.endpoint.clone(),
-                cluster_id: self.cluster.cluster_id.clone(),
-                failures: link.failures,
-            };
-            self.network.connect(successor, target);
         }
     }
 

@@ -268,7 +268,7 @@ fn brokers_that_are_gone_are_forgotten() {
     worker.run_for(300 * MS);
     worker.metadata.publish_cluster(cluster);
     worker.run();
-    assert!(!worker.sender.brokers.get(BrokerId(2)).is_some());
+    assert!(worker.sender.brokers.get(BrokerId(2)).is_none());
 }
 
 #[test]
