@@ -48,7 +48,7 @@ impl<N: Network> Sender<N> {
             LinkState::Ready(ready) => ready.throttled_until,
             _ => link.throttled_until,
         };
-        throttled_until?.checked_sub(self.config.delivery_timeout)
+        throttled_until?.checked_sub(self.config.topics.delivery_timeout)
     }
 
     /// Returns whether something is ready for the broker and nothing was sent for `timeout`.

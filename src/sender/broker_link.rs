@@ -72,6 +72,8 @@ pub(super) struct InFlightRequest {
     pub(super) id: RequestId,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
+    /// Not with `acks=0`: such a request is done when it is written.
+    pub(super) is_answered: bool,
     /// Since when the answer is awaited: when the request was written, when the broker last took some of it, or when the
     /// broker's throttle ends, during which it answers nothing.
     pub(super) awaited_since: Instant,

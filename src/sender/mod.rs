@@ -43,8 +43,8 @@ pub(crate) use worker::Worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
-use crate::record::compression::Compression;
 
 /// What a worker goes by.
 #[derive(Clone, Debug)]
@@ -52,19 +52,16 @@ pub(crate) struct SenderConfig {
     /// This worker among the producer's.
     pub(crate) index: usize,
     pub(crate) client_id: Arc<str>,
-    /// As the protocol numbers them: -1 all, 0, 1.
-    pub(crate) acks: i16,
     pub(crate) idempotence: bool,
-    pub(crate) linger: Duration,
-    pub(crate) batch_size: usize,
     pub(crate) max_request_size: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) request_timeout: Duration,
-    pub(crate) delivery_timeout: Duration,
     pub(crate) retries: u32,
     pub(crate) retry_backoff: ExponentialBackoff,
     pub(crate) reconnect_backoff: ExponentialBackoff,
     pub(crate) connections_max_idle: Option<Duration>,
     pub(crate) availability_timeout: Option<Duration>,
-    pub(crate) compression: Compression,
+    /// The producer's own settings for topics, for decisions that concern no single topic. What concerns a batch is read
+    /// from its partition.
+    pub(crate) topics: TopicConfig,
 }

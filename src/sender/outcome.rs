@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::broker_link::LinkState;
 use super::message::Delivery;
@@ -19,19 +19,25 @@ use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
-    /// When a batch of that age expires. What this worker spent on slow compression meanwhile does not count, up to as long
-    /// again: a batch that only waits for its turn is not to fail while its broker is well.
-    pub(super) fn delivery_deadline(&self, created: Instant) -> Instant {
-        let timeout = self.config.delivery_timeout;
+    /// When a batch expires that was created at `created`, with `timeout` as its `delivery.timeout.ms`. The time that this
+    /// worker spends on slow compression meanwhile does not count, up to the same time again: a batch must not fail because
+    /// of it while its broker is well.
+    pub(super) fn delivery_deadline(&self, timeout: Duration, created: Instant) -> Instant {
         let excused = self.codec.time_since(created).min(timeout);
         deadline_after(deadline_after(created, timeout), excused)
     }
 
-    /// Fails the batches that `delivery.timeout.ms` has run out for, in order.
+    fn is_expired(&self, batch: &ProducerBatch, now: Instant) -> bool {
+        let timeout = batch.partition.config().delivery_timeout;
+        self.delivery_deadline(timeout, batch.created) <= now
+    }
+
+    /// Fails the batches whose `delivery.timeout.ms` is over, in order.
     pub(super) fn expire(&mut self, id: PartitionId, now: Instant) {
+        let timeout = self.state(id).partition.config().delivery_timeout;
         self.queue_expired_open_batch(id, now);
         while let Some(oldest) = self.state(id).oldest() {
-            if self.delivery_deadline(oldest) > now {
+            if self.delivery_deadline(timeout, oldest) > now {
                 break;
             }
             if let Some(batch) = self.state(id).pop_oldest() {
@@ -49,9 +55,11 @@ impl<N: Network> Sender<N> {
         if !state.has_open_batch() || !state.queue.is_empty() {
             return;
         }
-        let peek = state.partition.peek(state.received);
-        if matches!(peek, Peek::OpenSince(since) if self.delivery_deadline(since) <= now) {
-            self.queue_open_batch(id);
+        let timeout = state.partition.config().delivery_timeout;
+        if let Peek::OpenSince(since) = state.partition.peek(state.received) {
+            if self.delivery_deadline(timeout, since) <= now {
+                self.queue_open_batch(id);
+            }
         }
     }
 
@@ -64,7 +72,7 @@ impl<N: Network> Sender<N> {
         let mut message = format!(
             "{} record(s) were not acknowledged within delivery.timeout.ms={}",
             batch.record_count(),
-            self.config.delivery_timeout.as_millis()
+            batch.partition.config().delivery_timeout.as_millis()
         );
         if let Some(cause) = &cause {
             let _ = write!(message, " (last: {})", cause.summary());
@@ -174,7 +182,7 @@ impl<N: Network> Sender<N> {
         failed: Leader,
         now: Instant,
     ) {
-        if self.delivery_deadline(batch.created) <= now {
+        if self.is_expired(&batch, now) {
             batch.last_error = Some(error);
             return self.fail_expired(id, batch);
         }
@@ -207,7 +215,7 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         batch.last_error = Some(error);
-        if self.delivery_deadline(batch.created) <= now {
+        if self.is_expired(&batch, now) {
             return self.fail_expired(id, batch);
         }
         // One that is sent again, which goes alone.

@@ -1,4 +1,4 @@
-//! From the batches that wait for a broker to a Produce request on its link.
+//! A Produce request: from the batches that are ready for a broker to the bytes on its link.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,11 +22,20 @@ use crate::time::monotonic_now;
 const LAST_VERSION_BY_NAME: i16 = 12;
 
 /// A batch taken for a request.
-struct Drained {
+struct TakenBatch {
     partition_id: PartitionId,
     leader: Leader,
     topic_id: [u8; 16],
     batch: Box<ProducerBatch>,
+}
+
+/// A request whose batches count as in flight, to be written.
+struct NewRequest {
+    link: LinkId,
+    in_flight: InFlightRequest,
+    bytes: OutgoingRequest,
+    /// The partitions whose batches are known to be in the log.
+    appended: Vec<PartitionId>,
 }
 
 impl<N: Network> Sender<N> {
@@ -34,91 +43,103 @@ impl<N: Network> Sender<N> {
     pub(super) fn send_requests(&mut self, broker: BrokerId, now: Instant) {
         let max_in_flight = self.config.max_in_flight;
         while (self.brokers.get(broker)).is_some_and(|link| link.has_room(max_in_flight, now)) {
-            let drained = self.drain(broker, now);
-            if drained.is_empty() {
+            let taken = self.take_batches(broker, now);
+            if taken.is_empty() {
                 return;
             }
-            self.send_request(broker, drained, now);
+            self.send_request(broker, taken, now);
             if self.codec.has_worked_enough() {
                 return;
             }
         }
     }
 
-    /// Takes one batch of each partition in the broker's line, in turn, up to `max.request.size` and for as long as a round
-    /// may compress; at least one, however large and slow.
-    fn drain(&mut self, broker: BrokerId, now: Instant) -> Vec<Drained> {
-        let mut drained: Vec<Drained> = Vec::new();
+    /// Takes one batch of each partition in the broker's ready queue, in its order, up to `max.request.size` and for as long
+    /// as a round may compress. Takes at least one, however large and slow it is. All of them have the same `acks`, which is
+    /// a field of the request.
+    fn take_batches(&mut self, broker: BrokerId, now: Instant) -> Vec<TakenBatch> {
+        let mut taken: Vec<TakenBatch> = Vec::new();
         let mut bytes = 0;
-        let in_line = self
-            .brokers
-            .get(broker)
-            .map_or(0, |link| link.ready_queue.len());
-        for _ in 0..in_line {
-            if !drained.is_empty() && self.codec.has_worked_enough() {
+        let ready = self.brokers.get(broker);
+        for _ in 0..ready.map_or(0, |link| link.ready_queue.len()) {
+            if !taken.is_empty() && self.codec.has_worked_enough() {
                 break;
             }
             let link = self.brokers.get_mut(broker);
-            let Some(partition_id) = link.and_then(|link| link.ready_queue.pop_front()) else {
+            let Some(id) = link.and_then(|link| link.ready_queue.pop_front()) else {
                 break;
             };
-            self.state(partition_id).noted.queued_at = None;
-            let leader = match self.next(partition_id, now) {
-                Next::Ready(leader) if leader.broker == broker => leader,
-                _ => {
-                    self.reschedule(partition_id, now);
-                    continue;
-                }
-            };
-            let Some(batch) = self.next_sealed_batch(partition_id) else {
-                self.reschedule(partition_id, now);
+            self.state(id).noted.queued_at = None;
+            let Some(next) = self.take_batch(id, broker, now) else {
+                self.reschedule(id, now);
                 continue;
             };
-            if bytes + batch.size() > self.config.max_request_size && !drained.is_empty() {
-                let state = self.state(partition_id);
-                state.queue.push_front(batch);
-                state.noted.queued_at = Some(broker);
-                if let Some(link) = self.brokers.get_mut(broker) {
-                    link.ready_queue.push_front(partition_id);
-                }
+            let fits = taken.first().is_none_or(|first| {
+                bytes + next.batch.size() <= self.config.max_request_size
+                    && next.acks() == first.acks()
+            });
+            if !fits {
+                self.give_back(broker, next);
                 break;
             }
-            bytes += batch.size();
-            let topic_id = self
-                .state(partition_id)
-                .topic_id
-                .map_or([0; 16], |id| *id.as_bytes());
-            drained.push(Drained {
-                partition_id,
-                leader,
-                topic_id,
-                batch,
-            });
+            bytes += next.batch.size();
+            taken.push(next);
         }
-        drained
+        taken
     }
 
-    /// The partition's next batch, ready for the wire: from its queue, else the open one.
-    fn next_sealed_batch(&mut self, partition_id: PartitionId) -> Option<Box<ProducerBatch>> {
+    /// Takes the partition's next batch, sealed, if it can be sent to the broker now.
+    fn take_batch(
+        &mut self,
+        id: PartitionId,
+        broker: BrokerId,
+        now: Instant,
+    ) -> Option<TakenBatch> {
+        let leader = match self.next(id, now) {
+            Next::Ready(leader) if leader.broker == broker => leader,
+            _ => return None,
+        };
+        let batch = self.next_sealed_batch(id)?;
+        let topic_id = self.state(id).topic_id;
+        Some(TakenBatch {
+            partition_id: id,
+            leader,
+            topic_id: topic_id.map_or([0; 16], |id| *id.as_bytes()),
+            batch,
+        })
+    }
+
+    /// The batch is sent with the next request: its partition is the first in the ready queue again.
+    fn give_back(&mut self, broker: BrokerId, taken: TakenBatch) {
+        let state = self.state(taken.partition_id);
+        state.queue.push_front(taken.batch);
+        state.noted.queued_at = Some(broker);
+        if let Some(link) = self.brokers.get_mut(broker) {
+            link.ready_queue.push_front(taken.partition_id);
+        }
+    }
+
+    /// Takes the partition's next batch from its queue, or the open one, and seals it.
+    fn next_sealed_batch(&mut self, id: PartitionId) -> Option<Box<ProducerBatch>> {
         loop {
-            if self.state(partition_id).queue.is_empty() {
-                self.queue_open_batch(partition_id);
+            if self.state(id).queue.is_empty() {
+                self.queue_open_batch(id);
             }
-            let mut batch = self.state(partition_id).queue.pop_front()?;
-            match self.seal(partition_id, &mut batch) {
+            let mut batch = self.state(id).queue.pop_front()?;
+            match self.seal(id, &mut batch) {
                 Ok(Fit::Fits) => return Some(batch),
                 Ok(Fit::TooLarge(bytes)) => {
-                    if let Err(batch) = self.split_to_fit(partition_id, batch, bytes) {
+                    if let Err(batch) = self.split_to_fit(id, batch, bytes) {
                         batch.partition.batch_drained();
                         let error = Error::new(ErrorKind::Internal, "a batch cannot be split");
                         let error = batch.own(&error);
-                        self.give_up(partition_id, batch, Outcome::Failed(error));
+                        self.give_up(id, batch, Outcome::Failed(error));
                     }
                 }
                 Err(error) => {
                     batch.partition.batch_drained();
                     let error = error.with_topic_partition(batch.completion().topic_partition());
-                    self.give_up(partition_id, batch, Outcome::Failed(error));
+                    self.give_up(id, batch, Outcome::Failed(error));
                 }
             }
         }
@@ -160,105 +181,105 @@ impl<N: Network> Sender<N> {
             .ok_or_else(no_identity)
     }
 
-    fn send_request(&mut self, broker: BrokerId, mut drained: Vec<Drained>, now: Instant) {
-        // Partitions of a topic stand together in a request.
-        drained.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
-        let id = self.next_request;
-        self.next_request.0 += 1;
-        let Some(ready) = self.brokers.ready_mut(broker) else {
-            return;
+    fn send_request(&mut self, broker: BrokerId, mut taken: Vec<TakenBatch>, now: Instant) {
+        // The partitions of a topic are neighbours in a request.
+        taken.sort_by(|a, b| a.batch.partition.topic().cmp(b.batch.partition.topic()));
+        let request = match self.new_request(broker, &taken, now) {
+            Some(Ok(request)) => request,
+            Some(Err(error)) => return self.give_up_taken(taken, &error),
+            None => return,
         };
-        let (link, correlation_id) = (ready.link, ready.next_correlation_id());
-        let has_ids = drained.iter().all(|drained| drained.topic_id != [0; 16]);
-        let version = if has_ids {
-            ready.version
-        } else {
-            ready.version.min(LAST_VERSION_BY_NAME)
-        };
-        ready.last_used = now;
-
-        let outgoing = match self.encode(&drained, version, correlation_id) {
-            Ok(outgoing) => outgoing,
-            Err(error) => return self.give_up_drained(drained, &error),
-        };
-        let partitions = drained
-            .iter()
-            .map(|drained| (drained.partition_id, drained.topic_id))
-            .collect();
-        let ids: Vec<PartitionId> = drained.iter().map(|drained| drained.partition_id).collect();
-        let appended = drained.iter().filter(|drained| drained.batch.is_appended);
-        let appended: Vec<PartitionId> = appended.map(|drained| drained.partition_id).collect();
-        for Drained {
-            partition_id,
-            leader,
-            mut batch,
-            ..
-        } in drained
-        {
+        let ids: Vec<PartitionId> = taken.iter().map(|taken| taken.partition_id).collect();
+        for taken in taken {
+            let mut batch = taken.batch;
             batch.partition.batch_drained();
             batch.is_appended = false;
-            self.state(partition_id).sent(InFlightBatch {
+            self.state(taken.partition_id).sent(InFlightBatch {
                 batch,
-                request: id,
-                leader,
+                request: request.in_flight.id,
+                leader: taken.leader,
             });
         }
-        let request = InFlightRequest {
-            id,
-            correlation_id,
-            version,
-            awaited_since: now,
-            deadline: None,
-            partitions,
-        };
         self.hand_over_settled();
-        self.write_request(broker, link, request, outgoing, &appended, now);
-        for partition_id in ids {
-            self.reschedule(partition_id, now);
+        self.write_request(broker, request, now);
+        for id in ids {
+            self.reschedule(id, now);
         }
     }
 
-    /// Writes a request whose batches count as in flight; `appended` are those known to be in the log.
-    fn write_request(
+    /// Numbers and encodes the request for these batches. `None` if the link is not ready.
+    fn new_request(
         &mut self,
         broker: BrokerId,
-        link: LinkId,
-        request: InFlightRequest,
-        outgoing: OutgoingRequest,
-        appended: &[PartitionId],
+        taken: &[TakenBatch],
         now: Instant,
-    ) {
-        let written = self.network.write(link, outgoing);
-        // To compress the batches and to write can take longer than the rest of a round, and than a timeout.
+    ) -> Option<Result<NewRequest, Error>> {
+        let id = self.next_request;
+        self.next_request.0 += 1;
+        let ready = self.brokers.ready_mut(broker)?;
+        ready.last_used = now;
+        let link = ready.link;
+        let has_ids = taken.iter().all(|taken| taken.topic_id != [0; 16]);
+        let in_flight = InFlightRequest {
+            id,
+            correlation_id: ready.next_correlation_id(),
+            version: match has_ids {
+                true => ready.version,
+                false => ready.version.min(LAST_VERSION_BY_NAME),
+            },
+            is_answered: taken.first()?.acks() != 0,
+            awaited_since: now,
+            deadline: None,
+            partitions: taken
+                .iter()
+                .map(|taken| (taken.partition_id, taken.topic_id))
+                .collect(),
+        };
+        let appended = taken.iter().filter(|taken| taken.batch.is_appended);
+        let appended = appended.map(|taken| taken.partition_id).collect();
+        Some(self.encode(taken, &in_flight).map(|bytes| NewRequest {
+            link,
+            in_flight,
+            bytes,
+            appended,
+        }))
+    }
+
+    fn write_request(&mut self, broker: BrokerId, request: NewRequest, now: Instant) {
+        let NewRequest {
+            link,
+            in_flight,
+            bytes,
+            appended,
+        } = request;
+        let written = self.network.write(link, bytes);
+        // Compressing the batches and writing them can take longer than the rest of a round, and than a timeout.
         let written_at = monotonic_now().max(now);
         let request_timeout = self.config.request_timeout;
-        let expects_answer = self.config.acks != 0;
+        let is_answered = in_flight.is_answered;
         if let Err(WriteError::NothingWritten(error)) = written {
-            self.take_back(&request, appended);
+            self.take_back(&in_flight, &appended);
             return self.link_failed(broker, error, now);
         }
-        if let Some(state) = self.brokers.get_mut(broker) {
-            // Somebody was served.
-            state.blocked_since = None;
+        if let Some(link) = self.brokers.get_mut(broker) {
+            link.blocked_since = None;
         }
         if let Some(ready) = self.brokers.ready_mut(broker) {
-            ready.in_flight.push_back(request);
+            ready.in_flight.push_back(in_flight);
             match written {
                 Ok(WriteStatus::InProgress) => ready.write_progressed(written_at, request_timeout),
                 _ => ready.write_finished(written_at, request_timeout),
             }
         }
         match written {
-            Ok(WriteStatus::Complete) if !expects_answer => {
-                self.complete_unacknowledged(broker, now)
-            }
+            Ok(WriteStatus::Complete) if !is_answered => self.complete_unanswered(broker, now),
             Ok(_) => {}
             Err(error) => self.link_failed(broker, error.into(), now),
         }
     }
 
-    /// Nothing of the request was written: its batches go back into their places as they were, those in `appended` known to
-    /// be in the log. That costs no retry, for nothing was tried; `delivery.timeout.ms` goes on.
+    /// Nothing of the request was written: its batches go back to their positions as they were, those in `appended` known to
+    /// be in the log. This costs no retry, because nothing was tried; `delivery.timeout.ms` goes on.
     fn take_back(&mut self, request: &InFlightRequest, appended: &[PartitionId]) {
         for (partition_id, _) in &request.partitions {
             if let Some(InFlightBatch { mut batch, .. }) =
@@ -271,66 +292,39 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Not even an attempt was made, and the next one would go no better.
-    fn give_up_drained(&mut self, drained: Vec<Drained>, error: &Error) {
-        for Drained {
-            partition_id,
-            batch,
-            ..
-        } in drained
-        {
-            batch.partition.batch_drained();
-            let error = batch.own(error);
-            self.give_up(partition_id, batch, Outcome::Failed(error));
+    /// Fails batches whose request cannot be encoded: another attempt would end the same way.
+    fn give_up_taken(&mut self, taken: Vec<TakenBatch>, error: &Error) {
+        for taken in taken {
+            taken.batch.partition.batch_drained();
+            let error = taken.batch.own(error);
+            self.give_up(taken.partition_id, taken.batch, Outcome::Failed(error));
         }
     }
 
     fn encode(
         &self,
-        drained: &[Drained],
-        version: i16,
-        correlation_id: i32,
+        taken: &[TakenBatch],
+        in_flight: &InFlightRequest,
     ) -> Result<OutgoingRequest, Error> {
-        let mut topics: Vec<ProduceTopic<'_, &SealedBatch>> = Vec::new();
-        let mut batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>> =
-            Vec::with_capacity(drained.len());
-        for Drained {
-            topic_id, batch, ..
-        } in drained
-        {
-            let Some(sealed) = batch.sealed() else {
-                continue;
-            };
-            let name: &str = batch.partition.topic();
-            if topics.last().is_none_or(|topic| topic.name != name) {
-                topics.push(ProduceTopic {
-                    name,
-                    id: *topic_id,
-                    partitions: Vec::new(),
-                });
+        let mut batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>> = Vec::with_capacity(taken.len());
+        for taken in taken {
+            if let Some(sealed) = taken.batch.sealed() {
+                batches.push(Arc::clone(sealed) as Arc<dyn AsRef<[u8]> + Send + Sync>);
             }
-            if let Some(topic) = topics.last_mut() {
-                topic.partitions.push(ProducePartition {
-                    index: batch.partition.partition(),
-                    records: &**sealed,
-                });
-            }
-            batches.push(Arc::clone(sealed) as Arc<dyn AsRef<[u8]> + Send + Sync>);
         }
+        let timeout_ms = i32::try_from(self.config.request_timeout.as_millis());
         let request = ProduceRequest {
             transactional_id: None,
-            acks: self.config.acks,
-            timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
-            topics,
+            acks: taken.first().map_or(0, TakenBatch::acks),
+            timeout_ms: timeout_ms.unwrap_or(i32::MAX),
+            topics: topics(taken),
         };
-        let (mut fields, mut cuts) = (
-            Vec::with_capacity(64 + 16 * drained.len()),
-            Vec::with_capacity(drained.len()),
-        );
+        let mut fields = Vec::with_capacity(64 + 16 * taken.len());
+        let mut cuts = Vec::with_capacity(taken.len());
         request
             .encode_scattered(
-                version,
-                correlation_id,
+                in_flight.version,
+                in_flight.correlation_id,
                 Some(&self.config.client_id),
                 &mut fields,
                 &mut cuts,
@@ -343,14 +337,14 @@ impl<N: Network> Sender<N> {
             fields,
             cuts,
             batches,
-            is_answered: self.config.acks != 0,
+            is_answered: in_flight.is_answered,
         })
     }
 
     pub(super) fn on_write_progress(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
         if let Some(ready) = self.brokers.ready_mut(broker) {
-            // Not after a throttle, which gives it more time.
+            // Not while the broker throttles, which gives the write more time.
             if ready.writing_until.is_some() && ready.throttled_until.is_none() {
                 ready.write_progressed(now, request_timeout);
             }
@@ -361,37 +355,72 @@ impl<N: Network> Sender<N> {
         let request_timeout = self.config.request_timeout;
         if let Some(ready) = self.brokers.ready_mut(broker) {
             ready.write_finished(now, request_timeout);
-        }
-        if self.config.acks == 0 {
-            self.complete_unacknowledged(broker, now);
+            self.complete_unanswered(broker, now);
         }
     }
 
-    /// With `acks=0` a request that is written is done: nothing is known of offsets, and no answer comes.
-    fn complete_unacknowledged(&mut self, broker: BrokerId, now: Instant) {
+    /// Completes the batches of a request with `acks=0`, which is written. No answer follows, and the offsets stay unknown.
+    fn complete_unanswered(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
         };
         let LinkState::Ready(ready) = &mut link.state else {
             return;
         };
-        let requests = std::mem::take(&mut ready.in_flight);
+        if ready
+            .in_flight
+            .back()
+            .is_none_or(|latest| latest.is_answered)
+        {
+            return;
+        }
+        let Some(request) = ready.in_flight.pop_back() else {
+            return;
+        };
         link.failing_until = None;
-        for request in requests {
-            for (partition_id, _) in request.partitions {
-                if let Some(InFlightBatch { batch, .. }) =
-                    self.take_in_flight(partition_id, request.id)
-                {
-                    let written = WrittenBatch {
-                        base_offset: None,
-                        log_append_time_ms: None,
-                    };
-                    self.settle(batch, Outcome::Written(written));
-                    self.reschedule(partition_id, now);
-                }
+        for (partition_id, _) in request.partitions {
+            if let Some(InFlightBatch { batch, .. }) = self.take_in_flight(partition_id, request.id)
+            {
+                let written = WrittenBatch {
+                    base_offset: None,
+                    log_append_time_ms: None,
+                };
+                self.settle(batch, Outcome::Written(written));
+                self.reschedule(partition_id, now);
             }
         }
     }
+}
+
+impl TakenBatch {
+    fn acks(&self) -> i16 {
+        self.batch.partition.config().acks
+    }
+}
+
+/// The topics of a request. Batches of a topic are neighbours.
+fn topics(taken: &[TakenBatch]) -> Vec<ProduceTopic<'_, &SealedBatch>> {
+    let mut topics: Vec<ProduceTopic<'_, &SealedBatch>> = Vec::new();
+    for taken in taken {
+        let Some(sealed) = taken.batch.sealed() else {
+            continue;
+        };
+        let name: &str = taken.batch.partition.topic();
+        if topics.last().is_none_or(|topic| topic.name != name) {
+            topics.push(ProduceTopic {
+                name,
+                id: taken.topic_id,
+                partitions: Vec::new(),
+            });
+        }
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(ProducePartition {
+                index: taken.batch.partition.partition(),
+                records: &**sealed,
+            });
+        }
+    }
+    topics
 }
 
 /// The log that may have the batch is gone, and the one in its place knows neither the batch nor its producer id.

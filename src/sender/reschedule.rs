@@ -140,7 +140,8 @@ impl<N: Network> Sender<N> {
         if self.state(id).noted.has_expiry() {
             return;
         }
-        let expires = self.delivery_deadline(created);
+        let timeout = self.state(id).partition.config().delivery_timeout;
+        let expires = self.delivery_deadline(timeout, created);
         if let Some(state) = self.partitions.get_mut(&id) {
             self.schedule.expire_at(id, &mut state.noted, expires);
         }
@@ -167,7 +168,7 @@ impl<N: Network> Sender<N> {
         };
         match state.partition.peek(state.received) {
             Peek::OpenSince(since) => {
-                let due = deadline_after(since, self.config.linger);
+                let due = deadline_after(since, state.partition.config().linger);
                 if lingers && due > self.schedule.horizon(now) && !self.nothing_lingers(id) {
                     return NextBatch::LingersUntil(due);
                 }

@@ -97,14 +97,14 @@ impl<N: Network> Sender<N> {
 
     /// Tells of a wait that is longer than batches wait for: records for the broker fail until it is over.
     fn tell_of_throttle(&self, broker: BrokerId, wait: Duration) {
-        if wait < self.config.delivery_timeout {
+        if wait < self.config.topics.delivery_timeout {
             return;
         }
         if let Some(link) = self.brokers.get(broker) {
             log_line!(log::Level::Warn, target: "kafka_producer::sender",
                 "broker {broker} at {} asks this client to send nothing for {} s, longer than delivery.timeout.ms={}: \
                  records for it expire until then; check its quotas",
-                link.endpoint, wait.as_secs(), self.config.delivery_timeout.as_millis()
+                link.endpoint, wait.as_secs(), self.config.topics.delivery_timeout.as_millis()
             );
         }
     }

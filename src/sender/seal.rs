@@ -43,7 +43,8 @@ impl<N: Network> Sender<N> {
                 mut reservation,
             } => {
                 let records = builder.count();
-                let header = builder.header(Attributes::new(self.config.compression.codec), stamp);
+                let codec = batch.partition.config().compression.codec;
+                let header = builder.header(Attributes::new(codec), stamp);
                 let mut bytes = match compressed {
                     None => builder.into_buffer(),
                     Some(bytes) => {
@@ -88,7 +89,7 @@ impl<N: Network> Sender<N> {
 
     /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
     fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
-        let compression = self.config.compression;
+        let compression = batch.partition.config().compression;
         let Contents::Building { builder, .. } = &batch.contents else {
             return Ok(None);
         };

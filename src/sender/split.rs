@@ -22,7 +22,7 @@ impl<N: Network> Sender<N> {
         error: Error,
         now: Instant,
     ) {
-        let codec = self.config.compression.codec;
+        let codec = batch.partition.config().compression.codec;
         let Contents::Sealed { bytes, .. } = &batch.contents else {
             return self.give_up(partition_id, batch, Outcome::Failed(error));
         };
@@ -32,7 +32,7 @@ impl<N: Network> Sender<N> {
         let parts = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX)
             .ok()
             .and_then(|records| {
-                let most = self.part_bytes(&batch, records.len(), bytes.len());
+                let most = part_bytes(&batch, records.len(), bytes.len());
                 let parts = split(&records, base_timestamp(bytes), most).ok()?;
                 Some((parts, BATCH_HEADER_BYTES + records.len()))
             });
@@ -62,7 +62,7 @@ impl<N: Network> Sender<N> {
             return Err(batch);
         };
         let records = builder.records();
-        let most = self.part_bytes(&batch, records.len(), bytes);
+        let most = part_bytes(&batch, records.len(), bytes);
         match split(records, builder.base_timestamp(), most) {
             Ok(parts) if parts.len() > 1 => {
                 // The batch itself was one.
@@ -86,19 +86,19 @@ impl<N: Network> Sender<N> {
             state.put_back(part);
         }
     }
+}
 
-    /// How large the parts of a batch of several records may be, uncompressed, that was or would be sent with `bytes`: so
-    /// small that the topic's limit and `batch.size` hold, always less than the batch, and not so small that there are very
-    /// many parts, each of which needs memory of its own. Those that are still too large are split when it is their turn.
-    fn part_bytes(&self, batch: &ProducerBatch, records: usize, bytes: usize) -> usize {
-        const MOST_PARTS: usize = 16;
-        let uncompressed = BATCH_HEADER_BYTES + records;
-        let limit = batch.partition.sizes().limit.most() as u128;
-        let fits = limit * uncompressed as u128 / bytes.max(1) as u128;
-        let fits = usize::try_from(fits).unwrap_or(usize::MAX);
-        let most = fits
-            .min(self.config.batch_size)
-            .max(uncompressed / MOST_PARTS);
-        most.min(uncompressed - 1)
-    }
+/// Returns the uncompressed size for the parts of a batch of several records that was, or would be, sent with `bytes`. The
+/// topic's limit and `batch.size` hold. It is always less than the batch, and not so small that there are very many parts,
+/// each of which needs memory of its own. Parts that are still too large are split before they are sent.
+fn part_bytes(batch: &ProducerBatch, records: usize, bytes: usize) -> usize {
+    const MOST_PARTS: usize = 16;
+    let uncompressed = BATCH_HEADER_BYTES + records;
+    let limit = batch.partition.sizes().limit.most() as u128;
+    let fits = limit * uncompressed as u128 / bytes.max(1) as u128;
+    let fits = usize::try_from(fits).unwrap_or(usize::MAX);
+    let most = fits
+        .min(batch.partition.config().batch_size)
+        .max(uncompressed / MOST_PARTS);
+    most.min(uncompressed - 1)
 }

@@ -39,7 +39,7 @@ impl<N: Network> Worker<N> {
     /// `mailbox` leads to `sender`.
     pub(crate) fn new(handle: Arc<WorkerHandle>, mailbox: Mailbox, sender: Sender<N>) -> Self {
         Self {
-            linger: sender.config.linger,
+            linger: sender.config.topics.linger,
             lock: WorkerLock::new(Arc::clone(&handle), sender),
             handle,
             mailbox,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Input;
 use crate::CompressionType;
+use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::LinkId;
 use crate::identity::ProducerIdentity;
@@ -205,31 +206,35 @@ fn sender_config(input: &mut Input<'_>) -> SenderConfig {
         0 => CompressionType::Lz4,
         _ => CompressionType::None,
     };
-    SenderConfig {
-        index: 0,
-        client_id: "fuzz".into(),
+    let topics = TopicConfig {
         acks: match choices >> 1 & 3 {
             0 if !is_idempotent => 0,
             1 if !is_idempotent => 1,
             _ => -1,
         },
-        idempotence: is_idempotent,
         linger: if choices & 8 == 0 {
             10 * MS
         } else {
             Duration::ZERO
         },
         batch_size: 600,
+        max_batch_bytes: 4_000,
+        compression: Compression::with_default_level(codec),
+        delivery_timeout: DELIVERY_TIMEOUT,
+    };
+    SenderConfig {
+        index: 0,
+        client_id: "fuzz".into(),
+        idempotence: is_idempotent,
         max_request_size: 4_000,
         max_in_flight: if choices & 16 == 0 { 5 } else { 1 },
         request_timeout: 1_000 * MS,
-        delivery_timeout: DELIVERY_TIMEOUT,
         retries: if choices & 32 == 0 { u32::MAX } else { 1 },
         retry_backoff: ExponentialBackoff::new(100 * MS, 1_000 * MS),
         reconnect_backoff: ExponentialBackoff::new(50 * MS, 500 * MS),
         connections_max_idle: None,
         availability_timeout: None,
-        compression: Compression::with_default_level(codec),
+        topics,
     }
 }
 

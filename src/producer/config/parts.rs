@@ -34,18 +34,13 @@ impl ValidatedConfig {
 
     /// For the worker with this index.
     pub(crate) fn sender_config(&self, index: usize) -> SenderConfig {
-        let topics = self.topic_config();
         SenderConfig {
             index,
             client_id: self.client_id.as_str().into(),
-            acks: topics.acks,
             idempotence: self.enable_idempotence,
-            linger: topics.linger,
-            batch_size: topics.batch_size,
             max_request_size: self.max_request_size,
             max_in_flight: self.max_in_flight_requests_per_connection,
             request_timeout: self.request_timeout,
-            delivery_timeout: topics.delivery_timeout,
             retries: self.retries,
             retry_backoff: self.exponential_retry_backoff(),
             reconnect_backoff: self.exponential_reconnect_backoff(),
@@ -54,7 +49,7 @@ impl ValidatedConfig {
             availability_timeout: self
                 .partitioner_availability_timeout
                 .filter(|_| self.partitioner_adaptive_partitioning),
-            compression: topics.compression,
+            topics: self.topic_config(),
         }
     }
 

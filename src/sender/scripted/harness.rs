@@ -17,6 +17,7 @@ use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordResult};
 use crate::accumulator::memory::Reservation;
 use crate::accumulator::open_batch::Append;
+use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
 use crate::connection::link::{LinkEvent, LinkId};
 use crate::identity::{ProducerIdSource, ProducerIdentity};
@@ -53,20 +54,23 @@ impl Default for Settings {
             sender: SenderConfig {
                 index: 0,
                 client_id: "test".into(),
-                acks: -1,
                 idempotence: true,
-                linger: 10 * MS,
-                batch_size: 1000,
                 max_request_size: 1_000_000,
                 max_in_flight: 5,
                 request_timeout: 1000 * MS,
-                delivery_timeout: 5000 * MS,
                 retries: u32::MAX,
                 retry_backoff: ExponentialBackoff::new(100 * MS, 1000 * MS),
                 reconnect_backoff: ExponentialBackoff::new(50 * MS, 500 * MS),
                 connections_max_idle: None,
                 availability_timeout: None,
-                compression: Compression::with_default_level(CompressionType::None),
+                topics: TopicConfig {
+                    acks: -1,
+                    linger: 10 * MS,
+                    batch_size: 1000,
+                    max_batch_bytes: 1_000_000,
+                    compression: Compression::with_default_level(CompressionType::None),
+                    delivery_timeout: 5000 * MS,
+                },
             },
             brokers: 1,
             partitions: 1,

@@ -55,12 +55,8 @@ impl Surroundings {
             WorkerHandle::new(records, wakeup)
         });
         let topic_config = TopicConfig {
-            acks: config.acks,
-            linger: config.linger,
-            batch_size: config.batch_size,
             max_batch_bytes: config.max_request_size,
-            compression: config.compression,
-            delivery_timeout: config.delivery_timeout,
+            ..config.topics.clone()
         };
         let accumulator = Arc::new(RecordAccumulator::new(
             crate::threads::InstanceId::new(),

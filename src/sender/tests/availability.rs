@@ -14,7 +14,7 @@ fn is_left_out(worker: &Harness) -> bool {
 fn a_broker_that_owes_an_answer_for_a_second_is_left_out_until_it_answers() {
     let mut worker = Harness::new(|settings| {
         settings.sender.request_timeout = 60_000 * MS;
-        settings.sender.delivery_timeout = 120_000 * MS;
+        settings.sender.topics.delivery_timeout = 120_000 * MS;
     });
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -30,7 +30,8 @@ fn a_broker_that_owes_an_answer_for_a_second_is_left_out_until_it_answers() {
 
 #[test]
 fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
+    let mut worker =
+        Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
     worker.send_batch(0, "a");
     worker.request();
     worker.run_for(1000 * MS);
@@ -46,7 +47,7 @@ fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
 fn a_broker_that_cannot_be_reached_is_left_out_until_it_answers() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
-        settings.sender.delivery_timeout = 120_000 * MS;
+        settings.sender.topics.delivery_timeout = 120_000 * MS;
     });
     worker.send_batch(0, "a");
     worker.run();
@@ -81,7 +82,7 @@ fn a_connection_that_takes_more_than_a_second_leaves_the_broker_out() {
 fn a_broker_for_which_nothing_waits_is_tried_again() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
-        settings.sender.delivery_timeout = 1000 * MS;
+        settings.sender.topics.delivery_timeout = 1000 * MS;
     });
     worker.send_batch(0, "a");
     worker.run();

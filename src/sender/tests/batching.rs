@@ -65,7 +65,7 @@ fn a_full_batch_leaves_at_once_and_the_rest_lingers() {
 
 #[test]
 fn without_linger_every_round_sends_what_is_there() {
-    let mut worker = Harness::new(|settings| settings.sender.linger = Duration::ZERO);
+    let mut worker = Harness::new(|settings| settings.sender.topics.linger = Duration::ZERO);
     worker.send(0, "a");
     worker.send(0, "b");
     let request = worker.request();
@@ -118,7 +118,7 @@ fn a_flush_finds_all_that_was_handed_over_however_much_waits_in_the_channel() {
 fn while_somebody_waits_for_memory_nothing_lingers() {
     let mut worker = Harness::new(|settings| {
         settings.buffer_memory = 4096;
-        settings.sender.linger = 1000 * MS;
+        settings.sender.topics.linger = 1000 * MS;
     });
     let mut sent = 0;
     while worker.try_send(0, &"x".repeat(100), None).is_some() {
@@ -270,7 +270,7 @@ fn parts_of_a_compressed_batch_are_charged_for_what_they_hold() {
     }
     let mut worker = Harness::new(|settings| {
         settings.buffer_memory = 8192;
-        settings.sender.compression = Compression::with_default_level(CompressionType::Lz4);
+        settings.sender.topics.compression = Compression::with_default_level(CompressionType::Lz4);
     });
     for value in ["a", "b", "c", "d"] {
         worker.send(0, &value.repeat(200));

@@ -183,7 +183,7 @@ fn bytes_that_the_network_still_reads_are_not_restamped() {
 fn a_timeout_for_ever_is_no_panic() {
     let forever = std::time::Duration::MAX;
     let mut worker = Harness::new(|settings| {
-        settings.sender.delivery_timeout = forever;
+        settings.sender.topics.delivery_timeout = forever;
         settings.sender.request_timeout = forever;
         settings.sender.connections_max_idle = Some(forever);
         settings.sender.availability_timeout = Some(forever);

@@ -12,7 +12,7 @@ fn with_an_unanswered_batch(choose: impl FnOnce(&mut Settings)) -> (Harness, Sen
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
         settings.sender.request_timeout = 30_000 * MS;
-        settings.sender.delivery_timeout = 60_000 * MS;
+        settings.sender.topics.delivery_timeout = 60_000 * MS;
         choose(settings);
     });
     worker.send_batch(0, "a");
@@ -195,7 +195,7 @@ fn without_idempotence_a_new_leader_gets_what_waits_while_the_old_one_owes_an_an
 fn without_idempotence_the_answer_is_waited_for() {
     let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
         settings.sender.idempotence = false;
-        settings.sender.acks = 1;
+        settings.sender.topics.acks = 1;
     });
     worker.run_for(2000 * MS);
     worker.move_leader(0, Some(2));
@@ -274,7 +274,8 @@ fn a_throttle_outlives_its_connection() {
 /// A record without a key that is given to it would expire.
 #[test]
 fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_left_out_until_one_may() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
+    let mut worker =
+        Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
     let is_left_out = |worker: &Harness| {
         worker
             .accumulator
@@ -314,7 +315,7 @@ fn a_broker_that_throttles_is_not_silent() {
 #[test]
 fn a_throttle_lasts_as_long_as_the_broker_says_on_the_same_connection() {
     let mut worker = Harness::new(|settings| {
-        settings.sender.delivery_timeout = 300_000 * MS;
+        settings.sender.topics.delivery_timeout = 300_000 * MS;
         settings.sender.connections_max_idle = Some(60_000 * MS);
     });
     worker.send_batch(0, "a");
@@ -343,7 +344,8 @@ fn an_idle_connection_is_kept_while_its_broker_throttles() {
 
 #[test]
 fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 120_000 * MS);
+    let mut worker =
+        Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
     worker.send_batch(0, "a");
     let first = worker.request();
     let ticket = worker.send_batch(0, "b");
@@ -371,7 +373,7 @@ fn the_network_is_told_of_a_throttle_for_others_on_the_connection() {
 fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_more_time() {
     let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
         settings.sender.request_timeout = 1000 * MS;
-        settings.sender.delivery_timeout = 120_000 * MS;
+        settings.sender.topics.delivery_timeout = 120_000 * MS;
     });
     worker.run_for(500 * MS);
     let until = worker.now + 60_000 * MS;

@@ -79,7 +79,7 @@ fn where_the_epochs_are_used_up_a_forgotten_partition_begins_with_another_produc
 #[test]
 fn a_late_answer_about_a_forgotten_partition_does_no_harm() {
     let mut worker = Harness::new(|settings| {
-        settings.sender.delivery_timeout = 300 * MS;
+        settings.sender.topics.delivery_timeout = 300 * MS;
         settings.sender.request_timeout = Duration::from_secs(60);
     });
     let expired = worker.send_batch(0, "expires");

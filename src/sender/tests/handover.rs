@@ -208,16 +208,16 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
 #[test]
 fn records_of_many_callers_keep_their_order_and_none_is_left_lying() {
     storm(20_000, |settings| {
-        settings.sender.linger = MS;
-        settings.sender.batch_size = 300;
+        settings.sender.topics.linger = MS;
+        settings.sender.topics.batch_size = 300;
     });
 }
 
 #[test]
 fn without_linger_none_is_left_lying_either() {
     storm(5_000, |settings| {
-        settings.sender.linger = Duration::ZERO;
-        settings.sender.batch_size = 300;
+        settings.sender.topics.linger = Duration::ZERO;
+        settings.sender.topics.batch_size = 300;
     });
 }
 
@@ -225,7 +225,7 @@ fn without_linger_none_is_left_lying_either() {
 fn callers_that_wait_for_memory_all_get_it() {
     storm(3_000, |settings| {
         settings.buffer_memory = 6_000;
-        settings.sender.linger = 2000 * MS;
-        settings.sender.batch_size = 300;
+        settings.sender.topics.linger = 2000 * MS;
+        settings.sender.topics.batch_size = 300;
     });
 }

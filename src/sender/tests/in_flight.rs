@@ -92,7 +92,7 @@ fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothin
 fn five_under_way() -> (Harness, Vec<Ticket>, Vec<Sent>) {
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
-        settings.sender.delivery_timeout = 3_600_000 * MS;
+        settings.sender.topics.delivery_timeout = 3_600_000 * MS;
         settings.sender.request_timeout = 3_600_000 * MS;
     });
     worker.send_batch(0, "first");

@@ -10,7 +10,7 @@ use crate::sender::scripted::{Harness, MS};
 fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
-        settings.sender.delivery_timeout = 60_000 * MS;
+        settings.sender.topics.delivery_timeout = 60_000 * MS;
     });
     worker.send_batch(0, "a");
     worker.run();
@@ -34,7 +34,7 @@ fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
 fn no_connection_is_made_for_what_has_expired() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
-        settings.sender.delivery_timeout = 1000 * MS;
+        settings.sender.topics.delivery_timeout = 1000 * MS;
     });
     worker.send_batch(0, "a");
     worker.run_for(1000 * MS);
@@ -116,7 +116,7 @@ fn a_batch_of_a_write_that_was_refused_is_not_written_and_is_sent_later_at_no_re
 
 #[test]
 fn a_batch_that_expires_after_its_write_was_refused_is_certainly_not_written() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 1000 * MS);
+    let mut worker = Harness::new(|settings| settings.sender.topics.delivery_timeout = 1000 * MS);
     worker.network().refuses = true;
     let ticket = worker.send_batch(0, "a");
     worker.no_request();
@@ -274,7 +274,7 @@ fn brokers_that_are_gone_are_forgotten() {
 #[test]
 fn without_acks_a_written_request_is_done() {
     let mut worker = Harness::new(|settings| {
-        settings.sender.acks = 0;
+        settings.sender.topics.acks = 0;
         settings.sender.idempotence = false;
     });
     let ticket = worker.send_batch(0, "a");

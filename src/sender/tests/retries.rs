@@ -10,7 +10,7 @@ use crate::sender::scripted::{Harness, MS, Sent, TOPIC, encode, refused, written
 
 #[test]
 fn the_wait_before_a_retry_doubles_up_to_its_maximum() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 60_000 * MS);
+    let mut worker = Harness::new(|settings| settings.sender.topics.delivery_timeout = 60_000 * MS);
     worker.send_batch(0, "a");
     let mut request = worker.request();
     for nominal in [100, 200, 400, 800, 1000, 1000] {
@@ -137,7 +137,7 @@ fn a_batch_that_the_leader_appended_and_too_few_replicas_have_is_written_if_ther
 fn a_batch_that_was_appended_is_written_if_it_expires_and_maybe_if_it_was_sent_again_since() {
     for is_sent_again in [false, true] {
         let mut worker = Harness::new(|settings| {
-            settings.sender.delivery_timeout = 1000 * MS;
+            settings.sender.topics.delivery_timeout = 1000 * MS;
             settings.sender.request_timeout = 5000 * MS;
         });
         let ticket = worker.send_batch(0, "a");

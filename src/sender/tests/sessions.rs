@@ -9,7 +9,7 @@ use crate::sender::scripted::{Harness, MS};
 fn with_a_session() -> (Harness, LinkId) {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 2;
-        settings.sender.delivery_timeout = 60_000 * MS;
+        settings.sender.topics.delivery_timeout = 60_000 * MS;
         settings.sender.request_timeout = 20_000 * MS;
     });
     worker.links().session = Some(10_000 * MS);

@@ -26,7 +26,7 @@ fn with_slow_codec(each_batch_ms: u32, choose: impl FnOnce(&mut Settings)) -> Op
     }
     slowness::set(each_batch_ms * MS);
     Some(Harness::new(|settings| {
-        settings.sender.compression = Compression::with_default_level(CODEC);
+        settings.sender.topics.compression = Compression::with_default_level(CODEC);
         choose(settings);
     }))
 }
@@ -119,7 +119,7 @@ fn with_more_to_compress_than_there_is_time() -> Option<(Harness, Vec<Ticket>)> 
         settings.sender.max_in_flight = 10;
         settings.sender.idempotence = false;
         settings.sender.request_timeout = 60_000 * MS;
-        settings.sender.delivery_timeout = 1300 * MS;
+        settings.sender.topics.delivery_timeout = 1300 * MS;
     })?;
     let tickets = (0..6).map(|partition| worker.send_batch(partition, "a"));
     let tickets = tickets.collect();
@@ -170,7 +170,7 @@ fn a_stalled_requests_time_counts_from_its_last_byte() {
 
 #[test]
 fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
-    let mut worker = Harness::new(|settings| settings.sender.delivery_timeout = 60_000 * MS);
+    let mut worker = Harness::new(|settings| settings.sender.topics.delivery_timeout = 60_000 * MS);
     worker.network().stalls = true;
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -200,7 +200,7 @@ impl Network for NoNetwork {
 #[test]
 fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     let mut settings = Settings::default();
-    settings.sender.compression = Compression::with_default_level(CODEC);
+    settings.sender.topics.compression = Compression::with_default_level(CODEC);
     let stage = set_up(settings, NoNetwork);
     let wakeup = stage.accumulator.workers()[0].wakeup();
     assert!(wakeup.falls_asleep(None, || false));
@@ -234,7 +234,7 @@ fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
         partitions: 2,
         ..Settings::default()
     };
-    settings.sender.compression = Compression::with_default_level(CODEC);
+    settings.sender.topics.compression = Compression::with_default_level(CODEC);
     settings.sender.idempotence = false;
     set_monotonic_now(Instant::now());
     slowness::set(Duration::ZERO);

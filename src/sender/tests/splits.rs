@@ -29,7 +29,7 @@ fn serve_all(worker: &mut Harness, largest: usize) -> usize {
 /// One batch in a request, as many records as fill several, each of about 100 bytes.
 fn worker(choose: impl FnOnce(&mut Settings)) -> Harness {
     Harness::new(|settings| {
-        settings.sender.batch_size = 1600;
+        settings.sender.topics.batch_size = 1600;
         settings.sender.max_request_size = 1700;
         choose(settings);
     })
@@ -122,7 +122,7 @@ fn what_was_queued_when_the_limit_was_learnt_is_split_before_it_is_sent() {
         let mut worker = worker(|settings| {
             settings.partitions = 2;
             settings.sender.max_in_flight = 1;
-            settings.sender.compression = Compression::with_default_level(codec);
+            settings.sender.topics.compression = Compression::with_default_level(codec);
         });
         let first = send_many(&worker, 0, 15);
         let queued = send_many(&worker, 1, 60);

@@ -335,7 +335,7 @@ impl World {
         // As a caller does that finds its topic missing.
         self.metadata.request_refresh();
         self.ask_metadata();
-        let timeout = self.setup.sender.delivery_timeout;
+        let timeout = self.setup.sender.topics.delivery_timeout;
         let is_over = self.run_until(timeout + 4000 * MS, |world| {
             let callers = world.callers.borrow();
             callers.are_idle() && callers.ledger.unresolved() == 0
@@ -343,7 +343,7 @@ impl World {
         assert!(is_over, "not every record has an outcome");
         self.run_for(3000 * MS);
         self.probe(1000 * MS);
-        self.probe(2 * self.setup.sender.linger + 60 * MS);
+        self.probe(2 * self.setup.sender.topics.linger + 60 * MS);
         if self.setup.buffer_memory <= 16_384 {
             self.probe_memory();
         }

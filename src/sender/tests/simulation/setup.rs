@@ -34,8 +34,8 @@ impl Setup {
         let mut rng = Rng::with_seed(seed);
         let trouble = [0, 5, 15, 40][rng.usize(..4)];
         let mut config: SenderConfig = Settings::default().sender;
-        config.linger = [Duration::ZERO, MS, 10 * MS, 200 * MS][rng.usize(..4)];
-        config.batch_size = [150, 400, 1000][rng.usize(..3)];
+        config.topics.linger = [Duration::ZERO, MS, 10 * MS, 200 * MS][rng.usize(..4)];
+        config.topics.batch_size = [150, 400, 1000][rng.usize(..3)];
         config.max_in_flight = rng.usize(1..=6);
         config.max_request_size = [500, 2000, 1_000_000][rng.usize(..3)];
         config.connections_max_idle = rng.bool().then_some(200 * MS);
@@ -48,7 +48,7 @@ impl Setup {
             _ => CompressionType::Lz4,
         };
         if codec.is_compiled_in() {
-            config.compression = Compression::with_default_level(codec);
+            config.topics.compression = Compression::with_default_level(codec);
         }
         config.idempotence = guarantee == Guarantee::OnceAndInOrder;
         if config.idempotence {

@@ -11,8 +11,8 @@ use fastrand::Rng;
 use super::callers::Callers;
 use super::ledger::id_of;
 use crate::sender::Delivery;
-use crate::sender::silence::SILENCE;
 use crate::sender::scripted::{LinkKey, Links, MS, Script, Sent, SentBatch, WriteFate};
+use crate::sender::silence::SILENCE;
 use crate::sync::channel;
 use crate::time::monotonic_now;
 

@@ -91,13 +91,17 @@ impl World {
         let config = &setup.sender;
         let mut surroundings = Surroundings::new(config, setup.workers, setup.buffer_memory);
         let mailboxes = surroundings.mailboxes();
-        let ledger = Ledger::new(setup.guarantee, setup.partitions, config.delivery_timeout);
+        let ledger = Ledger::new(
+            setup.guarantee,
+            setup.partitions,
+            config.topics.delivery_timeout,
+        );
         let callers = Rc::new(RefCell::new(Callers::new(
             rng.u64(..),
             Arc::clone(&surroundings.shared.accumulator),
             ledger,
             setup.partitions,
-            config.delivery_timeout,
+            config.topics.delivery_timeout,
         )));
         let traffic = Traffic {
             rng: Rng::with_seed(rng.u64(..)),
