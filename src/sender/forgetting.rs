@@ -1,4 +1,5 @@
-//! Partitions that nobody uses any more: what the worker keeps of them goes, and what it takes to begin anew stays.
+//! Partitions that the producer has forgotten: the worker removes their states, and keeps what a partition of the same name
+//! needs later.
 
 use super::broker_link::RequestId;
 use super::partition_state::InFlightBatch;
@@ -7,8 +8,8 @@ use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 
 impl<N: Network> Sender<N> {
-    /// Drops the states of partitions that were forgotten since the last round. They have no batch anywhere. Their numbers
-    /// can still stand among the timers and in requests that are not answered: they are nobody's.
+    /// Removes the states of partitions that were forgotten since the last round. They have no batch anywhere. The schedule and
+    /// requests in flight may still name their ids, which no other partition gets.
     pub(super) fn forget_partitions(&mut self) {
         self.note_forgotten();
         for partition in std::mem::take(&mut self.forgotten) {
@@ -61,7 +62,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// The batch of the partition that the request carries, unless it was given up, or the partition is forgotten since.
+    /// Takes the partition's batch that the request carries. `None` if it was completed or taken meanwhile, or the partition
+    /// was forgotten.
     pub(super) fn take_in_flight(
         &mut self,
         id: PartitionId,

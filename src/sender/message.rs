@@ -1,4 +1,4 @@
-//! What travels to a worker beside records, and from it to the delivery thread.
+//! What a worker receives besides records, and what it sends to the delivery thread.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::Error;
 use crate::sync::channel;
 
-/// Told to a worker over a channel of its own: the path of responses never waits behind the path of records. Its
-/// length is bounded by the requests in flight and the calls under way.
+/// An event for a worker. Events have a channel of their own, so that responses never wait behind records. The requests in
+/// flight and the calls in progress bound its length.
 pub(crate) enum Event {
     Link(LinkId, LinkEvent),
     /// There is a new producer id, or why a broker refused one.
     Identity(Result<(), Error>),
-    /// Send everything that is here now, and answer with what tells when it is settled.
+    /// Send everything that is here now, and reply with the completions of its batches.
     Flush(channel::Sender<Vec<Arc<Completion>>>),
     /// Send everything and end.
     Close,
@@ -29,10 +29,10 @@ impl Event {
     }
 }
 
-/// Told to the delivery thread, in the order of each partition.
-pub(crate) enum Delivery {
-    /// Run these callbacks, in order.
-    Settled(Vec<CompletedBatch>),
+/// A task for the delivery thread. The tasks of a partition come in its order.
+pub(crate) enum DeliveryTask {
+    /// Run the callbacks of these batches, in order.
+    RunCallbacks(Vec<CompletedBatch>),
     /// All callbacks before this have run.
     Barrier(channel::Sender<()>),
 }

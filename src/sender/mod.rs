@@ -1,8 +1,32 @@
 //! The worker: it owns its partitions for life, from the batches that callers filled to the broker's answers.
 //!
-//! One thread at a time has the [`Sender`] ([`Worker`] tells which), so there is no lock in it.
-//! [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without threads, sockets
-//! or sleep.
+//! # What decides when a partition's batch is sent
+//!
+//! [`Sender::reschedule`] decides it, for one partition at a time, and answers with a [`Next`](schedule::Next). In this order
+//! it asks whether
+//!
+//! 1. there is a batch: one in the partition's queue, or the open one if it need not linger any more
+//!    (`linger.ms`, a flush, the close, callers that wait for memory);
+//! 2. the partition has a leader;
+//! 3. the backoff after a failure is over, or another broker leads now;
+//! 4. order and identity allow the batch beside those in flight.
+//!
+//! Then the partition is *ready*: it goes to the end of its leader's ready queue ([`brokers`]). The end of each round serves
+//! the brokers one after the other: as long as a link has room in flight, a request takes one batch from each partition in
+//! the queue ([`request`]). If the answer is to wait, the [`schedule`] knows the time, or the event that brings what is
+//! missing (an answer, a leader, a producer id) reschedules the partition.
+//!
+//! # Where things are
+//!
+//! - [`worker`] and [`lock`]: the threads that run rounds. One thread at a time has the [`Sender`], so there is no lock in it.
+//! - [`run`]: the round. [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without
+//!   threads, sockets or sleep.
+//! - [`reschedule`], [`schedule`], [`partition_state`]: what each partition waits for.
+//! - [`brokers`], [`broker_link`], [`links`]: the links and their ready queues. [`session`]: links that are replaced before
+//!   their session ends. [`silence`] and [`availability`]: brokers that do not answer.
+//! - [`request`], [`seal`], [`split`], [`codec`]: the way of a batch to the wire.
+//! - [`response`] and [`outcome`]: what an answer says, and how a batch ends.
+//! - [`forgetting`] and [`replaced`]: topics that are forgotten, clusters that are replaced.
 
 mod availability;
 mod broker_link;
@@ -36,7 +60,7 @@ mod tests;
 mod worker;
 
 pub(crate) use mailbox::Mailbox;
-pub(crate) use message::{Delivery, Event};
+pub(crate) use message::{DeliveryTask, Event};
 pub(crate) use run::{Sender, Shared};
 pub(crate) use worker::Worker;
 
@@ -46,10 +70,10 @@ use std::time::Duration;
 use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
 
-/// What a worker goes by.
+/// The settings of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct SenderConfig {
-    /// This worker among the producer's.
+    /// The number of this worker among those of the producer.
     pub(crate) index: usize,
     pub(crate) client_id: Arc<str>,
     pub(crate) idempotence: bool,

@@ -1,11 +1,11 @@
-//! How a batch ends, or goes back into its place to be sent again.
+//! How a batch ends, or returns to its position to be sent again.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker_link::LinkState;
-use super::message::Delivery;
+use super::message::DeliveryTask;
 use super::partition_state::{Leader, Retry};
 use super::run::Sender;
 use crate::accumulator::Message;
@@ -49,7 +49,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// An open batch that could never be sent grows old too.
+    /// An open batch that could not be sent expires, too.
     fn queue_expired_open_batch(&mut self, id: PartitionId, now: Instant) {
         let state = self.state(id);
         if !state.has_open_batch() || !state.queue.is_empty() {
@@ -89,7 +89,7 @@ impl<N: Network> Sender<N> {
         self.give_up(id, batch, Outcome::Failed(error));
     }
 
-    /// Why the cluster describes the partition's topic no more: it was deleted, or is forbidden to this client. None where
+    /// Why the cluster no longer describes the partition's topic: it was deleted, or is forbidden to this client. `None` if
     /// the topic is known.
     fn denied_topic(&self, partition: &Partition) -> Option<Error> {
         let topic = partition.topic();
@@ -99,12 +99,12 @@ impl<N: Network> Sender<N> {
         self.metadata.topic_error(topic)
     }
 
-    /// What keeps a partition's batches from being sent, if anything is known to.
+    /// What keeps a partition's batches from being sent, if it is known.
     fn obstacle(&self, partition: &Partition) -> Option<Error> {
         let topic = self.cluster.topic(partition.topic());
         let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
         match known.and_then(PartitionMetadata::leader) {
-            Some(leader) => self.what_keeps(BrokerId(leader), partition),
+            Some(leader) => self.obstacle_at(BrokerId(leader), partition),
             None => Some(Error::new(
                 ErrorKind::Broker,
                 ErrorCode::LEADER_NOT_AVAILABLE.message(),
@@ -112,7 +112,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    fn what_keeps(&self, leader: BrokerId, partition: &Partition) -> Option<Error> {
+    fn obstacle_at(&self, leader: BrokerId, partition: &Partition) -> Option<Error> {
         let link = self.brokers.get(leader);
         if let Some(error) = link.and_then(|link| link.last_error.clone()) {
             return Some(error);
@@ -149,31 +149,30 @@ impl<N: Network> Sender<N> {
                 sequence.bump_epoch();
             }
         }
-        self.settle(batch, outcome);
+        self.complete(batch, outcome);
     }
 
-    /// Ends a batch: futures wake, callbacks go to the delivery thread, memory returns.
-    pub(super) fn settle(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
+    /// Ends a batch: its futures wake, its callbacks go to the delivery thread, its memory returns to the budget.
+    pub(super) fn complete(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
         if self.closing && !outcome.is_written() {
             self.handle().count_undelivered(batch.record_count());
         }
-        if let Some(settlement) = batch.complete(outcome) {
-            self.settled.push(settlement);
+        if let Some(completed) = batch.complete(outcome) {
+            self.completed.push(completed);
         }
     }
 
-    /// Hands what was settled to the delivery thread, all of it at once: to wake that thread costs more than many
-    /// callbacks do.
-    pub(super) fn hand_over_settled(&mut self) {
-        if !self.settled.is_empty() {
-            let settled = std::mem::take(&mut self.settled);
-            // Without a delivery thread the settlements are dropped, which wakes the futures all the same.
-            let _ = self.deliveries.send(Delivery::Settled(settled));
+    /// Hands the completed batches to the delivery thread, all at once: to wake that thread costs more than many callbacks.
+    pub(super) fn hand_over_completed(&mut self) {
+        if !self.completed.is_empty() {
+            let completed = std::mem::take(&mut self.completed);
+            // Without a delivery thread the batches are dropped, which wakes their futures as well.
+            let _ = self.deliveries.send(DeliveryTask::RunCallbacks(completed));
         }
     }
 
-    /// Puts a batch that failed for now back into its place, to be sent again after a backoff; fails it where there
-    /// is no retry or no time left.
+    /// Puts a batch that failed for now back to its position, to be sent again after a backoff. Fails it if no retry or no
+    /// time is left.
     pub(super) fn retry(
         &mut self,
         id: PartitionId,
@@ -205,8 +204,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Puts a batch that was refused for one before it, and not for itself, back into its place. It is sent again when those
-    /// before it are acknowledged, without a backoff, and may be tried as often as others.
+    /// Puts a batch that was refused because of an earlier one back to its position. It is sent again without a backoff when
+    /// the earlier ones are acknowledged, and this attempt does not count.
     pub(super) fn put_behind(
         &mut self,
         id: PartitionId,
@@ -218,13 +217,13 @@ impl<N: Network> Sender<N> {
         if self.is_expired(&batch, now) {
             return self.fail_expired(id, batch);
         }
-        // One that is sent again, which goes alone.
+        // A batch that is sent again goes alone.
         batch.attempts = batch.attempts.max(1);
         batch.partition.batches_requeued(1);
         self.state(id).put_back(batch);
     }
 
-    /// Fails whatever is left, in order. Callers hand over nothing any more.
+    /// Fails all that is left, in order. Callers hand over nothing any more.
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Some(message) = self.records.try_recv() {
@@ -236,7 +235,7 @@ impl<N: Network> Sender<N> {
         for id in self.partitions_where(|_| true) {
             while let Some(batch) = self.state(id).pop_oldest() {
                 let error = batch.own(error);
-                self.settle(batch, Outcome::Failed(error));
+                self.complete(batch, Outcome::Failed(error));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker keeps of one partition: its batches in order, what is in flight, its sequences.
+//! What a worker knows of one partition: its batches in order, what is in flight, its sequences.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::time::deadline_after;
 /// A partition as its worker sees it.
 pub(super) struct PartitionState {
     pub(super) partition: Arc<Partition>,
-    /// Batches that wait to be sent, in order; those to be sent again come first.
+    /// Batches that wait to be sent, in order. Those to be sent again come first.
     pub(super) queue: VecDeque<Box<ProducerBatch>>,
     /// Batches sent and not answered, in the order of their records.
     pub(super) in_flight: VecDeque<InFlightBatch>,
     pub(super) sequence: PartitionSequence,
-    /// Full batches received from the channel.
+    /// The number of full batches received from the channel.
     pub(super) received: u64,
     pub(super) open: OpenBatch,
-    /// The first batch is not sent again before this, unless the leader changes.
+    /// The backoff of the first batch, if it is sent again.
     pub(super) retry: Option<Retry>,
     /// Where the schedule and the brokers hold the partition.
     pub(super) noted: Noted,
-    /// The topic's id when it was last looked up: another one is another topic of the same name.
+    /// The topic's id when it was last looked up. Another id means another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
     /// Who acknowledged a batch of the current identity last, and when.
     acknowledged: Option<(Leader, Instant)>,
@@ -50,12 +50,12 @@ pub(super) enum OpenBatch {
 /// `producer.id.expiration.ms` (a day by default), and long enough to cost a busy partition nothing.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
-/// A batch on its way.
+/// A batch in flight.
 pub(super) struct InFlightBatch {
     pub(super) batch: Box<ProducerBatch>,
     /// The request that carries it.
     pub(super) request: RequestId,
-    /// Whom it was sent to.
+    /// The leader that it was sent to.
     pub(super) leader: Leader,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct InFlightBatch {
 #[derive(Clone, Copy)]
 pub(super) struct Retry {
     pub(super) not_before: Instant,
-    /// The leader and its epoch that failed: with another one the wait is over (KIP-951).
+    /// The leader that failed, with its epoch. With another one the backoff is over (KIP-951).
     pub(super) failed: Leader,
 }
 
@@ -74,6 +74,12 @@ pub(super) struct Leader {
     pub(super) epoch: Option<i32>,
     /// Of which topic: one that was made anew counts its epochs anew.
     pub(super) topic_id: Option<TopicId>,
+}
+
+impl AsMut<Noted> for PartitionState {
+    fn as_mut(&mut self) -> &mut Noted {
+        &mut self.noted
+    }
 }
 
 impl PartitionState {
@@ -120,14 +126,14 @@ impl PartitionState {
         waits.map(|retry| retry.not_before)
     }
 
-    /// A new batch joins the end of the queue.
+    /// Appends a new batch to the queue.
     pub(super) fn push(&mut self, mut batch: Box<ProducerBatch>) {
         batch.order = self.next_order;
         self.next_order += 1;
         self.queue.push_back(batch);
     }
 
-    /// A batch returns to its place in the queue.
+    /// Puts a batch back to its position in the queue.
     pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
         let place = batch.place();
         let position = self.queue.partition_point(|other| other.place() < place);
@@ -159,7 +165,7 @@ impl PartitionState {
         lost
     }
 
-    /// A batch goes out: the oldest stays the first, whatever was sent last.
+    /// Notes that a batch is sent. The oldest batch stays the first, whichever was sent last.
     pub(super) fn sent(&mut self, sent: InFlightBatch) {
         let place = sent.batch.place();
         let in_flight = &mut self.in_flight;
@@ -167,7 +173,7 @@ impl PartitionState {
         in_flight.insert(position, sent);
     }
 
-    /// Takes the batch that `request` carries off the in-flight list; none if it was given up meanwhile.
+    /// Takes the batch that `request` carries off the in-flight list. `None` if it was completed meanwhile.
     pub(super) fn take_in_flight(&mut self, request: RequestId) -> Option<InFlightBatch> {
         let position = self
             .in_flight
@@ -235,7 +241,7 @@ impl PartitionState {
                 .is_some_and(|(by, at)| by == leader && deadline_after(at, REMEMBERED_FOR) > now)
     }
 
-    /// Whether no earlier batch is still unacknowledged.
+    /// Returns whether all earlier batches are acknowledged.
     pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
         let earlier = |other: &ProducerBatch| other.place() < batch.place();
         !self
@@ -252,7 +258,7 @@ impl PartitionState {
         in_flight.into_iter().chain(queued).min()
     }
 
-    /// Takes the oldest batch, to be given up. One that is under way can be written.
+    /// Takes the oldest batch, to fail it. If it is in flight, it may be written.
     pub(super) fn pop_oldest(&mut self) -> Option<Box<ProducerBatch>> {
         let in_flight = self.in_flight.front().map(|sent| sent.batch.place());
         let queued = self.queue.front().map(|batch| batch.place());

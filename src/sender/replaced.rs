@@ -1,7 +1,7 @@
-//! The cluster was replaced by another one: what becomes of what was meant for the one before.
+//! What happens to batches, links and identities when the cluster is replaced by another one.
 //!
-//! Producer ids, sequences, topic ids and leader epochs mean something in the cluster that gave them, and something else in
-//! another one, which may have given the same producer id to another producer. So nothing of them is carried over.
+//! Producer ids, sequences, topic ids and leader epochs have a meaning in the cluster that gave them only. Another cluster
+//! may have given the same producer id to another producer. So none of them is carried over.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::error::{Error, ErrorKind};
 use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
-    /// Takes the latest picture of the cluster, and returns the one before.
+    /// Takes the latest snapshot of the cluster, and returns the one before.
     pub(super) fn take_snapshot(&mut self) -> Arc<Cluster> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
-            self.leave_cluster(&before);
+            self.abandon_cluster(&before);
         } else if self.cluster.restorations != before.restorations {
             for id in self.partitions_where(|_| true) {
                 self.state(id).sequence.renounce_id();
@@ -28,21 +28,20 @@ impl<N: Network> Sender<N> {
         before
     }
 
-    /// Batches of unknown fate fail, whether the producer is idempotent or not: the other cluster knows nothing of them,
-    /// and the one before may be where the records are read. Batches that are certainly not written go to the other
-    /// cluster.
-    fn leave_cluster(&mut self, before: &Cluster) {
-        self.leave_all_brokers();
+    /// Batches that may be written fail, whether the producer is idempotent or not: the new cluster knows nothing of them, and
+    /// the records may be read in the old one. Batches that are certainly not written go to the new cluster.
+    fn abandon_cluster(&mut self, before: &Cluster) {
+        self.abandon_all_brokers();
         let error = replaced_error(before, &self.cluster);
         for id in self.partitions_where(|_| true) {
             for batch in self.state(id).begin_anew() {
                 let error = batch.own(&error);
-                self.settle(batch, Outcome::Failed(error));
+                self.complete(batch, Outcome::Failed(error));
             }
         }
     }
 
-    fn leave_all_brokers(&mut self) {
+    fn abandon_all_brokers(&mut self) {
         let accumulator = Arc::clone(&self.accumulator);
         for (id, link) in self.brokers.take_all() {
             for link in [link.link(), link.successor.link()].into_iter().flatten() {

@@ -200,7 +200,7 @@ impl<N: Network> Sender<N> {
                 leader: taken.leader,
             });
         }
-        self.hand_over_settled();
+        self.hand_over_completed();
         self.write_request(broker, request, now);
         for id in ids {
             self.reschedule(id, now);
@@ -385,7 +385,7 @@ impl<N: Network> Sender<N> {
                     base_offset: None,
                     log_append_time_ms: None,
                 };
-                self.settle(batch, Outcome::Written(written));
+                self.complete(batch, Outcome::Written(written));
                 self.reschedule(partition_id, now);
             }
         }

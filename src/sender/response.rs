@@ -1,10 +1,10 @@
-//! What a broker answered, and what becomes of each batch: done, sent again, split, or failed.
+//! The answer to a request, and what it means for each batch: written, sent again, split, or failed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::broker_link::{InFlightRequest, LinkState};
+use super::broker_link::{InFlightRequest, LinkState, RequestId};
 use super::partition_state::{InFlightBatch, Leader};
 use super::run::Sender;
 use crate::accumulator::batch::ProducerBatch;
@@ -15,12 +15,12 @@ use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
 use crate::metadata::{Broker, BrokerId, LeaderHint};
 use crate::protocol::decode_response;
 use crate::protocol::messages::{
-    NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse,
+    NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
 };
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-/// From this version on the broker answers before it throttles, and leaves the waiting to the client (KIP-219).
+/// Since this version the broker answers before it throttles, and the client waits (KIP-219).
 const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
 
 impl<N: Network> Sender<N> {
@@ -40,7 +40,8 @@ impl<N: Network> Sender<N> {
         };
         let decoded = decode_response::<ProduceRequest<'_, Vec<u8>>>(request.version, frame);
         let error = match decoded {
-            // Each answer is looked for among what was asked. A stray one does no harm; millions would hold the worker up.
+            // Each answer is searched for among the partitions of the request. A stray one does no harm, but millions would
+            // hold the worker up.
             Ok((_, response)) if answer_count(&response) / 2 > request.partitions.len() => {
                 Error::new(
                     ErrorKind::Protocol,
@@ -51,7 +52,7 @@ impl<N: Network> Sender<N> {
                 ready.last_used = now;
                 ready.silence.heard(request.awaited_since, now);
                 let id = ready.link;
-                let throttled = wanted_wait(request.version, &response);
+                let throttled = requested_wait(request.version, &response);
                 if let Some(wait) = throttled {
                     ready.throttle(deadline_after(now, wait), now);
                 }
@@ -60,7 +61,7 @@ impl<N: Network> Sender<N> {
                 }
                 if let Some(wait) = throttled {
                     self.network.throttled(id, deadline_after(now, wait));
-                    self.tell_of_throttle(broker, wait);
+                    self.warn_of_long_throttle(broker, wait);
                 }
                 return self.on_response(broker, request, response, now);
             }
@@ -77,7 +78,7 @@ impl<N: Network> Sender<N> {
             )
             .with_source(error),
         };
-        // Put back: the batches in it are sent again with those of the requests behind it.
+        // Its batches are sent again with those of the requests behind it.
         ready.in_flight.push_front(request);
         self.link_failed(broker, error, now);
     }
@@ -89,14 +90,14 @@ impl<N: Network> Sender<N> {
         };
         match &mut link.state {
             LinkState::Ready(ready) => ready.throttle(until, now),
-            // The link joins a connection that is throttled: it begins with that.
+            // The link will share a connection that is throttled: it begins with the throttle.
             _ => link.throttled_until = link.throttled_until.max(Some(until)),
         }
-        self.tell_of_throttle(broker, until.saturating_duration_since(now));
+        self.warn_of_long_throttle(broker, until.saturating_duration_since(now));
     }
 
-    /// Tells of a wait that is longer than batches wait for: records for the broker fail until it is over.
-    fn tell_of_throttle(&self, broker: BrokerId, wait: Duration) {
+    /// Warns if the wait is longer than `delivery.timeout.ms`: records for the broker expire until it is over.
+    fn warn_of_long_throttle(&self, broker: BrokerId, wait: Duration) {
         if wait < self.config.topics.delivery_timeout {
             return;
         }
@@ -117,27 +118,46 @@ impl<N: Network> Sender<N> {
         now: Instant,
     ) {
         let InFlightRequest { id, partitions, .. } = request;
-        let mut answers: Vec<(PartitionId, ProducePartitionResponse)> =
-            Vec::with_capacity(partitions.len());
-        // Brokers answer in the order of the request: the next one is looked at first.
+        for (partition_id, answer) in self.assign(broker, &partitions, response.topics) {
+            if let Some(sent) = self.take_in_flight(partition_id, id) {
+                self.on_answer(partition_id, sent, answer, &response.node_endpoints, now);
+            } else {
+                log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
+            }
+        }
+        if !self.hints.is_empty() {
+            self.metadata
+                .apply_leader_hints(&self.cluster, &std::mem::take(&mut self.hints));
+        }
+        for (partition_id, _) in partitions {
+            self.retry_unanswered(partition_id, id, now);
+            self.reschedule(partition_id, now);
+        }
+    }
+
+    /// Finds the partition of each answer in the request.
+    fn assign(
+        &self,
+        broker: BrokerId,
+        partitions: &[(PartitionId, [u8; 16])],
+        topics: Vec<ProduceTopicResponse>,
+    ) -> Vec<(PartitionId, ProducePartitionResponse)> {
+        let mut answers = Vec::with_capacity(partitions.len());
+        // Brokers answer in the order of the request, so the search begins with the next partition.
         let mut next = 0;
-        for topic in response.topics {
+        for topic in topics {
             for answer in topic.partitions {
+                let is_meant = |(id, topic_id): &(PartitionId, [u8; 16])| {
+                    self.partitions.get(id).is_some_and(|state| {
+                        state.partition.partition() == answer.index
+                            && match topic.name.is_empty() {
+                                true => *topic_id == topic.id,
+                                false => **state.partition.topic() == *topic.name,
+                            }
+                    })
+                };
                 let (before, behind) = partitions.split_at(next);
-                let position = behind
-                    .iter()
-                    .chain(before)
-                    .position(|(partition_id, topic_id)| {
-                        self.partitions.get(partition_id).is_some_and(|state| {
-                            state.partition.partition() == answer.index
-                                && if topic.name.is_empty() {
-                                    *topic_id == topic.id
-                                } else {
-                                    **state.partition.topic() == *topic.name
-                                }
-                        })
-                    });
-                match position {
+                match behind.iter().chain(before).position(is_meant) {
                     Some(position) => {
                         let found = (next + position) % partitions.len();
                         next = (found + 1) % partitions.len();
@@ -151,32 +171,20 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-        for (partition_id, answer) in answers {
-            if let Some(sent) = self.take_in_flight(partition_id, id) {
-                self.on_answer(partition_id, sent, answer, &response.node_endpoints, now);
-            } else {
-                log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
-            }
-        }
-        if !self.hints.is_empty() {
-            self.metadata
-                .apply_leader_hints(&self.cluster, &std::mem::take(&mut self.hints));
-        }
-        for (partition_id, _) in partitions {
-            // A partition that the broker left out: nothing is known of its batch.
-            if let Some(InFlightBatch {
-                mut batch, leader, ..
-            }) = self.take_in_flight(partition_id, id)
-            {
-                batch.maybe_written = true;
-                let error = Error::new(
-                    ErrorKind::Protocol,
-                    "the broker's answer left the partition out",
-                )
+        answers
+    }
+
+    /// If the answer left the partition out, nothing is known of its batch, which is sent again.
+    fn retry_unanswered(&mut self, partition_id: PartitionId, request: RequestId, now: Instant) {
+        if let Some(InFlightBatch {
+            mut batch, leader, ..
+        }) = self.take_in_flight(partition_id, request)
+        {
+            batch.maybe_written = true;
+            let message = "the broker's answer left the partition out";
+            let error = Error::new(ErrorKind::Protocol, message)
                 .with_topic_partition(batch.completion().topic_partition());
-                self.retry(partition_id, batch, error, leader, now);
-            }
-            self.reschedule(partition_id, now);
+            self.retry(partition_id, batch, error, leader, now);
         }
     }
 
@@ -208,12 +216,12 @@ impl<N: Network> Sender<N> {
                 log_append_time_ms: (answer.log_append_time_ms >= 0)
                     .then_some(answer.log_append_time_ms),
             };
-            return self.settle(batch, Outcome::Written(written));
+            return self.complete(batch, Outcome::Written(written));
         }
         let rule = CodeRule::of(code);
         if rule.batch == BatchAnswer::Duplicate {
             // Written by an earlier attempt; the broker no longer knows where.
-            return self.settle(
+            return self.complete(
                 batch,
                 Outcome::Written(WrittenBatch {
                     base_offset: None,
@@ -321,8 +329,8 @@ fn leader_hint(
     })
 }
 
-/// The wait that an answer asks this client for.
-fn wanted_wait(version: i16, response: &ProduceResponse) -> Option<Duration> {
+/// The time that an answer asks this client to wait.
+fn requested_wait(version: i16, response: &ProduceResponse) -> Option<Duration> {
     let ms @ 1.. = u64::try_from(response.throttle_time_ms).ok()? else {
         return None;
     };

@@ -1,4 +1,4 @@
-//! The worker's loop.
+//! The worker's round, and what it receives: events, records, new snapshots of the cluster.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::SenderConfig;
 use super::broker_link::{BrokerLink, LinkState, RequestId};
 use super::brokers::Brokers;
 use super::codec::Codec;
-use super::message::{Delivery, Event};
+use super::message::{DeliveryTask, Event};
 use super::partition_state::{OpenBatch, PartitionState};
 use super::schedule::Schedule;
 use crate::accumulator::batch::CompletedBatch;
@@ -32,13 +32,12 @@ pub(crate) struct Sender<N: Network> {
     pub(super) network: N,
     pub(super) records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
-    pub(super) deliveries: channel::Sender<Delivery>,
-    /// Batches with callbacks that were settled and not handed over to the delivery thread yet.
-    pub(super) settled: Vec<CompletedBatch>,
+    pub(super) deliveries: channel::Sender<DeliveryTask>,
+    /// Completed batches with callbacks, until they go to the delivery thread.
+    pub(super) completed: Vec<CompletedBatch>,
 
-    /// By the partition's number at this worker.
     pub(super) partitions: BTreeMap<PartitionId, PartitionState>,
-    /// Partitions that were forgotten, whose states are to go.
+    /// Partitions that were forgotten, until their states are removed.
     pub(super) forgotten: Vec<Arc<Partition>>,
     pub(super) forgotten_epochs: ForgottenEpochs,
     pub(super) schedule: Schedule,
@@ -49,11 +48,11 @@ pub(crate) struct Sender<N: Network> {
     /// The identity to begin partitions with: given by `cluster`.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) codec: Codec,
-    /// New leaders that the response under way named.
+    /// New leaders that the response in hand named.
     pub(super) hints: Vec<LeaderHint>,
-    /// Full batches taken so far.
-    chunks: u64,
-    /// The waits for memory that this worker has reacted to.
+    /// The number of full batches received so far.
+    full_batches: u64,
+    /// The number of waits for memory that this worker has reacted to.
     seen_waits: u64,
     pub(super) closing: bool,
     force_closed: bool,
@@ -67,8 +66,8 @@ pub(crate) struct Shared {
     pub(crate) producer_ids: Arc<ProducerIdSource>,
 }
 
-/// However the worker ends, by a panic too, every batch has its outcome. The channel would keep what is in it for as
-/// long as somebody could send into it, so nobody may, before it is emptied.
+/// However the worker ends, also by a panic, every batch gets its outcome. First the accumulator is closed: a channel that
+/// callers can still send into could not be emptied.
 impl<N: Network> Drop for Sender<N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -80,12 +79,12 @@ impl<N: Network> Drop for Sender<N> {
             ErrorKind::Internal,
             "the thread that was to send the record has ended",
         ));
-        self.hand_over_settled();
+        self.hand_over_completed();
         self.handle().disconnect();
     }
 }
 
-/// Messages taken from the channel at once, so that responses and deadlines have their turn under any load.
+/// The messages received in one round, so that responses and deadlines are served under any load.
 const MOST_MESSAGES: usize = 4096;
 
 impl<N: Network> Sender<N> {
@@ -95,7 +94,7 @@ impl<N: Network> Sender<N> {
         network: N,
         records: HandoverReceiver<Message>,
         events: channel::Receiver<Event>,
-        deliveries: channel::Sender<Delivery>,
+        deliveries: channel::Sender<DeliveryTask>,
     ) -> Self {
         let Shared {
             accumulator,
@@ -110,7 +109,7 @@ impl<N: Network> Sender<N> {
             records,
             events,
             deliveries,
-            settled: Vec::new(),
+            completed: Vec::new(),
             partitions: BTreeMap::new(),
             forgotten: Vec::new(),
             forgotten_epochs: ForgottenEpochs::default(),
@@ -122,7 +121,7 @@ impl<N: Network> Sender<N> {
             identity: None,
             codec: Codec::new(config.topics.compression.codec),
             hints: Vec::new(),
-            chunks: 0,
+            full_batches: 0,
             seen_waits: 0,
             closing: false,
             force_closed: false,
@@ -130,19 +129,19 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// One round: take in what happened, move every batch as far as it can go. Returns when the next round is due if
+    /// Runs one round: receives what happened and moves every batch as far as possible. Returns when the next round is due if
     /// nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
         self.forget_partitions();
-        self.take_events(now);
-        let more = self.take_records(now);
+        self.receive_events(now);
+        let more = self.receive_records(now);
         self.follow_metadata(now);
         self.relieve_memory(now);
         self.reschedule_due(now);
-        // Compression and writing can take their time.
-        self.hand_over_settled();
+        // Compression and writing can take long.
+        self.hand_over_completed();
         let more = self.serve_brokers(now) || more;
-        self.hand_over_settled();
+        self.hand_over_completed();
         if more {
             Some(now)
         } else {
@@ -150,7 +149,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Whether something happened that `run_once` has not seen: the last look before a sleep.
+    /// Returns whether something happened that `run_once` has not seen. The last check before a sleep.
     pub(crate) fn has_news(&self) -> bool {
         !self.records.is_empty()
             || !self.events.is_empty()
@@ -159,24 +158,24 @@ impl<N: Network> Sender<N> {
             || self.accumulator.memory.waits() != self.seen_waits
     }
 
-    /// The part of it that links and the cluster tell.
+    /// Returns whether an event has come that `run_once` has not seen.
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Whether a round may be long for the compression in it.
+    /// Returns whether compression may make a round long.
     pub(super) fn may_compress_slowly(&self, now: Instant) -> bool {
         self.codec.may_be_slow(now)
     }
 
-    /// Whether batches could be sent, had a broker room for them.
+    /// Returns whether batches are ready for brokers that have no room in flight.
     pub(super) fn waits_for_room(&self) -> bool {
         self.brokers.has_ready_partitions()
     }
 
-    /// The full batches that ever came from callers.
-    pub(super) fn batches_taken(&self) -> u64 {
-        self.chunks
+    /// The number of full batches that ever came from callers.
+    pub(super) fn batches_received(&self) -> u64 {
+        self.full_batches
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -191,7 +190,7 @@ impl<N: Network> Sender<N> {
         self.handle().undelivered()
     }
 
-    /// This worker as others see it.
+    /// This worker, as callers see it.
     pub(super) fn handle(&self) -> &WorkerHandle {
         &self.accumulator.workers()[self.config.index]
     }
@@ -201,36 +200,35 @@ impl<N: Network> Sender<N> {
     }
 
     pub(super) fn state(&mut self, id: PartitionId) -> &mut PartitionState {
-        self.partitions.get_mut(&id).expect(
-            "a partition's state is there from when it is first heard of until it is forgotten",
-        )
+        self.partitions
+            .get_mut(&id)
+            .expect("a partition has a state from its first message until it is forgotten")
     }
 
-    /// The partitions of which `is_meant` says yes.
     pub(super) fn partitions_where(
         &self,
-        is_meant: impl Fn(&PartitionState) -> bool,
+        is_wanted: impl Fn(&PartitionState) -> bool,
     ) -> Vec<PartitionId> {
-        let meant = self.partitions.iter();
-        let meant = meant.filter(|(_, state)| is_meant(state));
-        meant.map(|(id, _)| *id).collect()
+        let wanted = self.partitions.iter();
+        let wanted = wanted.filter(|(_, state)| is_wanted(state));
+        wanted.map(|(id, _)| *id).collect()
     }
 
-    fn take_events(&mut self, now: Instant) {
+    fn receive_events(&mut self, now: Instant) {
         while let Ok(event) = self.events.try_recv() {
             match event {
                 Event::Link(link, event) => self.on_link_event(link, event, now),
                 Event::Identity(result) => self.on_identity(result, now),
                 Event::Flush(reply) => {
-                    self.take_all_records(now);
+                    self.receive_all_records(now);
                     let completions = self.flush(now);
-                    // The caller waits behind these for the callbacks that are due.
-                    self.hand_over_settled();
+                    // The caller waits behind them until the callbacks that are due have run.
+                    self.hand_over_completed();
                     let _ = reply.send(completions);
                 }
                 Event::Close => {
                     self.closing = true;
-                    self.take_all_records(now);
+                    self.receive_all_records(now);
                     self.reschedule_all(now);
                 }
                 Event::ForceClose => {
@@ -244,17 +242,17 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Takes batches and announcements from the callers; true if there may be more.
-    fn take_records(&mut self, now: Instant) -> bool {
-        self.take_messages(MOST_MESSAGES, now)
+    /// Receives batches and announcements from callers. Returns whether there may be more.
+    fn receive_records(&mut self, now: Instant) -> bool {
+        self.receive_messages(MOST_MESSAGES, now)
     }
 
-    /// Takes what the callers have handed over so far, and not what they go on to hand over meanwhile.
-    fn take_all_records(&mut self, now: Instant) {
-        self.take_messages(self.records.len(), now);
+    /// Receives what callers have handed over so far, and not what they hand over meanwhile.
+    fn receive_all_records(&mut self, now: Instant) {
+        self.receive_messages(self.records.len(), now);
     }
 
-    fn take_messages(&mut self, most: usize, now: Instant) -> bool {
+    fn receive_messages(&mut self, most: usize, now: Instant) -> bool {
         for _ in 0..most {
             let Some(message) = self.records.try_recv() else {
                 return false;
@@ -265,19 +263,19 @@ impl<N: Network> Sender<N> {
         true
     }
 
-    /// Notes what a message brings, and returns the partition's number, to be looked at.
+    /// Notes what a message brings. Returns its partition, which the caller reschedules.
     fn receive(&mut self, message: Message) -> PartitionId {
         match message {
             Message::Opened(partition) => {
                 let id = partition.id();
-                // An announcement that nobody waited for can come when the partition is forgotten already.
+                // An announcement can come after the partition was forgotten.
                 if self.partitions.contains_key(&id) || !partition.is_retired() {
                     self.state_of(&partition).announce();
                 }
                 id
             }
             Message::FullBatch(batch) => {
-                self.chunks += 1;
+                self.full_batches += 1;
                 let partition = Arc::clone(&batch.partition);
                 let state = self.state_of(&partition);
                 state.received += 1;
@@ -292,7 +290,7 @@ impl<N: Network> Sender<N> {
         state.or_insert_with(|| PartitionState::new(Arc::clone(partition)))
     }
 
-    /// Looks anew at the partitions for which a new picture of the cluster, if there is one, changes anything.
+    /// If there is a new snapshot of the cluster, reschedules the partitions for which it changes anything.
     fn follow_metadata(&mut self, now: Instant) {
         let generation = self.metadata.generation();
         if generation == self.generation {
@@ -358,7 +356,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// While somebody waits for memory nothing lingers: nothing at all, or nothing of the broker whose share it is.
+    /// While callers wait for memory no batch lingers. If they wait for a broker's share, no batch of that broker lingers.
     fn relieve_memory(&mut self, now: Instant) {
         let memory = &self.accumulator.memory;
         let waits = memory.waits();
@@ -392,7 +390,7 @@ impl<N: Network> Sender<N> {
         while let Some(batch) = self.state(id).queue.pop_front() {
             batch.partition.batch_drained();
             let error = batch.own(error);
-            self.settle(batch, Outcome::Failed(error));
+            self.complete(batch, Outcome::Failed(error));
         }
         self.reschedule(id, now);
     }
@@ -421,12 +419,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Makes everything sendable at once and returns what tells when it is settled.
+    /// Lets no batch linger, and returns the completions of all batches.
     fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
         let mut completions = Vec::new();
         for id in self.partitions_where(|state| !state.is_empty()) {
             let state = self.state(id);
-            // What is open now can be full, and in the channel, a moment later: one look tells of both.
+            // The open batch can be full, and in the channel, a moment later: both are read at once.
             let (pushed, open) = state.partition.handed_over();
             if state.received != pushed {
                 self.receive_full_batches_of(id, pushed, now);

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::partition_state::{Leader, PartitionState};
+use super::partition_state::Leader;
 use crate::accumulator::partition::PartitionId;
 use crate::metadata::BrokerId;
 
@@ -96,21 +96,21 @@ impl Schedule {
     /// the next round.
     pub(super) fn take_due(
         &mut self,
-        partitions: &mut BTreeMap<PartitionId, PartitionState>,
+        partitions: &mut BTreeMap<PartitionId, impl AsMut<Noted>>,
         now: Instant,
     ) -> Vec<PartitionId> {
         let horizon = self.horizon(now);
         let mut due = Vec::new();
         while let Some((at, id)) = pop_until(&mut self.looks, horizon) {
-            let noted = partitions.get_mut(&id).map(|state| &mut state.noted);
+            let noted = partitions.get_mut(&id).map(AsMut::as_mut);
             if let Some(noted) = noted.filter(|noted| noted.look_at == Some(at)) {
                 noted.look_at = None;
                 due.push(id);
             }
         }
         while let Some((_, id)) = pop_until(&mut self.expiries, now) {
-            if let Some(state) = partitions.get_mut(&id) {
-                state.noted.has_expiry = false;
+            if let Some(noted) = partitions.get_mut(&id).map(AsMut::as_mut) {
+                noted.has_expiry = false;
                 due.push(id);
             }
         }
@@ -149,4 +149,81 @@ fn pop_until(
         return None;
     }
     heap.pop().map(|Reverse(entry)| entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    impl AsMut<Noted> for Noted {
+        fn as_mut(&mut self) -> &mut Noted {
+            self
+        }
+    }
+
+    /// A schedule with three partitions, and the time.
+    fn schedule(linger: Duration) -> (Schedule, BTreeMap<PartitionId, Noted>, Instant) {
+        let partitions = (0..3).map(|id| (PartitionId(id), Noted::default()));
+        (Schedule::new(linger), partitions.collect(), Instant::now())
+    }
+
+    fn ids(ids: &[usize]) -> Vec<PartitionId> {
+        ids.iter().copied().map(PartitionId).collect()
+    }
+
+    #[test]
+    fn a_partition_is_looked_at_once_at_the_earliest_of_its_times() {
+        let (mut schedule, mut partitions, now) = schedule(Duration::ZERO);
+        for after in [30, 10, 20] {
+            let noted = partitions.get_mut(&PartitionId(1)).unwrap();
+            schedule.look_at(PartitionId(1), noted, now + after * MS);
+        }
+        assert_eq!(schedule.next_deadline(), Some(now + 10 * MS));
+        assert!(schedule.take_due(&mut partitions, now + 9 * MS).is_empty());
+        assert_eq!(schedule.take_due(&mut partitions, now + 10 * MS), ids(&[1]));
+        assert!(schedule.take_due(&mut partitions, now + 60 * MS).is_empty());
+        assert_eq!(schedule.next_deadline(), None);
+    }
+
+    #[test]
+    fn looks_that_are_nearly_due_go_with_one_that_is_and_expiries_never_do() {
+        let (mut schedule, mut partitions, now) = schedule(80 * MS);
+        let at = |after: u32| now + after * MS / 10;
+        for (id, after) in [(0, 0), (1, 10), (2, 11)] {
+            let noted = partitions.get_mut(&PartitionId(id)).unwrap();
+            schedule.look_at(PartitionId(id), noted, at(after));
+        }
+        let noted = partitions.get_mut(&PartitionId(2)).unwrap();
+        schedule.expire_at(PartitionId(2), noted, at(1));
+        assert_eq!(schedule.take_due(&mut partitions, now), ids(&[0, 1]));
+        assert_eq!(schedule.take_due(&mut partitions, at(1)), ids(&[2, 2]));
+    }
+
+    #[test]
+    fn a_partition_has_one_expiry_until_that_is_due() {
+        let (mut schedule, mut partitions, now) = schedule(Duration::ZERO);
+        for after in [20, 10] {
+            let noted = partitions.get_mut(&PartitionId(0)).unwrap();
+            schedule.expire_at(PartitionId(0), noted, now + after * MS);
+            assert!(noted.has_expiry());
+        }
+        assert_eq!(schedule.next_deadline(), Some(now + 20 * MS));
+        assert_eq!(schedule.take_due(&mut partitions, now + 20 * MS), ids(&[0]));
+        assert!(!partitions[&PartitionId(0)].has_expiry());
+    }
+
+    #[test]
+    fn entries_of_a_forgotten_partition_are_void() {
+        let (mut schedule, mut partitions, now) = schedule(Duration::ZERO);
+        let noted = partitions.get_mut(&PartitionId(0)).unwrap();
+        schedule.look_at(PartitionId(0), noted, now);
+        schedule.expire_at(PartitionId(0), noted, now);
+        schedule.wait_for_leader(PartitionId(0));
+        schedule.forget(PartitionId(0));
+        partitions.remove(&PartitionId(0));
+        assert!(schedule.take_due(&mut partitions, now).is_empty());
+        assert!(schedule.take_without_leader().is_empty());
+    }
 }

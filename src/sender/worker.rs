@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_micros(150);
 pub(super) struct Round {
     /// When the next one is due if nothing happens before.
     next: Option<Instant>,
-    took_batches: bool,
+    received_batches: bool,
     is_last: bool,
 }
 
@@ -61,7 +61,7 @@ impl<N: Network> Worker<N> {
                 return;
             }
             // Each closure takes the guard with it, so the lock is free before the thread sleeps.
-            if !round.took_batches || pause.is_zero() {
+            if !round.received_batches || pause.is_zero() {
                 clock.stop();
                 wakeup.sleep_until(round.next, move || guard.has_news());
             } else if guard.waits_for_room() {
@@ -115,11 +115,11 @@ impl<N: Network> Worker<N> {
 
 impl<N: Network> RoundGuard<'_, N> {
     pub(super) fn run_round(&mut self) -> Round {
-        let before = self.batches_taken();
+        let before = self.batches_received();
         let next = self.run_once(monotonic_now());
         Round {
             next,
-            took_batches: self.batches_taken() != before,
+            received_batches: self.batches_received() != before,
             is_last: self.is_finished(),
         }
     }

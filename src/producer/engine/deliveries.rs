@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::accumulator::batch::CompletedBatch;
 use crate::error::Error;
-use crate::sender::Delivery;
+use crate::sender::DeliveryTask;
 use crate::sync::{Mutex, STACK_BYTES, channel};
 
 use super::{Engine, thread_error};
@@ -13,9 +13,9 @@ use super::{Engine, thread_error};
 /// The channel to the delivery thread.
 pub(super) struct Deliveries {
     /// `None` once the producer is closed: the thread ends when the workers' ends are gone, too.
-    sender: Mutex<Option<channel::Sender<Delivery>>>,
+    sender: Mutex<Option<channel::Sender<DeliveryTask>>>,
     /// `None` once the thread is started.
-    receiver: Mutex<Option<channel::Receiver<Delivery>>>,
+    receiver: Mutex<Option<channel::Receiver<DeliveryTask>>>,
     is_started: AtomicBool,
 }
 
@@ -30,7 +30,7 @@ impl Deliveries {
     }
 
     /// The end for a worker. Only before [`close`](Self::close).
-    pub(super) fn sender(&self) -> channel::Sender<Delivery> {
+    pub(super) fn sender(&self) -> channel::Sender<DeliveryTask> {
         let sender = self.sender.lock();
         sender.clone().expect("the producer is not closed")
     }
@@ -49,7 +49,7 @@ impl Deliveries {
             return true;
         };
         let (done, passed) = channel::bounded(1);
-        let _ = sender.send(Delivery::Barrier(done));
+        let _ = sender.send(DeliveryTask::Barrier(done));
         drop(sender);
         // The delivery thread drops the other end when it reaches the barrier, or when it ends.
         passed.recv_deadline(deadline) != Err(channel::RecvTimeoutError::Timeout)
@@ -80,11 +80,13 @@ impl Engine {
 }
 
 /// The body of the delivery thread.
-fn run(deliveries: &channel::Receiver<Delivery>) {
+fn run(deliveries: &channel::Receiver<DeliveryTask>) {
     for delivery in deliveries {
         match delivery {
-            Delivery::Settled(batches) => batches.into_iter().for_each(CompletedBatch::deliver),
-            Delivery::Barrier(done) => drop(done),
+            DeliveryTask::RunCallbacks(batches) => {
+                batches.into_iter().for_each(CompletedBatch::deliver)
+            }
+            DeliveryTask::Barrier(done) => drop(done),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::metadata::{Due, MetadataCache, PendingRequests, TopicId};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::{ProducePartitionResponse, ProduceResponse};
 use crate::record::compression::{Compression, CompressionType};
-use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Shared};
+use crate::sender::{DeliveryTask, Event, Mailbox, Sender, SenderConfig, Shared};
 use crate::sync::channel;
 use crate::time::{monotonic_now, set_monotonic_now};
 
@@ -191,7 +191,7 @@ pub(crate) struct Harness {
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) producer_ids: Arc<ProducerIdSource>,
     pub(crate) mailbox: Mailbox,
-    pub(crate) deliveries: channel::Receiver<Delivery>,
+    pub(crate) deliveries: channel::Receiver<DeliveryTask>,
     wire: Rc<RefCell<Wire<Switches>>>,
     pub(crate) leaders: Vec<Leadership>,
     pub(crate) logs: HashMap<i32, Log>,

@@ -18,15 +18,15 @@ use crate::metadata::{
     Broker, Cluster, ClusterObserver, MetadataCache, PartitionMetadata, TopicChanges, TopicId,
     TopicMetadata,
 };
-use crate::sender::{Delivery, Event, Mailbox, Sender, SenderConfig, Shared};
+use crate::sender::{DeliveryTask, Event, Mailbox, Sender, SenderConfig, Shared};
 use crate::sync::{Wakeup, channel};
 
 /// Everything that workers are connected to, without the network.
 pub(crate) struct Surroundings {
     pub(crate) shared: Shared,
     /// What the workers hand to the delivery thread.
-    pub(crate) deliveries: channel::Receiver<Delivery>,
-    delivered: channel::Sender<Delivery>,
+    pub(crate) deliveries: channel::Receiver<DeliveryTask>,
+    delivered: channel::Sender<DeliveryTask>,
     workers: Vec<WorkerEnds>,
     config: SenderConfig,
 }
@@ -205,9 +205,9 @@ impl Ticket {
 }
 
 /// Runs the callbacks that workers have handed over, as the delivery thread does.
-pub(crate) fn run_callbacks(deliveries: &channel::Receiver<Delivery>) {
+pub(crate) fn run_callbacks(deliveries: &channel::Receiver<DeliveryTask>) {
     while let Ok(delivery) = deliveries.try_recv() {
-        if let Delivery::Settled(settlements) = delivery {
+        if let DeliveryTask::RunCallbacks(settlements) = delivery {
             settlements.into_iter().for_each(CompletedBatch::deliver);
         }
     }

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::callers::Callers;
 use super::ledger::id_of;
-use crate::sender::Delivery;
+use crate::sender::DeliveryTask;
 use crate::sender::scripted::{LinkKey, Links, MS, Script, Sent, SentBatch, WriteFate};
 use crate::sender::silence::SILENCE;
 use crate::sync::channel;
@@ -24,7 +24,7 @@ pub(super) struct Traffic {
     pub(super) max_in_flight: usize,
     pub(super) idempotence: bool,
     pub(super) callers: Rc<RefCell<Callers>>,
-    pub(super) deliveries: channel::Receiver<Delivery>,
+    pub(super) deliveries: channel::Receiver<DeliveryTask>,
     /// Of every link that was ever started.
     pub(super) routes: BTreeMap<LinkKey, Route>,
     /// What the workers have done since the last look.

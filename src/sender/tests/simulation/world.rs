@@ -20,7 +20,7 @@ use crate::protocol::messages::MetadataResponse;
 use crate::sender::scripted::{
     LinkKey, Links, MS, PRODUCER_ID, ScriptedNetwork, Sent, Surroundings, TOPIC, Wire, link_closed,
 };
-use crate::sender::{Delivery, Mailbox, Sender, Shared};
+use crate::sender::{DeliveryTask, Mailbox, Sender, Shared};
 use crate::sync::channel;
 use crate::time::set_monotonic_now;
 
@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
     pub(super) producer_ids: Arc<ProducerIdSource>,
-    pub(super) deliveries: channel::Receiver<Delivery>,
+    pub(super) deliveries: channel::Receiver<DeliveryTask>,
     pub(super) wire: Rc<RefCell<Wire<Traffic>>>,
     pub(super) callers: Rc<RefCell<Callers>>,
     pub(super) cluster: Brokers,
