@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Corruption, Fault, MockApi, PartitionError};
-use kafka_producer::{Acks, Delivery, Error, ErrorCode, ErrorKind};
+use kafka_producer::{Acks, Delivery, Error, ErrorCode, ErrorKind, ProducerRecord};
 
 use crate::support::{
     PATIENCE, SOON, builder, cluster, deliver, producer, record, values, with_causes,
@@ -248,6 +248,49 @@ fn retries_of_zero_fail_at_the_first_error() {
         );
         assert_eq!(cluster.request_count(MockApi::Produce), before + 1);
     }
+}
+
+/// The mock cluster appends the batch, and knows it again when it comes another time.
+#[test]
+fn a_record_that_too_few_replicas_have_is_written_when_no_retry_or_no_time_is_left() {
+    let cluster = cluster(1, 1);
+    let code = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    cluster.on(MockApi::Produce, move |_| {
+        Fault::PartitionErrors(vec![PartitionError::new("t", 0, code).after_append()])
+    });
+    let without_retry = builder(&cluster).retries(0);
+    let without_time = builder(&cluster)
+        .linger(Duration::ZERO)
+        .request_timeout(Duration::from_millis(200))
+        .delivery_timeout(Duration::from_millis(250));
+    for (builder, value, kind) in [
+        (without_retry, "no retry", ErrorKind::Broker),
+        (without_time, "no time", ErrorKind::DeliveryTimeout),
+    ] {
+        let error = deliver(&builder.build().unwrap(), 0, value).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.delivery(), Delivery::Written, "{error}");
+        assert!(!error.is_retriable() && !error.is_fatal(), "{error}");
+        assert!(error.to_string().contains("; written"), "{error}");
+    }
+    assert_eq!(values(&cluster, 0), ["no retry", "no time"]);
+}
+
+#[test]
+fn an_error_names_the_topic_and_only_a_partition_that_was_chosen() {
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    let too_large = || ProducerRecord::new("t", vec![0; 2 << 20]);
+    let refused = producer.send(too_large()).unwrap_err();
+    let error = refused.error();
+    assert_eq!((error.topic(), error.partition()), (Some("t"), None));
+    assert_eq!(error.topic_partition(), None);
+    assert!(error.to_string().contains("(topic t)"), "{error}");
+
+    let refused = producer.send(too_large().partition(0)).unwrap_err();
+    let error = refused.error();
+    assert_eq!((error.topic(), error.partition()), (Some("t"), Some(0)));
+    assert!(error.to_string().contains("(t-0)"), "{error}");
 }
 
 #[test]
