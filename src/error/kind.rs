@@ -90,7 +90,7 @@ error_kinds! {
 pub enum Delivery {
     /// Certainly not: sending the record again cannot duplicate it.
     NotWritten,
-    /// The record was sent, and no answer tells whether the leader wrote it.
+    /// The record was sent, and no answer says whether the leader wrote it.
     MaybeWritten,
     /// The leader wrote the record, but fewer replicas than `min.insync.replicas` had it: the broker's last answer was
     /// `NOT_ENOUGH_REPLICAS_AFTER_APPEND`, and no retry or no time was left. Consumers read the record as soon as enough

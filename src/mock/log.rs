@@ -137,7 +137,7 @@ impl PartitionLog {
         self.producers.clear();
     }
 
-    /// Appends a batch. If the log has the batch already, returns where it was appended first.
+    /// Appends a batch. If the log has the batch already, returns the outcome of its first append.
     pub(super) fn append(
         &mut self,
         mut batch: CheckedBatch,

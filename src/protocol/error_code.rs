@@ -7,8 +7,8 @@ use std::fmt;
 /// Every number is legal. A code that a later version of Kafka introduced keeps its number, has the name
 /// `UNKNOWN_ERROR_CODE` and is not retriable.
 ///
-/// A code does not tell whether the producer can continue: that depends on the request and on what the producer was
-/// doing. [`Error::is_fatal`](crate::Error::is_fatal) tells it.
+/// A code alone does not say whether the producer can continue: that depends on the request and on what the producer was
+/// doing. [`Error::is_fatal`](crate::Error::is_fatal) returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ErrorCode(i16);
 

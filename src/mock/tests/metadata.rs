@@ -12,7 +12,7 @@ const CLIENT_SOFTWARE: ApiVersionsRequest<'static> = ApiVersionsRequest {
 };
 
 #[test]
-fn every_version_of_api_versions_tells_the_versions() {
+fn api_versions_names_the_versions_in_every_version_of_its_own() {
     let cluster = MockCluster::start(1).unwrap();
     let mut client = Client::connect(&cluster, 0);
     for version in ApiVersionsRequest::VERSIONS {
@@ -36,7 +36,7 @@ fn every_version_of_api_versions_tells_the_versions() {
 }
 
 #[test]
-fn restricted_versions_are_told_and_a_refusal_has_the_layout_of_version_0() {
+fn restricted_versions_are_named_and_a_refusal_has_the_layout_of_version_0() {
     let cluster = MockCluster::start(1).unwrap();
     let mut client = Client::connect(&cluster, 0);
     cluster.restrict_versions(MockApi::ApiVersions, 0..=2);
