@@ -197,7 +197,7 @@
 //!
 //! **Leader epochs are kept across an outage.** When every known broker has failed since one last answered, the
 //! bootstrap addresses come first. Older metadata from a bootstrap broker is ignored for three seconds
-//! (`metadata::old_news`), because the first broker that is back may lag behind. After that it is accepted, because a
+//! (`metadata::policy::outdated`), because the first broker that is back may lag behind. After that it is accepted, because a
 //! cluster that was restored from an older copy has nothing newer.
 //!
 //! **A topic that a broker cannot describe just now stays as it was.** Brokers that start answer with nearly any code.

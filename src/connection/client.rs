@@ -124,9 +124,9 @@ impl BlockingClient {
         &self.versions
     }
 
-    /// Returns whether the session of the connection is over, so that the client must be replaced.
-    pub(crate) fn is_session_over(&self, now: Instant) -> bool {
-        self.session_ends.is_some_and(|ends| ends <= now)
+    /// Returns when the session of the connection ends, so that the client must be replaced.
+    pub(crate) fn session_ends(&self) -> Option<Instant> {
+        self.session_ends
     }
 
     /// Returns whether the broker counts this client's connection beside the workers'.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::candidates::Candidates;
-use crate::connection::Endpoint;
+use super::policy::Policy;
 use crate::connection::client::BlockingClient;
 use crate::error::Error;
 use crate::protocol::Request;
@@ -41,45 +40,30 @@ pub(crate) enum CallOutcome {
 
 /// The broker to which the metadata thread is connected.
 pub(crate) struct ConnectedBroker<'a> {
-    pub(super) connected: &'a mut Connected,
-    pub(super) candidates: &'a mut Candidates,
-    /// `request.timeout.ms`.
-    pub(super) request_timeout: Duration,
+    pub(super) client: &'a mut BlockingClient,
+    pub(super) policy: &'a mut Policy,
     pub(super) identity_era: u64,
-}
-
-/// A connection and what the metadata thread notes about it.
-pub(super) struct Connected {
-    pub(super) endpoint: Endpoint,
-    pub(super) client: BlockingClient,
-    pub(super) last_use: Instant,
 }
 
 impl ConnectedBroker<'_> {
     /// Sends `request` in the highest version that both sides know, and waits for its response. Returns the version, too.
     pub(crate) fn call<R: Request>(&mut self, request: &R) -> Result<(i16, R::Response), Error> {
-        let Connected {
-            endpoint,
-            client,
-            last_use,
-        } = &mut *self.connected;
-        let patience = self
-            .candidates
-            .answer_patience(endpoint)
-            .min(self.request_timeout);
         let began = Instant::now();
-        *last_use = began;
-        let version = client.versions().best::<R>().map_err(|error| {
-            // A KRaft controller's port is taken for a broker's this way.
-            Error::new(
-                error.kind(),
-                format!("{endpoint} cannot serve this client: {}", error.summary()),
-            )
+        let patience = self.policy.begin_request(began);
+        let version = self.client.versions().best::<R>().map_err(|error| {
+            // The port of a KRaft controller can be mistaken for a broker's: it serves other requests.
+            let (kind, reason) = (error.kind(), error.summary());
+            match self.policy.connected_to() {
+                Some(endpoint) => Error::new(
+                    kind,
+                    format!("{endpoint} cannot serve this client: {reason}"),
+                ),
+                None => error,
+            }
         })?;
-        let answer = client.call(request, version, patience);
-        self.candidates
-            .note_time(endpoint, began.elapsed(), patience);
-        Ok((version, answer?))
+        let response = self.client.call(request, version, patience);
+        self.policy.end_request(began.elapsed(), patience);
+        Ok((version, response?))
     }
 
     /// Notes the wait that a response asked for. Later versions of a response leave the waiting to the client
@@ -88,9 +72,8 @@ impl ConnectedBroker<'_> {
         let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
         if let (true, 1..) = (by_client, wait) {
             let wait = Duration::from_millis(wait);
-            self.connected.client.throttled(wait);
-            self.candidates
-                .note_throttle(&self.connected.endpoint, wait, Instant::now());
+            self.client.throttled(wait);
+            self.policy.throttled(wait, Instant::now());
         }
     }
 

@@ -45,6 +45,17 @@ impl Cluster {
         self.topics.get(name).map(|topic| &**topic)
     }
 
+    /// Returns the snapshot to which an answer is applied if nothing that is known may count against the answer. Of the
+    /// known only the id stays, for an answer without one.
+    pub(super) fn reset(&self) -> Cluster {
+        Cluster {
+            cluster_id: self.cluster_id.clone(),
+            identity_era: self.identity_era + 1,
+            restorations: self.restorations + 1,
+            ..Cluster::default()
+        }
+    }
+
     /// Whether the same brokers are known, wherever they are.
     pub(crate) fn has_same_brokers(&self, other: &Cluster) -> bool {
         let mut ids = self.brokers.keys();

@@ -1,32 +1,19 @@
 //! What a caller is told who has waited for a topic, or for a partition of it, in vain.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
+use super::waiters::Wanted;
 use crate::error::{Error, ErrorKind};
-
-/// What an answer told of a topic instead of describing it.
-pub(super) struct TopicError {
-    /// The attempt that told of it, and when.
-    pub(super) attempt: u64,
-    pub(super) told_at: Instant,
-    pub(super) error: Error,
-}
-
-/// So long is a topic that was refused to this client taken to be refused still, where a call may not wait for another
-/// answer. It is asked for again all the same.
-pub(super) const RECENT: Duration = Duration::from_secs(30);
 
 /// Java's words, which users search the web for, and why: `cause` is the latest answer about the topic, or what kept brokers
 /// from answering.
-pub(super) fn missing(
-    cluster: &Cluster,
-    topic: &str,
-    partition: Option<i32>,
-    max_block: Duration,
-    cause: Option<&Error>,
-) -> Error {
+pub(super) fn missing(wanted: Wanted<'_>, cluster: &Cluster, cause: Option<&Error>) -> Error {
+    let Wanted {
+        topic,
+        partition,
+        max_block,
+    } = wanted;
     let ms = max_block.as_millis();
     let has_not_waited = max_block.is_zero();
     let (kind, mut message) = match (cluster.topics.get(topic), partition) {

@@ -1,26 +1,34 @@
-//! The cluster as the brokers describe it: snapshots for everybody, kept up to date by one thread.
+//! The cluster as the brokers describe it: snapshots for all threads, which one thread keeps up to date.
+//!
+//! - [`MetadataCache`] is what the other layers use: the latest [`Cluster`] (`snapshot`), the callers that wait for a topic
+//!   (`waiters`), and the requests to the metadata thread.
+//! - The metadata thread ([`refresh`]) asks brokers. `policy` decides which broker, when, and what, without sockets or a
+//!   clock. `response` makes the next snapshot from an answer.
+//! - A higher layer can have the thread make calls of its own: see [`BrokerCalls`].
 
 mod cache;
 mod calls;
-mod candidates;
 mod cluster;
+#[cfg(test)]
+mod fixtures;
 mod missing;
-mod old_news;
-mod questions;
+mod policy;
 pub(crate) mod refresh;
-mod repetition;
-mod replacement;
 mod response;
+mod snapshot;
 mod topic_map;
+mod tracked_topics;
+mod waiters;
 
-#[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
-pub(crate) use cache::PendingRequests;
-pub(crate) use cache::{ClusterObserver, MetadataCache};
+pub(crate) use cache::MetadataCache;
 pub(crate) use calls::{BrokerCalls, CallOutcome, ConnectedBroker, Due};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 pub(crate) use cluster::{BrokerId, LeaderHint};
+#[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
+pub(crate) use policy::PendingRequests;
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) use response::update;
+pub(crate) use snapshot::ClusterObserver;
 pub(crate) use topic_map::TopicChanges;
 #[cfg(test)]
 pub(crate) use topic_map::TopicMap;

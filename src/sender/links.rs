@@ -47,7 +47,7 @@ impl<N: Network> Sender<N> {
                 self.link_failed(broker, error, now);
                 // After the refresh that this requests, which would open another connection at once.
                 if let Some(state) = self.brokers.get(broker) {
-                    self.metadata.make_way(&state.endpoint);
+                    self.metadata.release_connection(&state.endpoint);
                 }
             }
         }

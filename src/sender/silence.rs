@@ -107,7 +107,7 @@ impl<N: Network> Sender<N> {
         }
         if ready.check_silence(now) {
             let topics = self.topics_in_flight(broker);
-            self.metadata.ask_about(&topics);
+            self.metadata.request_topics(&topics);
         }
         self.abandon_if_replaced(broker, now);
     }

@@ -1,36 +1,26 @@
 use super::*;
-use crate::metadata::{Broker, CallOutcome, ConnectedBroker, PartitionMetadata, TopicMetadata};
+use crate::backoff::ExponentialBackoff;
+use crate::error::ErrorKind;
+use crate::metadata::fixtures::{cluster_at, endpoint, topic};
+use crate::metadata::policy::RefreshConfig;
+use crate::metadata::{CallOutcome, ConnectedBroker, TopicChanges};
 
-fn cluster_with(topic: &str, partitions: i32) -> Cluster {
-    let partitions = (0..partitions)
-        .map(|partition| PartitionMetadata {
-            partition,
-            leader: Some(1),
-            leader_epoch: Some(3),
-            replicas: vec![1],
-            in_sync_replicas: vec![1],
-            offline_replicas: vec![],
-        })
-        .collect();
-    let metadata = TopicMetadata {
-        name: topic.into(),
-        id: None,
-        is_internal: false,
-        partitions,
-    };
-    Cluster {
-        topics: [metadata].into_iter().collect(),
-        ..Cluster::default()
-    }
-}
+const LONG: Duration = Duration::from_secs(30);
 
 fn cache() -> Arc<MetadataCache> {
-    struct Nobody;
-    impl ClusterObserver for Nobody {
+    struct NoObserver;
+    impl ClusterObserver for NoObserver {
         fn before_publication(&self, _: &TopicChanges) {}
         fn after_publication(&self) {}
     }
-    MetadataCache::new(Box::new(Nobody))
+    MetadataCache::new(Box::new(NoObserver))
+}
+
+fn cluster_with(name: &str, partitions: usize) -> Cluster {
+    Cluster {
+        topics: [topic(name, &vec![1; partitions])].into_iter().collect(),
+        ..cluster_at(&[1])
+    }
 }
 
 fn update(cluster: Cluster) -> Update {
@@ -42,266 +32,139 @@ fn update(cluster: Cluster) -> Update {
     }
 }
 
-struct NoCalls;
+/// A call that is due when a test says so.
+struct Call(Arc<Mutex<Due>>);
 
-const NO_CALLS: NoCalls = NoCalls;
-
-impl BrokerCalls for NoCalls {
-    fn due(&self, _: Instant) -> Due {
-        Due::Never
-    }
-    fn call(&mut self, _: &mut ConnectedBroker<'_>) -> Result<CallOutcome, Error> {
-        unreachable!("no call is due")
+impl Call {
+    fn never() -> Self {
+        Self(Arc::new(Mutex::new(Due::Never)))
     }
 }
 
-/// Calls that are due when a test says so.
-struct Calls(Arc<Mutex<Due>>);
-
-impl BrokerCalls for Calls {
-    fn due(&self, now: Instant) -> Due {
-        match *self.0.lock() {
-            Due::At(at) if at <= now => Due::Now,
-            due => due,
-        }
+impl BrokerCalls for Call {
+    fn due(&self, _: Instant) -> Due {
+        *self.0.lock()
     }
+
     fn call(&mut self, _: &mut ConnectedBroker<'_>) -> Result<CallOutcome, Error> {
         unreachable!("there is no connection")
     }
 }
 
-const LONG: Duration = Duration::from_secs(30);
+/// Waits as a metadata thread that has just started: until something is requested. False if it is to end.
+fn wait_for_request(cache: &MetadataCache, call: &Call) -> bool {
+    let backoff = ExponentialBackoff::new(Duration::ZERO, Duration::ZERO);
+    let config = RefreshConfig {
+        bootstrap: vec![endpoint(9)],
+        rebootstrap: None,
+        max_age: LONG,
+        max_idle: LONG,
+        request_timeout: LONG,
+        retry_backoff: backoff,
+        reconnect_backoff: backoff,
+        connections_max_idle: None,
+        names_may_come_until: Instant::now(),
+    };
+    let mut policy = Policy::new(config, Instant::now());
+    cache.next_action(&mut policy, call).is_some()
+}
+
+/// Calls `wait_for_topic` on another thread.
+fn waiter(
+    cache: &Arc<MetadataCache>,
+    partition: Option<i32>,
+) -> std::thread::JoinHandle<Result<Arc<Cluster>, Error>> {
+    let cache = Arc::clone(cache);
+    std::thread::spawn(move || cache.wait_for_topic("t", partition, LONG, Instant::now() + LONG))
+}
 
 #[test]
 fn a_caller_waits_until_its_topic_is_known() {
     let cache = cache();
-    let waiter = {
-        let cache = Arc::clone(&cache);
-        std::thread::spawn(move || cache.wait_for_topic("t", Some(1), LONG, Instant::now() + LONG))
-    };
-    let pending = cache
-        .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
-        .unwrap();
+    let waiter = waiter(&cache, Some(1));
+    assert!(wait_for_request(&cache, &Call::never()));
+    let pending = cache.pending();
     assert!(pending.topics && !pending.refresh);
-    let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-    cache.answered(&asked, |_| update(cluster_with("t", 1)));
+    let asked = cache.requested_topics();
+    cache.publish_answer(&asked, |_| update(cluster_with("t", 1)));
     // One partition is not enough: the topic is asked for again.
-    assert!(
-        cache
-            .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
-            .unwrap()
-            .topics
-    );
-    cache.answered(&asked, |_| update(cluster_with("t", 2)));
-    assert_eq!(
-        waiter
-            .join()
-            .unwrap()
-            .unwrap()
-            .topic("t")
-            .unwrap()
-            .partitions()
-            .len(),
-        2
-    );
+    assert!(wait_for_request(&cache, &Call::never()));
+    cache.publish_answer(&asked, |_| update(cluster_with("t", 2)));
+    let cluster = waiter.join().unwrap().unwrap();
+    assert_eq!(cluster.topic("t").unwrap().partitions().len(), 2);
 }
 
 #[test]
-fn an_error_that_waiting_does_not_cure_ends_the_wait_and_is_told_to_who_may_not_wait() {
+fn an_error_that_waiting_does_not_cure_ends_the_wait() {
     let cache = cache();
-    let error = Error::new(ErrorKind::InvalidTopic, "no such name");
-    let asked: Vec<Arc<str>> = vec!["t".into()];
-    let waiter = {
-        let cache = Arc::clone(&cache);
-        std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
-    };
-    cache
-        .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
-        .unwrap();
-    cache.answered(&asked, |_| Update {
-        errors: vec![("t".into(), error)],
+    let waiter = waiter(&cache, None);
+    assert!(wait_for_request(&cache, &Call::never()));
+    let refusal = Error::new(ErrorKind::InvalidTopic, "no such name");
+    cache.publish_answer(&["t".into()], |_| Update {
+        errors: vec![("t".into(), refusal)],
         ..update(Cluster::default())
     });
-    assert_eq!(
-        waiter.join().unwrap().unwrap_err().kind(),
-        ErrorKind::InvalidTopic
-    );
-    let at_once = || cache.wait_for_topic("t", None, Duration::ZERO, Instant::now());
-    assert_eq!(at_once().unwrap_err().kind(), ErrorKind::InvalidTopic);
-    // It is asked for again all the same, and what happens meanwhile counts for more.
-    assert!(
-        cache
-            .wait_for_requests(Instant::now(), &NO_CALLS)
-            .unwrap()
-            .topics
-    );
-    let nobody = Error::new(ErrorKind::Network, "nobody answers");
-    cache.failed(nobody, PendingRequests::default());
-    let later = at_once().unwrap_err();
-    assert_eq!(later.kind(), ErrorKind::MetadataTimeout);
-    assert!(later.to_string().contains("nobody answers"), "{later}");
+    let error = waiter.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidTopic);
+    let topic_error = cache.topic_error("t").unwrap();
+    assert_eq!(topic_error.kind(), ErrorKind::InvalidTopic);
 }
 
 #[test]
-fn topics_that_wait_are_asked_for_together_and_no_others() {
+fn a_deadline_that_has_passed_requests_the_topic_and_fails_at_once() {
     let cache = cache();
-    cache.keep_topic("known");
-    let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-    cache.answered(&asked, |_| update(cluster_with("known", 1)));
-    assert!(!cache.has_new_topics());
-    for topic in ["a", "b", "c", "b"] {
-        let at_once = cache.wait_for_topic(topic, None, Duration::ZERO, Instant::now());
-        assert!(at_once.is_err());
-    }
-    assert!(cache.has_new_topics());
-    let mut asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-    asked.sort();
-    assert_eq!(asked, ["a", "b", "c"].map(Arc::<str>::from));
-    // What comes meanwhile is asked for next.
-    cache.keep_topic("d");
-    cache.answered(&asked, |_| update(Cluster::default()));
-    let asked = cache.topics_to_ask(true, LONG, Instant::now(), |_| false);
-    assert_eq!(asked, ["d"].map(Arc::<str>::from));
-    cache.answered(&asked, |_| update(Cluster::default()));
-    assert!(
-        !cache
-            .wait_for_requests(Instant::now(), &NO_CALLS)
-            .unwrap()
-            .any()
-    );
+    let result = cache.wait_for_topic("t", None, Duration::ZERO, Instant::now());
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::MetadataTimeout);
+    assert!(cache.pending().topics);
+    assert_eq!(cache.requested_topics(), ["t".into()]);
 }
 
 #[test]
-fn a_deadline_that_has_passed_asks_and_fails_at_once() {
+fn closing_ends_every_wait_and_stopping_ends_the_thread() {
     let cache = cache();
-    let error = cache
-        .wait_for_topic("t", None, Duration::ZERO, Instant::now())
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
-    assert!(
-        cache
-            .wait_for_requests(Instant::now(), &NO_CALLS)
-            .unwrap()
-            .topics
-    );
-}
-
-#[test]
-fn closing_ends_every_wait() {
-    let cache = cache();
-    let waiters: Vec<_> = (0..4)
-        .map(|_| {
-            let cache = Arc::clone(&cache);
-            std::thread::spawn(move || cache.wait_for_topic("t", None, LONG, Instant::now() + LONG))
-        })
-        .collect();
+    let waiters: Vec<_> = (0..4).map(|_| waiter(&cache, None)).collect();
     cache.close();
     for waiter in waiters {
-        assert_eq!(
-            waiter.join().unwrap().unwrap_err().kind(),
-            ErrorKind::Closed
-        );
+        let error = waiter.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
     }
-    assert!(
-        cache.wait_for_requests(Instant::now(), &NO_CALLS).is_some(),
-        "the thread goes on until it is stopped"
-    );
+    cache.request_refresh();
+    let is_running = wait_for_request(&cache, &Call::never());
+    assert!(is_running, "the thread continues until it is stopped");
     cache.stop();
-    assert!(
-        cache
-            .wait_for_requests(Instant::now() + LONG, &NO_CALLS)
-            .is_none()
-    );
+    assert!(!wait_for_request(&cache, &Call::never()));
 }
 
 #[test]
-fn idle_topics_are_dropped_and_used_ones_are_kept() {
-    let cache = cache();
-    for topic in ["idle", "used"] {
-        cache.keep_topic(topic);
-    }
-    let asked: Vec<Arc<str>> = vec!["idle".into(), "used".into()];
-    cache.answered(&asked, |_| update(Cluster::default()));
-    let later = Instant::now() + Duration::from_secs(600);
-    let kept = cache.topics_to_ask(false, Duration::from_secs(300), later, |topic| {
-        topic == "used"
-    });
-    assert_eq!(kept, ["used".into()] as [Arc<str>; 1]);
-}
-
-#[test]
-fn a_backoff_ends_for_a_call_that_became_due() {
-    let cache = cache();
-    let topics = PendingRequests {
-        topics: true,
-        ..PendingRequests::default()
-    };
-    let due = Arc::new(Mutex::new(Due::Never));
-    let waiter = {
-        let (cache, calls) = (Arc::clone(&cache), Calls(Arc::clone(&due)));
-        std::thread::spawn(move || {
-            let began = Instant::now();
-            assert!(cache.wait_out_backoff(began + LONG, Some(topics), &calls));
-            began.elapsed()
-        })
+fn a_call_that_becomes_due_wakes_the_thread() {
+    let (cache, due) = (cache(), Arc::new(Mutex::new(Due::Never)));
+    let thread = {
+        let (cache, call) = (Arc::clone(&cache), Call(Arc::clone(&due)));
+        std::thread::spawn(move || wait_for_request(&cache, &call))
     };
     *due.lock() = Due::Now;
     cache.wake_thread();
-    assert!(waiter.join().unwrap() < LONG);
-    // The call was made in vain: that is what the backoff is for. And if no broker answers, no broker is asked.
-    let call = PendingRequests {
-        call: true,
-        ..topics
-    };
-    for answered in [Some(call), None] {
-        let soon = Instant::now() + Duration::from_millis(20);
-        assert!(cache.wait_out_backoff(soon, answered, &Calls(Arc::clone(&due))));
-        assert!(Instant::now() >= soon);
-    }
+    assert!(thread.join().unwrap());
 }
 
 #[test]
-fn a_call_that_is_due_later_delays_nothing_else() {
+fn a_failed_refresh_stays_requested_and_one_that_has_begun_does_not() {
     let cache = cache();
-    let soon = Instant::now() + Duration::from_millis(50);
-    let calls = Calls(Arc::new(Mutex::new(Due::At(soon))));
-    assert!(
-        !cache
-            .wait_for_requests(Instant::now(), &calls)
-            .unwrap()
-            .any()
-    );
     cache.keep_topic("t");
-    let pending = cache
-        .wait_for_requests(Instant::now() + LONG, &calls)
-        .unwrap();
-    assert!(pending.topics && !pending.call);
-    cache.answered(&["t".into()], |_| update(Cluster::default()));
-    assert!(
-        cache
-            .wait_for_requests(Instant::now() + LONG, &calls)
-            .unwrap()
-            .call
-    );
-    assert!(Instant::now() >= soon);
+    cache.request_refresh();
+    let pending = cache.pending();
+    assert_eq!(cache.topics_to_refresh(LONG, |_| false), ["t".into()]);
+    assert!(!cache.pending().refresh);
+    let error = Error::new(ErrorKind::Network, "no broker answers");
+    cache.note_failure(error, pending);
+    assert!(cache.pending().refresh);
 }
 
 #[test]
 fn a_leader_hint_never_undoes_an_answer_that_comes_at_the_same_time() {
     const ROUNDS: i32 = 500;
     let cache = cache();
-    cache.publish_cluster(Cluster {
-        brokers: HashMap::from([(
-            1,
-            Arc::new(Broker {
-                id: 1,
-                host: "h".into(),
-                port: 9092,
-                rack: None,
-            }),
-        )]),
-        ..cluster_with("t", 1)
-    });
+    cache.publish_cluster(cluster_with("t", 1));
     let hints = {
         let cache = Arc::clone(&cache);
         std::thread::spawn(move || {
@@ -320,12 +183,9 @@ fn a_leader_hint_never_undoes_an_answer_that_comes_at_the_same_time() {
     };
     for round in 0..ROUNDS {
         let name: Arc<str> = format!("new-{round}").into();
-        cache.answered(&[Arc::clone(&name)], |before| {
+        cache.publish_answer(&[Arc::clone(&name)], |before| {
             let mut cluster = before.clone();
-            let new = cluster_with(&name, 1);
-            new.topics
-                .iter()
-                .for_each(|topic| cluster.topics.insert((**topic).clone()));
+            cluster.topics.insert(topic(&name, &[1]));
             update(cluster)
         });
     }

@@ -1,10 +1,12 @@
-//! Whether the connected broker's answers help those who ask, or another one should tell of the cluster.
+//! Whether the connected broker's answers still tell anything new, or another broker is to be asked.
 
 use std::time::{Duration, Instant};
 
-/// How often the connected broker has told the same with hardly a pause between. One that has lost touch with its cluster
-/// answers as readily as any, and with what it last knew. But where the others tell the same, there is nothing else to
-/// learn, and each change of broker is a connection: so the next change comes after twice as many answers.
+/// Counts the answers of the connected broker, one soon after the other, that told nothing new.
+///
+/// A broker that has lost contact with its cluster answers as fast as any, with what it knew last. But if the other
+/// brokers tell the same, there is nothing new to learn, and each change of broker costs a connection. So the next change
+/// comes after twice as many answers.
 #[derive(Debug, Default)]
 pub(super) struct Repetition {
     answers: u32,
@@ -12,14 +14,14 @@ pub(super) struct Repetition {
     last: Option<Instant>,
 }
 
-/// So many answers in a row are taken from the first broker.
+/// The first broker is left after this many such answers in a row.
 const MOST_ANSWERS: u32 = 3;
 
-/// Answers belong together where each comes so soon after the one before.
+/// An answer belongs to a row if it comes within this time after the one before.
 const SOON_AGAIN: Duration = Duration::from_secs(5);
 
 impl Repetition {
-    /// Notes the answer to a question about what was known.
+    /// Notes the answer to a request about topics that are known.
     pub(super) fn note_answer(&mut self, tells_news: bool, now: Instant) {
         let is_soon_again = self
             .last
@@ -37,7 +39,8 @@ impl Repetition {
         self.answers >= MOST_ANSWERS << self.changes.min(8)
     }
 
-    pub(super) fn turn_to_another(&mut self) {
+    /// Another broker is asked now.
+    pub(super) fn note_change(&mut self) {
         self.answers = 0;
         self.changes = self.changes.saturating_add(1);
     }
@@ -47,11 +50,11 @@ impl Repetition {
 mod tests {
     use super::*;
 
-    /// How many answers come before another broker is turned to.
+    /// Returns how many answers come before another broker is asked.
     fn answers(repetition: &mut Repetition, now: Instant) -> u32 {
         for count in 0.. {
             if repetition.is_too_much() {
-                repetition.turn_to_another();
+                repetition.note_change();
                 return count;
             }
             repetition.note_answer(false, now);

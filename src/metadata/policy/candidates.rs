@@ -1,51 +1,53 @@
-//! Whom the metadata thread asks, in which order, and what it remembers of each address.
+//! The brokers that the metadata thread can ask, their order, and what it remembers about each address.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::connection::{Endpoint, LONGEST_THROTTLE};
 
-/// What is remembered of the addresses that were asked.
-#[derive(Default)]
+/// What is remembered about the addresses that were asked.
+#[derive(Debug, Default)]
 pub(super) struct Candidates {
     records: HashMap<Endpoint, Record>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Record {
-    /// Failed attempts in a row, and the latest.
+    /// Failed attempts in a row.
     failures: u32,
+    /// When the latest attempt failed, if it did.
     failed_at: Option<Instant>,
-    /// How often it let a request run out of its patience; a quick answer takes one back.
+    /// How many requests ran into the timeout that the broker was given. A quick response takes one back.
     slowness: u32,
-    /// Its quota's wait (KIP-219): each broker's is its own.
+    /// Until when the broker's quota asks this client to wait (KIP-219). Each broker has its own.
     throttled_until: Option<Instant>,
 }
 
-/// Where a broker can be known from.
+/// Where brokers are known from.
+#[derive(Debug)]
 pub(super) struct Sources<'a> {
     /// The brokers that metadata named.
     pub(super) known: Vec<Endpoint>,
-    /// The bootstrap addresses, where they are to be asked too.
+    /// The addresses of `bootstrap.servers`, if they are to be asked, too.
     pub(super) bootstrap: Vec<Endpoint>,
-    /// To begin anew: the bootstrap addresses come first (KIP-899).
-    pub(super) is_anew: bool,
+    /// The bootstrap addresses come first (KIP-899).
+    pub(super) is_rebootstrap: bool,
     pub(super) connected: Option<&'a Endpoint>,
-    /// To be asked behind those that promise an answer.
+    /// To be asked after the brokers that promise an answer.
     pub(super) avoided: Option<&'a Endpoint>,
 }
 
-/// A broker that does not answer within this is left for another one, long before `request.timeout.ms`: a stopped broker
-/// must not stop everybody's view of the cluster. Doubles with each time that it did not.
+/// The thread leaves a broker that does not answer within this time, long before `request.timeout.ms`: one stopped broker
+/// must not keep all threads from new metadata. The time doubles with each request that ran into it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// After so long a failure says nothing of whether the next attempt will fail.
+/// A failure that is older than this does not predict the result of the next attempt.
 const OLD_FAILURE: Duration = Duration::from_secs(30);
 
 impl Candidates {
-    /// Whom to ask, in order: the connected broker, then the others from a random start, those that failed last. An
-    /// error: all that are well want to be left alone until then.
-    pub(super) fn to_ask(
+    /// Returns the addresses to ask, in order: the connected broker, then the others in random order, those that failed
+    /// last. An error: all brokers that are well have throttled this client until then.
+    pub(super) fn in_order(
         &self,
         sources: Sources<'_>,
         now: Instant,
@@ -53,25 +55,21 @@ impl Candidates {
         let Sources {
             mut known,
             mut bootstrap,
-            is_anew,
+            is_rebootstrap,
             connected,
             avoided,
         } = sources;
         fastrand::shuffle(&mut known);
         fastrand::shuffle(&mut bootstrap);
-        let throttled = known
-            .iter()
-            .filter_map(|endpoint| self.throttled_until(endpoint, now))
-            .min();
-        if throttled.is_some() && !is_anew {
-            // They can be the same brokers under other names, and are no way around a quota.
+        let waits = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
+        if known.iter().any(|endpoint| waits(endpoint).is_some()) && !is_rebootstrap {
+            // They can be other names of the same brokers, and must not evade a quota.
             bootstrap.retain(|endpoint| known.contains(endpoint));
         }
-        let is_first = |endpoint: &Endpoint| is_anew && bootstrap.contains(endpoint);
+        let is_first = |endpoint: &Endpoint| is_rebootstrap && bootstrap.contains(endpoint);
         let mut seen = HashSet::new();
         let mut all: Vec<Endpoint> = known.iter().chain(&bootstrap).cloned().collect();
         all.retain(|endpoint| seen.insert(endpoint.clone()));
-        let waits = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
         let until = all.iter().filter_map(waits).min();
         all.retain(|endpoint| waits(endpoint).is_none());
         all.sort_by_key(|endpoint| {
@@ -98,7 +96,7 @@ impl Candidates {
         self.records.get(endpoint).map_or(0, |known| known.failures)
     }
 
-    /// Whether nothing speaks against asking there.
+    /// Whether the broker neither failed lately nor throttles this client.
     pub(super) fn is_promising(&self, endpoint: &Endpoint, now: Instant) -> bool {
         !self.failed_lately(endpoint, now) && self.throttled_until(endpoint, now).is_none()
     }
@@ -108,7 +106,7 @@ impl Candidates {
             .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE)
     }
 
-    /// Whether the latest attempt there failed, and not before `since`.
+    /// Whether the latest attempt at this address failed, and not before `since`.
     pub(super) fn failed_since(&self, endpoint: &Endpoint, since: Instant) -> bool {
         self.failed_at(endpoint).is_some_and(|at| at >= since)
     }
@@ -122,12 +120,12 @@ impl Candidates {
         until.filter(|until| *until > now)
     }
 
-    /// How long to wait for a connection to that address, where there is another one to turn to.
+    /// How long to wait for a connection to this address if there is another one to ask.
     pub(super) fn connect_patience(&self, endpoint: &Endpoint) -> Duration {
         doubled(self.failures(endpoint))
     }
 
-    /// How long to wait for an answer from that address.
+    /// How long to wait for a response from this address.
     pub(super) fn answer_patience(&self, endpoint: &Endpoint) -> Duration {
         doubled(self.records.get(endpoint).map_or(0, |known| known.slowness))
     }
@@ -143,8 +141,8 @@ impl Candidates {
         (record.failures, record.failed_at) = (0, None);
     }
 
-    /// Learns from how long an answer took, or was waited for. A broker that is slow for good gets its time after one
-    /// failure, and keeps it.
+    /// Notes how long a response took, or was waited for. A broker that is always slow gets more time after one timeout,
+    /// and keeps it.
     pub(super) fn note_time(&mut self, endpoint: &Endpoint, took: Duration, patience: Duration) {
         let record = self.record(endpoint);
         if took >= patience {
@@ -160,9 +158,9 @@ impl Candidates {
         record.throttled_until = record.throttled_until.max(Some(until));
     }
 
-    /// Forgets the addresses that are not to be asked again.
-    pub(super) fn retain(&mut self, is_known: impl Fn(&Endpoint) -> bool) {
-        self.records.retain(|endpoint, _| is_known(endpoint));
+    /// Forgets the addresses that are not asked any more.
+    pub(super) fn retain(&mut self, is_asked: impl Fn(&Endpoint) -> bool) {
+        self.records.retain(|endpoint, _| is_asked(endpoint));
     }
 
     fn record(&mut self, endpoint: &Endpoint) -> &mut Record {
@@ -177,20 +175,17 @@ fn doubled(times: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::fixtures::endpoint;
 
     fn endpoints(ports: &[u16]) -> Vec<Endpoint> {
-        let endpoint = |port: &u16| Endpoint {
-            host: "h".into(),
-            port: *port,
-        };
-        ports.iter().map(endpoint).collect()
+        ports.iter().map(|port| endpoint(*port)).collect()
     }
 
     fn sources(known: &[u16], bootstrap: &[u16]) -> Sources<'static> {
         Sources {
             known: endpoints(known),
             bootstrap: endpoints(bootstrap),
-            is_anew: false,
+            is_rebootstrap: false,
             connected: None,
             avoided: None,
         }
@@ -209,7 +204,7 @@ mod tests {
             let mut candidates = Candidates::default();
             let failed = &endpoints(&[1])[0];
             candidates.note_failure(failed, now);
-            let asked = candidates.to_ask(
+            let asked = candidates.in_order(
                 Sources {
                     connected: Some(connected),
                     ..sources(&[1, 2, 3], &[])
@@ -223,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_to_be_avoided_is_asked_behind_those_that_promise_an_answer_and_before_the_others() {
+    fn an_avoided_broker_is_asked_after_those_that_promise_an_answer_and_before_the_others() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         let [avoided, failed] = [1, 2].map(|port| endpoints(&[port]).remove(0));
@@ -233,46 +228,49 @@ mod tests {
                 avoided: Some(&avoided),
                 ..sources(&[1, 2, 3], &[])
             };
-            assert_eq!(ports(candidates.to_ask(avoiding, now)), [3, 1, 2]);
+            assert_eq!(ports(candidates.in_order(avoiding, now)), [3, 1, 2]);
         }
     }
 
     #[test]
-    fn beginning_anew_asks_the_bootstrap_addresses_before_the_known_ones() {
+    fn a_rebootstrap_asks_the_bootstrap_addresses_before_the_known_ones() {
         let candidates = Candidates::default();
         for _ in 0..20 {
-            let anew = Sources {
-                is_anew: true,
+            let rebootstrap = Sources {
+                is_rebootstrap: true,
                 ..sources(&[1, 2], &[9])
             };
-            assert_eq!(ports(candidates.to_ask(anew, Instant::now()))[0], 9);
+            assert_eq!(
+                ports(candidates.in_order(rebootstrap, Instant::now()))[0],
+                9
+            );
         }
     }
 
     #[test]
-    fn a_throttled_broker_is_left_out_and_alone_it_is_waited_for() {
+    fn a_throttled_broker_is_left_out_and_waited_for_if_it_is_the_only_one() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         let throttled = endpoints(&[1]).remove(0);
         candidates.note_throttle(&throttled, Duration::from_secs(3), now);
-        // A lesser wait told later ends no earlier.
+        // A shorter wait that comes later does not end earlier.
         candidates.note_throttle(&throttled, Duration::from_secs(1), now);
         assert_eq!(
-            ports(candidates.to_ask(sources(&[1, 2], &[9]), now)),
+            ports(candidates.in_order(sources(&[1, 2], &[9]), now)),
             [2],
             "the bootstrap address may be the throttled broker"
         );
         let until = now + Duration::from_secs(3);
-        assert_eq!(candidates.to_ask(sources(&[1], &[9]), now), Err(until));
+        assert_eq!(candidates.in_order(sources(&[1], &[9]), now), Err(until));
         assert_eq!(
-            ports(candidates.to_ask(sources(&[1], &[]), until)),
+            ports(candidates.in_order(sources(&[1], &[]), until)),
             [1],
-            "over is over"
+            "the throttle is over"
         );
     }
 
     #[test]
-    fn no_broker_can_ask_to_be_left_alone_for_days() {
+    fn no_broker_can_throttle_for_days() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         let broker = endpoints(&[1]).remove(0);
@@ -284,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_grows_with_each_answer_that_is_late_and_shrinks_with_quick_ones() {
+    fn patience_grows_with_each_timeout_and_shrinks_with_quick_responses() {
         let mut candidates = Candidates::default();
         let broker = endpoints(&[1]).remove(0);
         let patience = |candidates: &Candidates| candidates.answer_patience(&broker);
@@ -293,7 +291,7 @@ mod tests {
             let patience = patience(&candidates);
             candidates.note_time(&broker, patience, patience);
         }
-        // An answer that needs what it is given does not lose it.
+        // A response that needs its time does not shrink it.
         candidates.note_time(&broker, patience(&candidates) / 2, patience(&candidates));
         assert_eq!(patience(&candidates), Duration::from_secs(16));
         candidates.note_time(&broker, Duration::ZERO, patience(&candidates));
@@ -301,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_failure_makes_no_address_unpromising() {
+    fn after_an_old_failure_an_address_is_promising_again() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         let broker = endpoints(&[1]).remove(0);
@@ -311,9 +309,9 @@ mod tests {
         assert!(candidates.is_promising(&broker, now + OLD_FAILURE));
     }
 
-    /// As after brokers were restarted one by one.
+    /// As after a rolling restart of the brokers.
     #[test]
-    fn old_failures_of_all_brokers_put_no_other_address_first_and_are_no_outage() {
+    fn old_failures_of_all_brokers_do_not_change_the_order_and_are_no_outage() {
         let now = Instant::now();
         let [later, much_later] = [1, 2].map(|times| now + times * OLD_FAILURE);
         let mut seen = HashSet::new();
@@ -324,7 +322,7 @@ mod tests {
                 assert!(candidates.failed_since(broker, now));
                 assert!(!candidates.failed_since(broker, later));
             }
-            let all = candidates.to_ask(sources(&[1, 2, 3], &[9]), much_later);
+            let all = candidates.in_order(sources(&[1, 2, 3], &[9]), much_later);
             seen.insert(ports(all)[0]);
         }
         assert!(seen.len() > 1, "{seen:?}");
