@@ -1,4 +1,4 @@
-//! An immutable picture of the cluster: brokers, topics, partitions and their leaders.
+//! A metadata snapshot: brokers, topics, partitions and their leaders.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,40 +7,43 @@ use std::sync::Arc;
 use super::topic_map::TopicMap;
 use crate::connection::Endpoint;
 
-/// What the brokers said of the cluster at one moment. Never changes: newer metadata is another `Cluster`.
+/// A metadata snapshot: what the brokers said about the cluster at one moment. It never changes: newer metadata is
+/// another `Cluster`.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub(crate) cluster_id: Option<Arc<str>>,
     pub(crate) brokers: HashMap<i32, Arc<Broker>>,
     pub(crate) topics: TopicMap,
-    /// Rises when producer ids may be given a second time: see [`update`](super::response::update).
+    /// The identity era: rises when the cluster may give producer ids a second time. See
+    /// [`update`](super::response::update).
     pub(crate) identity_era: u64,
-    /// How often the cluster was found to know less than before, as one that was restored from an older copy.
+    /// How often the cluster turned out to know less than before, for example because it was restored from an older copy.
     pub(crate) restorations: u64,
 }
 
 impl Cluster {
-    /// The cluster's id, where a broker told one.
+    /// The cluster's id. `None` if no broker told one.
     pub fn cluster_id(&self) -> Option<&str> {
         self.cluster_id.as_deref()
     }
 
-    /// Whether this is certainly another cluster than the one with that id. An id that nobody told says nothing.
+    /// Returns whether this is certainly another cluster than the one with that id. If one of the ids is unknown, it may be
+    /// the same.
     pub(crate) fn is_other_than(&self, cluster_id: Option<&str>) -> bool {
         matches!((self.cluster_id(), cluster_id), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
-    /// The known brokers, in no order.
+    /// The known brokers, in no particular order.
     pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
         self.brokers.values().map(|broker| &**broker)
     }
 
-    /// The broker of that id, where it is known.
+    /// The broker with this id, if it is known.
     pub fn broker(&self, id: i32) -> Option<&Broker> {
         self.brokers.get(&id).map(|broker| &**broker)
     }
 
-    /// What is known of a topic, where anything is.
+    /// The topic with this name, if it is known.
     pub fn topic(&self, name: &str) -> Option<&TopicMetadata> {
         self.topics.get(name).map(|topic| &**topic)
     }
@@ -56,14 +59,13 @@ impl Cluster {
         }
     }
 
-    /// Whether the same brokers are known, wherever they are.
+    /// Returns whether both know brokers with the same ids, whatever their addresses.
     pub(crate) fn has_same_brokers(&self, other: &Cluster) -> bool {
         let mut ids = self.brokers.keys();
         self.brokers.len() == other.brokers.len() && ids.all(|id| other.brokers.contains_key(id))
     }
 
-    /// The same cluster with leaders moved, where a hint is newer than what is known of a known partition; none where none
-    /// is.
+    /// Returns this snapshot with the leaders that the hints name. `None` if no hint is newer than what is known.
     pub(crate) fn with_leaders(&self, hints: &[LeaderHint]) -> Option<Cluster> {
         let mut moved: Option<Cluster> = None;
         for hint in hints {
@@ -78,7 +80,7 @@ impl Cluster {
     fn is_outdated_by(&self, hint: &LeaderHint) -> bool {
         let has_address = self.brokers.contains_key(&hint.leader) || hint.broker.is_some();
         let topic = self.topics.get(&hint.topic);
-        // A late hint about a topic that was made anew since: its epochs say nothing of this one's.
+        // A late hint may be about a topic that was deleted since. Its epochs cannot be compared with those of the new one.
         let topic = topic.filter(|topic| topic.id() == hint.topic_id);
         let known = topic.and_then(|topic| {
             let partition = usize::try_from(hint.partition).ok()?;
@@ -92,7 +94,7 @@ impl Cluster {
             let broker = Arc::new(broker.clone());
             self.brokers.insert(hint.leader, broker);
         }
-        // Copied with the first hint for the topic, and changed in place by the others.
+        // The first hint for a topic copies it, the others change the copy.
         self.topics.modify(&hint.topic, |topic| {
             if let Some(partition) = topic.partitions.get_mut(hint.partition as usize) {
                 partition.leader = Some(hint.leader);
@@ -102,20 +104,20 @@ impl Cluster {
     }
 }
 
-/// What a broker's answer told of a partition's new leader (KIP-951).
+/// A partition's new leader, as a broker's answer to a Produce request names it (KIP-951).
 #[derive(Clone, Debug)]
 pub(crate) struct LeaderHint {
     pub(crate) topic: Arc<str>,
-    /// The topic's id as it was when the broker was asked, if it had one.
+    /// The topic's id when the broker was asked, if it had one.
     pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
     pub(crate) leader: i32,
     pub(crate) leader_epoch: i32,
-    /// The leader's address, where the answer had it.
+    /// The leader's address, if the answer had it.
     pub(crate) broker: Option<Broker>,
 }
 
-/// Whether a text from a broker can be a name: it is short and has no control character.
+/// Returns whether a text from a broker can be a name: it is short and has no control character.
 pub(super) fn is_plain(text: &str) -> bool {
     const MOST_BYTES: usize = 255;
     text.len() <= MOST_BYTES && !text.chars().any(char::is_control)
@@ -147,9 +149,10 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker as an answer describes it; `None` where the port is none. Every advertised host comes in here.
+    /// Returns the broker that an answer describes. `None` if its host or port cannot be one. Every advertised host passes
+    /// through here.
     pub(crate) fn advertised(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Self> {
-        // No name of a host, and nothing to be shown in a message.
+        // This is not the name of a host, and must not get into a message.
         if !is_plain(host) {
             return None;
         }
@@ -161,7 +164,7 @@ impl Broker {
         })
     }
 
-    /// Where the broker is to be connected to.
+    /// The address to connect to.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint {
             host: Arc::clone(&self.host),
@@ -184,13 +187,13 @@ impl Broker {
         self.port
     }
 
-    /// The rack the broker says it stands in.
+    /// The rack of the broker, if it names one.
     pub fn rack(&self) -> Option<&str> {
         self.rack.as_deref()
     }
 }
 
-/// `advertised.listeners` writes an IPv6 address as `[::1]`, and some brokers pass it on so. A resolver knows `::1`.
+/// `advertised.listeners` has an IPv6 address as `[::1]`, and some brokers pass it on like that. A resolver expects `::1`.
 fn without_brackets(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')
@@ -213,17 +216,17 @@ impl TopicMetadata {
         &self.name
     }
 
-    /// The topic's id; none where the brokers are older than Kafka 2.8.
+    /// The topic's id. `None` if the brokers are older than Kafka 2.8.
     pub fn id(&self) -> Option<TopicId> {
         self.id
     }
 
-    /// Whether Kafka keeps the topic for itself, as `__consumer_offsets`.
+    /// Whether the topic is one of Kafka's own, such as `__consumer_offsets`.
     pub fn is_internal(&self) -> bool {
         self.is_internal
     }
 
-    /// Whether this is certainly another topic of the same name.
+    /// Returns whether this is certainly another topic with the same name.
     pub(crate) fn is_other_than(&self, other: &TopicMetadata) -> bool {
         matches!((self.id, other.id), (Some(ours), Some(theirs)) if ours != theirs)
     }
@@ -234,7 +237,7 @@ impl TopicMetadata {
     }
 }
 
-/// One partition: who leads it and who holds copies.
+/// One partition: its leader and its replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMetadata {
     pub(crate) partition: i32,
@@ -251,33 +254,33 @@ impl PartitionMetadata {
         self.partition
     }
 
-    /// The id of the broker that leads the partition; none during an election.
+    /// The id of the broker that leads the partition. `None` during an election.
     pub fn leader(&self) -> Option<i32> {
         self.leader
     }
 
-    /// How often the leadership has moved, where the broker tells.
+    /// The number of times that the leadership has moved, if the broker tells it.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }
 
-    /// The brokers that hold a copy.
+    /// The ids of the brokers that hold a replica.
     pub fn replicas(&self) -> &[i32] {
         &self.replicas
     }
 
-    /// The brokers whose copy is up to date.
+    /// The ids of the brokers whose replica is up to date.
     pub fn in_sync_replicas(&self) -> &[i32] {
         &self.in_sync_replicas
     }
 
-    /// The brokers whose copy is out of reach.
+    /// The ids of the brokers whose replica cannot be reached.
     pub fn offline_replicas(&self) -> &[i32] {
         &self.offline_replicas
     }
 }
 
-/// A topic's id (KIP-516): it tells a topic from another of the same name that was deleted before.
+/// A topic's id (KIP-516). It distinguishes a topic from an earlier one with the same name that was deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TopicId(pub(crate) [u8; 16]);
 
@@ -318,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_advertised_host_loses_its_brackets_and_a_port_that_is_none_is_refused() {
+    fn an_advertised_host_loses_its_brackets_and_an_impossible_port_is_refused() {
         for (advertised, host) in [
             ("[::1]", "::1"),
             ("[fe80::1%eth0]", "fe80::1%eth0"),

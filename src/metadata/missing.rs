@@ -1,4 +1,4 @@
-//! What a caller is told who has waited for a topic, or for a partition of it, in vain.
+//! The error of a caller that waited in vain for a topic, or for a partition of it.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,8 @@ use super::cluster::Cluster;
 use super::waiters::Wanted;
 use crate::error::{Error, ErrorKind};
 
-/// Java's words, which users search the web for, and why: `cause` is the latest answer about the topic, or what kept brokers
-/// from answering.
+/// Returns the error, in Java's words, because users search the web for them. `cause` is the latest answer about the topic,
+/// or why no broker answered.
 pub(super) fn missing(wanted: Wanted<'_>, cluster: &Cluster, cause: Option<&Error>) -> Error {
     let Wanted {
         topic,
@@ -48,7 +48,7 @@ pub(super) fn missing(wanted: Wanted<'_>, cluster: &Cluster, cause: Option<&Erro
     let Some(cause) = cause else {
         return advise(Error::new(kind, message));
     };
-    // Those who print only the error itself are to learn why, too: a typo in an address is the usual cause.
+    // The message has the cause, too, for users who print only the error itself. The usual cause is a typo in an address.
     match cause.error_code() {
         Some(code) => {
             // The error itself displays the broker's answer.

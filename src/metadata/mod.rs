@@ -16,6 +16,7 @@ mod policy;
 pub(crate) mod refresh;
 mod response;
 mod snapshot;
+mod topic_errors;
 mod topic_map;
 mod tracked_topics;
 mod waiters;

@@ -1,35 +1,41 @@
-//! A Metadata response into a new picture of the cluster.
+//! Makes the next metadata snapshot from a Metadata response.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata, is_plain};
-use crate::error::{CodeRule, Delivery, Error, TopicAnswer};
+use super::topic_errors::{denies_topic, is_final, topic_error};
+use super::topic_map::TopicMap;
+use crate::error::Error;
 use crate::protocol::ErrorCode;
-use crate::protocol::messages::{MetadataPartition, MetadataResponse, MetadataTopic};
+use crate::protocol::messages::{
+    MetadataBroker, MetadataPartition, MetadataResponse, MetadataTopic,
+};
 
-/// Leader epochs are right from this version on (KAFKA-9212: before, a broker that was restarted could tell old ones).
+/// Leader epochs are reliable from this version on (KAFKA-9212: with earlier ones, a restarted broker could tell old
+/// epochs).
 const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
 
-/// What a response changed.
+/// What a response changes.
 pub(crate) struct Update {
     pub(crate) cluster: Cluster,
-    /// Topics with an error; waiting can cure the retriable ones.
+    /// The errors of topics. Waiting can cure the retriable ones.
     pub(super) errors: Vec<(Arc<str>, Error)>,
-    /// Whether some topic's or partition's answer is worth asking again: no leader yet, or not created yet.
+    /// Whether to ask again: some topic is not created yet, or some partition has no leader.
     pub(super) is_incomplete: bool,
-    /// Whether some partition stays as it was, for its epoch was older than the known one.
+    /// Whether some partition was not changed, because its leader epoch in the response is older than the known one.
     pub(super) has_older_epochs: bool,
 }
 
-/// The picture after `response` to a request for `asked`.
+/// Returns the snapshot after `response`, which answers a request for the topics `asked`.
 ///
-/// Its `identity_era` is above that of `before` where a known topic is gone or was made anew, or the cluster is another one.
-/// A topic can be deleted by itself. But so may have been the whole cluster, and made anew under the same id, and such a
-/// cluster gives producer ids from the start again: those that were given before may be another producer's now.
-/// Topics that were not asked for stay as they are in `before`,
-/// unless the request was for all (`is_full`). A known topic that the broker cannot describe just now stays as well:
-/// whether its leaders still lead, they tell themselves when they are written to.
+/// A request for all topics (`is_full`) drops the others; any other request leaves them as they are in `before`. A known
+/// topic that the broker cannot describe just now stays: its leaders themselves tell whether they still lead, when a batch
+/// is sent to them.
+///
+/// The identity era rises if a known topic is gone or was created again, or if the cluster is another one. The user may have
+/// deleted only the topic. But the whole cluster may have been wiped, too, and started under the same id. Such a cluster
+/// gives producer ids from the start, and those that were given before may be another producer's now.
 pub(crate) fn update(
     before: &Cluster,
     response: MetadataResponse,
@@ -37,58 +43,22 @@ pub(crate) fn update(
     asked: &[Arc<str>],
     is_full: bool,
 ) -> Update {
-    let mut topics = before.topics.clone();
     let is_asked: HashSet<&str> = asked.iter().map(|topic| &**topic).collect();
-    let mut kept: HashSet<Arc<str>> = HashSet::new();
-    let mut errors = Vec::new();
-    let (mut is_incomplete, mut has_older_epochs, mut is_topic_lost) = (false, false, false);
+    let mut update = TopicUpdate::new(before, version);
     for topic in response.topics {
-        // What nobody asked for takes no memory.
-        let Some(name) = topic.name.as_deref().filter(|name| is_asked.contains(name)) else {
-            continue;
-        };
-        let known = before.topics.get(name);
-        let name = known.map_or_else(|| Arc::from(name), |known| Arc::clone(&known.name));
-        let (error, id) = (topic.error, topic_id(&topic));
-        let described = error
-            .is_none()
-            .then(|| {
-                let known = known.map(|known| &**known);
-                topic_metadata(&name, topic, version, known, &mut has_older_epochs)
-            })
-            // Nothing can be sent to it, nor a partition be chosen: as good as not created yet.
-            .filter(|topic| !topic.partitions.is_empty());
-        if let Some(topic) = described {
-            is_topic_lost |= known.is_some_and(|known| known.is_other_than(&topic));
-            is_incomplete |= topic
-                .partitions
-                .iter()
-                .any(|partition| partition.leader.is_none());
-            topics.insert(topic);
-            kept.insert(name);
-            continue;
+        // A topic that was not asked for must not take memory.
+        let name = topic.name.as_deref().filter(|name| is_asked.contains(name));
+        if let Some(name) = name {
+            let known = before.topics.get(name);
+            let name = known.map_or_else(|| Arc::from(name), |known| Arc::clone(&known.name));
+            update.receive(name, known.map(|known| &**known), topic);
         }
-        let error = match error {
-            ErrorCode::NONE => ErrorCode::LEADER_NOT_AVAILABLE,
-            error => error,
-        };
-        is_incomplete |= !is_for_the_user_to_mend(error);
-        let is_the_same = |known: &&Arc<TopicMetadata>| id.is_none() || known.id == id;
-        let stays = known
-            .filter(is_the_same)
-            .is_some_and(|_| !denies_the_topic(error));
-        if stays {
-            kept.insert(Arc::clone(&name));
-        }
-        is_topic_lost |= known.is_some() && error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        let error = topic_error(&name, error);
-        errors.push((name, error));
     }
     if is_full {
-        topics.retain(|name| kept.contains(name));
+        update.topics.retain(|name| update.kept.contains(name));
     } else {
-        let missing = asked.iter().filter(|name| !kept.contains(*name));
-        missing.for_each(|name| topics.remove(name));
+        let missing = asked.iter().filter(|name| !update.kept.contains(*name));
+        missing.for_each(|name| update.topics.remove(name));
     }
     let brokers = response.brokers.into_iter().filter_map(broker).collect();
     let cluster_id = response
@@ -99,69 +69,140 @@ pub(crate) fn update(
     let mut cluster = Cluster {
         cluster_id,
         brokers,
-        topics,
+        topics: update.topics,
         identity_era: before.identity_era,
         restorations: before.restorations,
     };
-    if is_topic_lost || cluster.is_other_than(before.cluster_id()) {
+    if update.is_topic_lost || cluster.is_other_than(before.cluster_id()) {
         cluster.identity_era += 1;
     }
     Update {
         cluster,
-        errors,
-        is_incomplete,
-        has_older_epochs,
+        errors: update.errors,
+        is_incomplete: update.is_incomplete,
+        has_older_epochs: update.has_older_epochs,
     }
 }
 
-fn broker(broker: crate::protocol::messages::MetadataBroker) -> Option<(i32, Arc<Broker>)> {
-    let id = broker.node_id;
-    let broker = Broker::advertised(id, &broker.host, broker.port, broker.rack.as_deref())?;
-    Some((id, Arc::new(broker)))
+/// The topics of the next snapshot while a response is read.
+struct TopicUpdate {
+    /// The version of the response.
+    version: i16,
+    topics: TopicMap,
+    /// The topics that were asked for and are in the next snapshot.
+    kept: HashSet<Arc<str>>,
+    errors: Vec<(Arc<str>, Error)>,
+    is_incomplete: bool,
+    has_older_epochs: bool,
+    /// Whether a known topic is gone or was created again.
+    is_topic_lost: bool,
 }
 
-fn topic_metadata(
-    name: &Arc<str>,
-    topic: MetadataTopic,
+impl TopicUpdate {
+    fn new(before: &Cluster, version: i16) -> Self {
+        Self {
+            version,
+            topics: before.topics.clone(),
+            kept: HashSet::new(),
+            errors: Vec::new(),
+            is_incomplete: false,
+            has_older_epochs: false,
+            is_topic_lost: false,
+        }
+    }
+
+    fn receive(&mut self, name: Arc<str>, known: Option<&TopicMetadata>, topic: MetadataTopic) {
+        let (error, id) = (topic.error, topic_id(&topic));
+        if error.is_none() {
+            let described = self.topic_metadata(&name, topic, known);
+            // Without partitions nothing can be sent to it: it is as if it were not created yet.
+            if !described.partitions.is_empty() {
+                self.receive_description(name, known, described);
+                return;
+            }
+        }
+        let error = match error {
+            ErrorCode::NONE => ErrorCode::LEADER_NOT_AVAILABLE,
+            error => error,
+        };
+        self.is_incomplete |= !is_final(error);
+        let is_the_same = |known: &TopicMetadata| id.is_none() || known.id == id;
+        if known.is_some_and(is_the_same) && !denies_topic(error) {
+            self.kept.insert(Arc::clone(&name));
+        }
+        self.is_topic_lost |= known.is_some() && error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let error = topic_error(&name, error);
+        self.errors.push((name, error));
+    }
+
+    fn receive_description(
+        &mut self,
+        name: Arc<str>,
+        known: Option<&TopicMetadata>,
+        topic: TopicMetadata,
+    ) {
+        self.is_topic_lost |= known.is_some_and(|known| known.is_other_than(&topic));
+        let mut partitions = topic.partitions.iter();
+        self.is_incomplete |= partitions.any(|partition| partition.leader.is_none());
+        self.topics.insert(topic);
+        self.kept.insert(name);
+    }
+
+    fn topic_metadata(
+        &mut self,
+        name: &Arc<str>,
+        topic: MetadataTopic,
+        known: Option<&TopicMetadata>,
+    ) -> TopicMetadata {
+        let id = topic_id(&topic);
+        // The epochs of an earlier topic with the same name mean nothing for this one. Without ids it is unknown which of
+        // the two is meant. A leader that is out of date costs less than one that is ignored for ever.
+        let known = known.filter(|known| id.is_some() && known.id == id);
+        let mut partitions = contiguous_partitions(topic.partitions, self.version);
+        for (partition, before) in partitions
+            .iter_mut()
+            .zip(known.iter().flat_map(|known| &known.partitions))
+        {
+            if matches!((partition.leader_epoch, before.leader_epoch), (Some(now), Some(before)) if now < before)
+            {
+                // This broker lags behind the one that was asked before.
+                *partition = before.clone();
+                self.has_older_epochs = true;
+            }
+        }
+        TopicMetadata {
+            name: Arc::clone(name),
+            id,
+            is_internal: topic.is_internal,
+            partitions,
+        }
+    }
+}
+
+/// Returns the partitions in order, up to the first number that is missing: those after it cannot be addressed yet.
+fn contiguous_partitions(
+    partitions: Vec<MetadataPartition>,
     version: i16,
-    known: Option<&TopicMetadata>,
-    has_older_epochs: &mut bool,
-) -> TopicMetadata {
-    let id = topic_id(&topic);
-    // Epochs of a topic of the same name that was deleted mean nothing for this one. Where topics have no ids nobody knows
-    // which of them is meant, and a leader of yesterday costs less than one that is ignored for good.
-    let known = known.filter(|known| id.is_some() && known.id == id);
-    let mut partitions: Vec<PartitionMetadata> = topic
-        .partitions
+) -> Vec<PartitionMetadata> {
+    let mut partitions: Vec<PartitionMetadata> = partitions
         .into_iter()
         .filter(|partition| partition.index >= 0)
         .map(|partition| partition_metadata(partition, version))
         .collect();
     partitions.sort_by_key(|partition| partition.partition);
-    // Numbers run from 0 without a gap; what comes after a gap cannot be addressed yet.
     let contiguous = partitions
         .iter()
         .zip(0..)
         .take_while(|(partition, number)| partition.partition == *number)
         .count();
     partitions.truncate(contiguous);
-    for (partition, before) in partitions
-        .iter_mut()
-        .zip(known.iter().flat_map(|known| &known.partitions))
-    {
-        if matches!((partition.leader_epoch, before.leader_epoch), (Some(now), Some(before)) if now < before)
-        {
-            // From a broker that lags behind the one that was asked before.
-            *partition = before.clone();
-            *has_older_epochs = true;
-        }
-    }
-    TopicMetadata {
-        name: Arc::clone(name),
-        id,
-        is_internal: topic.is_internal,
-        partitions,
-    }
+    partitions
+}
+
+fn broker(broker: MetadataBroker) -> Option<(i32, Arc<Broker>)> {
+    let id = broker.node_id;
+    let broker = Broker::advertised(id, &broker.host, broker.port, broker.rack.as_deref())?;
+    Some((id, Arc::new(broker)))
 }
 
 fn partition_metadata(partition: MetadataPartition, version: i16) -> PartitionMetadata {
@@ -182,59 +223,10 @@ fn topic_id(topic: &MetadataTopic) -> Option<TopicId> {
     (topic.id != [0; 16]).then_some(TopicId(topic.id))
 }
 
-/// Whether asking again is of no use: the user has to choose another name or get a permission.
-fn is_for_the_user_to_mend(code: ErrorCode) -> bool {
-    CodeRule::of(code).topic == TopicAnswer::Refused
-}
-
-/// Whether the answer says that there is no such topic for this client, rather than nothing of it.
-fn denies_the_topic(code: ErrorCode) -> bool {
-    CodeRule::of(code).topic != TopicAnswer::Unavailable
-}
-
-/// What to do about a topic that the broker does not describe, where it is not what is usual for the error's kind.
-fn advice(code: ErrorCode) -> Option<&'static str> {
-    match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-            Some("create the topic, or let the brokers do it (auto.create.topics.enable)")
-        }
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
-            Some("ask for the permission to describe the topic and to write to it")
-        }
-        ErrorCode::INVALID_TOPIC_EXCEPTION => Some("choose another name for the topic"),
-        ErrorCode::INVALID_REPLICATION_FACTOR => Some(
-            "wait until enough brokers run for a new topic's replicas, or create the topic with fewer",
-        ),
-        ErrorCode::POLICY_VIOLATION => {
-            Some("create the topic as the brokers' policy for new topics demands")
-        }
-        ErrorCode::LEADER_NOT_AVAILABLE => Some("wait until the topic has leaders"),
-        _ => None,
-    }
-}
-
-fn topic_error(name: &Arc<str>, code: ErrorCode) -> Error {
-    let message = match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "the topic does not exist",
-        code if is_for_the_user_to_mend(code) => "the broker refuses the topic to this client",
-        _ => "the broker did not describe the topic",
-    };
-    let error = Error::answered(code, message);
-    let error = match advice(code) {
-        Some(advice) => error.with_advice(advice),
-        None => error,
-    };
-    error
-        .with_retriable(!is_for_the_user_to_mend(code))
-        .with_topic(Arc::clone(name), None)
-        .with_delivery(Delivery::NotWritten)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::protocol::messages::MetadataBroker;
 
     fn partition(index: i32, leader_id: i32, leader_epoch: i32) -> MetadataPartition {
         MetadataPartition {
@@ -286,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_about_one_topic_leaves_the_others() {
+    fn an_answer_about_one_topic_does_not_change_the_others() {
         let first = after(
             &Cluster::default(),
             vec![topic("a", 1, vec![partition(0, 1, 0)])],
@@ -308,12 +300,12 @@ mod tests {
         );
         assert!(
             full.cluster.topic("a").is_none(),
-            "a topic that is gone is gone"
+            "an answer about all topics removes those that are gone"
         );
     }
 
     #[test]
-    fn an_answer_that_tells_nothing_new_changes_no_topic() {
+    fn an_answer_without_news_changes_no_topic() {
         let topics = || vec![topic("a", 1, vec![partition(0, 1, 0)])];
         let first = after(&Cluster::default(), topics(), &["a"], true).cluster;
         for is_full in [true, false] {
@@ -327,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_leader_epoch_is_ignored_unless_the_topic_was_made_anew() {
+    fn an_older_leader_epoch_is_ignored_unless_the_topic_was_created_again() {
         let first = after(
             &Cluster::default(),
             vec![topic("t", 1, vec![partition(0, 1, 7)])],
@@ -355,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn producer_ids_are_of_another_era_when_a_known_topic_is_gone_or_made_anew() {
+    fn the_identity_era_rises_when_a_known_topic_is_gone_or_was_created_again() {
         let described = |id| vec![topic("t", id, vec![partition(0, 1, 7)])];
         let first = after(&Cluster::default(), described(1), &["t"], true).cluster;
         let era = |topics| after(&first, topics, &["t"], true).cluster.identity_era;
@@ -370,7 +362,7 @@ mod tests {
         );
         assert!(era(described(2)) > first.identity_era);
         assert!(era(vec![error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)]) > first.identity_era);
-        // A topic that was never known tells nothing.
+        // A topic that was not known before is no reason.
         let other = vec![topic("u", 9, vec![partition(0, 1, 0)])];
         let update = after(&first, other, &["u"], false);
         assert_eq!(update.cluster.identity_era, first.identity_era);
@@ -378,7 +370,7 @@ mod tests {
 
     #[test]
     fn topics_that_were_not_asked_for_are_left_out() {
-        let strangers = vec![
+        let topics = vec![
             topic("t", 1, vec![partition(0, 1, 7)]),
             topic("u", 2, vec![partition(0, 1, 7)]),
             MetadataTopic {
@@ -387,14 +379,14 @@ mod tests {
             },
         ];
         for is_full in [true, false] {
-            let update = after(&Cluster::default(), strangers.clone(), &["t"], is_full);
+            let update = after(&Cluster::default(), topics.clone(), &["t"], is_full);
             assert_eq!(update.cluster.topics.iter().count(), 1);
             assert!(update.errors.is_empty());
         }
     }
 
     #[test]
-    fn partitions_are_in_order_without_gaps_whatever_the_answer_says() {
+    fn partitions_are_in_order_and_without_gaps_whatever_the_answer_says() {
         let numbers = [2, 0, 5, -3].map(|index| partition(index, 1, 0)).to_vec();
         let update = after(
             &Cluster::default(),
@@ -406,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_without_a_partition_is_as_good_as_not_there_yet() {
+    fn a_topic_without_partitions_counts_as_not_created_yet() {
         let partitions = vec![partition(1, 1, 0)];
         let update = after(
             &Cluster::default(),
@@ -419,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_waiting_cures_are_told_from_the_others() {
+    fn errors_that_waiting_cures_are_retriable() {
         let error = |name: &str, error| MetadataTopic {
             error,
             ..topic(name, 0, vec![])
@@ -449,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_topic_keeps_its_leaders_where_a_broker_cannot_describe_it_just_now() {
+    fn a_known_topic_keeps_its_leaders_if_a_broker_cannot_describe_it_just_now() {
         let known = vec![topic("t", 1, vec![partition(0, 1, 7)])];
         let first = after(&Cluster::default(), known, &["t"], true).cluster;
         let answer = |error, id| MetadataTopic {
@@ -461,7 +453,7 @@ mod tests {
             (ErrorCode::UNKNOWN_SERVER_ERROR, 0, true),
             (ErrorCode::LEADER_NOT_AVAILABLE, 1, true),
             (ErrorCode::NONE, 1, true),
-            // Another topic of the name is being created.
+            // Another topic with this name is being created.
             (ErrorCode::LEADER_NOT_AVAILABLE, 2, false),
             (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 0, false),
             (ErrorCode::TOPIC_AUTHORIZATION_FAILED, 0, false),
@@ -479,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_user_must_mend_is_not_worth_asking_again() {
+    fn only_after_a_refusal_the_topic_is_not_asked_for_again() {
         for (error, is_final) in [
             (ErrorCode::INVALID_REPLICATION_FACTOR, false),
             (ErrorCode::UNKNOWN_SERVER_ERROR, false),
@@ -499,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_moves_a_leader_only_forward() {
+    fn a_hint_moves_a_leader_only_to_a_newer_epoch() {
         let cluster = after(
             &Cluster::default(),
             vec![topic("t", 1, vec![partition(0, 1, 7)])],

@@ -1,5 +1,5 @@
-//! The topics of one picture of the cluster. Pictures share what did not change between them, so that a new one costs
-//! what it changes and not what there is.
+//! The topics of a metadata snapshot. Snapshots share the topics that did not change, so a new one costs as much as it
+//! changes, not as much as there is.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::cluster::TopicMetadata;
 
-/// Copied as a whole when one of its topics changes.
+/// A part of the topics. It is copied as a whole when one of its topics changes.
 type Shard = HashMap<Arc<str>, Arc<TopicMetadata>>;
 
-/// So many that a shard of a producer with tens of thousands of topics has about a hundred.
+/// With tens of thousands of topics, a shard has about a hundred of them.
 const SHARDS: usize = 256;
 
 /// Topics by name. A copy shares its shards with the original until either changes.
@@ -20,12 +20,12 @@ pub(crate) struct TopicMap {
     shards: Vec<Arc<Shard>>,
 }
 
-/// What is different in a later picture.
+/// The differences between two snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct TopicChanges {
-    /// New topics, and those of which something is different.
+    /// The topics that are new or changed.
     pub(crate) changed: Vec<Arc<TopicMetadata>>,
-    /// The names of topics that are no longer there.
+    /// The names of the topics that only the earlier snapshot has.
     pub(crate) gone: Vec<Arc<str>>,
 }
 
@@ -62,7 +62,7 @@ impl TopicMap {
         self.shards.iter().flat_map(|shard| shard.values())
     }
 
-    /// Puts the topic in the place of what is known of it. A topic that is as it was stays the same one in memory.
+    /// Inserts the topic, or replaces the known one of its name. An unchanged topic stays the same one in memory.
     pub(crate) fn insert(&mut self, topic: TopicMetadata) {
         if self.get(&topic.name).is_none_or(|known| **known != topic) {
             let name = Arc::clone(&topic.name);
@@ -80,7 +80,7 @@ impl TopicMap {
         }
     }
 
-    /// Leaves out the topics of which `keep` says no.
+    /// Removes the topics for which `keep` returns false.
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         for shard in &mut self.shards {
             if !shard.keys().all(|name| keep(name)) {
@@ -91,7 +91,7 @@ impl TopicMap {
         }
     }
 
-    /// Changes what is known of a topic, if anything is.
+    /// Changes a topic, if it is known.
     pub(crate) fn modify(&mut self, name: &str, change: impl FnOnce(&mut TopicMetadata)) {
         let shard = &mut self.shards[shard_of(name)];
         if shard.contains_key(name) {
@@ -101,7 +101,7 @@ impl TopicMap {
         }
     }
 
-    /// What is different from `before`, whichever pictures lie between.
+    /// Returns the differences to `before`. There may be other snapshots in between.
     pub(crate) fn changes_since(&self, before: &TopicMap) -> TopicChanges {
         let mut changes = TopicChanges::default();
         let shards = self.shards.iter().zip(&before.shards);
@@ -121,14 +121,14 @@ impl TopicMap {
     }
 }
 
-/// The same for a name in every map, so that shards can be compared.
+/// Returns the shard of a topic: the same one in every map, so that shards can be compared.
 fn shard_of(name: &str) -> usize {
     let mut hasher = DefaultHasher::new();
     hasher.write(name.as_bytes());
     hasher.finish() as usize % SHARDS
 }
 
-/// What many topics took is given back when few are left.
+/// Gives memory back when few topics are left.
 fn shrink(shard: &mut Shard) {
     if shard.capacity() > 16 && shard.len() < shard.capacity() / 4 {
         shard.shrink_to_fit();
@@ -138,22 +138,10 @@ fn shrink(shard: &mut Shard) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::PartitionMetadata;
+    use crate::metadata::fixtures;
 
     fn topic(name: &str, leader: i32) -> TopicMetadata {
-        TopicMetadata {
-            name: name.into(),
-            id: None,
-            is_internal: false,
-            partitions: vec![PartitionMetadata {
-                partition: 0,
-                leader: Some(leader),
-                leader_epoch: None,
-                replicas: Vec::new(),
-                in_sync_replicas: Vec::new(),
-                offline_replicas: Vec::new(),
-            }],
-        }
+        fixtures::topic(name, &[leader])
     }
 
     fn many() -> TopicMap {
@@ -169,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn the_changes_are_what_is_new_different_or_gone() {
+    fn the_changes_are_the_new_the_different_and_the_removed_topics() {
         let before = many();
         let mut after = before.clone();
         assert_eq!(names(&after.changes_since(&before)), (vec![], vec![]));
         after.insert(topic("new", 1));
         after.insert(topic("t7", 1));
         after.remove("t8");
-        after.remove("never there");
+        after.remove("unknown");
         let changes = after.changes_since(&before);
         assert_eq!(names(&changes), (vec!["new"], vec!["t8"]));
         after.modify("t9", |topic| topic.partitions[0].leader = Some(2));
