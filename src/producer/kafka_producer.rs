@@ -96,17 +96,16 @@ impl<K, V> KafkaProducer<K, V> {
     ///
     /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records. A
     /// slow one delays other callbacks and keeps the memory of their batches; it delays no sending until
-    /// `buffer.memory` is full of records whose callbacks have not run. A panic in one is caught and logged. The
-    /// future, and a [`flush`](Self::flush), wait for the callbacks of the record's batch. A refused record's callback
-    /// is not called.
+    /// `buffer.memory` is full of records whose callbacks have not run. A panic in a callback is caught and logged. The
+    /// future, and a [`flush`](Self::flush), wait for all callbacks of the record's batch. If the record is refused, its
+    /// callback is not called.
     ///
     /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
-    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. The error returns a record
-    /// for a topic that the producer does not know yet: if only callbacks send to a topic, call `partitions_for`
-    /// for it on another thread first. `flush` returns an error, and so does a future's `get` unless the outcome is
-    /// there. `close` returns an error at once, and another thread closes the
-    /// producer. Calls on another producer block as usual. If the callbacks of two producers wait for each other, both wait
-    /// until their timeouts.
+    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. The error returns a record for
+    /// a topic that the producer does not know yet: if only callbacks send to a topic, call `partitions_for` for it on
+    /// another thread first. `flush` returns an error, and so does a future's `get` unless there is an outcome. `close`
+    /// returns an error at once, and another thread closes the producer. Calls on another producer block as usual. If the
+    /// callbacks of two producers wait for each other, both wait until their timeouts.
     ///
     /// The batch's memory is freed before its callbacks run, so a record that failed can nearly always be sent again.
     /// If other threads take it first, the callbacks may exceed `buffer.memory` by the batch's size, at most 64 KiB.
