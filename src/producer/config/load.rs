@@ -241,7 +241,7 @@ impl Faults {
         self.explanation = Some(explanation);
     }
 
-    /// Returns an error that lists the faults, if there are any; several of them each on its own line.
+    /// Returns an error that lists the faults, if there are any. If there are several, each is on its own line.
     pub(super) fn into_result(self) -> Result<(), Error> {
         let mut message = match &self.listed[..] {
             [] => return Ok(()),

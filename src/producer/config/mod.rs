@@ -41,11 +41,12 @@ pub(crate) use validate::ValidatedConfig;
 /// `send.buffer.bytes`.
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
-/// `set` and files are checked at once: the name is known, and the text has the right type and is in range. `build` checks
-/// the rest: values from typed setters, missing settings, conflicts between settings, the length of `client.id`, and
-/// whether this build has the codec. Settings of Java's producer that this one does not support yet are refused, unless the
-/// value asks for nothing that is missing here (as Java's defaults do). Names that only have a meaning in a JVM, such as
-/// `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted with a warning in the log.
+/// `set` and the methods that read a text or file check at once that each name is known, and that its text has the right
+/// type and range. `build` checks the rest: values from typed setters, missing settings, conflicts between settings, the
+/// length of `client.id`, and whether this build has the codec. Settings of Java's producer that this one does not support
+/// yet are refused, unless the value asks for nothing that is missing here (as Java's defaults do). Names that only have a
+/// meaning in a JVM, such as `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted with a
+/// warning in the log.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::value::Kind;
 
 /// A password or a key, or a text that may be one. `Debug` and `Display` do not show it. Its bytes are overwritten when it
-/// is dropped; each clone is a text of its own.
+/// is dropped. A clone is an independent copy.
 #[derive(Clone, Default)]
 pub(crate) struct Secret(String);
 

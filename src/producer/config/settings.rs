@@ -31,7 +31,7 @@ macro_rules! define_settings {
                 Self { $( $( $setter: default_of($property, &$kind, $default), )? )+ }
             }
 
-            /// The range of each setting by itself.
+            /// Checks the range of each setting.
             pub(super) fn check(&self, faults: &mut Faults) {
                 $( $( check($property, &$kind, $range, &self.$setter, faults); )? )+
             }
@@ -189,7 +189,7 @@ fn check<K: Kind>(property: &str, kind: &K, range: &str, value: &K::Value, fault
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the macro makes public methods")]
 mod tests {
-    //! A table of its own, through the same macro: rows of both forms, and secrets.
+    //! A small table through the same macro, with rows of both forms and secrets.
 
     use super::super::secret::{Secret, SecretText};
     use super::super::text_settings::TextSettings;
