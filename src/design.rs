@@ -5,7 +5,7 @@
 //! 1. **`send`, on the caller's thread** (`producer::kafka_producer`, `producer::intake`). The record is checked and
 //!    serialized, without a copy where key and value are bytes already; its topic is looked up, nearly always among the
 //!    few that the thread keeps; a partition is chosen; and it is encoded, in its final wire form, into the partition's
-//!    *open batch* (`accumulator::partition`). A record is copied once on its way to the socket. The caller gets a
+//!    *open batch* (`accumulator::open_batch`). A record is copied once on its way to the socket. The caller gets a
 //!    [`Future`](crate::Future): a reference to the batch's one block of outcomes and an index in it.
 //! 2. **Hand-over.** A full batch goes, as one message of a pointer, over the worker's bounded crossbeam channel (if
 //!    that is full, over a queue behind it, which the memory budget bounds). A part-filled batch stays open to more
@@ -228,7 +228,7 @@
 //! has been told of an open batch will look within `linger.ms` anyway, so batches opened in between are not announced.
 //! After a round that took full batches the worker *rests* for up to 150 us (at most `linger.ms`/8) without being
 //! woken: more will come, and it takes all of it at once. Under load no caller ever wakes it, requests are larger, and
-//! the time of day is read once a round and shared with the callers (`accumulator::WorkerClock`): a record's timestamp
+//! the time of day is read once a round and shared with the callers (`accumulator::worker_handle`): a record's timestamp
 //! is at most a round old. Where batches wait for an answer to make room in flight, a round follows the answer and not
 //! the rest: without that, and with five requests in flight on a quick link, the broker had nothing to do for most of
 //! it, and `send_all` a third less speed.

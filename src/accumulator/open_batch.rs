@@ -310,33 +310,42 @@ impl Partition {
                 },
             };
             match batch.append(record, callback) {
-                Ok(Some(Appended {
-                    index,
-                    size,
-                    is_full,
-                })) => {
-                    let completion = Arc::clone(batch.batch.completion());
-                    if is_full {
-                        self.push_full(open);
-                        wake = Wake::Now;
-                    }
-                    if is_sticky {
-                        open.turn.bytes += size;
-                    }
-                    let has_open_batch = open.batch.is_some();
-                    let left_in_turn = open.turn.bytes_left(open.limit, has_open_batch);
-                    return Append::Done {
-                        record: RecordHandle { completion, index },
-                        wake,
-                        is_turn_over: is_sticky && left_in_turn == 0,
-                    };
-                }
+                Ok(Some(appended)) => return self.appended(open, appended, is_sticky, wake),
                 Ok(None) => {
                     self.push_full(open);
                     wake = Wake::Now;
                 }
                 Err(shortage) => return Append::NeedsMemory { shortage, wake },
             }
+        }
+    }
+
+    /// After a record was appended on the slow path: pushes the batch if it is full, and looks whether the sticky turn is
+    /// over.
+    fn appended(
+        &self,
+        open: &mut OpenBatch,
+        appended: Appended,
+        is_sticky: bool,
+        mut wake: Wake,
+    ) -> Append {
+        let Appended {
+            record,
+            size,
+            is_full,
+        } = appended;
+        if is_full {
+            self.push_full(open);
+            wake = Wake::Now;
+        }
+        if is_sticky {
+            open.turn.bytes += size;
+        }
+        let left_in_turn = open.turn.bytes_left(open.limit, open.batch.is_some());
+        Append::Done {
+            record,
+            wake,
+            is_turn_over: is_sticky && left_in_turn == 0,
         }
     }
 
@@ -449,7 +458,7 @@ struct GrowingBatch<'a> {
 
 /// A record that is in a batch now.
 struct Appended {
-    index: u32,
+    record: RecordHandle,
     /// The bytes that it takes in the batch.
     size: usize,
     /// Whether the batch has no room for another record of the usual size.
@@ -493,8 +502,9 @@ impl GrowingBatch<'_> {
         // A batch without room for another record of the usual size is sent at once: to linger would be of no use.
         let is_full = len + size > limit && len + len / (index as usize + 1) > limit;
         callback.give_to(&mut self.batch.callbacks, index, record.details());
+        let completion = Arc::clone(self.batch.completion());
         Ok(Some(Appended {
-            index,
+            record: RecordHandle { completion, index },
             size,
             is_full,
         }))
