@@ -9,6 +9,8 @@ mod connection_limits;
 mod connections;
 mod errors;
 #[cfg(target_os = "linux")]
+mod fixed_memory;
+#[cfg(target_os = "linux")]
 mod forks;
 mod hostile;
 mod isolation;
