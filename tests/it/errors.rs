@@ -19,6 +19,7 @@ const RETRIABLE: [i16; 32] = [
 const SEQUENCE_ERRORS: [i16; 3] = [45, 47, 59];
 
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
+
 const MESSAGE_TOO_LARGE: i16 = 10;
 
 #[test]
@@ -493,4 +494,54 @@ fn a_producer_id_that_cannot_be_given_yet_is_waited_for() {
     );
     cluster.fail_next(MockApi::InitProducerId, 2, Fault::Disconnect);
     deliver(&producer, 0, "v").unwrap();
+}
+
+/// Bytes that were damaged on their way (CORRUPT_MESSAGE) are sent again.
+#[test]
+fn a_batch_damaged_on_its_way_is_sent_again() {
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    cluster.fail_next(
+        MockApi::Produce,
+        1,
+        Fault::Error(ErrorCode::CORRUPT_MESSAGE),
+    );
+    deliver(&producer, 0, "hello").unwrap();
+    assert_eq!(cluster.request_count(MockApi::Produce), 2);
+}
+
+/// The times between attempts double up to the maximum, each within a fifth.
+#[test]
+fn attempts_are_apart_by_an_exponential_backoff() {
+    const FAILURES: usize = 6;
+    let cluster = cluster(1, 1);
+    let (first, most) = (Duration::from_millis(50), Duration::from_millis(300));
+    let producer = builder(&cluster)
+        .retry_backoff(first)
+        .retry_backoff_max(most)
+        .build()
+        .unwrap();
+    cluster.fail_next(
+        MockApi::Produce,
+        FAILURES,
+        Fault::Error(ErrorCode::NOT_ENOUGH_REPLICAS),
+    );
+    deliver(&producer, 0, "v").unwrap();
+    let times: Vec<Instant> = cluster
+        .requests()
+        .iter()
+        .filter(|request| request.api == MockApi::Produce)
+        .map(|request| request.at)
+        .collect();
+    assert_eq!(times.len(), FAILURES + 1);
+    for (failure, pair) in (0..).zip(times.windows(2)) {
+        let nominal = (first * 2u32.pow(failure)).min(most);
+        let waited = pair[1] - pair[0];
+        assert!(waited >= nominal * 4 / 5, "after {failure}: {waited:?}");
+        // A busy machine adds to it.
+        assert!(
+            waited <= nominal * 6 / 5 + Duration::from_millis(400),
+            "after {failure}: {waited:?}"
+        );
+    }
 }

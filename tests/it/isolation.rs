@@ -1,18 +1,18 @@
 //! A broker that hangs holds up its own partitions and nobody else's. One worker serves them all here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kafka_producer::Future;
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use kafka_producer::{Delivery, ErrorCode, Future};
 
 use crate::support::fake_broker::{
     FakeBootstrap, Member, never_connecting, never_reading, slowly_reading,
 };
 use crate::support::{
-    Bytes, NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, eventually, get_all,
-    record,
+    Bytes, NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, deliver, eventually,
+    get_all, numbers, record, send_numbers,
 };
 
 /// The partition that the stuck broker leads; the others' leaders are well.
@@ -247,4 +247,41 @@ fn assert_healthy_partitions_are_served(producer: &Producer, partitions: &[i32])
         each < Duration::from_millis(20),
         "{each:?} for a round trip"
     );
+}
+
+/// Every request of a broker fails in another way, and the neighbour's records are in time.
+#[test]
+fn a_broker_in_trouble_starves_no_other() {
+    let cluster = cluster(2, 2);
+    let producer = builder(&cluster).batch_size(0).build().unwrap();
+    for partition in 0..2 {
+        deliver(&producer, partition, "0").unwrap();
+    }
+    let random = Mutex::new(fastrand::Rng::with_seed(5));
+    let troubled = cluster.on(MockApi::Produce, move |request| {
+        if request.broker() == 1 {
+            return Fault::Pass;
+        }
+        match random.lock().unwrap().u8(0..5) {
+            0 => Fault::Disconnect,
+            1 => Fault::Error(ErrorCode::NOT_ENOUGH_REPLICAS),
+            2 => Fault::Error(ErrorCode::KAFKA_STORAGE_ERROR),
+            3 => Fault::delay(Duration::from_millis(50)),
+            _ => Fault::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+        }
+    });
+    let stuck = send_numbers(&producer, 1..6);
+    for index in 0..100 {
+        let future = producer.send(record(1, index.to_string())).unwrap();
+        future.get(SOON).unwrap();
+    }
+    cluster.remove(troubled);
+    for future in stuck {
+        // One that can be written and is out of order then cannot be sent again.
+        if let Err(error) = future.get(PATIENCE) {
+            assert_eq!(error.delivery(), Delivery::MaybeWritten, "{error}");
+        }
+    }
+    let written = numbers(&cluster);
+    assert!(written.windows(2).all(|pair| pair[0] < pair[1]));
 }

@@ -3,10 +3,12 @@
 //! Run with `cargo test --features mock --test it`. No test sleeps to wait for something: each waits for a condition
 //! with a deadline far above what it takes, and delays are made by the cluster's hooks.
 
+mod answers;
 mod callbacks;
 mod config_files;
 mod connection_limits;
 mod connections;
+mod deadlines;
 mod errors;
 #[cfg(target_os = "linux")]
 mod fixed_memory;
@@ -14,8 +16,8 @@ mod fixed_memory;
 mod forks;
 mod hostile;
 mod isolation;
-mod leaders;
-mod librdkafka;
+mod leader_changes;
+mod lost_answers;
 mod memory;
 mod metadata;
 #[cfg(feature = "unstable-internals")]
@@ -29,15 +31,11 @@ mod partitioning;
 #[cfg(target_os = "linux")]
 mod programs;
 mod rebootstrap;
+mod recreated_topics;
 mod replaced;
-mod rules_answers;
-mod rules_leaders;
-mod rules_sequences;
-mod rules_time;
-#[cfg(feature = "unstable-internals")]
-mod rules_worker;
 mod send_all;
 mod sending;
+mod sequences;
 /// What the tests against real Kafka use too.
 #[cfg(target_os = "linux")]
 #[path = "../support"]
@@ -54,4 +52,7 @@ mod support;
 mod threads;
 mod timeouts;
 mod topic_errors;
+mod topics;
 mod versions;
+#[cfg(feature = "unstable-internals")]
+mod worker_panics;

@@ -1,5 +1,6 @@
 //! Ends: nothing hangs, every record has its outcome, every caller is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use kafka_producer::mock::{Fault, MockApi, MockCluster};
 use kafka_producer::{Delivery, ErrorKind};
 
 use crate::support::{
-    PATIENCE, Producer, SOON, Watched, builder, cluster, get_all, producer, record, values,
+    Gate, PATIENCE, Producer, SOON, Watched, builder, cluster, get_all, producer, record, values,
 };
 
 /// A cluster that takes everything and answers nothing.
@@ -410,4 +411,67 @@ fn ten_thousand_threads_wait_for_ten_thousand_futures() {
         .sum();
     assert_eq!(written, THREADS as i64);
     producer.close(PATIENCE).unwrap();
+}
+
+/// A close that waits for nothing reports the truth: of what is queued it is known that it is not
+/// written, of what is in flight it is not.
+#[test]
+fn close_at_once_tells_the_queued_from_what_is_in_flight() {
+    const RECORDS: usize = 29;
+    for idempotence in [false, true] {
+        for is_online in [false, true] {
+            let cluster = cluster(1, 1);
+            let producer = purged(&cluster, idempotence);
+            producer.partitions_for("t").unwrap();
+            let (gate, hold) = Gate::new();
+            let requests = AtomicUsize::new(0);
+            cluster.on(MockApi::Produce, move |_| {
+                // The first request is answered; the second one hangs.
+                if requests.fetch_add(1, Ordering::Relaxed) == 1 {
+                    hold.wait();
+                }
+                Fault::Pass
+            });
+            if !is_online {
+                cluster.broker_down(0);
+            }
+            let futures: Vec<_> = (0..RECORDS)
+                .map(|index| producer.send(record(0, format!("{index:052}"))).unwrap())
+                .collect();
+            if is_online {
+                assert!(cluster.wait_until(PATIENCE, |cluster| {
+                    cluster.request_count(MockApi::Produce) == 2
+                }));
+                futures[9].get(SOON).unwrap();
+            }
+            assert!(producer.close(Duration::ZERO).is_err());
+            drop(gate);
+            for (index, future) in futures.into_iter().enumerate() {
+                let result = future.try_get().expect("close has settled it");
+                let expected = match index {
+                    0..10 if is_online => None,
+                    10..20 if is_online => Some(Delivery::MaybeWritten),
+                    _ => Some(Delivery::NotWritten),
+                };
+                let error = result.err();
+                assert_eq!(
+                    error.as_ref().map(kafka_producer::Error::delivery),
+                    expected,
+                    "record {index}, online: {is_online}"
+                );
+                assert!(error.is_none_or(|error| error.kind() == ErrorKind::ForceClosed));
+            }
+        }
+    }
+}
+
+/// Ten records a batch, one request in flight, and a linger that only full batches do not wait for.
+fn purged(cluster: &MockCluster, idempotence: bool) -> Producer {
+    builder(cluster)
+        .linger(Duration::from_secs(5))
+        .batch_size(61 + 10 * 60)
+        .max_in_flight_requests_per_connection(1)
+        .enable_idempotence(idempotence)
+        .build()
+        .unwrap()
 }

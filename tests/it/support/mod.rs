@@ -11,8 +11,8 @@ pub(crate) mod relay;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::MockCluster;
-use kafka_producer::{Error, Future, KafkaProducer, ProducerBuilder, ProducerRecord};
+use kafka_producer::mock::{Fault, MockCluster, PartitionError};
+use kafka_producer::{Error, ErrorCode, Future, KafkaProducer, ProducerBuilder, ProducerRecord};
 
 /// Far above what anything here takes, and far below the producer's own limits (30 and 120 seconds).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,6 +75,28 @@ pub(crate) fn values(cluster: &MockCluster, partition: i32) -> Vec<String> {
     let text = |value: Option<Bytes>| String::from_utf8(value.unwrap()).unwrap();
     let records = cluster.records("t", partition).into_iter();
     records.map(|record| text(record.value)).collect()
+}
+
+/// Sends each number as a record to partition 0 of topic `t`.
+pub(crate) fn send_numbers(
+    producer: &Producer,
+    numbers: impl IntoIterator<Item = usize>,
+) -> Vec<Future> {
+    let sent = numbers
+        .into_iter()
+        .map(|number| producer.send(record(0, number.to_string())));
+    sent.map(|future| future.unwrap()).collect()
+}
+
+/// The numbers in partition 0 of topic `t`.
+pub(crate) fn numbers(cluster: &MockCluster) -> Vec<usize> {
+    let values = values(cluster, 0);
+    values.iter().map(|value| value.parse().unwrap()).collect()
+}
+
+/// Partition 0 of topic `t` answers with this error, and the batch is in its log.
+pub(crate) fn after_append(code: ErrorCode) -> Fault {
+    Fault::PartitionErrors(vec![PartitionError::new("t", 0, code).after_append()])
 }
 
 pub(crate) fn get_all(futures: Vec<Future>) {

@@ -1,119 +1,14 @@
-//! Metadata: topics that are not known yet, leaders that move, partitions that come, brokers that go.
+//! How topics, partitions and the cluster are found, and what a caller is told if they are not.
 
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
 use kafka_producer::{ErrorCode, ErrorKind, ProducerRecord};
 
-use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
 use crate::support::{
-    PATIENCE, Record, SOON, Watched, builder, builder_at, cluster, deliver, get_all, producer,
-    record, values, with_causes,
+    PATIENCE, Record, SOON, Watched, builder, cluster, deliver, producer, record, values,
+    with_causes,
 };
-
-#[test]
-fn a_leader_named_in_the_answer_is_gone_to_without_waiting_for_metadata() {
-    let cluster = cluster(3, 3);
-    let producer = builder(&cluster)
-        .retry_backoff(Duration::from_secs(60))
-        .retry_backoff_max(Duration::from_secs(60))
-        .build()
-        .unwrap();
-    for partition in 0..3 {
-        deliver(&producer, partition, "first").unwrap();
-    }
-    cluster.on(MockApi::Metadata, |_| Fault::NoAnswer);
-    cluster.set_leader("t", 0, Some(1));
-    deliver(&producer, 0, "second").unwrap();
-    assert_eq!(values(&cluster, 0), ["first", "second"]);
-    let _ = producer.close(Duration::ZERO);
-}
-
-#[test]
-fn a_leader_that_the_answer_does_not_name_is_found_by_metadata() {
-    let cluster = cluster(3, 1);
-    // The versions before leaders were named.
-    cluster.restrict_versions(MockApi::Produce, 3..=9);
-    let producer = producer(&cluster);
-    deliver(&producer, 0, "first").unwrap();
-    for (leader, value) in [(1, "second"), (2, "third"), (0, "fourth")] {
-        cluster.set_leader("t", 0, Some(leader));
-        deliver(&producer, 0, value).unwrap();
-    }
-    assert_eq!(values(&cluster, 0), ["first", "second", "third", "fourth"]);
-}
-
-#[test]
-fn a_partition_without_leader_is_waited_for() {
-    let cluster = cluster(2, 2);
-    let producer = producer(&cluster);
-    cluster.set_leader("t", 0, None);
-    let waiting = producer.send(record(0, "v")).unwrap();
-    deliver(&producer, 1, "v").unwrap();
-    let asked = cluster.request_count(MockApi::Metadata);
-    assert!(
-        cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Metadata)
-            > asked + 2)
-    );
-    assert!(!waiting.is_done());
-    cluster.set_leader("t", 0, Some(1));
-    waiting.get(PATIENCE).unwrap();
-}
-
-/// The partition stood in the line of the broker that went away.
-#[test]
-fn records_for_a_broker_that_died_go_to_the_new_leader() {
-    let cluster = cluster(3, 3);
-    let producer = producer(&cluster);
-    for partition in 0..3 {
-        deliver(&producer, partition, "before").unwrap();
-    }
-    cluster.broker_down(1);
-    let futures: Vec<_> = (0..20)
-        .map(|index| producer.send(record(1, index.to_string())).unwrap())
-        .collect();
-    assert!(futures.iter().any(|future| !future.is_done()));
-    cluster.set_leader("t", 1, Some(2));
-    get_all(futures);
-    assert_eq!(values(&cluster, 1).len(), 21);
-}
-
-#[test]
-fn records_for_a_broker_that_hangs_in_connecting_go_to_the_new_leader() {
-    let cluster = cluster(1, 1);
-    let (port, _sockets) = never_connecting();
-    let well = Member::new(0, crate::isolation::port(&cluster));
-    let members = vec![well, Member::new(9, port)];
-    let hanging = FakeBootstrap::start(members.clone(), vec![9]);
-    let producer = builder_at(&hanging.address())
-        .metadata_max_age(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    let future = producer.send(record(0, "v")).unwrap();
-    assert_eq!(
-        future.get(Duration::from_millis(300)).unwrap_err().kind(),
-        ErrorKind::Timeout
-    );
-    hanging.set_leaders(&members, &[0]);
-    future.get(SOON).unwrap();
-}
-
-#[test]
-fn a_broker_that_comes_back_is_used_again() {
-    let cluster = cluster(1, 1);
-    let producer = producer(&cluster);
-    for round in 0..3 {
-        deliver(&producer, 0, round.to_string()).unwrap();
-        cluster.broker_down(0);
-        let waiting = producer.send(record(0, format!("{round} down"))).unwrap();
-        cluster.broker_up(0).unwrap();
-        waiting.get(PATIENCE).unwrap();
-    }
-    assert_eq!(
-        values(&cluster, 0),
-        ["0", "0 down", "1", "1 down", "2", "2 down"]
-    );
-}
 
 #[test]
 fn a_topic_is_created_by_being_sent_to() {
@@ -269,24 +164,6 @@ fn a_name_that_no_topic_may_have_is_refused_at_once() {
         assert_eq!(refused.error().broker_code(), Some(code.code()));
     }
     assert!(start.elapsed() < SOON);
-}
-
-#[test]
-fn a_topic_deleted_and_created_again_is_written_to() {
-    let cluster = cluster(1, 1);
-    let producer = producer(&cluster);
-    for index in 0..5 {
-        deliver(&producer, 0, index.to_string()).unwrap();
-    }
-    for round in 0..3 {
-        cluster.delete_topic("t");
-        cluster.create_topic("t", 1);
-        for index in 0..5 {
-            let metadata = deliver(&producer, 0, index.to_string()).unwrap();
-            assert_eq!(metadata.offset(), Some(index), "round {round}");
-        }
-        assert_eq!(values(&cluster, 0), ["0", "1", "2", "3", "4"]);
-    }
 }
 
 #[test]

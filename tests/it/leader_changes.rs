@@ -1,13 +1,13 @@
-//! Leaders and topics that change under way, rule by rule.
+//! Leaders that move, die or come back: where the records of their partitions go, and when.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster, PartitionError};
-use kafka_producer::{Delivery, ErrorCode};
+use kafka_producer::{ErrorCode, ErrorKind};
 
+use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
 use crate::support::{
-    Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, get_all, producer, record, values,
+    Gate, PATIENCE, SOON, builder, builder_at, cluster, deliver, get_all, producer, record, values,
 };
 
 /// So often does the producer ask for metadata by itself.
@@ -27,6 +27,110 @@ fn await_metadata(cluster: &MockCluster) {
     assert!(
         cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Metadata)
             >= asked + 3)
+    );
+}
+
+#[test]
+fn a_leader_named_in_the_answer_is_gone_to_without_waiting_for_metadata() {
+    let cluster = cluster(3, 3);
+    let producer = builder(&cluster)
+        .retry_backoff(Duration::from_secs(60))
+        .retry_backoff_max(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    for partition in 0..3 {
+        deliver(&producer, partition, "first").unwrap();
+    }
+    cluster.on(MockApi::Metadata, |_| Fault::NoAnswer);
+    cluster.set_leader("t", 0, Some(1));
+    deliver(&producer, 0, "second").unwrap();
+    assert_eq!(values(&cluster, 0), ["first", "second"]);
+    let _ = producer.close(Duration::ZERO);
+}
+
+#[test]
+fn a_leader_that_the_answer_does_not_name_is_found_by_metadata() {
+    let cluster = cluster(3, 1);
+    // The versions before leaders were named.
+    cluster.restrict_versions(MockApi::Produce, 3..=9);
+    let producer = producer(&cluster);
+    deliver(&producer, 0, "first").unwrap();
+    for (leader, value) in [(1, "second"), (2, "third"), (0, "fourth")] {
+        cluster.set_leader("t", 0, Some(leader));
+        deliver(&producer, 0, value).unwrap();
+    }
+    assert_eq!(values(&cluster, 0), ["first", "second", "third", "fourth"]);
+}
+
+#[test]
+fn a_partition_without_leader_is_waited_for() {
+    let cluster = cluster(2, 2);
+    let producer = producer(&cluster);
+    cluster.set_leader("t", 0, None);
+    let waiting = producer.send(record(0, "v")).unwrap();
+    deliver(&producer, 1, "v").unwrap();
+    let asked = cluster.request_count(MockApi::Metadata);
+    assert!(
+        cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Metadata)
+            > asked + 2)
+    );
+    assert!(!waiting.is_done());
+    cluster.set_leader("t", 0, Some(1));
+    waiting.get(PATIENCE).unwrap();
+}
+
+/// The partition stood in the line of the broker that went away.
+#[test]
+fn records_for_a_broker_that_died_go_to_the_new_leader() {
+    let cluster = cluster(3, 3);
+    let producer = producer(&cluster);
+    for partition in 0..3 {
+        deliver(&producer, partition, "before").unwrap();
+    }
+    cluster.broker_down(1);
+    let futures: Vec<_> = (0..20)
+        .map(|index| producer.send(record(1, index.to_string())).unwrap())
+        .collect();
+    assert!(futures.iter().any(|future| !future.is_done()));
+    cluster.set_leader("t", 1, Some(2));
+    get_all(futures);
+    assert_eq!(values(&cluster, 1).len(), 21);
+}
+
+#[test]
+fn records_for_a_broker_that_hangs_in_connecting_go_to_the_new_leader() {
+    let cluster = cluster(1, 1);
+    let (port, _sockets) = never_connecting();
+    let well = Member::new(0, crate::isolation::port(&cluster));
+    let members = vec![well, Member::new(9, port)];
+    let hanging = FakeBootstrap::start(members.clone(), vec![9]);
+    let producer = builder_at(&hanging.address())
+        .metadata_max_age(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let future = producer.send(record(0, "v")).unwrap();
+    assert_eq!(
+        future.get(Duration::from_millis(300)).unwrap_err().kind(),
+        ErrorKind::Timeout
+    );
+    hanging.set_leaders(&members, &[0]);
+    future.get(SOON).unwrap();
+}
+
+#[test]
+fn a_broker_that_comes_back_is_used_again() {
+    let cluster = cluster(1, 1);
+    let producer = producer(&cluster);
+    for round in 0..3 {
+        deliver(&producer, 0, round.to_string()).unwrap();
+        cluster.broker_down(0);
+        let waiting = producer.send(record(0, format!("{round} down"))).unwrap();
+        cluster.broker_up(0).unwrap();
+        waiting.get(PATIENCE).unwrap();
+    }
+    assert_eq!(
+        values(&cluster, 0),
+        ["0", "0 down", "1", "1 down", "2", "2 down"]
     );
 }
 
@@ -249,132 +353,4 @@ fn a_leader_whose_disk_fails_is_waited_out_in_order() {
     cluster.set_leader("t", 0, Some(1));
     get_all(futures);
     assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
-}
-
-/// KIP-516: the id is refused once, and no other is known.
-#[test]
-fn a_topic_id_that_is_refused_is_asked_for_again_and_the_batch_sent_again() {
-    for code in [
-        ErrorCode::UNKNOWN_TOPIC_ID,
-        ErrorCode::INCONSISTENT_TOPIC_ID,
-    ] {
-        let cluster = cluster(1, 1);
-        let producer = builder(&cluster).batch_size(0).build().unwrap();
-        deliver(&producer, 0, "first").unwrap();
-        let asked = cluster.request_count(MockApi::Metadata);
-        let refused = Fault::Error(code);
-        cluster.fail_next(MockApi::Produce, 1, Fault::KeepBack(4, Box::new(refused)));
-        get_all(
-            ["a", "b", "c", "d", "e"]
-                .map(|name| producer.send(record(0, name)).unwrap())
-                .into(),
-        );
-        assert!(cluster.wait_until(PATIENCE, |cluster| {
-            cluster.request_count(MockApi::Metadata) > asked
-        }));
-        assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
-        let batches = cluster.batches("t", 0);
-        assert!(
-            batches.iter().all(|batch| batch.producer_epoch == 0),
-            "it is the same topic: its sequences go on"
-        );
-    }
-}
-
-/// The five in flight are refused, for nobody knows the old id any more; under the new one they begin at sequence 0.
-#[test]
-fn a_topic_made_anew_with_batches_in_flight_gets_them_in_order() {
-    let cluster = Arc::new(cluster(1, 1));
-    let producer = builder(&cluster).batch_size(0).build().unwrap();
-    deliver(&producer, 0, "first").unwrap();
-    let old = cluster.topic_id("t").unwrap();
-    let anew = Arc::downgrade(&cluster);
-    cluster.once(MockApi::Produce, move |_| {
-        let cluster = anew.upgrade().unwrap();
-        cluster.delete_topic("t");
-        cluster.create_topic("t", 1);
-        Fault::KeepBack(4, Box::new(Fault::Error(ErrorCode::UNKNOWN_TOPIC_ID)))
-    });
-    let futures = ["a", "b", "c", "d", "e"].map(|name| producer.send(record(0, name)).unwrap());
-    for (offset, future) in (0..).zip(futures) {
-        assert_eq!(future.get(PATIENCE).unwrap().offset(), Some(offset));
-    }
-    assert_ne!(cluster.topic_id("t").unwrap(), old);
-    assert_eq!(values(&cluster, 0), ["a", "b", "c", "d", "e"]);
-    let sequences: Vec<_> = cluster
-        .batches("t", 0)
-        .iter()
-        .map(|batch| batch.base_sequence)
-        .collect();
-    assert_eq!(sequences, [0, 1, 2, 3, 4]);
-}
-
-/// Java: `ProducerSendWhileDeletionTest`. The topic comes back by being asked for; every record has one outcome, and what
-/// is in the last topic's log is there once and in order.
-#[test]
-fn a_topic_that_is_deleted_again_and_again_costs_no_record_its_outcome() {
-    const RECORDS: usize = 1500;
-    let cluster = cluster(1, 1);
-    let producer = builder(&cluster).batch_size(100).build().unwrap();
-    let outcomes = Watched::<Vec<usize>>::default();
-    std::thread::scope(|scope| {
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let cluster = &cluster;
-        scope.spawn(move || {
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
-                stopped.recv_timeout(Duration::from_millis(10))
-            {
-                if cluster.end_offset("t", 0) > Some(0) {
-                    cluster.delete_topic("t");
-                }
-            }
-        });
-        let futures: Vec<_> = (0..RECORDS)
-            .map(|index| {
-                let outcomes = outcomes.clone();
-                let callback = move |_| outcomes.change(|outcomes| outcomes.push(index));
-                let sent = producer.send_with(record(0, index.to_string()), callback);
-                if index % 50 == 0 {
-                    // No faster than topics come and go.
-                    sent.as_ref().unwrap().get(PATIENCE).unwrap();
-                }
-                sent.unwrap()
-            })
-            .collect();
-        get_all(futures);
-        drop(stop);
-    });
-    let expected: Vec<_> = (0..RECORDS).collect();
-    assert_eq!(outcomes.get(), expected, "each has one, in order");
-    let written: Vec<usize> = values(&cluster, 0)
-        .iter()
-        .map(|value| value.parse().unwrap())
-        .collect();
-    assert!(
-        written.windows(2).all(|pair| pair[0] < pair[1]),
-        "{written:?}"
-    );
-}
-
-/// A partition without a topic for good: what waited for it says why, and is not written.
-#[test]
-fn a_topic_that_is_gone_for_good_fails_what_waits_for_it_in_time() {
-    let cluster = MockCluster::builder()
-        .auto_create_topics(false)
-        .start()
-        .unwrap();
-    cluster.create_topic("t", 1);
-    let producer = builder(&cluster)
-        .request_timeout(Duration::from_millis(300))
-        .delivery_timeout(Duration::from_millis(600))
-        .build()
-        .unwrap();
-    deliver(&producer, 0, "first").unwrap();
-    cluster.delete_topic("t");
-    let error = deliver(&producer, 0, "lost").unwrap_err();
-    assert_eq!(error.delivery(), Delivery::NotWritten, "{error}");
-    assert!(!error.is_fatal());
-    cluster.create_topic("t", 1);
-    deliver(&producer, 0, "again").unwrap();
-    assert_eq!(values(&cluster, 0), ["again"]);
 }

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_producer::mock::{Fault, MockApi, MockCluster};
-use kafka_producer::{Delivery, ErrorKind, ProducerRecord};
+use kafka_producer::{Delivery, ErrorKind, Future, ProducerRecord};
 
 use crate::support::{
     Gate, PATIENCE, Producer, Record, SOON, Watched, builder, cluster, deliver, get_all, record,
-    values,
+    send_numbers, values,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(700);
@@ -293,4 +293,104 @@ fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
         "no connection was made anew"
     );
     assert_eq!(values(&cluster, 0), ["first", "a", "b"]);
+}
+
+/// The broker takes longer than the records may.
+#[test]
+fn what_is_answered_too_late_is_maybe_written() {
+    let cluster = cluster(3, 1);
+    let timeout = Duration::from_millis(500);
+    let producer = builder(&cluster)
+        .linger(Duration::from_millis(5))
+        .request_timeout(timeout)
+        .delivery_timeout(2 * timeout)
+        .build()
+        .unwrap();
+    producer.partitions_for("t").unwrap();
+    cluster.on(MockApi::Produce, move |_| Fault::delay(4 * timeout));
+    let futures = send_numbers(&producer, 0..10);
+    producer.flush(PATIENCE).unwrap();
+    for future in futures {
+        let error = future.try_get().expect("flush waits").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::DeliveryTimeout, Delivery::MaybeWritten)
+        );
+    }
+}
+
+/// A steady stream of large records while the broker reads nothing for longer than a record may take. Nothing is
+/// fatal; what is told of each record is true; what is in the log is there once and in order.
+#[test]
+fn a_stream_survives_a_stall_longer_than_its_records_may_take() {
+    const BYTES: usize = 100_000;
+    let cluster = cluster(1, 1);
+    let timeout = Duration::from_millis(600);
+    let producer = builder(&cluster)
+        .send_buffer(Some(10_000))
+        .request_timeout(timeout)
+        .delivery_timeout(timeout)
+        .build()
+        .unwrap();
+    let send = |index: usize| {
+        let mut value = format!("{index} ").into_bytes();
+        value.resize(BYTES, b'-');
+        producer.send(record(0, value)).unwrap()
+    };
+    let mut futures: Vec<Future> = (0..5).map(send).collect();
+    futures[4].get(PATIENCE).unwrap();
+    let stalls = std::sync::Arc::new(AtomicBool::new(true));
+    {
+        let stalls = std::sync::Arc::clone(&stalls);
+        cluster.on(MockApi::Produce, move |_| {
+            if stalls.load(Ordering::Relaxed) {
+                Fault::delay(2 * timeout)
+            } else {
+                Fault::Pass
+            }
+        });
+    }
+    let start = Instant::now();
+    while start.elapsed() < 2 * timeout {
+        let future = send(futures.len());
+        let _ = future.get(Duration::from_millis(20));
+        futures.push(future);
+    }
+    stalls.store(false, Ordering::Relaxed);
+    let mut successes = 0;
+    while successes < 20 {
+        let future = send(futures.len());
+        successes += usize::from(future.get(PATIENCE).is_ok());
+        futures.push(future);
+        assert!(start.elapsed() < PATIENCE, "{successes}");
+    }
+    producer.flush(PATIENCE).unwrap();
+    let written: Vec<usize> = values(&cluster, 0)
+        .iter()
+        .map(|value| value.split_once(' ').unwrap().0.parse().unwrap())
+        .collect();
+    assert!(
+        written.windows(2).all(|pair| pair[0] < pair[1]),
+        "{written:?}"
+    );
+    let mut lost = 0;
+    for (index, future) in futures.iter().enumerate() {
+        let is_written = written.binary_search(&index).is_ok();
+        match future.try_get().unwrap() {
+            Ok(metadata) => {
+                let place = metadata.offset().unwrap() as usize;
+                assert_eq!(written[place], index);
+            }
+            Err(error) => {
+                lost += 1;
+                assert_eq!(error.kind(), ErrorKind::DeliveryTimeout);
+                assert!(!error.is_fatal());
+                assert!(
+                    !is_written || error.delivery() == Delivery::MaybeWritten,
+                    "record {index} is in the log"
+                );
+            }
+        }
+    }
+    assert!(lost > 0, "the stall was meant to cost some");
 }

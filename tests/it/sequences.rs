@@ -8,7 +8,8 @@ use kafka_producer::mock::{Fault, MockApi, MockCluster, PartitionError};
 use kafka_producer::{Delivery, ErrorCode, ErrorKind, Future};
 
 use crate::support::{
-    Builder, PATIENCE, Producer, SOON, builder, cluster, deliver, get_all, producer, record, values,
+    Builder, PATIENCE, Producer, SOON, after_append, builder, cluster, deliver, get_all, producer,
+    record, values,
 };
 
 /// A batch for each record, so that several are in flight.
@@ -40,10 +41,6 @@ fn stamps(cluster: &MockCluster) -> Vec<(i16, i32)> {
         .iter()
         .map(|batch| (batch.producer_epoch, batch.base_sequence));
     stamps.collect()
-}
-
-fn after_append(code: ErrorCode) -> Fault {
-    Fault::PartitionErrors(vec![PartitionError::new("t", 0, code).after_append()])
 }
 
 /// Each batch keeps its sequence however often it is sent, for none of these errors is about the sequences.
