@@ -106,7 +106,7 @@ pub(crate) struct Switches {
 }
 
 impl Switches {
-    fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             connects: settings.connects,
             produce_versions: (3, settings.produce_version),

@@ -15,7 +15,7 @@ pub(crate) use surroundings::Ticket;
 pub(crate) use wire::Link;
 #[cfg(test)]
 pub(crate) use {
-    harness::{Leadership, Settings, TOPIC, identity},
+    harness::{Leadership, Settings, Switches, TOPIC, identity},
     log::{Log, Rules},
     request::{SentBatch, answer_all, decode, refused, written},
     surroundings::{Surroundings, publish_to, record_of, run_callbacks},

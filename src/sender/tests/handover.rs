@@ -57,13 +57,16 @@ pub(super) struct Stage<N: Network> {
     pub(super) worker: Arc<Worker<N>>,
 }
 
-pub(super) fn set_up<N: Network>(settings: Settings, network: N) -> Stage<N> {
+pub(super) fn set_up<N: Network>(
+    settings: Settings,
+    network: impl FnOnce(Vec<Mailbox>) -> N,
+) -> Stage<N> {
     let mut surroundings = Surroundings::new(&settings.sender, 1, settings.buffer_memory);
     let partitions = vec![Leadership::default(); settings.partitions as usize];
     publish_to(&surroundings.shared.metadata, None, 1, &partitions, None);
     surroundings.shared.producer_ids.give_now(identity(0));
     let mailbox = surroundings.mailboxes().remove(0);
-    let sender = surroundings.worker(0, network);
+    let sender = surroundings.worker(0, network(vec![mailbox.clone()]));
     let accumulator = surroundings.shared.accumulator;
     let handle = Arc::clone(&accumulator.workers()[0]);
     let worker = Arc::new(Worker::new(handle, mailbox.clone(), sender));
@@ -92,7 +95,7 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
         link,
         logs: Arc::clone(&logs),
     };
-    let stage = set_up(settings, network);
+    let stage = set_up(settings, |_| network);
     let worker = Arc::clone(&stage.worker);
     std::thread::spawn(move || told.iter().for_each(|event| worker.report(event)));
     let worker = Arc::clone(&stage.worker);

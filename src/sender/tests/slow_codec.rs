@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::handover::{Stage, set_up};
 use crate::accumulator::callbacks::NoCallback;
-use crate::accumulator::open_batch::SerializedRecord;
-use crate::connection::link::{
-    LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
-};
+use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::ErrorKind;
 use crate::record::compression::{Compression, CompressionType, slowness};
 use crate::sender::Event;
-use crate::sender::scripted::{Harness, MS, Settings, TOPIC, Ticket, connected, written};
-use crate::sync::channel;
+use crate::sender::scripted::{
+    Harness, MS, ScriptedNetwork, Settings, Switches, TOPIC, Ticket, Wire, record_of, written,
+};
+use crate::sync::{Wakeup, channel};
 use crate::time::{monotonic_now, set_monotonic_now};
 
 const CODEC: CompressionType = CompressionType::Snappy;
@@ -184,16 +183,51 @@ fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
     assert_eq!(worker.network().closed, [request.link]);
 }
 
-struct NoNetwork;
+/// A worker whose rounds can be run by the thread of a link.
+struct SharedWorker {
+    stage: Stage<ScriptedNetwork<Switches>>,
+    wire: Rc<RefCell<Wire<Switches>>>,
+}
 
-impl Network for NoNetwork {
-    fn connect(&mut self, _: LinkId, _: LinkTarget) {}
-
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<WriteStatus, WriteError> {
-        Ok(WriteStatus::Complete)
+impl SharedWorker {
+    fn new(settings: Settings) -> Self {
+        let switches = Switches::new(&settings);
+        let mut made = None;
+        let stage = set_up(settings, |mailboxes| {
+            let wire = made.insert(Wire::new(mailboxes, switches));
+            ScriptedNetwork::new(0, wire)
+        });
+        let wire = made.expect("set_up makes the network");
+        Self { stage, wire }
     }
 
-    fn close(&mut self, _: LinkId) {}
+    fn wakeup(&self) -> &Wakeup {
+        self.stage.accumulator.workers()[0].wakeup()
+    }
+
+    fn append_batch(&self, partition: usize) {
+        let value = "-".repeat(850);
+        let record = record_of(value.as_bytes());
+        self.stage.accumulator.topics.with(TOPIC, |topic| {
+            topic.partitions()[partition].append(&record, false, &mut NoCallback, &mut None)
+        });
+    }
+
+    /// Runs a round as the worker's own thread does.
+    fn run_round(&self) {
+        self.stage.worker.try_lock().unwrap().run_round();
+    }
+
+    /// The worker's thread sleeps, and the thread of the link reports something.
+    fn report_on_the_links_thread(&self) {
+        assert!(self.wakeup().falls_asleep(None, || false));
+        let event = Event::Link(LINK, LinkEvent::WriteProgress);
+        self.stage.worker.report(event);
+    }
+
+    fn closed(&self) -> Vec<LinkId> {
+        self.wire.borrow().script.closed.clone()
+    }
 }
 
 /// It would not read its link meanwhile.
@@ -201,35 +235,18 @@ impl Network for NoNetwork {
 fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     let mut settings = Settings::default();
     settings.sender.topics.compression = Compression::with_default_level(CODEC);
-    let stage = set_up(settings, NoNetwork);
-    let wakeup = stage.accumulator.workers()[0].wakeup();
-    assert!(wakeup.falls_asleep(None, || false));
+    let worker = SharedWorker::new(settings);
+    assert!(worker.wakeup().falls_asleep(None, || false));
     let (reply, replied) = channel::bounded(1);
-    stage.worker.report(Event::Flush(reply));
+    worker.stage.worker.report(Event::Flush(reply));
     assert!(replied.try_recv().is_err());
-    assert!(wakeup.is_woken());
-}
-
-/// The links that were closed.
-#[derive(Clone, Default)]
-struct Closed(Rc<RefCell<Vec<LinkId>>>);
-
-impl Network for Closed {
-    fn connect(&mut self, _: LinkId, _: LinkTarget) {}
-
-    fn write(&mut self, _: LinkId, _: OutgoingRequest) -> Result<WriteStatus, WriteError> {
-        Ok(WriteStatus::Complete)
-    }
-
-    fn close(&mut self, link: LinkId) {
-        self.0.borrow_mut().push(link);
-    }
+    assert!(worker.wakeup().is_woken());
 }
 
 const LINK: LinkId = LinkId(0);
 
 /// A request without an answer on a link whose thread may run rounds, for its batch was quick to compress.
-fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
+fn after_a_quick_batch() -> SharedWorker {
     let mut settings = Settings {
         partitions: 2,
         ..Settings::default()
@@ -238,39 +255,12 @@ fn after_a_quick_batch() -> (Stage<Closed>, Closed) {
     settings.sender.idempotence = false;
     set_monotonic_now(Instant::now());
     slowness::set(Duration::ZERO);
-    let closed = Closed::default();
-    let stage = set_up(settings, closed.clone());
-    append_batch(&stage, 0);
-    run_round(&stage);
-    stage.mailbox.put(connected(LINK, 12));
-    run_round(&stage);
-    (stage, closed)
-}
-
-fn append_batch(stage: &Stage<Closed>, partition: usize) {
-    let value = "-".repeat(850);
-    let record = SerializedRecord::<(&str, Option<&[u8]>)> {
-        timestamp_ms: 1_000,
-        key: None,
-        value: Some(value.as_bytes()),
-        headers: &[],
-    };
-    stage.accumulator.topics.with(TOPIC, |topic| {
-        topic.partitions()[partition].append(&record, false, &mut NoCallback, &mut None)
-    });
-}
-
-/// As the worker's own thread does.
-fn run_round(stage: &Stage<Closed>) {
-    stage.worker.try_lock().unwrap().run_round();
-}
-
-/// The worker's thread sleeps, and the link's thread tells of something.
-fn tell_on_the_links_thread(stage: &Stage<Closed>) {
-    let wakeup = stage.accumulator.workers()[0].wakeup();
-    assert!(wakeup.falls_asleep(None, || false));
-    let event = Event::Link(LINK, LinkEvent::WriteProgress);
-    stage.worker.report(event);
+    let worker = SharedWorker::new(settings);
+    worker.append_batch(0);
+    // The first round connects, the second one writes.
+    worker.run_round();
+    worker.run_round();
+    worker
 }
 
 /// The answer to the first request may lie in the socket.
@@ -279,20 +269,20 @@ fn a_link_whose_thread_met_a_slow_batch_is_read_before_its_requests_time_out() {
     if !CODEC.is_compiled_in() {
         return;
     }
-    let (stage, closed) = after_a_quick_batch();
+    let worker = after_a_quick_batch();
     let begin = monotonic_now();
-    append_batch(&stage, 1);
+    worker.append_batch(1);
     slowness::set(3000 * MS);
-    tell_on_the_links_thread(&stage);
+    worker.report_on_the_links_thread();
     assert_eq!(monotonic_now(), begin + 3000 * MS, "compressed here");
-    run_round(&stage);
-    assert!(closed.0.borrow().is_empty());
+    worker.run_round();
+    assert!(worker.closed().is_empty());
     set_monotonic_now(begin + 3999 * MS);
-    run_round(&stage);
-    assert!(closed.0.borrow().is_empty());
+    worker.run_round();
+    assert!(worker.closed().is_empty());
     set_monotonic_now(begin + 4000 * MS);
-    run_round(&stage);
-    assert_eq!(*closed.0.borrow(), [LINK], "only so much longer");
+    worker.run_round();
+    assert_eq!(worker.closed(), [LINK], "only so much longer");
 }
 
 /// The next slow batch comes among the quick ones.
@@ -301,16 +291,16 @@ fn a_links_thread_leaves_rounds_to_the_worker_for_a_while_after_a_slow_batch() {
     if !CODEC.is_compiled_in() {
         return;
     }
-    let (stage, _) = after_a_quick_batch();
+    let worker = after_a_quick_batch();
     for (partition, slow_ms) in [(0, 2), (1, 0)] {
         slowness::set(slow_ms * MS);
-        append_batch(&stage, partition);
-        run_round(&stage);
+        worker.append_batch(partition);
+        worker.run_round();
     }
     slowness::set(3000 * MS);
-    append_batch(&stage, 1);
+    worker.append_batch(1);
     let begin = monotonic_now();
-    tell_on_the_links_thread(&stage);
+    worker.report_on_the_links_thread();
     assert_eq!(monotonic_now(), begin, "nothing was compressed here");
-    assert!(stage.accumulator.workers()[0].wakeup().is_woken());
+    assert!(worker.wakeup().is_woken());
 }

@@ -29,7 +29,7 @@ impl Network for NoNetwork {
 }
 
 fn stage(panics: bool) -> Stage<NoNetwork> {
-    set_up(Settings::default(), NoNetwork { panics })
+    set_up(Settings::default(), |_| NoNetwork { panics })
 }
 
 impl Stage<NoNetwork> {

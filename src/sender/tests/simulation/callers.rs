@@ -10,9 +10,9 @@ use crate::accumulator::RecordAccumulator;
 use crate::accumulator::callbacks::RecordCallback;
 use crate::accumulator::completion::{Completion, RecordHandle};
 use crate::accumulator::memory::{PendingReservation, Reservation, Shortage};
-use crate::accumulator::open_batch::{Append, SerializedRecord, Wake};
+use crate::accumulator::open_batch::{Append, Wake};
 use crate::record::builder::quick_upper_bound;
-use crate::sender::scripted::{MS, TOPIC, Ticket};
+use crate::sender::scripted::{MS, TOPIC, record_of};
 use crate::sync::channel;
 
 pub(super) struct Callers {
@@ -103,34 +103,13 @@ impl Callers {
         Some(id)
     }
 
-    /// As `KafkaProducer::send` does it.
+    /// Appends as `KafkaProducer::send` does, or waits for memory.
     fn append(&mut self, mut unsent: Unsent, mut spare: Option<Reservation>, now: Instant) {
         loop {
-            let record = SerializedRecord::<(&str, Option<&[u8]>)> {
-                timestamp_ms: 1_000,
-                key: None,
-                value: Some(unsent.value.as_bytes()),
-                headers: &[],
-            };
-            let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
-            let at_once = self.accumulator.topics.look_up(TOPIC, |topic, _| {
-                let partition = topic.partitions().get(unsent.partition)?;
-                if unsent.callback.is_some() || self.rng.bool() {
-                    let callback = &mut unsent.callback;
-                    return partition
-                        .lock()
-                        .append_in_room(&record, upper_bound, false, callback);
-                }
-                let run = std::iter::once((record, upper_bound));
-                partition
-                    .lock()
-                    .append_run(run, false)
-                    .map(|(placed, _)| placed)
-            });
-            if let Some(RecordHandle { completion, index }) = at_once {
-                let ticket = Ticket { completion, index };
-                return self.ledger.appended(unsent.id, ticket, now);
+            if let Some(record) = self.append_in_room(&mut unsent) {
+                return self.ledger.appended(unsent.id, record.into(), now);
             }
+            let record = record_of(unsent.value.as_bytes());
             let append = self.accumulator.topics.with(TOPIC, |topic| {
                 let partition = topic.partitions().get(unsent.partition)?;
                 let append = partition.append(&record, false, &mut unsent.callback, &mut spare);
@@ -141,13 +120,8 @@ impl Callers {
                 return self.ledger.refused(unsent.id);
             };
             match append {
-                Append::Done {
-                    record: RecordHandle { completion, index },
-                    wake,
-                    ..
-                } => {
-                    let ticket = Ticket { completion, index };
-                    self.ledger.appended(unsent.id, ticket, now);
+                Append::Done { record, wake, .. } => {
+                    self.ledger.appended(unsent.id, record.into(), now);
                     partition.worker().wake(wake);
                     return;
                 }
@@ -159,18 +133,37 @@ impl Callers {
                     let Shortage { bytes, share, .. } = &shortage;
                     spare = self.accumulator.memory.try_reserve(*bytes, share).ok();
                     if spare.is_none() {
-                        let wait = self.accumulator.memory.start_waiting(&shortage);
-                        self.accumulator.wake_workers();
-                        let least = if self.are_patient { 2000 } else { 1 };
-                        let patience = self.rng.u64(least..3000);
-                        let deadline = now + Duration::from_millis(patience);
-                        return self.waiting.push((wait, deadline, unsent));
+                        return self.wait_for_memory(unsent, &shortage, now);
                     }
                 }
                 Append::Closed => return self.ledger.refused(unsent.id),
                 Append::Retired => drop(spare.take()),
             }
         }
+    }
+
+    /// The fast path of `send` or of `send_all`: `None` unless the open batch has room.
+    fn append_in_room(&mut self, unsent: &mut Unsent) -> Option<RecordHandle> {
+        let record = record_of(unsent.value.as_bytes());
+        let upper_bound = quick_upper_bound(record.key, record.value, record.headers);
+        self.accumulator.topics.look_up(TOPIC, |topic, _| {
+            let partition = topic.partitions().get(unsent.partition)?.lock();
+            if unsent.callback.is_some() || self.rng.bool() {
+                let callback = &mut unsent.callback;
+                return partition.append_in_room(&record, upper_bound, false, callback);
+            }
+            let run = std::iter::once((record, upper_bound));
+            partition.append_run(run, false).map(|(record, _)| record)
+        })
+    }
+
+    fn wait_for_memory(&mut self, unsent: Unsent, shortage: &Shortage, now: Instant) {
+        let wait = self.accumulator.memory.start_waiting(shortage);
+        self.accumulator.wake_workers();
+        let least = if self.are_patient { 2000 } else { 1 };
+        let patience = self.rng.u64(least..3000);
+        let deadline = now + Duration::from_millis(patience);
+        self.waiting.push((wait, deadline, unsent));
     }
 
     /// Those who were woken or whose patience is at its end go on.
@@ -221,12 +214,12 @@ impl Callers {
         self.ledger.excuse_until(now);
     }
 
-    /// Whether somebody waits for memory.
-    /// Whether somebody was given what he waits for.
+    /// Returns whether a caller was given the memory that it waits for.
     pub(super) fn can_go_on(&self) -> bool {
         self.waiting.iter().any(|(wait, ..)| wait.is_ready())
     }
 
+    /// Returns whether a caller waits for memory.
     pub(super) fn lack_memory(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -10,6 +10,7 @@ use fastrand::Rng;
 
 use super::callers::Callers;
 use super::ledger::id_of;
+use super::setup::Setup;
 use crate::sender::DeliveryTask;
 use crate::sender::scripted::{LinkKey, Links, MS, Script, Sent, SentBatch, WriteFate};
 use crate::sender::silence::SILENCE;
@@ -21,10 +22,10 @@ pub(super) struct Traffic {
     pub(super) rng: Rng,
     /// How likely things go wrong, in percent.
     pub(super) trouble: u32,
-    pub(super) max_in_flight: usize,
-    pub(super) idempotence: bool,
-    pub(super) callers: Rc<RefCell<Callers>>,
-    pub(super) deliveries: channel::Receiver<DeliveryTask>,
+    max_in_flight: usize,
+    idempotence: bool,
+    callers: Rc<RefCell<Callers>>,
+    deliveries: channel::Receiver<DeliveryTask>,
     /// Of every link that was ever started.
     pub(super) routes: BTreeMap<LinkKey, Route>,
     /// What the workers have done since the last look.
@@ -132,6 +133,26 @@ impl Script for Traffic {
 }
 
 impl Traffic {
+    pub(super) fn new(
+        seed: u64,
+        setup: &Setup,
+        callers: Rc<RefCell<Callers>>,
+        deliveries: channel::Receiver<DeliveryTask>,
+    ) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            trouble: setup.trouble,
+            max_in_flight: setup.sender.max_in_flight,
+            idempotence: setup.sender.idempotence,
+            callers,
+            deliveries,
+            routes: BTreeMap::new(),
+            done: Vec::new(),
+            throttled: BTreeMap::new(),
+            deeds: 0,
+        }
+    }
+
     fn did(&mut self, key: LinkKey, done: Done) {
         self.deeds += 1;
         self.done.push((key, done));

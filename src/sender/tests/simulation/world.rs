@@ -20,7 +20,7 @@ use crate::protocol::messages::MetadataResponse;
 use crate::sender::scripted::{
     LinkKey, Links, MS, PRODUCER_ID, ScriptedNetwork, Sent, Surroundings, TOPIC, Wire, link_closed,
 };
-use crate::sender::{DeliveryTask, Mailbox, Sender, Shared};
+use crate::sender::{DeliveryTask, Mailbox, Sender};
 use crate::sync::channel;
 use crate::time::set_monotonic_now;
 
@@ -53,6 +53,17 @@ pub(super) struct Worker {
     pub(super) thread: Thread,
     /// Rounds at this very time.
     pub(super) rounds: (Instant, usize),
+}
+
+impl Worker {
+    fn new(sender: Sender<ScriptedNetwork<Traffic>>, mailbox: Mailbox, now: Instant) -> Self {
+        Self {
+            sender: Some(sender),
+            mailbox,
+            thread: Thread::Ready(now),
+            rounds: (now, 0),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -103,38 +114,15 @@ impl World {
             setup.partitions,
             config.topics.delivery_timeout,
         )));
-        let traffic = Traffic {
-            rng: Rng::with_seed(rng.u64(..)),
-            trouble: setup.trouble,
-            max_in_flight: config.max_in_flight,
-            idempotence: config.idempotence,
-            callers: Rc::clone(&callers),
-            deliveries: surroundings.deliveries.clone(),
-            routes: BTreeMap::new(),
-            done: Vec::new(),
-            throttled: BTreeMap::new(),
-            deeds: 0,
-        };
+        let deliveries = surroundings.deliveries.clone();
+        let traffic = Traffic::new(rng.u64(..), &setup, Rc::clone(&callers), deliveries);
         let wire = Wire::new(mailboxes.clone(), traffic);
         wire.borrow_mut().links.session = setup.session;
         let workers = mailboxes.into_iter().enumerate().map(|(index, mailbox)| {
             let network = ScriptedNetwork::new(index, &wire);
-            Worker {
-                sender: Some(surroundings.worker(index, network)),
-                mailbox,
-                thread: Thread::Ready(now),
-                rounds: (now, 0),
-            }
+            Worker::new(surroundings.worker(index, network), mailbox, now)
         });
         let workers = workers.collect();
-        let Surroundings {
-            shared, deliveries, ..
-        } = surroundings;
-        let Shared {
-            accumulator,
-            metadata,
-            producer_ids,
-        } = shared;
         let cluster = Brokers::new(rng.fork(), &setup, now);
         let mut world = Self {
             rng,
@@ -142,10 +130,10 @@ impl World {
             traces: std::env::var_os("SIMULATION_TRACE").is_some(),
             now,
             workers,
-            accumulator,
-            metadata,
-            producer_ids,
-            deliveries,
+            accumulator: surroundings.shared.accumulator,
+            metadata: surroundings.shared.metadata,
+            producer_ids: surroundings.shared.producer_ids,
+            deliveries: surroundings.deliveries,
             wire,
             callers,
             cluster,
