@@ -1,7 +1,7 @@
-//! What the fuzz targets in `tests/fuzz` call: bytes of a hostile broker go in, and whatever they are, nothing panics, what
-//! is decoded survives being written and read again, and a worker that was told nonsense still ends every record.
+//! What the fuzz targets in `tests/fuzz` call, with the bytes of a hostile broker. Nothing panics. What is decoded stays the
+//! same when it is encoded and decoded again. A worker that gets nonsense still gives every record an outcome.
 //!
-//! Built by `--cfg fuzzing`, and into the unit tests, which run the seeds.
+//! Built with `--cfg fuzzing`, and into the unit tests, which run the seeds.
 
 mod batches;
 mod frames;
@@ -17,7 +17,7 @@ pub use responses::{
 pub use text::{partitioner, properties};
 pub use worker::worker;
 
-/// A target's name, the target, and inputs to begin with.
+/// A target's name, the target, and its first inputs.
 type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 const TARGETS: [Target; 10] = [
@@ -49,13 +49,13 @@ const TARGETS: [Target; 10] = [
     ("worker", worker, worker::seeds),
 ];
 
-/// Inputs to begin with: sound ones, from this crate's own encoders.
+/// The first inputs of a target: valid ones, from this crate's own encoders.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let target = TARGETS.into_iter().find(|(name, ..)| *name == target);
     target.map_or_else(Vec::new, |(_, _, seeds)| seeds())
 }
 
-/// Takes bytes off the input one by one; zeros when it is at its end.
+/// Reads the input byte by byte; zeros after its end.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

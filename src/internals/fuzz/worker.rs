@@ -1,6 +1,6 @@
-//! A worker between callers and brokers that do anything: the input is a script of what is sent, what the brokers answer
-//! (sound, damaged, made up), which links break, who leads, and how much time passes. Whatever happens, nothing panics, the
-//! worker comes to rest, every record has its outcome in time and all memory comes back.
+//! A worker between callers and brokers that do anything. The input is a script: what is sent, what the brokers answer (valid,
+//! damaged, made up), which links break, who leads, and how much time passes. In every case nothing panics, the worker comes
+//! to rest, every record has its outcome in time, and all memory is returned.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::record::compression::Compression;
 use crate::sender::SenderConfig;
 use crate::sender::scripted::{Harness, Link, MS, PRODUCER_ID, Sent, Ticket, encode, response_to};
 
-/// How the worker is set up, and then the steps.
+/// Sets the worker up from the first bytes, and takes a step for each of the others.
 pub fn worker(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(&mut input);
@@ -268,7 +268,7 @@ fn answer_to(sent: &Sent, input: &mut Input<'_>) -> Vec<u8> {
 }
 
 fn partition_answer(input: &mut Input<'_>) -> ProducePartitionResponse {
-    /// Those that the worker tells apart, success most of all.
+    /// The codes that the worker distinguishes; success most often.
     const CODES: [ErrorCode; 24] = [
         ErrorCode::NONE,
         ErrorCode::NONE,

@@ -1,4 +1,4 @@
-//! A worker with everything around it: callers' side, metadata, a scripted network, a clock set by hand.
+//! A worker with its accumulator, metadata and scripted network, under a clock that is set by hand.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     /// The highest version of Produce that the brokers have.
     pub(crate) produce_version: i16,
     pub(crate) topic_id: Option<TopicId>,
-    /// Whether links come up by themselves.
+    /// Whether links become ready at once.
     pub(crate) connects: bool,
     /// Whether there is a producer id from the start.
     pub(crate) has_identity: bool,
@@ -168,7 +168,7 @@ fn release_unless_held(links: &mut Links, ended: &Ended) {
     }
 }
 
-/// Where each partition's leader is, as the brokers know it.
+/// A partition's leader, as the brokers know it.
 #[derive(Clone, Copy)]
 pub(crate) struct Leadership {
     pub(crate) broker: Option<i32>,
@@ -244,14 +244,14 @@ impl Harness {
         harness
     }
 
-    /// Tells the worker and the callers what the brokers know.
+    /// Publishes what the brokers know as metadata.
     pub(crate) fn publish(&self) {
         let cluster_id = self.cluster_id.map(Arc::from);
         let (brokers, leaders) = (self.brokers, &self.leaders);
         publish_to(&self.metadata, cluster_id, brokers, leaders, self.topic_id);
     }
 
-    /// Another broker leads the partition, and nobody knows yet.
+    /// Another broker leads the partition; no metadata names it yet.
     pub(crate) fn move_leader(&mut self, partition: i32, broker: Option<i32>) {
         let leadership = &mut self.leaders[partition as usize];
         leadership.broker = broker;
@@ -273,7 +273,7 @@ impl Harness {
             .expect("memory")
     }
 
-    /// None where memory is exhausted.
+    /// Appends a record, or returns `None` if memory is exhausted.
     pub(crate) fn try_send(
         &self,
         partition: i32,
@@ -292,13 +292,13 @@ impl Harness {
         }
     }
 
-    /// Sends as many records of 100 bytes as fill a batch of 1000, which is the last of them.
+    /// Sends a record that fills a batch of 1000 bytes.
     pub(crate) fn send_batch(&self, partition: i32, name: &str) -> Ticket {
         let value = format!("{name}{}", "-".repeat(850 - name.len()));
         self.send(partition, &value)
     }
 
-    /// Runs the worker until nothing is left to do at this time; when it is due next.
+    /// Runs the worker until it has nothing to do at this time. Returns when it is due next.
     pub(crate) fn run(&mut self) -> Option<Instant> {
         const MOST_ROUNDS: usize = 50;
         for _ in 0..MOST_ROUNDS {
@@ -311,7 +311,7 @@ impl Harness {
         panic!("the worker is due again and again without coming to rest");
     }
 
-    /// One round, which takes time where codecs do; when the next one is due.
+    /// Runs one round, which takes time if the codec does. Returns when the next one is due.
     pub(crate) fn run_once(&mut self) -> Option<Instant> {
         let deadline = self.sender.run_once(self.now);
         self.now = self.now.max(monotonic_now());
@@ -323,7 +323,7 @@ impl Harness {
         set_monotonic_now(self.now);
     }
 
-    /// Lets time pass and runs the worker whenever it says that it is due.
+    /// Lets time pass, and runs the worker whenever it is due.
     pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(due) = self.run().filter(|due| *due <= end) {
@@ -338,7 +338,7 @@ impl Harness {
         std::mem::take(&mut self.network().requests)
     }
 
-    /// Runs the worker, which sends one request.
+    /// Runs the worker, and returns the one request that it sends.
     #[track_caller]
     pub(crate) fn request(&mut self) -> Sent {
         self.run();
@@ -347,14 +347,14 @@ impl Harness {
         requests.remove(0)
     }
 
-    /// Runs the worker, which sends nothing.
+    /// Runs the worker, and checks that it sends nothing.
     #[track_caller]
     pub(crate) fn no_request(&mut self) {
         self.run();
         assert_eq!(self.requests().len(), 0, "requests sent");
     }
 
-    /// Answers as `partition` says of each batch.
+    /// Answers each batch with what `partition` returns for it.
     pub(crate) fn answer(
         &mut self,
         sent: &Sent,
@@ -372,12 +372,12 @@ impl Harness {
         self.frame(sent.link, frame);
     }
 
-    /// A frame arrives and is taken in.
+    /// A frame arrives, and the worker processes it.
     pub(crate) fn frame(&mut self, link: LinkId, frame: Vec<u8>) {
         self.tell(Event::Link(link, LinkEvent::Frame(frame)));
     }
 
-    /// What a real broker would answer, whose log takes the batches that it may.
+    /// Appends as a real broker would, and returns its answers.
     pub(crate) fn append(&mut self, sent: &Sent) -> Vec<ProducePartitionResponse> {
         let leaders = &self.leaders;
         let logs = &mut self.logs;
@@ -428,7 +428,7 @@ impl Harness {
         keys.into_iter().map(|key| key.link).collect()
     }
 
-    /// The failed attempts of which the worker told the network when it started the link.
+    /// The number of failed attempts that the worker reported when it started the link.
     pub(crate) fn failures_before(&self, link: LinkId) -> u32 {
         self.links().get(key_of(link)).target.failures
     }
@@ -476,7 +476,7 @@ impl Harness {
         self.tell(Event::Link(link, LinkEvent::Throttled(until)));
     }
 
-    /// Flushes, and returns what tells when that is done.
+    /// Flushes, and returns the completions to wait for.
     pub(crate) fn flush(&mut self) -> Vec<Arc<Completion>> {
         let (reply, answer) = channel::bounded(1);
         self.tell(Event::Flush(reply));
@@ -502,7 +502,7 @@ impl Harness {
         self.accumulator
     }
 
-    /// What the metadata thread was asked for and has not answered.
+    /// The requests that the metadata thread has to make.
     pub(crate) fn wants(&self) -> PendingRequests {
         self.metadata.pending()
     }
@@ -512,12 +512,12 @@ impl Harness {
         self.producer_ids.due(self.now) == Due::Now
     }
 
-    pub(crate) fn wants_refresh(&self) -> bool {
+    pub(crate) fn refresh_is_requested(&self) -> bool {
         self.wants().refresh
     }
 
-    /// Whether the cluster was asked about some topics, and no others.
-    pub(crate) fn asks_about_topics(&self) -> bool {
+    /// Returns whether metadata of single topics is requested.
+    pub(crate) fn topics_are_requested(&self) -> bool {
         self.wants().topics
     }
 
@@ -534,7 +534,7 @@ impl Harness {
 }
 
 impl Harness {
-    /// The cluster gives a producer id and epoch, and the worker is told of it.
+    /// The cluster gives a producer id and epoch, and the worker is notified.
     pub(crate) fn give_identity(&mut self, identity: ProducerIdentity) {
         self.producer_ids.give_now(identity);
         self.tell(Event::Identity(Ok(())));

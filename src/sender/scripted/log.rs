@@ -1,4 +1,4 @@
-//! A partition's log as a leader keeps it, with a real broker's checks of epochs and sequences (KIP-98, KIP-360).
+//! A partition's log, with a real broker's checks of epochs and sequences (KIP-98, KIP-360).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,15 +6,15 @@ use super::request::SentBatch;
 use crate::accumulator::sequence::sequence_after;
 use crate::protocol::ErrorCode;
 
-/// As many batches of a producer as a broker knows duplicates by.
+/// The number of a producer's batches among which a broker recognizes duplicates.
 const REMEMBERED: usize = 5;
 
-/// In what brokers of several releases differ.
+/// What differs between Kafka's releases.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules {
-    /// A producer that nothing is known of must begin at sequence 0, as before Kafka 2.5.
+    /// An unknown producer must begin at sequence 0, as before Kafka 2.5.
     pub(crate) refuses_unknown: bool,
-    /// What is older than the batches that are remembered is told to be a duplicate, as before Kafka 1.1.
+    /// A batch older than the remembered ones is answered as a duplicate, as before Kafka 1.1.
     pub(crate) tells_old_duplicates: bool,
 }
 
@@ -36,7 +36,7 @@ struct Producer {
 /// Where a batch is.
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
-    /// It was not there before.
+    /// Whether it was not in the log before.
     pub(crate) is_new: bool,
 }
 
@@ -97,7 +97,7 @@ impl Log {
         })
     }
 
-    /// Goes on as after a long life of the producer.
+    /// Sets the producer's next sequence, as after many records.
     pub(crate) fn go_on_at(&mut self, producer_id: i64, epoch: i16, next_sequence: i32) {
         let producer = Producer {
             epoch,
@@ -107,7 +107,7 @@ impl Log {
         self.producers.insert(producer_id, producer);
     }
 
-    /// Forgets what it knows of producers, as after retention took their last batches.
+    /// Forgets all producers, as after retention deleted their last batches.
     pub(crate) fn forget_producers(&mut self) {
         self.producers.clear();
     }
@@ -133,7 +133,7 @@ impl Producer {
         if stamp.base_sequence == expected {
             return Ok(None);
         }
-        // Sequences go round: half of them are behind, half before.
+        // Sequences wrap around: half of them are behind the expected one.
         let behind = expected.wrapping_sub(stamp.base_sequence) & i32::MAX;
         if rules.tells_old_duplicates && stamp.producer_epoch == self.epoch && behind < i32::MAX / 2
         {

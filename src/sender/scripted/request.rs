@@ -127,7 +127,7 @@ pub(crate) fn encode(sent: &Sent, response: &ProduceResponse) -> Vec<u8> {
     frame.split_off(4)
 }
 
-/// Says of the request's topic what `partitions` say, in the layout of the request's version.
+/// Builds the response for the request's topic, by name or id as its version demands.
 pub(crate) fn response_to(
     sent: &Sent,
     partitions: Vec<ProducePartitionResponse>,

@@ -1,9 +1,9 @@
-//! Which brokers records without a key are led round.
+//! Which brokers are reported as unavailable, so that records without a key avoid them.
 
 use crate::metadata::BrokerId;
 use crate::sender::scripted::{Harness, MS, written};
 
-fn is_left_out(worker: &Harness) -> bool {
+fn is_reported(worker: &Harness) -> bool {
     worker
         .accumulator
         .unavailable_brokers()
@@ -11,7 +11,7 @@ fn is_left_out(worker: &Harness) -> bool {
 }
 
 #[test]
-fn a_broker_that_owes_an_answer_for_a_second_is_left_out_until_it_answers() {
+fn a_broker_that_owes_an_answer_for_a_second_is_reported_until_it_answers() {
     let mut worker = Harness::new(|settings| {
         settings.sender.request_timeout = 60_000 * MS;
         settings.sender.topics.delivery_timeout = 120_000 * MS;
@@ -19,13 +19,13 @@ fn a_broker_that_owes_an_answer_for_a_second_is_left_out_until_it_answers() {
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(999 * MS);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
     worker.run_for(MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.run_for(10_000 * MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.serve(&request);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
@@ -38,46 +38,46 @@ fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
     assert_eq!(worker.network().closed.len(), 1, "request.timeout.ms");
     worker.run_for(500 * MS);
     let again = worker.requests().remove(0);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.serve(&again);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
-fn a_broker_that_cannot_be_reached_is_left_out_until_it_answers() {
+fn a_broker_that_cannot_be_reached_is_reported_until_it_answers() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
         settings.sender.topics.delivery_timeout = 120_000 * MS;
     });
     worker.send_batch(0, "a");
     worker.run();
-    assert!(!is_left_out(&worker), "nothing is known of it yet");
+    assert!(!is_reported(&worker), "nothing is known of it yet");
     for _ in 0..5 {
         let link = worker.connecting()[0];
         worker.lose(link);
         worker.run();
-        assert!(is_left_out(&worker));
+        assert!(is_reported(&worker));
         worker.run_for(600 * MS);
-        assert!(is_left_out(&worker));
+        assert!(is_reported(&worker));
     }
     let link = worker.connecting()[0];
     worker.connected(link);
     let request = worker.request();
     worker.serve(&request);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
-fn a_connection_that_takes_more_than_a_second_leaves_the_broker_out() {
+fn a_broker_whose_connection_takes_more_than_a_second_is_reported() {
     let mut worker = Harness::new(|settings| settings.connects = false);
     worker.send_batch(0, "a");
     worker.run_for(999 * MS);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
     worker.run_for(MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
 }
 
-/// Else it would never be: records without a key make no connection to a broker that they are led round.
+/// Otherwise it would stay unavailable: records without a key, which avoid it, cause no connection to it.
 #[test]
 fn a_broker_for_which_nothing_waits_is_tried_again() {
     let mut worker = Harness::new(|settings| {
@@ -90,9 +90,9 @@ fn a_broker_for_which_nothing_waits_is_tried_again() {
     worker.run_for(1000 * MS);
     worker.lose(link);
     worker.run();
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.run_for(2000 * MS);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
     assert_eq!(
         worker.run(),
         None,
@@ -100,7 +100,7 @@ fn a_broker_for_which_nothing_waits_is_tried_again() {
     );
 }
 
-/// A broker that closes an idle connection, as one does that is stopped, takes nothing for a moment.
+/// A broker that closes an idle connection, as one that shuts down does, accepts nothing for a moment.
 #[test]
 fn a_connection_that_was_lost_while_idle_leaves_the_broker_out_for_a_moment() {
     let mut worker = Harness::new(|_| {});
@@ -108,9 +108,9 @@ fn a_connection_that_was_lost_while_idle_leaves_the_broker_out_for_a_moment() {
     let request = worker.request();
     worker.serve(&request);
     worker.hang_up(1);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.run_for(2000 * MS);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
@@ -122,18 +122,18 @@ fn the_availability_timeout_counts_for_a_partition_at_its_own_limit_in_flight() 
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(500 * MS);
-    assert!(!is_left_out(&worker), "nothing waits");
-    // The first batch of an identity travels alone.
+    assert!(!is_reported(&worker), "nothing waits");
+    // The first batch of an identity is in flight alone.
     worker.send_batch(0, "b");
     worker.no_request();
     worker.run_for(20 * MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.serve(&request);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
-fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
+fn a_broker_that_lets_partitions_wait_is_reported_until_it_serves_them() {
     let mut worker = Harness::new(|settings| {
         settings.sender.availability_timeout = Some(200 * MS);
         settings.partitions = 8;
@@ -145,17 +145,17 @@ fn a_broker_that_leaves_somebody_standing_is_reported_until_it_serves_again() {
         worker.send_batch(partition, "a");
     }
     worker.run();
-    // Busy is not unavailable: something is sent now and then, though there is always somebody in line.
+    // A busy broker is available: it gets a request now and then, although a partition always waits in its ready queue.
     let mut request = worker.requests().remove(0);
     for partition in 0..8 {
         worker.send_batch(partition, "b");
         worker.run_for(150 * MS);
-        assert!(!is_left_out(&worker));
+        assert!(!is_reported(&worker));
         worker.answer(&request, |_| written(0));
         request = worker.requests().remove(0);
     }
     worker.run_for(200 * MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.answer(&request, |_| written(0));
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }

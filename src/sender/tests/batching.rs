@@ -1,4 +1,4 @@
-//! When records leave: linger, full batches, flush, exhausted memory; which leave together.
+//! When records are sent: linger, full batches, flush, exhausted memory; and which are sent together.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn without_linger_every_round_sends_what_is_there() {
 }
 
 #[test]
-fn a_flush_sends_at_once_and_tells_what_to_wait_for() {
+fn a_flush_sends_at_once_and_returns_what_to_wait_for() {
     let mut worker = Harness::new(|settings| settings.partitions = 3);
     worker.send(0, "in flight");
     worker.advance(10 * MS);
@@ -115,7 +115,7 @@ fn a_flush_finds_all_that_was_handed_over_however_much_waits_in_the_channel() {
 }
 
 #[test]
-fn while_somebody_waits_for_memory_nothing_lingers() {
+fn no_batch_lingers_while_a_caller_waits_for_memory() {
     let mut worker = Harness::new(|settings| {
         settings.buffer_memory = 4096;
         settings.sender.topics.linger = 1000 * MS;
@@ -146,7 +146,7 @@ fn while_somebody_waits_for_memory_nothing_lingers() {
 }
 
 #[test]
-fn partitions_take_turns_where_a_request_has_no_room_for_all() {
+fn partitions_are_served_in_order_if_a_request_has_no_room_for_all() {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 3;
         settings.sender.max_request_size = 2000;
@@ -241,7 +241,7 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_keep_order_sequences_and_fut
     assert_eq!(requests.len(), 2);
     let completions = worker.flush();
     worker.refuse(&requests[0], ErrorCode::MESSAGE_TOO_LARGE);
-    // The parts leave without waiting for the answer to the batch behind, which the broker refuses by its sequence.
+    // The parts are sent without waiting for the answer to the batch behind, which the broker refuses because of its sequence.
     let second = requests.remove(1);
     worker.serve(&second);
     worker.run_for(300 * MS);

@@ -1,4 +1,4 @@
-//! The end: what close delivers, what it fails, and what a worker's death leaves behind.
+//! The end: what close delivers, what it fails, and what becomes of records when a worker ends early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ fn close_ends_at_once_where_nothing_is_left() {
 }
 
 #[test]
-fn close_ends_when_the_broker_turns_out_to_be_of_no_use() {
+fn close_ends_if_the_broker_has_no_usable_version() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
         settings.produce_version = 2;
@@ -142,10 +142,7 @@ fn a_worker_that_ends_by_a_panic_leaves_no_future_waiting() {
     let handle = &accumulator.workers()[0];
     let undelivered = handle.undelivered();
     assert_eq!(undelivered, tickets.len() as u64, "what close will tell of");
-    assert!(
-        handle.is_disconnected(),
-        "its channel takes memory for nobody"
-    );
+    assert!(handle.is_disconnected(), "its channel still takes memory");
     assert_eq!(accumulator.memory.available(), accumulator.memory.total());
 }
 

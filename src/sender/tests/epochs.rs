@@ -1,4 +1,4 @@
-//! Partitions that start over under another epoch or producer id: each for itself, and with what is left in them.
+//! Partitions that start over under another epoch or producer id, each by itself, with the batches that they still hold.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
@@ -29,7 +29,8 @@ fn stamp_of(sent: &Sent, partition: i32) -> (i64, i16, i32) {
     (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence)
 }
 
-/// Partition 0 loses its place in the leader's books, partition 1 its leader, in the answer to one request.
+/// In the answer to one request, the leader reports that it does not know the producer in partition 0, and that it does not
+/// lead partition 1.
 fn fail_both(worker: &mut Harness, request: &Sent) {
     worker.answer(request, |batch| {
         refused(match batch.partition {
@@ -39,8 +40,8 @@ fn fail_both(worker: &mut Harness, request: &Sent) {
     });
 }
 
-/// SenderTest.testEpochBumpOnOutOfOrderSequenceForNextBatchWhenThereIsNoBatchInFlight. Java takes the other partitions
-/// along to the new epoch; here each has its own.
+/// SenderTest.testEpochBumpOnOutOfOrderSequenceForNextBatchWhenThereIsNoBatchInFlight. Java moves the other
+/// partitions to the new epoch, too; here each partition has its own epoch.
 #[test]
 fn a_partition_that_starts_over_leaves_the_others_alone() {
     let mut worker = two_partitions(0);
@@ -95,7 +96,7 @@ fn a_retry_keeps_its_identity_while_another_partition_starts_over() {
 fn a_batch_out_of_retries_leaves_no_gap_for_the_next_ones() {
     for code in [
         ErrorCode::NOT_LEADER_OR_FOLLOWER,
-        // Here the leader may have it, and the next one follows under another epoch all the same.
+        // Here the leader may have it. The next batch still follows under another epoch.
         ErrorCode::REQUEST_TIMED_OUT,
     ] {
         let mut worker = Harness::new(|settings| settings.sender.retries = 1);
@@ -138,7 +139,7 @@ fn a_partition_without_epochs_left_waits_for_another_id_and_holds_up_no_other() 
     assert_eq!(stamp_of(&first, 0), (PRODUCER_ID + 1, 0, 0));
     worker.serve(&first);
     assert_eq!(tickets[0].offset(), Some(1));
-    // The other one needs no other id.
+    // The other partition keeps its id.
     worker.send_batch(1, "c");
     assert_eq!(stamp_of(&worker.request(), 1), (PRODUCER_ID, i16::MAX, 2));
 }
@@ -186,7 +187,7 @@ fn a_forced_close_waits_for_no_producer_id() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-/// The leader heard of a later epoch than this producer has, as after another program took the id from a copied image.
+/// The leader knows a later epoch than this producer has: another program may use the same id, from a copied image.
 #[test]
 fn an_epoch_behind_the_leaders_catches_up() {
     let mut worker = two_partitions(0);

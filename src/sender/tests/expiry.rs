@@ -1,4 +1,4 @@
-//! `delivery.timeout.ms`: what has waited too long fails, wherever it is.
+//! `delivery.timeout.ms`: a batch that has waited too long fails, wherever it is.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
@@ -46,7 +46,7 @@ fn what_waits_for_a_leader_or_a_producer_id_expires_too() {
 }
 
 #[test]
-fn an_error_tells_what_went_wrong_last() {
+fn an_error_has_the_last_failure_as_its_cause() {
     let mut worker = Harness::new(|_| {});
     let ticket = worker.send_batch(0, "a");
     for _ in 0..20 {
@@ -114,7 +114,7 @@ fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
     let young = worker.send_batch(0, "b");
     worker.run();
     let requests = worker.requests();
-    // The older one is sent again while the younger one is under way.
+    // The older one is sent again while the younger one is in flight.
     worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
     worker.run_for(500 * MS);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
 }
 
 /// SenderTest.testExpiryOfFirstBatchShouldNotCauseUnresolvedSequencesIfFutureBatchesSucceed. Java goes on with the epoch
-/// where all behind the expired batch succeeded; here the next ones have the next epoch, which is as good.
+/// if all batches behind the expired one succeeded; here the next ones have the next epoch, which is as good.
 #[test]
 fn what_was_sent_with_an_expired_batch_can_succeed_and_what_follows_comes_after_it() {
     let mut worker = established();

@@ -1,5 +1,5 @@
-//! A broker that owes an answer while another one leads: it is left long before `request.timeout.ms`. What a leader can be
-//! taken to know of this producer, and what is remembered of a broker beyond a connection's end.
+//! A broker that owes an answer while another one leads: its batches move long before `request.timeout.ms`. What a leader
+//! still knows of this producer, and what the worker remembers of a broker after a connection has ended.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::metadata::BrokerId;
@@ -27,20 +27,20 @@ fn with_an_unanswered_batch(choose: impl FnOnce(&mut Settings)) -> (Harness, Sen
 #[test]
 fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_and_about_its_topics_alone() {
     let (mut worker, _) = with_an_unanswered_batch(|_| {});
-    assert!(!worker.asks_about_topics());
+    assert!(!worker.topics_are_requested());
     worker.run_for(999 * MS);
-    assert!(!worker.asks_about_topics());
+    assert!(!worker.topics_are_requested());
     for _ in 0..3 {
         assert_eq!(worker.run(), Some(worker.now + MS));
         worker.run_for(1000 * MS);
-        assert!(worker.asks_about_topics() && !worker.wants_refresh());
+        assert!(worker.topics_are_requested() && !worker.refresh_is_requested());
         worker.publish();
-        assert!(!worker.asks_about_topics());
+        assert!(!worker.topics_are_requested());
     }
     assert!(worker.network().closed.is_empty());
 }
 
-/// As where a cluster is overloaded: what is asked about it all the time only adds to its load.
+/// A cluster that is overloaded answers like this: asking about it all the time would add to its load.
 #[test]
 fn a_broker_that_needs_seconds_for_every_write_is_soon_not_asked_about_any_more() {
     let (mut worker, mut unanswered) = with_an_unanswered_batch(|_| {});
@@ -49,7 +49,7 @@ fn a_broker_that_needs_seconds_for_every_write_is_soon_not_asked_about_any_more(
         let mut asked = 0;
         for _ in 0..30 {
             worker.run_for(100 * MS);
-            if worker.asks_about_topics() {
+            if worker.topics_are_requested() {
                 asked += 1;
                 worker.publish();
             }
@@ -63,11 +63,11 @@ fn a_broker_that_needs_seconds_for_every_write_is_soon_not_asked_about_any_more(
     assert_eq!(questions[1..], [0, 0, 0]);
     // It hangs now.
     worker.run_for(6000 * MS);
-    assert!(worker.asks_about_topics());
+    assert!(worker.topics_are_requested());
 }
 
 #[test]
-fn a_silent_broker_is_left_for_the_new_leader_with_the_same_bytes() {
+fn batches_move_from_a_silent_broker_to_the_new_leader_with_the_same_bytes() {
     let (mut worker, unanswered) = with_an_unanswered_batch(|_| {});
     worker.run_for(1500 * MS);
     worker.move_leader(0, Some(2));
@@ -124,13 +124,14 @@ fn with_a_partition_that_stays(retries: u32) -> (Harness, [Sent; 2], Ticket) {
 }
 
 #[test]
-fn only_what_moved_is_taken_from_a_silent_broker_and_late_answers_find_the_rest() {
+fn only_partitions_that_moved_are_taken_from_a_silent_broker_and_late_answers_complete_the_others()
+{
     let (mut worker, [unanswered, other], ticket) = with_a_partition_that_stays(1);
     let again = worker.requests().remove(0);
     assert_eq!((again.broker, again.batch()), (2, unanswered.batch()));
     assert!(worker.network().closed.is_empty());
     worker.serve(&again);
-    // It was slow, and not dead.
+    // It was only slow.
     worker.refuse(&unanswered, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     // The one retry that it has is still there.
     worker.refuse(&other, ErrorCode::NOT_ENOUGH_REPLICAS);
@@ -165,7 +166,7 @@ fn a_batch_without_a_retry_left_is_not_taken_from_a_silent_broker() {
     assert!(worker.network().closed.is_empty());
 }
 
-/// As Java. Several requests in flight keep no order without idempotence, so nothing waits for a leader that may hang.
+/// As in Java. Several requests in flight keep no order without idempotence, so no batch waits for a leader that may hang.
 #[test]
 fn without_idempotence_a_new_leader_gets_what_waits_while_the_old_one_owes_an_answer() {
     for (max_in_flight, requests) in [(2, 1), (1, 0)] {
@@ -271,12 +272,12 @@ fn a_throttle_outlives_its_connection() {
     assert_eq!(worker.requests().len(), 1);
 }
 
-/// A record without a key that is given to it would expire.
+/// A record without a key would expire there.
 #[test]
-fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_left_out_until_one_may() {
+fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_reported_until_one_may() {
     let mut worker =
         Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
-    let is_left_out = |worker: &Harness| {
+    let is_reported = |worker: &Harness| {
         worker
             .accumulator
             .unavailable_brokers()
@@ -285,16 +286,16 @@ fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_left_out_until_o
     worker.send_batch(0, "a");
     let first = worker.request();
     answer_with_throttle(&mut worker, &first, 100_000);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
     worker.run_for(100_000 * MS);
     worker.send_batch(0, "b");
     let second = worker.request();
     answer_with_throttle(&mut worker, &second, 200_000);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.run_for(79_999 * MS);
-    assert!(is_left_out(&worker));
+    assert!(is_reported(&worker));
     worker.run_for(MS);
-    assert!(!is_left_out(&worker));
+    assert!(!is_reported(&worker));
 }
 
 #[test]
@@ -306,9 +307,9 @@ fn a_broker_that_throttles_is_not_silent() {
     let later = worker.request();
     answer_with_throttle(&mut worker, &unanswered, 10_000);
     worker.run_for(10_000 * MS);
-    assert!(!worker.asks_about_topics());
+    assert!(!worker.topics_are_requested());
     worker.run_for(1000 * MS);
-    assert!(worker.asks_about_topics());
+    assert!(worker.topics_are_requested());
     worker.serve(&later);
 }
 
@@ -360,7 +361,7 @@ fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
 }
 
 #[test]
-fn the_network_is_told_of_a_throttle_for_others_on_the_connection() {
+fn a_throttle_is_reported_to_the_network_for_others_on_the_connection() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let first = worker.request();
@@ -370,7 +371,7 @@ fn the_network_is_told_of_a_throttle_for_others_on_the_connection() {
 }
 
 #[test]
-fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_more_time() {
+fn a_throttle_from_another_workers_answer_is_obeyed_and_gives_requests_in_flight_more_time() {
     let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
         settings.sender.request_timeout = 1000 * MS;
         settings.sender.topics.delivery_timeout = 120_000 * MS;
@@ -382,8 +383,11 @@ fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_m
     worker.run_for(59_999 * MS);
     worker.no_request();
     assert!(worker.network().closed.is_empty());
-    assert!(!worker.asks_about_topics(), "the broker is not silent");
-    assert!(worker.network().throttled.is_empty(), "it is not told on");
+    assert!(!worker.topics_are_requested(), "the broker is not silent");
+    assert!(
+        worker.network().throttled.is_empty(),
+        "it is not reported again"
+    );
     worker.run_for(MS);
     worker.serve(&unanswered);
     assert_eq!(worker.log(0).len(), 2);
@@ -391,7 +395,7 @@ fn a_throttle_that_another_worker_was_told_is_kept_and_gives_what_is_in_flight_m
 }
 
 #[test]
-fn the_same_throttle_told_twice_gives_what_is_in_flight_no_more_time_than_once() {
+fn the_same_throttle_reported_again_gives_requests_in_flight_no_more_time() {
     let (mut worker, unanswered) =
         with_an_unanswered_batch(|settings| settings.sender.request_timeout = 1000 * MS);
     let until = worker.now + 5000 * MS;

@@ -1,4 +1,4 @@
-//! Partitions of topics that nobody uses any more: nothing of them stays, and they begin again under a fresh identity.
+//! Partitions of topics that are no longer used: the worker keeps nothing of them, and they begin again under a new identity.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::metadata::{Cluster, TopicMap};
 use crate::sender::scripted::{Harness, MS, PRODUCER_ID, TOPIC, identity};
 
-/// As the metadata thread does when the topic was not used for `metadata.max.idle.ms`.
+/// The topic was not used for `metadata.max.idle.ms`: the metadata thread forgets it.
 fn forget(worker: &mut Harness) {
     let without = Cluster {
         topics: TopicMap::default(),
@@ -42,7 +42,7 @@ fn a_forgotten_partition_leaves_nothing_and_begins_again_under_the_next_epoch() 
         assert!(ticket.offset().is_some());
     }
     assert_eq!(worker.log(0).len(), 4, "the leader took none for another");
-    // The notes of when to look at the partitions that were are nobody's.
+    // The timers of the forgotten partitions match nothing.
     worker.run_for(Duration::from_secs(300));
 }
 

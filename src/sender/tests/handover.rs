@@ -1,4 +1,4 @@
-//! Callers on threads of their own against a running worker: no record is lost, overtaken or left lying.
+//! Callers on their own threads against a running worker: no record is lost, overtaken or forgotten.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
 }
 
 impl<N: Network> Stage<N> {
-    /// As `KafkaProducer::send` does, waiting for memory.
+    /// Sends as `KafkaProducer::send` does: waits for memory.
     pub(super) fn send(&self, partition: i32, value: &str) -> Ticket {
         let record = record_of(value.as_bytes());
         let late = Instant::now() + Duration::from_secs(30);
@@ -173,7 +173,7 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
                         .stage
                         .send(partition, &format!("{caller}/{number:08}{padding}"));
                     if rng.u8(..) == 0 {
-                        // Now and then as `send().get()`: nothing else comes along that could wake the worker.
+                        // Now and then as `send().get()`: no later record could wake the worker.
                         let started = Instant::now();
                         let late = started + Duration::from_secs(20);
                         let result = ticket.completion.wait(ticket.index, late);
@@ -209,7 +209,7 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
 }
 
 #[test]
-fn records_of_many_callers_keep_their_order_and_none_is_left_lying() {
+fn records_of_many_callers_keep_their_order_and_none_is_forgotten() {
     storm(20_000, |settings| {
         settings.sender.topics.linger = MS;
         settings.sender.topics.batch_size = 300;
@@ -217,7 +217,7 @@ fn records_of_many_callers_keep_their_order_and_none_is_left_lying() {
 }
 
 #[test]
-fn without_linger_none_is_left_lying_either() {
+fn without_linger_no_record_is_forgotten_either() {
     storm(5_000, |settings| {
         settings.sender.topics.linger = Duration::ZERO;
         settings.sender.topics.batch_size = 300;

@@ -9,7 +9,7 @@ use crate::protocol::messages::ProducePartitionResponse;
 use crate::sender::Event;
 use crate::sender::scripted::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 
-/// A worker whose partition 0 has one record acknowledged, so that more batches of it may be under way.
+/// A worker whose partition 0 has one record acknowledged, so that more batches of it may be in flight.
 fn established() -> Harness {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "first");
@@ -27,8 +27,8 @@ fn with_topic_id(partitions: i32) -> Harness {
     })
 }
 
-/// The topic is deleted and made again, and the metadata tells of it.
-fn make_topic_anew(worker: &mut Harness) {
+/// The topic is deleted and created again, and the metadata shows it.
+fn recreate_topic(worker: &mut Harness) {
     worker.topic_id = Some(TopicId([2; 16]));
     worker.logs.clear();
     worker.publish();
@@ -123,7 +123,7 @@ fn retried_batches_go_one_by_one_in_order_and_before_later_ones() {
             worker.serve(&request);
         }
     }
-    // What was never sent goes along with the last retry.
+    // Batches that were never sent go together with the last retry.
     assert_eq!(sequences, [vec![1], vec![2], vec![3, 4]]);
     assert_eq!(names(&worker), "fabcd");
 }
@@ -147,7 +147,7 @@ fn a_lost_answer_is_no_lost_and_no_doubled_record() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-/// A broker knows duplicates among the last five batches of a producer only.
+/// A broker recognizes duplicates only among the last five batches of a producer.
 #[test]
 fn nothing_new_is_sent_behind_a_batch_that_can_be_in_the_log_already() {
     let mut worker = established();
@@ -165,7 +165,7 @@ fn nothing_new_is_sent_behind_a_batch_that_can_be_in_the_log_already() {
     for name in ["f", "g", "h", "i"] {
         worker.send_batch(0, name);
     }
-    // Its next attempt fails as well; what is sent along with it, if anything, does not.
+    // Its next attempt fails, too; batches that are sent together with it do not.
     worker.run_for(200 * MS);
     let mut requests = worker.requests();
     worker.refuse(&requests.remove(0), ErrorCode::REQUEST_TIMED_OUT);
@@ -253,8 +253,8 @@ fn a_batch_that_can_be_written_is_not_sent_under_another_epoch() {
     assert_eq!((next.sequence(), next.epoch()), (0, 1));
 }
 
-/// The broker may have written the batch whose answer was lost, and then finds it too large: a topic's limit was
-/// lowered meanwhile. Its parts can be in the log already.
+/// The broker may have written the batch whose answer was lost. Then it finds the batch too large, because the topic's
+/// limit was lowered. The parts of the batch can be in the log already.
 #[test]
 fn parts_of_a_batch_that_can_be_written_are_not_sent_under_another_epoch() {
     let mut worker = established();
@@ -399,12 +399,12 @@ fn sequences_go_on_at_zero_after_the_largest() {
 }
 
 #[test]
-fn a_topic_that_was_made_anew_gets_sequences_of_its_own() {
+fn a_recreated_topic_gets_sequences_of_its_own() {
     let mut worker = with_topic_id(1);
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.serve(&request);
-    make_topic_anew(&mut worker);
+    recreate_topic(&mut worker);
     worker.send_batch(0, "b");
     worker.no_request();
     worker.give_another_id();
@@ -425,7 +425,7 @@ fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_ret
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::UNKNOWN_TOPIC_ID);
-    assert!(worker.wants_refresh());
+    assert!(worker.refresh_is_requested());
     worker.topic_id = Some(TopicId([2; 16]));
     worker.publish();
     worker.run_for(500 * MS);
@@ -438,13 +438,13 @@ fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_ret
 
 /// A cluster that was wiped and kept its id may have given the producer id to another producer.
 #[test]
-fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
+fn partitions_that_begin_after_a_topic_was_recreated_use_another_id() {
     let mut worker = with_topic_id(2);
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.serve(&request);
-    make_topic_anew(&mut worker);
-    // Nothing was ever sent to this one.
+    recreate_topic(&mut worker);
+    // No batch was ever sent to this one.
     worker.send_batch(1, "b");
     worker.no_request();
     assert!(worker.requests_identity());
@@ -454,13 +454,13 @@ fn partitions_that_begin_after_a_topic_was_made_anew_do_so_under_another_id() {
 }
 
 #[test]
-fn a_batch_that_can_be_in_the_log_of_a_topic_that_is_gone_is_not_sent_to_the_one_made_anew() {
+fn a_batch_that_can_be_in_the_log_of_a_deleted_topic_is_not_sent_to_the_recreated_one() {
     let mut worker = with_topic_id(1);
     let lost = worker.send_batch(0, "a");
     worker.request();
     let behind = worker.send_batch(0, "b");
     worker.hang_up(1);
-    make_topic_anew(&mut worker);
+    recreate_topic(&mut worker);
     worker.give_another_id();
     worker.run_for(500 * MS);
     assert_eq!(lost.error().delivery(), Delivery::MaybeWritten);

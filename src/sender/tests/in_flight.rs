@@ -1,5 +1,5 @@
-//! Five batches of a partition under way, and everything that can become of each: whatever the order of the errors, the
-//! log has what was acknowledged, once and in order, and what failed for good is not in it.
+//! Five batches of a partition in flight, with every outcome that each can have. In whatever order the errors come, the log
+//! has each acknowledged record once and in order, and no record that failed for good.
 
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
@@ -8,18 +8,17 @@ use crate::sender::scripted::{Harness, MS, Sent, Ticket, refused};
 
 const BATCHES: usize = 5;
 
-/// What the leader makes of a batch that it gets for the first time. Where its sequence is not in order that is what
-/// the leader says first.
+/// What the leader does with a batch that it gets for the first time. A sequence that is out of order is reported first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Written,
-    /// Not written, to be sent again.
+    /// Refuses it with a retriable error.
     NotYet,
-    /// Written, to be sent again all the same.
+    /// Writes it, and answers with a retriable error.
     WrittenAndDenied,
-    /// Never to be written.
+    /// Refuses it for good.
     Refused,
-    /// To be sent in parts.
+    /// Finds it too large.
     TooLarge,
 }
 
@@ -49,8 +48,8 @@ fn whatever_becomes_of_five_batches_under_way_the_log_is_in_order() {
     }
 }
 
-/// librdkafka 0144 (its n from 1 to 5) and 0090: the connection breaks when the leader has written some of what it was
-/// sent and answered some of that; then the first one sent again fails as well.
+/// librdkafka 0144 (its n from 1 to 5) and 0090: the connection breaks after the leader has written some of the batches and
+/// has answered some of those. Then the first batch that is sent again fails, too.
 #[test]
 fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothing() {
     for written in 0..=BATCHES {
@@ -77,7 +76,7 @@ fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothin
                     let what = format!(
                         "{written} written, {answered} answered, moves: {moves}, then {again:?}"
                     );
-                    // The leader has or had it, and finds it too large now: nobody can tell any more.
+                    // The leader has or had it, and finds it too large now: whether it is written stays open.
                     if again != Fate::TooLarge || written == answered {
                         assert_outcome(&worker, &tickets, |_| false, &what);
                     }
@@ -88,7 +87,7 @@ fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothin
     }
 }
 
-/// A worker with five batches of two records each under way, `0a 0b`, `1a 1b` and so on.
+/// A worker with five batches of two records each in flight, `0a 0b`, `1a 1b` and so on.
 fn five_under_way() -> (Harness, Vec<Ticket>, Vec<Sent>) {
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
@@ -136,7 +135,7 @@ fn meet(worker: &mut Harness, request: &Sent, fate: Fate) {
     }
 }
 
-/// From here on the leader is well.
+/// From here on the leader accepts everything.
 fn serve_all(worker: &mut Harness) {
     const MOST_ROUNDS: usize = 40;
     for _ in 0..MOST_ROUNDS {

@@ -57,7 +57,7 @@ fn a_link_that_breaks_is_made_again_and_its_batches_are_sent_again_in_order() {
     worker.send_batch(1, "b");
     let second = worker.request();
     worker.hang_up(1);
-    assert!(worker.wants_refresh());
+    assert!(worker.refresh_is_requested());
     worker.run_for(1000 * MS);
     let again = worker.requests();
     assert_ne!(again[0].link, first.link);
@@ -76,7 +76,7 @@ fn an_answer_that_does_not_come_ends_the_connection() {
     assert_eq!(worker.network().closed, [request.link]);
     assert!(
         worker.network().abandoned.is_empty(),
-        "it is broken for all"
+        "the connection is broken for all workers"
     );
     worker.run_for(500 * MS);
     assert_eq!(worker.requests().remove(0).batch(), request.batch());
@@ -126,7 +126,7 @@ fn a_batch_that_expires_after_its_write_was_refused_is_certainly_not_written() {
 }
 
 #[test]
-fn a_refused_write_leaves_the_batches_before_it_of_unknown_fate_and_all_go_again_in_order() {
+fn a_refused_write_leaves_the_batches_before_it_maybe_written_and_all_are_sent_again_in_order() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let first = worker.request();
@@ -179,7 +179,7 @@ fn a_write_that_stalls_for_ever_ends_the_connection_even_if_the_broker_answers()
 }
 
 #[test]
-fn the_connection_takes_so_many_requests_and_no_more() {
+fn a_connection_has_at_most_max_in_flight_requests() {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 4;
         settings.sender.max_in_flight = 2;
@@ -214,7 +214,7 @@ fn an_idle_connection_is_closed_and_made_again_when_needed() {
 }
 
 #[test]
-fn last_words_of_a_link_that_was_given_up_change_nothing() {
+fn late_events_of_a_link_that_was_closed_change_nothing() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -228,7 +228,7 @@ fn last_words_of_a_link_that_was_given_up_change_nothing() {
 }
 
 #[test]
-fn a_broker_at_another_address_is_connected_to_anew() {
+fn a_broker_that_moves_to_another_address_gets_a_new_connection() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let request = worker.request();

@@ -1,4 +1,4 @@
-//! Another cluster takes the place of the one that the worker knows.
+//! Another cluster replaces the one that the worker knows.
 
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
@@ -17,7 +17,7 @@ fn worker() -> Harness {
     worker
 }
 
-/// The metadata tells of another cluster, in which nobody has an identity yet.
+/// The metadata shows another cluster, which has given no identity yet.
 fn replace(worker: &mut Harness) {
     worker.cluster_id = Some("second");
     worker.logs.clear();
@@ -33,7 +33,7 @@ fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     assert_eq!(ticket.offset(), Some(0));
     replace(&mut worker);
     let ticket = worker.send_batch(0, "b");
-    // The news of an identity of the cluster before comes late.
+    // An identity of the previous cluster arrives late.
     worker.tell(Event::Identity(Ok(())));
     worker.no_request();
     assert!(worker.requests_identity());
@@ -48,14 +48,14 @@ fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     assert_eq!(ticket.offset(), Some(0));
 }
 
-/// The worker has not heard of the new cluster when its identity comes.
+/// The worker has not seen the new cluster yet when its identity arrives.
 #[test]
 fn an_identity_of_the_new_cluster_is_not_used_in_the_one_before() {
     let mut worker = worker();
     worker.cluster_id = Some("second");
     worker.publish();
     worker.producer_ids.give_now(identity(3));
-    // As the old cluster's brokers were seen again.
+    // The metadata shows the old cluster's brokers again.
     worker.cluster_id = Some("first");
     worker.publish();
     worker.send_batch(0, "a");
@@ -65,7 +65,7 @@ fn an_identity_of_the_new_cluster_is_not_used_in_the_one_before() {
 }
 
 #[test]
-fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
+fn batches_in_flight_are_maybe_written_and_others_go_to_the_new_cluster() {
     for idempotence in [true, false] {
         let mut worker = worker();
         worker.sender.config.idempotence = idempotence;
@@ -86,7 +86,7 @@ fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
         );
         assert!(behind.result().is_none() && other.result().is_none());
         assert_eq!(worker.network().closed, [old.link]);
-        // The same numbers as before: nothing tells the two identities apart but who gave them.
+        // The same numbers as before: only the cluster that gave them distinguishes the two identities.
         worker.give_identity(identity(0));
         worker.run_for(100 * MS);
         while behind.result().is_none() || other.result().is_none() {
@@ -101,7 +101,7 @@ fn what_is_under_way_may_be_written_and_what_is_not_goes_to_the_new_cluster() {
             }
         }
         assert_eq!(behind.offset(), Some(0));
-        // Whatever the old link still says.
+        // Late events of the old link.
         worker.serve(&old);
         assert_eq!(worker.memory_in_use(), 0);
     }
@@ -144,7 +144,7 @@ fn a_batch_that_was_refused_begins_the_sequences_of_the_new_cluster() {
 }
 
 #[test]
-fn a_picture_that_tells_no_id_is_taken_for_one_of_the_same_cluster() {
+fn metadata_without_a_cluster_id_counts_as_the_same_cluster() {
     let mut worker = worker();
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();

@@ -1,4 +1,4 @@
-//! What is tried again, when, and where.
+//! Which batches are sent again, when, and to which broker.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
@@ -75,9 +75,9 @@ fn errors_that_no_retry_cures_fail_at_once() {
     }
 }
 
-/// Java: `UnknownServerException`. Such a code is of a Kafka to come, and whether it is about a lasting state nobody knows.
+/// Java: `UnknownServerException`. Such a code comes from a later Kafka; whether it means a lasting state is unknown.
 #[test]
-fn a_batch_that_is_answered_with_an_unknown_code_fails_and_others_are_left_alone() {
+fn a_batch_with_an_unknown_error_code_fails_alone() {
     for idempotence in [false, true] {
         let mut worker = Harness::new(|settings| {
             settings.partitions = 3;
@@ -111,7 +111,7 @@ fn a_batch_that_is_answered_with_an_unknown_code_fails_and_others_are_left_alone
     }
 }
 
-/// The leader has it, whatever becomes of the replicas.
+/// The leader has it, whether the replicas get it or not.
 #[test]
 fn a_batch_that_the_leader_appended_and_too_few_replicas_have_is_written_if_there_is_no_retry() {
     let appended = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
@@ -160,7 +160,7 @@ fn a_batch_that_was_appended_is_written_if_it_expires_and_maybe_if_it_was_sent_a
 }
 
 #[test]
-fn a_refused_record_is_told_from_its_company() {
+fn a_refused_record_gets_its_own_error_and_its_neighbours_theirs() {
     let mut worker = Harness::new(|_| {});
     let tickets = ["a", "b", "c"].map(|value| worker.send(0, value));
     worker.advance(10 * MS);
@@ -180,8 +180,7 @@ fn a_refused_record_is_told_from_its_company() {
 }
 
 #[test]
-fn of_a_record_that_is_named_many_times_the_first_word_counts_and_records_that_are_not_there_are_left_out()
- {
+fn the_first_error_of_a_record_counts_and_errors_of_missing_records_are_ignored() {
     let mut worker = Harness::new(|_| {});
     let tickets = ["a", "b"].map(|value| worker.send(0, value));
     worker.advance(10 * MS);
@@ -211,7 +210,7 @@ fn stale_metadata_is_refreshed_and_a_new_leader_tried_without_waiting() {
     let request = worker.request();
     worker.move_leader(0, Some(2));
     worker.serve(&request);
-    assert!(worker.wants_refresh());
+    assert!(worker.refresh_is_requested());
     worker.no_request();
     worker.publish();
     let again = worker.request();
@@ -267,7 +266,7 @@ fn nothing_goes_to_a_new_leader_while_answers_of_the_old_one_are_out() {
 }
 
 #[test]
-fn a_partition_leaves_the_line_of_a_broker_that_cannot_be_reached_when_its_leader_moves() {
+fn a_partition_leaves_the_ready_queue_of_an_unreachable_broker_when_its_leader_moves() {
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
         settings.connects = false;
@@ -287,7 +286,7 @@ fn a_partition_without_a_leader_waits_and_asks() {
     worker.publish();
     worker.send_batch(0, "a");
     worker.no_request();
-    assert!(worker.wants_refresh());
+    assert!(worker.refresh_is_requested());
     worker.move_leader(0, Some(1));
     worker.publish();
     assert_eq!(worker.request().batches.len(), 1);
@@ -296,7 +295,7 @@ fn a_partition_without_a_leader_waits_and_asks() {
 #[test]
 fn a_topic_that_has_just_become_known_is_not_asked_for_again() {
     let mut worker = Harness::new(|_| {});
-    // Nobody has looked at the first picture of the cluster yet.
+    // The worker has not looked at the first metadata snapshot yet.
     worker.send_batch(0, "a");
     assert_eq!(worker.request().batches.len(), 1);
     assert!(!worker.wants().any() && !worker.requests_identity());
@@ -315,7 +314,7 @@ fn an_answer_that_leaves_a_partition_out_is_no_success() {
                     index: 1,
                     ..written(5)
                 },
-                // One that was not asked about, and the same one twice.
+                // A partition that was not in the request, and the same one twice.
                 ProducePartitionResponse {
                     index: 7,
                     ..written(6)
@@ -407,11 +406,11 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     assert!(worker.requests().is_empty());
     worker.run_for(MS);
     assert_eq!(worker.requests().len(), 1);
-    // The answer to what is in flight may take longer by as much.
+    // The answer to the request in flight may take longer by the same time.
     worker.run_for(900 * MS);
     assert!(worker.network().closed.is_empty());
     worker.serve(&second);
-    // With no room left and somebody in line the worker sleeps all the same.
+    // The connection has no room and a partition waits in the ready queue: the worker still sleeps.
     for partition in 3..8 {
         worker.send_batch(partition, "d");
     }
@@ -419,7 +418,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
     assert!(due > worker.now);
 }
 
-/// Java: `ClusterConnectionStates.throttle`. A later answer can speak of less than is left of an earlier one.
+/// Java: `ClusterConnectionStates.throttle`. A later answer can ask for less time than is left from an earlier one.
 #[test]
 fn throttling_is_never_cut_short_by_a_later_answer() {
     let mut worker = Harness::new(|settings| settings.partitions = 3);
@@ -436,8 +435,8 @@ fn throttling_is_never_cut_short_by_a_later_answer() {
     assert_eq!(worker.requests().len(), 1);
 }
 
-/// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read either, so a request that is half
-/// written stays so for as long.
+/// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read, so a request that is half written
+/// stays half written meanwhile.
 #[test]
 fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
@@ -455,7 +454,7 @@ fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-/// Written at the beginning of the log, and nothing more is to be sent for so long.
+/// The broker has written it at the beginning of the log, and throttles for the given time.
 fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
     let partitions = vec![ProducePartitionResponse {
         index: request.batch().partition,
@@ -485,7 +484,7 @@ fn the_same_broker_under_a_new_leader_epoch_is_tried_at_once_and_waited_for_when
     worker.publish();
     let again = worker.request();
     worker.refuse(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    // The same picture once more is no new leader.
+    // Publishing the same metadata again names no new leader.
     worker.publish();
     worker.run_for(150 * MS);
     assert!(worker.requests().is_empty());
@@ -540,21 +539,21 @@ fn without_idempotence_a_record_is_sent_again_too() {
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::LEADER_NOT_AVAILABLE);
-    assert!(worker.wants_refresh() && ticket.result().is_none());
+    assert!(worker.refresh_is_requested() && ticket.result().is_none());
     worker.run_for(200 * MS);
     let again = worker.requests().remove(0);
     worker.serve(&again);
     assert_eq!(ticket.offset(), Some(0));
 }
 
-/// librdkafka 0117 and 0146: a disk that failed. The next one may hold the batch or not, so its fate is open.
+/// librdkafka 0117 and 0146: a disk failed. The next leader may have the batch or not, so it is maybe written.
 #[test]
 fn a_leader_whose_disk_failed_is_asked_about_and_tried_again() {
     let mut worker = Harness::new(|settings| settings.brokers = 2);
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::KAFKA_STORAGE_ERROR);
-    assert!(worker.wants_refresh());
+    assert!(worker.refresh_is_requested());
     worker.move_leader(0, Some(2));
     worker.publish();
     let again = worker.request();

@@ -1,4 +1,4 @@
-//! Codecs that take longer than timeouts do, and writes that take long: whose time counts from when, and who waits for whom.
+//! Compression that takes longer than the timeouts, and slow writes: from when each timeout counts, and which thread waits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::time::{monotonic_now, set_monotonic_now};
 
 const CODEC: CompressionType = CompressionType::Snappy;
 
-/// A batch takes `each_batch_ms` to compress. None where the codec is not compiled in.
+/// A batch takes `each_batch_ms` to compress. `None` if the codec is not compiled in.
 fn with_slow_codec(each_batch_ms: u32, choose: impl FnOnce(&mut Settings)) -> Option<Harness> {
     if !CODEC.is_compiled_in() {
         return None;
@@ -89,7 +89,7 @@ fn a_slow_batch_goes_out_and_answers_are_read_before_the_next_is_compressed() {
 }
 
 #[test]
-fn brokers_take_turns_where_compression_is_slow() {
+fn brokers_are_served_in_order_if_compression_is_slow() {
     let Some(mut worker) = with_slow_codec(10, |settings| {
         settings.partitions = 6;
         settings.brokers = 3;
@@ -144,7 +144,7 @@ fn batches_expire_after_twice_their_time_however_long_compression_takes() {
     let Some((mut worker, tickets)) = with_more_to_compress_than_there_is_time() else {
         return;
     };
-    // 2400 of 2600 ms are over.
+    // 2400 of 2600 ms have passed.
     worker.run_for(199 * MS);
     assert!(tickets.iter().all(|ticket| ticket.result().is_none()));
     worker.run_for(MS);
@@ -230,7 +230,7 @@ impl SharedWorker {
     }
 }
 
-/// It would not read its link meanwhile.
+/// The thread would not read its link meanwhile.
 #[test]
 fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     let mut settings = Settings::default();
@@ -263,9 +263,9 @@ fn after_a_quick_batch() -> SharedWorker {
     worker
 }
 
-/// The answer to the first request may lie in the socket.
+/// The answer to the first request may be in the socket, unread.
 #[test]
-fn a_link_whose_thread_met_a_slow_batch_is_read_before_its_requests_time_out() {
+fn a_link_whose_thread_compressed_a_slow_batch_is_read_before_its_requests_time_out() {
     if !CODEC.is_compiled_in() {
         return;
     }
@@ -282,10 +282,10 @@ fn a_link_whose_thread_met_a_slow_batch_is_read_before_its_requests_time_out() {
     assert!(worker.closed().is_empty());
     set_monotonic_now(begin + 4000 * MS);
     worker.run_round();
-    assert_eq!(worker.closed(), [LINK], "only so much longer");
+    assert_eq!(worker.closed(), [LINK], "no longer than the round took");
 }
 
-/// The next slow batch comes among the quick ones.
+/// The next slow batch may follow among quick ones.
 #[test]
 fn a_links_thread_leaves_rounds_to_the_worker_for_a_while_after_a_slow_batch() {
     if !CODEC.is_compiled_in() {

@@ -5,7 +5,7 @@ use crate::protocol::ErrorCode;
 use crate::record::compression::{Compression, CompressionType};
 use crate::sender::scripted::{Harness, MS, Sent, Settings, Ticket};
 
-/// A broker with `max.message.bytes`, which looks at the size first, as a real one does. How many batches were too large.
+/// Answers as a broker with `max.message.bytes`, which checks the size first. Returns how many batches were too large.
 fn serve_all(worker: &mut Harness, largest: usize) -> usize {
     let mut refused = 0;
     let is_too_large = |sent: &Sent| sent.batches.iter().any(|batch| batch.bytes.len() > largest);
@@ -26,7 +26,7 @@ fn serve_all(worker: &mut Harness, largest: usize) -> usize {
     }
 }
 
-/// One batch in a request, as many records as fill several, each of about 100 bytes.
+/// One batch in a request; the records fill several batches, and each has about 100 bytes.
 fn worker(choose: impl FnOnce(&mut Settings)) -> Harness {
     Harness::new(|settings| {
         settings.sender.topics.batch_size = 1600;
@@ -132,7 +132,7 @@ fn what_was_queued_when_the_limit_was_learnt_is_split_before_it_is_sent() {
         let largest = request.batches.iter().map(|batch| batch.bytes.len()).max();
         let limit = largest.unwrap() - 1;
         worker.refuse(&request, ErrorCode::MESSAGE_TOO_LARGE);
-        // One was sealed for the same request and did not go into it.
+        // One batch was sealed for the same request and did not fit into it.
         assert!(serve_all(&mut worker, limit) <= 1, "{codec:?}");
         assert_in_order(&worker, 0, &first);
         assert_in_order(&worker, 1, &queued);
@@ -157,7 +157,7 @@ fn a_limit_that_was_raised_again_is_found_out() {
     assert!(worker.requests()[0].values().len() > 10);
 }
 
-/// Three records fill a batch. Sends as many as are asked for; how many batches were too large.
+/// Three records fill a batch. Sends the given number of records, and returns how many batches were too large.
 fn send_thirds(worker: &mut Harness, records: usize, largest: usize) -> usize {
     (0..records).for_each(|_| drop(worker.send(0, &"x".repeat(500))));
     worker.advance(10 * MS);

@@ -20,11 +20,11 @@ pub(super) struct Callers {
     accumulator: Arc<RecordAccumulator>,
     pub(super) ledger: Ledger,
     partitions: usize,
-    /// How often they go on by themselves, whatever a worker is at, before the next act.
+    /// How often they may interrupt a worker's round until the next act.
     pub(super) eagerness: usize,
-    /// Whether none gives up a wait soon.
+    /// Whether every caller waits for at least two seconds.
     pub(super) are_patient: bool,
-    /// Those who wait for memory.
+    /// The callers that wait for memory.
     waiting: Vec<(PendingReservation, Instant, Unsent)>,
     flushes: Vec<Flush>,
     delivery_timeout: Duration,
@@ -45,7 +45,7 @@ struct Flush {
     deadline: Instant,
 }
 
-/// Callers that may wait for memory at a time.
+/// The number of callers that may wait for memory at a time.
 const MOST_WAITING: usize = 3;
 
 impl Callers {
@@ -69,7 +69,7 @@ impl Callers {
         }
     }
 
-    /// Some calls of `send`; none while all callers wait.
+    /// Makes a few calls of `send`, none if every caller waits.
     pub(super) fn send_some(&mut self, most: usize, now: Instant) {
         for _ in 0..self.rng.usize(..=most) {
             let partition = self.rng.usize(..self.partitions);
@@ -77,7 +77,7 @@ impl Callers {
         }
     }
 
-    /// While a worker is at work, or about to sleep.
+    /// Called while a worker works, or is about to sleep: sometimes callers send.
     pub(super) fn interfere(&mut self, now: Instant) {
         if self.eagerness > 0 && self.rng.u8(..6) == 0 {
             self.eagerness -= 1;
@@ -85,7 +85,7 @@ impl Callers {
         }
     }
 
-    /// The record's id, if there was a caller free to send it.
+    /// Sends a record and returns its id. `None` if every caller waits.
     pub(super) fn send(&mut self, partition: usize, now: Instant) -> Option<usize> {
         if self.waiting.len() == MOST_WAITING || !self.accumulator.is_open() {
             return None;
@@ -166,7 +166,7 @@ impl Callers {
         self.waiting.push((wait, deadline, unsent));
     }
 
-    /// Those who were woken or whose patience is at its end go on.
+    /// Callers that were woken, or whose time is over, continue.
     pub(super) fn go_on(&mut self, now: Instant) {
         while let Some(position) = self
             .waiting
@@ -190,7 +190,7 @@ impl Callers {
         });
     }
 
-    /// When the next caller's patience ends.
+    /// When the next caller's time is over.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.waiting.iter().map(|(_, deadline, _)| *deadline).min()
     }
@@ -224,7 +224,7 @@ impl Callers {
         !self.waiting.is_empty()
     }
 
-    /// Whether no caller waits for anything.
+    /// Returns whether no caller waits for anything.
     pub(super) fn are_idle(&self) -> bool {
         self.waiting.is_empty() && self.flushes.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Brokers as strict as Kafka's: leaders, logs with their producers' sequences, topics made anew, what retention takes.
+//! Brokers as strict as Kafka's: leaders, logs with their producers' sequences, recreated topics, retention.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::protocol::messages::{
 use crate::sender::scripted::{Log, Rules};
 use crate::sender::scripted::{MS, Sent, SentBatch, TOPIC, refused, written};
 
-/// Of a Kafka to come.
+/// A code that a later Kafka may have.
 const UNKNOWN_CODE: i16 = 12345;
 
 pub(super) struct Brokers {
@@ -23,22 +23,22 @@ pub(super) struct Brokers {
     /// How likely things go wrong, in percent.
     pub(super) trouble: u32,
     pub(super) rules: Rules,
-    /// By number from 1: whether it is down, until when it stands still, its port.
+    /// The broker with id 1 is the first.
     pub(super) brokers: Vec<Broker>,
     pub(super) partitions: Vec<Partition>,
     /// Whether topics have ids.
     has_ids: bool,
     /// Whether requests name topics by their ids.
     sends_by_id: bool,
-    /// How many clusters were here before this one. It is its id.
+    /// The number of clusters before this one, which is also its id.
     pub(super) number: u32,
-    /// How often the topic was made anew, in all clusters.
+    /// How often the topic was recreated, in all clusters.
     pub(super) incarnation: usize,
     pub(super) topic_exists: bool,
-    /// Batches above this are refused.
+    /// Larger batches are refused.
     largest_batch: usize,
-    /// What a broker that lags behind tells of the cluster.
-    pictures: VecDeque<MetadataResponse>,
+    /// The latest metadata snapshots, the newest first: a broker that lags behind answers with an older one.
+    snapshots: VecDeque<MetadataResponse>,
 }
 
 pub(super) struct Broker {
@@ -51,14 +51,14 @@ pub(super) struct Partition {
     pub(super) leader: Option<i32>,
     pub(super) epoch: i32,
     pub(super) log: Log,
-    /// The log knows the producer not, which may send several batches at once all the same. Were the first of them refused,
-    /// a broker would take the next, whatever its sequence; nothing that a producer could do prevents it.
+    /// Whether the log does not know the producer, which may still send several batches at once. If the first of them were
+    /// refused, a broker would accept the next one at any sequence; a producer cannot prevent it.
     pub(super) is_fresh: bool,
-    /// The leader of before, which does not know of the new one until then.
+    /// The previous leader, and until when it does not know the new one.
     deposed: Option<(i32, Instant)>,
 }
 
-/// What a broker will answer for a batch unless the leadership moves meanwhile.
+/// What a broker will answer for a batch, unless the leader changes meanwhile.
 #[derive(Debug)]
 pub(super) struct Pending {
     partition: i32,
@@ -100,7 +100,7 @@ impl Brokers {
             incarnation: 0,
             topic_exists: true,
             largest_batch,
-            pictures: VecDeque::new(),
+            snapshots: VecDeque::new(),
         };
         cluster.note();
         cluster
@@ -128,7 +128,7 @@ impl Brokers {
 
     // --- What happens to the cluster ---------------------------------------------------------------------------------
 
-    /// Another broker leads, or none; the one before may not know for a while. A broker that is down cannot lead.
+    /// Another broker leads, or none. The previous leader may not know it for a while. A broker that is down cannot lead.
     pub(super) fn move_leader(&mut self, partition: usize, to: Option<i32>, now: Instant) {
         let to = to.filter(|id| !self.broker(*id).is_down);
         let unaware = self.rng.bool();
@@ -146,13 +146,13 @@ impl Brokers {
         self.note();
     }
 
-    /// The topic is deleted and made anew: another log, which knows of no producer.
-    pub(super) fn make_topic_anew(&mut self) {
+    /// The topic is deleted and recreated: the new log knows no producer.
+    pub(super) fn recreate_topic(&mut self) {
         self.incarnation += 1;
         self.topic_exists = true;
         for partition in &mut self.partitions {
             partition.log = Log::new(self.rules);
-            // Without ids nobody could tell the new topic's first epochs from old news; Java's client cannot either.
+            // Without ids the first epochs of the new topic look like outdated metadata, in Java's client, too.
             partition.epoch = if self.has_ids { 0 } else { partition.epoch + 1 };
             partition.deposed = None;
             partition.is_fresh = !self.sends_by_id && !self.rules.refuses_unknown;
@@ -160,26 +160,26 @@ impl Brokers {
         self.note();
     }
 
-    /// All brokers are wiped, and another cluster is made of them, in which the topic is made, too.
+    /// All brokers are wiped and form another cluster, in which the topic is created, too.
     pub(super) fn replace(&mut self, now: Instant) {
         self.number += 1;
-        self.pictures.clear();
+        self.snapshots.clear();
         for broker in &mut self.brokers {
             (broker.is_down, broker.stands_until) = (false, now);
         }
-        self.make_topic_anew();
+        self.recreate_topic();
         for partition in &mut self.partitions {
-            // Nothing is under way to it.
+            // No request is on its way to it.
             (partition.is_fresh, partition.epoch) = (false, 0);
             if partition.leader.is_none() {
                 partition.leader = Some(1);
             }
         }
-        self.pictures.clear();
+        self.snapshots.clear();
         self.note();
     }
 
-    /// Retention takes everything that was written, and with it what was known of producers.
+    /// Retention deletes everything that was written, and with it what the log knows of producers.
     pub(super) fn retain_nothing(&mut self, partition: usize) {
         let partition = &mut self.partitions[partition];
         partition.log.forget_producers();
@@ -188,23 +188,23 @@ impl Brokers {
 
     // --- What brokers say of it --------------------------------------------------------------------------------------
 
-    /// Something changed.
+    /// Keeps a snapshot of the cluster after a change.
     pub(super) fn note(&mut self) {
-        let picture = self.picture();
-        self.pictures.push_front(picture);
-        self.pictures.truncate(3);
+        let snapshot = self.snapshot();
+        self.snapshots.push_front(snapshot);
+        self.snapshots.truncate(3);
     }
 
-    /// The answer about the cluster; of a broker that lags behind, where `stale`.
+    /// The metadata answer of a broker, which lags behind if `stale`.
     pub(super) fn describe(&mut self, stale: bool) -> MetadataResponse {
         let age = match stale {
-            true => self.rng.usize(..self.pictures.len()),
+            true => self.rng.usize(..self.snapshots.len()),
             false => 0,
         };
-        self.pictures[age].clone()
+        self.snapshots[age].clone()
     }
 
-    fn picture(&self) -> MetadataResponse {
+    fn snapshot(&self) -> MetadataResponse {
         let brokers = (1..).zip(&self.brokers);
         let brokers = brokers.filter(|(_, broker)| !broker.is_down);
         let brokers = brokers.map(|(node_id, broker)| MetadataBroker {
@@ -250,7 +250,7 @@ impl Brokers {
 
     // --- Produce -----------------------------------------------------------------------------------------------------
 
-    /// A broker takes a request: what it appends, and what it will answer when the replicas have it.
+    /// A broker processes a request: it appends batches, and returns what it will answer when the replicas have them.
     pub(super) fn take(&mut self, sent: &Sent, ledger: &mut Ledger, now: Instant) -> Vec<Pending> {
         let batches = sent.batches.iter();
         batches
@@ -310,7 +310,7 @@ impl Brokers {
         pending
     }
 
-    /// Whether the topic is the one that is meant.
+    /// Checks that the topic is the one in the request.
     fn find(&self, sent: &Sent, batch: &SentBatch) -> Result<(), ErrorCode> {
         let by_id = sent.version >= 13;
         match (by_id, self.topic_exists) {
@@ -321,7 +321,7 @@ impl Brokers {
         }
     }
 
-    /// A deposed leader that does not know it takes the batch into a log that will be cut off; its replicas never confirm.
+    /// A previous leader that does not know of the new one appends to a log that will be truncated; its replicas never confirm.
     fn answer_of_no_leader(
         &mut self,
         broker: i32,
@@ -343,7 +343,7 @@ impl Brokers {
         refused(ErrorCode::NOT_LEADER_OR_FOLLOWER)
     }
 
-    /// Refused without a trace.
+    /// An error of a batch that is not written.
     fn refusal(&mut self, batch: &SentBatch) -> ProducePartitionResponse {
         match self.rng.u8(..8) {
             0 => refused(ErrorCode::KAFKA_STORAGE_ERROR),
@@ -362,7 +362,7 @@ impl Brokers {
         }
     }
 
-    /// The batch is in the log, and the broker says something else.
+    /// An error of a batch that is in the log.
     fn failure_after_append(&mut self) -> ErrorCode {
         [
             ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
@@ -373,7 +373,7 @@ impl Brokers {
         ][self.rng.usize(..5)]
     }
 
-    /// The answers when the replicas have the batches, or the leader is no leader any more.
+    /// The answers when the replicas have the batches, or when the broker no longer leads.
     pub(super) fn answers(
         &mut self,
         pending: Vec<Pending>,
@@ -387,7 +387,7 @@ impl Brokers {
         } in pending
         {
             let partition = &self.partitions[number as usize];
-            // With the base offset, by which a producer knows that the batch was appended.
+            // The base offset stays: by it a producer knows that the batch was appended.
             if let Some((epoch, incarnation)) = appended.filter(|_| answer.error.is_none()) {
                 if incarnation != self.incarnation {
                     answer.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
@@ -403,7 +403,7 @@ impl Brokers {
             }
             answer.index = number;
             if self.happens() && self.rng.u8(..8) == 0 {
-                // Left out.
+                // The answer omits this partition.
                 continue;
             }
             answers.push(answer);
@@ -414,7 +414,7 @@ impl Brokers {
         answers
     }
 
-    /// How long the replicas take.
+    /// The time that the replicas take.
     pub(super) fn replication(&mut self) -> Duration {
         match self.happens() && self.rng.bool() {
             true => Duration::from_micros(self.rng.u64(..1_300_000)),

@@ -1,4 +1,4 @@
-//! The way of every request and answer between a worker and a broker.
+//! Requests on their way to a broker, and the answers on their way back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl World {
         self.links().connected(key, versions);
     }
 
-    /// The broker looks at the link's next request, one after the other.
+    /// The broker processes the link's next request; it processes one at a time.
     pub(super) fn serve(&mut self, key: LinkKey) {
         let mut traffic = self.wire.borrow_mut();
         let link = traffic.links.get(key);
@@ -127,7 +127,7 @@ impl World {
         links.post(key, LinkEvent::Frame(frame));
     }
 
-    /// The answer's bytes: rarely garbled, or with the wish to be left alone for a while.
+    /// The answer's bytes, rarely garbled, and the throttle time that the worker will obey.
     fn encode(
         &mut self,
         key: LinkKey,
@@ -164,7 +164,7 @@ impl World {
         if let Some(position) = garbled {
             frame[position] ^= 1;
         }
-        // Before Produce 6 the broker waits itself; an answer of another number is not looked at, nor what follows it.
+        // Before Produce 6 the broker itself waits. A worker ignores a garbled answer and all answers after it.
         let is_heard = sent.version >= 6 && !link_is_garbled && throttle_time_ms > 0;
         let throttle = is_heard.then(|| Duration::from_millis(throttle_time_ms as u64));
         (frame, throttle)

@@ -1,4 +1,4 @@
-//! What is known of every record: who holds what the producer promised against what the brokers' logs say.
+//! What is known of every record: it compares the outcomes that the producer reports with the brokers' logs.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::Delivery;
 use crate::sender::scripted::{SentBatch, Ticket};
 use crate::sync::Mutex;
 
-/// Beyond its deadline: the worker's way to its thread's turn, and the delivery thread's.
+/// How late an outcome may be: the worker and the delivery thread must get the processor.
 pub(super) const SLACK: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,9 +28,9 @@ pub(super) struct Ledger {
     partitions: Vec<PartitionLedger>,
     /// Ids in the order of their callbacks.
     called: Arc<Mutex<Vec<usize>>>,
-    /// Callbacks that found their record's future awake.
+    /// The number of callbacks that ran after their record's future was complete.
     too_late: Arc<AtomicUsize>,
-    /// The producer ids that this producer was given, each with the cluster that gave it.
+    /// The producer ids that this producer got, each with the cluster that gave it.
     given: HashSet<(u32, i64)>,
     pub(super) resolved: usize,
     pub(super) failed: usize,
@@ -38,17 +38,17 @@ pub(super) struct Ledger {
 
 struct Record {
     partition: usize,
-    /// The place among the records of its partition; none before it is in a batch.
+    /// The position among the records of its partition; `None` before it is in a batch.
     place: Option<usize>,
     ticket: Option<Ticket>,
     deadline: Instant,
     callback: Option<Arc<AtomicU32>>,
     fate: Option<Fate>,
-    /// As the first of how many records it was sent last.
+    /// If it began a batch at its latest attempt: the number of records in that batch.
     begins: usize,
-    /// The identity under which it was sent last.
+    /// The identity of its latest attempt.
     identity: Option<Identity>,
-    /// Where it is: the topic's incarnation and the offset.
+    /// Where it is in a log: the topic's incarnation and the offset.
     found: Vec<(usize, i64)>,
     /// The cluster in whose log it is.
     cluster: Option<u32>,
@@ -61,29 +61,29 @@ enum Fate {
     MaybeWritten,
 }
 
-/// The cluster that gave it, producer id and epoch.
+/// The cluster that gave the producer id, the producer id, and the epoch.
 type Identity = (u32, i64, i16);
 
 #[derive(Default)]
 struct PartitionLedger {
     next_place: usize,
     unresolved: VecDeque<usize>,
-    /// Of acknowledged records, by the topic's incarnation and place: the offset.
+    /// The offsets of acknowledged records, by the topic's incarnation and the record's position.
     acknowledged: BTreeMap<(usize, usize), i64>,
-    /// By identity and sequence: the record that had it.
+    /// The record that had each sequence of an identity.
     by_sequence: HashMap<(Identity, i32), usize>,
-    /// Identities under which a batch failed: its sequences may be missing from the log for ever.
+    /// Identities under which a batch failed: its sequences may stay missing from the log.
     broken: HashSet<Identity>,
-    /// By identity and record: the sequence.
+    /// The sequence of each record under an identity.
     by_record: HashMap<(Identity, usize), i32>,
 }
 
-/// The number of the cluster of that id.
+/// Returns the number of the cluster with that id.
 fn number_of(cluster_id: &str) -> u32 {
     cluster_id.parse().expect("a cluster's id is its number")
 }
 
-/// The id of a record of which this is the value.
+/// Returns the id of the record with this value.
 pub(super) fn id_of(value: &str) -> usize {
     value[..8].parse().expect("a value begins with its id")
 }
@@ -109,7 +109,7 @@ impl Ledger {
         self.given.insert((cluster, producer_id));
     }
 
-    /// A caller is about to send a record: its value.
+    /// A caller is about to send a record. Returns its id and value.
     pub(super) fn begin(
         &mut self,
         partition: usize,
@@ -161,7 +161,7 @@ impl Ledger {
         partition.unresolved.push_back(id);
     }
 
-    /// The record was refused before it was in a batch: it is as if it had never been.
+    /// The record was refused before it was in a batch; nothing more is expected of it.
     pub(super) fn refused(&mut self, id: usize) {
         self.records[id].fate = Some(Fate::NotWritten);
         self.records[id].callback = None;
@@ -172,7 +172,7 @@ impl Ledger {
         ticket.is_some_and(|ticket| ticket.completion.is_complete(ticket.index))
     }
 
-    /// Whether the record's outcome was looked at.
+    /// Returns whether the record's outcome was checked.
     pub(super) fn is_told(&self, id: usize) -> bool {
         self.records[id].fate.is_some()
     }
@@ -191,13 +191,13 @@ impl Ledger {
         partitions.map(|partition| partition.unresolved.len()).sum()
     }
 
-    /// By partition.
+    /// The records without an outcome, by partition.
     pub(super) fn unresolved_records(&self) -> Vec<&VecDeque<usize>> {
         let partitions = self.partitions.iter();
         partitions.map(|partition| &partition.unresolved).collect()
     }
 
-    /// The machine was suspended: nothing could be done in time.
+    /// The machine was suspended until `now`: deadlines before it do not count.
     pub(super) fn excuse_until(&mut self, now: Instant) {
         for partition in &self.partitions {
             for &id in &partition.unresolved {
@@ -207,17 +207,17 @@ impl Ledger {
         }
     }
 
-    /// Whether this very batch, and not one that it was split from, was handed to the network before.
+    /// Returns whether this same batch was written before; a batch that it was split from does not count.
     pub(super) fn was_sent(&self, batch: &SentBatch) -> bool {
         self.records[id_of(&batch.records[0])].begins == batch.records.len()
     }
 
-    /// Whether `id` has its place before `other`.
+    /// Returns whether record `id` comes before `other` in its partition.
     pub(super) fn is_before(&self, id: usize, other: usize) -> bool {
         self.records[id].place < self.records[other].place
     }
 
-    /// A batch is handed to the network.
+    /// A worker writes a batch.
     pub(super) fn sent(&mut self, batch: &SentBatch, cluster_id: Option<&str>) {
         let ids: Vec<usize> = batch.records.iter().map(|value| id_of(value)).collect();
         let partition = &mut self.partitions[batch.partition as usize];
@@ -275,7 +275,7 @@ impl Ledger {
             assert_ne!(
                 record.fate,
                 Some(Fate::NotWritten),
-                "record {id} is told not to be written and is now"
+                "record {id} was reported as not written and is written now"
             );
             let is_there = record.found.iter().any(|(other, _)| *other == incarnation);
             assert!(
@@ -291,7 +291,7 @@ impl Ledger {
         }
     }
 
-    /// Looks which records have their outcome now, and whether it is true and in time.
+    /// Checks the new outcomes: each must be true and in time.
     pub(super) fn look(&mut self, now: Instant) {
         for number in 0..self.partitions.len() {
             let mut unresolved = std::mem::take(&mut self.partitions[number].unresolved);
@@ -344,7 +344,7 @@ impl Ledger {
         self.resolved += 1;
     }
 
-    /// An acknowledged record is in the log, where it is said to be, between those before and behind it.
+    /// Checks that an acknowledged record is in the log at its offset, between its neighbours.
     fn check_place(&mut self, id: usize, told: Option<i64>) {
         let record = &self.records[id];
         let mut found = record.found.iter().rev();
@@ -374,7 +374,7 @@ impl Ledger {
         acknowledged.insert((incarnation, place), offset);
     }
 
-    /// At the end: all callbacks have run once; in order where nothing went wrong.
+    /// Checks at the end that each callback has run once, and in order if nothing went wrong.
     pub(super) fn check_callbacks(&self, in_order: bool) {
         let called = self.called.lock();
         let mut times = vec![0; self.records.len()];
@@ -396,7 +396,7 @@ impl Ledger {
         }
     }
 
-    /// Whether every record that the brokers have of the partition is acknowledged or given up.
+    /// Returns whether every record of the partition that a broker has in its log has an outcome.
     pub(super) fn knows_all_in_log(&self, partition: usize) -> bool {
         let unresolved = self.partitions[partition].unresolved.iter();
         unresolved

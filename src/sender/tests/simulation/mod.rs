@@ -1,6 +1,6 @@
-//! Random histories: callers, workers, metadata and a cluster under a clock that is set by hand. Whatever happens, each
-//! record has one outcome, true and in time; the log has each record once and in order; no worker sleeps while there is
-//! something to do; memory is accounted for, and bytes stay as they are while the network reads them.
+//! Random histories: callers, workers, metadata and a cluster under a clock that is set by hand. In each history every
+//! record has one outcome, true and in time. The log has each record once and in order. No worker sleeps while it has
+//! something to do. Memory is accounted for, and bytes do not change while the network reads them.
 
 mod callers;
 mod cluster;
@@ -26,7 +26,7 @@ use ledger::Guarantee;
 use setup::Setup;
 use world::World;
 
-/// Histories in a usual run; `SIMULATION_SEEDS` (how many) and `SIMULATION_SEED` (the first) choose others.
+/// The number of histories in a usual run. `SIMULATION_SEEDS` (the number) and `SIMULATION_SEED` (the first) choose others.
 const SEEDS: u64 = 2000;
 
 #[test]
@@ -39,7 +39,7 @@ fn without_idempotence_no_acknowledged_record_is_missing_and_none_is_without_an_
     run_histories(Guarantee::AtLeastOnce, SEEDS / 5);
 }
 
-/// On two threads: as many as the smallest machine has that this runs on.
+/// On two threads, because the smallest machine that runs this has two cores.
 fn run_histories(guarantee: Guarantee, seeds: u64) {
     let setting = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// As after two thousand million records.
+    /// Sets each partition's sequences close to their end, as after two thousand million records.
     fn set_sequences(&mut self) {
         let identity = ProducerIdentity {
             producer_id: PRODUCER_ID,
@@ -143,7 +143,7 @@ impl World {
             21 | 22 if trouble => self.move_some_leader(),
             23 if trouble => self.stop_a_broker(),
             24 if trouble => self.suspend_a_broker(),
-            25 if trouble => self.make_the_topic_anew(),
+            25 if trouble => self.recreate_the_topic(),
             26 if trouble => self.retain_nothing(),
             27 if trouble => self.move_a_broker(),
             29 if trouble => self.replace_the_cluster(),
@@ -197,14 +197,14 @@ impl World {
         self.leader_is_elected_after(partition, span);
     }
 
-    /// SIGKILL: its links break, others lead after a while.
+    /// As by SIGKILL: its links break, and other brokers lead after a while.
     fn stop_a_broker(&mut self) {
         let broker = self.some_broker();
         if self.cluster.broker(broker).is_down {
             return;
         }
         self.cluster.broker(broker).is_down = true;
-        // It knows nothing of quotas that were used up before.
+        // Quotas that were used up before are forgotten.
         self.traffic()
             .throttled
             .retain(|(_, throttled), _| *throttled != broker);
@@ -220,7 +220,7 @@ impl World {
         self.broker_is_up_after(broker, span);
     }
 
-    /// SIGSTOP: its links stand still, others may lead after a while, and it goes on as if nothing had been.
+    /// As by SIGSTOP: its links stall, other brokers may lead after a while, and then it continues.
     fn suspend_a_broker(&mut self) {
         let broker = self.some_broker();
         let span = Duration::from_millis(self.rng.u64(10..4000));
@@ -241,13 +241,13 @@ impl World {
         self.cluster.note();
     }
 
-    /// Where requests name topics by name, those under way could be written to another topic in another order, which no
-    /// producer can prevent: then only while none is.
-    fn make_the_topic_anew(&mut self) {
+    /// If requests identify topics by name, those on their way could be written to the new topic in another order, which no
+    /// producer can prevent. Then this happens only while no request is on its way.
+    fn recreate_the_topic(&mut self) {
         let is_quiet = |partition| self.is_quiet(partition);
         if self.setup.sends_by_id() || (0..self.setup.partitions).all(is_quiet) {
             if self.rng.bool() {
-                return self.cluster.make_topic_anew();
+                return self.cluster.recreate_topic();
             }
             self.cluster.topic_exists = false;
             self.cluster.note();
@@ -256,19 +256,20 @@ impl World {
         }
     }
 
-    /// For a topic that is deleted already.
-    pub(super) fn may_make_the_topic_anew(&self) -> bool {
+    /// Returns whether the topic, which is deleted, may be created again.
+    pub(super) fn may_recreate_the_topic(&self) -> bool {
         self.setup.sends_by_id()
             || !(0..self.setup.partitions).any(|partition| self.is_under_way(partition))
     }
 
-    /// Whether a request with that partition has not reached its broker.
+    /// Returns whether a request with that partition has not reached its broker.
     fn is_under_way(&self, partition: usize) -> bool {
         let wire = self.wire.borrow();
         wire.script.is_under_way(&wire.links, partition as i32)
     }
 
-    /// What is forgotten cannot be told from what never was: retention takes nothing of which the producer does not know.
+    /// A broker that forgot a batch behaves as if it never had it, so retention takes only batches whose outcome the producer
+    /// has.
     fn retain_nothing(&mut self) {
         let partition = self.some_partition();
         if self.is_quiet(partition) {
@@ -281,8 +282,8 @@ impl World {
         knows && !self.is_under_way(partition)
     }
 
-    /// As after `metadata.max.idle.ms`: the metadata thread leaves the topic out and forgets it, unless something is under way.
-    /// A moment later somebody wants it again.
+    /// As after `metadata.max.idle.ms`: the metadata thread forgets the topic, unless a batch of it is on its way. A moment
+    /// later a caller needs it again.
     fn forget_the_topic(&mut self) {
         let span = Duration::from_millis(self.rng.u64(..400));
         self.run_for(span);
@@ -297,7 +298,7 @@ impl World {
         self.metadata.request_refresh();
     }
 
-    /// Another address, of which the metadata tells.
+    /// A broker moves to another address, which the metadata names.
     fn move_a_broker(&mut self) {
         let broker = self.some_broker();
         self.cluster.broker(broker).port += 1;
@@ -311,7 +312,7 @@ impl World {
         }
     }
 
-    /// Everything works again: what is old comes to its end, what is new is written, and at once.
+    /// Everything works again: old records get their outcomes, and new ones are written at once.
     fn calm_down(&mut self) {
         self.setup.trouble = 0;
         self.callers.borrow_mut().eagerness = 0;
@@ -323,8 +324,8 @@ impl World {
             self.cluster.broker(broker).stands_until = self.now;
         }
         if !self.cluster.topic_exists {
-            self.run_until(5000 * MS, World::may_make_the_topic_anew);
-            self.cluster.make_topic_anew();
+            self.run_until(5000 * MS, World::may_recreate_the_topic);
+            self.cluster.recreate_topic();
         }
         for partition in 0..self.setup.partitions {
             self.cluster.partitions[partition].is_fresh = false;
@@ -332,7 +333,7 @@ impl World {
             self.cluster.move_leader(partition, Some(leader), self.now);
         }
         self.cluster.note();
-        // As a caller does that finds its topic missing.
+        // As a caller does if its topic is missing.
         self.metadata.request_refresh();
         self.ask_metadata();
         let timeout = self.setup.sender.topics.delivery_timeout;
@@ -349,7 +350,7 @@ impl World {
         }
     }
 
-    /// While somebody waits for memory nothing lingers.
+    /// Checks that no batch lingers while a caller waits for memory.
     fn probe_memory(&mut self) {
         for _ in 0..200 {
             let (partition, now) = (self.some_partition(), self.now);
@@ -362,7 +363,7 @@ impl World {
         assert!(is_over, "callers wait for memory although all is well");
     }
 
-    /// Records that are sent now are written within `span`.
+    /// Checks that records that are sent now are written within `span`.
     fn probe(&mut self, span: Duration) {
         let now = self.now;
         let ids: Vec<usize> = (0..self.setup.partitions)
@@ -404,7 +405,7 @@ impl World {
         assert_eq!(queued, Some(0), "batches counted as queued");
     }
 
-    /// A close without time, or the workers' death, in the middle of everything.
+    /// A close with no time left, or the end of the workers' threads, in the middle of a history.
     fn end_at_once(&mut self) {
         self.accumulator.close();
         self.metadata.close();
@@ -424,7 +425,7 @@ impl World {
 
     fn check_the_end(&mut self, in_order: bool) {
         self.deliver_the_rest();
-        // The network lets go of the last bytes.
+        // The network has read the last bytes.
         self.run_for(5000 * MS);
         self.deliver_the_rest();
         let callers = self.callers.borrow();

@@ -1,4 +1,4 @@
-//! What differs between histories: the producer's settings and the brokers' ways.
+//! What differs between histories: the producer's settings and the brokers' features.
 
 use std::time::Duration;
 

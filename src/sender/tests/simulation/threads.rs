@@ -11,7 +11,7 @@ use crate::sender::Event;
 use crate::sender::scripted::run_callbacks;
 
 impl World {
-    /// The metadata thread asks for what is wanted, one question after the other.
+    /// The metadata thread makes the pending requests, one at a time.
     pub(super) fn ask_metadata(&mut self) {
         if self.metadata_is_busy {
             return;
@@ -80,7 +80,7 @@ impl World {
         run_callbacks(&self.deliveries);
     }
 
-    /// The delivery thread comes to its end.
+    /// The delivery thread runs the last callbacks.
     pub(super) fn deliver_the_rest(&mut self) {
         self.deliver();
         self.callers.borrow_mut().ledger.look(self.now);

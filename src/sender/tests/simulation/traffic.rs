@@ -162,12 +162,12 @@ impl Traffic {
         self.routes.get_mut(&key).expect("a link that was started")
     }
 
-    /// Whether trouble comes; `rarely` times less often than by its measure.
+    /// Returns whether a failure happens; `rarely` times less often than `trouble` says.
     pub(super) fn happens(&mut self, rarely: u32) -> bool {
         self.rng.u32(..100 * rarely) < self.trouble
     }
 
-    /// What is written arrives, in order.
+    /// A written request will arrive, behind those before it.
     pub(super) fn travel(&mut self, key: LinkKey, sent: Sent, now: Instant) {
         let delay = self.delay(key);
         let route = self.route(key);
@@ -175,7 +175,7 @@ impl Traffic {
         route.pipe.push_back(((now + delay).max(behind), sent));
     }
 
-    /// Short as a rule; at times longer than any timeout.
+    /// The delay of one message: mostly short, sometimes longer than any timeout.
     pub(super) fn delay(&mut self, key: LinkKey) -> Duration {
         let latency = self.routes[&key].latency;
         if self.happens(3) {
@@ -196,7 +196,7 @@ impl Traffic {
         }
     }
 
-    /// Whether a request with that partition has not reached its broker.
+    /// Returns whether a request with that partition has not reached its broker.
     pub(super) fn is_under_way(&self, links: &Links, partition: i32) -> bool {
         self.routes.iter().any(|(key, route)| {
             links.get(*key).is_writing()
@@ -209,7 +209,7 @@ impl Traffic {
         })
     }
 
-    /// A batch that was taken from a silent broker goes again: that attempt counts, and not the one before.
+    /// A batch that was taken from a silent broker is sent again: only its new attempt counts as in flight.
     fn forget_earlier_attempts(&mut self, sent: &Sent, now: Instant) {
         for batch in &sent.batches {
             let first = id_of(&batch.records[0]);
@@ -222,7 +222,7 @@ impl Traffic {
         }
     }
 
-    /// Before a request is in flight: how many there may be, and where.
+    /// Checks a request against the limits: the number of requests and batches in flight, and to which brokers.
     fn check_flight(
         &self,
         links: &Links,
@@ -266,7 +266,7 @@ impl Traffic {
         }
     }
 
-    /// How many batches of the same partition are in flight beside this one, all of them to `broker` and in order.
+    /// Returns how many other batches of the partition are in flight, and checks that they go to `broker` and in order.
     fn in_flight_beside(
         &self,
         links: &Links,
@@ -294,7 +294,7 @@ impl Traffic {
                 "record {first} is sent again behind {overtaken:?}, which is not acknowledged"
             );
             if route.is_silent(now) && (other.broker != broker || is_retry) {
-                // What another broker leads now need not wait for its answer.
+                // Another broker leads the partition now, so the batch need not wait for this answer.
                 continue;
             }
             let same = same.count();
@@ -319,7 +319,7 @@ pub(super) fn held_bytes(links: &Links) -> BTreeSet<(usize, usize)> {
         .collect()
 }
 
-/// A little later than at once.
+/// A short random delay.
 pub(super) fn soon(rng: &mut Rng) -> Duration {
     Duration::from_micros(rng.u64(..1000)).min(MS)
 }

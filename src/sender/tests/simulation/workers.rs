@@ -8,13 +8,13 @@ use crate::accumulator::batch::Contents;
 use crate::sender::scripted::{MS, ScriptedNetwork};
 use crate::sender::{Event, Sender};
 
-/// How late a worker may see what its timers are due for, by its own choice.
+/// How late a worker may notice that a timer is due, by its own choice.
 const TIMER_SLACK: Duration = MS;
 
 type SimulatedSender = Sender<ScriptedNetwork<Traffic>>;
 
 impl World {
-    /// Wakes the worker's thread where it would wake, and runs it where it has the processor.
+    /// Wakes the worker's thread if it would wake now, and runs a round if it has the processor.
     pub(super) fn schedule(&mut self, index: usize) {
         if self.workers[index].sender.is_none() {
             return;
@@ -64,7 +64,7 @@ impl World {
         self.workers[index].sender = Some(sender);
     }
 
-    /// As the thread does; callers do what they do before, in the middle and afterwards.
+    /// Puts the worker to sleep as its thread does; callers may interfere before, in the middle and afterwards.
     fn fall_asleep(
         &mut self,
         index: usize,
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// A worker that sleeps and is not woken has nothing to do: if it gets up all the same, nothing comes of it.
+    /// Checks that a worker that sleeps has nothing to do: a round without a wake-up must do nothing.
     fn wake_for_nothing(&mut self, index: usize, until: Option<Instant>) {
         let soon = self.now + TIMER_SLACK;
         if until.is_some_and(|until| until <= soon) {
@@ -106,13 +106,13 @@ impl World {
         self.workers[index].sender = Some(sender);
     }
 
-    /// All that can be seen of what workers do.
+    /// Counts everything that workers do.
     fn deeds(&self) -> (usize, usize) {
         let resolved = self.callers.borrow().ledger.resolved;
         (self.traffic().deeds, resolved)
     }
 
-    /// After a worker's round: what it wrote is under way, and what must always hold is looked at.
+    /// After a worker's round: sends what it wrote on its way, and checks the invariants.
     fn look_around(&mut self, sender: &SimulatedSender) {
         let done = std::mem::take(&mut self.traffic().done);
         for (link, done) in done {
@@ -131,7 +131,7 @@ impl World {
         self.ask_metadata();
     }
 
-    /// What a worker and the network hold is accounted for.
+    /// Checks that the memory budget accounts for all bytes that a worker and the network hold.
     fn check_memory(&self, sender: &SimulatedSender) {
         let mut held = held_bytes(&self.links());
         let states = sender.partitions.values();
@@ -161,13 +161,13 @@ impl World {
         self.workers[index].mailbox.post(event);
     }
 
-    /// The worker's thread ends as by a panic.
+    /// The worker's thread ends, as after a panic.
     pub(super) fn kill(&mut self, index: usize) {
         self.workers[index].sender = None;
     }
 }
 
-/// A new leader gets nothing of a partition while anything is in flight to the old one.
+/// Checks that a new leader gets no batch of a partition while one is in flight to the old leader.
 fn check_leaders(sender: &SimulatedSender) {
     for state in sender.partitions.values() {
         let mut brokers = state.in_flight.iter().map(|sent| sent.leader.broker);

@@ -47,11 +47,11 @@ pub(super) struct World {
 
 /// A worker with its thread's sleep.
 pub(super) struct Worker {
-    /// None after its end.
+    /// `None` after the worker's end.
     pub(super) sender: Option<Sender<ScriptedNetwork<Traffic>>>,
     pub(super) mailbox: Mailbox,
     pub(super) thread: Thread,
-    /// Rounds at this very time.
+    /// The number of rounds at this time.
     pub(super) rounds: (Instant, usize),
 }
 
@@ -68,9 +68,9 @@ impl Worker {
 
 #[derive(Clone, Copy)]
 pub(super) enum Thread {
-    /// Until then, unless it is woken.
+    /// Until the given time, unless it is woken.
     Asleep(Option<Instant>),
-    /// It has the processor then.
+    /// It gets the processor at the given time.
     Ready(Instant),
 }
 
@@ -79,7 +79,7 @@ pub(super) enum Happening {
     Connected(LinkKey, u16),
     Arrived(LinkKey),
     Replicated(LinkKey, Sent, Vec<Pending>),
-    /// With the wait that the broker asks for.
+    /// With the time for which the broker throttles.
     Answer(LinkKey, Vec<u8>, Option<Duration>),
     WriteFinished(LinkKey),
     Released(u64),
@@ -157,7 +157,7 @@ impl World {
         RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.links)
     }
 
-    /// Everything until then happens.
+    /// Lets `span` pass, and everything that is due meanwhile happen.
     pub(super) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(at) = self.next_time().filter(|at| *at <= end) {
@@ -168,7 +168,7 @@ impl World {
         self.let_happen();
     }
 
-    /// True as soon as `is_done`, false after `span`.
+    /// Lets time pass until `is_done`. Returns false if that takes longer than `span`.
     pub(super) fn run_until(&mut self, span: Duration, is_done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + span;
         while !is_done(self) {
@@ -211,7 +211,7 @@ impl World {
         workers.chain(happening).chain(callers).min()
     }
 
-    /// What is due now.
+    /// Lets happen what is due now.
     fn let_happen(&mut self) {
         while let Some(entry) = self.happenings.first_entry() {
             if entry.key().0 > self.now {
@@ -236,13 +236,13 @@ impl World {
         self.at(self.now + span, happening);
     }
 
-    /// Callers that can go on do, and whatever that leads to.
+    /// Callers that need not wait any more continue.
     fn go_on(&mut self) {
         self.callers.borrow_mut().go_on(self.now);
         let memory = &self.accumulator.memory;
         assert!(
             !self.accumulator.is_open() || !memory.owes_a_grant(),
-            "somebody waits for memory that is there"
+            "a caller waits although memory is free"
         );
     }
 
@@ -283,10 +283,10 @@ impl World {
         if self.cluster.topic_exists {
             return;
         }
-        if !self.may_make_the_topic_anew() {
+        if !self.may_recreate_the_topic() {
             return self.topic_is_back_after(MS);
         }
-        self.cluster.make_topic_anew();
+        self.cluster.recreate_topic();
     }
 
     /// Unless the chosen broker is down: then another one is chosen a little later.
@@ -300,7 +300,7 @@ impl World {
         }
     }
 
-    /// With `SIMULATION_TRACE` set the history is told as it happens.
+    /// Prints the history as it happens, if `SIMULATION_TRACE` is set.
     fn trace(&self, happening: &Happening) {
         if self.traces {
             let at = self.now.duration_since(self.began);

@@ -1,4 +1,4 @@
-//! Who runs a worker's rounds: its own thread, or the one that brings what happened while that sleeps.
+//! Which thread runs a worker's rounds: its own, or the one that reports an event while that one sleeps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +11,7 @@ use crate::sender::Event;
 use crate::sender::scripted::Settings;
 use crate::sync::{Wakeup, channel};
 
-/// Nothing is ever connected; or who tries to panics.
+/// Never connects, or panics on `connect`.
 struct NoNetwork {
     panics: bool,
 }
@@ -37,8 +37,8 @@ impl Stage<NoNetwork> {
         self.accumulator.workers()[0].wakeup()
     }
 
-    /// Tells something of which one can see whether a round took it in; whether one did.
-    fn is_taken_in_at_once(&self) -> bool {
+    /// Reports an event, and returns whether a round processed it at once.
+    fn is_processed_at_once(&self) -> bool {
         let (reply, replied) = channel::bounded(1);
         self.worker.report(Event::Flush(reply));
         replied.try_recv().is_ok()
@@ -46,29 +46,29 @@ impl Stage<NoNetwork> {
 }
 
 #[test]
-fn what_happens_while_the_worker_sleeps_is_taken_in_by_who_brings_it() {
+fn an_event_is_processed_by_the_thread_that_reports_it_while_the_worker_sleeps() {
     let stage = stage(false);
     assert!(stage.wakeup().falls_asleep(None, || false));
-    assert!(stage.is_taken_in_at_once());
+    assert!(stage.is_processed_at_once());
     assert!(!stage.wakeup().is_woken());
 }
 
 #[test]
-fn a_worker_that_is_awake_is_left_to_look_itself() {
+fn a_worker_that_is_awake_processes_events_itself() {
     let stage = stage(false);
-    assert!(!stage.is_taken_in_at_once());
+    assert!(!stage.is_processed_at_once());
     let is_awake = !stage.wakeup().falls_asleep(None, || true);
     assert!(is_awake);
 }
 
 #[test]
-fn the_worker_is_woken_if_somebody_else_has_the_turn() {
+fn the_worker_is_woken_if_another_thread_runs_a_round() {
     let stage = stage(false);
     assert!(stage.wakeup().falls_asleep(None, || false));
-    let turn = stage.worker.try_lock();
-    assert!(!stage.is_taken_in_at_once());
+    let guard = stage.worker.try_lock();
+    assert!(!stage.is_processed_at_once());
     assert!(stage.wakeup().is_woken());
-    drop(turn);
+    drop(guard);
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn the_worker_is_woken_for_a_deadline_that_its_sleep_does_not_know() {
     let stage = stage(false);
     assert!(stage.wakeup().falls_asleep(None, || false));
     stage.send(0, "lingers");
-    // The append asked for a wake-up by the end of its linger: here it comes to nothing.
+    // The append asked for a wake-up by the end of its linger; this test drops it.
     stage.wakeup().awakes();
     assert!(stage.wakeup().falls_asleep(None, || false));
-    assert!(stage.is_taken_in_at_once());
+    assert!(stage.is_processed_at_once());
     assert!(stage.wakeup().is_woken());
 }
 
@@ -89,7 +89,7 @@ fn the_end_of_the_producer_wakes_the_worker() {
     assert!(stage.wakeup().falls_asleep(None, || false));
     stage.worker.report(Event::Close);
     assert!(stage.wakeup().is_woken());
-    // Nothing is left to run.
+    // Returns at once: the worker has ended.
     stage.worker.run();
 }
 
@@ -98,7 +98,7 @@ fn a_panic_on_the_thread_of_a_link_ends_the_worker_and_every_record_has_its_outc
     let stage = stage(true);
     let ticket = stage.send(0, "in vain");
     assert!(stage.wakeup().falls_asleep(None, || false));
-    let told = catch_unwind(AssertUnwindSafe(|| stage.is_taken_in_at_once()));
+    let told = catch_unwind(AssertUnwindSafe(|| stage.is_processed_at_once()));
     assert!(told.is_err());
     assert_eq!(ticket.error().kind(), ErrorKind::Internal);
     stage.worker.run();
