@@ -8,7 +8,7 @@ use crate::Tests;
 use crate::producing::{
     BytesRecord, SOON, assert_holds, assert_sequence, deliver, now_ms, numbered, producer, record,
 };
-use crate::support::kafka::{KafkaCluster, TimestampType, poll};
+use crate::support::kafka::{DumpedBatch, KafkaCluster, TimestampType, poll};
 
 pub(crate) const TESTS: Tests = &[
     (
@@ -108,26 +108,29 @@ pub(crate) fn codecs_and_acks(kafka: &KafkaCluster, topic: &str) {
             records,
             consumed.iter().filter(|found| found.partition == partition),
         );
-        let batches = &dumped[&partition];
-        assert!(
-            batches.len() < 100,
-            "{codec}, acks={acks}: {} batches for 200 records",
-            batches.len()
+        assert_batches(&dumped[&partition], codec, acks);
+    }
+}
+
+/// Checks the batches that hold the 200 records of a partition.
+fn assert_batches(batches: &[DumpedBatch], codec: &str, acks: &str) {
+    assert!(
+        batches.len() < 100,
+        "{codec}, acks={acks}: {} batches for 200 records",
+        batches.len()
+    );
+    for batch in batches {
+        assert_eq!(batch.compression, codec, "acks={acks}");
+        assert_eq!(
+            batch.producer_id >= 0,
+            acks == "all",
+            "{codec}: idempotence by default needs acks=all"
         );
-        for batch in batches {
-            assert_eq!(batch.compression, *codec, "acks={acks}");
-            assert_eq!(
-                batch.producer_id >= 0,
-                *acks == "all",
-                "{codec}: idempotence by default wants acks=all"
-            );
-            let sequence = if *acks == "all" {
-                batch.base_offset as i32
-            } else {
-                -1
-            };
-            assert_eq!(batch.base_sequence, sequence, "{codec}, acks={acks}");
-        }
+        let sequence = match acks {
+            "all" => batch.base_offset as i32,
+            _ => -1,
+        };
+        assert_eq!(batch.base_sequence, sequence, "{codec}, acks={acks}");
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_producer::Future;
+
 use crate::Tests;
 use crate::producing::{
     BytesProducer, SOON, assert_holds, assert_sequence, numbered, outcome, producer, record,
@@ -179,29 +181,11 @@ pub(crate) fn exactly_once_through(
     const PARTITIONS: i32 = 3;
     kafka.create_topic(topic, PARTITIONS, replication, &[]);
     let producer = producer(kafka, settings);
-    // The fault is to hit records, not the first acquaintance.
+    // The fault is to hit records, not the first metadata request.
     producer.partitions_for(topic).expect("the partitions");
     let over = AtomicBool::new(false);
     let futures = thread::scope(|scope| {
-        let sending = scope.spawn(|| {
-            let mut futures = Vec::new();
-            let mut number = 0;
-            while !over.load(Ordering::Relaxed) {
-                for partition in 0..PARTITIONS {
-                    futures.push(
-                        producer
-                            .send(numbered(topic, partition, number))
-                            .expect("a record taken"),
-                    );
-                }
-                number += 1;
-                if number % 5 == 0 {
-                    // A steady flow that the console consumer can read back in seconds.
-                    thread::park_timeout(Duration::from_millis(10));
-                }
-            }
-            futures
-        });
+        let sending = scope.spawn(|| send_until(&over, &producer, topic, PARTITIONS));
         let end_of_fault = SetOnDrop(&over);
         thread::park_timeout(Duration::from_millis(500));
         fault();
@@ -239,6 +223,28 @@ pub(crate) fn exactly_once_through(
             .iter()
             .all(|batch| batch.producer_id >= 0 && batch.base_sequence >= 0)
     );
+}
+
+/// Sends to each partition in a steady flow, which the console consumer can read back in seconds.
+fn send_until(
+    over: &AtomicBool,
+    producer: &BytesProducer,
+    topic: &str,
+    partitions: i32,
+) -> Vec<Future> {
+    let mut futures = Vec::new();
+    let mut number = 0;
+    while !over.load(Ordering::Relaxed) {
+        for partition in 0..partitions {
+            let future = producer.send(numbered(topic, partition, number));
+            futures.push(future.expect("a record taken"));
+        }
+        number += 1;
+        if number % 5 == 0 {
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+    futures
 }
 
 /// Ends the sending thread also when the fault's code panics.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_producer::{Delivery, ErrorKind, Future};
+use kafka_producer::{Delivery, Error, ErrorKind, Future, RecordMetadata};
 
 use crate::Tests;
 use crate::faults::exactly_once_through;
@@ -136,6 +136,8 @@ fn a_broker_stopped_past_delivery_timeout_ms_harms_no_other_record(kafka: &Kafka
     assert_eq!(failed, 200, "expired within delivery.timeout.ms");
     futures.extend(stuck(200..400));
     let outcomes: Vec<_> = futures.iter().map(|future| future.get(SOON)).collect();
+    let delivered = outcomes[200..].iter().filter(|outcome| outcome.is_ok());
+    assert_eq!(delivered.count(), 200, "once the broker goes on");
 
     let consumed = kafka.consume(topic);
     let numbers_in = |partition: i32| -> Vec<usize> {
@@ -147,7 +149,11 @@ fn a_broker_stopped_past_delivery_timeout_ms_harms_no_other_record(kafka: &Kafka
     for partition in [0, 2] {
         assert!(numbers_in(partition).into_iter().eq(0..others));
     }
-    let written = numbers_in(STOPPED);
+    assert_outcomes_are_true(&outcomes, &numbers_in(STOPPED));
+}
+
+/// Checks the outcome of each number against those that are in the log.
+fn assert_outcomes_are_true(outcomes: &[Result<RecordMetadata, Error>], written: &[usize]) {
     assert!(
         written.is_sorted_by(|left, right| left < right),
         "{written:?}"
@@ -165,8 +171,6 @@ fn a_broker_stopped_past_delivery_timeout_ms_harms_no_other_record(kafka: &Kafka
             }
         }
     }
-    let delivered = outcomes[200..].iter().filter(|outcome| outcome.is_ok());
-    assert_eq!(delivered.count(), 200, "once the broker goes on");
 }
 
 /// Paced well below what the brokers take: what counts is that each record is delivered in the phase in which it is sent.

@@ -187,8 +187,11 @@ fn verifiable_producer_prints_what_kafkas_does(kafka: &KafkaCluster) {
     ]);
     arguments.extend(["--command-config", &settings]);
     let output = succeed("verifiable_producer", &arguments, b"");
+    assert_lines_of_verifiable_producer(kafka, topic, &text(&output.stdout));
+}
 
-    let printed = text(&output.stdout);
+/// Checks the output about 500 records with the prefix 7: every line, and that the records in the log are those.
+fn assert_lines_of_verifiable_producer(kafka: &KafkaCluster, topic: &str, printed: &str) {
     let lines: Vec<Value> = printed
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))

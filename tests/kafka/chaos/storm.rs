@@ -133,26 +133,29 @@ fn strike(kafka: &KafkaCluster, broker: i32, fault: &Fault) {
         } => storm(Weather::Slow(bytes_a_second), lasting),
         Fault::CutInFrame { way, lasting } => storm(Weather::CutInFrame(way), lasting),
         Fault::LoseAnswers { lasting } => storm(Weather::AnswersLost, lasting),
-        Fault::AddPartition => {
-            let topic = LOAD_TOPICS[0];
-            let partitions = kafka.partitions(topic).len() as i32;
-            if partitions < MOST_PARTITIONS {
-                kafka.add_partitions(topic, partitions + 1);
-            }
-        }
+        Fault::AddPartition => add_partition(kafka),
         Fault::Shrink {
             max_message_bytes,
             lasting,
         } => {
-            let set = |bytes: u32| {
-                let configs = [("max.message.bytes", &*bytes.to_string())];
-                kafka.alter_topic_configs(LOAD_TOPICS[1], &configs);
-            };
-            set(max_message_bytes);
+            limit_messages(kafka, max_message_bytes);
             pass(lasting);
-            set(KAFKAS_DEFAULT);
+            limit_messages(kafka, KAFKAS_DEFAULT);
         }
     }
+}
+
+fn add_partition(kafka: &KafkaCluster) {
+    let topic = LOAD_TOPICS[0];
+    let partitions = kafka.partitions(topic).len() as i32;
+    if partitions < MOST_PARTITIONS {
+        kafka.add_partitions(topic, partitions + 1);
+    }
+}
+
+fn limit_messages(kafka: &KafkaCluster, bytes: u32) {
+    let configs = [("max.message.bytes", &*bytes.to_string())];
+    kafka.alter_topic_configs(LOAD_TOPICS[1], &configs);
 }
 
 const KAFKAS_DEFAULT: u32 = 1_048_588;

@@ -3,13 +3,16 @@
 //! Methods panic where a test could not go on anyway; only starting a cluster answers with an error.
 
 mod admin;
+mod broker;
 mod consume;
 mod dump;
 mod install;
 mod ports;
 mod properties;
 mod proxy;
+mod start;
 mod tools;
+mod topics;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use properties::{Coordination, Place, WayIn};
+use broker::{Broker, PORT_TAKEN};
+use start::START_TIMEOUT;
 
 pub(crate) use super::process::{Process, Signal, poll};
 pub(crate) use admin::{ClusterView, PartitionView, Replicas, TopicView};
@@ -250,62 +254,6 @@ impl KafkaCluster {
         self.run_tool("kafka.admin.ConfigCommand", &arguments, b"");
     }
 
-    /// Creates a topic and waits until every running broker knows its leaders.
-    pub(crate) fn create_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        replication: i16,
-        configs: &[(&str, &str)],
-    ) {
-        self.create_topic_on(
-            name,
-            &Replicas::Anywhere {
-                partitions,
-                replication,
-            },
-            configs,
-        );
-    }
-
-    /// Creates a topic with its replicas where the test wants them.
-    pub(crate) fn create_topic_on(
-        &self,
-        name: &str,
-        replicas: &Replicas,
-        configs: &[(&str, &str)],
-    ) {
-        self.ask(|port| admin::create_topic(port, name, replicas, configs));
-        let partitions = match replicas {
-            Replicas::Anywhere { partitions, .. } => *partitions as usize,
-            Replicas::On(assignments) => assignments.len(),
-        };
-        self.wait_for(&format!("topic {name} is everywhere"), |view| {
-            has_leaders(view, name, partitions)
-        });
-    }
-
-    /// Deletes a topic and waits until no running broker knows it.
-    pub(crate) fn delete_topic(&self, name: &str) {
-        self.ask(|port| admin::delete_topic(port, name));
-        self.wait_for(&format!("topic {name} is gone"), |view| {
-            view.topics.iter().all(|topic| topic.name != name)
-        });
-    }
-
-    /// Raises the number of partitions to `count` and waits until every running broker knows their leaders.
-    pub(crate) fn add_partitions(&self, name: &str, count: i32) {
-        self.ask(|port| admin::add_partitions(port, name, count));
-        self.wait_for(&format!("{count} partitions of {name}"), |view| {
-            has_leaders(view, name, count as usize)
-        });
-    }
-
-    /// Sets configs of a topic. A broker may go by the old ones for some milliseconds more.
-    pub(crate) fn alter_topic_configs(&self, name: &str, configs: &[(&str, &str)]) {
-        self.ask(|port| admin::alter_configs(port, admin::Resource::Topic, name, configs));
-    }
-
     /// Sets configs of all brokers. They may go by the old ones for some milliseconds more.
     pub(crate) fn alter_broker_configs(&self, configs: &[(&str, &str)]) {
         self.ask(|port| admin::alter_configs(port, admin::Resource::Broker, "", configs));
@@ -327,240 +275,6 @@ impl KafkaCluster {
             count += usize::from(is_connection(&mut fields));
         }
         count
-    }
-
-    /// Makes `leader`, one of the replicas, lead the partition, without ending any broker.
-    pub(crate) fn move_leader(&self, topic: &str, partition: i32, leader: i32) {
-        let mut replicas = self.partition(topic, partition).replicas;
-        let position = replicas.iter().position(|id| *id == leader);
-        replicas.swap(0, position.expect("the new leader is a replica"));
-        self.ask(|port| admin::reassign(port, topic, partition, &replicas));
-        self.wait_for("the new order of replicas", |view| {
-            find_partition(view, topic, partition).is_some_and(|found| found.replicas == replicas)
-        });
-        self.ask(|port| admin::elect_preferred_leader(port, topic, partition));
-        self.wait_for("the new leader", |view| {
-            find_partition(view, topic, partition).is_some_and(|found| found.leader == leader)
-        });
-    }
-
-    /// Makes another replica of each partition of these topics lead, `by` places further in the order of replicas:
-    /// partitions that lie on the same replicas keep having the same leader.
-    pub(crate) fn rotate_leaders(&self, topics: &[&str], by: usize) {
-        for topic in topics {
-            for partition in self.partitions(topic) {
-                let mut replicas = partition.replicas;
-                let steps = by % replicas.len();
-                replicas.rotate_left(steps);
-                self.ask(|port| admin::reassign(port, topic, partition.index, &replicas));
-            }
-        }
-        self.elect_preferred_leaders();
-    }
-
-    /// Lets each partition's first replica lead it where it can, and waits until all do.
-    pub(crate) fn elect_preferred_leaders(&self) {
-        self.ask(admin::elect_preferred_leaders);
-        self.wait_for("the preferred leaders lead", |view| {
-            let mut partitions = view.topics.iter().flat_map(|topic| &topic.partitions);
-            partitions.all(|partition| partition.leader == partition.replicas[0])
-        });
-    }
-
-    /// A topic's partitions as a running broker sees them; empty for one that does not exist.
-    pub(crate) fn partitions(&self, topic: &str) -> Vec<PartitionView> {
-        let view = self.ask(|port| admin::metadata(port, Some(&[topic])));
-        view.topics
-            .into_iter()
-            .flat_map(|topic| topic.partitions)
-            .collect()
-    }
-
-    pub(crate) fn leader(&self, topic: &str, partition: i32) -> i32 {
-        self.partition(topic, partition).leader
-    }
-
-    /// The number of records ever appended to a partition, as its leader says.
-    pub(crate) fn end_offset(&self, topic: &str, partition: i32) -> i64 {
-        let answer = poll(Duration::from_secs(30), || {
-            let leader = self
-                .brokers
-                .iter()
-                .find(|broker| broker.id == self.leader(topic, partition))?;
-            admin::end_offset(leader.port(), topic, partition).ok()
-        });
-        answer.unwrap_or_else(|| panic!("no end offset of {topic}-{partition}"))
-    }
-
-    /// Waits until every replica of every topic is in sync again: a second fault before that may make a partition
-    /// unavailable, which is no fault of a client.
-    pub(crate) fn wait_until_replicated(&self) {
-        self.wait_for("all replicas are in sync", |view| {
-            let partitions = || view.topics.iter().flat_map(|topic| &topic.partitions);
-            view.brokers.len() == self.brokers.len()
-                && partitions().all(|partition| {
-                    partition.leader >= 0 && partition.isr.len() == partition.replicas.len()
-                })
-        });
-    }
-
-    fn start_on_fresh_ports(
-        options: &ClusterOptions,
-        install: &Install,
-        tools: &Install,
-    ) -> Result<KafkaCluster, String> {
-        let folder =
-            new_folder(options).map_err(|error| format!("no folder for a cluster: {error}"))?;
-        let ports = free_ports(options.brokers * 4);
-        let mut ports = ports.chunks(options.brokers);
-        let mut next_ports = || ports.next().expect("ports for all brokers");
-        let (broker_ports, controller_ports) = (next_ports(), next_ports());
-        let (proxy_ports, inner_ports) = (next_ports(), next_ports());
-        let controllers: Vec<(i32, u16)> = (1..).zip(controller_ports.iter().copied()).collect();
-        let brokers = (1..)
-            .zip(broker_ports)
-            .map(|(id, port)| Broker::new(&folder, id, *port))
-            .collect();
-        let mut cluster = KafkaCluster {
-            brokers,
-            zookeeper: None,
-            install: install.clone(),
-            tools: tools.clone(),
-            folder,
-            keep_folder: AtomicBool::new(false),
-        };
-        let ways_in = proxy_ports.iter().zip(inner_ports);
-        for (broker, (proxy, inner)) in cluster.brokers.iter_mut().zip(ways_in) {
-            let way_in = match options.is_proxied {
-                true => {
-                    let started = Proxy::start(*proxy, broker.port())
-                        .map_err(|error| format!("start a proxy: {PORT_TAKEN}: {error}"))?;
-                    broker.proxy = Some((*proxy, started));
-                    WayIn::Proxied {
-                        proxy: *proxy,
-                        brokers: *inner,
-                    }
-                }
-                false => WayIn::Direct,
-            };
-            let coordination = match options.version.needs_zookeeper() {
-                true => Coordination::Zookeeper(controller_ports[0]),
-                false => Coordination::Kraft(&controllers),
-            };
-            let folder = &broker.folder;
-            let place = Place {
-                id: broker.id,
-                port: broker.port(),
-                way_in,
-                folder,
-                brokers: options.brokers,
-                coordination,
-            };
-            fs::write(
-                broker.properties_file(),
-                properties::broker(&place, &options.properties),
-            )
-            .map_err(|error| format!("write a broker's properties: {error}"))?;
-        }
-        if options.version.needs_zookeeper() {
-            cluster.zookeeper = Some(cluster.start_zookeeper(controller_ports[0])?);
-        } else {
-            cluster.format_storage(CLUSTER_ID)?;
-        }
-        cluster.start_brokers()?;
-        Ok(cluster)
-    }
-
-    fn start_zookeeper(&self, port: u16) -> Result<Process, String> {
-        let folder = self.folder.join("zookeeper");
-        let spawn = || {
-            fs::create_dir_all(folder.join("data"))?;
-            fs::write(
-                folder.join("zookeeper.properties"),
-                properties::zookeeper(port, &folder),
-            )?;
-            let log = append_to(&folder.join("zookeeper.log"))?;
-            let mut command = self.install.java(
-                "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-                256,
-                &folder,
-            );
-            command
-                .arg("zookeeper.properties")
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log);
-            Process::spawn(&mut command)
-        };
-        spawn().map_err(|error: io::Error| format!("start ZooKeeper: {error}"))
-    }
-
-    /// Ends all brokers, removes their data and starts them again on their ports, as a cluster of this id, of 22 characters.
-    pub(crate) fn wipe(&self, cluster_id: &str) {
-        for broker in &self.brokers {
-            self.kill(broker.id);
-            fs::remove_dir_all(broker.folder.join("data")).expect("remove a broker's data");
-        }
-        self.format_storage(cluster_id).expect("format anew");
-        self.start_brokers().expect("start anew");
-    }
-
-    /// Formats all brokers' folders at the same time.
-    fn format_storage(&self, cluster_id: &str) -> Result<(), String> {
-        let format = |broker: &Broker| {
-            let properties = broker.properties_file();
-            let arguments = [
-                "format",
-                "-t",
-                cluster_id,
-                "-c",
-                &properties.display().to_string(),
-            ];
-            let output = self
-                .install
-                .run("kafka.tools.StorageTool", &arguments, &broker.folder)?;
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(tools::describe("format a broker's folder", &output))
-            }
-        };
-        thread::scope(|scope| {
-            let formats: Vec<_> = self
-                .brokers
-                .iter()
-                .map(|broker| scope.spawn(|| format(broker)))
-                .collect();
-            formats
-                .into_iter()
-                .try_for_each(|format| format.join().expect("no panic while formatting"))
-        })
-    }
-
-    fn start_brokers(&self) -> Result<(), String> {
-        for broker in &self.brokers {
-            let process = broker
-                .spawn(&self.install)
-                .map_err(|error| format!("start a broker: {error}"))?;
-            *broker.process() = Some(process);
-        }
-        let knows_all = |broker: &Broker| {
-            admin::metadata(broker.port(), Some(&[]))
-                .is_ok_and(|view| view.brokers.len() == self.brokers.len())
-        };
-        let up = poll(START_TIMEOUT, || {
-            if let Some(dead) = self.brokers.iter().find(|broker| broker.has_exited()) {
-                return Some(Err(dead.why_exited()));
-            }
-            self.brokers.iter().all(knows_all).then_some(Ok(()))
-        });
-        up.unwrap_or_else(|| {
-            self.keep_folder();
-            Err(format!(
-                "no cluster after {START_TIMEOUT:?}: {}",
-                self.brokers[0].log_tail()
-            ))
-        })
     }
 
     /// Asks running brokers in turn until one answers.
@@ -593,13 +307,6 @@ impl KafkaCluster {
             .filter(|broker| broker.process().is_some() && !broker.paused.load(Ordering::Relaxed))
     }
 
-    fn partition(&self, topic: &str, partition: i32) -> PartitionView {
-        let view = self.ask(|port| admin::metadata(port, Some(&[topic])));
-        find_partition(&view, topic, partition)
-            .unwrap_or_else(|| panic!("no partition {topic}-{partition}"))
-            .clone()
-    }
-
     fn broker(&self, id: i32) -> &Broker {
         self.brokers
             .iter()
@@ -620,136 +327,4 @@ impl Drop for KafkaCluster {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
-}
-
-struct Broker {
-    id: i32,
-    port: AtomicU16,
-    folder: PathBuf,
-    /// Its port and itself.
-    proxy: Option<(u16, Proxy)>,
-    /// `None` while the broker is down.
-    process: Mutex<Option<Process>>,
-    paused: AtomicBool,
-}
-
-impl Broker {
-    fn new(cluster_folder: &Path, id: i32, port: u16) -> Broker {
-        let folder = cluster_folder.join(format!("broker-{id}"));
-        fs::create_dir_all(&folder).expect("create a broker's folder");
-        Broker {
-            id,
-            port: AtomicU16::new(port),
-            folder,
-            proxy: None,
-            process: Mutex::new(None),
-            paused: AtomicBool::new(false),
-        }
-    }
-
-    fn port(&self) -> u16 {
-        self.port.load(Ordering::Relaxed)
-    }
-
-    /// Where clients reach it.
-    fn client_port(&self) -> u16 {
-        self.proxy.as_ref().map_or(self.port(), |(port, _)| *port)
-    }
-
-    fn spawn(&self, install: &Install) -> io::Result<Process> {
-        let log = append_to(&self.log_file())?;
-        let mut command = install.java("kafka.Kafka", 512, &self.folder);
-        command
-            .arg(self.properties_file())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Process::spawn(&mut command)
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_exited(&self) -> bool {
-        self.process()
-            .as_ref()
-            .is_some_and(|process| process.exit_status().is_some())
-    }
-
-    fn why_exited(&self) -> String {
-        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
-        let taken = ["Address already in use", "BindException", "Failed to bind"]
-            .iter()
-            .any(|text| log.contains(text));
-        let why = if taken { PORT_TAKEN } else { "exited" };
-        format!("broker {}: {why}: {}", self.id, self.log_tail())
-    }
-
-    fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
-    }
-
-    fn properties_file(&self) -> PathBuf {
-        self.folder.join("server.properties")
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.join("broker.log")
-    }
-
-    /// The folder that holds a partition's segments.
-    fn partition_folder(&self, topic: &str, partition: i32) -> PathBuf {
-        self.folder
-            .join("data")
-            .join(format!("{topic}-{partition}"))
-    }
-}
-
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-const PORT_TAKEN: &str = "its port was taken";
-
-fn has_leaders(view: &ClusterView, topic: &str, partitions: usize) -> bool {
-    let topic = view.topics.iter().find(|candidate| candidate.name == topic);
-    topic.is_some_and(|topic| {
-        topic.partitions.len() == partitions
-            && topic
-                .partitions
-                .iter()
-                .all(|partition| partition.leader >= 0)
-    })
-}
-
-fn find_partition<'a>(
-    view: &'a ClusterView,
-    topic: &str,
-    partition: i32,
-) -> Option<&'a PartitionView> {
-    let topic = view
-        .topics
-        .iter()
-        .find(|candidate| candidate.name == topic)?;
-    topic
-        .partitions
-        .iter()
-        .find(|candidate| candidate.index == partition)
-}
-
-fn new_folder(options: &ClusterOptions) -> io::Result<PathBuf> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!(
-        "kafka-{}-{}-{number}",
-        options.version.number(),
-        std::process::id()
-    );
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-fn append_to(file: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(file)
 }

@@ -23,6 +23,7 @@ pub(crate) enum WayIn {
 }
 
 /// Who keeps the cluster's metadata.
+#[derive(Clone, Copy)]
 pub(crate) enum Coordination<'a> {
     /// Every broker is a controller too; (id, controller port) of each.
     Kraft(&'a [(i32, u16)]),
