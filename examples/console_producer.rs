@@ -17,6 +17,8 @@ mod deliveries;
 mod input;
 #[path = "support/output.rs"]
 mod output;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "support/signals.rs"]
 mod signals;
 #[path = "support/stderr_log.rs"]
@@ -262,27 +264,10 @@ impl LineFormat {
     }
 }
 
-/// What the command line says wins over the file.
 fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
-    let mut config = ProducerConfig::new().client_id("console-producer");
-    for file in arguments
-        .values("--producer.config")
-        .chain(arguments.values("--command-config"))
-    {
-        config
-            .load_properties_file(file)
-            .map_err(|error| error.to_string())?;
-    }
-    for property in arguments
-        .values("--producer-property")
-        .chain(arguments.values("--command-property"))
-    {
-        let (name, value) = pair(property)?;
-        config.set(name, value).map_err(|error| error.to_string())?;
-    }
+    let properties = ["--producer-property", "--command-property"];
+    let mut config = settings::of(arguments, "console-producer", properties)?;
     let servers = arguments.required("--bootstrap-server")?;
-    config
-        .set("bootstrap.servers", servers)
-        .map_err(|error| error.to_string())?;
+    settings::set(&mut config, "bootstrap.servers", servers)?;
     Ok(config)
 }

@@ -5,9 +5,7 @@
 //! --bootstrap-server localhost:9092`
 
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::fs::File;
-use std::io::{IsTerminal, Read, stderr};
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +18,10 @@ use kafka_producer::{Error, ErrorKind, KafkaProducer, ProducerConfig, ProducerRe
 mod arguments;
 #[path = "support/output.rs"]
 mod output;
+#[path = "support/payload.rs"]
+mod payload;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "support/signals.rs"]
 mod signals;
 #[path = "support/stderr_log.rs"]
@@ -27,8 +29,9 @@ mod stderr_log;
 #[path = "support/throttle.rs"]
 mod throttle;
 
-use arguments::{Arguments, Help, Takes, pair};
+use arguments::{Arguments, Help, Takes};
 use output::{complain, print, write_stderr};
+use payload::Payload;
 use throttle::Throttle;
 
 const HELP: Help = Help {
@@ -244,7 +247,14 @@ impl Options {
         if reporting_interval == 0 {
             return Err("--reporting-interval should be greater than zero".to_owned());
         }
-        let config = config(arguments)?;
+        let mut config = settings::of(
+            arguments,
+            "perf-producer-client",
+            ["--producer-props", "--command-property"],
+        )?;
+        if let Some(servers) = arguments.value("--bootstrap-server") {
+            settings::set(&mut config, "bootstrap.servers", servers)?;
+        }
         Ok(Self {
             topic,
             num_records,
@@ -255,134 +265,6 @@ impl Options {
             config,
         })
     }
-}
-
-/// The properties of the command line win over the file's.
-fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
-    let mut config = ProducerConfig::new().client_id("perf-producer-client");
-    for file in arguments
-        .values("--producer.config")
-        .chain(arguments.values("--command-config"))
-    {
-        config
-            .load_properties_file(file)
-            .map_err(|error| error.to_string())?;
-    }
-    for property in arguments
-        .values("--producer-props")
-        .chain(arguments.values("--command-property"))
-    {
-        let (name, value) = pair(property)?;
-        config.set(name, value).map_err(|error| error.to_string())?;
-    }
-    if let Some(servers) = arguments.value("--bootstrap-server") {
-        config
-            .set("bootstrap.servers", servers)
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(config)
-}
-
-/// Where values come from. Those that are known beforehand live as long as the program and are not copied.
-enum Payload {
-    Random { letters: &'static [u8], size: usize },
-    Parts(Vec<&'static [u8]>),
-    Monotonic,
-}
-
-impl Payload {
-    fn of(arguments: &Arguments, config: &ProducerConfig) -> Result<Self, String> {
-        let size = arguments.number::<usize>("--record-size")?;
-        let file = arguments.value("--payload-file");
-        if arguments.value("--payload-delimiter") == Some("") {
-            return Err("--payload-delimiter must not be empty".to_owned());
-        }
-        match (size, file, arguments.has("--payload-monotonic")) {
-            (Some(0), None, false) => Err("--record-size should be greater than zero".to_owned()),
-            (Some(size), None, false) => Self::random(size, config),
-            (None, Some(file), false) => Self::parts(
-                file,
-                arguments.value("--payload-delimiter").unwrap_or("\\n"),
-            ),
-            (None, None, true) => Ok(Self::Monotonic),
-            _ => Err(
-                "exactly one of --record-size, --payload-file and --payload-monotonic is needed"
-                    .to_owned(),
-            ),
-        }
-    }
-
-    /// Letters enough that records differ, made once: making each record's anew would be most of the work measured.
-    fn random(size: usize, config: &ProducerConfig) -> Result<Self, String> {
-        const SPARE: usize = 1 << 20;
-        let largest = config.get("max.request.size").unwrap_or_default();
-        if largest.parse().is_ok_and(|largest: usize| size > largest) {
-            return Err(format!(
-                "--record-size {size}: larger than max.request.size={largest}, which --command-property changes"
-            ));
-        }
-        let mut random = fastrand::Rng::with_seed(0);
-        let mut letters = Vec::new();
-        let no_memory = |error| format!("--record-size {size}: {error}");
-        let count = size.saturating_add(SPARE);
-        letters.try_reserve_exact(count).map_err(no_memory)?;
-        letters.extend((0..count).map(|_| random.u8(b'A'..=b'Z')));
-        Ok(Self::Random {
-            letters: letters.leak(),
-            size,
-        })
-    }
-
-    fn parts(file: &str, delimiter: &str) -> Result<Self, String> {
-        // The most that Java reads.
-        const LARGEST: u64 = i32::MAX as u64;
-        let fault = |error: &dyn Display| format!("--payload-file {file}: {error}");
-        let mut bytes = Vec::new();
-        File::open(file)
-            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-            .map_err(|error| fault(&error))?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(fault(&"larger than 2 GiB"));
-        }
-        let delimiter = if delimiter == "\\n" { "\n" } else { delimiter };
-        let parts = split(bytes.leak(), delimiter.as_bytes());
-        print(format_args!(
-            "Reading payloads from: {file}\nNumber of messages read: {}",
-            parts.len()
-        ));
-        if parts.is_empty() {
-            Err(fault(&"empty"))
-        } else {
-            Ok(Self::Parts(parts))
-        }
-    }
-
-    fn value(&self, number: u64) -> Cow<'static, [u8]> {
-        match self {
-            Self::Random { letters, size } => {
-                let start = fastrand::usize(..=letters.len() - size);
-                letters[start..start + size].into()
-            }
-            Self::Parts(parts) => parts[fastrand::usize(..parts.len())].into(),
-            Self::Monotonic => number.to_string().into_bytes().into(),
-        }
-    }
-}
-
-/// The parts of `bytes` that delimiters end, and what stands behind the last one.
-fn split<'a>(mut bytes: &'a [u8], delimiter: &[u8]) -> Vec<&'a [u8]> {
-    let mut parts = Vec::new();
-    while !bytes.is_empty() {
-        let mut places = bytes.windows(delimiter.len());
-        let end = places.position(|place| place == delimiter);
-        let (part, rest) = match end {
-            Some(end) => (&bytes[..end], &bytes[end + delimiter.len()..]),
-            None => (bytes, &[][..]),
-        };
-        parts.push(part);
-        bytes = rest;
-    }
-    parts
 }
 
 struct Results {
