@@ -1,6 +1,6 @@
-//! Sends the lines of standard input to a topic, each as one record. Unlike Kafka's console producer it ends with status
-//! 1, and a message that names the line, where a record was not delivered. SIGINT and SIGTERM end it after the last line
-//! that was read: the rest of the input is left to the next reader.
+//! Sends the lines of standard input to a topic, each as one record. Unlike Kafka's console producer it ends with status 1
+//! and names the line if a record was not delivered. After SIGINT or SIGTERM it sends the lines that it has read and ends;
+//! the next reader finds the rest of the input.
 //!
 //! `echo hello | cargo run --release --example console_producer -- --topic t --bootstrap-server localhost:9092`
 
@@ -32,7 +32,7 @@ const HELP: Help = Help {
     about: "Sends the lines of standard input to a topic.",
     options: OPTIONS,
     success: "every line was delivered",
-    failure: "a line was not delivered, standard error says which and why; or the options are wrong",
+    failure: "a line was not delivered (standard error says which and why), or the options are wrong",
 };
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
@@ -54,7 +54,7 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--producer-property",
         Takes::ValueEachTime,
-        "name=value: a setting of the producer; may come several times",
+        "name=value: a setting of the producer; can be given several times",
     ),
     (
         "--command-property",
@@ -74,7 +74,7 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--sync",
         Takes::Nothing,
-        "wait for each record's delivery before the next is sent",
+        "wait for the delivery of each record before sending the next",
     ),
 ];
 
@@ -91,7 +91,7 @@ fn run() -> Result<(), String> {
         .config(config(&arguments)?)
         .build()
         .map_err(|error| error.to_string())?;
-    // Lives as long as the program, so that callbacks share it for free.
+    // It lives as long as the program, so callbacks share it without reference counting.
     let deliveries: &Deliveries = Box::leak(Box::default());
     let is_sync = arguments.has("--sync");
     // With `--sync` each line takes about `linger.ms`.
@@ -123,7 +123,7 @@ fn run() -> Result<(), String> {
     if let Err(Stopped { line, fault }) = sent {
         let (before, delivered) = (line - 1, deliveries.delivered());
         return Err(format!(
-            "line {line}: {fault}; neither it nor any line after it was sent, and of the {before} before it \
+            "line {line}: {fault}; neither it nor any line after it was sent; of the {before} line(s) before it, \
              {delivered} were delivered"
         ));
     }
@@ -136,7 +136,7 @@ fn run() -> Result<(), String> {
     }
 }
 
-/// What ended the sending before the end of the input.
+/// Why the sending ended before the end of the input.
 struct Stopped {
     line: u64,
     fault: String,
@@ -178,7 +178,8 @@ impl Sending<'_> {
         }
     }
 
-    /// The error of a record that was not taken, or with `--sync` of one that was not delivered.
+    /// Sends a record, and with `--sync` waits for its delivery. Returns the error of a record that was refused or, with
+    /// `--sync`, not delivered.
     fn send(&self, number: u64, record: ProducerRecord<Vec<u8>, Vec<u8>>) -> Result<(), Error> {
         let deliveries = self.deliveries;
         if self.is_sync {
@@ -191,8 +192,8 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Whether the lines after a failed one are not worth a try: none can succeed, or each could hold up the end of a
-    /// program that was told to stop.
+    /// Returns whether to send no more lines after this error: none can succeed, or each could delay the end of a program
+    /// that has to stop.
     fn is_last(&self, error: &Error) -> bool {
         let took_its_time = matches!(
             error.kind(),

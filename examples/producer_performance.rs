@@ -1,5 +1,6 @@
-//! Sends records as fast as may be, or at a rate, and prints throughput and latency: the options and output lines of
-//! kafka-producer-perf-test, but for its transactions and `--print-metrics`. A record's latency is the time from the call of `send` to its callback.
+//! Sends records at a given rate or without a limit, and prints throughput and latency. It has the options and output lines
+//! of kafka-producer-perf-test, except transactions and `--print-metrics`. A record's latency is the time from the call of
+//! `send` to its callback.
 //!
 //! `cargo run --release --example producer_performance -- --topic t --num-records 1000000 --record-size 100 --throughput -1
 //! --bootstrap-server localhost:9092`
@@ -38,29 +39,29 @@ const HELP: Help = Help {
     about: "Measures the producer's throughput and latency.",
     options: OPTIONS,
     success: "every record was delivered",
-    failure: "a record was not delivered, standard error says why; or standard output failed, or the options are wrong",
+    failure: "a record was not delivered (standard error says why), or standard output failed, or the options are wrong",
 };
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
     (
         "--num-records",
         Takes::Value,
-        "how many records to send; required",
+        "the number of records to send; required",
     ),
     (
         "--record-size",
         Takes::Value,
-        "bytes of random capital letters in each record's value",
+        "the size of each value in bytes, which are random capital letters",
     ),
     (
         "--payload-file",
         Takes::Value,
-        "a file whose parts are sent as values, in random order",
+        "a file with values, which are sent in random order",
     ),
     (
         "--payload-delimiter",
         Takes::Value,
-        "what parts the payload file (default: \\n)",
+        "the text between the values of the payload file (default: \\n)",
     ),
     (
         "--payload-monotonic",
@@ -70,7 +71,7 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--throughput",
         Takes::Value,
-        "records a second, about; -1: as fast as may be; required",
+        "about this many records a second; -1: no limit; required",
     ),
     (
         "--bootstrap-server",
@@ -100,12 +101,12 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--warmup-records",
         Takes::Value,
-        "how many of the first records the steady state leaves out (default: 0)",
+        "the number of first records that the steady state omits (default: 0)",
     ),
     (
         "--reporting-interval",
         Takes::Value,
-        "milliseconds from one line to the next (default: 5000)",
+        "the milliseconds between two lines of results (default: 5000)",
     ),
 ];
 
@@ -191,7 +192,8 @@ fn send_all(
     Ok(())
 }
 
-/// Waits for every record, within `delivery.timeout.ms`; slow compression can extend this to at most twice as long.
+/// Waits for the outcome of every record. Each comes within `delivery.timeout.ms`; slow compression can extend this to at
+/// most twice as long.
 fn flush(
     producer: &Producer,
     results: &Mutex<Results>,
@@ -240,7 +242,7 @@ impl Options {
         let throughput = arguments.number("--throughput")?.unwrap_or(-1.0);
         if throughput == 0.0 || f64::is_nan(throughput) {
             return Err(format!(
-                "--throughput {throughput}: give a rate above zero, or -1 for as fast as may be"
+                "--throughput {throughput}: give a rate above zero, or -1 for no limit"
             ));
         }
         let reporting_interval = arguments.number("--reporting-interval")?.unwrap_or(5000);
@@ -274,7 +276,7 @@ struct Results {
     failures: Vec<Failure>,
 }
 
-/// Failures of one kind and broker's code. Their texts may differ in partition and time.
+/// Failures with the same kind and broker's code. Their texts can differ in partition and time.
 struct Failure {
     kind: ErrorKind,
     broker_code: Option<i16>,
@@ -324,7 +326,7 @@ impl Results {
         }
     }
 
-    /// For the end by a second signal.
+    /// Printed when a second signal ends the program.
     fn progress(&self) -> String {
         let delivered = self.whole.latencies.len();
         format!(

@@ -1,5 +1,5 @@
-//! Sends ten records, prints where each was written, and reads them back: on a cluster embedded in this program, or with
-//! `--bootstrap-server host:port` on a real one, which has the topic `quickstart` or creates topics by itself.
+//! Sends ten records, prints where each was written, and reads them back. It uses a cluster embedded in this program or, with
+//! `--bootstrap-server host:port`, a real one, which must have the topic `quickstart` or create topics automatically.
 //!
 //! `cargo run --example quickstart --features mock`
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let log = Log::of_program(TOPIC)?;
-    // Unlike `println!` this does not panic where its reader is gone: `quickstart | head -n 1`.
+    // Unlike `println!` this does not panic if its reader is gone: `quickstart | head -n 1`.
     let mut out = stdout().lock();
     let producer = KafkaProducer::<String, String>::builder()
         .bootstrap_servers(log.bootstrap_servers())

@@ -1,5 +1,5 @@
-//! Sends 0, 1, 2, ... and prints one line of JSON for each record that was delivered or was not: the options and output
-//! of Kafka's VerifiableProducer, so that Kafka's own system tests can drive it.
+//! Sends 0, 1, 2, ... and prints one line of JSON for each record, delivered or not. Options and output are those of Kafka's
+//! VerifiableProducer, so that Kafka's own system tests can use it.
 //!
 //! `cargo run --release --example verifiable_producer -- --topic t --bootstrap-server localhost:9092 --max-messages 100`
 
@@ -27,10 +27,10 @@ use arguments::{Arguments, Help, Takes};
 use throttle::Throttle;
 
 const HELP: Help = Help {
-    about: "Produces increasing integers and prints JSON for each record: delivered or not.",
+    about: "Produces increasing integers and prints a line of JSON for each record, delivered or not.",
     options: OPTIONS,
     success: "every record was delivered, and printed",
-    failure: "a record was not delivered; or standard output failed, which stops the sending; or the options are wrong",
+    failure: "a record was not delivered, or standard output failed (which stops the sending), or the options are wrong",
 };
 const OPTIONS: &[arguments::Known] = &[
     ("--topic", Takes::Value, "the topic to produce to; required"),
@@ -42,12 +42,12 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--max-messages",
         Takes::Value,
-        "how many records to send; -1: until stopped by a signal (default: -1)",
+        "the number of records to send; -1: until a signal comes (default: -1)",
     ),
     (
         "--throughput",
         Takes::Value,
-        "records a second, about; -1: as fast as may be; 0: one record and no more (default: -1)",
+        "about this many records a second; -1: no limit; 0: only one record (default: -1)",
     ),
     ("--acks", Takes::Value, "0, 1 or -1 (default: -1)"),
     (
@@ -68,12 +68,12 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--value-prefix",
         Takes::Value,
-        "a number to stand before each value, as 7.0, 7.1, ...",
+        "a number that is put before each value: 7.0, 7.1, ...",
     ),
     (
         "--repeating-keys",
         Takes::Value,
-        "how many keys to use in turn, from 0; without it records have no key",
+        "the number of keys, used one after the other from 0; without it records have no key",
     ),
 ];
 
@@ -88,10 +88,10 @@ enum Ended {
     Sending,
 }
 
-/// After a signal the last `send` has this long, then the producer's end is its end too.
+/// After a signal the last `send` may take this long; then closing the producer ends it.
 const LAST_SEND: Duration = Duration::from_secs(2);
 
-/// The sending is a thread of its own, so that a signal can close the producer while a send waits.
+/// A thread of its own sends, so that a signal can close the producer while a `send` waits.
 fn run() -> Result<(), String> {
     let options = Options::of(&Arguments::of_program(&HELP)?)?;
     let producer = KafkaProducer::<String, String>::builder()
@@ -156,7 +156,7 @@ fn send_all(
     let mut create_time = options.create_time;
     for number in (0u64..).take_while(|number| options.max_messages.is_none_or(|max| *number < max))
     {
-        // Nobody would learn what became of the records.
+        // The outcomes of later records could not be printed.
         if !throttle.wait(number) || output::fault().is_some() {
             return;
         }
@@ -212,7 +212,7 @@ impl Options {
     }
 }
 
-/// As in Java: no retries unless the file asks for them, and the file wins over the command line.
+/// As in Java: no retries unless the file sets them, and the file overrides the command line.
 fn config(arguments: &Arguments) -> Result<ProducerConfig, String> {
     let acks = arguments.value("--acks").unwrap_or("-1");
     if !["0", "1", "-1"].contains(&acks) {
@@ -257,7 +257,7 @@ struct State {
 }
 
 impl State {
-    /// For the end by a second signal.
+    /// Printed when a second signal ends the program.
     fn progress(&self) -> String {
         let State { sent, acked } = self;
         format!("of {sent} records {acked} were delivered, and standard output says which")

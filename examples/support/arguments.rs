@@ -1,5 +1,4 @@
-//! Command lines as Kafka's tools read them: `--name value`, `--name=value`, `--name` alone, and names with several
-//! values behind them.
+//! Parses command lines as Kafka's tools do: `--name value`, `--name=value`, `--name` alone, and names with several values.
 #![allow(dead_code, reason = "no program uses every kind of option")]
 
 use std::ffi::OsString;
@@ -34,14 +33,14 @@ pub(crate) enum Takes {
     Values,
 }
 
-/// A command line taken apart.
+/// A parsed command line.
 pub(crate) struct Arguments {
     given: Vec<(&'static str, String)>,
 }
 
 impl Arguments {
-    /// The program's own arguments. With `--help` prints the usage and ends the program; without any argument too, but
-    /// on standard error and with status 1.
+    /// Parses the program's arguments. With `--help` it prints the usage and ends the program. Without any argument it does
+    /// the same on standard error, with status 1.
     pub(crate) fn of_program(help: &Help) -> Result<Self, String> {
         let text = |argument: OsString| {
             let refuse = |argument| format!("the argument {argument:?} is not UTF-8");
@@ -129,7 +128,7 @@ impl Arguments {
     }
 }
 
-/// `name=value` taken apart; the value may have an `=` of its own.
+/// Splits `name=value` at the first `=`.
 pub(crate) fn pair(text: &str) -> Result<(&str, &str), String> {
     text.split_once('=')
         .ok_or_else(|| format!("{text}: not of the form name=value"))
@@ -144,7 +143,7 @@ impl Help {
             failure,
         } = self;
         let mut usage = format!("{about}\n\nUsage: {PROGRAM} OPTION...\n\nOptions:\n");
-        let help = ("--help", Takes::Nothing, "print this and end");
+        let help = ("--help", Takes::Nothing, "print this help");
         for (name, takes, help) in options.iter().chain([&help]) {
             let value = match takes {
                 Takes::Nothing => "",

@@ -1,4 +1,4 @@
-//! Counts what became of each line, and names the lines that were not delivered, within reason.
+//! Counts the outcomes of the lines, and names the lines that were not delivered, up to a limit.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,9 +9,10 @@ use kafka_producer::{Error, ErrorKind};
 
 use crate::output::complain;
 
-/// So many lines are named one by one, with the error of each; the others at the end, with the first of each error.
+/// The number of lines that are named at once, each with its error. The others are named at the end, and the first line with
+/// a new error at once.
 const NAMED: u64 = 100;
-/// So many ranges of lines are named at the end.
+/// The number of ranges of lines that are named at the end.
 const RANGES: usize = 1000;
 
 #[derive(Default)]
@@ -28,7 +29,7 @@ struct Lost {
     errors: Vec<(ErrorKind, Option<i16>)>,
     /// First and last line of each range of lines not named yet.
     ranges: BTreeMap<u64, u64>,
-    /// How many lines are in no range, because there are too many ranges.
+    /// The number of lines in no range, because there are too many ranges.
     in_no_range: u64,
 }
 
@@ -57,7 +58,7 @@ impl Deliveries {
         self.lost().count
     }
 
-    /// Names the lines lost that were not named before.
+    /// Names the lost lines that were not named before.
     pub(crate) fn name_the_rest(&self) {
         let rest = self.lost().rest();
         if let Some(rest) = rest {
@@ -65,7 +66,7 @@ impl Deliveries {
         }
     }
 
-    /// For the end by a second signal.
+    /// Printed when a second signal ends the program.
     pub(crate) fn progress(&self) -> String {
         let (read, delivered) = (self.read.load(Ordering::Relaxed), self.delivered());
         let lost = self.lost_count();
@@ -73,8 +74,8 @@ impl Deliveries {
             complain(rest);
         }
         format!(
-            "of lines 1 to {read} {delivered} were delivered and {lost} were not, of the other {} it is not known, and no \
-             line after them was sent",
+            "of lines 1 to {read}, {delivered} were delivered and {lost} were not; the outcome of the other {} is not known; no \
+             later line was sent",
             read.saturating_sub(delivered + lost)
         )
     }
@@ -85,7 +86,7 @@ impl Deliveries {
 }
 
 impl Lost {
-    /// Whether the line is to be named at once.
+    /// Adds a lost line. Returns whether to name it at once.
     fn add(&mut self, line: u64, error: &Error) -> bool {
         const ERRORS: usize = 100;
         self.count += 1;
@@ -115,8 +116,7 @@ impl Lost {
     }
 
     fn rest(&mut self) -> Option<String> {
-        let mut text =
-            String::from("not delivered either, for reasons such as those above: lines ");
+        let mut text = String::from("also not delivered, for reasons such as those above: lines ");
         for (index, (first, last)) in std::mem::take(&mut self.ranges).into_iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             let _ = match first == last {

@@ -1,5 +1,5 @@
-//! The lines of standard input, read by a thread of their own, so that a signal stops the reading at the end of a line
-//! and no line that was read is lost.
+//! The lines of standard input. A thread of its own reads them, so that a signal stops the reading at the end of a line and
+//! no line that was read is lost.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::signals;
 
 const LONGEST_LINE: usize = 64 << 20;
-/// After a signal the reader may wait for input that does not come. What it read before comes within this time.
+/// After a signal the reader may wait for input that does not come. What it read before arrives within this time.
 const GRACE: Duration = Duration::from_millis(250);
-/// As `GRACE`, where the end of a line is missing.
+/// As `GRACE`, if the end of a line is missing.
 const GRACE_IN_A_LINE: Duration = Duration::from_secs(2);
 
-/// How much is read ahead of the lines asked for. What was read is still to be sent after a signal.
+/// How much is read ahead. What was read must still be sent after a signal.
 #[derive(Clone, Copy)]
 pub(crate) enum ReadAhead {
     Much,
@@ -23,11 +23,11 @@ pub(crate) enum ReadAhead {
 
 pub(crate) struct Input {
     ahead: ReadAhead,
-    /// The reader's end of the channel, until it is started.
+    /// The sending end of the channel, until the reader starts.
     unstarted: Option<SyncSender<Event>>,
     events: Receiver<Event>,
     chunk: Vec<u8>,
-    /// How much of the chunk was returned in lines.
+    /// The bytes of the chunk that were returned in lines.
     taken: usize,
     state: State,
     is_terminal: bool,
@@ -57,7 +57,7 @@ impl ReadAhead {
         }
     }
 
-    /// How many chunks wait to be asked for: one at least, see [`Input::new`].
+    /// The number of chunks that can wait in the channel: at least one, see [`Input::new`].
     fn chunks(self) -> usize {
         match self {
             Self::Much => 4,
@@ -67,7 +67,7 @@ impl ReadAhead {
 }
 
 impl Input {
-    /// An input of which nothing is read yet, and what wakes `next_line` once a signal has come.
+    /// An input that is not read yet, and a function that wakes `next_line` after a signal.
     pub(crate) fn new(ahead: ReadAhead) -> (Self, impl FnOnce() + Send + 'static) {
         let (sender, events) = sync_channel(ahead.chunks());
         let stop = sender.clone();
@@ -80,12 +80,12 @@ impl Input {
             state: State::Open,
             is_terminal: io::stdin().is_terminal(),
         };
-        // A channel that is full wakes the receiver too. One without room for anything would not: the receiver may
-        // have looked for a signal and not wait yet.
+        // A full channel wakes the receiver, too. A channel of no capacity would not: the receiver may have looked for a
+        // signal and not wait yet.
         (input, move || drop(stop.try_send(Event::Stop)))
     }
 
-    /// Begins to read. From here on a signal that is not handled loses lines.
+    /// Starts the reader. From here on a signal that is not handled loses lines.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let Some(sender) = self.unstarted.take() else {
             return Ok(());
@@ -95,7 +95,7 @@ impl Input {
         reader.spawn(move || read(source, chunk, &sender)).map(drop)
     }
 
-    /// The next line without its end; none at the end of the input.
+    /// Returns the next line without its end, or `None` at the end of the input.
     pub(crate) fn next_line(&mut self) -> Result<Option<Vec<u8>>, String> {
         let mut line = Vec::new();
         loop {
@@ -123,14 +123,14 @@ impl Input {
         match (&self.state, signals::stopped_by()) {
             _ if line.is_empty() => Ok(None),
             (State::Abandoned, Some(signal)) => Err(format!(
-                "{signal} came when {} bytes of it were read, and not its end",
+                "{signal} came after {} bytes of it were read, without its end",
                 line.len()
             )),
             _ => Ok(Some(line)),
         }
     }
 
-    /// Waits for the next chunk, after a signal as long as `grace`. False: there is none.
+    /// Waits for the next chunk, after a signal up to `grace`. Returns false if none comes.
     fn fill(&mut self, grace: Duration) -> io::Result<bool> {
         if self.is_terminal && self.state == State::Open {
             let mut stdout = io::stdout();
@@ -158,7 +158,7 @@ impl Input {
         Ok(false)
     }
 
-    /// How many lines were read after the last call of `next_line`.
+    /// Returns the number of lines that were read after the last call of `next_line`.
     pub(crate) fn lines_left(&mut self) -> u64 {
         let mut rest = self.chunk.split_off(self.taken);
         while let Ok(event) = self.events.try_recv() {
@@ -173,7 +173,7 @@ impl Input {
     }
 }
 
-/// Standard input without a buffer, which could read more than was asked for.
+/// Standard input without a buffer: a buffer could read more than was asked for.
 #[cfg(unix)]
 fn source() -> io::Result<impl Read + Send> {
     use std::os::fd::AsFd;
@@ -186,7 +186,7 @@ fn source() -> io::Result<impl Read + Send> {
     Ok(io::stdin())
 }
 
-/// Reads until the end of the input or a signal. After a signal only the line is read on of which a part was read.
+/// Reads until the end of the input or a signal. After a signal it reads only to the end of the current line.
 fn read(mut source: impl Read, chunk: usize, events: &SyncSender<Event>) {
     let mut is_in_line = false;
     let end = loop {

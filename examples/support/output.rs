@@ -1,6 +1,5 @@
-//! Lines on standard output and standard error, and the exit status. A full device or a closed pipe makes no program
-//! panic: with standard output it is a fault of the program's, told at its end; a failing standard error leaves the exit
-//! status to tell.
+//! Lines on standard output and standard error, and the exit status. A full device or a closed pipe causes no panic: if
+//! standard output fails, the program reports it at its end; if standard error fails, only the exit status shows the failure.
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
@@ -11,7 +10,7 @@ use crate::signals;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_NAME");
 
-/// The first error of standard output. After it nothing more is written there: what follows a gap misleads.
+/// The first error of standard output. After it nothing more is written there, because output with a gap misleads.
 static FAULT: OnceLock<String> = OnceLock::new();
 
 /// Writes a line to standard output.

@@ -1,5 +1,5 @@
 //! What SIGINT and SIGTERM do: the first asks the program to stop, the second ends it at once.
-//! Outside Unix these signals end the program as the system does.
+//! On other systems than Unix these signals end the program as the system does.
 #![cfg_attr(not(unix), allow(dead_code, unused_variables))]
 
 use std::fmt;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::output;
 
-/// For the help of each program, behind what its statuses 0 and 1 mean.
-pub(crate) const STATUS_AFTER_A_SIGNAL: &str = "  130, 143  SIGINT or SIGTERM stopped it early, and nothing of status 1 is true\n\n\
+/// The last part of each program's help, after the meaning of the statuses 0 and 1.
+pub(crate) const STATUS_AFTER_A_SIGNAL: &str = "  130, 143  SIGINT or SIGTERM stopped it early, without a failure of status 1\n\n\
     After the first SIGINT or SIGTERM it takes no more, waits until what it took is settled, and ends. A second\n\
     one ends it at once, with status 1.\n";
 
@@ -22,7 +22,7 @@ pub(crate) const STATUS_AFTER_A_SIGNAL: &str = "  130, 143  SIGINT or SIGTERM st
 pub(crate) struct Signal(i32);
 
 impl Signal {
-    /// 128 and the signal's number, as shells say it.
+    /// 128 plus the signal's number, as in shells.
     pub(crate) fn exit_code(self) -> ExitCode {
         ExitCode::from(u8::try_from(128 + self.0).unwrap_or(u8::MAX))
     }
@@ -45,8 +45,8 @@ pub(crate) fn stopped_by() -> Option<Signal> {
     STOPPED_BY.get().copied()
 }
 
-/// At the first signal calls `stop`, which must not block. At the second ends the program, after a line with what
-/// `progress` says.
+/// Calls `stop`, which must not block, at the first signal. Prints what `progress` returns and ends the program at the second
+/// one.
 #[cfg(unix)]
 pub(crate) fn handle(
     stop: impl FnOnce() + Send + 'static,
@@ -61,7 +61,7 @@ pub(crate) fn handle(
             stop();
             tell(move || {
                 format!(
-                    "{first}: stopping, once what was taken is settled; a second signal ends at once"
+                    "{first}: stopping when all accepted records have an outcome; a second signal ends at once"
                 )
             });
         }
@@ -84,8 +84,8 @@ pub(crate) fn handle(
     Ok(())
 }
 
-/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait forever
-/// where standard error is a pipe that nobody reads.
+/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait for ever
+/// if standard error is a pipe without a reader.
 fn tell(text: impl FnOnce() -> String + Send + 'static) {
     let (done, told) = channel();
     let tell = move || {

@@ -1,4 +1,4 @@
-//! What the library logs, warnings and worse, on standard error.
+//! Prints the library's warnings and errors on standard error.
 
 use log::{LevelFilter, Log, Metadata, Record};
 

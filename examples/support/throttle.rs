@@ -1,12 +1,12 @@
-//! Keeps a loop to so many rounds a second.
+//! Limits a loop to a number of rounds per second.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Lets rounds pass at the rate asked for. A word on the channel, or its end, ends every wait.
+/// Lets rounds pass at the given rate. A message on the channel, or its end, ends every wait.
 pub(crate) struct Throttle {
     start: Instant,
-    /// Negative: as fast as may be.
+    /// Negative: no limit.
     per_second: f64,
     stop: Receiver<()>,
 }
@@ -20,9 +20,9 @@ impl Throttle {
         }
     }
 
-    /// Waits until the round after `done` others is due. False: it is time to stop.
+    /// Waits until the round after `done` others is due. Returns false if it is time to stop.
     pub(crate) fn wait(&self, done: u64) -> bool {
-        // Short waits are saved up: the clock of the system wakes no thread on the microsecond.
+        // Short waits are added up: the system wakes no thread to the microsecond.
         const SHORTEST: Duration = Duration::from_millis(1);
         if self.per_second < 0.0 || done == 0 {
             return self

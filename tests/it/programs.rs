@@ -106,7 +106,7 @@ fn a_second_signal_ends_the_console_producer_at_once_and_it_tells_what_it_knows(
     program.signal(Signal::Interrupt);
     program.signal(Signal::Terminate);
     let output = program.output(TO_THE_END).unwrap();
-    assert_failed(&output, "of the other 2 it is not known");
+    assert_failed(&output, "the outcome of the other 2 is not known");
 }
 
 #[test]
