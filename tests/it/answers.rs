@@ -1,4 +1,4 @@
-//! Answers that nobody can make sense of, with five batches of a partition in flight.
+//! Answers that the producer cannot interpret, with five batches of a partition in flight.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ fn send(producer: &Producer) -> [Future; 5] {
     NAMES.map(|name| producer.send(record(0, name)).unwrap())
 }
 
-/// The answer to the one at `place` among the five meets this; none is written before all five are there.
+/// Applies the fault to the request at `place` among the five. None is written before all five are there.
 fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
     let requests = AtomicUsize::new(0);
     cluster.on(MockApi::Produce, move |_| {
@@ -39,7 +39,7 @@ fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
     });
 }
 
-/// All five are in the log; those behind the damaged answer are known again on the next connection.
+/// All five are in the log; the broker recognizes those behind the damaged answer on the next connection.
 #[test]
 fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
     for corruption in [
@@ -61,7 +61,7 @@ fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
                 assert_eq!(written.offset(), Some(offset), "{corruption:?} at {place}");
             }
             assert_eq!(values(&cluster, 0)[1..], NAMES, "{corruption:?} at {place}");
-            // Random bytes could be taken for an answer about something else.
+            // Random bytes could happen to be a valid answer.
             if corruption != Corruption::Garbage {
                 assert!(cluster.request_count(MockApi::ApiVersions) > connections);
             }
@@ -69,7 +69,7 @@ fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
     }
 }
 
-/// A code of a Kafka to come leaves open whether the batch was written. It fails that batch and nothing else, as in Java.
+/// An error code of a later Kafka leaves open whether the batch was written. Only that batch fails, as in Java.
 #[test]
 fn an_unknown_error_code_fails_its_batch_alone() {
     for is_written in [false, true] {

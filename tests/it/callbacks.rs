@@ -109,7 +109,7 @@ fn futures_and_flush_return_after_the_callbacks_of_their_records() {
         let send = || {
             let ran = ran.clone();
             let callback = move |_| {
-                // Long enough that whoever does not wait for it is ahead of it.
+                // A caller that does not wait for it returns before it.
                 for _ in 0..100 {
                     std::thread::yield_now();
                 }
@@ -141,7 +141,7 @@ fn flush_does_not_wait_for_linger() {
     assert!(futures.iter().all(|future| future.is_done()));
 }
 
-/// More announcements than a worker takes in at once lie in its channel when the flush comes.
+/// The worker's channel holds more announcements than one round receives when the flush comes.
 #[test]
 fn flush_covers_a_record_in_each_of_ten_thousand_partitions() {
     let cluster = cluster(1, 10_000);

@@ -1,10 +1,10 @@
-//! Settings files as people have them: what the log says of what is accepted.
+//! Settings files as they are in use: what is accepted, and what the log says about it.
 
 use kafka_producer::ProducerConfig;
 
 use crate::support::logger::Lines;
 
-/// Writes the file, reads it, and returns the result and what was logged of it.
+/// Writes the file, reads it, and returns the result and what was logged meanwhile.
 fn load(
     name: &str,
     content: &[u8],

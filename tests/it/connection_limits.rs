@@ -14,7 +14,7 @@ fn with_threads(cluster: &MockCluster, threads: usize) -> Producer {
     builder(cluster).sender_threads(threads).build().unwrap()
 }
 
-/// Sends `records` to each partition, and demands that all are written, in order.
+/// Sends `records` to each partition, and checks that all are written, in order.
 fn deliver_everywhere(cluster: &MockCluster, producer: &Producer, records: usize) {
     let before: Vec<usize> = (0..PARTITIONS)
         .map(|partition| values(cluster, partition).len())
@@ -88,7 +88,7 @@ fn a_slow_broker_holds_up_each_worker_on_a_shared_connection_only_while_it_reads
     cluster.on(MockApi::Produce, |_| {
         Fault::Delay(Duration::from_millis(20), Box::new(Fault::Pass))
     });
-    // Far more than a socket's buffers hold: writes stall, and those of several workers wait for each other.
+    // Far more than a socket's buffers hold: writes stall, and workers wait for each other's writes.
     let value = "x".repeat(200_000);
     let futures: Vec<_> = (0..PARTITIONS)
         .cycle()

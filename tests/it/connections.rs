@@ -70,14 +70,14 @@ fn a_broker_that_refuses_connections_is_tried_at_growing_intervals() {
     cluster.disconnect(0);
     let future = producer.send(crate::support::record(0, "waits")).unwrap();
     assert!(future.get(Duration::from_millis(1500)).is_err());
-    // Of the worker after 100, 200, 400 and 800 ms; the metadata thread tries as often.
+    // The worker tries after 100, 200, 400 and 800 ms, and the metadata thread as often.
     let attempts = tried() - before;
     assert!((2..=14).contains(&attempts), "{attempts} attempts in 1.5 s");
     cluster.remove_all_hooks();
     future.get(PATIENCE).unwrap();
 }
 
-/// Zero is legal, and is no reason to connect as fast as the machine can: to known brokers, nor for a new topic.
+/// Zero is legal. The producer still does not connect as fast as the machine can, to known brokers or for a new topic.
 #[test]
 fn a_reconnect_backoff_of_zero_makes_no_loop_of_connects() {
     let cluster = cluster(1, 1);
@@ -96,7 +96,7 @@ fn a_reconnect_backoff_of_zero_makes_no_loop_of_connects() {
     let _ = producer.try_send(new);
     let began = Instant::now();
     assert!(waiting.get(Duration::from_millis(500)).is_err());
-    // 16 ms at least between two attempts of the worker, and of the metadata thread.
+    // At least 16 ms pass between two attempts of the worker, and of the metadata thread.
     let most = 2 * (began.elapsed().as_millis() / 16 + 2);
     let attempts = (tried() - before) as u128;
     assert!((2..=most).contains(&attempts), "{attempts} of {most}");
@@ -104,7 +104,7 @@ fn a_reconnect_backoff_of_zero_makes_no_loop_of_connects() {
     waiting.get(PATIENCE).unwrap();
 }
 
-/// `localhost` has an IPv6 address, too, on most machines; nobody listens there.
+/// On most machines `localhost` also has an IPv6 address, on which no program listens.
 #[test]
 fn every_address_of_a_name_is_tried() {
     let cluster = cluster(1, 1);

@@ -1,4 +1,4 @@
-//! Deadlines and quotas, rule by rule: what has waited too long, and what comes too late.
+//! Deadlines and throttling: batches that have waited too long, and answers that come too late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ fn impatient() -> (MockCluster, Producer) {
     (cluster, producer)
 }
 
-/// The broker reads a request long after its batch has expired and the next one was written: by its epoch the late one is
-/// known to be old.
+/// The broker reads a request long after its batch has expired and the next one was written. It recognizes the late batch by
+/// its old epoch.
 #[test]
 fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
     let (cluster, producer) = impatient();
@@ -41,7 +41,7 @@ fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
             }
             hold.wait();
             late.change(|late| *late = true);
-            // Handled, and nobody is there for the answer.
+            // Processed, but the connection for the answer is gone.
             Fault::LoseAnswer
         });
     }
@@ -59,7 +59,7 @@ fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
     assert_eq!(values(&cluster, 0), ["first", "next", "last"]);
 }
 
-/// The other order: the late one is written before the next one is sent.
+/// The other order: the late batch is written before the next one is sent.
 #[test]
 fn a_late_answer_to_an_expired_batch_changes_nothing() {
     let cluster = cluster(1, 2);
@@ -97,7 +97,7 @@ fn a_late_answer_to_an_expired_batch_changes_nothing() {
 }
 
 /// KAFKA-19012: a broker stops reading in the middle of a request, its batches expire, and their memory serves other
-/// topics while the rest of the request is still on its way. Each value tells where it belongs.
+/// topics while the rest of the request is still on its way. Each value names its topic.
 #[test]
 fn no_memory_is_used_again_while_a_socket_may_still_read_it() {
     const RECORD: usize = 400_000;
@@ -126,9 +126,9 @@ fn no_memory_is_used_again_while_a_socket_may_still_read_it() {
             0 => Fault::delay(2 * TIMEOUT),
             _ => Fault::Pass,
         });
-        // More than the sockets hold.
+        // More than the sockets' buffers hold.
         let sick: Vec<_> = (0..15).map(|index| send("sick", index)).collect();
-        // Before they expire and after, when the memory of those that the network has let go of is there again.
+        // Before they expire and afterwards, when the memory of those that the network no longer reads is free again.
         let mut kept = 0;
         while kept < 5 || !sick.iter().all(|future| future.is_done()) {
             kept += usize::from(send("well", kept).get(PATIENCE).is_ok());
@@ -207,7 +207,7 @@ fn the_longest_throttling_counts() {
     );
 }
 
-/// What a broker asks for can be longer than a record may take.
+/// A broker can throttle for longer than a record may take.
 #[test]
 fn throttled_records_expire_as_not_written_and_close_is_prompt() {
     let (cluster, producer) = impatient();
@@ -233,7 +233,7 @@ fn throttled_records_expire_as_not_written_and_close_is_prompt() {
     assert_eq!(values(&cluster, 0), ["first"]);
 }
 
-/// Of two records in one batch each has the batch's age, which is that of the first one.
+/// Both records of a batch have the batch's age, which is that of the first one.
 #[test]
 fn the_time_counts_from_the_first_record_of_a_batch() {
     let cluster = cluster(1, 1);
@@ -261,7 +261,7 @@ fn the_time_counts_from_the_first_record_of_a_batch() {
     assert!(took < delivery_timeout + between, "{took:?}");
 }
 
-/// A throttled broker is not a silent one: `request.timeout.ms` of what is in flight grows by the time it asked for.
+/// A broker that throttles is not silent: the `request.timeout.ms` of requests in flight grows by the throttle time.
 #[test]
 fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
     let cluster = cluster(1, 1);
@@ -276,7 +276,7 @@ fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
         1,
         Fault::KeepBack(1, Box::new(Fault::Throttle(Duration::from_millis(800)))),
     );
-    // Answered when more than the request's own time is over.
+    // Answered after more than the request's own timeout.
     cluster.fail_next(
         MockApi::Produce,
         1,
@@ -319,8 +319,8 @@ fn what_is_answered_too_late_is_maybe_written() {
     }
 }
 
-/// A steady stream of large records while the broker reads nothing for longer than a record may take. Nothing is
-/// fatal; what is told of each record is true; what is in the log is there once and in order.
+/// A steady stream of large records, while the broker reads nothing for longer than a record may take. No error is fatal, each
+/// record's outcome is true, and the log has each record once and in order.
 #[test]
 fn a_stream_survives_a_stall_longer_than_its_records_may_take() {
     const BYTES: usize = 100_000;

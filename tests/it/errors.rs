@@ -1,4 +1,4 @@
-//! What becomes of a broker's errors: each code, errors of single records, answers that are none.
+//! How the producer reacts to a broker's errors: each code, errors of single records, answers that cannot be decoded.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::{
     PATIENCE, SOON, builder, cluster, deliver, producer, record, values, with_causes,
 };
 
-/// The codes that Java's producer sends a batch again for (`RetriableException`).
+/// The codes after which Java's producer sends a batch again (`RetriableException`).
 const RETRIABLE: [i16; 32] = [
     2, 3, 5, 6, 7, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 70, 71, 72, 74, 75, 78, 80, 83, 84, 88,
     89, 100, 103, 106, 122, 123, 133,
@@ -86,7 +86,7 @@ fn assert_broker_error(error: &Error, code: i16) {
         _ => ErrorKind::Broker,
     };
     assert_eq!(error.kind(), kind, "{error}");
-    // What a broker does not expect may have happened after the write.
+    // An unexpected error of a broker may have happened after the write.
     let delivery = match code {
         -1 => Delivery::MaybeWritten,
         _ => Delivery::NotWritten,
@@ -325,7 +325,7 @@ fn backoff_separates_the_attempts() {
     );
     let start = Instant::now();
     deliver(&producer, 0, "v").unwrap();
-    // 50, 100 and 200 ms, each up to a fifth less.
+    // 50, 100 and 200 ms, each at most a fifth shorter.
     assert!(
         start.elapsed() >= Duration::from_millis(280),
         "{:?}",
@@ -398,7 +398,7 @@ fn with_acks_of_none_records_are_done_when_written_and_have_no_offset() {
     assert_eq!((metadata.offset(), metadata.partition()), (None, 0));
     assert_eq!(metadata.serialized_value_size(), Some(5));
     assert!(cluster.wait_until(PATIENCE, |cluster| cluster.end_offset("t", 0) == Some(1)));
-    // A refusal closes the connection, which is all a broker can do; later records find a new one.
+    // A broker can refuse only by closing the connection; later records use a new one.
     cluster.fail_next(
         MockApi::Produce,
         1,
@@ -457,7 +457,7 @@ fn a_producer_id_that_is_refused_fails_the_records_and_is_asked_for_again() {
     assert_eq!(values(&cluster, 0), ["allowed by now"]);
 }
 
-/// With each record another id is wanted.
+/// Each record requests another id.
 #[test]
 fn a_producer_id_that_is_refused_is_not_asked_for_without_a_pause() {
     for code in [
@@ -477,7 +477,7 @@ fn a_producer_id_that_is_refused_is_not_asked_for_without_a_pause() {
             let _ = future.get(Duration::from_millis(50));
         }
         let asked = cluster.request_count(MockApi::InitProducerId) as u128;
-        // 20 ms at least between two.
+        // At least 20 ms between two requests.
         let most = start.elapsed().as_millis() / 20 + 2;
         assert!((2..=most).contains(&asked), "{asked} of {most} ({code})");
     }

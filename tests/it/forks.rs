@@ -1,4 +1,4 @@
-//! A process that is forked off with a producer in it: the producer is the parent's, who notices nothing.
+//! A forked process that has a producer: the producer belongs to the parent, which is not affected.
 #![allow(unsafe_code, reason = "fork is foreign code")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,20 @@ use kafka_producer::{Delivery, Error, ErrorKind};
 
 use crate::support::{Gate, PATIENCE, Producer, SOON, child, cluster, deliver, producer, record};
 
-/// Runs `body` in a process forked off from this one, which must end in time with what `body` returns: the number of the
-/// step that went wrong, or 0.
+/// Forks and runs `body` in the child, which must end in time. `body` returns the number of the step that failed, or 0.
 fn in_forked_process(body: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child runs `body` on its only thread and ends. What it calls must get by without the other threads, which
-    // is what is tested.
+    // SAFETY: the child runs `body` on its only thread and ends. What it calls must not need the other threads: that is
+    // what the test checks.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
         let code = body();
-        // SAFETY: ends the process without running anything that is the parent's.
+        // SAFETY: ends the process without running any code of the parent.
         unsafe { libc::_exit(code) };
     }
     let (mut status, started) = (0, Instant::now());
     loop {
-        // SAFETY: `status` is there while the call lasts.
+        // SAFETY: `status` lives while the call lasts.
         let ended = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) };
         if ended == pid {
             return match libc::WIFEXITED(status) {
@@ -43,7 +42,7 @@ fn is_refusal(error: &Error) -> bool {
     error.kind() == ErrorKind::Closed && error.to_string().contains("forked")
 }
 
-/// Takes no lock and starts nothing: the number of the call that does not refuse at once, or 0.
+/// Calls every method. Returns the number of the first call that does not return an error at once, or 0.
 fn calls_that_do_not_refuse(producer: Producer) -> i32 {
     let started = Instant::now();
     let refused = |refused: Option<&Error>| refused.is_some_and(is_refusal);
@@ -99,7 +98,7 @@ fn in_a_forked_process_every_call_refuses_at_once_and_the_parent_notices_nothing
         in_forked_process(|| calls_that_do_not_refuse(producer.clone())),
         0
     );
-    // A drop of all there is of it: the child's copy is of the parent's only handle.
+    // Drops the last handle: the child has a copy of the parent's only one.
     let mut only = Some(producer);
     assert_eq!(
         in_forked_process(|| only.take().map_or(9, calls_that_do_not_refuse)),
@@ -150,7 +149,7 @@ fn a_future_without_outcome_fails_at_once_in_a_forked_process() {
         if !outcomes.iter().flatten().all(is_its) || outcomes.iter().any(Option::is_none) {
             return 2;
         }
-        // What was known before is known still.
+        // The parent's producer still works.
         i32::from(written.get(Duration::ZERO).is_err()) * 3
     };
     assert_eq!(in_forked_process(body), 0);

@@ -1,5 +1,5 @@
-//! Brokers that send what no broker sends: the connection ends with an error that tells why, the batch goes again, what is
-//! taken from the broker is bounded, and it is not asked again and again without a pause.
+//! Brokers that send what no broker sends. The connection ends with an error that says why, and the batch is sent again. The
+//! producer reads a bounded number of bytes, and pauses between its attempts.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{
     Builder, PATIENCE, Producer, SOON, Watched, builder_at, deliver, record, with_causes,
 };
 
-/// What a system's socket buffers take, at the most, of what nobody reads.
+/// The most bytes that a system's socket buffers hold unread.
 const SOCKET_BUFFERS: usize = 24 << 20;
 
 /// What a hostile broker writes, unless it is stopped.
@@ -26,7 +26,7 @@ fn bytes_that_are_no_answer_cost_the_connection_and_nothing_else() {
         let broker = Broker::start(move |connection, request, stream| {
             if connection < 2 {
                 stream.write_all(&(case.answer)(request))?;
-                // Until the producer ends the connection: this broker never does.
+                // Ends when the producer ends the connection; this broker never does.
                 return io::copy(stream, &mut io::sink()).map(drop);
             }
             stream.write_all(&answer(request, 0))
@@ -130,7 +130,7 @@ fn a_flood_of_frames_is_taken_no_further_than_the_first_that_nobody_asked_for() 
         Broker::start(move |connection, request, stream| {
             stream.write_all(&answer(request, 0))?;
             if connection == 0 {
-                // Small ones, of which millions would wait for the worker.
+                // Small ones: millions of them would wait for the worker.
                 let count = flood(stream, &frame(&[0; 64]).repeat(1000));
                 taken.change(|taken| taken.push(count));
             }
@@ -197,7 +197,7 @@ fn an_error_code_that_nobody_knows_is_told_of_and_leaves_the_fate_of_the_batch_o
 
 #[test]
 fn a_server_that_floods_before_the_handshake_is_read_no_further_than_a_handshake_needs() {
-    // The length is one that metadata may have.
+    // Metadata may have this length.
     let announced = [&50_000_000_i32.to_be_bytes()[..], &vec![0; 1 << 20]].concat();
     let (port, connections, taken) = garbage_server(move |stream| flood(stream, &announced));
     refuses_in_peace(port, &connections, "above the limit");
@@ -219,7 +219,7 @@ fn endless_garbage_for_metadata_is_no_reason_to_ask_without_a_pause() {
     refuses_in_peace(port, &connections, "not Kafka's protocol");
 }
 
-/// A producer gives up after `max.block.ms`, tells why, and has tried a few times only.
+/// `send` gives up after `max.block.ms` and says why; the producer has made only a few attempts.
 fn refuses_in_peace(port: u16, connections: &AtomicUsize, told: &str) {
     let producer = builder_at(&format!("127.0.0.1:{port}"))
         .reconnect_backoff(Duration::from_millis(50))
@@ -235,7 +235,7 @@ fn refuses_in_peace(port: u16, connections: &AtomicUsize, told: &str) {
     producer.close(PATIENCE).unwrap();
 }
 
-/// A server that does not even begin to speak Kafka's protocol; the connections made to it, and what `speak` returned.
+/// Starts a server that does not speak Kafka's protocol. Counts the connections made to it, and sums what `speak` returns.
 fn garbage_server(
     speak: impl Fn(&mut TcpStream) -> usize + Send + Sync + 'static,
 ) -> (u16, Arc<AtomicUsize>, Watched<Vec<usize>>) {
@@ -263,7 +263,7 @@ struct Broker {
 }
 
 impl Broker {
-    /// `behave` is told of each Produce request, and on which connection it came.
+    /// `behave` gets each Produce request and the number of its connection.
     fn start(
         behave: impl Fn(usize, &[u8], &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -309,8 +309,8 @@ fn serve(
     }
 }
 
-/// Writes `bytes` over and over until the other side ends the connection, or takes no more: a system need not tell of a
-/// connection that ended with full buffers. How many of them found their way.
+/// Writes `bytes` again and again until the other side ends the connection or reads no more: a system need not report the end
+/// of a connection with full buffers. Returns the number of bytes written.
 fn flood(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     stream
         .set_write_timeout(Some(Duration::from_secs(1)))
@@ -339,7 +339,7 @@ fn answer_for(request: &[u8], partitions: std::ops::Range<i32>, code: i16) -> Ve
     for partition in partitions {
         body.extend(partition.to_be_bytes());
         body.extend(code.to_be_bytes());
-        // Offset, time of appending and the log's start: none.
+        // No offset, append time and log start.
         body.extend([0xff; 24]);
     }
     body.extend(0_i32.to_be_bytes());

@@ -1,4 +1,4 @@
-//! A broker that hangs holds up its own partitions and nobody else's. One worker serves them all here.
+//! A broker that hangs delays only its own partitions. Here one worker serves all of them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::support::{
     get_all, numbers, record, send_numbers,
 };
 
-/// The partition that the stuck broker leads; the others' leaders are well.
+/// The partition that the stuck broker leads. The leaders of the others work.
 const STUCK: i32 = 1;
 
 #[test]
@@ -38,7 +38,7 @@ fn a_broker_that_never_answers_holds_up_no_other() {
     let _ = producer.close(Duration::ZERO);
 }
 
-/// What SIGSTOP does to a broker: its sockets' buffers fill up until nothing can be written.
+/// As after SIGSTOP: the buffers of the broker's sockets fill up until nothing can be written.
 #[test]
 fn a_broker_that_stops_reading_holds_up_no_other() {
     let cluster = cluster(3, 3);
@@ -82,15 +82,14 @@ fn a_broker_whose_name_does_not_resolve_holds_up_no_other() {
     assert_healthy_beside(member);
 }
 
-/// One broker of three stops and goes on, over and over, with megabytes waiting for it.
+/// One broker of three stops and continues, again and again, while megabytes wait for it.
 ///
-/// The measure is how many records the two others acknowledge meanwhile, as a share of what the same two of a second
-/// cluster acknowledge to a second producer in the same moments, with all brokers well; the two change parts each time.
-/// So whatever else this machine does takes from both, where a comparison of one moment with the next would measure that:
-/// full speed varies here by a third from one second to the next. Each broker takes 10 ms for a request, and each healthy
-/// partition's next record comes when the last one is acknowledged: the brokers are the limit and not the processors, no
-/// queue makes up for lost time, and every moment for which the worker is held up shows. Half a millisecond in each of
-/// those ten would be the 5 %.
+/// The test counts the records that the two others acknowledge meanwhile. It compares them with what the same two brokers of
+/// a second cluster acknowledge to a second producer at the same time, while all brokers work; the clusters swap their roles
+/// in each round. So other load on this machine affects both. A comparison of one second with the next would measure that
+/// load: full speed varies here by a third. Each broker takes 10 ms for a request, and each healthy partition's next record
+/// is sent when the last one is acknowledged. So the brokers are the limit, no queue makes up for lost time, and every delay
+/// of the worker shows: half a millisecond in each of those ten would be the 5 %.
 #[test]
 fn throughput_to_the_others_stays_while_a_broker_is_stopped() {
     const FEWEST_ROUNDS: usize = 10;
@@ -107,13 +106,13 @@ fn throughput_to_the_others_stays_while_a_broker_is_stopped() {
         }
         let _end = SetOnDrop(&over);
         for round in 0..MOST_ROUNDS {
-            // A loss by chance passes with more rounds, one by a stall does not.
+            // A loss by chance disappears with more rounds, a loss by a stall does not.
             if round >= FEWEST_ROUNDS && share(during, beside) >= 0.97 {
                 break;
             }
             let (stopped, well) = (&sides[round % 2], &sides[(round + 1) % 2]);
             let held = stopped.stop();
-            // The time for encoding megabytes is no stall.
+            // Encoding megabytes takes time, and is no stall.
             let begun = stopped.acknowledged();
             eventually("some records", || stopped.acknowledged() > begun + 3);
             let before = [stopped, well].map(Side::acknowledged);
@@ -136,7 +135,7 @@ fn share(during: usize, beside: usize) -> f64 {
     during as f64 / beside as f64
 }
 
-/// A cluster of three slow brokers of which one can be stopped, and a producer for it.
+/// A cluster of three slow brokers, one of which can be stopped, and a producer for it.
 struct Side {
     cluster: MockCluster,
     producer: Producer,
@@ -166,7 +165,7 @@ impl Side {
         }
     }
 
-    /// Sends the next record when the one before is delivered, and counts them.
+    /// Sends the next record when the previous one is delivered, and counts them.
     fn keep_sending(&self, partition: i32, over: &AtomicBool) {
         while !over.load(Ordering::Acquire) {
             let sent = self.producer.send(record(partition, vec![7; 1_000]));
@@ -179,7 +178,7 @@ impl Side {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Stops the broker and gives it many times what its sockets hold.
+    /// Stops the broker, and sends it many times what its sockets hold.
     fn stop(&self) -> Vec<Future> {
         self.stopped.store(true, Ordering::Release);
         let value: Bytes = vec![7; 900_000];
@@ -187,7 +186,7 @@ impl Side {
         (0..10).map(send).collect()
     }
 
-    /// Returns when what was held up is delivered.
+    /// Returns when the delayed records are delivered.
     fn go_on(&self, held: Vec<Future>) {
         self.stopped.store(false, Ordering::Release);
         self.cluster.disconnect(STUCK);
@@ -224,7 +223,7 @@ pub(crate) fn port(cluster: &MockCluster) -> u16 {
     address.rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// Gives `partition` more than any socket's buffers hold.
+/// Sends `partition` more than any socket's buffers hold.
 fn fill_up(producer: &Producer, partition: i32, bytes: usize) {
     let value: Bytes = vec![7; 1_000_000];
     for _ in 0..bytes / value.len() {
@@ -232,7 +231,7 @@ fn fill_up(producer: &Producer, partition: i32, bytes: usize) {
     }
 }
 
-/// Round trips one after the other, each of which a held-up worker would hold up.
+/// Makes round trips one after the other; a worker that is blocked would delay each of them.
 fn assert_healthy_partitions_are_served(producer: &Producer, partitions: &[i32]) {
     const ROUNDS: usize = 100;
     let start = Instant::now();

@@ -10,7 +10,7 @@ use crate::support::{
     Gate, PATIENCE, SOON, builder, builder_at, cluster, deliver, get_all, producer, record, values,
 };
 
-/// So often does the producer ask for metadata by itself.
+/// The producer's `metadata.max.age`.
 const OFTEN: Duration = Duration::from_millis(20);
 
 fn produced_at(cluster: &MockCluster, broker: i32) -> usize {
@@ -21,7 +21,7 @@ fn produced_at(cluster: &MockCluster, broker: i32) -> usize {
     produced.count()
 }
 
-/// Waits until a metadata request has come and been answered that began after this call.
+/// Waits until a metadata request that began after this call is answered.
 fn await_metadata(cluster: &MockCluster) {
     let asked = cluster.request_count(MockApi::Metadata);
     assert!(
@@ -51,7 +51,7 @@ fn a_leader_named_in_the_answer_is_gone_to_without_waiting_for_metadata() {
 #[test]
 fn a_leader_that_the_answer_does_not_name_is_found_by_metadata() {
     let cluster = cluster(3, 1);
-    // The versions before leaders were named.
+    // In these versions an answer names no leader.
     cluster.restrict_versions(MockApi::Produce, 3..=9);
     let producer = producer(&cluster);
     deliver(&producer, 0, "first").unwrap();
@@ -79,7 +79,7 @@ fn a_partition_without_leader_is_waited_for() {
     waiting.get(PATIENCE).unwrap();
 }
 
-/// The partition stood in the line of the broker that went away.
+/// The partition was in the ready queue of the broker that went away.
 #[test]
 fn records_for_a_broker_that_died_go_to_the_new_leader() {
     let cluster = cluster(3, 3);
@@ -134,8 +134,8 @@ fn a_broker_that_comes_back_is_used_again() {
     );
 }
 
-/// Without idempotence, where a producer never takes a batch from a leader before it has answered or `request.timeout.ms` is
-/// over. One request in flight keeps the order; with several what is behind it goes to the new leader, as in Java.
+/// Without idempotence a producer waits for a leader's answer until `request.timeout.ms` is over. One request in flight keeps
+/// the order; with several, later batches go to the new leader, as in Java.
 #[test]
 fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_request_keeps_the_order()
  {
@@ -168,7 +168,7 @@ fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_req
     assert_eq!(values(&cluster, 0), ["first", "a", "b"]);
 }
 
-/// With idempotence too: whatever the old leader has passed on, the new one knows again.
+/// With idempotence: the new leader recognizes what the old one has replicated.
 #[test]
 fn what_the_old_leader_wrote_and_did_not_answer_is_known_to_the_new_one() {
     let cluster = cluster(2, 2);
@@ -211,7 +211,7 @@ fn a_leader_hint_with_an_older_epoch_is_ignored() {
     assert_eq!(values(&cluster, 0), ["first", "0", "1", "2"]);
 }
 
-/// Were it believed, no true metadata could ever overrule its epoch.
+/// If the producer accepted it, no later metadata could override its epoch.
 #[test]
 fn a_leader_hint_of_a_broker_that_nobody_knows_is_ignored() {
     let cluster = cluster(2, 1);
@@ -232,7 +232,7 @@ fn a_leader_hint_of_a_broker_that_nobody_knows_is_ignored() {
 #[test]
 fn a_batch_whose_leader_epoch_has_changed_skips_its_backoff() {
     let cluster = cluster(1, 1);
-    // Far above what this test waits for.
+    // Far longer than this test waits.
     let forever = Duration::from_secs(3600);
     let producer = builder(&cluster)
         .retry_backoff(forever)
@@ -240,7 +240,7 @@ fn a_batch_whose_leader_epoch_has_changed_skips_its_backoff() {
         .build()
         .unwrap();
     deliver(&producer, 0, "first").unwrap();
-    // The same broker leads again, and says so.
+    // The same broker leads again, and its answer says so.
     cluster.set_leader("t", 0, Some(0));
     let again = PartitionError::new("t", 0, ErrorCode::FENCED_LEADER_EPOCH).current_leader(0, 1);
     cluster.fail_next(MockApi::Produce, 1, Fault::PartitionErrors(vec![again]));
@@ -293,8 +293,8 @@ fn leaders_that_move_are_followed_at_once() {
     }
 }
 
-/// librdkafka 0146, do_test_fast_metadata_refresh (its issue 4577): an error that asks for metadata is no reason to ask
-/// for ever.
+/// librdkafka 0146, do_test_fast_metadata_refresh (its issue 4577): an error that requires new metadata causes no endless
+/// requests.
 #[test]
 fn an_error_without_a_change_of_leader_makes_no_loop_of_metadata_requests() {
     let cluster = cluster(3, 1);
@@ -313,7 +313,7 @@ fn an_error_without_a_change_of_leader_makes_no_loop_of_metadata_requests() {
     assert!(!loops);
 }
 
-/// The same test's second variation: metadata itself is in error for a while, and nothing waits for it.
+/// The same test's second variation: metadata has an error for a while, and no record waits for it.
 #[test]
 fn errors_of_metadata_hold_up_no_topic_that_is_known() {
     let cluster = cluster(3, 1);

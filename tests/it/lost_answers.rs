@@ -11,8 +11,8 @@ use crate::support::{
     values,
 };
 
-/// Five records, then n that the broker takes or does not, with the connection lost either way; the
-/// rest while it is down. After it has come back the first one fails once more, and the others with it.
+/// Five records are known. The broker writes the next n or not, and the connection breaks in both cases; the rest are sent while
+/// the broker is down. When it is back, the first one fails again, and the others with it.
 #[test]
 fn batches_that_can_be_written_cost_no_producer() {
     for lost in 1..=5 {
@@ -25,7 +25,7 @@ fn batches_that_can_be_written_cost_no_producer() {
                 let request = requests.fetch_add(1, Ordering::Relaxed);
                 let last = request + 1 == lost;
                 match (request, is_written) {
-                    // Kept until all are there, and lost with the last one.
+                    // Kept back until all are there, and lost with the last one.
                     (request, true) if request < lost && !last => {
                         Fault::KeepBack(lost, Box::new(Fault::Pass))
                     }
@@ -57,7 +57,7 @@ fn batches_that_can_be_written_cost_no_producer() {
     }
 }
 
-/// The answer is lost, and the next attempt is told that it was there already.
+/// The answer is lost, and the next attempt is answered as a duplicate.
 #[test]
 fn a_duplicate_after_a_lost_answer_is_a_success() {
     let cluster = cluster(1, 1);
@@ -79,7 +79,7 @@ fn a_duplicate_after_a_lost_answer_is_a_success() {
     assert_eq!(numbers(&cluster), (0..10).collect::<Vec<_>>());
 }
 
-/// Written, and the replicas did not follow in time. Those behind it succeed.
+/// The batch is written, but the replicas did not follow in time. The batches behind it succeed.
 #[test]
 fn what_was_appended_without_replicas_is_known_again() {
     for known in [0, 5] {
@@ -96,8 +96,8 @@ fn what_was_appended_without_replicas_is_known_again() {
     }
 }
 
-/// The first requests but one time out although they were written; within a broker's memory of five batches and
-/// beyond it.
+/// The first requests after the first one time out although they were written: up to five batches, which a broker remembers,
+/// and more.
 #[test]
 fn batches_that_time_out_in_the_log_are_delivered_once() {
     const EACH: usize = 10;
@@ -110,7 +110,7 @@ fn batches_that_time_out_in_the_log_are_delivered_once() {
             let cluster = cluster(1, 1);
             let producer = builder(&cluster)
                 .linger(Duration::from_millis(50))
-                // Ten records and no more.
+                // Room for ten records.
                 .batch_size(61 + EACH * 60)
                 .build()
                 .unwrap();
@@ -137,7 +137,7 @@ fn batches_that_time_out_in_the_log_are_delivered_once() {
     }
 }
 
-/// A broker that hangs, and a connection that breaks when the request has been sent, with retries and without.
+/// A broker that hangs, and a connection that breaks after the request was sent, with retries and without.
 #[test]
 fn a_request_without_answer_is_retried_where_retries_are_allowed() {
     for (fault, is_written) in [

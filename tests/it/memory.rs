@@ -1,4 +1,4 @@
-//! `buffer.memory`: who waits for it, for how long, and what comes then.
+//! `buffer.memory`: which calls wait for it, for how long, and what they return.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::{Bytes, PATIENCE, Producer, SOON, Watched, builder, cluster,
 
 const BUFFER: usize = 256 << 10;
 
-/// A producer with a small buffer that is full, and the cluster that does not answer it.
+/// A producer with a small buffer that is full, and its cluster, which does not answer.
 fn exhausted(max_block: Duration) -> (MockCluster, Producer, usize) {
     let cluster = cluster(1, 4);
     let producer = builder(&cluster)
@@ -38,7 +38,7 @@ fn exhausted(max_block: Duration) -> (MockCluster, Producer, usize) {
     (cluster, producer, sent)
 }
 
-/// A value of 1000 bytes that tells its number.
+/// A value of 1000 bytes that begins with its number.
 fn numbered(number: usize) -> Bytes {
     format!("{number:01000}").into_bytes()
 }
@@ -143,7 +143,7 @@ fn when_the_broker_recovers_waiting_senders_are_served_and_nothing_is_lost() {
     assert_eq!(numbers, expected);
 }
 
-/// A waiter and a worker that lingers must not wait for each other.
+/// A caller that waits for memory and a batch that lingers must not wait for each other.
 #[test]
 fn nothing_lingers_while_somebody_waits_for_memory() {
     let cluster = cluster(1, 4);

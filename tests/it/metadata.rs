@@ -1,4 +1,4 @@
-//! Answers about the cluster that are wrong, empty, late or refused, and brokers that are none.
+//! Metadata answers that are wrong, empty, late or refused, and servers that are no brokers.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ fn an_answer_without_brokers_is_none_and_changes_nothing() {
         .unwrap();
     deliver(&producer, 0, "before").unwrap();
     cluster.on(MockApi::Metadata, |_| Fault::Disconnect);
-    // Neither a broker nor, to go by this answer, a leader.
+    // The answer names neither a broker nor a leader.
     bootstrap.set_leaders(&[], &[-1]);
     let answered = bootstrap.metadata_requests();
     eventually("some empty answers", || {
@@ -96,12 +96,12 @@ fn a_leader_that_no_answer_has_an_address_of_is_waited_for() {
     });
     assert!(!waiting.is_done());
     bootstrap.set_leaders(&[well.clone(), Member { id: 42, ..well }], &[0, 42]);
-    // The mock cluster has no partition 1: that it says so shows that it was asked.
+    // The mock cluster has no partition 1; its error shows that it was asked.
     cluster.add_partitions("t", 1);
     waiting.get(SOON).unwrap();
 }
 
-/// A KRaft controller's port takes connections, tells versions, and has neither Metadata nor Produce.
+/// A KRaft controller's port accepts connections and answers ApiVersions, but has neither Metadata nor Produce.
 #[test]
 fn a_controllers_port_among_the_bootstrap_servers_is_passed_over() {
     let (controller, cluster) = (cluster(1, 1), cluster(1, 1));
@@ -192,7 +192,7 @@ fn the_only_brokers_throttle_is_waited_out() {
     let start = Instant::now();
     deliver(&producer, 0, "v").unwrap();
     let took = start.elapsed();
-    // The producer id is asked for after the topic.
+    // The producer id is requested after the topic.
     assert!(took >= THROTTLE && took < SOON, "{took:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Host names: resolved again for each connection, all their addresses tried.
+//! Host names: the producer resolves them again for each connection, and tries all their addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::{
 
 const WELL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// On Linux the whole of 127.0.0.0/8 is this machine, on other systems nobody's; nobody listens there in either case.
+/// On Linux all of 127.0.0.0/8 is this machine, on other systems only 127.0.0.1. No program listens there.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 77, 77));
 
 fn named(id: i32, host: &str, port: u16) -> Member {
@@ -54,7 +54,7 @@ fn a_broker_whose_name_leads_to_another_address_is_found_there() {
     waiting.get(SOON).unwrap();
 }
 
-/// The broker was connected to already; its new machine has another address under the old name.
+/// The producer had a connection to the broker, whose new machine has another address under the old name.
 #[test]
 fn a_name_that_moves_while_it_is_connected_to_is_followed_when_the_connection_ends() {
     const NAME: &str = "broker.fails-over.test";
@@ -91,15 +91,15 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
     names.set(NAME, &[WELL]);
-    // That record may be in the log of the cluster that went, and is then not sent to another one: `waiting` can fail.
+    // That record may be in the old cluster's log. Then it is not sent to another cluster: `waiting` can fail.
     crate::support::eventually("a record in the new cluster", || {
         deliver(&producer, 0, "after").is_ok()
     });
     assert!(values(&new, 0).iter().all(|value| value == "after"));
 }
 
-/// The system's first name server is dead, and the second one answers only after the metadata thread has turned to the next
-/// name: the look-up goes on meanwhile, and its answer is used.
+/// The system's first name server is dead. The second one answers only after the metadata thread has tried the next name: the
+/// look-up continues meanwhile, and its answer is used.
 #[test]
 fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
     const NAMES: [&str; 2] = ["bootstrap-1.slow.test", "bootstrap-2.slow.test"];
@@ -122,7 +122,7 @@ fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
     }
 }
 
-/// Nobody else can be asked: the whole time that the settings give is the name server's.
+/// There is no other name: the name server has all the time that the settings give.
 #[test]
 fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
     const NAME: &str = "only.slow.test";
@@ -137,7 +137,7 @@ fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
     deliver(&producer, 0, "v").unwrap();
 }
 
-/// Whichever comes first.
+/// Returns the first of both.
 #[test]
 fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
     const NAME: &str = "broker.many-addresses.test";
@@ -175,7 +175,7 @@ fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() 
     });
 }
 
-/// Two names for one machine, of which one hangs in connecting.
+/// One name has two addresses; connecting to one of them hangs.
 #[test]
 fn a_name_that_hangs_holds_up_no_other() {
     let names = Arc::<TestNames>::default();
@@ -209,7 +209,7 @@ fn a_host_that_is_advertised_in_brackets_is_connected_to() {
     assert_eq!(values(&cluster, 0), ["v"]);
 }
 
-/// Where this machine has IPv6 at all.
+/// Only if this machine has IPv6.
 #[test]
 fn an_ipv6_address_that_is_advertised_in_brackets_is_connected_to() {
     let names = Arc::<TestNames>::default();

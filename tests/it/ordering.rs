@@ -1,4 +1,4 @@
-//! Acknowledged means written, once, and in order per partition, whatever happens on the way.
+//! Acknowledged means written, once, and in order within a partition, whatever fails on the way.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ fn order_is_kept_while_senders_wait_for_memory() {
     assert_written_once_in_order(&cluster, 2, 8, 1000);
 }
 
-/// Until a broker knows a producer it takes any sequence: a second batch must not overtake a first one that failed.
+/// A broker that does not know the producer accepts any sequence: a second batch must not overtake a first one that failed.
 #[test]
 fn a_first_batch_that_is_refused_for_now_is_not_overtaken() {
     for code in [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::REQUEST_TIMED_OUT] {
@@ -50,7 +50,7 @@ fn a_first_batch_that_is_refused_for_now_is_not_overtaken() {
     }
 }
 
-/// The hardest of it: five requests in flight, and every kind of trouble at random.
+/// Five requests in flight, and every kind of failure at random.
 #[test]
 fn nothing_is_lost_duplicated_or_reordered_by_retries() {
     for seed in 0..4 {
@@ -78,7 +78,7 @@ fn nothing_is_lost_duplicated_or_reordered_while_leaders_move() {
             while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
                 stopped.recv_timeout(Duration::from_millis(10))
             {
-                // None leads for a while, now and then.
+                // Sometimes no broker leads for a while.
                 let leader = random.i32(-1..3);
                 cluster.set_leader("t", random.i32(0..4), (leader >= 0).then_some(leader));
             }
@@ -143,7 +143,7 @@ fn acks_of_one_and_none_are_delivered_in_order_too() {
         let producer = builder(&cluster).acks(acks).build().unwrap();
         send_from_threads(&producer, 4, 200, 2);
         producer.close(PATIENCE).unwrap();
-        // Nobody has told the producer that brokers have read what it wrote.
+        // No answer has told the producer that brokers have read what it wrote.
         assert!(cluster.wait_until(PATIENCE, |cluster| {
             (0..2)
                 .filter_map(|partition| cluster.end_offset("t", partition))
@@ -202,7 +202,7 @@ fn run_through_trouble(cluster: &MockCluster, builder: Builder, what: &str) {
     assert_written_once_in_order(cluster, 4, THREADS, EACH);
 }
 
-/// Each thread sends its records, numbered, to the partitions in turn, and sees all of them acknowledged.
+/// Each thread sends numbered records to the partitions one after the other, and all of them are acknowledged.
 fn send_from_threads(
     producer: &crate::support::Producer,
     threads: usize,

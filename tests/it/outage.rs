@@ -1,5 +1,5 @@
-//! `buffer.memory` bounds what the process holds, whatever the outage: told by the operating system, of a process of its
-//! own.
+//! `buffer.memory` bounds the memory of the process in every outage. Each test runs in a process of its own, and the operating
+//! system measures it.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::support::{Bytes, builder_at, child, cluster, process, record};
 
 const BUFFER: usize = 64 << 20;
 
-/// What a process holds beside `buffer.memory`: its code, its threads' stacks, sockets, metadata, an allocator's slack.
+/// The memory of a process beside `buffer.memory`: code, threads' stacks, sockets, metadata, the allocator's slack.
 const FIXED_OVERHEAD: usize = 32 << 20;
 
-/// What is sent while the brokers take connections and answer nothing.
+/// What is sent while the brokers accept connections and answer nothing.
 struct Outage {
     partitions: i32,
     record_bytes: usize,
@@ -74,7 +74,7 @@ fn with_callbacks() {
     outage.assert_bounded("outage::with_callbacks");
 }
 
-/// Connections are given up and made anew, and what was on its way waits to be sent again.
+/// Connections end and are made again, and batches that were in flight wait to be sent again.
 #[test]
 fn with_retries() {
     let outage = Outage {
@@ -119,7 +119,7 @@ impl Outage {
         }
     }
 
-    /// Fills the buffer and keeps it full for a while. No future is kept, and the peak is what counts.
+    /// Fills the buffer and keeps it full for a while, without keeping futures. The peak counts.
     fn run(&self, addresses: &str) {
         let before = process::resident_bytes();
         let producer = builder_at(addresses)
@@ -137,12 +137,12 @@ impl Outage {
             .collect();
         let mut sent = 0usize;
         let mut full_since = None;
-        // With compression the workers free memory while they seal: full is when it stays full.
+        // With compression the workers free memory when they seal a batch: the buffer is full when it stays full.
         while full_since.is_none_or(|since: Instant| since.elapsed() < Duration::from_millis(700)) {
             let start = random.usize(..text.len() - self.record_bytes);
             let value = text[start..start + self.record_bytes].to_vec();
             let record = record(sent as i32 % partitions, value);
-            // Only one of them may wait, and neither does while there is memory.
+            // Only one of them may wait, and only if memory is exhausted.
             let result = match self.with_callbacks && full_since.is_none() {
                 true => producer.send_with(record, move |_| assert!(sent < usize::MAX)),
                 false => producer.try_send(record),

@@ -1,4 +1,4 @@
-//! What runs on a producer's own threads, callbacks and the program's logger, and what it may do with the producer.
+//! Callbacks and the program's logger run on a producer's own threads: what they may do with the producer.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn the_last_producer_dropped_in_a_callback_has_the_time_of_any_drop() {
         begin.send(()).unwrap();
         let (last, gate) = handed_over.recv_timeout(PATIENCE).unwrap();
         drop(last);
-        // No broker has answered what is under way before the drop.
+        // No broker answers the requests in flight before the drop.
         drop(gate);
     };
     let first = producer.send_with(record(0, "first"), callback).unwrap();
@@ -210,19 +210,19 @@ fn callbacks_send_again_though_the_memory_is_full_and_callers_wait_for_it() {
     };
     std::thread::scope(|scope| {
         (0..CALLERS).for_each(|_| drop(scope.spawn(send_all)));
-        // Some of the 64 KiB can be had no more: all of the callers come to wait.
+        // A part of the 64 KiB is in use: all callers wait in the end.
         sent.wait(|sent| *sent > 150);
         drop(gate);
     });
     producer.flush(PATIENCE).unwrap();
     let copies = copies.change(std::mem::take);
     assert_eq!(copies.len() + refused.get(), 200 * CALLERS);
-    // Where a copy begins another batch than its neighbour the memory may not suffice for all.
+    // If a copy begins another batch than its neighbour, memory may not suffice for all.
     assert!(copies.len() > 100 * CALLERS, "{} refused", refused.get());
     get_all(copies);
 }
 
-/// A callback that hands its record to another thread, and waits for what becomes of it there.
+/// A callback that hands its record to another thread, which sends it, and waits for the outcome.
 #[test]
 fn a_callback_may_wait_for_another_thread_that_waits_for_memory() {
     let cluster = cluster(1, 2);
@@ -293,7 +293,7 @@ mod logger {
         fn flush(&self) {}
     }
 
-    /// In a process of its own, for there is one logger in each.
+    /// In a process of its own, because a process has one logger.
     #[test]
     fn a_logger_that_sends_with_the_producer_under_the_programs_lock_holds_nothing_up() {
         if child::addresses().is_none() {
@@ -320,11 +320,11 @@ mod logger {
                 deliver(&producer, 0, "v")
             }
         });
-        // The metadata thread has told of the broker, while the send that waits for its answer has the lock.
+        // The metadata thread logs about the broker while the `send` that waits for its answer holds the lock.
         logger.lines.wait(|lines| !lines.is_empty());
         cluster.broker_up(0).unwrap();
         app.join().unwrap().unwrap();
-        // The loss of the connection is told to the logger, whose lock is held, and the record goes all the same.
+        // The loss of the connection is logged while the logger's lock is held; the record is still delivered.
         let guard = logger.lock.lock().unwrap();
         cluster.broker_down(0);
         cluster.broker_up(0).unwrap();

@@ -1,4 +1,4 @@
-//! Which partition a record goes to.
+//! Which partition the producer chooses for a record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn keys_go_where_javas_murmur2_sends_them() {
     }
 }
 
-/// All partitions count, those without a leader too: a key stays where it is.
+/// All partitions count, also those without a leader, so a key keeps its partition.
 #[test]
 fn a_keys_partition_does_not_depend_on_leaders() {
     let cluster = cluster(2, 4);
@@ -91,7 +91,7 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
         .into_iter()
         .map(|future| future.get(PATIENCE).unwrap().partition())
         .collect();
-    // A batch takes some 94 of them. The same partition may be chosen several times in a row, none is left early.
+    // A batch holds about 94 of them. The same partition may be chosen several times in a row; no sticky turn ends early.
     let mut runs = runs(partitions);
     let last = runs.pop().unwrap();
     assert!(runs.iter().all(|count| *count >= 90), "{runs:?} {last:?}");
@@ -103,7 +103,7 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_bytes() {
     );
 }
 
-/// How many records in a row went to the same partition.
+/// The numbers of records in a row that went to the same partition.
 fn runs(partitions: impl IntoIterator<Item = i32>) -> Vec<usize> {
     let mut runs: Vec<(i32, usize)> = Vec::new();
     for partition in partitions {
@@ -120,7 +120,7 @@ fn runs(partitions: impl IntoIterator<Item = i32>) -> Vec<usize> {
 fn records_without_key_stick_to_a_partition_for_a_batchs_compressed_bytes() {
     use kafka_producer::CompressionType;
     const BATCH: usize = 4000;
-    // A turn that ends by uncompressed bytes ends within twice as many.
+    // A sticky turn counts uncompressed bytes, and ends within twice as many.
     const UNCOMPRESSED_TURN: usize = 2 * BATCH / 100;
     for codec in [
         CompressionType::Gzip,
@@ -159,7 +159,7 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_compressed_bytes() {
             let turns = &runs[1..runs.len() - 1];
             turns.len() > 2 && turns.iter().all(|count| *count > 2 * UNCOMPRESSED_TURN)
         };
-        // The ratio to expect comes down by a little with each batch.
+        // The expected ratio falls a little with each batch.
         let is_reached = (0..100).any(|_| {
             let runs = runs(send(4000));
             has_long_turns(&runs) && fullest() > BATCH * 8 / 10
@@ -198,13 +198,13 @@ fn records_with_a_key_or_a_partition_do_not_end_the_turn_of_those_without() {
     producer.flush(PATIENCE).unwrap();
     let futures = futures.into_iter();
     let runs = runs(futures.map(|future| future.get(PATIENCE).unwrap().partition()));
-    // A batch's bytes are some 36 of them.
+    // A batch holds about 36 of them.
     let turns = &runs[..runs.len() - 1];
     assert!(turns.iter().all(|count| *count > 30), "{runs:?}");
     assert!(turns.len() > 3, "{runs:?}");
 }
 
-/// By bytes, not by records: large records do not pile up where small ones would have.
+/// Bytes count, not records: large records do not accumulate in one partition.
 #[test]
 fn the_partitions_get_equal_shares_of_bytes() {
     let cluster = cluster(1, 4);
@@ -235,7 +235,7 @@ fn the_adaptive_partitioner_prefers_short_queues() {
             1 => Fault::delay(Duration::from_millis(10)),
             _ => Fault::Pass,
         });
-        // So little memory that the sender goes no faster than the brokers take.
+        // Little memory, so that the caller is no faster than the brokers.
         let producer = builder(&cluster)
             .partitioner_adaptive_partitioning(adaptive)
             .buffer_memory(48 << 10)
@@ -268,11 +268,11 @@ fn a_broker_that_takes_nothing_is_left_out_after_the_availability_timeout() {
         1 => Fault::delay(Duration::from_secs(3600)),
         _ => Fault::Pass,
     });
-    // More than what may be in flight, so that something stands in line.
+    // More than may be in flight, so that a batch waits in the ready queue.
     for _ in 0..20 {
         drop(producer.send(record(1, vec![1; 150])).unwrap());
     }
-    // Two hundred in a row to the other one are no chance.
+    // Two hundred in a row to the other partition do not happen by chance.
     eventually("the stuck broker left out", || {
         let before = cluster.end_offset("t", 0).unwrap();
         for _ in 0..200 {
@@ -305,8 +305,8 @@ fn partitions_without_leader_get_no_records_without_key() {
     assert!(counts[0] > 50 && counts[2] > 50, "{counts:?}");
 }
 
-/// Sends a record, and after `trouble` with the leader of the partition that it went to others until one is delivered. Then
-/// all that follow must be.
+/// Sends a record, calls `trouble` with the leader of its partition, and sends others until one is delivered. All that follow
+/// must be delivered, too.
 fn records_without_key_go_elsewhere_after(
     adapt: bool,
     trouble: impl FnOnce(&MockCluster, i32, i32),
@@ -456,7 +456,7 @@ fn a_custom_partitioner_decides_and_its_failure_is_the_senders() {
             .unwrap();
         assert_eq!(metadata.partition(), i32::from(partition));
     }
-    // An explicit partition is not asked about.
+    // The partitioner is not called for an explicit partition.
     let metadata = producer
         .send(keyed(b"?", "v").partition(3))
         .unwrap()

@@ -1,5 +1,4 @@
-//! The example programs on the embedded cluster: what they do with signals, with outputs that fail, and with command lines
-//! and input that nobody expects.
+//! The example programs on the embedded cluster: signals, outputs that fail, and unexpected command lines and input.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +19,7 @@ use crate::shared::process::{Process, Signal};
 use crate::shared::programs::{FedProgram, program, run, succeed, text};
 use crate::support::{PATIENCE, cluster};
 
-/// For a program to end; a machine with much to do takes its time.
+/// The time for a program to end, on a busy machine, too.
 const TO_THE_END: Duration = Duration::from_secs(60);
 
 const PROGRAMS: [&str; 4] = [
@@ -44,7 +43,7 @@ fn a_signal_loses_no_line_that_was_read() {
     }
 }
 
-/// The line comes when the program has stopped to wait for input and delivers what it has.
+/// Returns when the program has stopped waiting for input and delivers what it has.
 #[test]
 fn a_line_that_comes_while_the_program_ends_is_named_or_left_in_the_input() {
     let cluster = cluster(1, 1);
@@ -341,7 +340,7 @@ fn lines(cluster: &MockCluster) -> impl Iterator<Item = String> {
     records.map(|record| String::from_utf8(record.value.unwrap()).unwrap())
 }
 
-/// The program ends with status 1, and no panic.
+/// Checks that the program ended with status 1, without a panic.
 #[track_caller]
 fn assert_fails_orderly(command: &mut Command) -> Output {
     let process = Process::spawn(command).unwrap();

@@ -1,4 +1,5 @@
-//! Brokers that are gone, replaced or misled: the cluster is found again from `bootstrap.servers` (KIP-899, KIP-1102).
+//! Brokers that are gone, replaced or outdated: the producer finds the cluster again from `bootstrap.servers` (KIP-899,
+//! KIP-1102).
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ fn when_every_known_broker_is_gone_the_bootstrap_servers_are_asked_again() {
     assert_eq!(values(&new, 0), ["to the new one"]);
 }
 
-/// Each address in its turn names the cluster's present member, which is another one, with another id, each time.
+/// The cluster's only member is replaced by one with another id and address, one after the other.
 #[test]
 fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
     let cluster = cluster(5, 1);
@@ -48,7 +49,7 @@ fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
         cluster.broker_up(new).unwrap();
         let asked = |cluster: &MockCluster| cluster.request_count(MockApi::Metadata);
         let before = asked(&cluster);
-        // Twice: one request may have been under way.
+        // Twice: one request may have been in flight.
         assert!(cluster.wait_until(PATIENCE, |cluster| asked(cluster) >= before + 2));
         let in_flight: Vec<_> = (0..50)
             .map(|_| producer.send(record(0, "between")).unwrap())
@@ -125,7 +126,7 @@ fn without_recovery_a_broker_that_asks_for_it_is_only_left_for_another_one() {
     deliver(&producer, 1, "v").unwrap();
 }
 
-/// The first cluster's brokers are all well, and send the client away. One word of one of them is enough.
+/// The first cluster's brokers all work, and ask the client to rebootstrap. One answer of one broker is enough.
 #[test]
 fn a_broker_that_asks_for_it_makes_the_client_begin_anew_at_once() {
     let (old, new) = (cluster(5, 1), cluster(1, 1));
@@ -148,7 +149,7 @@ fn a_broker_that_asks_for_it_makes_the_client_begin_anew_at_once() {
         deliver_while_replaced(&producer);
         !values(&new, 0).is_empty()
     });
-    // A second one where the connection was cut only after a refusal on it.
+    // A second one, if the connection was cut only after a refusal on it.
     let times = sent_away.get();
     assert!((1..=2).contains(&times), "sent away {times} times");
 }
@@ -171,13 +172,13 @@ fn a_bootstrap_server_that_asks_for_it_is_not_asked_without_a_pause() {
     let start = Instant::now();
     assert!(cluster.wait_until(PATIENCE, |cluster| refused(cluster) >= 10));
     assert!(start.elapsed() > Duration::from_millis(300));
-    // What was known of the cluster still serves.
+    // The known metadata still serves.
     deliver(&producer, 0, "meanwhile").unwrap();
     cluster.remove(refusing);
     producer.partitions_for("t").unwrap();
 }
 
-/// A pass over the known brokers, which take connections and say nothing, would take half a minute.
+/// Trying all known brokers, which accept connections and answer nothing, would take half a minute.
 #[test]
 fn metadata_that_is_not_had_for_the_triggers_time_makes_the_client_begin_anew() {
     const TRIGGER: Duration = Duration::from_secs(1);
@@ -209,7 +210,7 @@ fn metadata_that_is_not_had_for_the_triggers_time_makes_the_client_begin_anew() 
     }
 }
 
-/// What was known of leaders is not held against a cluster that is met anew: its leader epochs may be lower.
+/// After a rebootstrap the leader epochs of the cluster may be lower than the known ones.
 #[test]
 fn leaders_of_a_cluster_met_anew_are_believed_whatever_their_epochs() {
     let send_away = |old: &MockCluster| {
@@ -224,7 +225,7 @@ fn leaders_of_a_cluster_met_anew_are_believed_whatever_their_epochs() {
 
 fn assert_leaders_are_believed_after(end: impl Fn(&MockCluster)) {
     let (old, new) = (cluster(2, 1), cluster(2, 1));
-    // The same topic, restored from a backup. By its epochs the new leader is out of date.
+    // The same topic, restored from a backup: its leader epochs are lower.
     new.set_topic_id("t", old.topic_id("t").unwrap());
     for round in 0..5 {
         old.set_leader("t", 0, Some(round % 2));
@@ -244,7 +245,7 @@ fn assert_leaders_are_believed_after(end: impl Fn(&MockCluster)) {
     });
 }
 
-/// One broker has lost touch with its cluster and tells of a leader that is gone, as readily as ever.
+/// One broker has lost its connection to the cluster and still names a leader that is gone.
 #[test]
 fn a_broker_that_tells_old_news_again_and_again_is_left_for_another_one() {
     let cluster = cluster(1, 1);
@@ -262,7 +263,7 @@ fn a_broker_that_tells_old_news_again_and_again_is_left_for_another_one() {
         .collect();
     stale.set_leaders(&members, &[9]);
     knowing.set_leaders(&members, &[0]);
-    // Metadata comes from the stale one first: nobody else is known then.
+    // The outdated broker answers first: no other one is known then.
     cluster.on(MockApi::Metadata, |_| Fault::Disconnect);
     let producer = builder_at(&stale.address()).build().unwrap();
     let start = Instant::now();
@@ -270,7 +271,7 @@ fn a_broker_that_tells_old_news_again_and_again_is_left_for_another_one() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
-/// A record that was on its way when the cluster was replaced may be in the first one, and fails for that.
+/// A record that was in flight when the cluster was replaced may be in the first one's log, so it fails.
 fn deliver_while_replaced(producer: &Producer) {
     if let Err(error) = deliver(producer, 0, "v") {
         assert_eq!(error.delivery(), Delivery::MaybeWritten, "{error}");
@@ -286,14 +287,14 @@ fn refuse_as_stranger(cluster: &MockCluster, broker: i32) -> kafka_producer::moc
     })
 }
 
-/// Brings about a refresh and waits for it: of a topic that nobody asked for before.
+/// Causes a metadata refresh by asking for a new topic, and waits for it.
 fn refresh(producer: &Producer, cluster: &MockCluster) {
     let topic = format!("new-{}", cluster.request_count(MockApi::Metadata));
     cluster.create_topic(&topic, 1);
     producer.partitions_for(&topic).unwrap();
 }
 
-/// An address that stays while what is behind it changes, as a load balancer's or a DNS name's.
+/// An address that stays while the cluster behind it changes, as with a load balancer or a DNS name.
 struct Moving {
     address: String,
     relay: crate::support::relay::Relay,
@@ -308,7 +309,7 @@ impl Moving {
         }
     }
 
-    /// Later connections lead to `cluster`; those that are open are cut.
+    /// Later connections lead to `cluster`; open ones are cut.
     fn move_to(&self, cluster: &MockCluster) {
         self.relay.lead_to(port(cluster));
     }

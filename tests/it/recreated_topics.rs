@@ -40,7 +40,7 @@ fn a_topic_id_that_is_refused_is_asked_for_again_and_the_batch_sent_again() {
     }
 }
 
-/// The five in flight are refused, for nobody knows the old id any more; under the new one they begin at sequence 0.
+/// The five in flight are refused, because the old id is unknown now. Under the new one they begin at sequence 0.
 #[test]
 fn a_topic_made_anew_with_batches_in_flight_gets_them_in_order() {
     let cluster = Arc::new(cluster(1, 1));
@@ -68,8 +68,8 @@ fn a_topic_made_anew_with_batches_in_flight_gets_them_in_order() {
     assert_eq!(sequences, [0, 1, 2, 3, 4]);
 }
 
-/// Java: `ProducerSendWhileDeletionTest`. The topic comes back by being asked for; every record has one outcome, and what
-/// is in the last topic's log is there once and in order.
+/// Java: `ProducerSendWhileDeletionTest`. Metadata requests recreate the topic. Every record has one outcome, and the last
+/// topic's log has each record once and in order.
 #[test]
 fn a_topic_that_is_deleted_again_and_again_costs_no_record_its_outcome() {
     const RECORDS: usize = 1500;
@@ -94,7 +94,7 @@ fn a_topic_that_is_deleted_again_and_again_costs_no_record_its_outcome() {
                 let callback = move |_| outcomes.change(|outcomes| outcomes.push(index));
                 let sent = producer.send_with(record(0, index.to_string()), callback);
                 if index % 50 == 0 {
-                    // No faster than topics come and go.
+                    // Not faster than topics are created and deleted.
                     sent.as_ref().unwrap().get(PATIENCE).unwrap();
                 }
                 sent.unwrap()
@@ -115,7 +115,7 @@ fn a_topic_that_is_deleted_again_and_again_costs_no_record_its_outcome() {
     );
 }
 
-/// A partition without a topic for good: what waited for it says why, and is not written.
+/// The topic is gone for good: records that waited for it fail as not written, and say why.
 #[test]
 fn a_topic_that_is_gone_for_good_fails_what_waits_for_it_in_time() {
     let cluster = MockCluster::builder()

@@ -1,4 +1,4 @@
-//! Another cluster at the address of the known one: it was wiped and made anew, or the address is somebody else's now.
+//! Another cluster at the address of the known one: the known one was wiped and recreated, or another one uses the address.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ fn another_cluster_at_a_bootstrap_address_is_not_believed_while_a_known_broker_a
         .unwrap();
     deliver(&producer, 0, "0").unwrap();
     bootstrap.lead_to(port(&other));
-    // With an answer that is lost the client begins anew from the bootstrap address. One at a time: where no known broker
-    // answers the other cluster is believed.
+    // After a lost answer the client asks the bootstrap address. One answer at a time is lost: if no known broker answers, the
+    // client accepts the other cluster.
     for round in 1..4 {
         let seen = other.request_count(MockApi::ApiVersions);
         let lost = Watched::<bool>::default();
@@ -104,7 +104,7 @@ fn another_cluster_at_a_bootstrap_address_is_not_believed_while_a_known_broker_a
         assert!(other.wait_until(PATIENCE, |other| {
             other.request_count(MockApi::ApiVersions) > seen
         }));
-        // Two: the first of them may not be answered yet.
+        // Two: the first one may not be answered yet.
         let answered = known.request_count(MockApi::Metadata) + 2;
         assert!(known.wait_until(PATIENCE, |known| {
             known.request_count(MockApi::Metadata) >= answered
@@ -115,7 +115,7 @@ fn another_cluster_at_a_bootstrap_address_is_not_believed_while_a_known_broker_a
     assert_eq!(other.request_count(MockApi::Produce), 0);
 }
 
-/// Metadata is of the right cluster, and the leader's address is not any more.
+/// The metadata is of the right cluster, but another cluster uses the leader's address.
 #[test]
 fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     let right = MockCluster::builder().cluster_id("right").start().unwrap();
@@ -150,8 +150,8 @@ fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     assert_eq!(stranger.request_count(MockApi::Produce), 0);
 }
 
-/// One that knows the topic, as if it had been made by the same script. Returns when the producer has noticed the end of its
-/// connection, and asks for the cluster: what it writes before that may be written, as far as it knows.
+/// Replaces the cluster by one with the same topic. Returns when the producer has noticed the end of its connection and asks
+/// for the cluster: records that it writes before are maybe written.
 fn replace(cluster: &MockCluster) {
     cluster.replace().unwrap();
     cluster.create_topic("t", 1);

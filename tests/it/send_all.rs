@@ -60,7 +60,7 @@ fn the_first_error_among_what_was_sent_together_is_told() {
     let cluster = cluster(1, 2);
     let producer = producer(&cluster);
     deliver(&producer, 0, "known").unwrap();
-    // Nothing lingers here: the second may be in a batch of its own.
+    // No batch lingers here: the second record may be in a batch of its own.
     cluster.on(MockApi::Produce, |_| {
         Fault::Error(ErrorCode::INVALID_RECORD)
     });
@@ -137,7 +137,7 @@ fn records_of_all_kinds_keep_their_order_in_each_partition() {
         let topics = ["a", "b"].map(|name| format!("{name}-{with_partitioner}"));
         let records: Vec<Record> = (0..3_000_usize)
             .map(|number| {
-                // Some do not fit the room that is left, some no batch with others.
+                // Some do not fit into the open batch, some need a batch of their own.
                 let padding =
                     [10, 30, 400, 3_000][usize::from(number % 17 == 0) * (1 + number % 3)];
                 let value = format!("{number:05}{}", "-".repeat(padding));

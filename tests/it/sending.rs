@@ -1,4 +1,4 @@
-//! What a record carries, how it is serialized, and what is told of it.
+//! What a record carries, how it is serialized, and its metadata.
 
 use std::time::Duration;
 
@@ -227,7 +227,7 @@ fn a_thread_sends_while_its_local_storage_is_torn_down() {
     let own = producer.clone();
     std::thread::spawn(move || {
         LAST.with(|last| *last.borrow_mut() = Some(Last(Some(own.clone()))));
-        // The library's own storage is made later, and so is torn down earlier.
+        // The library's thread-local storage is created later, so it is destroyed earlier.
         own.send(record(0, "first")).unwrap();
     })
     .join()
@@ -373,7 +373,7 @@ fn text_numbers_and_nothing_are_sent_as_java_sends_them() {
 #[test]
 fn a_flush_waits_for_what_its_thread_sent_while_others_fill_the_batches() {
     let cluster = cluster(1, 2);
-    // Two records fill a batch: others push what this thread's flush is about to look at.
+    // Two records fill a batch: other threads hand over batches while this thread flushes.
     let producer = builder(&cluster)
         .batch_size(300)
         .linger(Duration::from_secs(1))

@@ -1,4 +1,4 @@
-//! Idempotence, rule by rule: what brokers say of sequences and epochs, and that every partition heals by itself.
+//! Idempotence: how the producer reacts to a broker's errors about sequences and epochs, each partition by itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ fn one_by_one(cluster: &MockCluster) -> Builder {
     builder(cluster).batch_size(0)
 }
 
-/// A producer that the leader of partition 0 knows by one record.
+/// A producer that the leader of partition 0 knows, because of one record.
 fn known(builder: Builder) -> Producer {
     let producer = builder.build().unwrap();
     deliver(&producer, 0, "first").unwrap();
@@ -29,7 +29,7 @@ fn send(producer: &Producer, names: &[&str]) -> Vec<Future> {
     sent.map(|future| future.unwrap()).collect()
 }
 
-/// Answers nothing before five requests are there: if the producer has fewer in flight it waits in vain.
+/// Answers only when five requests are there. With fewer in flight the test waits in vain.
 fn with_five_in_flight(fault: Fault) -> Fault {
     Fault::KeepBack(4, Box::new(fault))
 }
@@ -43,7 +43,7 @@ fn stamps(cluster: &MockCluster) -> Vec<(i16, i32)> {
     stamps.collect()
 }
 
-/// Each batch keeps its sequence however often it is sent, for none of these errors is about the sequences.
+/// Each batch keeps its sequence however often it is sent, because none of these errors is about sequences.
 #[test]
 fn five_batches_in_flight_meet_errors_in_any_order_and_keep_their_sequences() {
     for seed in 0..20 {
@@ -78,7 +78,7 @@ fn five_batches_in_flight_meet_errors_in_any_order_and_keep_their_sequences() {
     }
 }
 
-/// The second to fifth are refused as out of order, since the first is not there: their errors mean nothing.
+/// The second to fifth are refused as out of order because the first one is missing: their errors mean nothing.
 #[test]
 fn the_head_of_the_queue_decides_whether_out_of_order_is_a_loss() {
     let cluster = cluster(1, 1);
@@ -106,7 +106,7 @@ fn out_of_order_at_the_head_starts_all_five_over_under_the_next_epoch() {
     }
 }
 
-/// With retention (the log begins behind what was acknowledged last), without, and where the broker does not say.
+/// With retention (the log begins behind the last acknowledged record), without, and if the broker does not say.
 #[test]
 fn an_unknown_producer_starts_over_with_all_that_is_in_flight_whether_by_retention_or_not() {
     for loss in ["retention", "expiry", "not told"] {
@@ -145,7 +145,7 @@ fn an_unknown_producer_starts_over_with_all_that_is_in_flight_whether_by_retenti
     }
 }
 
-/// Brokers of today take whatever a producer sends that they do not know.
+/// Current brokers accept whatever an unknown producer sends.
 #[test]
 fn a_producer_that_was_forgotten_goes_on_where_the_broker_lets_it() {
     let cluster = cluster(1, 1);
@@ -156,8 +156,8 @@ fn a_producer_that_was_forgotten_goes_on_where_the_broker_lets_it() {
     assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
 }
 
-/// The answer was lost and then the broker's memory: nobody can tell whether the record is there. Sent under another
-/// epoch it could be there twice.
+/// The answer was lost, and the broker forgot the producer: whether the record is written stays open. Under another epoch it
+/// could be written twice.
 #[test]
 fn what_can_be_written_is_not_sent_again_to_a_broker_that_forgot_the_producer() {
     let cluster = Arc::new(
@@ -196,7 +196,7 @@ fn five_batches_whose_answers_are_lost_are_known_again_and_their_offsets_told() 
     cluster.on(MockApi::Produce, move |_| {
         match requests.fetch_add(1, Ordering::Relaxed) {
             0 => with_five_in_flight(Fault::Pass),
-            // With it go the answers that were kept back.
+            // The answers that were kept back are lost, too.
             4 => Fault::LoseAnswer,
             _ => Fault::Pass,
         }
@@ -212,7 +212,7 @@ fn five_batches_whose_answers_are_lost_are_known_again_and_their_offsets_told() 
 fn a_duplicate_among_five_is_a_success_and_the_others_are_not_disturbed() {
     let cluster = cluster(1, 1);
     let producer = known(one_by_one(&cluster));
-    // Written before, and too long ago for the broker to know where.
+    // It was written too long ago for the broker to know the offset.
     let duplicate = after_append(ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
     cluster.fail_next(MockApi::Produce, 1, with_five_in_flight(duplicate));
     let futures = send(&producer, &["a", "b", "c", "d", "e"]);
@@ -260,8 +260,8 @@ fn a_batch_that_fails_for_good_fails_alone_wherever_it_stands() {
     }
 }
 
-/// The first of two in flight expires, both are in the log and no answer comes. The second one is told by its stamp, and
-/// the third one begins the next epoch: nobody knows what became of the first one's sequence.
+/// Two batches are in flight and in the log, and no answer comes. The first one expires. The broker knows the second one by its
+/// stamp. The third one begins the next epoch, because the first one's sequence may be missing.
 #[test]
 fn a_batch_that_expires_in_flight_leaves_those_behind_it_their_fate() {
     let cluster = cluster(1, 1);
@@ -291,7 +291,7 @@ fn a_batch_that_expires_in_flight_leaves_those_behind_it_their_fate() {
     assert_eq!(stamps(&cluster), [(0, 0), (0, 1), (0, 2), (1, 0)]);
 }
 
-/// A partition that has used up the epochs of its producer id takes another id, and it alone.
+/// A partition that has used up the epochs of its producer id gets another id; others keep theirs.
 #[test]
 fn after_the_highest_epoch_a_new_producer_id_is_asked_for() {
     let cluster = MockCluster::builder()
@@ -315,7 +315,7 @@ fn after_the_highest_epoch_a_new_producer_id_is_asked_for() {
     assert_eq!(cluster.request_count(MockApi::InitProducerId), 2);
 }
 
-/// A leader that has heard of later epochs than the producer has, as after a restored backup.
+/// A leader that knows a later epoch than the producer has, as after a restored backup.
 #[test]
 fn an_epoch_that_the_leader_finds_too_old_catches_up() {
     let cluster = cluster(1, 1);

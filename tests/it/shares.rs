@@ -1,4 +1,4 @@
-//! Records that pile up for a broker that takes none leave room in `buffer.memory` for those of the other brokers.
+//! Records that accumulate for a broker that accepts none leave room in `buffer.memory` for those of the other brokers.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use kafka_producer::{ErrorKind, ProducerRecord};
 
 use crate::support::{Bytes, PATIENCE, Producer, SOON, builder, cluster, deliver, record};
 
-/// The partition that the stuck broker leads; the others' leaders are well.
+/// The partition that the stuck broker leads. The leaders of the others work.
 const STUCK: i32 = 1;
 const BUFFER: usize = 1 << 20;
 
-/// Three brokers, one of which takes nothing, and a producer that knows them all.
+/// Three brokers, one of which accepts nothing, and a producer that knows all of them.
 fn one_stuck(max_block: Duration) -> (MockCluster, Producer) {
     let cluster = cluster(3, 3);
     let producer = builder(&cluster)
@@ -42,12 +42,12 @@ fn threads_that_send_to_healthy_brokers_are_not_stopped_by_one_that_fills_the_me
     let (stuck, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Until the share is full and `close` ends the wait for more of it.
+            // Until the broker's share is full and `close` ends the wait.
             while !done.load(Ordering::Relaxed) && producer.send(record(STUCK, value())).is_ok() {
                 stuck.fetch_add(1, Ordering::Relaxed);
             }
         });
-        // Several times the buffer; each waits for memory as long as it takes, which is not long.
+        // Several times the buffer; each record waits for memory only for a short time.
         let longest = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for partition in [0, 2] {

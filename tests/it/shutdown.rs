@@ -1,4 +1,4 @@
-//! Ends: nothing hangs, every record has its outcome, every caller is told.
+//! The end of a producer: no call hangs, every record has its outcome, every caller gets a result.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use crate::support::{
     Gate, PATIENCE, Producer, SOON, Watched, builder, cluster, get_all, producer, record, values,
 };
 
-/// A cluster that takes everything and answers nothing.
+/// A cluster that reads everything and answers nothing.
 fn silent_cluster(partitions: i32) -> MockCluster {
     let cluster = cluster(1, partitions);
     cluster.on(MockApi::Produce, |_| Fault::NoAnswer);
@@ -119,7 +119,7 @@ fn close_at_once_fails_what_is_left_and_counts_it() {
             );
         }
     }
-    // A second close tells the same.
+    // A second close returns the same.
     assert!(
         producer
             .close(PATIENCE)
@@ -195,7 +195,7 @@ fn an_impatient_close_ends_a_patient_one() {
     let start = Instant::now();
     std::thread::scope(|scope| {
         let patient = scope.spawn(|| producer.close(Duration::from_secs(3600)));
-        // The patient one has begun when nothing can be sent any more.
+        // The close with the long timeout has begun when `send` fails.
         while producer.try_send(record(0, "v")).is_ok() {}
         let impatient = producer.close(Duration::from_millis(50));
         for error in [impatient.unwrap_err(), patient.join().unwrap().unwrap_err()] {
@@ -269,8 +269,8 @@ fn assert_waiting_senders_are_woken(
     });
 }
 
-/// Sixteen threads send for all they are worth while others close: every accepted record has an outcome, and those that
-/// were delivered are in the log once.
+/// Sixteen threads send as fast as they can while others close. Every accepted record has an outcome, and each delivered one
+/// is in the log once.
 #[test]
 fn a_close_in_the_middle_of_sending_leaves_no_record_without_outcome() {
     for round in 0..20 {
@@ -295,7 +295,7 @@ fn a_close_in_the_middle_of_sending_leaves_no_record_without_outcome() {
                 });
             }
             futures.wait(|futures| futures.len() > 1000);
-            // With time enough to deliver, and without.
+            // With enough time to deliver, and without.
             let timeout = if round % 2 == 0 {
                 PATIENCE
             } else {
@@ -397,7 +397,7 @@ fn ten_thousand_threads_wait_for_ten_thousand_futures() {
             })
             .collect();
         waiting.wait(|waiting| *waiting == THREADS);
-        // What waits on the held connection is sent again over a new one.
+        // The batches on the held connection are sent again over a new one.
         cluster.remove(hold);
         cluster.disconnect(0);
         let offsets: Vec<i64> = threads

@@ -1,4 +1,4 @@
-//! Batches that the broker finds too large are sent in parts.
+//! Batches that the broker finds too large are split, and their parts are sent.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use kafka_producer::{CompressionType, Delivery, ErrorCode, ErrorKind};
 
 use crate::support::{PATIENCE, SOON, Watched, builder, record, values};
 
-/// Takes no batch of more than so many bytes.
+/// Refuses batches of more than `bytes` bytes.
 fn cluster_up_to(bytes: usize) -> MockCluster {
     let cluster = MockCluster::builder()
         .max_message_bytes(bytes)
@@ -40,7 +40,7 @@ fn a_batch_too_large_is_split_and_every_record_is_written_once_and_in_order() {
             .compression(codec)
             .build()
             .unwrap();
-        // Such that they hardly compress.
+        // They hardly compress.
         let mut random = fastrand::Rng::with_seed(1);
         let text = |random: &mut fastrand::Rng| {
             std::iter::repeat_with(|| random.alphanumeric())
@@ -210,7 +210,7 @@ fn a_limit_that_is_lowered_under_way_splits_all_that_is_in_flight() {
     assert_eq!(values(&cluster, 0)[1..], sent);
 }
 
-/// Down to one record a batch, and not one request more than halving takes.
+/// Batches are halved down to one record, with no request more than that takes.
 #[test]
 fn splitting_converges_for_a_batch_of_many_of_two_and_of_one() {
     for (records, batches, requests) in [(64, 64, 127), (2, 2, 3), (1, 1, 1)] {
@@ -242,15 +242,15 @@ fn splitting_converges_for_a_batch_of_many_of_two_and_of_one() {
     }
 }
 
-/// Java: RecordAccumulatorTest.testSplitFrequency. Records of changing nature compress well or badly; the estimate of the
-/// ratio errs now and then, but not often.
+/// Java: RecordAccumulatorTest.testSplitFrequency. Some records compress well and others badly; the estimated ratio is seldom
+/// wrong.
 #[cfg(feature = "gzip")]
 #[test]
 fn few_batches_are_split_however_the_compression_varies() {
     const BATCH: usize = 4096;
     const RECORDS: usize = 4000;
     for good_of_ten in [0, 1, 5, 9, 10] {
-        // As much above the batch size as the estimate may err.
+        // The estimate may be wrong by this much.
         let cluster = cluster_up_to(BATCH);
         let producer = builder(&cluster)
             .linger(Duration::from_millis(20))

@@ -1,5 +1,5 @@
-//! What a producer costs while it does nothing, and what is left of it after its end. Each test runs in a process of
-//! its own, where every thread named `kp-` and every socket is the producer's.
+//! What a producer uses while it does nothing, and what remains after its end. Each test runs in a process of its own, where
+//! every thread named `kp-` and every socket belongs to the producer.
 
 use std::net::TcpListener;
 use std::sync::mpsc;
@@ -28,7 +28,7 @@ fn a_producer_that_sends_nothing_takes_little_memory_whatever_its_budget() {
         let builder = builder_at(&addresses).buffer_memory(buffer_memory);
         builder.sender_threads(2).build().unwrap()
     };
-    // What the first one alone brings in, the program's own pages for instance, is no producer's.
+    // The first producer also loads memory that belongs to none, such as the program's own pages.
     let mut producers = vec![build(32 << 20)];
     for buffer_memory in [32 << 20, 1 << 30] {
         let before = resident_bytes();
@@ -51,7 +51,7 @@ fn an_idle_producer_uses_no_cpu() {
             &cluster.bootstrap_servers(),
         );
     };
-    // Its default lingering, several workers, callbacks, connections to all brokers.
+    // The default linger, several workers, callbacks, connections to all brokers.
     let producer = builder_at(&addresses)
         .linger(Duration::from_millis(5))
         .sender_threads(2)
@@ -64,7 +64,7 @@ fn an_idle_producer_uses_no_cpu() {
     producer.flush(SOON).unwrap();
     let threads = producer_threads();
     assert!(threads.len() >= 4, "{threads:?}");
-    // The last wake-ups of what was done so far.
+    // Lets the last wake-ups of the work so far pass.
     let quiet = |window: Duration| {
         let before: u64 = producer_threads()
             .iter()
@@ -253,7 +253,7 @@ fn a_producer_that_cannot_start_leaves_nothing() {
 
 fn assert_close_is_prompt(addresses: &str, use_it: impl Fn(&Producer)) {
     let before = Before::look();
-    // Wherever its threads are by then: the second time they have had some time to get stuck.
+    // In whatever state the threads are: the second time they have had time to get stuck.
     for wait in [Duration::ZERO, Duration::from_millis(200)] {
         let producer = builder_at(addresses).build().unwrap();
         use_it(&producer);
@@ -269,7 +269,7 @@ fn assert_close_is_prompt(addresses: &str, use_it: impl Fn(&Producer)) {
     before.assert_nothing_more();
 }
 
-/// A time in which nothing is waited for.
+/// Lets time pass without waiting for a condition.
 fn pass_time(time: Duration) {
     let (_nobody, nothing) = mpsc::channel::<()>();
     let _ = nothing.recv_timeout(time);
@@ -315,7 +315,7 @@ impl Before {
         }
     }
 
-    /// The system takes a thread off its list a moment after it has been joined.
+    /// Waits: the system removes a thread from its list a moment after the thread was joined.
     fn assert_nothing_more(&self) {
         let start = Instant::now();
         eventually("the ends of all threads and sockets", || {

@@ -1,4 +1,4 @@
-//! The times that bound a record's life, and what they say of its fate.
+//! The timeouts of a record, and what its error says about whether it is written.
 
 use std::time::{Duration, Instant};
 
@@ -130,7 +130,7 @@ fn a_record_that_lingers_behind_a_stuck_one_ends_in_time_too() {
     assert!(start.elapsed() < SOON);
 }
 
-/// The older of two batches in flight was sent again, so it stands behind the younger one when it expires.
+/// The older of two batches in flight was sent again, so it is behind the younger one when it expires.
 #[test]
 fn a_batch_sent_again_expires_before_a_younger_one_that_was_sent_before() {
     let cluster = cluster(1, 1);
@@ -162,7 +162,7 @@ fn a_batch_sent_again_expires_before_a_younger_one_that_was_sent_before() {
         (error.kind(), error.delivery()),
         (ErrorKind::DeliveryTimeout, Delivery::MaybeWritten)
     );
-    // Not sent again: it may be in the log already, and its sequence is void.
+    // It is not sent again: it may be in the log already, and its sequence is no longer valid.
     assert_eq!(
         younger.get(SOON).unwrap_err().delivery(),
         Delivery::MaybeWritten
@@ -185,7 +185,7 @@ fn a_request_without_an_answer_costs_the_connection_and_is_sent_again() {
     let took = start.elapsed();
     assert!(took >= REQUEST_TIMEOUT && took < SOON, "{took:?}");
     assert_eq!(values(&cluster, 0), ["first", "second"]);
-    // The worker's and the metadata thread's.
+    // The connections of the worker and of the metadata thread.
     assert!(cluster.wait_until(PATIENCE, |cluster| cluster.connections(0) <= 2));
 }
 

@@ -1,5 +1,5 @@
-//! Errors that metadata tells of one topic: what passes, what the user must mend, what stays in use meanwhile, and what is
-//! told at the end.
+//! Errors of one topic in the metadata: those that pass, those that the user must mend, what stays in use meanwhile, and the
+//! error in the end.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,7 @@ fn new_record() -> Record {
     ProducerRecord::new("new", b"v".to_vec())
 }
 
-/// A cluster whose Metadata can be refused for a topic as a whole: not the latest version, in which the answer itself has an
-/// error.
+/// A cluster with an older version of Metadata, in which only topics have an error, and not the answer as a whole.
 fn refusable(brokers: usize) -> MockCluster {
     let cluster = cluster(brokers, 1);
     cluster.restrict_versions(MockApi::Metadata, 0..=12);
@@ -108,7 +107,7 @@ fn try_send_tells_that_a_topic_is_forbidden_and_notices_when_it_is_allowed() {
     sent.unwrap().get(PATIENCE).unwrap();
 }
 
-/// The leader takes nothing, and meanwhile there is no such topic any more, or none for this client.
+/// The leader accepts nothing. Meanwhile the topic is deleted, or forbidden for this client.
 #[test]
 fn records_that_expire_say_that_their_topic_is_gone_or_forbidden() {
     for (code, advice) in [

@@ -122,7 +122,7 @@ fn added_partitions_are_seen_when_metadata_grows_old() {
     crate::support::eventually("four partitions", || {
         producer.partitions_for("t").unwrap().len() == 4
     });
-    // Keys go over all of them, and those without go over them too.
+    // Records with and without keys use all of them.
     for index in 0..200u8 {
         let keyed: Record = ProducerRecord::new("t", vec![index]).key(vec![index]);
         producer.send(keyed).unwrap().get(PATIENCE).unwrap();
@@ -148,7 +148,7 @@ fn a_name_that_no_topic_may_have_is_refused_at_once() {
             "{name:?}"
         );
     }
-    // What the broker alone knows to be forbidden.
+    // Only the broker knows that this name is not allowed.
     for (code, kind) in [
         (ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorKind::InvalidTopic),
         (
@@ -176,7 +176,7 @@ fn idle_topics_are_no_longer_asked_for() {
         .build()
         .unwrap();
     deliver(&producer, 0, "once").unwrap();
-    // The topics of each request that asked for more than somebody waited for.
+    // The topics of each request that asked for more than a caller waited for.
     let refreshes = Watched::<Vec<Vec<String>>>::default();
     {
         let refreshes = refreshes.clone();
@@ -223,7 +223,7 @@ fn a_bootstrap_server_that_hangs_is_left_for_the_next_one() {
     deliver(&producer, 0, "v").unwrap();
 }
 
-/// Sent while nobody could tell of a cluster, delivered when somebody can.
+/// Records are sent while no cluster answers, and delivered when one does.
 #[test]
 fn a_cluster_that_starts_later_is_found() {
     let cluster = cluster(1, 1);

@@ -1,4 +1,4 @@
-//! Brokers of every age: what is negotiated, and what is said where nothing can be.
+//! Brokers of all releases: which versions are negotiated, and the error if none fits.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{
     PATIENCE, SOON, builder, cluster, deliver, producer, record, values, with_causes,
 };
 
-/// The latest version of an API that the brokers were asked in.
+/// The version of the latest request of an API.
 fn latest(cluster: &MockCluster, api: MockApi) -> i16 {
     let requests = cluster.requests();
     requests
@@ -39,7 +39,7 @@ fn every_version_of_produce_is_spoken() {
             }
             assert_eq!(latest(&cluster, MockApi::Produce), version);
         }
-        // A refusal is understood in each of them.
+        // The producer understands a refusal in each version.
         let producer = builder(&cluster).retries(1).build().unwrap();
         cluster.fail_next(
             MockApi::Produce,
@@ -116,7 +116,7 @@ fn an_older_api_versions_is_fallen_back_to() {
     }
 }
 
-/// Some proxies and imitations of Kafka do not answer as KIP-511 says.
+/// Some proxies and reimplementations of Kafka do not follow KIP-511.
 #[test]
 fn a_peer_that_closes_the_connection_at_a_newer_api_versions_is_asked_in_the_oldest() {
     let cluster = cluster(2, 2);
@@ -131,7 +131,7 @@ fn a_peer_that_closes_the_connection_at_a_newer_api_versions_is_asked_in_the_old
     assert_eq!(latest(&cluster, MockApi::ApiVersions), 0);
 }
 
-/// As while a broker restarts: the newest version is tried in between, by which the broker learns the client's name.
+/// As while a broker restarts: the newest version, by which the broker learns the client's name, is tried in between.
 #[test]
 fn a_peer_that_closes_every_connection_for_a_while_is_asked_in_the_newest_version_too() {
     let cluster = cluster(1, 1);
@@ -171,7 +171,7 @@ fn brokers_are_told_the_client_id_and_the_software() {
     assert!(id.starts_with("producer-"), "{id}");
 }
 
-/// What a broker of Apache Kafka 2.1 offers.
+/// The versions of a broker of Apache Kafka 2.1.
 #[test]
 fn a_broker_of_kafka_2_1_is_spoken_to() {
     let cluster = cluster(3, 3);
@@ -206,7 +206,7 @@ fn a_rolling_upgrade_is_survived() {
     cluster.restrict_versions(MockApi::Metadata, 0..=13);
     cluster.disconnect(0);
     deliver(&producer, 0, "new").unwrap();
-    // Down again: open connections are closed at the first request of a version that is gone.
+    // Older versions again: a broker closes an open connection at the first request of a version that it no longer has.
     cluster.restrict_versions(MockApi::Produce, 0..=9);
     deliver(&producer, 0, "old again").unwrap();
     assert_eq!(latest(&cluster, MockApi::Produce), 9);
@@ -216,7 +216,7 @@ fn a_rolling_upgrade_is_survived() {
 #[test]
 fn a_broker_too_old_to_produce_to_is_told_of_at_once() {
     let cluster = cluster(1, 1);
-    // The cluster itself knows none below 3, so that none are left.
+    // The cluster itself has no version below 3, so no version is left.
     cluster.restrict_versions(MockApi::Produce, 0..=2);
     let producer = producer(&cluster);
     let error = producer

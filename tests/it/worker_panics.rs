@@ -1,4 +1,4 @@
-//! A sender thread that panics: a state that everybody who waits is told of.
+//! A sender thread that panics: every call that waits returns an error.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use kafka_producer::{Delivery, ErrorKind};
 
 use crate::support::{Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, record};
 
-/// As long as this lives, which is to be no longer than the address is the cluster's, a sender thread panics that logs
-/// something of the address.
+/// While this lives, a sender thread that logs a line with the address panics. Drop it before another cluster can get the
+/// address.
 struct PanicWhereLogged(String);
 
 impl PanicWhereLogged {
@@ -68,7 +68,7 @@ fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
             move || {
                 started.send(()).unwrap();
                 loop {
-                    // Waits for memory sooner or later.
+                    // Waits for memory in the end.
                     if let Err(refused) = producer.send(record(1, vec![0; 10_000])) {
                         return refused.error().clone();
                     }

@@ -1,4 +1,4 @@
-//! A test's second half in a process of its own, where memory, threads and sockets are the producer's alone.
+//! Runs the second half of a test in a process of its own, where memory, threads and sockets belong to the producer.
 
 use std::env;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! Listeners that are no brokers, and one that only tells where brokers are: the bootstrap server of a cluster whose
-//! members may be anything.
+//! Listeners that behave unlike brokers, and a bootstrap server that only names the members of a cluster, which can be any
+//! listeners.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -41,12 +41,12 @@ pub(crate) struct FakeBootstrap {
 }
 
 impl FakeBootstrap {
-    /// `leaders` are those of the topic's partitions, in order. It tells no cluster's id.
+    /// `leaders` are those of the topic's partitions, in order. It names no cluster id.
     pub(crate) fn start(members: Vec<Member>, leaders: Vec<i32>) -> Self {
         Self::start_in(None, members, leaders)
     }
 
-    /// One that tells the id of its cluster.
+    /// A server that names the id of its cluster.
     pub(crate) fn start_in(
         cluster_id: Option<&str>,
         members: Vec<Member>,
@@ -133,7 +133,7 @@ pub(crate) fn never_reading() -> (u16, impl Drop) {
 pub(crate) fn slowly_reading(bytes: usize, every: Duration) -> (u16, impl Drop) {
     answering_versions(move |mut stream, stopped| {
         let mut buffer = vec![0; bytes];
-        // The time between two reads is this broker's nature, not a wait for something.
+        // The time between two reads is how this broker behaves, and no wait for a condition.
         while !stopped.load(Ordering::Acquire) && matches!(stream.read(&mut buffer), Ok(1..)) {
             std::thread::park_timeout(every);
         }
@@ -142,7 +142,7 @@ pub(crate) fn slowly_reading(bytes: usize, every: Duration) -> (u16, impl Drop) 
 
 /// A port that accepts connections and answers nothing at all.
 pub(crate) fn answering_nothing() -> (u16, TcpListener) {
-    // The system accepts for it: what is connected waits in the backlog.
+    // The system accepts for it: connections wait in the backlog.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     (listener.local_addr().unwrap().port(), listener)
 }
@@ -164,7 +164,7 @@ pub(crate) fn never_connecting() -> (u16, Vec<Socket>) {
     (address.as_socket().unwrap().port(), sockets)
 }
 
-/// A port that accepts connections, answers ApiVersions and then does as it is told.
+/// A port that accepts connections, answers ApiVersions and then calls `serve`.
 pub(crate) fn answering_versions(
     then: impl Fn(TcpStream, &AtomicBool) + Send + Sync + 'static,
 ) -> (u16, impl Drop) {
@@ -186,7 +186,7 @@ pub(crate) fn answering_versions(
             }
             let (then, stop) = (Arc::clone(&then), Arc::clone(&stop));
             std::thread::spawn(move || {
-                // The version that clients ask first is refused, and they ask again.
+                // Refuses the version that clients send first; they ask again.
                 let mut answer = || answer_one(&mut stream, &Mutex::default());
                 if answer().and_then(|_| answer()).is_ok() {
                     then(stream, &stop);
@@ -210,7 +210,7 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
-/// Answers a request and tells which API it was for.
+/// Answers a request and returns its API.
 fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<i16> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -219,7 +219,7 @@ fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<i
     let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
     let (api, version) = (number(0), number(2));
     let body = match api {
-        // Above version 0: that it is not known, in the layout of version 0.
+        // A version above 0 is refused, in the layout of version 0.
         API_VERSIONS if version > 0 => [&35i16.to_be_bytes()[..], &versions()].concat(),
         API_VERSIONS => [&0i16.to_be_bytes()[..], &versions()].concat(),
         METADATA => metadata.lock().unwrap().clone(),

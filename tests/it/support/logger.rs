@@ -1,4 +1,4 @@
-//! The program's logger, of which there is one in a process: tests watch for lines that have a text of their own in them.
+//! The program's logger, one in a process: tests watch for lines that contain a text of their own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ type Action = Arc<dyn Fn(&log::Record<'_>, &str) + Send + Sync>;
 
 struct Logger;
 
-/// Each with a number, to be found again, and the text that it watches for.
+/// The watchers: a number to find each again, and the text that it watches for.
 static WATCHES: Mutex<Vec<(u64, String, Action)>> = Mutex::new(Vec::new());
 
 impl log::Log for Logger {
@@ -33,7 +33,7 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// Calls an action for each line that has a text in it, as long as it lives.
+/// Calls an action for each line that contains a text, as long as it lives.
 pub(crate) struct Watch(u64);
 
 impl Watch {
@@ -58,7 +58,7 @@ impl Drop for Watch {
     }
 }
 
-/// Collects the lines that have a text in them.
+/// Collects the lines that contain a text.
 pub(crate) struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     _watch: Watch,

@@ -1,4 +1,4 @@
-//! What the tests share: producers with short backoffs, records, waiting, brokers that are none.
+//! What the tests share: producers with short backoffs, records, waiting, servers that behave unlike brokers.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use kafka_producer::mock::{Fault, MockCluster, PartitionError};
 use kafka_producer::{Error, ErrorCode, Future, KafkaProducer, ProducerBuilder, ProducerRecord};
 
-/// Far above what anything here takes, and far below the producer's own limits (30 and 120 seconds).
+/// Far longer than anything here takes, and far below the producer's own timeouts (30 and 120 seconds).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Within this a healthy broker's answer has come, on a busy machine too.
+/// A healthy broker answers within this time, on a busy machine, too.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) type Bytes = Vec<u8>;
@@ -25,11 +25,11 @@ pub(crate) type Producer = KafkaProducer<Bytes, Bytes>;
 pub(crate) type Builder = ProducerBuilder<Bytes, Bytes>;
 pub(crate) type Record = ProducerRecord<Bytes, Bytes>;
 
-/// A name that no resolver finds, and none asks the network for: its label is longer than a label can be.
+/// A name that no resolver finds or looks up in the network: its label is longer than a label can be.
 pub(crate) const NO_HOST: &str =
     "no-such-host-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid";
 
-/// A producer for `cluster` with one worker, no lingering and short backoffs.
+/// A builder of a producer for `cluster`, with one worker, no linger and short backoffs.
 pub(crate) fn builder(cluster: &MockCluster) -> Builder {
     builder_at(&cluster.bootstrap_servers())
 }
@@ -105,7 +105,7 @@ pub(crate) fn get_all(futures: Vec<Future>) {
     }
 }
 
-/// The message of an error with those of its causes.
+/// The message of an error, with the messages of its causes.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", with_causes(cause)),
@@ -113,7 +113,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// What several threads look at and wait for.
+/// A value that several threads read, change and wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Watched<T>(Arc<(Mutex<T>, Condvar)>);
 
@@ -150,7 +150,8 @@ impl<T> Watched<T> {
     }
 }
 
-/// Asks again and again until `condition` holds: for what nobody tells of, such as the system's list of threads.
+/// Checks `condition` again and again until it holds, for conditions without a notification, such as the system's list of
+/// threads.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -160,8 +161,8 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Holds what calls [`Hold::wait`], a hook on a broker's thread, until this is dropped. To be made after the cluster, so
-/// that a test that fails lets go before the cluster ends.
+/// Blocks the callers of [`Hold::wait`], hooks on a broker's thread, until it is dropped. Create it after the cluster, so that
+/// a failing test drops it before the cluster ends.
 pub(crate) struct Gate {
     _open: std::sync::mpsc::Sender<()>,
 }
@@ -179,7 +180,7 @@ impl Gate {
 impl Hold {
     pub(crate) fn wait(&self) {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is ever sent: it ends when the other side is gone.
+        // No message is ever sent: `recv` returns when the gate is dropped.
         let _ = held.recv();
     }
 }

@@ -1,4 +1,4 @@
-//! What the operating system says of this process (Linux's /proc).
+//! What the operating system reports about this process (Linux's /proc).
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use std::fs;
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) name: String,
-    /// How often it has run and stopped running, of itself or not.
+    /// The number of its context switches, voluntary or not.
     pub(crate) switches: u64,
 }
 
@@ -15,7 +15,7 @@ pub(crate) fn producer_threads() -> Vec<Thread> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     tasks
         .filter_map(|task| {
-            // A thread may end while it is looked at.
+            // A thread may end meanwhile.
             let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
             let name = field(&status, "Name:")?.to_owned();
             let switches = |kind| field(&status, kind)?.parse::<u64>().ok();

@@ -12,7 +12,7 @@ pub(crate) struct Relay {
 }
 
 struct State {
-    /// None when the relay ends.
+    /// `None` when the relay ends.
     port: Option<u16>,
     open: Vec<TcpStream>,
 }
@@ -32,7 +32,7 @@ impl Relay {
                 while let Ok((client, _)) = listener.accept() {
                     let mut state = lock(&state);
                     let Some(port) = state.port else { return };
-                    // Nobody behind it: the connection ends at once.
+                    // Nothing listens behind it: the connection ends at once.
                     if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
                         for stream in [&client, &server] {
                             state.open.push(stream.try_clone().unwrap());
@@ -54,7 +54,7 @@ impl Relay {
         self.address.to_string()
     }
 
-    /// Cuts what is open; later connections go to `port`.
+    /// Cuts the open connections; later ones go to `port`.
     pub(crate) fn lead_to(&self, port: u16) {
         let mut state = lock(&self.state);
         state.port = Some(port);
