@@ -1,8 +1,9 @@
-//! Sends records at a given rate or without a limit, and prints throughput and latency. It has the options and output lines
-//! of kafka-producer-perf-test, except transactions and `--print-metrics`. A record's latency is the time from the call of
-//! `send` to its callback.
+//! Sends records at a given rate or without a limit, and prints throughput and latency. It has the options and output
+//! lines of kafka-producer-perf-test, except transactions and `--print-metrics`. A record's latency is the time from the
+//! call of `send` to its callback.
 //!
-//! `cargo run --release --example producer_performance -- --topic t --num-records 1000000 --record-size 100 --throughput -1
+//! `cargo run --release --example producer_performance -- --topic t --num-records 1000000 --record-size 100 --throughput
+//! -1
 //! --bootstrap-server localhost:9092`
 
 use std::borrow::Cow;

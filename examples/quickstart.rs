@@ -1,5 +1,6 @@
-//! Sends ten records, prints where each was written, and reads them back. It uses a cluster embedded in this program or, with
-//! `--bootstrap-server host:port`, a real one, which must have the topic `quickstart` or create topics automatically.
+//! Sends ten records, prints where each was written, and reads them back. It uses a cluster embedded in this program or,
+//! with `--bootstrap-server host:port`, a real one, which must have the topic `quickstart` or create topics
+//! automatically.
 //!
 //! `cargo run --example quickstart --features mock`
 

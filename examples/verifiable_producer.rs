@@ -1,5 +1,5 @@
-//! Sends 0, 1, 2, ... and prints one line of JSON for each record, delivered or not. Options and output are those of Kafka's
-//! VerifiableProducer, so that Kafka's own system tests can use it.
+//! Sends 0, 1, 2, ... and prints one line of JSON for each record, delivered or not. Options and output are those of
+//! Kafka's VerifiableProducer, so that Kafka's own system tests can use it.
 //!
 //! `cargo run --release --example verifiable_producer -- --topic t --bootstrap-server localhost:9092 --max-messages 100`
 

@@ -1,4 +1,5 @@
-//! Parses command lines as Kafka's tools do: `--name value`, `--name=value`, `--name` alone, and names with several values.
+//! Parses command lines as Kafka's tools do: `--name value`, `--name=value`, `--name` alone, and names with several
+//! values.
 #![allow(dead_code, reason = "no program uses every kind of option")]
 
 use std::ffi::OsString;
@@ -39,8 +40,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the program's arguments. With `--help` it prints the usage and ends the program. Without any argument it does
-    /// the same on standard error, with status 1.
+    /// Parses the program's arguments. With `--help` it prints the usage and ends the program. Without any argument it
+    /// does the same on standard error, with status 1.
     pub(crate) fn of_program(help: &Help) -> Result<Self, String> {
         let text = |argument: OsString| {
             let refuse = |argument| format!("the argument {argument:?} is not UTF-8");

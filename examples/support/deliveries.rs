@@ -9,8 +9,8 @@ use kafka_producer::{Error, ErrorKind};
 
 use crate::output::complain;
 
-/// The number of lines that are named at once, each with its error. The others are named at the end, and the first line with
-/// a new error at once.
+/// The number of lines that are named at once, each with its error. The others are named at the end, and the first line
+/// with a new error at once.
 const NAMED: u64 = 100;
 /// The number of ranges of lines that are named at the end.
 const RANGES: usize = 1000;

@@ -1,5 +1,5 @@
-//! The lines of standard input. A thread of its own reads them, so that a signal stops the reading at the end of a line and
-//! no line that was read is lost.
+//! The lines of standard input. A thread of its own reads them, so that a signal stops the reading at the end of a line
+//! and no line that was read is lost.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

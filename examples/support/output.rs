@@ -1,5 +1,6 @@
 //! Lines on standard output and standard error, and the exit status. A full device or a closed pipe causes no panic: if
-//! standard output fails, the program reports it at its end; if standard error fails, only the exit status shows the failure.
+//! standard output fails, the program reports it at its end; if standard error fails, only the exit status shows the
+//! failure.
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};

@@ -1,5 +1,5 @@
-//! The cluster that the quick start uses, and how it reads records back: from the mock cluster, or from a real one with Kafka's
-//! Fetch and the `kafka-protocol` crate.
+//! The cluster that the quick start uses, and how it reads records back: from the mock cluster, or from a real one with
+//! Kafka's Fetch and the `kafka-protocol` crate.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -21,8 +21,8 @@ pub(crate) enum Log {
 }
 
 impl Log {
-    /// The cluster of the command line: a real one at a broker's address, or without arguments a mock cluster with the topic
-    /// `topic`.
+    /// The cluster of the command line: a real one at a broker's address, or without arguments a mock cluster with the
+    /// topic `topic`.
     pub(crate) fn of_program(topic: &str) -> Result<Self, Box<dyn Error>> {
         const USAGE: &str = "usage: quickstart [--bootstrap-server host:port]";
         // An address that is not UTF-8 fails as an unknown one.

@@ -45,8 +45,8 @@ pub(crate) fn stopped_by() -> Option<Signal> {
     STOPPED_BY.get().copied()
 }
 
-/// Calls `stop`, which must not block, at the first signal. Prints what `progress` returns and ends the program at the second
-/// one.
+/// Calls `stop`, which must not block, at the first signal. Prints what `progress` returns and ends the program at the
+/// second one.
 #[cfg(unix)]
 pub(crate) fn handle(
     stop: impl FnOnce() + Send + 'static,
@@ -84,8 +84,8 @@ pub(crate) fn handle(
     Ok(())
 }
 
-/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait for ever
-/// if standard error is a pipe without a reader.
+/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait for
+/// ever if standard error is a pipe without a reader.
 fn tell(text: impl FnOnce() -> String + Send + 'static) {
     let (done, told) = channel();
     let tell = move || {

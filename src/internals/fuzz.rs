@@ -1,5 +1,5 @@
-//! What the fuzz targets in `tests/fuzz` call, with the bytes of a hostile broker. Nothing panics. What is decoded stays the
-//! same when it is encoded and decoded again. A worker that gets nonsense still gives every record an outcome.
+//! What the fuzz targets in `tests/fuzz` call, with the bytes of a hostile broker. Nothing panics. What is decoded stays
+//! the same when it is encoded and decoded again. A worker that gets nonsense still gives every record an outcome.
 //!
 //! Built with `--cfg fuzzing`, and into the unit tests, which run the seeds.
 

@@ -41,7 +41,7 @@ fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
 
 /// All five are in the log; the broker recognizes those behind the damaged answer on the next connection.
 #[test]
-fn a_damaged_answer_among_five_costs_the_connection_and_no_record() {
+fn a_damaged_answer_among_five_ends_the_connection_and_loses_no_record() {
     for corruption in [
         Corruption::CorrelationId,
         Corruption::ShortFrame,

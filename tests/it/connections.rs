@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[test]
-fn nothing_is_connected_to_before_there_is_something_to_ask() {
+fn no_connection_is_made_before_it_is_needed() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     producer.flush(PATIENCE).unwrap();
@@ -22,7 +22,7 @@ fn nothing_is_connected_to_before_there_is_something_to_ask() {
 }
 
 #[test]
-fn idle_connections_are_closed_and_made_again() {
+fn idle_connections_are_closed_and_made_again_when_needed() {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster)
         .connections_max_idle(Some(Duration::from_millis(200)))
@@ -145,7 +145,7 @@ fn a_lost_connection_is_noticed_while_nothing_is_sent() {
 }
 
 #[test]
-fn a_server_that_speaks_another_protocol_is_told_of() {
+fn a_server_that_speaks_another_protocol_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let stopped = Arc::new(AtomicBool::new(false));

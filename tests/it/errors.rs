@@ -121,7 +121,7 @@ fn a_duplicate_sequence_is_a_success_without_offset() {
 }
 
 #[test]
-fn a_lost_answer_does_not_duplicate_the_record_and_its_offset_is_told() {
+fn a_lost_answer_does_not_duplicate_the_record_and_its_offset_is_known() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     deliver(&producer, 0, "first").unwrap();
@@ -295,7 +295,7 @@ fn an_error_names_the_topic_and_only_a_partition_that_was_chosen() {
 }
 
 #[test]
-fn retries_are_counted_and_the_last_error_is_told() {
+fn retries_are_counted_and_the_last_error_is_returned() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).retries(3).build().unwrap();
     deliver(&producer, 0, "known").unwrap();
@@ -334,7 +334,7 @@ fn backoff_separates_the_attempts() {
 }
 
 #[test]
-fn garbage_instead_of_an_answer_costs_the_connection_and_nothing_else() {
+fn garbage_instead_of_an_answer_ends_only_the_connection() {
     for corruption in [
         Corruption::CorrelationId,
         Corruption::ShortFrame,
@@ -363,7 +363,7 @@ fn garbage_instead_of_an_answer_costs_the_connection_and_nothing_else() {
 }
 
 #[test]
-fn endless_garbage_ends_in_an_error_that_tells_of_it() {
+fn endless_garbage_ends_in_an_error_that_says_so() {
     for corruption in [
         Corruption::HugeLength,
         Corruption::ShortFrame,
@@ -434,7 +434,7 @@ fn with_acks_of_the_leader_records_have_offsets() {
 }
 
 #[test]
-fn a_producer_id_that_is_refused_fails_the_records_and_is_asked_for_again() {
+fn a_refused_producer_id_fails_the_records_and_is_requested_again() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     for linger in ["at once", "again"] {
@@ -459,7 +459,7 @@ fn a_producer_id_that_is_refused_fails_the_records_and_is_asked_for_again() {
 
 /// Each record requests another id.
 #[test]
-fn a_producer_id_that_is_refused_is_not_asked_for_without_a_pause() {
+fn a_refused_producer_id_is_requested_again_after_a_pause() {
     for code in [
         ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,

@@ -1,5 +1,5 @@
-//! Brokers that send what no broker sends. The connection ends with an error that says why, and the batch is sent again. The
-//! producer reads a bounded number of bytes, and pauses between its attempts.
+//! Brokers that send what no broker sends. The connection ends with an error that says why, and the batch is sent again.
+//! The producer reads a bounded number of bytes, and pauses between its attempts.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ const SOCKET_BUFFERS: usize = 24 << 20;
 const FLOOD: usize = 1 << 30;
 
 #[test]
-fn bytes_that_are_no_answer_cost_the_connection_and_nothing_else() {
+fn bytes_that_are_no_answer_end_only_the_connection() {
     for case in CASES {
         let broker = Broker::start(move |connection, request, stream| {
             if connection < 2 {
@@ -43,7 +43,7 @@ fn bytes_that_are_no_answer_cost_the_connection_and_nothing_else() {
 }
 
 #[test]
-fn a_broker_that_never_comes_to_its_senses_is_told_of_and_left_in_peace() {
+fn a_broker_that_always_sends_garbage_is_reported_and_asked_with_pauses() {
     for case in CASES {
         let broker = Broker::start(move |_, request, stream| {
             stream.write_all(&(case.answer)(request))?;
@@ -123,7 +123,7 @@ const CASES: [Case; 7] = [
 ];
 
 #[test]
-fn a_flood_of_frames_is_taken_no_further_than_the_first_that_nobody_asked_for() {
+fn a_flood_of_frames_is_read_only_up_to_the_first_unrequested_one() {
     let taken = Watched::<Vec<usize>>::default();
     let broker = {
         let taken = taken.clone();
@@ -172,7 +172,7 @@ fn answers_before_any_request_end_the_connection() {
 }
 
 #[test]
-fn an_error_code_that_nobody_knows_costs_no_connection() {
+fn an_unknown_error_code_does_not_end_the_connection() {
     for code in [134, 12_345, -2, i16::MAX, i16::MIN] {
         let broker =
             Broker::start(move |_, request, stream| stream.write_all(&answer(request, code)));
@@ -186,7 +186,7 @@ fn an_error_code_that_nobody_knows_costs_no_connection() {
 }
 
 #[test]
-fn an_error_code_that_nobody_knows_is_told_of_and_leaves_the_fate_of_the_batch_open() {
+fn an_unknown_error_code_is_reported_and_leaves_the_batch_maybe_written() {
     let broker = Broker::start(|_, request, stream| stream.write_all(&answer(request, 12_345)));
     let producer = broker.builder().retries(2).build().unwrap();
     let error = deliver(&producer, 0, "v").unwrap_err();
@@ -196,7 +196,7 @@ fn an_error_code_that_nobody_knows_is_told_of_and_leaves_the_fate_of_the_batch_o
 }
 
 #[test]
-fn a_server_that_floods_before_the_handshake_is_read_no_further_than_a_handshake_needs() {
+fn a_server_that_floods_before_the_handshake_is_read_only_as_far_as_a_handshake_needs() {
     // Metadata may have this length.
     let announced = [&50_000_000_i32.to_be_bytes()[..], &vec![0; 1 << 20]].concat();
     let (port, connections, taken) = garbage_server(move |stream| flood(stream, &announced));
@@ -205,7 +205,7 @@ fn a_server_that_floods_before_the_handshake_is_read_no_further_than_a_handshake
 }
 
 #[test]
-fn endless_garbage_for_metadata_is_no_reason_to_ask_without_a_pause() {
+fn after_endless_garbage_for_metadata_the_producer_pauses_between_requests() {
     let connections = Arc::new(AtomicUsize::new(0));
     let (port, _listener) = {
         let connections = Arc::clone(&connections);
@@ -309,8 +309,8 @@ fn serve(
     }
 }
 
-/// Writes `bytes` again and again until the other side ends the connection or reads no more: a system need not report the end
-/// of a connection with full buffers. Returns the number of bytes written.
+/// Writes `bytes` again and again until the other side ends the connection or reads no more: a system need not report the
+/// end of a connection with full buffers. Returns the number of bytes written.
 fn flood(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     stream
         .set_write_timeout(Some(Duration::from_secs(1)))

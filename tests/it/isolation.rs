@@ -19,7 +19,7 @@ use crate::support::{
 const STUCK: i32 = 1;
 
 #[test]
-fn a_broker_that_never_answers_holds_up_no_other() {
+fn a_broker_that_never_answers_delays_no_other() {
     let cluster = cluster(3, 3);
     cluster.on(MockApi::Produce, |request| match request.broker() {
         STUCK => Fault::NoAnswer,
@@ -40,7 +40,7 @@ fn a_broker_that_never_answers_holds_up_no_other() {
 
 /// As after SIGSTOP: the buffers of the broker's sockets fill up until nothing can be written.
 #[test]
-fn a_broker_that_stops_reading_holds_up_no_other() {
+fn a_broker_that_stops_reading_delays_no_other() {
     let cluster = cluster(3, 3);
     cluster.on(MockApi::Produce, |request| match request.broker() {
         STUCK => Fault::delay(Duration::from_secs(3600)),
@@ -54,25 +54,25 @@ fn a_broker_that_stops_reading_holds_up_no_other() {
 }
 
 #[test]
-fn a_listener_that_never_reads_holds_up_no_other() {
+fn a_listener_that_never_reads_delays_no_other() {
     let (stuck, _listener) = never_reading();
     assert_healthy_beside(Member::new(9, stuck));
 }
 
 #[test]
-fn a_broker_that_reads_slowly_holds_up_no_other() {
+fn a_broker_that_reads_slowly_delays_no_other() {
     let (slow, _listener) = slowly_reading(64 << 10, Duration::from_millis(3));
     assert_healthy_beside(Member::new(9, slow));
 }
 
 #[test]
-fn a_broker_that_cannot_be_connected_to_holds_up_no_other() {
+fn a_broker_that_cannot_be_connected_to_delays_no_other() {
     let (port, _sockets) = never_connecting();
     assert_healthy_beside(Member::new(9, port));
 }
 
 #[test]
-fn a_broker_whose_name_does_not_resolve_holds_up_no_other() {
+fn a_broker_whose_name_does_not_resolve_delays_no_other() {
     let host = NO_HOST.to_owned();
     let member = Member {
         id: 9,
@@ -84,12 +84,12 @@ fn a_broker_whose_name_does_not_resolve_holds_up_no_other() {
 
 /// One broker of three stops and continues, again and again, while megabytes wait for it.
 ///
-/// The test counts the records that the two others acknowledge meanwhile. It compares them with what the same two brokers of
-/// a second cluster acknowledge to a second producer at the same time, while all brokers work; the clusters swap their roles
-/// in each round. So other load on this machine affects both. A comparison of one second with the next would measure that
-/// load: full speed varies here by a third. Each broker takes 10 ms for a request, and each healthy partition's next record
-/// is sent when the last one is acknowledged. So the brokers are the limit, no queue makes up for lost time, and every delay
-/// of the worker shows: half a millisecond in each of those ten would be the 5 %.
+/// The test counts the records that the two others acknowledge meanwhile. It compares them with what the same two brokers
+/// of a second cluster acknowledge to a second producer at the same time, while all brokers work; the clusters swap their
+/// roles in each round. So other load on this machine affects both. A comparison of one second with the next would
+/// measure that load: full speed varies here by a third. Each broker takes 10 ms for a request, and each healthy
+/// partition's next record is sent when the last one is acknowledged. So the brokers are the limit, no queue makes up for
+/// lost time, and every delay of the worker shows: half a millisecond in each of those ten would be the 5 %.
 #[test]
 fn throughput_to_the_others_stays_while_a_broker_is_stopped() {
     const FEWEST_ROUNDS: usize = 10;
@@ -250,7 +250,7 @@ fn assert_healthy_partitions_are_served(producer: &Producer, partitions: &[i32])
 
 /// Every request of a broker fails in another way, and the neighbour's records are in time.
 #[test]
-fn a_broker_in_trouble_starves_no_other() {
+fn a_failing_broker_delays_no_other() {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     for partition in 0..2 {

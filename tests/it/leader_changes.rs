@@ -31,7 +31,7 @@ fn await_metadata(cluster: &MockCluster) {
 }
 
 #[test]
-fn a_leader_named_in_the_answer_is_gone_to_without_waiting_for_metadata() {
+fn a_leader_named_in_the_answer_is_used_without_waiting_for_metadata() {
     let cluster = cluster(3, 3);
     let producer = builder(&cluster)
         .retry_backoff(Duration::from_secs(60))
@@ -134,8 +134,8 @@ fn a_broker_that_comes_back_is_used_again() {
     );
 }
 
-/// Without idempotence a producer waits for a leader's answer until `request.timeout.ms` is over. One request in flight keeps
-/// the order; with several, later batches go to the new leader, as in Java.
+/// Without idempotence a producer waits for a leader's answer until `request.timeout.ms` is over. One request in flight
+/// keeps the order; with several, later batches go to the new leader, as in Java.
 #[test]
 fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_request_keeps_the_order()
  {
@@ -170,7 +170,7 @@ fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_req
 
 /// With idempotence: the new leader recognizes what the old one has replicated.
 #[test]
-fn what_the_old_leader_wrote_and_did_not_answer_is_known_to_the_new_one() {
+fn the_new_leader_recognizes_what_the_old_one_wrote_without_an_answer() {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     deliver(&producer, 0, "first").unwrap();
@@ -213,7 +213,7 @@ fn a_leader_hint_with_an_older_epoch_is_ignored() {
 
 /// If the producer accepted it, no later metadata could override its epoch.
 #[test]
-fn a_leader_hint_of_a_broker_that_nobody_knows_is_ignored() {
+fn a_leader_hint_of_an_unknown_broker_is_ignored() {
     let cluster = cluster(2, 1);
     let producer = producer(&cluster);
     deliver(&producer, 0, "first").unwrap();
@@ -296,7 +296,7 @@ fn leaders_that_move_are_followed_at_once() {
 /// librdkafka 0146, do_test_fast_metadata_refresh (its issue 4577): an error that requires new metadata causes no endless
 /// requests.
 #[test]
-fn an_error_without_a_change_of_leader_makes_no_loop_of_metadata_requests() {
+fn an_error_without_a_change_of_leader_causes_no_loop_of_metadata_requests() {
     let cluster = cluster(3, 1);
     let producer = producer(&cluster);
     deliver(&producer, 0, "first").unwrap();
@@ -315,7 +315,7 @@ fn an_error_without_a_change_of_leader_makes_no_loop_of_metadata_requests() {
 
 /// The same test's second variation: metadata has an error for a while, and no record waits for it.
 #[test]
-fn errors_of_metadata_hold_up_no_topic_that_is_known() {
+fn errors_of_metadata_delay_no_known_topic() {
     let cluster = cluster(3, 1);
     let producer = builder(&cluster).metadata_max_age(OFTEN).build().unwrap();
     deliver(&producer, 0, "first").unwrap();

@@ -11,10 +11,10 @@ use crate::support::{
     values,
 };
 
-/// Five records are known. The broker writes the next n or not, and the connection breaks in both cases; the rest are sent while
-/// the broker is down. When it is back, the first one fails again, and the others with it.
+/// Five records are known. The broker writes the next n or not, and the connection breaks in both cases; the rest are
+/// sent while the broker is down. When it is back, the first one fails again, and the others with it.
 #[test]
-fn batches_that_can_be_written_cost_no_producer() {
+fn batches_that_can_be_written_do_not_end_the_producer() {
     for lost in 1..=5 {
         for is_written in [false, true] {
             let cluster = cluster(1, 1);
@@ -81,7 +81,7 @@ fn a_duplicate_after_a_lost_answer_is_a_success() {
 
 /// The batch is written, but the replicas did not follow in time. The batches behind it succeed.
 #[test]
-fn what_was_appended_without_replicas_is_known_again() {
+fn a_batch_that_was_appended_without_replicas_is_recognized() {
     for known in [0, 5] {
         let cluster = cluster(1, 1);
         let producer = builder(&cluster).batch_size(0).build().unwrap();
@@ -96,8 +96,8 @@ fn what_was_appended_without_replicas_is_known_again() {
     }
 }
 
-/// The first requests after the first one time out although they were written: up to five batches, which a broker remembers,
-/// and more.
+/// The first requests after the first one time out although they were written: up to five batches, which a broker
+/// remembers, and more.
 #[test]
 fn batches_that_time_out_in_the_log_are_delivered_once() {
     const EACH: usize = 10;

@@ -44,7 +44,7 @@ fn numbered(number: usize) -> Bytes {
 }
 
 #[test]
-fn send_waits_for_max_block_and_then_gives_the_record_back() {
+fn send_waits_for_max_block_and_then_returns_the_record() {
     let (_cluster, producer, _) = exhausted(Duration::from_millis(300));
     let start = Instant::now();
     let refused = producer
@@ -145,7 +145,7 @@ fn when_the_broker_recovers_waiting_senders_are_served_and_nothing_is_lost() {
 
 /// A caller that waits for memory and a batch that lingers must not wait for each other.
 #[test]
-fn nothing_lingers_while_somebody_waits_for_memory() {
+fn no_batch_lingers_while_a_caller_waits_for_memory() {
     let cluster = cluster(1, 4);
     let producer = builder(&cluster)
         .linger(Duration::from_secs(60))

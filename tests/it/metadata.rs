@@ -21,7 +21,7 @@ const CORRUPTIONS: [Corruption; 5] = [
 ];
 
 #[test]
-fn a_broker_whose_answers_are_garbage_is_left_for_another_one() {
+fn a_broker_whose_answers_are_garbage_is_replaced_by_another_one() {
     for api in [
         MockApi::Metadata,
         MockApi::ApiVersions,
@@ -41,7 +41,7 @@ fn a_broker_whose_answers_are_garbage_is_left_for_another_one() {
 }
 
 #[test]
-fn garbage_from_the_only_broker_is_told_of_and_survived() {
+fn garbage_from_the_only_broker_is_reported_and_survived() {
     for corruption in CORRUPTIONS {
         let cluster = cluster(1, 1);
         let damaging = cluster.on(MockApi::Metadata, move |_| Fault::Corrupt(corruption));
@@ -60,7 +60,7 @@ fn garbage_from_the_only_broker_is_told_of_and_survived() {
 }
 
 #[test]
-fn an_answer_without_brokers_is_none_and_changes_nothing() {
+fn an_answer_without_brokers_changes_nothing() {
     let cluster = cluster(1, 1);
     let well = Member::new(0, port(&cluster));
     let bootstrap = FakeBootstrap::start(vec![well.clone()], vec![0]);
@@ -82,7 +82,7 @@ fn an_answer_without_brokers_is_none_and_changes_nothing() {
 }
 
 #[test]
-fn a_leader_that_no_answer_has_an_address_of_is_waited_for() {
+fn a_leader_without_an_address_in_any_answer_is_waited_for() {
     let cluster = cluster(1, 1);
     let well = Member::new(0, port(&cluster));
     cluster.on(MockApi::Metadata, |_| Fault::Disconnect);
@@ -164,7 +164,7 @@ fn a_topics_error_is_that_topics_alone() {
 
 /// KIP-219: a quota is between a client and one broker.
 #[test]
-fn a_broker_that_throttles_the_metadata_thread_is_left_for_another_one() {
+fn while_a_broker_throttles_the_metadata_thread_asks_another_one() {
     for api in [MockApi::Metadata, MockApi::InitProducerId] {
         let cluster = cluster(2, 2);
         cluster.fail_next(api, 1, Fault::Throttle(Duration::from_secs(3600)));

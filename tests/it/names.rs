@@ -98,10 +98,10 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     assert!(values(&new, 0).iter().all(|value| value == "after"));
 }
 
-/// The system's first name server is dead. The second one answers only after the metadata thread has tried the next name: the
-/// look-up continues meanwhile, and its answer is used.
+/// The system's first name server is dead. The second one answers only after the metadata thread has tried the next name:
+/// the look-up continues meanwhile, and its answer is used.
 #[test]
-fn look_ups_that_take_long_are_waited_for_and_not_begun_anew() {
+fn slow_look_ups_are_waited_for_and_not_started_again() {
     const NAMES: [&str; 2] = ["bootstrap-1.slow.test", "bootstrap-2.slow.test"];
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
@@ -153,7 +153,7 @@ fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
 }
 
 #[test]
-fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() {
+fn a_name_that_loses_its_addresses_is_reported_and_found_when_it_has_one_again() {
     const NAME: &str = "broker.without-address.test";
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
@@ -177,7 +177,7 @@ fn a_name_that_loses_its_addresses_is_told_of_and_found_when_it_has_one_again() 
 
 /// One name has two addresses; connecting to one of them hangs.
 #[test]
-fn a_name_that_hangs_holds_up_no_other() {
+fn a_name_that_hangs_delays_no_other() {
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 2);
     let (hanging, _sockets) = never_connecting();
@@ -226,7 +226,7 @@ fn an_ipv6_address_that_is_advertised_in_brackets_is_connected_to() {
 }
 
 #[test]
-fn a_bootstrap_name_that_does_not_exist_is_told_by_build_unless_it_is_given_time() {
+fn build_reports_a_bootstrap_name_that_does_not_exist_unless_it_is_given_time() {
     const NAME: &str = "bootstrap.comes-later.test";
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
@@ -298,7 +298,7 @@ fn a_producer_that_still_looks_for_its_bootstrap_names_closes_at_once() {
 }
 
 #[test]
-fn a_bootstrap_host_that_cannot_be_looked_up_among_others_is_told_in_the_log_once() {
+fn a_bootstrap_host_that_cannot_be_looked_up_among_others_is_logged_once() {
     const WRONG: &str = "bootstrap.wrong-among-others.test";
     let names = Arc::<TestNames>::default();
     names.set(WRONG, &[]);

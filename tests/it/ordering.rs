@@ -36,7 +36,8 @@ fn order_is_kept_while_senders_wait_for_memory() {
     assert_written_once_in_order(&cluster, 2, 8, 1000);
 }
 
-/// A broker that does not know the producer accepts any sequence: a second batch must not overtake a first one that failed.
+/// A broker that does not know the producer accepts any sequence: a second batch must not overtake a first one that
+/// failed.
 #[test]
 fn a_first_batch_that_is_refused_for_now_is_not_overtaken() {
     for code in [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::REQUEST_TIMED_OUT] {

@@ -47,15 +47,15 @@
 //!
 //! | test | here |
 //! |---|---|
-//! | 0068 | `it::deadlines::what_is_answered_too_late_*` |
+//! | 0068 | `it::deadlines::a_record_that_is_answered_too_late_*` |
 //! | 0076 | `it::lost_answers::a_request_without_answer_*`, `it::errors::a_batch_damaged_on_its_way_*` |
 //! | 0086 | `it::shutdown::close_at_once_*` |
 //! | 0090 | `it::lost_answers::batches_that_time_out_in_the_log_*` |
-//! | 0093 | `it::isolation::a_broker_in_trouble_*` |
+//! | 0093 | `it::isolation::a_failing_broker_*` |
 //! | 0094 | `it::deadlines::a_stream_survives_*` |
 //! | 0117 | `worker::retries::a_leader_whose_disk_failed_*`, `it::leader_changes::a_leader_whose_disk_fails_*` |
 //! | 0143 | `it::errors::attempts_are_apart_*` |
-//! | 0144 (issue 3584) | `it::lost_answers::batches_that_can_be_written_*`, `it::lost_answers::a_duplicate_after_*`, `it::lost_answers::what_was_appended_*` |
+//! | 0144 (issue 3584) | `it::lost_answers::batches_that_can_be_written_*`, `it::lost_answers::a_duplicate_after_*`, `it::lost_answers::a_batch_that_was_appended_*` |
 //! | 0146 | `it::leader_changes`, `it::recreated_topics` |
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `buffer.memory` bounds the memory of the process in every outage. Each test runs in a process of its own, and the operating
-//! system measures it.
+//! `buffer.memory` bounds the memory of the process in every outage. Each test runs in a process of its own, and the
+//! operating system measures it.
 
 use std::time::{Duration, Instant};
 

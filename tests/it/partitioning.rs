@@ -305,8 +305,8 @@ fn partitions_without_leader_get_no_records_without_key() {
     assert!(counts[0] > 50 && counts[2] > 50, "{counts:?}");
 }
 
-/// Sends a record, calls `trouble` with the leader of its partition, and sends others until one is delivered. All that follow
-/// must be delivered, too.
+/// Sends a record, calls `trouble` with the leader of its partition, and sends others until one is delivered. All that
+/// follow must be delivered, too.
 fn records_without_key_go_elsewhere_after(
     adapt: bool,
     trouble: impl FnOnce(&MockCluster, i32, i32),

@@ -66,7 +66,7 @@ fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
 }
 
 #[test]
-fn a_broker_that_moved_to_another_address_under_its_id_is_gone_to() {
+fn a_broker_that_moved_to_another_address_is_found_there() {
     let (old, new) = (cluster(1, 1), cluster(1, 1));
     let bootstrap = FakeBootstrap::start(vec![Member::new(0, port(&old))], vec![0]);
     let producer = builder_at(&bootstrap.address())
@@ -102,7 +102,7 @@ fn without_recovery_the_known_brokers_are_all_that_is_asked() {
 }
 
 #[test]
-fn without_recovery_a_broker_that_asks_for_it_is_only_left_for_another_one() {
+fn without_recovery_a_request_to_rebootstrap_only_leads_to_another_broker() {
     let cluster = cluster(2, 2);
     let refusing = refuse_as_stranger(&cluster, 0);
     let other = crate::support::cluster(1, 2);
@@ -128,7 +128,7 @@ fn without_recovery_a_broker_that_asks_for_it_is_only_left_for_another_one() {
 
 /// The first cluster's brokers all work, and ask the client to rebootstrap. One answer of one broker is enough.
 #[test]
-fn a_broker_that_asks_for_it_makes_the_client_begin_anew_at_once() {
+fn a_broker_that_asks_the_client_to_rebootstrap_is_obeyed_at_once() {
     let (old, new) = (cluster(5, 1), cluster(1, 1));
     let bootstrap = Moving::start(&old);
     let producer = builder_at(&bootstrap.address)
@@ -155,7 +155,7 @@ fn a_broker_that_asks_for_it_makes_the_client_begin_anew_at_once() {
 }
 
 #[test]
-fn a_bootstrap_server_that_asks_for_it_is_not_asked_without_a_pause() {
+fn a_bootstrap_server_that_asks_to_rebootstrap_is_asked_again_after_a_pause() {
     let cluster = cluster(1, 1);
     let producer = builder_at(&cluster.bootstrap_servers())
         .reconnect_backoff(Duration::from_millis(100))
@@ -180,7 +180,7 @@ fn a_bootstrap_server_that_asks_for_it_is_not_asked_without_a_pause() {
 
 /// Trying all known brokers, which accept connections and answer nothing, would take half a minute.
 #[test]
-fn metadata_that_is_not_had_for_the_triggers_time_makes_the_client_begin_anew() {
+fn without_metadata_for_the_trigger_time_the_client_rebootstraps() {
     const TRIGGER: Duration = Duration::from_secs(1);
     let cluster = cluster(1, 1);
     let silent: Vec<_> = (0..30).map(|_| answering_nothing()).collect();
@@ -212,7 +212,7 @@ fn metadata_that_is_not_had_for_the_triggers_time_makes_the_client_begin_anew() 
 
 /// After a rebootstrap the leader epochs of the cluster may be lower than the known ones.
 #[test]
-fn leaders_of_a_cluster_met_anew_are_believed_whatever_their_epochs() {
+fn after_a_rebootstrap_leaders_are_accepted_with_lower_epochs() {
     let send_away = |old: &MockCluster| {
         old.on(MockApi::Metadata, |_| {
             Fault::Error(ErrorCode::REBOOTSTRAP_REQUIRED)
@@ -247,7 +247,7 @@ fn assert_leaders_are_believed_after(end: impl Fn(&MockCluster)) {
 
 /// One broker has lost its connection to the cluster and still names a leader that is gone.
 #[test]
-fn a_broker_that_tells_old_news_again_and_again_is_left_for_another_one() {
+fn a_broker_with_outdated_metadata_is_replaced_by_another_one() {
     let cluster = cluster(1, 1);
     let gone = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -42,7 +42,7 @@ fn a_topic_id_that_is_refused_is_asked_for_again_and_the_batch_sent_again() {
 
 /// The five in flight are refused, because the old id is unknown now. Under the new one they begin at sequence 0.
 #[test]
-fn a_topic_made_anew_with_batches_in_flight_gets_them_in_order() {
+fn a_recreated_topic_gets_the_batches_in_flight_in_order() {
     let cluster = Arc::new(cluster(1, 1));
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     deliver(&producer, 0, "first").unwrap();
@@ -71,7 +71,7 @@ fn a_topic_made_anew_with_batches_in_flight_gets_them_in_order() {
 /// Java: `ProducerSendWhileDeletionTest`. Metadata requests recreate the topic. Every record has one outcome, and the last
 /// topic's log has each record once and in order.
 #[test]
-fn a_topic_that_is_deleted_again_and_again_costs_no_record_its_outcome() {
+fn records_of_a_topic_that_is_deleted_again_and_again_all_have_an_outcome() {
     const RECORDS: usize = 1500;
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).batch_size(100).build().unwrap();

@@ -1,4 +1,5 @@
-//! Another cluster at the address of the known one: the known one was wiped and recreated, or another one uses the address.
+//! Another cluster at the address of the known one: the known one was wiped and recreated, or another one uses the
+//! address.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::support::{
 
 /// The new cluster gives producer ids from the start again: the second producer gets the id that the first one had before.
 #[test]
-fn two_producers_never_share_an_id_when_the_cluster_is_made_anew_at_the_same_address() {
+fn two_producers_never_share_an_id_when_the_cluster_is_recreated_at_the_same_address() {
     for sent in ["A2 B1 B2 A3 B3 A4", "B1 A2 B2 A3 B3 A4"] {
         let cluster = cluster(1, 1);
         let (first, second) = (producer(&cluster), producer(&cluster));
@@ -33,7 +34,7 @@ fn two_producers_never_share_an_id_when_the_cluster_is_made_anew_at_the_same_add
 }
 
 #[test]
-fn a_record_of_unknown_fate_fails_and_those_behind_it_go_to_the_cluster_made_anew() {
+fn a_record_that_is_maybe_written_fails_and_those_behind_it_go_to_the_recreated_cluster() {
     for idempotence in [true, false] {
         let cluster = cluster(1, 1);
         let producer = builder(&cluster)
@@ -66,7 +67,7 @@ fn a_record_of_unknown_fate_fails_and_those_behind_it_go_to_the_cluster_made_ane
 
 /// The address is one of `bootstrap.servers`: the user named it.
 #[test]
-fn without_recovery_a_cluster_made_anew_at_a_bootstrap_address_is_gone_on_with() {
+fn without_recovery_a_cluster_recreated_at_a_bootstrap_address_is_used() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster)
         .metadata_recovery_strategy(MetadataRecoveryStrategy::None)
@@ -80,7 +81,7 @@ fn without_recovery_a_cluster_made_anew_at_a_bootstrap_address_is_gone_on_with()
 
 /// `bootstrap.servers` names brokers of two clusters, or one of its addresses was reused.
 #[test]
-fn another_cluster_at_a_bootstrap_address_is_not_believed_while_a_known_broker_answers() {
+fn another_cluster_at_a_bootstrap_address_is_ignored_while_a_known_broker_answers() {
     let (known, other) = (cluster(2, 1), cluster(1, 1));
     let bootstrap = Relay::start("127.0.0.1:0", port(&known));
     let producer = builder_at(&bootstrap.address())
@@ -90,8 +91,8 @@ fn another_cluster_at_a_bootstrap_address_is_not_believed_while_a_known_broker_a
         .unwrap();
     deliver(&producer, 0, "0").unwrap();
     bootstrap.lead_to(port(&other));
-    // After a lost answer the client asks the bootstrap address. One answer at a time is lost: if no known broker answers, the
-    // client accepts the other cluster.
+    // After a lost answer the client asks the bootstrap address. One answer at a time is lost: if no known broker
+    // answers, the client accepts the other cluster.
     for round in 1..4 {
         let seen = other.request_count(MockApi::ApiVersions);
         let lost = Watched::<bool>::default();
@@ -150,8 +151,8 @@ fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     assert_eq!(stranger.request_count(MockApi::Produce), 0);
 }
 
-/// Replaces the cluster by one with the same topic. Returns when the producer has noticed the end of its connection and asks
-/// for the cluster: records that it writes before are maybe written.
+/// Replaces the cluster by one with the same topic. Returns when the producer has noticed the end of its connection and
+/// asks for the cluster: records that it writes before are maybe written.
 fn replace(cluster: &MockCluster) {
     cluster.replace().unwrap();
     cluster.create_topic("t", 1);

@@ -156,10 +156,10 @@ fn a_producer_that_was_forgotten_goes_on_where_the_broker_lets_it() {
     assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
 }
 
-/// The answer was lost, and the broker forgot the producer: whether the record is written stays open. Under another epoch it
-/// could be written twice.
+/// The answer was lost, and the broker forgot the producer: whether the record is written stays open. Under another epoch
+/// it could be written twice.
 #[test]
-fn what_can_be_written_is_not_sent_again_to_a_broker_that_forgot_the_producer() {
+fn a_maybe_written_batch_is_not_sent_again_to_a_broker_that_forgot_the_producer() {
     let cluster = Arc::new(
         MockCluster::builder()
             .refuse_unknown_producers(true)
@@ -189,7 +189,7 @@ fn what_can_be_written_is_not_sent_again_to_a_broker_that_forgot_the_producer() 
 }
 
 #[test]
-fn five_batches_whose_answers_are_lost_are_known_again_and_their_offsets_told() {
+fn five_batches_whose_answers_are_lost_are_recognized_with_their_offsets() {
     let cluster = cluster(1, 1);
     let producer = known(one_by_one(&cluster));
     let requests = AtomicUsize::new(0);
@@ -260,10 +260,10 @@ fn a_batch_that_fails_for_good_fails_alone_wherever_it_stands() {
     }
 }
 
-/// Two batches are in flight and in the log, and no answer comes. The first one expires. The broker knows the second one by its
-/// stamp. The third one begins the next epoch, because the first one's sequence may be missing.
+/// Two batches are in flight and in the log, and no answer comes. The first one expires. The broker knows the second one
+/// by its stamp. The third one begins the next epoch, because the first one's sequence may be missing.
 #[test]
-fn a_batch_that_expires_in_flight_leaves_those_behind_it_their_fate() {
+fn a_batch_that_expires_in_flight_fails_alone() {
     let cluster = cluster(1, 1);
     let timeout = Duration::from_millis(1000);
     let producer = known(

@@ -112,7 +112,10 @@ fn close_at_once_fails_what_is_left_and_counts_it() {
         (unsent, Delivery::NotWritten),
     ] {
         for future in futures {
-            let error = future.try_get().expect("close has settled it").unwrap_err();
+            let error = future
+                .try_get()
+                .expect("close has completed it")
+                .unwrap_err();
             assert_eq!(
                 (error.kind(), error.delivery()),
                 (ErrorKind::ForceClosed, delivery)
@@ -269,30 +272,19 @@ fn assert_waiting_senders_are_woken(
     });
 }
 
-/// Sixteen threads send as fast as they can while others close. Every accepted record has an outcome, and each delivered one
-/// is in the log once.
+/// Eight threads send as fast as they can while another one closes. Every accepted record has an outcome, and each
+/// delivered one is in the log once.
 #[test]
 fn a_close_in_the_middle_of_sending_leaves_no_record_without_outcome() {
     for round in 0..20 {
         let cluster = cluster(2, 4);
         let producer = builder(&cluster).sender_threads(2).build().unwrap();
         producer.partitions_for("t").unwrap();
-        let futures = Watched::<Vec<(String, kafka_producer::Future)>>::default();
+        let futures = Watched::<Vec<Sent>>::default();
         std::thread::scope(|scope| {
             for thread in 0..8 {
-                let (producer, futures) = (&producer, futures.clone());
-                scope.spawn(move || {
-                    for index in 0.. {
-                        let value = format!("{thread}:{index}");
-                        match producer.send(record(index % 4, value.clone())) {
-                            Ok(future) => futures.change(|futures| futures.push((value, future))),
-                            Err(refused) => {
-                                assert_eq!(refused.error().kind(), ErrorKind::Closed);
-                                return;
-                            }
-                        }
-                    }
-                });
+                let (producer, futures) = (&producer, &futures);
+                scope.spawn(move || send_until_closed(thread, producer, futures));
             }
             futures.wait(|futures| futures.len() > 1000);
             // With enough time to deliver, and without.
@@ -304,19 +296,7 @@ fn a_close_in_the_middle_of_sending_leaves_no_record_without_outcome() {
             let closed = producer.close(timeout);
             assert!(round % 2 == 1 || closed.is_ok(), "{closed:?}");
         });
-        let mut delivered = futures.change(|futures| {
-            let mut delivered = Vec::new();
-            for (value, future) in futures.drain(..) {
-                match future
-                    .try_get()
-                    .expect("every record has an outcome after close")
-                {
-                    Ok(_) => delivered.push(value),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::ForceClosed, "{error}"),
-                }
-            }
-            delivered
-        });
+        let mut delivered = delivered(&futures);
         let mut written: Vec<String> = (0..4)
             .flat_map(|partition| values(&cluster, partition))
             .collect();
@@ -335,6 +315,36 @@ fn a_close_in_the_middle_of_sending_leaves_no_record_without_outcome() {
             );
         }
     }
+}
+
+/// The value of a record, and its future.
+type Sent = (String, kafka_producer::Future);
+
+fn send_until_closed(thread: usize, producer: &Producer, futures: &Watched<Vec<Sent>>) {
+    for index in 0.. {
+        let value = format!("{thread}:{index}");
+        match producer.send(record(index % 4, value.clone())) {
+            Ok(future) => futures.change(|futures| futures.push((value, future))),
+            Err(refused) => {
+                assert_eq!(refused.error().kind(), ErrorKind::Closed);
+                return;
+            }
+        }
+    }
+}
+
+/// Returns the values that were delivered, and checks that every record has an outcome.
+fn delivered(futures: &Watched<Vec<Sent>>) -> Vec<String> {
+    let futures = futures.change(std::mem::take);
+    let mut delivered = Vec::new();
+    for (value, future) in futures {
+        let result = future.try_get();
+        match result.expect("every record has an outcome after close") {
+            Ok(_) => delivered.push(value),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ForceClosed, "{error}"),
+        }
+    }
+    delivered
 }
 
 #[test]
@@ -416,7 +426,7 @@ fn ten_thousand_threads_wait_for_ten_thousand_futures() {
 /// A close that waits for nothing reports the truth: of what is queued it is known that it is not
 /// written, of what is in flight it is not.
 #[test]
-fn close_at_once_tells_the_queued_from_what_is_in_flight() {
+fn close_at_once_reports_queued_records_as_not_written_and_others_as_maybe_written() {
     const RECORDS: usize = 29;
     for idempotence in [false, true] {
         for is_online in [false, true] {
@@ -447,7 +457,7 @@ fn close_at_once_tells_the_queued_from_what_is_in_flight() {
             assert!(producer.close(Duration::ZERO).is_err());
             drop(gate);
             for (index, future) in futures.into_iter().enumerate() {
-                let result = future.try_get().expect("close has settled it");
+                let result = future.try_get().expect("close has completed it");
                 let expected = match index {
                     0..10 if is_online => None,
                     10..20 if is_online => Some(Delivery::MaybeWritten),

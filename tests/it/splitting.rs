@@ -242,8 +242,8 @@ fn splitting_converges_for_a_batch_of_many_of_two_and_of_one() {
     }
 }
 
-/// Java: RecordAccumulatorTest.testSplitFrequency. Some records compress well and others badly; the estimated ratio is seldom
-/// wrong.
+/// Java: RecordAccumulatorTest.testSplitFrequency. Some records compress well and others badly; the estimated ratio is
+/// seldom wrong.
 #[cfg(feature = "gzip")]
 #[test]
 fn few_batches_are_split_however_the_compression_varies() {

@@ -1,5 +1,5 @@
-//! What a producer uses while it does nothing, and what remains after its end. Each test runs in a process of its own, where
-//! every thread named `kp-` and every socket belongs to the producer.
+//! What a producer uses while it does nothing, and what remains after its end. Each test runs in a process of its own,
+//! where every thread named `kp-` and every socket belongs to the producer.
 
 use std::net::TcpListener;
 use std::sync::mpsc;

@@ -44,7 +44,7 @@ fn a_record_that_was_sent_and_not_answered_is_maybe_written() {
 }
 
 #[test]
-fn a_record_that_was_never_sent_is_not_written_and_the_reason_is_told() {
+fn a_record_that_was_never_sent_is_not_written_and_its_error_has_the_reason() {
     let (port, _sockets) = never_connecting();
     let refused = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -248,7 +248,7 @@ fn a_future_can_be_waited_for_again_after_a_timeout() {
 }
 
 #[test]
-fn the_longest_times_that_can_be_said_are_not_too_long() {
+fn the_longest_times_that_can_be_set_are_valid() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     let future = producer.send(record(0, "v")).unwrap();

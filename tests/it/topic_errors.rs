@@ -1,5 +1,5 @@
-//! Errors of one topic in the metadata: those that pass, those that the user must mend, what stays in use meanwhile, and the
-//! error in the end.
+//! Errors of one topic in the metadata: those that pass, those that the user must mend, what stays in use meanwhile, and
+//! the error in the end.
 
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ fn a_topic_that_is_known_is_sent_to_while_metadata_is_in_error() {
 }
 
 #[test]
-fn try_send_tells_that_a_topic_is_forbidden_and_notices_when_it_is_allowed() {
+fn try_send_reports_that_a_topic_is_forbidden_and_notices_when_it_is_allowed() {
     let cluster = refusable(1);
     cluster.create_topic("new", 1);
     let producer = producer(&cluster);

@@ -1,13 +1,12 @@
 //! A sender thread that panics: every call that waits returns an error.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_producer::internals::{log_all_again, panic_where_logged};
-use kafka_producer::mock::{Fault, MockApi};
-use kafka_producer::{Delivery, ErrorKind};
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use kafka_producer::{Delivery, Error, ErrorKind};
 
-use crate::support::{Gate, PATIENCE, SOON, Watched, builder, cluster, deliver, record};
+use crate::support::{Gate, PATIENCE, Producer, SOON, Watched, builder, cluster, deliver, record};
 
 /// While this lives, a sender thread that logs a line with the address panics. Drop it before another cluster can get the
 /// address.
@@ -27,8 +26,27 @@ impl Drop for PanicWhereLogged {
     }
 }
 
+/// Holds every Produce request until the gate is dropped, and then ends its connection, which is logged.
+fn hold_requests(cluster: &MockCluster) -> Gate {
+    let (gate, hold) = Gate::new();
+    cluster.on(MockApi::Produce, move |_| {
+        hold.wait();
+        Fault::Disconnect
+    });
+    gate
+}
+
+/// Sends until a record is refused; waits for memory before that. Returns the error.
+fn send_until_refused(producer: &Producer) -> Error {
+    loop {
+        if let Err(refused) = producer.send(record(1, vec![0; 10_000])) {
+            return refused.error().clone();
+        }
+    }
+}
+
 #[test]
-fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
+fn when_a_sender_thread_panics_every_call_that_waits_returns_an_error() {
     let cluster = cluster(1, 2);
     let producer = builder(&cluster)
         .buffer_memory(64 << 10)
@@ -38,14 +56,7 @@ fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
     deliver(&producer, 0, "known").unwrap();
     let _panics = PanicWhereLogged::start(cluster.bootstrap_servers());
 
-    let (gate, hold) = Gate::new();
-    let held = AtomicUsize::new(0);
-    cluster.on(MockApi::Produce, move |_| {
-        held.fetch_add(1, Ordering::Relaxed);
-        hold.wait();
-        // The loss of the connection is logged.
-        Fault::Disconnect
-    });
+    let gate = hold_requests(&cluster);
     let in_flight = producer.send(record(0, "in flight")).unwrap();
     assert!(
         cluster.wait_until(PATIENCE, |cluster| cluster.request_count(MockApi::Produce)
@@ -67,12 +78,7 @@ fn when_a_sender_thread_panics_everybody_who_waits_is_told() {
             let producer = producer.clone();
             move || {
                 started.send(()).unwrap();
-                loop {
-                    // Waits for memory in the end.
-                    if let Err(refused) = producer.send(record(1, vec![0; 10_000])) {
-                        return refused.error().clone();
-                    }
-                }
+                send_until_refused(&producer)
             }
         });
         let flushes = scope.spawn(|| producer.flush(PATIENCE));

@@ -1,6 +1,6 @@
-//! A worker between callers and brokers that do anything. The input is a script: what is sent, what the brokers answer (valid,
-//! damaged, made up), which links break, who leads, and how much time passes. In every case nothing panics, the worker comes
-//! to rest, every record has its outcome in time, and all memory is returned.
+//! A worker between callers and brokers that do anything. The input is a script: what is sent, what the brokers answer
+//! (valid, damaged, made up), which links break, who leads, and how much time passes. In every case nothing panics, the
+//! worker comes to rest, every record has its outcome in time, and all memory is returned.
 
 use std::time::Duration;
 

@@ -241,7 +241,8 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_keep_order_sequences_and_fut
     assert_eq!(requests.len(), 2);
     let completions = worker.flush();
     worker.refuse(&requests[0], ErrorCode::MESSAGE_TOO_LARGE);
-    // The parts are sent without waiting for the answer to the batch behind, which the broker refuses because of its sequence.
+    // The parts are sent without waiting for the answer to the batch behind, which the broker refuses because of its
+    // sequence.
     let second = requests.remove(1);
     worker.serve(&second);
     worker.run_for(300 * MS);

@@ -29,8 +29,8 @@ fn stamp_of(sent: &Sent, partition: i32) -> (i64, i16, i32) {
     (stamp.producer_id, stamp.producer_epoch, stamp.base_sequence)
 }
 
-/// In the answer to one request, the leader reports that it does not know the producer in partition 0, and that it does not
-/// lead partition 1.
+/// In the answer to one request, the leader reports that it does not know the producer in partition 0, and that it does
+/// not lead partition 1.
 fn fail_both(worker: &mut Harness, request: &Sent) {
     worker.answer(request, |batch| {
         refused(match batch.partition {

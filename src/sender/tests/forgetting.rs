@@ -1,4 +1,5 @@
-//! Partitions of topics that are no longer used: the worker keeps nothing of them, and they begin again under a new identity.
+//! Partitions of topics that are no longer used: the worker keeps nothing of them, and they begin again under a new
+//! identity.
 
 use std::collections::HashSet;
 use std::time::Duration;

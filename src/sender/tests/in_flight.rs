@@ -1,5 +1,5 @@
-//! Five batches of a partition in flight, with every outcome that each can have. In whatever order the errors come, the log
-//! has each acknowledged record once and in order, and no record that failed for good.
+//! Five batches of a partition in flight, with every outcome that each can have. In whatever order the errors come, the
+//! log has each acknowledged record once and in order, and no record that failed for good.
 
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
@@ -48,8 +48,8 @@ fn whatever_becomes_of_five_batches_under_way_the_log_is_in_order() {
     }
 }
 
-/// librdkafka 0144 (its n from 1 to 5) and 0090: the connection breaks after the leader has written some of the batches and
-/// has answered some of those. Then the first batch that is sent again fails, too.
+/// librdkafka 0144 (its n from 1 to 5) and 0090: the connection breaks after the leader has written some of the batches
+/// and has answered some of those. Then the first batch that is sent again fails, too.
 #[test]
 fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothing() {
     for written in 0..=BATCHES {

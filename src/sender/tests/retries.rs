@@ -435,8 +435,8 @@ fn throttling_is_never_cut_short_by_a_later_answer() {
     assert_eq!(worker.requests().len(), 1);
 }
 
-/// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read, so a request that is half written
-/// stays half written meanwhile.
+/// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read, so a request that is half
+/// written stays half written meanwhile.
 #[test]
 fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
@@ -472,7 +472,8 @@ fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
     worker.answer_with(request, &response);
 }
 
-/// SenderTest.testProducerBatchRetriesWhenPartitionLeaderChanges, RecordAccumulatorTest.testExponentialRetryBackoffLeaderChange.
+/// SenderTest.testProducerBatchRetriesWhenPartitionLeaderChanges,
+/// RecordAccumulatorTest.testExponentialRetryBackoffLeaderChange.
 #[test]
 fn the_same_broker_under_a_new_leader_epoch_is_tried_at_once_and_waited_for_when_that_fails_too() {
     let mut worker = Harness::new(|_| {});

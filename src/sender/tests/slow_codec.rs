@@ -1,4 +1,5 @@
-//! Compression that takes longer than the timeouts, and slow writes: from when each timeout counts, and which thread waits.
+//! Compression that takes longer than the timeouts, and slow writes: from when each timeout counts, and which thread
+//! waits.
 
 use std::cell::RefCell;
 use std::rc::Rc;

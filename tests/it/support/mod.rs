@@ -161,8 +161,8 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Blocks the callers of [`Hold::wait`], hooks on a broker's thread, until it is dropped. Create it after the cluster, so that
-/// a failing test drops it before the cluster ends.
+/// Blocks the callers of [`Hold::wait`], hooks on a broker's thread, until it is dropped. Create it after the cluster, so
+/// that a failing test drops it before the cluster ends.
 pub(crate) struct Gate {
     _open: std::sync::mpsc::Sender<()>,
 }

@@ -97,7 +97,8 @@ impl KafkaCluster {
         spawn().map_err(|error: io::Error| format!("start ZooKeeper: {error}"))
     }
 
-    /// Ends all brokers, removes their data and starts them again on their ports, as a cluster of this id, of 22 characters.
+    /// Ends all brokers, removes their data and starts them again on their ports, as a cluster of this id, of 22
+    /// characters.
     pub(crate) fn wipe(&self, cluster_id: &str) {
         for broker in &self.brokers {
             self.kill(broker.id);

@@ -321,7 +321,8 @@ impl Brokers {
         }
     }
 
-    /// A previous leader that does not know of the new one appends to a log that will be truncated; its replicas never confirm.
+    /// A previous leader that does not know of the new one appends to a log that will be truncated; its replicas never
+    /// confirm.
     fn answer_of_no_leader(
         &mut self,
         broker: i32,

@@ -26,7 +26,8 @@ use ledger::Guarantee;
 use setup::Setup;
 use world::World;
 
-/// The number of histories in a usual run. `SIMULATION_SEEDS` (the number) and `SIMULATION_SEED` (the first) choose others.
+/// The number of histories in a usual run. `SIMULATION_SEEDS` (the number) and `SIMULATION_SEED` (the first) choose
+/// others.
 const SEEDS: u64 = 2000;
 
 #[test]
@@ -241,8 +242,8 @@ impl World {
         self.cluster.note();
     }
 
-    /// If requests identify topics by name, those on their way could be written to the new topic in another order, which no
-    /// producer can prevent. Then this happens only while no request is on its way.
+    /// If requests identify topics by name, those on their way could be written to the new topic in another order, which
+    /// no producer can prevent. Then this happens only while no request is on its way.
     fn recreate_the_topic(&mut self) {
         let is_quiet = |partition| self.is_quiet(partition);
         if self.setup.sends_by_id() || (0..self.setup.partitions).all(is_quiet) {
@@ -268,8 +269,8 @@ impl World {
         wire.script.is_under_way(&wire.links, partition as i32)
     }
 
-    /// A broker that forgot a batch behaves as if it never had it, so retention takes only batches whose outcome the producer
-    /// has.
+    /// A broker that forgot a batch behaves as if it never had it, so retention takes only batches whose outcome the
+    /// producer has.
     fn retain_nothing(&mut self) {
         let partition = self.some_partition();
         if self.is_quiet(partition) {
@@ -282,8 +283,8 @@ impl World {
         knows && !self.is_under_way(partition)
     }
 
-    /// As after `metadata.max.idle.ms`: the metadata thread forgets the topic, unless a batch of it is on its way. A moment
-    /// later a caller needs it again.
+    /// As after `metadata.max.idle.ms`: the metadata thread forgets the topic, unless a batch of it is on its way. A
+    /// moment later a caller needs it again.
     fn forget_the_topic(&mut self) {
         let span = Duration::from_millis(self.rng.u64(..400));
         self.run_for(span);

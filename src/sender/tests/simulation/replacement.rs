@@ -22,8 +22,8 @@ impl World {
         self.next_producer_id = PRODUCER_ID + self.rng.i64(0..3);
     }
 
-    /// Returns whether the metadata is of the current cluster. The metadata thread's connection ended with the previous cluster,
-    /// and on a new connection the thread first asks for the cluster's id.
+    /// Returns whether the metadata is of the current cluster. The metadata thread's connection ended with the previous
+    /// cluster, and on a new connection the thread first asks for the cluster's id.
     pub(super) fn knows_the_cluster(&self) -> bool {
         let known = self.metadata.cluster();
         known.cluster_id() == Some(&self.cluster.number.to_string())
