@@ -1,8 +1,8 @@
-//! Proof that the simulation bites: real defects are planted in a copy of the real source, one after the other, and the
-//! simulation must find each of them. Each is a file in `tests/defects`: what it breaks, where, the text to find, which
-//! must be there exactly once, and what takes its place.
+//! Checks that the simulation finds defects. They are planted in a copy of the source, one after the other, and the simulation
+//! must find each of them. Each is a file in `tests/defects`: what it breaks, the source file, the text to find, which must
+//! occur exactly once, and its replacement.
 //!
-//! `DEFECT=<part of a name>` plants only those whose names have it; several parts are told apart by commas.
+//! `DEFECT=<part of a name>` plants only those whose names contain it; commas separate several parts.
 
 use std::fs;
 use std::io::Read;
@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// What the simulation says of a history that went wrong, and nothing else does.
+/// The beginning of what only the simulation prints about a failed history.
 const CAUGHT: &str = "SIMULATION_SEED=";
 
-/// Histories that find each defect, and some to spare.
+/// The number of histories: enough to find each defect, with a reserve.
 const SEEDS: u32 = 400;
 
-/// A history that never ends is found by nobody.
+/// The timeout of a build or a run: a history that never ends finds no defect.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 #[test]
@@ -73,8 +73,8 @@ impl Defect {
     }
 }
 
-/// A copy of the library to plant defects in, without most other tests and what these depend on, which take long to build.
-/// It stays where it is, and so does what was built of it: only what changed is built again.
+/// A copy of the library to plant defects in, without most other tests and their dependencies, which take long to build. The
+/// copy and its build stay, so that only changes are built again.
 struct Copy {
     folder: PathBuf,
     target: PathBuf,
@@ -99,7 +99,7 @@ impl Copy {
         copy
     }
 
-    /// Plants the defect, lets the simulation look for it and takes it out again. Who found it, or why nobody did.
+    /// Plants the defect, runs the simulation and removes the defect again. Returns the seed that found it, or why none did.
     fn with(&self, defect: &Defect) -> Result<String, String> {
         let path = self.folder.join(&defect.file);
         let sound = fs::read_to_string(&path).map_err(|error| error.to_string())?;
@@ -122,7 +122,7 @@ impl Copy {
         }
     }
 
-    /// Builds the copy and runs its simulation; an error is what was said.
+    /// Builds the copy and runs its simulation. The error is the output.
     fn simulate(&self) -> Result<(), String> {
         let (is_built, said) = run(self.build());
         let program = said
@@ -131,7 +131,7 @@ impl Copy {
             .map(|(path, _)| path.to_owned())
             .next_back();
         let Some(program) = program.filter(|_| is_built) else {
-            // Nothing that this says is a history that went wrong.
+            // No line of this output is about a failed history.
             return Err(said.replace(CAUGHT, "") + "\nit cannot be built");
         };
         let mut test = Command::new(program);
@@ -160,7 +160,7 @@ impl Copy {
     }
 }
 
-/// Whether the command succeeds, and all that it says.
+/// Returns whether the command succeeds, and its output.
 fn run(mut command: Command) -> (bool, String) {
     command
         .stdin(Stdio::null())
@@ -219,7 +219,7 @@ fn copy_folder(from: &Path, to: &Path) {
             copy_folder(&path, &target);
         } else {
             let text = fs::read_to_string(&path).unwrap();
-            // A file's own tests stand at its end.
+            // A file's own tests are at its end.
             let end = text.find("#[cfg(test)]\nmod tests {");
             fs::write(&target, &text[..end.unwrap_or(text.len())]).unwrap();
         }

@@ -1,5 +1,5 @@
-//! The crate's promise of no async runtime, and of no C compiler for the lean build, held against cargo's own view of
-//! the dependencies.
+//! Checks in cargo's own list of dependencies that the crate needs no async runtime and, without default features, no C
+//! compiler.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -75,10 +75,10 @@ fn the_core_packages_are_those_the_library_was_asked_to_use() {
     }
 }
 
-/// The names of all packages that `cargo tree` shows, for every platform where it can.
+/// The names of all packages that `cargo tree` shows, for every platform if it can.
 fn packages(arguments: &[&str]) -> BTreeSet<String> {
-    // Building this test fetched what its own platform needs; the other platforms' packages may be missing still, and
-    // the network too.
+    // Building this test fetched what its own platform needs. The packages of other platforms may be missing, and the network,
+    // too.
     let modes = [
         &["--target", "all", "--offline"][..],
         &["--target", "all"],

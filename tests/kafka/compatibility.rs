@@ -1,4 +1,4 @@
-//! The same producer against brokers of other ages.
+//! The same producer against brokers of other releases.
 
 use crate::Tests;
 use crate::delivery::{codecs_and_acks, shapes, the_first_records_of_a_new_topic_keep_their_order};

@@ -1,4 +1,4 @@
-//! What is sent to a healthy cluster arrives as it was: codecs, acks, timestamps, headers, nulls, partitions.
+//! What is sent to a healthy cluster arrives unchanged: codecs, acks, timestamps, headers, nulls, partitions.
 
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -60,7 +60,7 @@ fn every_codec_arrives_with_every_acks_level(kafka: &KafkaCluster) {
     codecs_and_acks(kafka, "delivery-codecs");
 }
 
-/// A partition for each codec and acks level; one read-back and one look into the log for all of them.
+/// Uses a partition for each codec and acks level, and reads all of them back at once, from a consumer and from the log.
 pub(crate) fn codecs_and_acks(kafka: &KafkaCluster, topic: &str) {
     let cases: Vec<_> = CODECS
         .iter()
@@ -86,7 +86,7 @@ pub(crate) fn codecs_and_acks(kafka: &KafkaCluster, topic: &str) {
         sent.push(records);
     }
 
-    // acks=0 says nothing of the log: the last bytes may be on their way still.
+    // With acks=0 the last bytes may still be on their way.
     let written = || -> Vec<_> {
         let partitions = 0..cases.len() as i32;
         partitions
@@ -134,8 +134,8 @@ fn assert_batches(batches: &[DumpedBatch], codec: &str, acks: &str) {
     }
 }
 
-/// A broker that has just become a leader refuses a first request and takes a second one, and it takes any sequence from
-/// a producer that it does not know: with both under way at once the second batch would come first.
+/// A broker that has just become a leader refuses the first request and accepts the second one, and it accepts any sequence
+/// from an unknown producer. With both in flight at once, the second batch would come first.
 pub(crate) fn the_first_records_of_a_new_topic_keep_their_order(kafka: &KafkaCluster) {
     const PARTITIONS: i32 = 6;
     for life in 0..8 {
@@ -163,7 +163,7 @@ fn create_time_is_the_records_or_the_time_of_sending(kafka: &KafkaCluster) {
     let topic = "delivery-create-time";
     kafka.create_topic(topic, 1, 1, &[]);
     let producer = producer(kafka, &[]);
-    // Backwards too: deltas within a batch may be negative.
+    // Backwards, too: deltas within a batch may be negative.
     let stamps = [1_700_000_000_000, 1_600_000_000_000, 0, 1_700_000_000_001];
     let mut records: Vec<_> = stamps
         .iter()
@@ -238,7 +238,7 @@ fn headers_nulls_and_empty_bytes_arrive_as_they_were(kafka: &KafkaCluster) {
     assert_eq!(sizes[..5], [(-1, -1), (3, -1), (0, 0), (-1, 0), (256, 256)]);
 }
 
-/// Each way in which a record can be unusual.
+/// Every kind of unusual record.
 pub(crate) fn shapes(topic: &str) -> Vec<BytesRecord> {
     let name = topic.to_owned();
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -266,7 +266,7 @@ pub(crate) fn shapes(topic: &str) -> Vec<BytesRecord> {
     ]
 }
 
-/// Kafka's own producer, with its default partitioner, decides for the same keys.
+/// Kafka's own producer, with its default partitioner, chooses the same partitions for the same keys.
 fn a_key_goes_to_the_partition_that_java_chooses(kafka: &KafkaCluster) {
     let (ours, javas) = ("delivery-keys-ours", "delivery-keys-java");
     kafka.create_topic(ours, 7, 1, &[]);
@@ -419,7 +419,7 @@ fn send_all_delivers_in_order(kafka: &KafkaCluster) {
 fn records_sent_before_close_are_delivered(kafka: &KafkaCluster) {
     let topic = "delivery-close";
     kafka.create_topic(topic, 1, 1, &[]);
-    // Only the close can end this linger.
+    // Only `close` can end this linger.
     let producer = producer(kafka, &[("linger.ms", "60000")]);
     let records: Vec<_> = (0..100).map(|number| numbered(topic, 0, number)).collect();
     let send = |record: &BytesRecord| producer.send(record.clone()).expect("a record taken");

@@ -1,4 +1,4 @@
-//! Faults of brokers while records flow: none lost, none twice, and the order of each partition kept.
+//! Faults of brokers while records are sent: no record is lost or duplicated, and each partition keeps its order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -87,7 +87,7 @@ fn a_hung_broker_does_not_slow_the_others(kafka: &KafkaCluster) {
     kafka.wait_until_replicated();
 }
 
-/// The longest time that a record to a broker that is well took.
+/// The longest time that a record to a healthy broker took.
 fn longest_wait(producer: &BytesProducer, topic: &str, during: Duration) -> Duration {
     let until = Instant::now() + during;
     let mut longest = Duration::ZERO;
@@ -141,7 +141,7 @@ fn nothing_is_lost_or_twice_when_a_leader_hangs(kafka: &KafkaCluster) {
         || {
             let leader = kafka.leader("faults-frozen", 0);
             kafka.pause(leader);
-            // Longer than the brokers' session: another takes over, and the frozen one wakes up believing that it leads.
+            // Longer than the brokers' session: another one takes over, and the frozen one continues as if it still led.
             let moved = crate::support::kafka::poll(SOON, || {
                 (kafka.leader("faults-frozen", 0) != leader).then_some(())
             });
@@ -170,7 +170,7 @@ pub(crate) fn kill_and_restart(kafka: &KafkaCluster, broker: i32) {
     kafka.wait_until_replicated();
 }
 
-/// Sends without a pause while `fault` happens; then each partition must hold exactly what was sent to it, in order.
+/// Sends without a pause while `fault` happens. Then each partition must hold exactly what was sent to it, in order.
 pub(crate) fn exactly_once_through(
     kafka: &KafkaCluster,
     topic: &str,
@@ -181,7 +181,7 @@ pub(crate) fn exactly_once_through(
     const PARTITIONS: i32 = 3;
     kafka.create_topic(topic, PARTITIONS, replication, &[]);
     let producer = producer(kafka, settings);
-    // The fault is to hit records, not the first metadata request.
+    // The fault must hit records, not the first metadata request.
     producer.partitions_for(topic).expect("the partitions");
     let over = AtomicBool::new(false);
     let futures = thread::scope(|scope| {
@@ -247,7 +247,7 @@ fn send_until(
     futures
 }
 
-/// Ends the sending thread also when the fault's code panics.
+/// Ends the sending thread, also if the fault's code panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

@@ -1,4 +1,4 @@
-//! Sizes, names and partitions at their limits, and what the producer says beyond them.
+//! Sizes, names and partitions at their limits, and the producer's errors beyond them.
 
 use std::io::{ErrorKind as ErrorKindOfIo, Read};
 use std::net::TcpStream;
@@ -303,7 +303,7 @@ fn an_illegal_topic_name_fails_without_waiting(kafka: &KafkaCluster) {
     outcome(&producer, record(&longest, "v")).expect("the longest legal name");
 }
 
-/// Java, with one connection to a broker, delivers all of it too.
+/// Java's producer has one connection to a broker, and delivers all of it, too.
 fn threads_share_a_connection_where_the_broker_allows_no_further_one(kafka: &KafkaCluster) {
     let topic = "limits-connections";
     kafka.create_topic(topic, 8, 1, &[]);
@@ -360,7 +360,7 @@ fn kafkas_own_topics_are_refused(kafka: &KafkaCluster) {
     kafka.create_topic("limits-own", 1, 1, &[]);
     let producer = producer(kafka, &[]);
     outcome(&producer, record("limits-own", "v")).expect("a delivery");
-    // The consumer's group brings Kafka's topic into being.
+    // The consumer's group creates Kafka's own topic.
     kafka.consume("limits-own");
     let error =
         outcome(&producer, record("__consumer_offsets", "v")).expect_err("a topic of Kafka's own");
@@ -428,7 +428,7 @@ pub(crate) fn a_topic_created_again_is_written_from_its_start(kafka: &KafkaClust
     }
 }
 
-/// The last of its group: the cluster needs a moment after it.
+/// Runs last in its group, because the cluster needs a moment afterwards.
 fn a_hung_broker_costs_no_more_than_delivery_timeout_ms(kafka: &KafkaCluster) {
     let topic = "limits-hung";
     kafka.create_topic(topic, 1, 1, &[]);
@@ -468,7 +468,7 @@ fn a_hung_broker_costs_no_more_than_delivery_timeout_ms(kafka: &KafkaCluster) {
     assert!(closed_in < Duration::from_secs(4), "{closed_in:?}");
     assert!(last.get(SOON).is_err());
 
-    // What the log holds is the first record and a part of the uncertain ones, in order and none twice.
+    // The log has the first record and a part of the uncertain ones, in order and none twice.
     let number = |text: &str| text[..8].parse::<usize>().expect("a number");
     let numbers: Vec<_> = kafka
         .consume(topic)

@@ -1,7 +1,7 @@
 //! The producer against real Kafka clusters; what it wrote is read back with Kafka's own tools.
 //!
-//! The tests of a group share one cluster. Without Kafka or Java they are reported as ignored with the reason, or as
-//! failed where the environment says `KAFKA_TESTS=required`; `KAFKA_TESTS=off` leaves them out.
+//! The tests of a group share one cluster. Without Kafka or Java they are reported as ignored, with the reason, or as failed
+//! if the environment says `KAFKA_TESTS=required`. `KAFKA_TESTS=off` skips them.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -66,7 +66,7 @@ fn nothing_is_lost_or_twice_while_replicas_are_too_few(kafka: &KafkaCluster) {
                 .then_some(())
         });
         assert!(too_few.is_some(), "the replica is still in sync");
-        // Of the partition whose leader has not changed: a new one tells no end before it has enough replicas.
+        // Of the partition whose leader has not changed: a new leader reports no end offset before it has enough replicas.
         let end = kafka.end_offset(topic, 0);
         thread::park_timeout(Duration::from_secs(2));
         let still = kafka.end_offset(topic, 0);
@@ -79,7 +79,7 @@ fn nothing_is_lost_or_twice_while_replicas_are_too_few(kafka: &KafkaCluster) {
 fn nothing_is_lost_or_twice_when_all_brokers_die_at_once(kafka: &KafkaCluster) {
     exactly_once_through(kafka, "outages-all", 3, &[], || {
         let brokers = kafka.broker_ids();
-        // Each waits until it is one of a cluster, for which another one is needed.
+        // Each waits until it is in a cluster, which needs another broker.
         thread::scope(|scope| {
             brokers.iter().for_each(|broker| kafka.kill(*broker));
             thread::park_timeout(Duration::from_secs(2));
@@ -91,7 +91,7 @@ fn nothing_is_lost_or_twice_when_all_brokers_die_at_once(kafka: &KafkaCluster) {
     });
 }
 
-/// At the end none of the addresses that the producer began with leads anywhere.
+/// At the end no broker listens on any of the first addresses.
 fn nothing_is_lost_or_twice_while_every_broker_moves_to_another_address(kafka: &KafkaCluster) {
     let first = kafka.bootstrap_servers();
     exactly_once_through(kafka, "outages-moved", 3, &[], || {
@@ -152,7 +152,7 @@ fn a_broker_stopped_past_delivery_timeout_ms_harms_no_other_record(kafka: &Kafka
     assert_outcomes_are_true(&outcomes, &numbers_in(STOPPED));
 }
 
-/// Checks the outcome of each number against those that are in the log.
+/// Checks the outcome of each number against the numbers in the log.
 fn assert_outcomes_are_true(outcomes: &[Result<RecordMetadata, Error>], written: &[usize]) {
     assert!(
         written.is_sorted_by(|left, right| left < right),
@@ -173,8 +173,8 @@ fn assert_outcomes_are_true(outcomes: &[Result<RecordMetadata, Error>], written:
     }
 }
 
-/// Paced well below what the brokers take: what counts is that each record is delivered in the phase in which it is sent.
-/// The test of this name on the mock cluster measures the loss itself, more finely than beside three JVMs.
+/// Sends far less than the brokers can take: each record must be delivered in the phase in which it is sent. The test of this
+/// name on the mock cluster measures the loss itself, with less noise than beside three JVMs.
 fn throughput_to_the_others_stays_while_a_broker_is_stopped(kafka: &KafkaCluster) {
     const PHASE: Duration = Duration::from_secs(4);
     let topic = "outages-throughput";
@@ -221,7 +221,7 @@ fn delivered_within(producer: &BytesProducer, topic: &str, phase: Duration) -> u
     futures.iter().filter(|future| future.is_done()).count()
 }
 
-/// A topic whose partitions 0, 1 and 2 are on brokers 1, 2 and 3 alone, and a producer that knows them.
+/// A topic whose partitions 0, 1 and 2 are only on brokers 1, 2 and 3, and a producer that knows them.
 fn producer_of_three(
     kafka: &KafkaCluster,
     topic: &str,
@@ -236,7 +236,7 @@ fn producer_of_three(
     producer
 }
 
-/// Every record has one outcome; what is acknowledged of those sent to the new topic is there once, in order.
+/// Every record has one outcome. The acknowledged records that were sent to the new topic are in its log once and in order.
 fn a_topic_created_again_while_records_flow_takes_each_once(kafka: &KafkaCluster) {
     let topic = "outages-again";
     kafka.create_topic(topic, 1, 1, &[]);
@@ -308,7 +308,7 @@ fn nothing_is_lost_or_twice_while_a_topics_limit_is_lowered(kafka: &KafkaCluster
     );
 }
 
-/// The broker's word is several times `request.timeout.ms`: a client that did not heed it would give its requests up.
+/// The throttle time is several times `request.timeout.ms`: a client that ignored it would end its requests.
 fn a_quota_slows_its_client_down_and_costs_no_record(kafka: &KafkaCluster) {
     const RECORDS: usize = 40;
     let topic = "outages-quota";

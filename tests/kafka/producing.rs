@@ -1,4 +1,4 @@
-//! What the tests share: producers of bytes, and the comparison of what was sent with what Kafka's consumer reads.
+//! What the tests share: producers of bytes, and the comparison of sent records with what Kafka's consumer reads.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,10 @@ use crate::support::kafka::{ConsumedRecord, KafkaCluster};
 pub(crate) type BytesProducer = KafkaProducer<Vec<u8>, Vec<u8>>;
 pub(crate) type BytesRecord = ProducerRecord<Vec<u8>, Vec<u8>>;
 
-/// For everything that a healthy cluster does within a second.
+/// The timeout for what a healthy cluster does within a second.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// A producer with Kafka's property names and values; what is not named has its default.
+/// A producer with these properties; the others have their defaults.
 pub(crate) fn producer(kafka: &KafkaCluster, settings: &[(&str, &str)]) -> BytesProducer {
     let mut builder = BytesProducer::builder().bootstrap_servers(kafka.bootstrap_servers());
     for (name, value) in settings {
@@ -23,7 +23,7 @@ pub(crate) fn producer(kafka: &KafkaCluster, settings: &[(&str, &str)]) -> Bytes
     builder.build().expect("a producer")
 }
 
-/// A record of a value that says which one it is and compresses well.
+/// A record whose value begins with its number and compresses well.
 pub(crate) fn numbered(topic: &str, partition: i32, number: usize) -> BytesRecord {
     let value = format!("{number:08} {}", "forest defense ".repeat(6));
     record(topic, value)
@@ -35,7 +35,7 @@ pub(crate) fn record(topic: &str, value: impl Into<Vec<u8>>) -> BytesRecord {
     BytesRecord::new(topic.to_owned(), value.into())
 }
 
-/// Sends one record and waits for its fate, whichever way the producer tells it.
+/// Sends one record and returns its outcome, also if `send` refuses it.
 pub(crate) fn outcome(
     producer: &BytesProducer,
     record: BytesRecord,
@@ -56,7 +56,7 @@ pub(crate) fn deliver(producer: &BytesProducer, records: &[BytesRecord]) -> Vec<
         .collect()
 }
 
-/// Shows that the topic holds these records and no others, each where its metadata says.
+/// Checks that the topic holds exactly these records, each at the partition and offset of its metadata.
 pub(crate) fn assert_holds(
     kafka: &KafkaCluster,
     topic: &str,
@@ -85,7 +85,7 @@ pub(crate) fn assert_holds(
     }
 }
 
-/// Shows that a partition holds exactly these records, in this order.
+/// Checks that a partition holds exactly these records, in this order.
 pub(crate) fn assert_sequence<'a>(
     records: impl IntoIterator<Item = &'a BytesRecord>,
     consumed: impl IntoIterator<Item = &'a ConsumedRecord>,
@@ -115,7 +115,7 @@ pub(crate) fn assert_same(record: &BytesRecord, found: &ConsumedRecord) {
         .iter()
         .map(|h| (h.key().to_owned(), h.value().map(<[u8]>::to_vec)))
         .collect();
-    // Without assert_eq: a megabyte is no message.
+    // Without assert_eq, which would print a megabyte.
     assert!(
         record.key == found.key,
         "another key at {place:?}: {:?}",

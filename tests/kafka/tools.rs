@@ -1,4 +1,4 @@
-//! The harness itself, shown on records that Kafka's own producers wrote.
+//! Tests of the harness itself, with records that Kafka's own producers wrote.
 
 use crate::Tests;
 use crate::support::kafka::{KafkaCluster, Replicas, TimestampType};

@@ -1,4 +1,4 @@
-//! A cluster that is wiped and made anew at the same address gives producer ids from the start again.
+//! A cluster that is wiped and recreated at the same address gives producer ids from the start again.
 
 use kafka_producer::{Delivery, Error};
 
@@ -19,7 +19,7 @@ pub(crate) const TESTS: Tests = &[
 
 const TOPIC: &str = "wiped";
 
-/// As a container's settings name the id once and for all. The topic tells that it is another one.
+/// The cluster keeps its id, as with a container whose settings name it. Only the topic's id changes.
 fn producers_of_a_cluster_that_was_wiped_and_kept_its_id_lose_nothing_to_each_other(
     kafka: &KafkaCluster,
 ) {
@@ -32,7 +32,8 @@ fn producers_of_a_cluster_that_was_replaced_lose_nothing_to_each_other(kafka: &K
     kafka.wipe(CLUSTER_ID);
 }
 
-/// Two producers, one before the wipe and one behind it, send in turn. What each is told is what the log has.
+/// Two producers, one from before the wipe and a new one, send one after the other. The log has what each of them was
+/// acknowledged.
 fn nothing_is_lost_after_a_wipe(kafka: &KafkaCluster, cluster_id: &str) {
     for first in ["a", "b"] {
         kafka.create_topic(TOPIC, 1, 1, &[]);
@@ -46,7 +47,7 @@ fn nothing_is_lost_after_a_wipe(kafka: &KafkaCluster, cluster_id: &str) {
         let mut expected = Vec::new();
         let mut told = |producer: &BytesProducer, value: &str| match send(producer, value) {
             Ok(()) => expected.push(value.len()),
-            // On its way when the cluster went.
+            // It was in flight when the cluster went away.
             Err(error) => assert_eq!(error.delivery(), Delivery::MaybeWritten, "{value}: {error}"),
         };
         let order: [(&BytesProducer, &str); 6] = match first {

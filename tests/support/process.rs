@@ -1,4 +1,4 @@
-//! Child processes that never outlive the tests, however these end.
+//! Child processes that never outlive the tests, in whatever way these end.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -66,13 +66,13 @@ impl Process {
         self.child().try_wait().expect("look at a child")
     }
 
-    /// Waits until the child has ended; `None` when it still runs after `timeout`.
+    /// Waits until the child has ended. Returns `None` if it still runs after `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<ExitStatus> {
         poll(timeout, || self.exit_status())
     }
 
-    /// What a child started with piped output wrote until it ended; an error when it still ran after `timeout`, and
-    /// then it is killed.
+    /// Returns what a child with piped output wrote until its end. A child that still runs after `timeout` is killed, which is
+    /// an error.
     pub(crate) fn output(self, timeout: Duration) -> io::Result<Output> {
         let deadline = Instant::now() + timeout;
         let (stdout, stderr) = {
@@ -129,8 +129,8 @@ impl Drop for Process {
     }
 }
 
-/// Asks `condition` until it answers or `timeout` has passed. The things waited for here are other processes, which
-/// tell nobody when they change.
+/// Checks `condition` until it returns a value or `timeout` has passed. These conditions are about other processes, which send
+/// no notification.
 pub(crate) fn poll<T>(timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + timeout;
     loop {
@@ -148,15 +148,15 @@ fn read_to_end(mut source: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // A read error ends the output as its end does; the exit status tells what happened.
+        // A read error ends the output, too; the exit status shows what happened.
         let _ = source.read_to_end(&mut bytes);
         let _ = sender.send(bytes);
     });
     receiver
 }
 
-/// A shell that reads the ids of our children and kills those left when its input ends: the kernel closes the pipe
-/// however this process goes, also by SIGKILL or by a time limit.
+/// A shell that reads the ids of our children, and kills those that are left when its input ends. The kernel closes the pipe in
+/// whatever way this process ends, also by SIGKILL or a time limit.
 struct Watchdog(Mutex<Child>);
 
 impl Watchdog {

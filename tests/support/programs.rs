@@ -39,7 +39,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
         .unwrap_or_else(|error| panic!("start {program}: {error}"));
     let mut stdin = process.take_stdin().expect("a piped stdin");
     thread::scope(|scope| {
-        // A program that reads no input, or not all of it, says by its exit status whether that was right.
+        // The exit status of a program shows whether it was right not to read all of its input.
         scope.spawn(move || drop(stdin.write_all(input)));
         process
             .output(Duration::from_secs(60))
@@ -47,8 +47,8 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
     })
 }
 
-/// A program that gets line after line until it ends: `line 1`, `line 2`, ... Its input is a socket, so that the test
-/// can read what the program has left in it.
+/// A program that gets `line 1`, `line 2`, ... until it ends. Its input is a socket, so that the test can read what the program
+/// has not read.
 pub(crate) struct FedProgram {
     process: Process,
     unread: UnixStream,
@@ -98,7 +98,7 @@ impl FedProgram {
     }
 }
 
-/// What is known of a [`FedProgram`] after its end.
+/// The result of a [`FedProgram`].
 pub(crate) struct EndedProgram {
     pub(crate) code: Option<i32>,
     pub(crate) errors: String,
@@ -109,7 +109,7 @@ pub(crate) struct EndedProgram {
 }
 
 impl EndedProgram {
-    /// Each line was delivered once, or is in the input still.
+    /// Checks that each line was delivered once or is still in the input.
     pub(crate) fn assert_no_line_lost(&self, delivered: impl Iterator<Item = String>) {
         let left = self.left.lines().map(str::to_owned);
         let mut count = 0;
@@ -129,7 +129,7 @@ pub(crate) fn build_folder() -> &'static Path {
         .expect("a folder above CARGO_TARGET_TMPDIR")
 }
 
-/// Where cargo puts the examples; builds them if `cargo test` was told to build this test alone.
+/// Where cargo puts the examples; builds them if `cargo test` built only this test.
 pub(crate) fn examples_folder() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let build = || {

@@ -1,5 +1,5 @@
-//! A test runner for tests that share a costly thing, such as a cluster: the thing of a group is started when the
-//! group's first test runs and dropped after its last one, which `static`s of the standard runner never are.
+//! A test runner for tests that share an expensive resource, such as a cluster. The resource of a group starts with the group's
+//! first test and is dropped after its last one; the standard runner never drops a `static`.
 //!
 //! Its arguments and output are those of the standard runner as far as `cargo test` and tests/run.sh use them:
 //! `[FILTER]... [--exact] [--skip FILTER] [--list]`.
@@ -26,8 +26,8 @@ impl Suite {
         }
     }
 
-    /// Runs the selected tests of some modules. `start` makes what they share, or says why there is nothing to share.
-    /// `failed` is told of each failed test.
+    /// Runs the selected tests of some modules. `start` makes what they share, or returns why it cannot. `failed` is called for
+    /// each failed test.
     pub(crate) fn group<S>(
         &mut self,
         start: impl FnOnce() -> Result<S, Unavailable>,
@@ -140,11 +140,11 @@ impl Suite {
 /// A test's name and what runs it.
 pub(crate) type Test<S> = (&'static str, fn(&S));
 
-/// Why a group has nothing to run on.
+/// Why a group cannot run.
 pub(crate) enum Unavailable {
     /// The machine lacks something, and that is allowed.
     Skipped(String),
-    /// What should have started did not.
+    /// The resource did not start.
     Failed(String),
 }
 

@@ -1,4 +1,4 @@
-//! What all targets share: an allocator that counts, and the bound that hostile bytes have to stay in.
+//! What all targets share: an allocator that counts, and the limit of memory that hostile bytes may use.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ macro_rules! target {
     };
 }
 
-/// With FUZZ_SEEDS, a folder, writes the inputs to begin with there and ends the process.
+/// Writes the first inputs into the folder FUZZ_SEEDS, if that is set, and ends the process.
 pub fn write_seeds(target: &str) {
     let Some(folder) = std::env::var_os("FUZZ_SEEDS") else {
         return;
@@ -36,7 +36,7 @@ pub fn write_seeds(target: &str) {
     std::process::exit(0);
 }
 
-/// Runs `target`, which may hold `bound` bytes more than before at any time, and has to give all back.
+/// Runs `target`, which may use up to `bound` bytes more than before, and must return all of them.
 pub fn within(bound: usize, target: impl FnOnce()) {
     let before = ALLOCATOR.start();
     target();
@@ -48,7 +48,7 @@ pub fn within(bound: usize, target: impl FnOnce()) {
     assert!(left <= KEPT, "{left} bytes are not given back");
 }
 
-/// What threads and their libraries set aside once and keep.
+/// The memory that threads and their libraries allocate once and keep.
 const KEPT: usize = 1 << 20;
 
 #[global_allocator]
@@ -57,7 +57,7 @@ static ALLOCATOR: Counting = Counting {
     most: AtomicUsize::new(0),
 };
 
-/// Counts the bytes that are held, and the most that ever were.
+/// Counts the allocated bytes, and their maximum.
 struct Counting {
     held: AtomicUsize,
     most: AtomicUsize,
@@ -70,7 +70,7 @@ impl Counting {
         held
     }
 
-    /// The most and the rest above what was held `before`.
+    /// The maximum and the current number of bytes, less those `before`.
     fn stop(&self, before: usize) -> (usize, usize) {
         let above = |value: &AtomicUsize| value.load(Ordering::Relaxed).saturating_sub(before);
         (above(&self.most), above(&self.held))
@@ -85,8 +85,8 @@ impl Counting {
     }
 }
 
-// Every call is the system's own, with the same arguments. A reallocation is counted as both blocks at once, which it is
-// where the block moves.
+// Every call is passed to the system with the same arguments. A reallocation counts as both blocks at once, as it is if the
+// block moves.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.add(layout.size());

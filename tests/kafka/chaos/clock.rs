@@ -1,4 +1,4 @@
-//! One time for all: milliseconds since the test began, by the wall clock, as other processes' timestamps have it too.
+//! One clock for all: milliseconds since the test began, by the wall clock, because other processes' timestamps use it, too.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(super) fn seconds(ms: u32) -> String {
     format!("{:.3} s", f64::from(ms) / 1_000.0)
 }
 
-/// Lets time pass: a fault lasts.
+/// Lets time pass while a fault lasts.
 pub(super) fn pass(duration: Duration) {
     let until = Instant::now() + duration;
     while let Some(left) = until.checked_duration_since(Instant::now()) {

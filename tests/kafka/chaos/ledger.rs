@@ -1,4 +1,4 @@
-//! What is known of each record, sixteen bytes each: an hour of ten thousand a second fits in 600 MB.
+//! What is known of each record, in sixteen bytes: an hour of ten thousand records a second fits in 600 MB.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub(super) struct Ledger {
     entries: Mutex<Entries>,
 }
 
-/// What a producer told of a record.
+/// The outcome that a producer reported for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Pending,
@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     MaybeWritten,
 }
 
-/// How many records had which outcome, and what was wrong already while they were told.
+/// The numbers of outcomes by kind, and the faults that were found when they were reported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
     pub(super) sent: u64,
@@ -58,13 +58,13 @@ impl Ledger {
         }
     }
 
-    /// The next record's number; it is being sent now.
+    /// Adds a record that is sent now, and returns its number.
     pub(super) fn open(&self) -> u64 {
         let now = self.clock.now_ms();
         self.lock().push(now)
     }
 
-    /// Takes an outcome as the producer tells it.
+    /// Adds an outcome that the producer reports now.
     pub(super) fn settle(&self, number: u64, result: Result<&RecordMetadata, &Error>) {
         let outcome = match result {
             Ok(metadata) => Outcome::Acknowledged {
@@ -77,7 +77,7 @@ impl Ledger {
         self.settle_at(number, outcome, self.clock.now_ms());
     }
 
-    /// Takes an outcome that was told at that time, perhaps of a record that was not opened here.
+    /// Adds an outcome that was reported at that time, maybe of a record that was not opened here.
     pub(super) fn settle_at(&self, number: u64, outcome: Outcome, now_ms: u32) {
         let mut entries = self.lock();
         while entries.totals.sent <= number {
@@ -108,7 +108,7 @@ impl Ledger {
         self.lock().totals.clone()
     }
 
-    /// Notes that the log holds the record there. Answers what is wrong with that, if anything is.
+    /// Adds that the log holds the record there. Returns what is wrong with that, if anything.
     pub(super) fn see(&self, number: u64, partition: i32, offset: i64) -> Option<Wrong> {
         let mut entries = self.lock();
         if number >= entries.totals.sent {
@@ -140,7 +140,7 @@ impl Ledger {
             .collect()
     }
 
-    /// What is known of a record, for whoever looks into a failed test.
+    /// Describes a record, for the report of a failed test.
     pub(super) fn history(&self, number: u64) -> String {
         let mut entries = self.lock();
         if number >= entries.totals.sent {
@@ -169,7 +169,7 @@ pub(super) enum Wrong {
     Twice,
     /// Its error said `not written`.
     WrittenAfterAll,
-    /// Its metadata named another place.
+    /// Its metadata has another partition or offset.
     Elsewhere,
     NeverSent,
 }
@@ -187,7 +187,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Chunks, so that growing copies nothing and never needs the memory twice.
+/// A list in chunks, so that growing copies nothing and never needs the memory twice.
 #[derive(Default)]
 struct Entries {
     chunks: Vec<Vec<Entry>>,

@@ -1,4 +1,4 @@
-//! Our producers at work: one for each codec, each shared by threads that send in every way the API has.
+//! The load of our producers: one for each codec, each shared by threads that use every method of the API.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use super::ledger::{Ledger, Totals};
 use crate::producing::{BytesProducer, BytesRecord, SOON, outcome, producer, record};
 use crate::support::kafka::{KafkaCluster, poll};
 
-/// What each producer is, so that together they take every path: batches of one record and of many, one worker and two,
-/// memory that an outage fills and memory that it does not, requests that time out within a fault and such that do not.
+/// The settings of each producer. Together they cover batches of one record and of many, one worker and two, memory that an
+/// outage fills and memory that it does not, and requests that time out within a fault or do not.
 const PRODUCERS: [&[(&str, &str)]; 5] = [
     &[
         ("compression.type", "none"),
@@ -67,7 +67,7 @@ impl Load {
                 ("max.in.flight.requests.per.connection", "5"),
                 // A new partition is used within a fault or two.
                 ("metadata.max.age.ms", "10000"),
-                // So that one record can ask for all of the memory.
+                // One record can need all of the memory.
                 ("max.request.size", memory),
             ];
             all.extend_from_slice(settings);
@@ -95,7 +95,7 @@ impl Load {
         totals.reduce(Totals::and).unwrap_or_default()
     }
 
-    /// The body of one sending thread: so many records a second until `over`, then every outcome.
+    /// The body of one sending thread: sends at its rate until `over`, then waits for every outcome.
     pub(super) fn send(&self, sender: usize, a_second: f64, over: &AtomicBool) {
         Sending {
             producer: &self.producers[sender / THREADS_A_PRODUCER],
@@ -108,7 +108,7 @@ impl Load {
         .run(a_second, over);
     }
 
-    /// Shows that each producer has all of its memory again, and closes it.
+    /// Checks that each producer has all of its memory again, and closes it.
     pub(super) fn finish(&self, topic: &str) -> Vec<String> {
         let mut findings = Vec::new();
         for (producer, settings) in self.producers.iter().zip(PRODUCERS) {
@@ -126,8 +126,8 @@ impl Load {
         findings
     }
 
-    /// The record of each sender that took longest. Futures are looked at between sends, so a time can be too long by as
-    /// long as a send waited for memory.
+    /// The record of each sender that took longest. Futures are checked between sends, so a time can be too long by the time
+    /// for which a send waited for memory.
     pub(super) fn print_slowest(&self) {
         for sender in &self.senders {
             let (_, number) = sender.ledger.totals().longest;
@@ -152,7 +152,8 @@ impl Load {
     }
 }
 
-/// `try_send` takes a record only if its memory is free now, so one nearly as large as the budget shows that all is.
+/// `try_send` accepts a record only if its memory is free now, so a record nearly as large as the budget shows that all
+/// memory is free.
 fn takes_a_record_of_all_its_memory(
     producer: &BytesProducer,
     settings: &[(&str, &str)],
@@ -164,7 +165,7 @@ fn takes_a_record_of_all_its_memory(
     let memory: usize = memory
         .and_then(|(_, bytes)| bytes.parse().ok())
         .expect("a size");
-    // The topic's metadata, without which `try_send` takes nothing.
+    // Gets the topic's metadata, without which `try_send` accepts nothing.
     outcome(producer, record(topic, "small"))?;
     let mut refused = None;
     let taken = poll(SOON, || {
@@ -178,7 +179,7 @@ fn takes_a_record_of_all_its_memory(
         }
     });
     match (taken, refused) {
-        // Too large for the topic, or small once it is compressed: either way it has an outcome.
+        // It is too large for the topic, or small after compression: in both cases it has an outcome.
         (Some(future), _) => match future.get(SOON) {
             Err(error) if error.kind() != ErrorKind::RecordTooLarge => Err(error),
             _ => Ok(()),
@@ -188,7 +189,7 @@ fn takes_a_record_of_all_its_memory(
     }
 }
 
-/// What each record is: a pure function of the seed, the sender and the record's number.
+/// The content of each record: a pure function of the seed, the sender and the record's number.
 pub(super) struct Contents {
     seed: u64,
     filler: String,
@@ -222,7 +223,7 @@ impl Contents {
         let mut rng = self.rng(sender, number | 1 << 40);
         let (key, length) = match self.burst_key(sender, number) {
             Some(key) => (key, 200),
-            // Alone too large for a topic that takes only small batches.
+            // It is too large for a topic that takes only small batches.
             None if rng.u32(0..2_000) == 0 => (rng.u32(0..KEYS), LARGEST),
             None => (rng.u32(0..KEYS), rng.usize(0..100)),
         };
@@ -231,7 +232,7 @@ impl Contents {
         (format!("key-{key}"), format!("{sender} {number} {filler}"))
     }
 
-    /// Sender and number of a record that was read.
+    /// Returns sender and number of a record that was read.
     pub(super) fn parse(value: &str) -> Option<(usize, u64)> {
         let mut words = value.split(' ');
         Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
@@ -251,7 +252,7 @@ impl Contents {
     }
 }
 
-/// A sending thread's part that its callbacks share.
+/// The part of a sending thread that its callbacks share.
 struct Sender {
     id: usize,
     clock: Clock,
@@ -299,9 +300,9 @@ impl Sender {
     }
 }
 
-/// No fault lasts as long as a record may take, so what fails has met the topic that takes only small batches at times: a
-/// record alone can be too large for it; and where a batch is written, its answer lost and its retry too large, no broker
-/// knows the parts into which it is split, so that their fate stays open.
+/// No fault lasts as long as a record may take. So a record can fail only in the topic that sometimes takes only small batches:
+/// a single record can be too large for it. If a batch is written, its answer is lost and its retry is too large, no broker
+/// recognizes the parts into which it is split, so they are maybe written.
 fn is_expected(error: &Error) -> bool {
     const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
     let is_of_small = error.topic() == Some(LOAD_TOPICS[1]);
@@ -397,7 +398,7 @@ impl Sending<'_> {
         (number, self.contents.record(self.sender.id, number))
     }
 
-    /// After a flush that succeeds everything sent before has its outcome.
+    /// Checks that after a flush every record sent before has its outcome.
     fn flush(&mut self, timeout: Duration) {
         if let Err(error) = self.producer.flush(timeout) {
             if error.kind() != ErrorKind::Timeout || timeout > FLUSH {
@@ -416,8 +417,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Takes the outcomes that are there. Records of several partitions settle in any order: what is behind one that is
-    /// open waits for it.
+    /// Collects the outcomes up to the first record without one. Records of several partitions complete in any order.
     fn harvest(&mut self) {
         while let Some((number, future)) = self.futures.front() {
             let Some(result) = future.try_get() else {
@@ -429,10 +429,10 @@ impl Sending<'_> {
     }
 }
 
-/// Sometimes within a fault, so that it fails now and then.
+/// Sometimes shorter than a fault, so that it fails now and then.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Keeps a thread to its rate; what an outage held up is made up for in part only.
+/// Limits a thread to its rate, and makes up for only a part of the time that an outage took.
 struct Pace {
     a_second: f64,
     start: Instant,

@@ -1,9 +1,9 @@
-//! The chaos test: a three-broker cluster behind proxies under a storm of faults, our producers at work, and beside them
-//! Kafka's own on the same faults. Afterwards Kafka's consumer reads everything.
+//! The chaos test: a three-broker cluster behind proxies has fault after fault while our producers send and, beside them, Kafka's
+//! own. Afterwards Kafka's consumer reads everything.
 //!
-//! `CHAOS_SEED` replays a run's faults, `CHAOS_SECONDS` says how long they go on, `CHAOS_RATE` how many records a second
-//! our producers send. For whoever looks into one: `CHAOS_ONLY=killed,delayed` deals no other kinds of faults, `CHAOS_LOG`
-//! (`debug`, say) tells how much our producers log into `chaos.log` beside the brokers' logs. An hour by hand:
+//! `CHAOS_SEED` replays a run's faults, `CHAOS_SECONDS` is how long they continue, `CHAOS_RATE` how many records our producers
+//! send a second. To examine a failed run: `CHAOS_ONLY=killed,delayed` restricts the kinds of faults, `CHAOS_LOG` (such as
+//! `debug`) sets what our producers log into `chaos.log` beside the brokers' logs. An hour by hand:
 //!
 //! `CHAOS_SECONDS=3600 CHAOS_RATE=10000 sh tests/run.sh --release --test kafka -- chaos`
 
@@ -43,13 +43,13 @@ pub(crate) const TESTS: Tests = &[(
     nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults,
 )];
 
-/// Ours alone: the first gets partitions, the second must split batches at times.
+/// Only our producers use these: the first one gets more partitions, the second one must sometimes split batches.
 const LOAD_TOPICS: [&str; 2] = ["chaos-load", "chaos-small"];
 const YARDSTICK_TOPICS: [&str; 2] = ["chaos-ours", "chaos-java"];
 const YARDSTICK_PARTITIONS: usize = 6;
 const TOPICS: [&str; 4] = ["chaos-load", "chaos-small", "chaos-ours", "chaos-java"];
 const MEMORY_TOPIC: &str = "chaos-memory";
-/// Of each yardstick.
+/// The records a second of each yardstick.
 const YARDSTICK_RATE: u64 = 1_000;
 
 /// How much longer our longest pause may be than Java's. Both find a new leader by retries that come up to a second
@@ -116,7 +116,7 @@ fn nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults(kafka: &KafkaClust
     );
 }
 
-/// What the environment asks for.
+/// The options in the environment.
 struct Options {
     seed: u64,
     during: Duration,
@@ -162,8 +162,8 @@ impl fmt::Display for Options {
     }
 }
 
-/// Lets all producers send while faults happen, and until what they sent has its outcome. Answers the faults and what
-/// our verifiable producer and Kafka's told.
+/// Lets all producers send while faults happen, until every record has its outcome. Returns the faults, and what our verifiable
+/// producer and Kafka's printed.
 fn work_through_a_storm(
     kafka: &KafkaCluster,
     clock: Clock,
@@ -238,7 +238,7 @@ fn figures(totals: &Totals, verdict: &Verdict) -> String {
     )
 }
 
-/// What happened, for whoever looks into a failed run.
+/// What happened, for the report of a failed run.
 struct Storm {
     asked_for: String,
     events: Vec<Event>,
@@ -246,7 +246,7 @@ struct Storm {
 }
 
 impl Storm {
-    /// Each fault with the longest pauses that it brought.
+    /// Each fault, with the longest pauses that it caused.
     fn print_pauses(&self, ours: &Told, java: &Told) {
         // A pause begins with the last acknowledgement before the fault.
         const BEFORE_MS: u32 = 500;
@@ -321,7 +321,7 @@ impl fmt::Display for Pauses {
     }
 }
 
-/// Ends the sending threads also where the storm's code panics.
+/// Ends the sending threads, also if the storm's code panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

@@ -1,4 +1,4 @@
-//! The proxy itself, without Kafka: each weather does what it says.
+//! Tests of the proxy itself, without Kafka: each weather has its effect.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -61,7 +61,7 @@ fn what_hangs_arrives_afterwards(_: &()) {
     there.proxy.set(Weather::Hang);
     client.write_all(b"question").expect("a write");
     assert!(is_silent(&mut broker));
-    // New connections are taken and hang too.
+    // New connections are accepted, and hang, too.
     let (mut second, mut second_broker) = there.connect();
     second.write_all(b"second").expect("a write");
     assert!(is_silent(&mut second_broker));
@@ -134,7 +134,7 @@ fn a_proxy_without_a_broker_closes_its_clients(_: &()) {
     assert!(poll(PATIENCE, || (there.proxy.connections() == 0).then_some(())).is_some());
 }
 
-/// A proxy and the listener of what stands for a broker.
+/// A proxy, and the listener behind it in place of a broker.
 struct There {
     port: u16,
     proxy: Proxy,

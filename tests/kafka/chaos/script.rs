@@ -14,7 +14,7 @@ pub(super) struct Step {
     pub(super) quiet: Duration,
 }
 
-/// Which broker is hit.
+/// The broker that a fault hits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     /// The one that leads this partition of every topic.
@@ -25,11 +25,11 @@ pub(super) enum Target {
 
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    /// SIGKILL; back after so long.
+    /// SIGKILL, and a restart after this time.
     Kill {
         down: Duration,
     },
-    /// SIGTERM; back after so long.
+    /// SIGTERM, and a restart after this time.
     Terminate {
         down: Duration,
     },
@@ -37,14 +37,14 @@ pub(super) enum Fault {
     Stop {
         lasting: Duration,
     },
-    /// Every partition gets another leader, so many places further.
+    /// Every partition gets another leader: the replica that is `by` positions further.
     MoveLeaders {
         by: usize,
     },
     Cut {
         lasting: Duration,
     },
-    /// Afterwards what hung arrives, or the connections break.
+    /// Afterwards the bytes arrive, or the connections break.
     Hang {
         lasting: Duration,
         breaks: bool,
@@ -72,7 +72,7 @@ pub(super) enum Fault {
     },
 }
 
-/// Deals faults for ever, in rounds with one of each kind, so that a short run has all of them.
+/// Yields faults without end, in rounds with one of each kind, so that a short run has all of them.
 pub(super) struct Script {
     rng: fastrand::Rng,
     round: VecDeque<Fault>,
@@ -80,7 +80,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// With only the kinds named, or all if none is.
+    /// With only the named kinds, or with all if none is named.
     pub(super) fn new(seed: u64, only: &[String]) -> Script {
         let script = |seed| Script {
             rng: fastrand::Rng::with_seed(seed),

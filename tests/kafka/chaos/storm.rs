@@ -1,4 +1,4 @@
-//! Does what the script says to the cluster, one fault at a time, and notes when.
+//! Applies the script's faults to the cluster, one at a time, and keeps their times.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(super) struct Event {
     pub(super) healthy_ms: u32,
 }
 
-/// Plays the script for so long; each fault that has begun is brought to its end.
+/// Plays the script for the given time. A fault that has begun continues to its end.
 pub(super) fn play(
     kafka: &KafkaCluster,
     clock: Clock,
@@ -38,7 +38,7 @@ pub(super) fn play(
     events
 }
 
-/// How often each kind of fault happened, for people.
+/// The number of faults of each kind, as text.
 pub(super) fn counts(events: &[Event]) -> String {
     let mut counts = BTreeMap::new();
     for event in events {
@@ -79,7 +79,7 @@ fn happen(kafka: &KafkaCluster, clock: Clock, step: &Step) -> Event {
     let over_ms = clock.now_ms();
     kafka.wait_until_replicated();
     let healthy_ms = clock.now_ms();
-    // Else a broker that was down leads nothing for minutes, and faults of it would hit nobody.
+    // Otherwise a broker that was down would lead nothing for minutes, and its faults would have no effect.
     kafka.elect_preferred_leaders();
     Event {
         what: format!("broker {broker}: {}", step.fault),
@@ -100,7 +100,7 @@ fn strike(kafka: &KafkaCluster, broker: i32, fault: &Fault) {
     match *fault {
         Fault::Kill { down } => {
             kafka.kill(broker);
-            // A proxy would take connections; a dead broker's port takes none.
+            // A dead broker's port accepts no connections, so its proxy must not either.
             kafka.proxy(broker).set(Weather::Cut);
             pass(down);
             kafka.restart(broker);
@@ -159,5 +159,5 @@ fn limit_messages(kafka: &KafkaCluster, bytes: u32) {
 }
 
 const KAFKAS_DEFAULT: u32 = 1_048_588;
-/// Each takes files and fetches of three brokers on one machine.
+/// Each partition costs files and fetches of three brokers on one machine.
 const MOST_PARTITIONS: i32 = 24;

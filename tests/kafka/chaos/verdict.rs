@@ -1,4 +1,4 @@
-//! Compares what Kafka's consumer reads with what the producers told.
+//! Compares what Kafka's consumer reads with the outcomes that the producers reported.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::yardstick::{self, Told};
 use crate::support::kafka::KafkaCluster;
 use crate::support::suite::Test;
 
-/// What was wrong, counted, and the first cases of it in words.
+/// The number of faults, and the first ones in words.
 #[derive(Default)]
 pub(super) struct Verdict {
     pub(super) read: u64,
@@ -132,7 +132,7 @@ impl<'a> Reading<'a> {
             self.wrong(sender, number, partition, offset, "not as it was sent");
         }
         match self.ledgers[sender].see(number, partition, offset) {
-            // A second place is no place in the order.
+            // A duplicate does not count for the order.
             Some(Wrong::Twice) => {
                 self.verdict.twice += 1;
                 return self.find(sender, number, partition, offset, "twice");
@@ -172,7 +172,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-// --- That nothing of this is overlooked ------------------------------------------------------------------------------
+// --- Tests of the comparison itself ------------------------------------------------------------------------------
 
 pub(crate) const TESTS: &[Test<()>] = &[
     (
@@ -196,7 +196,7 @@ fn a_log_as_it_was_told_is_clean(_: &()) {
         Outcome::MaybeWritten,
         written(0, 1),
     ];
-    // Of the one of unknown fate either is right.
+    // The record that is maybe written may be there or not.
     let (without, with) = ([(0, 0), (1, 1), (3, 0)], [(0, 0), (1, 1), (2, 1), (3, 0)]);
     for log in [&without[..], &with[..]] {
         let verdict = judge(&outcomes, log);
@@ -225,9 +225,9 @@ fn each_way_to_be_wrong_is_counted(_: &()) {
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0)]), [0, 0, 0, 0]);
     assert_eq!(counts(&[(0, 0), (1, 0)]), [1, 0, 0, 0]);
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (1, 0)]), [0, 1, 0, 0]);
-    // Two changed places: one is behind a later one, and both lie elsewhere than was told.
+    // Two are swapped: one is behind a later one, and both are at other offsets than reported.
     assert_eq!(counts(&[(1, 0), (0, 0), (3, 0)]), [0, 0, 1, 2]);
-    // Said to be not written, and nobody's.
+    // One was reported as not written, one is of no sender.
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (2, 1)]), [0, 0, 0, 1]);
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (9, 1)]), [0, 0, 0, 1]);
 }

@@ -1,5 +1,5 @@
-//! Two programs that do the same work side by side and print the same lines, Kafka's VerifiableProducer and ours: how
-//! long each went without an acknowledgement is measured from those lines, in one way for both.
+//! Kafka's VerifiableProducer and ours do the same work side by side and print the same lines. From these lines the test
+//! measures, for both in the same way, how long each had no acknowledgement.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::ledger::{Ledger, Outcome};
 use crate::support::kafka::{Install, KafkaCluster, KafkaVersion, Process, Signal};
 use crate::support::programs::examples_folder;
 
-/// Keys in turn, the same ones for both programs: their partitions get the same share.
+/// The number of keys that both programs use one after the other, so that their partitions get the same share.
 pub(super) const KEYS: u64 = 50;
 
 /// A running VerifiableProducer, Kafka's or ours.
@@ -129,7 +129,7 @@ impl Yardstick {
         }
     }
 
-    /// Whether it has had an acknowledgement from so many partitions.
+    /// Returns whether it has acknowledgements from this many partitions.
     pub(super) fn has_reached(&self, partitions: usize) -> bool {
         lock(&self.told).last.len() > partitions
     }
@@ -139,7 +139,7 @@ impl Yardstick {
         lock(&self.told).pauses.clear();
     }
 
-    /// Lets the program deliver what it has taken, and end.
+    /// Lets the program deliver what it has accepted, and end.
     pub(super) fn stop(self) -> Told {
         let Yardstick {
             name,
@@ -156,7 +156,7 @@ impl Yardstick {
         // A JVM that a signal ends answers with 128 and the signal's number, however orderly it went.
         const AFTER_SIGTERM: i32 = 143;
         let code = ended.and_then(|status| status.code());
-        // Ours does so too, or answers with 1 where a record was not delivered.
+        // Ours does so, too, or ends with 1 if a record was not delivered.
         if !told.is_complete || !matches!(code, Some(0 | 1 | AFTER_SIGTERM)) {
             let finding = format!("{name}: the program ended with {ended:?}");
             told.findings.push(finding);
@@ -216,7 +216,7 @@ impl Told {
             }
             Some("producer_send_error") => {
                 let value = number("value").expect("an error has its value");
-                // Java does not tell whether the record was written.
+                // Java does not say whether the record was written.
                 self.ledger
                     .settle_at(value as u64, Outcome::MaybeWritten, self.clock.now_ms());
                 let at = seconds(self.clock.now_ms());
@@ -243,7 +243,7 @@ impl Told {
     }
 
     fn acknowledged(&mut self, partition: Option<i32>, now_ms: u32) {
-        /// What is shorter happens all the time.
+        /// Shorter pauses happen all the time.
         const WORTH_NOTING_MS: u32 = 100;
         let last = self.last.insert(partition, now_ms).unwrap_or(now_ms);
         if now_ms.saturating_sub(last) >= WORTH_NOTING_MS {

@@ -24,7 +24,7 @@ pub(crate) struct TopicView {
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionView {
     pub(crate) index: i32,
-    /// -1 when there is none.
+    /// -1 without a leader.
     pub(crate) leader: i32,
     pub(crate) replicas: Vec<i32>,
     pub(crate) isr: Vec<i32>,
@@ -33,7 +33,7 @@ pub(crate) struct PartitionView {
 /// Where a new topic's replicas go.
 #[derive(Clone, Debug)]
 pub(crate) enum Replicas {
-    /// So many partitions with so many replicas, wherever Kafka puts them.
+    /// The numbers of partitions and replicas; Kafka chooses the brokers.
     Anywhere { partitions: i32, replication: i16 },
     /// The replicas of each partition; the first leads.
     On(Vec<Vec<i32>>),
@@ -156,11 +156,11 @@ pub(crate) fn add_partitions(port: u16, name: &str, count: i32) -> io::Result<()
     Ok(())
 }
 
-/// What has configs.
+/// A resource with configs.
 #[derive(Clone, Copy)]
 pub(crate) enum Resource {
     Topic = 2,
-    /// By id; all of them without a name.
+    /// The broker with this id, or all brokers with an empty name.
     Broker = 4,
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn elect_preferred_leader(port: u16, topic: &str, partition: i32) -> 
     Ok(())
 }
 
-/// Lets the preferred leader of every partition lead, where it is in sync.
+/// Lets the preferred leader of every partition lead, if it is in sync.
 pub(crate) fn elect_preferred_leaders(port: u16) -> io::Result<()> {
     const PREFERRED: i8 = 0;
     const ALL_PARTITIONS: i32 = -1;
@@ -355,7 +355,7 @@ fn call(port: u16, api_key: i16, version: i16, body: Body) -> io::Result<Answer>
     }
 }
 
-/// A request's body in the making.
+/// A request's body, written from the front.
 #[derive(Default)]
 struct Body(Vec<u8>);
 

@@ -16,7 +16,7 @@ pub(super) struct Broker {
     pub(super) id: i32,
     pub(super) port: AtomicU16,
     pub(super) folder: PathBuf,
-    /// Its port and itself.
+    /// The proxy's port and the proxy.
     pub(super) proxy: Option<(u16, Proxy)>,
     /// `None` while the broker is down.
     pub(super) process: Mutex<Option<Process>>,
@@ -52,7 +52,7 @@ impl Broker {
         })
     }
 
-    /// Where clients reach it.
+    /// The port that clients use.
     pub(super) fn client_port(&self) -> u16 {
         self.proxy.as_ref().map_or(self.port(), |(port, _)| *port)
     }

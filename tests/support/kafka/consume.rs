@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{KafkaCluster, Process};
 
-/// A record as Kafka's consumer hands it out.
+/// A record as Kafka's consumer returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumedRecord {
     pub(crate) partition: i32,
@@ -20,7 +20,7 @@ pub(crate) struct ConsumedRecord {
 }
 
 impl ConsumedRecord {
-    /// The value as text; panics for a tombstone or bytes that are no UTF-8.
+    /// The value as text. Panics for a tombstone or bytes that are not UTF-8.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(self.value.as_deref().expect("a value")).expect("a value in UTF-8")
     }
@@ -35,8 +35,8 @@ pub(crate) enum TimestampType {
 impl KafkaCluster {
     /// Every record that the topic's partitions hold now, by partition and offset.
     ///
-    /// The leaders' end offsets say how many there are, so nothing waits for a record that may come or not, and one
-    /// record too many is seen as well as one too few.
+    /// The leaders' end offsets say how many there are, so no test waits for a record that may not come, and the test notices one
+    /// record too many as well as one too few.
     pub(crate) fn consume(&self, topic: &str) -> Vec<ConsumedRecord> {
         let partitions = self.partitions(topic);
         let count: i64 = partitions
@@ -85,8 +85,8 @@ impl KafkaCluster {
 }
 
 impl KafkaCluster {
-    /// Hands every record that the topic's partitions hold now to `take`, of each partition in its order: partition,
-    /// offset, key and value, which must be text without line ends and tabs. Keeps none of them, so a topic may be large.
+    /// Calls `take` for every record that the topic's partitions hold now, in the order of each partition, with partition, offset,
+    /// key and value, which must be text without line ends and tabs. It keeps no record, so a topic may be large.
     pub(crate) fn consume_each(&self, topic: &str, mut take: impl FnMut(i32, i64, &str, &str)) {
         let partitions = self.partitions(topic);
         let count: i64 = partitions
@@ -143,9 +143,8 @@ impl KafkaCluster {
     }
 }
 
-/// BytesDeserializer prints a backslash and all bytes that are no printable ASCII as `\xNN`; so neither tab, line end,
-/// unit separator nor the literal for null (which passes through it too) can be part of what a record holds, but for a
-/// record that holds that literal itself.
+/// BytesDeserializer prints a backslash and all bytes that are not printable ASCII as `\xNN`. So the output of a record contains
+/// no tab, line end or unit separator, and the literal for null only if the record contains that literal.
 const FORMATTER_PROPERTIES: [&str; 11] = [
     "print.timestamp=true",
     "print.partition=true",
@@ -209,7 +208,7 @@ fn parse_headers(field: &str) -> Vec<(String, Option<Vec<u8>>)> {
     field.split('\u{1f}').map(header).collect()
 }
 
-/// The bytes that BytesDeserializer printed so; `None` for a null.
+/// Returns the bytes that BytesDeserializer printed as `text`, or `None` for a null.
 fn unescape(printed: &str) -> Option<Vec<u8>> {
     if printed == PRINTED_NULL {
         return None;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{KafkaCluster, TimestampType};
 
-/// A record batch as it lies in a log segment.
+/// A record batch in a log segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DumpedBatch {
     pub(crate) base_offset: i64,
@@ -43,8 +43,8 @@ pub(crate) struct DumpedRecord {
 impl KafkaCluster {
     /// The batches of every partition of a topic, from the leaders' files, with every record decompressed and decoded.
     ///
-    /// Panics where the tool finds bytes that are no batch, offsets with gaps, a CRC that is wrong, or a batch whose
-    /// header and records disagree.
+    /// Panics if the tool finds bytes that are no batch, gaps in the offsets, a wrong CRC, or a batch whose header and records
+    /// disagree.
     pub(crate) fn dump_log(&self, topic: &str) -> BTreeMap<i32, Vec<DumpedBatch>> {
         let mut partitions = BTreeMap::new();
         let mut files = Vec::new();
@@ -73,7 +73,7 @@ impl KafkaCluster {
             "{topic}: {errors}"
         );
 
-        // Values are printed as they are, so they may hold line ends and bytes that are no UTF-8.
+        // Values are printed unchanged, so they may contain line ends and bytes that are not UTF-8.
         let text = String::from_utf8_lossy(&output.stdout);
         let mut current = None;
         for line in text.lines() {

@@ -40,7 +40,7 @@ pub(crate) struct Install {
 }
 
 impl Install {
-    /// The installed jars of a version, or what is missing.
+    /// Returns the installed jars of a version, or what is missing.
     pub(crate) fn find(version: KafkaVersion) -> Result<Install, String> {
         java_major()?;
         let libs = match env::var_os("KAFKA_HOME") {

@@ -1,6 +1,6 @@
-//! Real Kafka clusters on 127.0.0.1 that live and die with the test that started them.
+//! Real Kafka clusters on 127.0.0.1, each of which ends with the test that started it.
 //!
-//! Methods panic where a test could not go on anyway; only starting a cluster answers with an error.
+//! Methods panic if the test cannot continue. Only starting a cluster returns an error.
 
 mod admin;
 mod broker;
@@ -54,7 +54,7 @@ impl ClusterOptions {
         }
     }
 
-    /// So many brokers, with ids from 1 on. With ZooKeeper there is one.
+    /// The number of brokers, with ids from 1 on. With ZooKeeper there is one.
     pub(crate) fn brokers(mut self, count: usize) -> ClusterOptions {
         assert!(
             count == 1 || !self.version.needs_zookeeper(),
@@ -64,7 +64,7 @@ impl ClusterOptions {
         self
     }
 
-    /// Clients reach each broker through a proxy of its own, and only so; brokers reach each other directly.
+    /// Clients reach each broker only through a proxy of its own; brokers reach each other directly.
     pub(crate) fn behind_proxies(mut self) -> ClusterOptions {
         assert!(
             !self.version.needs_zookeeper(),
@@ -104,7 +104,7 @@ impl KafkaCluster {
     pub(crate) fn start(options: &ClusterOptions) -> Result<KafkaCluster, String> {
         let install = Install::find(options.version)?;
         let tools = Install::find(KafkaVersion::V4_3_1)?;
-        // Somebody else may take a port between our look at it and the broker's bind.
+        // Another process may take a port between our check and the broker's bind.
         for _ in 0..4 {
             match Self::start_on_fresh_ports(options, &install, &tools) {
                 Err(error) if error.contains(PORT_TAKEN) => {}
@@ -148,7 +148,7 @@ impl KafkaCluster {
         &self.folder
     }
 
-    /// Leaves the log files and data where they are when the cluster ends, for whoever looks into a failed test.
+    /// Keeps the log files and data when the cluster ends, to examine a failed test.
     pub(crate) fn keep_folder(&self) {
         if !self.keep_folder.swap(true, Ordering::Relaxed) {
             eprintln!(
@@ -178,7 +178,7 @@ impl KafkaCluster {
         );
     }
 
-    /// Freezes a broker with SIGSTOP: its sockets stay open and nobody answers.
+    /// Freezes a broker with SIGSTOP: its sockets stay open, without answers.
     pub(crate) fn pause(&self, broker: i32) {
         let broker = self.broker(broker);
         broker
@@ -199,7 +199,7 @@ impl KafkaCluster {
         broker.paused.store(false, Ordering::Relaxed);
     }
 
-    /// Starts a broker that was killed or stopped, on its port and folder, and waits until it is one of the cluster.
+    /// Starts a broker that was killed or stopped, with its port and folder, and waits until it is in the cluster.
     pub(crate) fn restart(&self, broker: i32) {
         let broker = self.broker(broker);
         let ready = poll(START_TIMEOUT, || {
@@ -208,7 +208,7 @@ impl KafkaCluster {
                 .as_ref()
                 .is_none_or(|process| process.exit_status().is_some())
             {
-                // With ZooKeeper a broker ends again as long as the entry of its former life has not timed out.
+                // With ZooKeeper a broker ends again while the entry of its previous process has not timed out.
                 *process = Some(broker.spawn(&self.install).expect("start a broker"));
             }
             drop(process);
@@ -223,7 +223,7 @@ impl KafkaCluster {
         );
     }
 
-    /// Stops a broker and starts it again where nobody has known it so far. Not for clusters behind proxies.
+    /// Stops a broker and starts it again on a new port. Not for clusters behind proxies.
     pub(crate) fn move_to_another_port(&self, id: i32) {
         self.stop(id);
         let broker = self.broker(id);
@@ -237,7 +237,7 @@ impl KafkaCluster {
         self.restart(id);
     }
 
-    /// Holds what clients of that name produce to so many bytes a second, by each broker.
+    /// Limits what clients of that name may produce to each broker a second.
     pub(crate) fn limit_producer(&self, client_id: &str, bytes_per_second: u32) {
         let servers = self.bootstrap_servers();
         let quota = format!("producer_byte_rate={bytes_per_second}");
@@ -254,12 +254,12 @@ impl KafkaCluster {
         self.run_tool("kafka.admin.ConfigCommand", &arguments, b"");
     }
 
-    /// Sets configs of all brokers. They may go by the old ones for some milliseconds more.
+    /// Sets configs of all brokers, which may use the old ones for some more milliseconds.
     pub(crate) fn alter_broker_configs(&self, configs: &[(&str, &str)]) {
         self.ask(|port| admin::alter_configs(port, admin::Resource::Broker, "", configs));
     }
 
-    /// How many connections to the broker's port stand.
+    /// The number of open connections to the broker's port.
     pub(crate) fn connections(&self, broker: i32) -> usize {
         const ESTABLISHED: &str = "01";
         let port = format!(":{:04X}", self.broker(broker).client_port());
@@ -277,7 +277,7 @@ impl KafkaCluster {
         count
     }
 
-    /// Asks running brokers in turn until one answers.
+    /// Asks the running brokers one after the other until one answers.
     fn ask<T>(&self, request: impl Fn(u16) -> io::Result<T>) -> T {
         let mut last_error = None;
         let answer = poll(Duration::from_secs(30), || {
@@ -323,7 +323,7 @@ impl Drop for KafkaCluster {
         self.brokers.clear();
         self.zookeeper = None;
         if !self.keep_folder.load(Ordering::Relaxed) {
-            // What is left over lies in the build folder.
+            // A folder that cannot be removed stays in the build folder.
             let _ = fs::remove_dir_all(&self.folder);
         }
     }

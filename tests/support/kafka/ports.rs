@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Ports that nobody listens on and that this process has not given out before.
+/// Ports on which no program listens and that this process has not used before.
 ///
 /// They lie outside the range from which the kernel takes the local ports of outgoing connections: a broker that is
 /// down for a while must find its port free when it returns. Another process may still take one before the broker

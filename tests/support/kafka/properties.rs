@@ -13,25 +13,25 @@ pub(crate) struct Place<'a> {
     pub(crate) coordination: Coordination<'a>,
 }
 
-/// Which way clients and other brokers take.
+/// How clients and other brokers reach a broker.
 #[derive(Clone, Copy)]
 pub(crate) enum WayIn {
-    /// All to the broker's own port.
+    /// All use the broker's own port.
     Direct,
-    /// Clients to the port of a proxy, the other brokers to a listener of their own.
+    /// Clients use the port of a proxy, the other brokers a listener of their own.
     Proxied { proxy: u16, brokers: u16 },
 }
 
-/// Who keeps the cluster's metadata.
+/// What keeps the cluster's metadata.
 #[derive(Clone, Copy)]
 pub(crate) enum Coordination<'a> {
-    /// Every broker is a controller too; (id, controller port) of each.
+    /// Every broker is also a controller: id and controller port of each.
     Kraft(&'a [(i32, u16)]),
     /// The port of a ZooKeeper.
     Zookeeper(u16),
 }
 
-/// A broker's property file; `extra` comes last, so it wins.
+/// A broker's property file. `extra` comes last, so it overrides the others.
 pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
     let replication = place.brokers.min(3);
     let mut lines = vec![
@@ -73,7 +73,7 @@ pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
         ("auto.create.topics.enable".to_owned(), "false".to_owned()),
         ("num.network.threads".to_owned(), "2".to_owned()),
         ("num.io.threads".to_owned(), "4".to_owned()),
-        // A dead or hung broker is noticed soon.
+        // The cluster notices a dead or hung broker soon.
         ("replica.lag.time.max.ms".to_owned(), "5000".to_owned()),
     ];
     lines.extend(coordination(place));
@@ -81,7 +81,7 @@ pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
     to_text(&lines)
 }
 
-/// The property file of a ZooKeeper of one.
+/// The property file of a single ZooKeeper.
 pub(crate) fn zookeeper(port: u16, folder: &Path) -> String {
     to_text(&[
         (

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of one broker, and what can go wrong on the way.
+//! A TCP proxy in front of one broker, with the network faults that it can cause.
 //!
 //! Each direction of a connection has two threads: one reads ahead and notes when bytes arrived, one passes them on when
 //! the weather allows. Everything ends with the proxy.
@@ -18,13 +18,13 @@ pub(crate) enum Weather {
     Fair,
     /// Closes all connections and refuses new ones.
     Cut,
-    /// Takes connections and bytes, and passes nothing on.
+    /// Accepts connections and bytes, and passes nothing on.
     Hang,
-    /// Passes everything on this much later, each way.
+    /// Delays everything by this time, in each direction.
     Delay(Duration),
-    /// So many bytes a second, on each connection and each way.
+    /// Limits each connection to this many bytes a second in each direction.
     Slow(u32),
-    /// Requests arrive, answers are lost. What was lost leaves its connection unusable, so the next weather closes all.
+    /// Requests arrive, answers are lost. A connection that lost bytes is unusable, so the next weather closes all.
     AnswersLost,
     /// Cuts each connection in the middle of the next frame that comes this way.
     CutInFrame(Way),
@@ -44,7 +44,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on `port` and passes on to `broker_port`; nobody needs to listen there yet.
+    /// Listens on `port` and passes on to `broker_port`, on which no broker need listen yet.
     pub(crate) fn start(port: u16, broker_port: u16) -> io::Result<Proxy> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let shared = Arc::new(Shared {
@@ -71,7 +71,7 @@ impl Proxy {
         })
     }
 
-    /// Changes the weather; when it returns, connections are refused or taken as the weather says.
+    /// Changes the weather. When it returns, connections are refused or accepted as the weather says.
     pub(crate) fn set(&self, weather: Weather) {
         let listens = weather != Weather::Cut;
         let mut state = self.shared.lock();
@@ -90,7 +90,7 @@ impl Proxy {
             .wait_until(None, |state| state.listens == listens);
     }
 
-    /// Closes all connections once; new ones are taken.
+    /// Closes all connections once; new ones are accepted.
     pub(crate) fn reset(&self) {
         self.shared.lock().close_all();
         self.shared.changed.notify_all();
@@ -102,7 +102,7 @@ impl Proxy {
 
     /// The listening thread sits in `accept`, which only a connection ends.
     fn wake_listener(&self) {
-        // Where nobody listens any more there is nobody to wake.
+        // If the thread no longer listens, the connection fails, and no thread must wake up.
         drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.shared.port)));
     }
 }
@@ -141,7 +141,7 @@ struct State {
 /// The sockets of a connection, to be closed from outside.
 struct Connection {
     client: TcpStream,
-    /// `None` while it is being made.
+    /// `None` until the connection exists.
     broker: Option<TcpStream>,
 }
 
@@ -150,7 +150,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the condition holds, `until` at most, if there is such a time.
+    /// Waits until the condition holds, and until `until` at most if it is given.
     fn wait_until(&self, until: Option<Instant>, mut holds: impl FnMut(&State) -> bool) {
         let mut state = self.lock();
         while !holds(&state) {
@@ -196,7 +196,7 @@ impl Connection {
     }
 }
 
-/// The listening thread: it closes its socket while connections are to be refused, and joins all others at the end.
+/// The listening thread: it closes its socket while connections must be refused, and joins all others at the end.
 fn listen(shared: &Arc<Shared>, listener: TcpListener) {
     let mut listener = Some(listener);
     let mut running: Vec<JoinHandle<()>> = Vec::new();
@@ -244,7 +244,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CHUNKS_AHEAD: usize = 64;
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Registers a client and starts the threads of its connection. `None` where it is to be refused.
+/// Registers a client and starts the threads of its connection. Returns `None` if it must be refused.
 fn serve(shared: &Arc<Shared>, client: TcpStream) -> Option<JoinHandle<()>> {
     let id = {
         let mut state = shared.lock();
@@ -267,7 +267,7 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) -> Option<JoinHandle<()>> {
     let spawned = thread.spawn({
         let shared = Arc::clone(shared);
         move || {
-            // Whatever ended it, both sides learn of it.
+            // Both sides notice the end, whatever caused it.
             let _ = carry(&shared, id, &client);
             let _ = client.shutdown(Shutdown::Both);
             shared.close(id);
@@ -364,7 +364,7 @@ impl Direction<'_> {
         .map(drop)
     }
 
-    /// The weather in which the chunk goes on its way, once it may.
+    /// Waits until the chunk may pass, and returns the weather.
     fn weather_for(&self, chunk: &Chunk) -> io::Result<Weather> {
         self.shared.wait_until(None, |state| {
             state.weather != Weather::Hang || self.is_closed(state)
@@ -397,7 +397,7 @@ impl Direction<'_> {
         Ok(())
     }
 
-    /// Also told to the threads that wait: whoever closes a connection takes it out of the table.
+    /// Whether the connection is closed. Closing removes it from the table and notifies the threads that wait.
     fn is_closed(&self, state: &State) -> bool {
         !state.connections.contains_key(&self.id)
     }
@@ -408,7 +408,7 @@ impl Direction<'_> {
 struct Frames {
     length: [u8; 4],
     length_bytes: usize,
-    /// Bytes of the present frame that have not come yet.
+    /// Bytes of the current frame that have not arrived yet.
     left: usize,
 }
 
@@ -417,7 +417,7 @@ impl Frames {
         self.find(bytes, |_, _| false);
     }
 
-    /// How many of the bytes to pass on so that a frame is cut in its middle; `None` where no frame begins in them.
+    /// How many of the bytes to pass on to cut a frame in its middle. `None` if no frame begins in them.
     fn up_to_middle(&self, bytes: &[u8]) -> Option<usize> {
         let mut copy = Frames { ..*self };
         let mut keep = None;
@@ -428,8 +428,7 @@ impl Frames {
         keep
     }
 
-    /// Goes through the bytes; `at_frame` is told where each frame's content begins and its length, and says whether to
-    /// stop there.
+    /// Scans the bytes. `at_frame` gets the start and length of each frame's content, and returns whether to stop there.
     fn find(&mut self, bytes: &[u8], mut at_frame: impl FnMut(usize, usize) -> bool) {
         let mut at = 0;
         while at < bytes.len() {

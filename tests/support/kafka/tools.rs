@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Install, KafkaCluster, Process};
 
 impl KafkaCluster {
-    /// Runs one of Kafka's tools by its class, with `input` as its standard input, and panics where it fails.
+    /// Runs one of Kafka's tools by its class, with `input` as its standard input. Panics if it fails.
     pub(crate) fn run_tool(&self, class: &str, arguments: &[&str], input: &[u8]) -> Output {
         let output = self
             .tools
@@ -61,7 +61,7 @@ impl Install {
             Process::spawn(&mut command).map_err(|error| format!("start {class}: {error}"))?;
         let mut stdin = process.take_stdin().expect("a piped stdin");
         thread::scope(|scope| {
-            // A tool that ends without reading its input says so by its exit status.
+            // The exit status of a tool shows a failure to read its input.
             scope.spawn(move || drop(stdin.write_all(input)));
             process
                 .output(TOOL_TIMEOUT)
@@ -70,7 +70,7 @@ impl Install {
     }
 }
 
-/// A tool's failure with all it said.
+/// A tool's failure, with its output.
 pub(super) fn describe(what: &str, output: &Output) -> String {
     let text = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);

@@ -23,7 +23,7 @@ impl KafkaCluster {
         );
     }
 
-    /// Creates a topic with its replicas where the test wants them.
+    /// Creates a topic with its replicas on the given brokers.
     pub(crate) fn create_topic_on(
         &self,
         name: &str,
@@ -56,7 +56,7 @@ impl KafkaCluster {
         });
     }
 
-    /// Sets configs of a topic. A broker may go by the old ones for some milliseconds more.
+    /// Sets configs of a topic. A broker may use the old ones for some more milliseconds.
     pub(crate) fn alter_topic_configs(&self, name: &str, configs: &[(&str, &str)]) {
         self.ask(|port| admin::alter_configs(port, admin::Resource::Topic, name, configs));
     }
@@ -76,8 +76,8 @@ impl KafkaCluster {
         });
     }
 
-    /// Makes another replica of each partition of these topics lead, `by` places further in the order of replicas:
-    /// partitions that lie on the same replicas keep having the same leader.
+    /// Makes another replica of each partition of these topics lead: the one `by` positions further. Partitions with the same
+    /// replicas keep the same leader.
     pub(crate) fn rotate_leaders(&self, topics: &[&str], by: usize) {
         for topic in topics {
             for partition in self.partitions(topic) {
@@ -90,7 +90,7 @@ impl KafkaCluster {
         self.elect_preferred_leaders();
     }
 
-    /// Lets each partition's first replica lead it where it can, and waits until all do.
+    /// Elects each partition's first replica as its leader, and waits until all of them lead.
     pub(crate) fn elect_preferred_leaders(&self) {
         self.ask(admin::elect_preferred_leaders);
         self.wait_for("the preferred leaders lead", |view| {
@@ -125,7 +125,7 @@ impl KafkaCluster {
     }
 
     /// Waits until every replica of every topic is in sync again: a second fault before that may make a partition
-    /// unavailable, which is no fault of a client.
+    /// unavailable, for which no client is responsible.
     pub(crate) fn wait_until_replicated(&self) {
         self.wait_for("all replicas are in sync", |view| {
             let partitions = || view.topics.iter().flat_map(|topic| &topic.partitions);
