@@ -47,8 +47,11 @@ mod run;
 mod schedule;
 #[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
 #[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the fuzz target needs a part of it")
+    not(all(test, feature = "unstable-internals")),
+    allow(
+        dead_code,
+        reason = "the tests and the fuzz target each need a part of it"
+    )
 )]
 pub(crate) mod scripted;
 mod seal;
