@@ -1,5 +1,5 @@
-//! What a call costs the thread that makes it: the time of a hundred records at once, of which the tenth percentile and
-//! the median are told for each. The tenth percentile is hardly moved by what else the machine does.
+//! What a call costs its thread. It measures the time of a hundred records at once and prints the tenth percentile and the
+//! median for each. Other load on the machine hardly changes the tenth percentile.
 //!
 //! `cargo bench --features unstable-internals --bench caller [-- part of a name [turns]]`
 
@@ -59,7 +59,7 @@ fn main() {
     });
 }
 
-/// The time of `turn`, and of looking at as many outcomes.
+/// The time of `turn`, and the time to read its outcomes.
 fn measure(
     address: &str,
     name: &str,

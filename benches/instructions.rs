@@ -1,9 +1,9 @@
-//! Work to count the instructions of, under `benches/instructions.sh`: unlike times they do not vary with the machine's load.
+//! Work whose instructions `benches/instructions.sh` counts: unlike times, they do not vary with the machine's load.
 //!
 //! `cargo bench --features unstable-internals --bench instructions -- append|seal|send TIMES`
 //!
-//! `append` encodes so many records of 100 bytes, `seal` seals so many batches of 16 KiB, `send` sends so many records from
-//! this thread, whose outcomes it looks at.
+//! TIMES is the number of operations: `append` encodes records of 100 bytes, `seal` seals batches of 16 KiB, `send` sends
+//! records from this thread and reads their outcomes.
 
 mod support;
 

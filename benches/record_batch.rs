@@ -100,7 +100,7 @@ fn filled(batch_bytes: usize) -> Batch {
 
 const TIMESTAMP_MS: i64 = 1_700_000_000_000;
 
-/// What one run of a measured function has done.
+/// The work of one run of a measured function.
 struct Work {
     records: i32,
     bytes: usize,
@@ -111,7 +111,7 @@ struct Timing {
     mb_per_s: f64,
 }
 
-/// The best of five rounds of a tenth of a second: the others had company on the machine.
+/// The best of five rounds of a tenth of a second: the others shared the machine with other programs.
 fn best_time(mut run: impl FnMut() -> Work) -> Timing {
     let round = Duration::from_millis(100);
     let mut best = Timing {

@@ -1,10 +1,10 @@
-//! The producer's throughput beside the floor of the same machine, in turns.
+//! The producer's throughput and the floor of the same machine, measured one after the other.
 //!
 //! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds [part of a turn's name]]`
 //!
 //! Records of 100 bytes without a key, 8 partitions, `linger.ms=5`, `batch.size` 16 KiB, acks=1 without idempotence, one
-//! calling thread, a broker process that only counts and answers. Every future's outcome is looked at. The last turn is
-//! against the mock cluster, which keeps nothing and runs in the producer's process: its CPU time counts too.
+//! calling thread, a broker process that only counts and answers. Every future's outcome is read. The last run is against
+//! the mock cluster, which keeps nothing and runs in the producer's process, so its CPU time counts, too.
 
 mod support;
 
@@ -21,7 +21,7 @@ use support::waiting::Waiting;
 const PARTITIONS: i32 = 8;
 const VALUE: &[u8] = &[b'x'; 100];
 
-/// What one turn came to.
+/// The result of one run.
 struct Turn {
     records: u64,
     elapsed: Duration,
@@ -147,7 +147,7 @@ fn sends_all(bootstrap_servers: &str, span: Duration) -> (u64, Duration) {
 
 type Producer = KafkaProducer<(), &'static [u8]>;
 
-/// Calls `send_thousand` over and over for `span`, and waits for the last outcome.
+/// Calls `send_thousand` again and again for `span`, and waits for the last outcome.
 fn drive(
     producer: Producer,
     span: Duration,
@@ -168,7 +168,7 @@ fn drive(
     (sent, elapsed)
 }
 
-/// Looks at every outcome, as a program does that keeps its futures.
+/// Reads every outcome, as a program does that keeps its futures.
 #[derive(Default)]
 struct Outcomes {
     waiting: VecDeque<Waiting>,

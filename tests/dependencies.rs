@@ -16,22 +16,14 @@ fn no_feature_brings_an_async_runtime() {
         "async-executor",
         "futures-executor",
     ];
-    let found: Vec<_> = banned
-        .iter()
-        .filter(|name| packages.contains(**name))
-        .collect();
-    assert!(found.is_empty(), "{found:?} among {packages:?}");
+    assert_without(&packages, &banned);
 }
 
 #[test]
 fn no_development_dependency_brings_an_async_runtime() {
     let packages = packages(&["--all-features", "--edges", "all"]);
     let banned = ["tokio", "mio", "async-std", "smol"];
-    let found: Vec<_> = banned
-        .iter()
-        .filter(|name| packages.contains(**name))
-        .collect();
-    assert!(found.is_empty(), "{found:?} among {packages:?}");
+    assert_without(&packages, &banned);
 }
 
 #[test]
@@ -73,6 +65,14 @@ fn the_core_packages_are_those_the_library_was_asked_to_use() {
     ] {
         assert!(packages.contains(name), "no {name} among {packages:?}");
     }
+}
+
+fn assert_without(packages: &BTreeSet<String>, banned: &[&str]) {
+    let found: Vec<_> = banned
+        .iter()
+        .filter(|name| packages.contains(**name))
+        .collect();
+    assert!(found.is_empty(), "{found:?} among {packages:?}");
 }
 
 /// The names of all packages that `cargo tree` shows, for every platform if it can.

@@ -1,8 +1,8 @@
-//! CPU time of a process, all its threads, from the operating system.
+//! The CPU time of a process with all its threads, from the operating system.
 
 use std::time::Duration;
 
-/// This process's user and system time so far, to 10 ms; none where there is no `/proc`.
+/// This process's user and system time so far, to 10 ms. `None` if there is no `/proc`.
 pub(crate) fn process_time() -> Option<Duration> {
     time_of(std::process::id())
 }

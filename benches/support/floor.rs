@@ -1,6 +1,6 @@
-//! The floor: the least that any producer has to do. Records are encoded into batches, each batch gets its CRC, and
-//! requests of one batch for each partition go out on one socket, answered at once. No queue, no thread, no future.
-//! The speed of a producer is given as a share of this, measured beside it in the same run.
+//! The floor: the least work that any producer has to do. It encodes records into batches, computes each batch's CRC, and
+//! sends requests of one batch for each partition on one socket. No queue, no thread, no future. A producer's speed is given
+//! as a share of this, measured in the same run.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -32,15 +32,15 @@ impl Default for Load {
     }
 }
 
-/// What it took.
+/// The result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
-    /// At least as many as asked for: the last request is filled like all others.
+    /// At least the requested number: the last request is full, too.
     pub(crate) records: u64,
     pub(crate) elapsed: Duration,
 }
 
-/// Sends `load` to `broker` with acks=1 and returns when all is acknowledged. An error in an answer is an error here.
+/// Sends `load` to `broker` with acks=1, and returns when all is acknowledged. An error in an answer is returned.
 pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
     let mut link = Link::connect(broker, load.topic, load.in_flight)?;
     let value = vec![b'x'; load.record_bytes];
@@ -67,8 +67,8 @@ pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
     })
 }
 
-/// The bare round trip, again and again: a request with one record, and its answer, on one socket. `took` is told how long
-/// each one was and says whether another one is to follow.
+/// Makes bare round trips: a request with one record, and its answer, on one socket. `took` gets the time of each, and returns
+/// whether another one follows.
 pub(crate) fn round_trips(
     broker: SocketAddr,
     load: Load,
@@ -99,7 +99,7 @@ struct Link {
     max_in_flight: usize,
     in_flight: usize,
     correlation_id: i32,
-    /// The request but for its batches, and where they belong.
+    /// The request without its batches, and the positions where they belong.
     envelope: Vec<u8>,
     cuts: Vec<usize>,
     received: Vec<u8>,

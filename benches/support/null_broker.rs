@@ -1,4 +1,4 @@
-//! A broker that answers at once and keeps nothing: what is left of a measurement is the client's own cost.
+//! A broker that answers at once and keeps nothing, so that a measurement shows only the client's own cost.
 //!
 //! It runs in a process of its own, so that its CPU time is not the client's: the benchmark executes itself again (see
 //! [`run_if_asked`]). It speaks ApiVersions 0-4, Metadata 4-7, InitProducerId 0-1 and Produce 3-11, with one thread for each
@@ -25,7 +25,7 @@ use topics::Topics;
 pub(crate) enum Checks {
     /// Count records.
     Count,
-    /// Also check each batch's CRC and, where it has a producer id, its sequence. Costs the broker time.
+    /// Also check each batch's CRC and, if it has a producer id, its sequence. This costs the broker time.
     Verify,
 }
 
@@ -43,21 +43,21 @@ pub(crate) struct Seen {
     pub(crate) records: u64,
     pub(crate) batches: u64,
     pub(crate) requests: u64,
-    /// Of the batches, as they were written: compressed, with their headers.
+    /// The bytes of the batches as written: compressed, with their headers.
     pub(crate) bytes: u64,
     /// Batches with a wrong CRC or a sequence that was not next; always 0 with [`Checks::Count`].
     pub(crate) refused: u64,
 }
 
 impl NullBroker {
-    /// Starts a broker on a free port of 127.0.0.1. It has every topic that is asked for, with `partitions` partitions or,
-    /// if the topic's name ends in a hyphen and a number, that many.
+    /// Starts a broker on a free port of 127.0.0.1. It has every requested topic, with `partitions` partitions or, if the topic's
+    /// name ends in a hyphen and a number, that number.
     pub(crate) fn start(partitions: i32, checks: Checks) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         Self::start_program(&program, partitions, checks, None)
     }
 
-    /// The same, by a program that calls [`run_if_asked`]. Clients are told to connect to `advertised` if there is such.
+    /// Starts a broker with a program that calls [`run_if_asked`]. Its metadata names `advertised` if that is given.
     pub(crate) fn start_program(
         program: &Path,
         partitions: i32,
@@ -98,7 +98,7 @@ impl NullBroker {
         self.child.id()
     }
 
-    /// The broker's CPU time so far, where the operating system tells it.
+    /// The broker's CPU time so far, if the operating system reports it.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         super::cpu::time_of(self.child.id())
     }
@@ -137,7 +137,7 @@ fn read_line(from: &mut impl BufRead) -> String {
     line.trim_end().to_owned()
 }
 
-/// To be called first in `main`: if this process is the broker, it serves until its standard input ends and then exits.
+/// Call this first in `main`: if this process is the broker, it serves until its standard input ends and then exits.
 pub(crate) fn run_if_asked() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| first != ARGUMENT) {

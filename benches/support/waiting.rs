@@ -1,4 +1,4 @@
-//! What was sent and not looked at yet.
+//! The futures whose outcomes were not read yet.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Waiting {
         }
     }
 
-    /// Waits for the outcome of every record; one that was not delivered is a panic.
+    /// Waits for the outcome of every record. Panics if one was not delivered.
     pub(crate) fn look(self) {
         let patience = Duration::from_secs(30);
         match self {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kafka_producer::mock::{Corruption, Fault, MockApi, MockCluster, PartitionError};
 use kafka_producer::{Delivery, ErrorCode, Future};
 
-use crate::support::{PATIENCE, Producer, SOON, builder, cluster, deliver, record, values};
+use crate::support::{
+    CORRUPTIONS, PATIENCE, Producer, SOON, builder, cluster, deliver, record, values,
+};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -42,13 +44,7 @@ fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
 /// All five are in the log; the broker recognizes those behind the damaged answer on the next connection.
 #[test]
 fn a_damaged_answer_among_five_ends_the_connection_and_loses_no_record() {
-    for corruption in [
-        Corruption::CorrelationId,
-        Corruption::ShortFrame,
-        Corruption::HugeLength,
-        Corruption::NegativeLength,
-        Corruption::Garbage,
-    ] {
+    for corruption in CORRUPTIONS {
         for place in 0..5 {
             let cluster = cluster(1, 1);
             let producer = known(&cluster);

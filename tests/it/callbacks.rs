@@ -214,7 +214,7 @@ fn a_callback_that_would_wait_for_itself_gets_an_error() {
 }
 
 #[test]
-fn a_callback_larger_than_the_memory_is_refused_with_its_record_and_stops_nobody() {
+fn a_callback_larger_than_the_memory_is_refused_with_its_record_and_stops_no_other_call() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).buffer_memory(20_000).build().unwrap();
     let captured = [1_u8; 30_000];

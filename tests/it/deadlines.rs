@@ -290,7 +290,7 @@ fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
     assert_eq!(
         cluster.request_count(MockApi::ApiVersions),
         before,
-        "no connection was made anew"
+        "no new connection was made"
     );
     assert_eq!(values(&cluster, 0), ["first", "a", "b"]);
 }

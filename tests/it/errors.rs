@@ -6,7 +6,7 @@ use kafka_producer::mock::{Corruption, Fault, MockApi, PartitionError};
 use kafka_producer::{Acks, Delivery, Error, ErrorCode, ErrorKind, ProducerRecord};
 
 use crate::support::{
-    PATIENCE, SOON, builder, cluster, deliver, producer, record, values, with_causes,
+    CORRUPTIONS, PATIENCE, SOON, builder, cluster, deliver, producer, record, values, with_causes,
 };
 
 /// The codes after which Java's producer sends a batch again (`RetriableException`).
@@ -335,13 +335,7 @@ fn backoff_separates_the_attempts() {
 
 #[test]
 fn garbage_instead_of_an_answer_ends_only_the_connection() {
-    for corruption in [
-        Corruption::CorrelationId,
-        Corruption::ShortFrame,
-        Corruption::HugeLength,
-        Corruption::NegativeLength,
-        Corruption::Garbage,
-    ] {
+    for corruption in CORRUPTIONS {
         let cluster = cluster(1, 1);
         let producer = builder(&cluster).request_timeout(SOON).build().unwrap();
         deliver(&producer, 0, "first").unwrap();

@@ -159,10 +159,10 @@ fn a_future_without_outcome_fails_at_once_in_a_forked_process() {
 }
 
 #[test]
-fn a_fork_in_the_middle_of_other_threads_calls_leaves_nobody_waiting_for_a_lock() {
+fn a_fork_in_the_middle_of_other_threads_calls_leaves_no_call_waiting_for_a_lock() {
     if child::addresses().is_none() {
         return child::run(
-            "forks::a_fork_in_the_middle_of_other_threads_calls_leaves_nobody_waiting_for_a_lock",
+            "forks::a_fork_in_the_middle_of_other_threads_calls_leaves_no_call_waiting_for_a_lock",
             "its own",
         );
     }

@@ -2,23 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::{Corruption, Fault, MockApi, MockCluster};
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
 use kafka_producer::{ErrorCode, ErrorKind, ProducerRecord};
 
 use crate::isolation::port;
 use crate::support::fake_broker::{FakeBootstrap, Member};
 use crate::support::{
-    PATIENCE, Record, SOON, builder, builder_at, cluster, deliver, eventually, producer, record,
-    with_causes,
+    CORRUPTIONS, PATIENCE, Record, SOON, builder, builder_at, cluster, deliver, eventually,
+    producer, record, with_causes,
 };
-
-const CORRUPTIONS: [Corruption; 5] = [
-    Corruption::CorrelationId,
-    Corruption::ShortFrame,
-    Corruption::HugeLength,
-    Corruption::NegativeLength,
-    Corruption::Garbage,
-];
 
 #[test]
 fn a_broker_whose_answers_are_garbage_is_replaced_by_another_one() {

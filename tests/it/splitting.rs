@@ -184,7 +184,7 @@ fn a_split_does_not_count_as_a_retry() {
 /// A topic's limit is lowered while five batches of it are in flight: each is found too large, and those behind the first
 /// one out of order as well.
 #[test]
-fn a_limit_that_is_lowered_under_way_splits_all_that_is_in_flight() {
+fn a_limit_that_is_lowered_meanwhile_splits_all_batches_in_flight() {
     let cluster = cluster_up_to(10_000);
     let producer = builder(&cluster)
         .linger(Duration::from_secs(60))

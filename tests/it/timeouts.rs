@@ -2,26 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::{Fault, MockApi};
+use kafka_producer::mock::{Fault, MockApi, MockCluster};
 use kafka_producer::{Delivery, ErrorCode, ErrorKind};
 
 use crate::support::fake_broker::{FakeBootstrap, Member, never_connecting};
 use crate::support::{
-    NO_HOST, PATIENCE, SOON, builder, builder_at, cluster, deliver, producer, record, values,
-    with_causes,
+    NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, deliver, producer, record,
+    values, with_causes,
 };
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(300);
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(800);
 
-#[test]
-fn a_record_that_was_sent_and_not_answered_is_maybe_written() {
-    let cluster = cluster(1, 1);
-    let producer = builder(&cluster)
+fn impatient(cluster: &MockCluster) -> Producer {
+    builder(cluster)
         .request_timeout(REQUEST_TIMEOUT)
         .delivery_timeout(DELIVERY_TIMEOUT)
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn a_record_that_was_sent_and_not_answered_is_maybe_written() {
+    let cluster = cluster(1, 1);
+    let producer = impatient(&cluster);
     deliver(&producer, 0, "first").unwrap();
     let silence = cluster.on(MockApi::Produce, |_| Fault::NoAnswer);
     let start = Instant::now();
@@ -81,11 +85,7 @@ fn a_record_that_was_never_sent_is_not_written_and_its_error_has_the_reason() {
 #[test]
 fn a_record_that_waits_for_a_leader_ends_in_time() {
     let cluster = cluster(1, 1);
-    let producer = builder(&cluster)
-        .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(DELIVERY_TIMEOUT)
-        .build()
-        .unwrap();
+    let producer = impatient(&cluster);
     cluster.set_leader("t", 0, None);
     let error = deliver(&producer, 0, "v").unwrap_err();
     assert_eq!(

@@ -25,7 +25,7 @@ fn a_topic_is_created_by_being_sent_to() {
 }
 
 #[test]
-fn a_topic_that_nobody_creates_is_waited_for_and_then_refused() {
+fn a_topic_that_is_never_created_is_waited_for_and_then_refused() {
     let cluster = MockCluster::builder()
         .auto_create_topics(false)
         .start()

@@ -214,7 +214,7 @@ fn a_rolling_upgrade_is_survived() {
 }
 
 #[test]
-fn a_broker_too_old_to_produce_to_is_told_of_at_once() {
+fn a_broker_too_old_to_produce_to_is_reported_at_once() {
     let cluster = cluster(1, 1);
     // The cluster itself has no version below 3, so no version is left.
     cluster.restrict_versions(MockApi::Produce, 0..=2);
@@ -236,7 +236,7 @@ fn a_broker_too_old_to_produce_to_is_told_of_at_once() {
 }
 
 #[test]
-fn a_broker_without_producer_ids_is_told_of() {
+fn a_broker_without_producer_ids_is_reported() {
     let cluster = cluster(1, 1);
     #[expect(clippy::reversed_empty_ranges, reason = "takes the API away")]
     cluster.restrict_versions(MockApi::InitProducerId, 1..=0);
@@ -257,7 +257,7 @@ fn a_broker_without_producer_ids_is_told_of() {
 }
 
 #[test]
-fn a_broker_without_a_common_version_of_metadata_is_told_of() {
+fn a_broker_without_a_common_version_of_metadata_is_reported() {
     let cluster = cluster(1, 1);
     #[expect(clippy::reversed_empty_ranges, reason = "takes the API away")]
     cluster.restrict_versions(MockApi::Metadata, 1..=0);

@@ -446,7 +446,7 @@ fn a_hung_broker_costs_no_more_than_delivery_timeout_ms(kafka: &KafkaCluster) {
         .collect();
     let errors: Vec<_> = futures
         .iter()
-        .map(|future| future.get(SOON).expect_err("nobody answers"))
+        .map(|future| future.get(SOON).expect_err("no broker answers"))
         .collect();
     let took = began.elapsed();
     let last = producer.send(numbered(topic, 0, 4)).expect("taken");

@@ -10,7 +10,7 @@ use super::topics::{BATCH_HEADER_BYTES, Log, Topics, record_count};
 
 /// What all connections share.
 pub(super) struct Shared {
-    /// What clients are told to connect to.
+    /// The address in the metadata.
     pub(super) address: SocketAddr,
     pub(super) verify: bool,
     pub(super) topics: Topics,
@@ -27,11 +27,11 @@ pub(super) struct Connection {
     answer: Answer,
     shared: Arc<Shared>,
     name: Vec<u8>,
-    /// The topic of the last batch; the next one is for the same, as a rule.
+    /// The topic of the last batch; the next one is mostly for the same.
     known: Option<(Vec<u8>, Arc<[Log]>)>,
 }
 
-/// Of one request. Added to the shared counts once a request, before it is answered.
+/// The counts of one request, which are added to the shared counts before it is answered.
 #[derive(Default)]
 struct Tally {
     records: u64,
@@ -51,7 +51,7 @@ impl Connection {
         }
     }
 
-    /// Ends with the connection, or with a request that makes no sense.
+    /// Serves until the connection ends or a request cannot be decoded.
     pub(super) fn serve(mut self) {
         while self.serve_one().is_some() {}
     }
@@ -97,7 +97,7 @@ impl Connection {
         true
     }
 
-    /// Tells of the topics asked for; of none where the client asks for all there are.
+    /// Answers about the requested topics, and about none if the client requests all.
     fn metadata(&mut self, version: i16) -> Option<bool> {
         let address = self.shared.address;
         self.answer.i32(0);
@@ -192,7 +192,7 @@ impl Connection {
         logs
     }
 
-    /// Takes the batch of `length` bytes that comes next. The error code and the base offset.
+    /// Reads the next batch, of `length` bytes. Returns the error code and the base offset.
     fn append(
         &mut self,
         log: Option<&Log>,
@@ -253,8 +253,8 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
-/// By API: the lowest and the highest version. librdkafka writes the present record format only to a broker that tells of
-/// Fetch 4, and has zstd from Fetch 10 on and lz4 with FindCoordinator; neither is served.
+/// The lowest and the highest version of each API. librdkafka uses the current record format only with a broker that has
+/// Fetch 4, zstd only with Fetch 10, and lz4 only with FindCoordinator; the broker serves neither API.
 const APIS: [(i16, i16, i16); 6] = [
     (PRODUCE, 3, 11),
     (1, 4, 11),

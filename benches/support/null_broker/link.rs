@@ -1,4 +1,4 @@
-//! A connection's bytes: requests are read forward, answers are gathered and written when there is nothing left to read.
+//! A connection's bytes: requests are read from the front; answers are collected and written when no byte is left to read.
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
@@ -11,9 +11,9 @@ pub(super) struct Link {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// How much to read at once. Little behind a batch that was dropped.
+    /// How much to read at once: little after a batch that was dropped.
     window: usize,
-    /// Of the present request, what has not been taken yet.
+    /// The bytes of the current request that were not read yet.
     frame_left: usize,
     answers: Vec<u8>,
     /// Never written to, so it takes no memory.
@@ -23,12 +23,12 @@ pub(super) struct Link {
 const BUFFER_BYTES: usize = 128 << 10;
 /// Enough for the fields between two batches, and the second one's header.
 const SMALL_WINDOW: usize = 512;
-/// Two calls to the system instead of one are dearer than copying a batch of 16 KiB.
+/// Two system calls instead of one cost more than copying a batch of 16 KiB.
 const LEAST_DROPPED: usize = 32 << 10;
 const MOST_DROPPED: usize = 1 << 20;
 const MAX_FRAME_BYTES: usize = 256 << 20;
 
-/// None, from all of these: the connection has ended, or the request makes no sense.
+/// All of these return `None` if the connection has ended or the request cannot be decoded.
 impl Link {
     pub(super) fn new(socket: TcpStream) -> Self {
         let _ = socket.set_nodelay(true);
@@ -116,7 +116,7 @@ impl Link {
         Some(())
     }
 
-    /// Drops `bytes` from the socket, or all but few, and returns how many it left.
+    /// Drops `bytes` from the socket, or all but a few, and returns how many it left.
     fn drop_all(&mut self, bytes: usize) -> Option<usize> {
         let mut left = bytes;
         self.flush()?;

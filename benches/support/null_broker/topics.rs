@@ -1,4 +1,4 @@
-//! What the broker knows of its partitions: an offset each and, on demand, sequences.
+//! What the broker keeps of its partitions: an offset each and, on demand, sequences.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -51,7 +51,7 @@ impl Log {
             .fetch_add(i64::from(records), Ordering::Relaxed)
     }
 
-    /// 0, or the error code that Kafka has for the batch; none if it is no batch.
+    /// Returns 0 or Kafka's error code for the batch, or `None` if it is no batch.
     pub(super) fn verify(&self, batch: &[u8]) -> Option<i16> {
         let crc = u32::from_be_bytes(*batch.get(17..)?.first_chunk()?);
         if crc != crc32c::crc32c(batch.get(21..)?) {
@@ -73,7 +73,7 @@ impl Log {
     }
 }
 
-/// The header of a batch, as far as [`record_count`] looks.
+/// The part of a batch's header that [`record_count`] reads.
 pub(super) const BATCH_HEADER_BYTES: usize = 61;
 
 pub(super) fn record_count(batch: &[u8]) -> Option<i32> {

@@ -540,6 +540,17 @@ impl Harness {
         self.tell(Event::Identity(Ok(())));
     }
 
+    /// Checks that the request is the first one under the id that [`give_another_id`](Self::give_another_id) gave, and serves
+    /// it.
+    pub(crate) fn serve_as_first_of_another_id(&mut self, sent: &Sent) {
+        let stamp = sent.batch().stamp;
+        assert_eq!(
+            (stamp.producer_id, stamp.base_sequence),
+            (PRODUCER_ID + 1, 0)
+        );
+        self.serve(sent);
+    }
+
     /// The cluster gives another producer id, which no batch had so far.
     pub(crate) fn give_another_id(&mut self) {
         self.give_identity(ProducerIdentity {

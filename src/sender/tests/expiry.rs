@@ -3,7 +3,7 @@
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::ProducePartitionResponse;
-use crate::sender::scripted::{Harness, MS, Sent};
+use crate::sender::scripted::{Harness, MS, Sent, Ticket, refused};
 
 fn established() -> Harness {
     let mut worker = Harness::new(|settings| settings.sender.request_timeout = 60_000 * MS);
@@ -64,7 +64,7 @@ fn an_error_has_the_last_failure_as_its_cause() {
 }
 
 #[test]
-fn a_batch_under_way_expires_as_maybe_written_and_its_late_answer_is_ignored() {
+fn a_batch_in_flight_expires_as_maybe_written_and_its_late_answer_is_ignored() {
     let mut worker = established();
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
@@ -80,8 +80,8 @@ fn a_batch_under_way_expires_as_maybe_written_and_its_late_answer_is_ignored() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-#[test]
-fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_next_epoch() {
+/// Two batches of a partition in flight, and their requests. The second one was sent a second after the first.
+fn two_in_flight_a_second_apart() -> (Harness, [Ticket; 2], Vec<Sent>) {
     let mut worker = established();
     let first = worker.send_batch(0, "a");
     worker.run();
@@ -89,14 +89,18 @@ fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_
     let second = worker.send_batch(0, "b");
     worker.run();
     let requests = worker.requests();
+    (worker, [first, second], requests)
+}
+
+#[test]
+fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_next_epoch() {
+    let (mut worker, [first, second], requests) = two_in_flight_a_second_apart();
     worker.run_for(4000 * MS);
     assert!(first.result().is_some() && second.result().is_none());
     worker.send_batch(0, "c");
     worker.no_request();
     // The broker never saw the first one, so it refuses the second, which then cannot have been written.
-    worker.answer(&requests[0], |_| {
-        crate::sender::scripted::refused(ErrorCode::NOT_ENOUGH_REPLICAS)
-    });
+    worker.answer(&requests[0], |_| refused(ErrorCode::NOT_ENOUGH_REPLICAS));
     worker.serve(&requests[1]);
     worker.run_for(500 * MS);
     let again = worker.requests();
@@ -107,13 +111,7 @@ fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_
 
 #[test]
 fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
-    let mut worker = established();
-    let old = worker.send_batch(0, "a");
-    worker.run();
-    worker.advance(1000 * MS);
-    let young = worker.send_batch(0, "b");
-    worker.run();
-    let requests = worker.requests();
+    let (mut worker, [old, young], requests) = two_in_flight_a_second_apart();
     // The older one is sent again while the younger one is in flight.
     worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
     worker.run_for(500 * MS);
@@ -134,7 +132,7 @@ fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
 }
 
 #[test]
-fn a_batch_that_waits_for_its_retry_fails_before_a_later_one_that_is_under_way() {
+fn a_batch_that_waits_for_its_retry_fails_before_a_later_one_that_is_in_flight() {
     let mut worker = established();
     let order = std::sync::Arc::new(parking_lot::Mutex::new(String::new()));
     for name in ["a", "b"] {
@@ -220,13 +218,7 @@ fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
 /// if all batches behind the expired one succeeded; here the next ones have the next epoch, which is as good.
 #[test]
 fn what_was_sent_with_an_expired_batch_can_succeed_and_what_follows_comes_after_it() {
-    let mut worker = established();
-    let first = worker.send_batch(0, "a");
-    worker.run();
-    worker.advance(1000 * MS);
-    let second = worker.send_batch(0, "b");
-    worker.run();
-    let requests = worker.requests();
+    let (mut worker, [first, second], requests) = two_in_flight_a_second_apart();
     let mut answers = worker.append(&requests[0]).into_iter();
     worker.answer(&requests[0], |_| ProducePartitionResponse {
         error: ErrorCode::REQUEST_TIMED_OUT,

@@ -48,7 +48,7 @@ fn a_forgotten_partition_leaves_nothing_and_begins_again_under_the_next_epoch() 
 }
 
 #[test]
-fn a_partition_with_a_batch_under_way_is_not_forgotten() {
+fn a_partition_with_a_batch_in_flight_is_not_forgotten() {
     let mut worker = used_once(0);
     let ticket = worker.send_batch(0, "under way");
     let request = worker.request();

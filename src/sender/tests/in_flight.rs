@@ -33,12 +33,12 @@ const FATES: [Fate; 5] = [
 /// SenderTest.testCorrectHandlingOfOutOfOrderResponses(WhenSecondSucceeds), testIdempotenceWithMultipleInflights*,
 /// RecordAccumulatorTest.testReadyAndDrainWhenABatchIsBeingRetried, and all their combinations.
 #[test]
-fn whatever_becomes_of_five_batches_under_way_the_log_is_in_order() {
+fn the_log_is_in_order_whatever_becomes_of_five_batches_in_flight() {
     for number in 0..FATES.len().pow(BATCHES as u32) {
         let fates: Vec<Fate> = (0..BATCHES as u32)
             .map(|digit| FATES[number / FATES.len().pow(digit) % FATES.len()])
             .collect();
-        let (mut worker, tickets, requests) = five_under_way();
+        let (mut worker, tickets, requests) = five_in_flight();
         for (request, fate) in requests.iter().zip(&fates) {
             meet(&mut worker, request, *fate);
         }
@@ -51,12 +51,12 @@ fn whatever_becomes_of_five_batches_under_way_the_log_is_in_order() {
 /// librdkafka 0144 (its n from 1 to 5) and 0090: the connection breaks after the leader has written some of the batches
 /// and has answered some of those. Then the first batch that is sent again fails, too.
 #[test]
-fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothing() {
+fn a_connection_that_breaks_with_five_batches_in_flight_loses_and_duplicates_nothing() {
     for written in 0..=BATCHES {
         for answered in 0..=written {
             for moves in [false, true] {
                 for again in FATES.into_iter().filter(|fate| *fate != Fate::Refused) {
-                    let (mut worker, tickets, requests) = five_under_way();
+                    let (mut worker, tickets, requests) = five_in_flight();
                     for request in &requests[..answered] {
                         worker.serve(request);
                     }
@@ -88,7 +88,7 @@ fn a_connection_that_breaks_with_five_batches_under_way_loses_and_doubles_nothin
 }
 
 /// A worker with five batches of two records each in flight, `0a 0b`, `1a 1b` and so on.
-fn five_under_way() -> (Harness, Vec<Ticket>, Vec<Sent>) {
+fn five_in_flight() -> (Harness, Vec<Ticket>, Vec<Sent>) {
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
         settings.sender.topics.delivery_timeout = 3_600_000 * MS;

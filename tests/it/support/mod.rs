@@ -11,7 +11,7 @@ pub(crate) mod relay;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::{Fault, MockCluster, PartitionError};
+use kafka_producer::mock::{Corruption, Fault, MockCluster, PartitionError};
 use kafka_producer::{Error, ErrorCode, Future, KafkaProducer, ProducerBuilder, ProducerRecord};
 
 /// Far longer than anything here takes, and far below the producer's own timeouts (30 and 120 seconds).
@@ -98,6 +98,15 @@ pub(crate) fn numbers(cluster: &MockCluster) -> Vec<usize> {
 pub(crate) fn after_append(code: ErrorCode) -> Fault {
     Fault::PartitionErrors(vec![PartitionError::new("t", 0, code).after_append()])
 }
+
+/// Every way in which an answer can be damaged.
+pub(crate) const CORRUPTIONS: [Corruption; 5] = [
+    Corruption::CorrelationId,
+    Corruption::ShortFrame,
+    Corruption::HugeLength,
+    Corruption::NegativeLength,
+    Corruption::Garbage,
+];
 
 pub(crate) fn get_all(futures: Vec<Future>) {
     for future in futures {

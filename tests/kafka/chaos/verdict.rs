@@ -155,7 +155,8 @@ impl<'a> Reading<'a> {
         self.verdict.wrong += 1;
         let start: String = value.chars().take(60).collect();
         let place = format!("{}-{partition}@{offset}", self.topic);
-        self.verdict.find(format!("{place} is nobody's: {start:?}"));
+        self.verdict
+            .find(format!("{place} is of no sender: {start:?}"));
     }
 
     fn wrong(&mut self, sender: usize, number: u64, partition: i32, offset: i64, what: &str) {

@@ -38,11 +38,7 @@ impl KafkaCluster {
     /// The leaders' end offsets say how many there are, so no test waits for a record that may not come, and the test notices one
     /// record too many as well as one too few.
     pub(crate) fn consume(&self, topic: &str) -> Vec<ConsumedRecord> {
-        let partitions = self.partitions(topic);
-        let count: i64 = partitions
-            .iter()
-            .map(|partition| self.end_offset(topic, partition.index))
-            .sum();
+        let count = self.record_count(topic);
         if count == 0 {
             return Vec::new();
         }
@@ -76,6 +72,13 @@ impl KafkaCluster {
         records
     }
 
+    /// The number of records in all partitions.
+    fn record_count(&self, topic: &str) -> i64 {
+        let partitions = self.partitions(topic).into_iter();
+        let ends = partitions.map(|partition| self.end_offset(topic, partition.index));
+        ends.sum()
+    }
+
     /// The records of one partition, in order.
     pub(crate) fn consume_partition(&self, topic: &str, partition: i32) -> Vec<ConsumedRecord> {
         let mut records = self.consume(topic);
@@ -88,11 +91,7 @@ impl KafkaCluster {
     /// Calls `take` for every record that the topic's partitions hold now, in the order of each partition, with partition, offset,
     /// key and value, which must be text without line ends and tabs. It keeps no record, so a topic may be large.
     pub(crate) fn consume_each(&self, topic: &str, mut take: impl FnMut(i32, i64, &str, &str)) {
-        let partitions = self.partitions(topic);
-        let count: i64 = partitions
-            .iter()
-            .map(|partition| self.end_offset(topic, partition.index))
-            .sum();
+        let count = self.record_count(topic);
         if count == 0 {
             return;
         }

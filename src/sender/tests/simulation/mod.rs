@@ -260,13 +260,13 @@ impl World {
     /// Returns whether the topic, which is deleted, may be created again.
     pub(super) fn may_recreate_the_topic(&self) -> bool {
         self.setup.sends_by_id()
-            || !(0..self.setup.partitions).any(|partition| self.is_under_way(partition))
+            || !(0..self.setup.partitions).any(|partition| self.is_on_its_way(partition))
     }
 
     /// Returns whether a request with that partition has not reached its broker.
-    fn is_under_way(&self, partition: usize) -> bool {
+    fn is_on_its_way(&self, partition: usize) -> bool {
         let wire = self.wire.borrow();
-        wire.script.is_under_way(&wire.links, partition as i32)
+        wire.script.is_on_its_way(&wire.links, partition as i32)
     }
 
     /// A broker that forgot a batch behaves as if it never had it, so retention takes only batches whose outcome the
@@ -280,7 +280,7 @@ impl World {
 
     fn is_quiet(&self, partition: usize) -> bool {
         let knows = self.callers.borrow().ledger.knows_all_in_log(partition);
-        knows && !self.is_under_way(partition)
+        knows && !self.is_on_its_way(partition)
     }
 
     /// As after `metadata.max.idle.ms`: the metadata thread forgets the topic, unless a batch of it is on its way. A

@@ -197,7 +197,7 @@ impl Traffic {
     }
 
     /// Returns whether a request with that partition has not reached its broker.
-    pub(super) fn is_under_way(&self, links: &Links, partition: i32) -> bool {
+    pub(super) fn is_on_its_way(&self, links: &Links, partition: i32) -> bool {
         self.routes.iter().any(|(key, route)| {
             links.get(*key).is_writing()
                 || route.is_served
