@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kafka_producer::internals::{Batch, encode_produce_request};
 
-/// What is sent. The default is DESIGN.md's setting.
+/// What is sent. The default is the setting of `benches/throughput.rs`.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) topic: &'static str,
