@@ -17,7 +17,7 @@ pub(super) struct BrokerLink {
     pub(super) state: LinkState,
     /// The partitions that have something to send, served one after the other so that none starves.
     pub(super) ready_queue: VecDeque<PartitionId>,
-    /// The link that is to take the place of a ready one.
+    /// The link that will replace a ready one before its session ends.
     pub(super) successor: Successor,
     /// Failures in a row since the link was last ready.
     pub(super) failures: u32,

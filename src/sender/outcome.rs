@@ -133,8 +133,8 @@ impl<N: Network> Sender<N> {
         } else {
             return None;
         };
-        let place = format!("broker {leader} at {}", link.endpoint);
-        Some(Error::new(ErrorKind::Broker, message).with_broker(place))
+        let address = format!("broker {leader} at {}", link.endpoint);
+        Some(Error::new(ErrorKind::Broker, message).with_broker(address))
     }
 
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next

@@ -1,7 +1,7 @@
 //! The times at which a worker looks at its partitions, and the partitions that wait for a leader.
 //!
-//! [`reschedule`](super::run::Sender::reschedule) decides what a partition waits for. This holds what it decided if that is
-//! time or a leader.
+//! [`reschedule`](super::run::Sender::reschedule) decides what a partition waits for. If that is time or a leader, the
+//! schedule remembers it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -44,7 +44,7 @@ pub(super) struct Schedule {
     slack: Duration,
 }
 
-/// Where a partition is noted, so that it is noted once.
+/// The places where a worker has noted a partition. It is noted once in each.
 #[derive(Default)]
 pub(super) struct Noted {
     /// The broker in whose ready queue the partition is. What waits there may have expired since.
@@ -72,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// Whatever is due until this time counts as due `now`.
+    /// Returns the time until which a linger or a backoff counts as over `now`.
     pub(super) fn horizon(&self, now: Instant) -> Instant {
         now + self.slack
     }

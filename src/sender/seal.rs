@@ -10,25 +10,24 @@ use crate::error::{Error, ErrorKind};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
 
-/// Whether a batch is as small as brokers are known to want it.
+/// Whether a batch is small enough for the brokers, as far as its topic has learnt.
 pub(super) enum Fit {
     Fits,
-    /// It would have so many bytes.
+    /// It would have this many bytes.
     TooLarge(usize),
 }
 
 impl<N: Network> Sender<N> {
-    /// Makes the batch's bytes final: compressed, stamped with identity and sequence, CRC last. A batch that was sealed
-    /// before keeps its bytes, unless the partition has a new identity since.
-    ///
-    /// Nothing has happened if it is larger than the broker is known to take.
+    /// Makes the batch's bytes final: compresses them, stamps them with identity and sequence, and adds the CRC. A batch that
+    /// was sealed before keeps its bytes, unless the partition has a new identity since. Does nothing if the batch is too
+    /// large.
     pub(super) fn seal(
         &mut self,
         partition_id: PartitionId,
         batch: &mut ProducerBatch,
     ) -> Result<Fit, Error> {
-        // While a codec works the batch keeps its records: should that panic, they are still told their outcome. Should it
-        // fail, no sequence is taken.
+        // The batch keeps its records while the codec works: if that panics, they still get their outcome. If it fails, no
+        // sequence is used.
         let compressed = self.compress(batch)?;
         if matches!(batch.contents, Contents::Building { .. }) && batch.record_count() > 1 {
             let bytes = compressed.as_ref().map_or(batch.size(), Vec::len);
@@ -48,7 +47,7 @@ impl<N: Network> Sender<N> {
                 let mut bytes = match compressed {
                     None => builder.into_buffer(),
                     Some(bytes) => {
-                        // What was compressed away comes back to the budget at once.
+                        // The saved memory returns to the budget at once.
                         let overhead = reservation.bytes().saturating_sub(builder.capacity());
                         drop(builder);
                         reservation.shrink_to(overhead + bytes.capacity());
@@ -87,7 +86,8 @@ impl<N: Network> Sender<N> {
         Ok(Fit::Fits)
     }
 
-    /// The bytes of a batch that is not sealed yet, behind room for the header; none where there is nothing to compress.
+    /// Returns the compressed records of a batch that is not sealed yet, after room for the header. `None` if there is nothing
+    /// to compress.
     fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
         let compression = batch.partition.config().compression;
         let Contents::Building { builder, .. } = &batch.contents else {
@@ -97,7 +97,7 @@ impl<N: Network> Sender<N> {
             return Ok(None);
         }
         let compressed = self.codec.compress(compression, builder.records());
-        // Compression is what makes a round long; records take their time from the worker's clock.
+        // Compression makes a round long, and records take their time from the worker's clock.
         self.handle().clock().tick_if_running();
         let bytes = compressed.map_err(|error| {
             Error::new(ErrorKind::Compression, "the batch cannot be compressed")
@@ -110,7 +110,7 @@ impl<N: Network> Sender<N> {
     }
 }
 
-/// The batch's bytes under another identity. Where the network still reads the old bytes they are left alone.
+/// Returns the batch's bytes under another identity. If the network still reads the old bytes, these are a copy.
 fn restamped(
     sealed: Arc<SealedBatch>,
     stamp: ProducerStamp,

@@ -1,10 +1,10 @@
 //! Links whose session ends are replaced in time.
 //!
 //! A broker may limit the time for which a connection counts as authenticated (KIP-368), and closes the connection at the
-//! first request after that. So some time before, the worker dials a second link while the first one goes on. When the
-//! second is ready, no request goes on the first one any more; when the first one owes no answer, the second takes its
-//! place and the first is closed. So no answer is lost, no batch overtakes another, and the broker is without a request
-//! for one round trip only.
+//! first request after that. So the worker dials a second link in time, the *successor*, and goes on with the first one
+//! meanwhile. When the successor is ready, the first link gets no more requests. When the first link owes no answer, it is
+//! closed, and the successor takes over. So no answer is lost, no batch overtakes another, and the broker is without
+//! requests for one round trip only.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use crate::threads::logging::log_line;
 /// of the session.
 const MARGIN_DIVISOR: u32 = 10;
 
-/// The longest time left when the replacement begins. To connect and to authenticate takes less than a second as a rule,
-/// and so do the answers that are awaited; the rest is for a second attempt.
+/// The longest time left when the replacement begins. As a rule the broker needs less than a second for a new connection with
+/// authentication, and as long for the answers that it owes. The rest is for a second attempt.
 const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 
-/// A session shorter than this is not believed: its link would be replaced again and again, and never used.
+/// A session shorter than this counts as endless. Otherwise its link would be replaced again and again, and never used.
 const SHORTEST_SESSION: Duration = Duration::from_millis(100);
 
 /// The session of a link.
@@ -141,7 +141,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Closes the link, which owes no answer. What takes its place is as far as the successor has come.
+    /// Closes the link, which owes no answer. Its successor continues in its place, ready or not.
     fn replace_link(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
@@ -169,7 +169,7 @@ impl<N: Network> Sender<N> {
         self.network.close(before.link);
     }
 
-    /// Something happened on the link that is to take the place of the broker's ready one.
+    /// Something happened on the successor of the broker's ready link.
     pub(super) fn on_successor_event(&mut self, broker: BrokerId, event: LinkEvent, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;

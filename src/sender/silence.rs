@@ -85,7 +85,7 @@ impl SilenceCheck {
         self.heard = Some(now);
     }
 
-    /// A broker that answers one request after the other is not silent, however long each has waited for its turn.
+    /// A broker that answers one request after the other is not silent, however long each request has waited for the ones before it.
     fn silent_since(&self, awaited_since: Instant) -> Instant {
         self.heard
             .map_or(awaited_since, |heard| heard.max(awaited_since))
@@ -205,8 +205,7 @@ impl<N: Network> Sender<N> {
         leader.is_some_and(|leader| leader.broker != broker)
     }
 
-    /// Whether none of the partition's batches in flight would fail if it had to be sent again. Where one would, the
-    /// answer is waited for.
+    /// Returns whether all batches of the partition in flight have a retry left. If one has none, its answer is waited for.
     fn can_all_be_retried(&mut self, partition_id: PartitionId) -> bool {
         let retries = self.config.retries;
         let in_flight = &self.state(partition_id).in_flight;

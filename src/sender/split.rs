@@ -13,8 +13,8 @@ use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
 use crate::record::split::{Part, split};
 
 impl<N: Network> Sender<N> {
-    /// Splits a batch that the broker finds too large, at least into halves, and notes that the topic's batches are to be
-    /// smaller. Order and sequences stay; the attempt does not count as a retry, and there is nothing to wait for.
+    /// Splits a batch that the broker refused as too large, at least into halves, and notes that the topic's batches must be
+    /// smaller. Order and sequences stay. The attempt does not count as a retry, and there is no backoff.
     pub(super) fn split(
         &mut self,
         partition_id: PartitionId,
@@ -28,7 +28,7 @@ impl<N: Network> Sender<N> {
         };
         let bytes = &bytes.bytes;
         batch.partition.sizes().limit.refused(bytes.len());
-        // The batch is of our own making: what it decompresses to was bounded when it was built.
+        // The batch is our own, so its uncompressed size was bounded when it was built.
         let parts = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX)
             .ok()
             .and_then(|records| {
@@ -43,15 +43,15 @@ impl<N: Network> Sender<N> {
                     ratio.reset_after_split(codec, bytes.len(), uncompressed);
                 }
                 batch.partition.batches_requeued(parts.len());
-                self.replace_by(partition_id, batch, parts);
+                self.queue_parts(partition_id, batch, parts);
                 self.reschedule(partition_id, now);
             }
             _ => self.give_up(partition_id, batch, Outcome::Failed(error)),
         }
     }
 
-    /// Splits a batch that was not sent yet and would have more bytes than the broker is known to take. It is given back if
-    /// that cannot be done.
+    /// Splits a batch that was not sent yet and would be too large for the broker with `bytes`. Returns the batch if it cannot
+    /// be split.
     pub(super) fn split_to_fit(
         &mut self,
         partition_id: PartitionId,
@@ -65,16 +65,16 @@ impl<N: Network> Sender<N> {
         let most = part_bytes(&batch, records.len(), bytes);
         match split(records, builder.base_timestamp(), most) {
             Ok(parts) if parts.len() > 1 => {
-                // The batch itself was one.
+                // The batch itself counted as one.
                 batch.partition.batches_requeued(parts.len() - 1);
-                self.replace_by(partition_id, batch, parts);
+                self.queue_parts(partition_id, batch, parts);
                 Ok(())
             }
             _ => Err(batch),
         }
     }
 
-    fn replace_by(
+    fn queue_parts(
         &mut self,
         partition_id: PartitionId,
         batch: Box<ProducerBatch>,

@@ -12,6 +12,7 @@ mod idempotence;
 mod in_flight;
 mod links;
 mod replaced;
+mod reschedule;
 mod retries;
 mod rounds;
 mod sessions;
