@@ -127,17 +127,22 @@ impl BrokerLink {
 }
 
 impl<N: Network> Sender<N> {
-    /// Replaces the broker's link in time before its session ends.
+    /// Replaces the broker's link in time before its session ends. The session of the successor can be over when it takes
+    /// over, because the link before it owed answers for long: then it is replaced at once.
     pub(super) fn renew_session(&mut self, broker: BrokerId, now: Instant) {
-        match self.brokers.get(broker).map(|link| link.renewal(now)) {
-            Some(Renewal::Dial) => {
-                let successor = self.dial(broker);
-                if let (Some(link), Some(successor)) = (self.brokers.get_mut(broker), successor) {
-                    link.successor = Successor::Connecting(successor);
-                }
+        while let Some(link) = self.brokers.get(broker) {
+            match link.renewal(now) {
+                Renewal::Wait => return,
+                Renewal::Dial => self.dial_successor(broker),
+                Renewal::Replace => self.replace_link(broker, now),
             }
-            Some(Renewal::Replace) => self.replace_link(broker, now),
-            Some(Renewal::Wait) | None => {}
+        }
+    }
+
+    fn dial_successor(&mut self, broker: BrokerId) {
+        let successor = self.dial(broker);
+        if let (Some(link), Some(successor)) = (self.brokers.get_mut(broker), successor) {
+            link.successor = Successor::Connecting(successor);
         }
     }
 

@@ -154,6 +154,25 @@ fn a_second_link_that_shares_the_session_of_the_first_is_of_no_use() {
 }
 
 #[test]
+fn a_second_link_whose_session_is_over_when_it_takes_over_is_closed_at_once() {
+    let (mut worker, first) = with_a_session();
+    worker.run_for(9000 * MS);
+    worker.send_batch(0, "a");
+    let owed = worker.request();
+    let second = worker.connecting()[0];
+    worker.links().session = Some(2000 * MS);
+    connect(&mut worker, second);
+    worker.send_batch(1, "b");
+    worker.run_for(3000 * MS);
+    worker.network().connects = true;
+    worker.serve(&owed);
+    assert_eq!(closed(&worker), [first, second]);
+    let request = worker.request();
+    assert!(request.link != first && request.link != second);
+    worker.serve(&request);
+}
+
+#[test]
 fn when_the_first_link_breaks_the_second_goes_with_it() {
     let (mut worker, first) = with_a_session();
     worker.run_for(9000 * MS);
