@@ -33,8 +33,8 @@ macro_rules! error_kinds {
     };
 }
 
-// 0 is no error. 22 to 26 are left for the outcomes that only later versions have (such as a purged record or a fenced
-// transaction). A new kind takes the next number above all others.
+// 0 means no error. 22 to 26 are reserved for kinds that later versions need: purged record, failed transaction, fenced
+// producer, forked process, busy producer. Any other new kind takes the number after the largest one here.
 error_kinds! {
     /// A setting is unknown, of the wrong type, out of range, not supported or in conflict with another setting.
     Config = 1;
@@ -118,8 +118,8 @@ pub(super) enum Again {
 /// Whether the producer can send anything after the error.
 #[derive(PartialEq)]
 pub(super) enum Producer {
-    GoesOn,
-    IsOver,
+    Usable,
+    Ended,
 }
 
 /// Whether the error is about a record. The message then states the delivery even if the error names no topic.
@@ -139,10 +139,10 @@ impl ErrorKind {
     pub(super) fn usual(self) -> Usual {
         use Again::{Later, Never};
         use Delivery::{MaybeWritten, NotWritten};
-        use Producer::{GoesOn, IsOver};
+        use Producer::{Ended, Usable};
         use Subject::{Other, Record};
         let (delivery, again, producer, subject, advice) = match self {
-            Self::Config => (NotWritten, Never, GoesOn, Other, ""),
+            Self::Config => (NotWritten, Never, Usable, Other, ""),
             Self::InvalidArgument
             | Self::Serialization
             | Self::Partitioner
@@ -150,43 +150,43 @@ impl ErrorKind {
             | Self::InvalidRecord
             | Self::InvalidTopic
             | Self::Broker
-            | Self::Compression => (NotWritten, Never, GoesOn, Record, ""),
+            | Self::Compression => (NotWritten, Never, Usable, Record, ""),
             Self::BufferExhausted => {
                 let advice = "send more slowly, or raise buffer.memory or max.block.ms";
-                (NotWritten, Later, GoesOn, Record, advice)
+                (NotWritten, Later, Usable, Record, advice)
             }
             Self::MetadataTimeout => {
                 let advice =
                     "check bootstrap.servers and that the topic exists, or raise max.block.ms";
-                (NotWritten, Later, GoesOn, Record, advice)
+                (NotWritten, Later, Usable, Record, advice)
             }
             Self::UnknownPartition => {
                 let advice = "check the topic's number of partitions";
-                (NotWritten, Later, GoesOn, Record, advice)
+                (NotWritten, Later, Usable, Record, advice)
             }
-            Self::Authentication => (NotWritten, Never, GoesOn, Other, "check the credentials"),
+            Self::Authentication => (NotWritten, Never, Usable, Other, "check the credentials"),
             Self::Authorization => {
                 let advice = "ask for the permission on the broker";
-                (NotWritten, Never, GoesOn, Record, advice)
+                (NotWritten, Never, Usable, Record, advice)
             }
             Self::DeliveryTimeout => {
                 let advice = "check the brokers, or raise delivery.timeout.ms";
-                (MaybeWritten, Later, GoesOn, Record, advice)
+                (MaybeWritten, Later, Usable, Record, advice)
             }
             Self::Network => {
                 let advice = "check the brokers and the network";
-                (MaybeWritten, Later, GoesOn, Other, advice)
+                (MaybeWritten, Later, Usable, Other, advice)
             }
-            Self::UnsupportedVersion => (NotWritten, Never, GoesOn, Other, ""),
-            Self::Protocol => (MaybeWritten, Never, GoesOn, Other, ""),
+            Self::UnsupportedVersion => (NotWritten, Never, Usable, Other, ""),
+            Self::Protocol => (MaybeWritten, Never, Usable, Other, ""),
             Self::Timeout => {
                 let advice = "wait longer: the work goes on";
-                (MaybeWritten, Later, GoesOn, Other, advice)
+                (MaybeWritten, Later, Usable, Other, advice)
             }
-            Self::Resource => (NotWritten, Later, GoesOn, Other, ""),
-            Self::Closed => (NotWritten, Never, IsOver, Record, "use a new producer"),
-            Self::ForceClosed => (MaybeWritten, Never, IsOver, Record, "use a new producer"),
-            Self::Internal => (MaybeWritten, Never, IsOver, Record, "please report it"),
+            Self::Resource => (NotWritten, Later, Usable, Other, ""),
+            Self::Closed => (NotWritten, Never, Ended, Record, "use a new producer"),
+            Self::ForceClosed => (MaybeWritten, Never, Ended, Record, "use a new producer"),
+            Self::Internal => (MaybeWritten, Never, Ended, Record, "please report it"),
         };
         Usual {
             delivery,

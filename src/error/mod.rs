@@ -109,7 +109,7 @@ impl Error {
     /// Returns whether this producer can no longer send. Then close it and, if that makes sense, build a new one. A
     /// broker's error code alone never means this, because its effect depends on the request.
     pub fn is_fatal(&self) -> bool {
-        self.inner.kind.usual().producer == Producer::IsOver
+        self.inner.kind.usual().producer == Producer::Ended
     }
 
     /// Makes an error of `kind`. `message` says what happened, in lower case, without a full stop. It leaves out what
