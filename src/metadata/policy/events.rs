@@ -154,7 +154,7 @@ impl Policy {
             demands_rebootstrap: error.error_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED),
             met_another: self.others.take_was_met(),
         };
-        let summary = error.summary().to_string();
+        let summary = error.summary();
         let Some(endpoint) = self
             .attempt
             .as_mut()

@@ -1,7 +1,8 @@
 //! What the metadata thread does next: which broker it asks, how long it waits, when it closes its connection.
 //!
 //! Time comes in as an argument, events as calls, and decisions come out. There is no clock, socket, thread or lock here:
-//! those are in [`refresh`](super::refresh). So tests drive the policy by hand.
+//! those are in [`refresh`](super::refresh). So tests drive the policy by hand. Log lines come from events only, because
+//! [`Policy::next`] runs under a lock.
 //!
 //! One attempt asks one broker after the other until one has answered everything that is requested:
 //!
@@ -116,7 +117,7 @@ impl Policy {
         }
     }
 
-    /// Returns what the thread does next. Runs under a lock, so it writes no log line.
+    /// Returns what the thread does next. Runs under the lock of the metadata cache, so it writes no log line.
     pub(super) fn next(&mut self, situation: &Situation, now: Instant) -> Decision {
         if situation.is_stopped {
             return Decision::Stop;
