@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::record::compression::Compression;
 
-/// What a topic's partitions go by: callers when they fill batches, the worker when it sends them. Each partition
-/// [holds](super::partition::Partition::config) that of its topic.
+/// The settings of a topic. Each of its partitions [holds](super::partition::Partition::config) them: callers read them when
+/// they fill batches, and the worker when it sends them.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicConfig {
     /// `acks` as the protocol numbers it: -1 for all, 0, 1.
