@@ -88,7 +88,10 @@ fn a_line_of_which_a_signal_came_before_the_end_is_named() {
     assert!(cluster.wait_until(PATIENCE, |cluster| cluster.end_offset("t", 0) == Some(2)));
     program.signal(Signal::Terminate);
     let output = program.output(TO_THE_END).unwrap();
-    assert_failed(&output, "line 3: SIGTERM came when 3 bytes of it were read");
+    assert_failed(
+        &output,
+        "line 3: SIGTERM came after 3 bytes of it were read",
+    );
     assert_eq!(lines(&cluster).collect::<Vec<_>>(), ["first", "second"]);
 }
 
