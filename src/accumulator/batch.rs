@@ -8,8 +8,8 @@ use super::callbacks::Callbacks;
 use super::completion::{Completion, Outcome, RecordResult};
 use super::memory::Reservation;
 use super::partition::Partition;
-use super::sequence::{Place, sequence_after};
 use crate::error::{Delivery, Error, ErrorKind};
+use crate::identity::{BatchFacts, BatchPosition, sequence_after};
 use crate::record::builder::BatchBuilder;
 use crate::record::header::ProducerStamp;
 use crate::record::split::Part;
@@ -179,8 +179,18 @@ impl ProducerBatch {
 
     /// The position of the batch among those of its partition. The parts of a split batch have the same number and differ
     /// in their first index.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> BatchPosition {
         (self.order, self.first_index)
+    }
+
+    /// Returns what decides under which identity and sequence the batch is sent.
+    pub(crate) fn facts(&self) -> BatchFacts {
+        BatchFacts {
+            position: self.place(),
+            stamp: self.stamp,
+            maybe_written: self.maybe_written,
+            is_retry: self.attempts > 0,
+        }
     }
 
     /// The bytes of a sealed batch.

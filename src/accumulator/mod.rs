@@ -13,7 +13,6 @@ pub(crate) mod handover;
 pub(crate) mod memory;
 pub(crate) mod open_batch;
 pub(crate) mod partition;
-pub(crate) mod sequence;
 pub(crate) mod sticky_partitioner;
 pub(crate) mod topic_config;
 pub(crate) mod topics;

@@ -32,12 +32,12 @@ impl ProducerIdSource {
         })
     }
 
-    /// Returns the producer's identity in `cluster`. `None` if there is none yet, or its producer id is `exhausted`: then
+    /// Returns the producer's identity in `cluster`. `None` if there is none yet, or its producer id is `unusable`: then
     /// this requests a new one. An identity of another era is not used, because its id may be another producer's now.
     pub(crate) fn identity(
         &self,
         cluster: &Cluster,
-        exhausted: Option<i64>,
+        unusable: Option<i64>,
     ) -> Option<ProducerIdentity> {
         let mut state = self.state.lock();
         let era = cluster.identity_era;
@@ -48,7 +48,7 @@ impl ProducerIdSource {
         let given = state.given.filter(|(given_in, _)| *given_in == era);
         let usable = given
             .map(|(_, identity)| identity)
-            .filter(|identity| Some(identity.producer_id) != exhausted);
+            .filter(|identity| Some(identity.producer_id) != unusable);
         if usable.is_none() && !state.is_requested {
             state.is_requested = true;
             drop(state);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exhausted_identity_is_not_returned_again() {
+    fn an_unusable_identity_is_not_returned_again() {
         let (source, now) = (source(), Instant::now());
         assert_eq!(source.due(now), Due::Never);
         assert_eq!(source.identity(&cluster(0), None), None);
@@ -136,8 +136,8 @@ mod tests {
         source.give(IDENTITY, 0);
         assert_eq!(source.due(now), Due::Never);
         assert_eq!(source.identity(&cluster(0), None), Some(IDENTITY));
-        let exhausted = Some(IDENTITY.producer_id);
-        assert_eq!(source.identity(&cluster(0), exhausted), None);
+        let unusable = Some(IDENTITY.producer_id);
+        assert_eq!(source.identity(&cluster(0), unusable), None);
         assert_eq!(source.due(now), Due::Now);
     }
 
@@ -164,8 +164,8 @@ mod tests {
         assert_eq!(source.due(now), Due::At(later));
         assert_eq!(source.due(later), Due::Now);
         source.give(IDENTITY, 0);
-        let exhausted = Some(IDENTITY.producer_id);
-        assert_eq!(source.identity(&cluster(0), exhausted), None);
+        let unusable = Some(IDENTITY.producer_id);
+        assert_eq!(source.identity(&cluster(0), unusable), None);
         assert_eq!(source.due(now), Due::Now, "a given identity ends the wait");
     }
 }

@@ -139,6 +139,15 @@ impl fmt::Debug for BrokerId {
     }
 }
 
+/// A partition's leader, as a metadata snapshot names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionLeader {
+    pub(crate) broker: BrokerId,
+    pub(crate) epoch: Option<i32>,
+    /// The id of the topic: a topic that was recreated counts its leader epochs from the start again.
+    pub(crate) topic_id: Option<TopicId>,
+}
+
 /// One broker's id and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {

@@ -24,7 +24,7 @@ mod waiters;
 pub(crate) use cache::MetadataCache;
 pub(crate) use calls::{BrokerCalls, CallOutcome, ConnectedBroker, Due};
 pub use cluster::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
-pub(crate) use cluster::{BrokerId, LeaderHint};
+pub(crate) use cluster::{BrokerId, LeaderHint, PartitionLeader};
 #[cfg(any(test, all(fuzzing, feature = "unstable-internals")))]
 pub(crate) use policy::PendingRequests;
 #[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]

@@ -6,6 +6,7 @@ use super::partition_state::InFlightBatch;
 use super::run::Sender;
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
+use crate::identity::Report;
 
 impl<N: Network> Sender<N> {
     /// Removes the states of partitions that were forgotten since the last round. They have no batch anywhere. The schedule and
@@ -28,38 +29,15 @@ impl<N: Network> Sender<N> {
 
     /// Notes the identities of partitions that were forgotten. One of the same name can exist only after the worker was told,
     /// so what begins after this begins under another.
-    fn note_forgotten(&mut self) {
+    pub(super) fn note_forgotten(&mut self) {
         if !self.handle().has_retired() {
             return;
         }
         let retired = self.handle().take_retired();
         for partition in &retired {
-            if let Some(state) = self.partitions.get(&partition.id()) {
-                self.forgotten_epochs.note(&state.sequence);
-            }
+            self.report(partition.id(), Report::Forgotten);
         }
         self.forgotten.extend(retired);
-    }
-
-    /// Gives the partition the producer's identity, if there is one that neither it nor the forgotten ones have used up.
-    pub(super) fn begin_identity(&mut self, id: PartitionId) -> bool {
-        self.note_forgotten();
-        let spent = self.state(id).sequence.spent();
-        let mut candidate = self.identity;
-        loop {
-            let refused = candidate.map(|identity| identity.producer_id);
-            let usable = candidate.filter(|_| refused != spent);
-            if let Some(begun) = usable.and_then(|it| self.forgotten_epochs.fresh(it)) {
-                self.identity = candidate;
-                self.forgotten_epochs.keep_only(begun.producer_id);
-                self.state(id).sequence.begin(begun);
-                return true;
-            }
-            candidate = self.producer_ids.identity(&self.cluster, refused.or(spent));
-            if candidate.is_none() {
-                return false;
-            }
-        }
     }
 
     /// Takes the partition's batch that the request carries. `None` if it was completed or taken meanwhile, or the partition

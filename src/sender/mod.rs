@@ -33,6 +33,7 @@ mod broker_link;
 mod brokers;
 mod codec;
 mod forgetting;
+mod identity;
 mod links;
 mod lock;
 mod mailbox;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::broker_link::LinkState;
 use super::message::DeliveryTask;
-use super::partition_state::{Leader, Retry};
+use super::partition_state::Retry;
 use super::run::Sender;
 use crate::accumulator::Message;
 use crate::accumulator::batch::ProducerBatch;
@@ -14,7 +14,8 @@ use crate::accumulator::completion::Outcome;
 use crate::accumulator::partition::{Partition, PartitionId, Peek};
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{BrokerId, PartitionMetadata};
+use crate::identity::Report;
+use crate::metadata::{BrokerId, PartitionLeader, PartitionMetadata};
 use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
@@ -118,7 +119,7 @@ impl<N: Network> Sender<N> {
             return Some(error);
         }
         let state = self.partitions.get(&partition.id())?;
-        if self.config.idempotence && state.sequence.identity().is_none() {
+        if self.identity.lacks_producer_id(&state.identity) {
             let message = "no broker has given a producer id yet";
             return Some(Error::new(ErrorKind::Broker, message));
         }
@@ -140,15 +141,7 @@ impl<N: Network> Sender<N> {
     /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
     /// sequence would leave a gap if this batch was not written.
     pub(super) fn give_up(&mut self, id: PartitionId, batch: Box<ProducerBatch>, outcome: Outcome) {
-        if let Some(stamp) = batch.stamp {
-            let sequence = &mut self.state(id).sequence;
-            if !batch.maybe_written {
-                sequence.note_gap(stamp, batch.place());
-            }
-            if sequence.is_current(stamp) {
-                sequence.bump_epoch();
-            }
-        }
+        self.report(id, Report::GivenUp(batch.facts()));
         self.complete(batch, outcome);
     }
 
@@ -178,7 +171,7 @@ impl<N: Network> Sender<N> {
         id: PartitionId,
         mut batch: Box<ProducerBatch>,
         error: Error,
-        failed: Leader,
+        failed: PartitionLeader,
         now: Instant,
     ) {
         if self.is_expired(&batch, now) {

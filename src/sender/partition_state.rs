@@ -2,16 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::broker_link::RequestId;
 use super::schedule::Noted;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::partition::Partition;
-use crate::accumulator::sequence::PartitionSequence;
-use crate::metadata::{BrokerId, TopicId};
-use crate::record::header::ProducerStamp;
-use crate::time::deadline_after;
+use crate::identity::{Candidate, InFlightFacts, PartitionIdentity};
+use crate::metadata::{Cluster, PartitionLeader, TopicId};
 
 /// A partition as its worker sees it.
 pub(super) struct PartitionState {
@@ -20,7 +18,7 @@ pub(super) struct PartitionState {
     pub(super) queue: VecDeque<Box<ProducerBatch>>,
     /// Batches sent and not answered, in the order of their records.
     pub(super) in_flight: VecDeque<InFlightBatch>,
-    pub(super) sequence: PartitionSequence,
+    pub(super) identity: PartitionIdentity,
     /// The number of full batches received from the channel.
     pub(super) received: u64,
     pub(super) open: OpenBatch,
@@ -30,8 +28,6 @@ pub(super) struct PartitionState {
     pub(super) noted: Noted,
     /// The topic's id when it was last looked up. Another id means another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
-    /// Who acknowledged a batch of the current identity last, and when.
-    acknowledged: Option<(Leader, Instant)>,
     next_order: u64,
 }
 
@@ -46,17 +42,13 @@ pub(super) enum OpenBatch {
     Flushed,
 }
 
-/// How long a leader is taken to know a producer that it has heard nothing of: far less than the shortest sensible
-/// `producer.id.expiration.ms` (a day by default), and long enough to cost a busy partition nothing.
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-
 /// A batch in flight.
 pub(super) struct InFlightBatch {
     pub(super) batch: Box<ProducerBatch>,
     /// The request that carries it.
     pub(super) request: RequestId,
     /// The leader that it was sent to.
-    pub(super) leader: Leader,
+    pub(super) leader: PartitionLeader,
 }
 
 /// The backoff of a partition's first batch.
@@ -64,16 +56,7 @@ pub(super) struct InFlightBatch {
 pub(super) struct Retry {
     pub(super) not_before: Instant,
     /// The leader that failed, with its epoch. With another one the backoff is over (KIP-951).
-    pub(super) failed: Leader,
-}
-
-/// A partition's leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Leader {
-    pub(super) broker: BrokerId,
-    pub(super) epoch: Option<i32>,
-    /// Of which topic: one that was made anew counts its epochs anew.
-    pub(super) topic_id: Option<TopicId>,
+    pub(super) failed: PartitionLeader,
 }
 
 impl AsMut<Noted> for PartitionState {
@@ -88,13 +71,12 @@ impl PartitionState {
             partition,
             queue: VecDeque::new(),
             in_flight: VecDeque::new(),
-            sequence: PartitionSequence::default(),
+            identity: PartitionIdentity::default(),
             received: 0,
             open: OpenBatch::None,
             retry: None,
             noted: Noted::default(),
             topic_id: None,
-            acknowledged: None,
             next_order: 0,
         }
     }
@@ -119,7 +101,7 @@ impl PartitionState {
     }
 
     /// When the backoff of the first batch ends, if `leader` is the one that failed. Otherwise the backoff is over.
-    pub(super) fn backoff(&mut self, leader: Leader, now: Instant) -> Option<Instant> {
+    pub(super) fn backoff(&mut self, leader: PartitionLeader, now: Instant) -> Option<Instant> {
         let retry = self.retry;
         let waits = retry.filter(|retry| retry.not_before > now && retry.failed == leader);
         self.retry = waits;
@@ -159,10 +141,30 @@ impl PartitionState {
             }
         }
         lost.make_contiguous().sort_by_key(|batch| batch.place());
-        self.sequence = PartitionSequence::default();
         (self.retry, self.noted.queued_at) = (None, None);
-        (self.topic_id, self.acknowledged) = (None, None);
+        self.topic_id = None;
         lost
+    }
+
+    /// Returns what the identity policy needs to know to admit the next batch.
+    pub(super) fn candidate<'a>(
+        &self,
+        leader: PartitionLeader,
+        cluster: &'a Cluster,
+        now: Instant,
+    ) -> Candidate<'a> {
+        let in_flight = self.in_flight.front().map(|earliest| InFlightFacts {
+            count: self.in_flight.len(),
+            earliest: earliest.batch.facts(),
+            is_elsewhere: (self.in_flight.iter()).any(|sent| sent.leader.broker != leader.broker),
+        });
+        Candidate {
+            next: self.queue.front().map(|batch| batch.facts()),
+            in_flight,
+            leader,
+            cluster,
+            now,
+        }
     }
 
     /// Notes that a batch is sent. The oldest batch stays the first, whichever was sent last.
@@ -180,65 +182,6 @@ impl PartitionState {
             .iter()
             .position(|sent| sent.request == request)?;
         self.in_flight.remove(position)
-    }
-
-    /// Whether the order of the log allows the first batch of the queue to be sent now.
-    ///
-    /// With idempotence up to five batches are under way, which is as many as a broker remembers, but only one until this
-    /// leader is known to hold the producer to its sequences, for of a producer that it knows nothing of, or no longer, it
-    /// takes any; a batch that is sent again goes only as the first of those
-    /// that are not acknowledged; and nothing is sent under a new identity before all answers to the old one are in.
-    /// Without idempotence the order is kept by one request in flight.
-    pub(super) fn may_send(
-        &self,
-        leader: Leader,
-        idempotence: bool,
-        max_in_flight: usize,
-        now: Instant,
-    ) -> bool {
-        const MOST_REMEMBERED: usize = 5;
-        let Some(earliest) = self.in_flight.front() else {
-            return true;
-        };
-        if !idempotence {
-            return max_in_flight > 1;
-        }
-        if self.in_flight.len() >= max_in_flight.min(MOST_REMEMBERED)
-            || !self.is_known_to(leader, now)
-        {
-            return false;
-        }
-        if earliest
-            .batch
-            .stamp
-            .is_some_and(|stamp| !self.sequence.is_current(stamp))
-        {
-            return false;
-        }
-        if earliest.batch.attempts > 0 && earliest.batch.maybe_written {
-            // If it is in the log, batches that were sent with it the first time may follow it there. Were others to
-            // follow too, the leader would forget it, and not know it again.
-            return false;
-        }
-        match self.queue.front() {
-            Some(next) if next.attempts > 0 => next.place() < earliest.batch.place(),
-            _ => true,
-        }
-    }
-
-    /// A batch of `stamp` is written.
-    pub(super) fn acknowledge(&mut self, stamp: ProducerStamp, leader: Leader, now: Instant) {
-        self.sequence.acknowledge(stamp);
-        if self.sequence.is_current(stamp) {
-            self.acknowledged = Some((leader, now));
-        }
-    }
-
-    fn is_known_to(&self, leader: Leader, now: Instant) -> bool {
-        self.sequence.is_established()
-            && self
-                .acknowledged
-                .is_some_and(|(by, at)| by == leader && deadline_after(at, REMEMBERED_FOR) > now)
     }
 
     /// Returns whether all earlier batches are acknowledged.

@@ -9,6 +9,7 @@ use super::run::Sender;
 use crate::accumulator::completion::Outcome;
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
+use crate::identity::Report;
 use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
@@ -19,11 +20,8 @@ impl<N: Network> Sender<N> {
             self.abandon_cluster(&before);
         } else if self.cluster.restorations != before.restorations {
             for id in self.partitions_where(|_| true) {
-                self.state(id).sequence.renounce_id();
+                self.report(id, Report::LogReplaced);
             }
-        }
-        if self.cluster.identity_era != before.identity_era {
-            self.identity = None;
         }
         before
     }
@@ -34,6 +32,7 @@ impl<N: Network> Sender<N> {
         self.abandon_all_brokers();
         let error = replaced_error(before, &self.cluster);
         for id in self.partitions_where(|_| true) {
+            self.report(id, Report::ClusterReplaced);
             for batch in self.state(id).begin_anew() {
                 let error = batch.own(&error);
                 self.complete(batch, Outcome::Failed(error));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::broker_link::{InFlightRequest, LinkState};
-use super::partition_state::{InFlightBatch, Leader};
+use super::partition_state::InFlightBatch;
 use super::run::Sender;
 use super::schedule::Next;
 use super::seal::Fit;
@@ -12,10 +12,10 @@ use crate::accumulator::batch::{ProducerBatch, SealedBatch};
 use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkId, Network, OutgoingRequest, WriteError, WriteStatus};
-use crate::error::{Delivery, Error, ErrorKind};
-use crate::metadata::BrokerId;
+use crate::error::{Error, ErrorKind};
+use crate::identity::Admission;
+use crate::metadata::{BrokerId, PartitionLeader};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
-use crate::record::header::ProducerStamp;
 use crate::time::monotonic_now;
 
 /// The last version that names topics, for brokers or topics without ids.
@@ -24,7 +24,7 @@ const LAST_VERSION_BY_NAME: i16 = 12;
 /// A batch taken for a request.
 struct TakenBatch {
     partition_id: PartitionId,
-    leader: Leader,
+    leader: PartitionLeader,
     topic_id: [u8; 16],
     batch: Box<ProducerBatch>,
 }
@@ -99,7 +99,7 @@ impl<N: Network> Sender<N> {
             Next::Ready(leader) if leader.broker == broker => leader,
             _ => return None,
         };
-        let batch = self.next_sealed_batch(id)?;
+        let batch = self.next_sealed_batch(id, leader, now)?;
         let topic_id = self.state(id).topic_id;
         Some(TakenBatch {
             partition_id: id,
@@ -120,13 +120,25 @@ impl<N: Network> Sender<N> {
     }
 
     /// Takes the partition's next batch from its queue, or the open one, and seals it.
-    fn next_sealed_batch(&mut self, id: PartitionId) -> Option<Box<ProducerBatch>> {
+    fn next_sealed_batch(
+        &mut self,
+        id: PartitionId,
+        leader: PartitionLeader,
+        now: Instant,
+    ) -> Option<Box<ProducerBatch>> {
         loop {
             if self.state(id).queue.is_empty() {
                 self.queue_open_batch(id);
             }
+            // Each batch is admitted separately: the end of the one before can change the identity.
+            let numbering = match self.admit(id, leader, now) {
+                Admission::Go(numbering) => Ok(numbering),
+                Admission::Fail(error) => Err(error),
+                Admission::Wait(_) => return None,
+            };
             let mut batch = self.state(id).queue.pop_front()?;
-            match self.seal(id, &mut batch) {
+            let sealed = numbering.and_then(|numbering| self.seal(id, &mut batch, numbering));
+            match sealed {
                 Ok(Fit::Fits) => return Some(batch),
                 Ok(Fit::TooLarge(bytes)) => {
                     if let Err(batch) = self.split_to_fit(id, batch, bytes) {
@@ -143,42 +155,6 @@ impl<N: Network> Sender<N> {
                 }
             }
         }
-    }
-
-    /// The identity and sequence to send the batch with: its own if it has one that still stands, else the next.
-    ///
-    /// A batch that can be in the log keeps its stamp whatever happened since: only by that can the leader know it again.
-    /// It goes before all that are sent under a later one, for it stands before them in the queue.
-    pub(super) fn stamp(
-        &mut self,
-        partition_id: PartitionId,
-        batch: &ProducerBatch,
-    ) -> Result<ProducerStamp, Error> {
-        if !self.config.idempotence {
-            return Ok(ProducerStamp::NONE);
-        }
-        let sequence = &mut self.state(partition_id).sequence;
-        if let Some(stamp) = batch.stamp {
-            let place = batch.place();
-            if batch.maybe_written && sequence.is_renounced(stamp) {
-                return Err(made_anew_error());
-            }
-            if sequence.is_current(stamp)
-                || (batch.maybe_written && !sequence.is_behind_gap(stamp, place))
-            {
-                return Ok(stamp);
-            }
-            sequence.note_gap(stamp, place);
-        }
-        let no_identity = || {
-            Error::new(
-                ErrorKind::Internal,
-                "a batch was to be sent without a producer id",
-            )
-        };
-        sequence
-            .assign(batch.record_count() as i32)
-            .ok_or_else(no_identity)
     }
 
     fn send_request(&mut self, broker: BrokerId, mut taken: Vec<TakenBatch>, now: Instant) {
@@ -421,12 +397,4 @@ fn topics(taken: &[TakenBatch]) -> Vec<ProduceTopic<'_, &SealedBatch>> {
         }
     }
     topics
-}
-
-/// The log that may have the batch is gone, and the one in its place knows neither the batch nor its producer id.
-fn made_anew_error() -> Error {
-    let message = "the topic was deleted and made anew before a broker acknowledged the record";
-    Error::new(ErrorKind::Broker, message)
-        .with_delivery(Delivery::MaybeWritten)
-        .with_advice("check whether the record exists before you send it again")
 }

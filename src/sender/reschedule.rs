@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::partition_state::{Leader, OpenBatch};
+use super::partition_state::OpenBatch;
 use super::run::Sender;
 use super::schedule::Next;
 use crate::accumulator::partition::{PartitionId, Peek};
 use crate::connection::link::Network;
-use crate::metadata::{BrokerId, Cluster};
+use crate::identity::{Admission, Report, WaitFor};
+use crate::metadata::{BrokerId, Cluster, PartitionLeader};
 use crate::time::deadline_after;
 
 /// The shortest time until a worker looks again for a partition's leader.
@@ -94,23 +95,13 @@ impl<N: Network> Sender<N> {
     }
 
     /// What order and identity say of the partition's next batch, which is due to be sent to `leader`.
-    fn admission(&mut self, id: PartitionId, leader: Leader, now: Instant) -> Next {
-        let (idempotence, max_in_flight) = (self.config.idempotence, self.config.max_in_flight);
-        let state = self.state(id);
-        let elsewhere = state
-            .in_flight
-            .iter()
-            .any(|sent| sent.leader.broker != leader.broker);
-        // Without idempotence nothing keeps the order but one request in flight, so with several nothing waits for a leader
-        // that may hang, as in Java.
-        let waits_for_another = idempotence && elsewhere;
-        if waits_for_another || !state.may_send(leader, idempotence, max_in_flight, now) {
-            return Next::WaitForAnswer;
+    fn admission(&mut self, id: PartitionId, leader: PartitionLeader, now: Instant) -> Next {
+        match self.admit(id, leader, now) {
+            Admission::Wait(WaitFor::Answer) => Next::WaitForAnswer,
+            Admission::Wait(WaitFor::ProducerId) => Next::WaitForIdentity,
+            // A batch that must not be sent fails when the broker is served.
+            Admission::Go(_) | Admission::Fail(_) => Next::Ready(leader),
         }
-        if idempotence && state.sequence.identity().is_none() && !self.begin_identity(id) {
-            return Next::WaitForIdentity;
-        }
-        Next::Ready(leader)
     }
 
     /// Notes that the partition has no leader, and asks for new metadata.
@@ -206,16 +197,17 @@ impl<N: Network> Sender<N> {
 
     /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
     /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
-    pub(super) fn leader(&mut self, id: PartitionId) -> Option<Leader> {
+    pub(super) fn leader(&mut self, id: PartitionId) -> Option<PartitionLeader> {
         let cluster = Arc::clone(&self.cluster);
-        let state = self.state(id);
+        let state = self.partitions.get_mut(&id)?;
         let topic = cluster.topic(state.partition.topic())?;
         let partition = topic
             .partitions()
             .get(state.partition.partition() as usize)?;
         if topic.id().is_some() && state.topic_id != topic.id() {
             if state.topic_id.is_some() {
-                state.sequence.renounce_id();
+                self.identity
+                    .report(&mut state.identity, Report::LogReplaced);
             }
             state.topic_id = topic.id();
         }
@@ -223,7 +215,7 @@ impl<N: Network> Sender<N> {
             .leader()
             .map(BrokerId)
             .filter(|leader| cluster.broker(leader.0).is_some())?;
-        Some(Leader {
+        Some(PartitionLeader {
             broker,
             epoch: partition.leader_epoch(),
             topic_id: topic.id(),

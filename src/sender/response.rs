@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker_link::{InFlightRequest, LinkState, RequestId};
-use super::partition_state::{InFlightBatch, Leader};
+use super::partition_state::InFlightBatch;
 use super::run::Sender;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
-use crate::metadata::{Broker, BrokerId, LeaderHint};
+use crate::identity::{AfterRefusal, Report};
+use crate::metadata::{Broker, BrokerId, LeaderHint, PartitionLeader};
 use crate::protocol::decode_response;
 use crate::protocol::messages::{
     NodeEndpoint, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
@@ -207,7 +208,12 @@ impl<N: Network> Sender<N> {
         }
         if code.is_none() || CodeRule::of(code).batch == BatchAnswer::Duplicate {
             if let Some(stamp) = batch.stamp {
-                self.state(partition_id).acknowledge(stamp, sent_to, now);
+                let acknowledged = Report::Acknowledged {
+                    stamp,
+                    by: sent_to,
+                    at: now,
+                };
+                self.report(partition_id, acknowledged);
             }
         }
         if code.is_none() {
@@ -243,8 +249,22 @@ impl<N: Network> Sender<N> {
                 .extend(leader_hint(&batch, sent_to, &answer, endpoints));
             self.metadata.request_refresh();
         }
-        if self.config.idempotence && rule.batch == BatchAnswer::OutOfSequence {
-            return self.on_sequence_error(partition_id, batch, error, sent_to, now);
+        let after_refusal = match rule.batch {
+            BatchAnswer::OutOfSequence => self.after_refusal(partition_id, &batch),
+            _ => None,
+        };
+        match after_refusal {
+            Some(AfterRefusal::WaitForEarlier) => {
+                return self.put_behind(partition_id, batch, error, now);
+            }
+            Some(AfterRefusal::Retry) => {
+                return self.retry(partition_id, batch, error, sent_to, now);
+            }
+            Some(AfterRefusal::Fail) => {
+                let outcome = Outcome::Failed(error.with_retriable(false));
+                return self.give_up(partition_id, batch, outcome);
+            }
+            None => {}
         }
         if code.is_retriable() {
             return self.retry(partition_id, batch, error, sent_to, now);
@@ -255,36 +275,6 @@ impl<N: Network> Sender<N> {
             error.with_delivery(batch.delivery()),
         );
         self.give_up(partition_id, batch, outcome);
-    }
-
-    /// The leader misses an earlier batch, or lost what it knew of this producer, or lost records. While earlier batches
-    /// are not acknowledged theirs is the fault; the first one itself starts over under another identity. Unless it can
-    /// be written: the leader does not know it again, so to send it under another stamp could be to write it twice.
-    fn on_sequence_error(
-        &mut self,
-        partition_id: PartitionId,
-        batch: Box<ProducerBatch>,
-        error: Error,
-        sent_to: Leader,
-        now: Instant,
-    ) {
-        let state = self.state(partition_id);
-        if !state.is_head(&batch) {
-            // It waits for those before it, and for nothing else.
-            return self.put_behind(partition_id, batch, error, now);
-        }
-        if batch.maybe_written {
-            let outcome = Outcome::Failed(error.with_retriable(false));
-            return self.give_up(partition_id, batch, outcome);
-        }
-        if let Some(stamp) = batch
-            .stamp
-            .filter(|stamp| state.sequence.is_current(*stamp))
-        {
-            state.sequence.note_gap(stamp, batch.place());
-            state.sequence.bump_epoch();
-        }
-        self.retry(partition_id, batch, error, sent_to, now);
     }
 }
 
@@ -299,7 +289,7 @@ fn answer_count(response: &ProduceResponse) -> usize {
 /// The new leader as the answer itself names it (KIP-951), so that the batch need not wait for metadata.
 fn leader_hint(
     batch: &ProducerBatch,
-    sent_to: Leader,
+    sent_to: PartitionLeader,
     answer: &ProducePartitionResponse,
     endpoints: &[NodeEndpoint],
 ) -> Option<LeaderHint> {

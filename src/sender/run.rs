@@ -12,14 +12,13 @@ use super::message::{DeliveryTask, Event};
 use super::partition_state::{OpenBatch, PartitionState};
 use super::schedule::Schedule;
 use crate::accumulator::batch::CompletedBatch;
-use crate::accumulator::completion::{Completion, Outcome};
+use crate::accumulator::completion::Completion;
 use crate::accumulator::handover::HandoverReceiver;
 use crate::accumulator::partition::{Partition, PartitionId};
-use crate::accumulator::sequence::ForgottenEpochs;
 use crate::accumulator::{Message, RecordAccumulator, WorkerHandle};
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
-use crate::identity::{ProducerIdSource, ProducerIdentity};
+use crate::identity::{EpochPerPartition, IdentityPolicy, ProducerIdSource};
 use crate::metadata::{Cluster, LeaderHint, MetadataCache};
 use crate::sync::channel;
 
@@ -28,7 +27,6 @@ pub(crate) struct Sender<N: Network> {
     pub(super) config: SenderConfig,
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) metadata: Arc<MetadataCache>,
-    pub(super) producer_ids: Arc<ProducerIdSource>,
     pub(super) network: N,
     pub(super) records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
@@ -39,14 +37,12 @@ pub(crate) struct Sender<N: Network> {
     pub(super) partitions: BTreeMap<PartitionId, PartitionState>,
     /// Partitions that were forgotten, until their states are removed.
     pub(super) forgotten: Vec<Arc<Partition>>,
-    pub(super) forgotten_epochs: ForgottenEpochs,
     pub(super) schedule: Schedule,
     pub(super) brokers: Brokers,
     pub(super) next_request: RequestId,
     pub(super) cluster: Arc<Cluster>,
     generation: u64,
-    /// The identity to begin partitions with: given by `cluster`.
-    pub(super) identity: Option<ProducerIdentity>,
+    pub(super) identity: IdentityPolicy,
     pub(super) codec: Codec,
     /// New leaders that the response in hand named.
     pub(super) hints: Vec<LeaderHint>,
@@ -101,10 +97,17 @@ impl<N: Network> Sender<N> {
             metadata,
             producer_ids,
         } = shared;
+        let max_in_flight = config.max_in_flight;
+        let identity = match config.idempotence {
+            true => IdentityPolicy::EpochPerPartition(EpochPerPartition::new(
+                producer_ids,
+                max_in_flight,
+            )),
+            false => IdentityPolicy::Unnumbered { max_in_flight },
+        };
         Self {
             accumulator,
             metadata,
-            producer_ids,
             network,
             records,
             events,
@@ -112,13 +115,12 @@ impl<N: Network> Sender<N> {
             completed: Vec::new(),
             partitions: BTreeMap::new(),
             forgotten: Vec::new(),
-            forgotten_epochs: ForgottenEpochs::default(),
             schedule: Schedule::new(config.topics.linger),
             brokers: Brokers::default(),
             next_request: RequestId(0),
             cluster: Arc::default(),
             generation: 0,
-            identity: None,
+            identity,
             codec: Codec::new(config.topics.compression.codec),
             hints: Vec::new(),
             full_batches: 0,
@@ -368,31 +370,6 @@ impl<N: Network> Sender<N> {
                 self.reschedule(id, now);
             }
         }
-    }
-
-    /// The identity itself is with the metadata, which knows whose it is: the cluster may have been replaced since.
-    fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
-        match result {
-            Ok(()) => self.reschedule_all(now),
-            Err(error) => {
-                for id in self.partitions_where(|state| state.sequence.identity().is_none()) {
-                    self.fail_without_identity(id, &error, now);
-                }
-            }
-        }
-    }
-
-    /// Nothing can be sent without an identity: what waits for one fails, what comes later asks again.
-    fn fail_without_identity(&mut self, id: PartitionId, error: &Error, now: Instant) {
-        if self.open_batch_is_due(id, now) {
-            self.queue_open_batch(id);
-        }
-        while let Some(batch) = self.state(id).queue.pop_front() {
-            batch.partition.batch_drained();
-            let error = batch.own(error);
-            self.complete(batch, Outcome::Failed(error));
-        }
-        self.reschedule(id, now);
     }
 
     /// Receives messages until `received` full batches of the partition have ever come. They are known to be in the channel.

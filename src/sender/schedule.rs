@@ -7,9 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::partition_state::Leader;
 use crate::accumulator::partition::PartitionId;
-use crate::metadata::BrokerId;
+use crate::metadata::{BrokerId, PartitionLeader};
 
 /// What a partition's next batch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub(super) enum Next {
     /// A producer id.
     WaitForIdentity,
     /// Its leader's link: the partition belongs in the ready queue of that broker.
-    Ready(Leader),
+    Ready(PartitionLeader),
 }
 
 /// Batches whose linger or backoff ends within this time go together: fewer wake-ups, larger requests.

@@ -7,6 +7,7 @@ use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
+use crate::identity::Numbering;
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
 
@@ -25,6 +26,7 @@ impl<N: Network> Sender<N> {
         &mut self,
         partition_id: PartitionId,
         batch: &mut ProducerBatch,
+        numbering: Numbering,
     ) -> Result<Fit, Error> {
         // The batch keeps its records while the codec works: if that panics, they still get their outcome. If it fails, no
         // sequence is used.
@@ -35,7 +37,7 @@ impl<N: Network> Sender<N> {
                 return Ok(Fit::TooLarge(bytes));
             }
         }
-        let stamp = self.stamp(partition_id, batch)?;
+        let stamp = self.stamp(partition_id, batch, numbering)?;
         match std::mem::replace(&mut batch.contents, Contents::Gone) {
             Contents::Building {
                 builder,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::request::SentBatch;
-use crate::accumulator::sequence::sequence_after;
+use crate::identity::sequence_after;
 use crate::protocol::ErrorCode;
 
 /// The number of a producer's batches among which a broker recognizes duplicates.

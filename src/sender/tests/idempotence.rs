@@ -1,7 +1,6 @@
 //! Sequences and epochs: what a retry keeps, what a bump changes, what the order of the log demands.
 
 use crate::accumulator::partition::PartitionId;
-use crate::accumulator::sequence::PartitionSequence;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::TopicId;
 use crate::protocol::ErrorCode;
@@ -387,12 +386,8 @@ fn after_the_highest_epoch_comes_another_producer_id() {
 #[test]
 fn sequences_go_on_at_zero_after_the_largest() {
     let mut worker = established();
-    let mut sequence = PartitionSequence::default();
-    sequence.begin(identity(0));
-    sequence.assign(i32::MAX);
-    let stamp = sequence.assign(0).unwrap();
-    sequence.acknowledge(stamp);
-    worker.sender.state(PartitionId(0)).sequence = sequence;
+    let state = worker.sender.state(PartitionId(0));
+    state.identity.continue_at(identity(0), i32::MAX);
     let requests = pipeline(&mut worker, &["a", "b"]);
     let sequences: Vec<_> = requests.iter().map(Sent::sequence).collect();
     assert_eq!(sequences, [i32::MAX, 0]);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::accumulator::callbacks::RecordCallback;
-use crate::accumulator::sequence::sequence_after;
 use crate::error::Delivery;
+use crate::identity::sequence_after;
 use crate::sender::scripted::{SentBatch, Ticket};
 use crate::sync::Mutex;
 

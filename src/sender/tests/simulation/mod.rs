@@ -120,8 +120,8 @@ impl World {
             for (worker, handle) in self.workers.iter_mut().zip(self.accumulator.workers()) {
                 if std::ptr::eq(partition.worker(), &**handle) {
                     let sender = worker.sender.as_mut().unwrap();
-                    let sequence = &mut sender.state_of(&partition).sequence;
-                    sequence.go_on_at(identity, next);
+                    let state = sender.state_of(&partition);
+                    state.identity.continue_at(identity, next);
                 }
             }
             self.cluster.partitions[number]
