@@ -1,12 +1,12 @@
-//! Exponential backoff with jitter (KIP-580), as pure arithmetic: whoever waits, waits elsewhere.
+//! Exponential backoff with jitter (KIP-580), as pure arithmetic: the caller waits.
 
 use std::time::Duration;
 
-/// The least time between two attempts at the same thing, whatever a setting says: where a wait of zero may be configured,
-/// a failure that comes at once must not be repeated as fast as the machine can.
+/// The shortest time between two attempts at the same thing, whatever a setting says. A setting may be zero, and an attempt
+/// that fails at once must not be repeated as fast as the machine can.
 pub(crate) const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long to wait after the n-th failure in a row: `initial * 2^n`, spread by 20 % either way, at most `max`.
+/// The wait after the n-th failure in a row: `initial * 2^n`, plus or minus up to 20 %, at most `max`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExponentialBackoff {
     initial: Duration,
@@ -14,9 +14,9 @@ pub(crate) struct ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
-    /// As in Java, an `initial` above `max` makes the backoff constant at `max`.
+    /// An `initial` above `max` makes the backoff constant at `max`, as in Java.
     pub(crate) fn new(initial: Duration, max: Duration) -> Self {
-        // Beyond anybody's patience, and far from the end of what an `Instant` can say.
+        // Longer than any useful wait, and far from the end of what an `Instant` can express.
         const LONGEST: Duration = Duration::from_secs(86_400 * 365);
         let max = max.min(LONGEST);
         Self {
@@ -25,7 +25,7 @@ impl ExponentialBackoff {
         }
     }
 
-    /// The same backoff that never waits less than [`SHORTEST_PAUSE`], but for the jitter.
+    /// Returns this backoff with waits of at least [`SHORTEST_PAUSE`], before jitter.
     pub(crate) fn with_floor(self) -> Self {
         Self {
             initial: self.initial.max(SHORTEST_PAUSE),
@@ -33,13 +33,13 @@ impl ExponentialBackoff {
         }
     }
 
-    /// The longest wait.
+    /// Returns the longest wait.
     pub(crate) fn longest(&self) -> Duration {
         self.max
     }
 
-    /// The wait after `failures` failures in a row, counted from 0. The jitter never takes it above `max`: as long as a
-    /// broker cannot be reached, that is how late its return may be noticed. An `initial` of zero waits not at all.
+    /// Returns the wait after `failures` failures in a row, counted from 0. The jitter never takes it above `max`: this bounds
+    /// how late the return of an unreachable broker is noticed. With an `initial` of zero there is no wait.
     pub(crate) fn after(&self, failures: u32) -> Duration {
         let exponential = self
             .initial
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_twofold_with_a_fifth_of_jitter_and_never_beyond_its_maximum() {
+    fn doubles_with_a_fifth_of_jitter_and_never_exceeds_its_maximum() {
         let backoff =
             ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1000));
         for (failures, expected_ms) in [

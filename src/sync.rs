@@ -1,4 +1,4 @@
-//! The one place that names the lock, channel and thread libraries, so that a model checker can take their place.
+//! The only file that names the lock, channel and thread libraries, so that a model checker can replace them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 pub(crate) use crossbeam_channel as channel;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
-/// The stack of the threads that do the work, those of links included: codecs are the deepest that runs on them.
+/// The stack of the threads that do the work, those of links included. Codecs need the most of it.
 pub(crate) const STACK_BYTES: usize = 1024 * 1024;
 
-/// Starts a named thread with a stack of `stack_bytes`. Spawning can fail (limits of the system): that is an error.
+/// Starts a named thread with a stack of `stack_bytes`. Returns an error if a limit of the system forbids it.
 pub(crate) fn spawn(
     name: String,
     stack_bytes: usize,
@@ -21,16 +21,15 @@ pub(crate) fn spawn(
         .spawn(body)
 }
 
-/// A worker's alarm clock. Whoever has work publishes it first (a channel, an atomic) and then calls
-/// [`wake_by`](Self::wake_by); the worker announces until when it sleeps and then looks at the work once more.
-/// One of the two always sees the other, so no wake-up is lost, and nobody pays for waking a worker that is awake or
-/// that will look in time anyway.
+/// A worker's alarm clock. A thread that has work publishes it first (a channel, an atomic) and then calls
+/// [`wake_by`](Self::wake_by). The worker announces until when it sleeps, and then checks for work once more. One of the two
+/// always sees the other, so no wake-up is lost. Waking costs nothing if the worker is awake, or will look in time anyway.
 pub(crate) struct Wakeup {
     origin: Instant,
-    /// Nanoseconds after `origin` at which the sleeping worker wakes by itself; [`AWAKE`](Self::AWAKE) otherwise.
+    /// Nanoseconds after `origin` at which the sleeping worker wakes by itself. [`AWAKE`](Self::AWAKE) if it does not sleep.
     sleeps_until: std::sync::atomic::AtomicU64,
-    /// Whether the worker has announced a rest that ends with the next event.
-    rests_until_event: std::sync::atomic::AtomicBool,
+    /// Whether the worker has announced a pause that ends with the next event.
+    pauses_until_event: std::sync::atomic::AtomicBool,
     woken: Mutex<bool>,
     condition: Condvar,
 }
@@ -42,7 +41,7 @@ impl Wakeup {
         Self {
             origin,
             sleeps_until: std::sync::atomic::AtomicU64::new(Self::AWAKE),
-            rests_until_event: std::sync::atomic::AtomicBool::new(false),
+            pauses_until_event: std::sync::atomic::AtomicBool::new(false),
             woken: Mutex::new(false),
             condition: Condvar::new(),
         }
@@ -58,23 +57,23 @@ impl Wakeup {
         self.wake_before(self.nanos(deadline).saturating_add(1));
     }
 
-    /// Wakes the worker at once if it sleeps, or rests until there is an event.
+    /// Wakes the worker at once if it sleeps, or pauses until there is an event.
     pub(crate) fn wake_for_event(&self) {
         use std::sync::atomic::Ordering::SeqCst;
         self.wake();
-        // Behind the fence in `wake`: see `rest`.
-        if self.rests_until_event.load(SeqCst) && self.rests_until_event.swap(false, SeqCst) {
+        // After the fence in `wake`: see `pause_until_event`.
+        if self.pauses_until_event.load(SeqCst) && self.pauses_until_event.swap(false, SeqCst) {
             *self.woken.lock() = true;
             self.condition.notify_one();
         }
     }
 
-    /// Whether the worker sleeps, or rests until there is an event: whoever has published one before and finds it so must
-    /// wake it, or take its place.
+    /// Returns whether the worker sleeps, or pauses until there is an event. A thread that has published an event before must
+    /// then wake the worker, or run its round.
     pub(crate) fn waits_for_event(&self) -> bool {
         use std::sync::atomic::Ordering::SeqCst;
         std::sync::atomic::fence(SeqCst);
-        self.sleeps_until.load(SeqCst) != Self::AWAKE || self.rests_until_event.load(SeqCst)
+        self.sleeps_until.load(SeqCst) != Self::AWAKE || self.pauses_until_event.load(SeqCst)
     }
 
     fn wake_before(&self, nanos: u64) {
@@ -89,8 +88,8 @@ impl Wakeup {
         }
     }
 
-    /// On the worker: sleeps until `deadline` (for ever without one) or a wake-up, unless `has_work` says, after the
-    /// sleep was announced, that there is something to do.
+    /// On the worker: sleeps until `deadline` (without a limit if `None`) or a wake-up. Does not sleep if `has_work` returns
+    /// true after the sleep was announced.
     pub(crate) fn sleep_until(&self, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) {
         if self.may_sleep(deadline, has_work) {
             let mut woken = self.woken.lock();
@@ -106,11 +105,10 @@ impl Wakeup {
             }
             *woken = false;
         }
-        self.get_up();
+        self.announce_awake();
     }
 
-    /// Announces the sleep, and only then looks whether there is work: whoever published some before did not see the
-    /// sleeper.
+    /// Announces the sleep, and checks for work only then: a thread that published work before did not see the sleeper.
     fn may_sleep(&self, deadline: Option<Instant>, has_work: impl FnOnce() -> bool) -> bool {
         use std::sync::atomic::Ordering::SeqCst;
         let until = deadline.map_or(u64::MAX, |deadline| self.nanos(deadline));
@@ -119,23 +117,23 @@ impl Wakeup {
         !has_work()
     }
 
-    fn get_up(&self) {
+    fn announce_awake(&self) {
         self.sleeps_until
             .store(Self::AWAKE, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// On the worker: rests for `span` without being woken by work, which it takes all at once then.
-    pub(crate) fn rest(&self, span: Duration) {
+    /// On the worker: pauses for `span`. Work does not end the pause; the worker takes all of it at once afterwards.
+    pub(crate) fn pause(&self, span: Duration) {
         let mut woken = self.woken.lock();
         let _ = self.condition.wait_for(&mut woken, span);
         *woken = false;
     }
 
-    /// The same, but [`wake_for_event`](Self::wake_for_event) ends the rest, and there is none if `has_event` says, after the
-    /// rest was announced, that there is an event already.
-    pub(crate) fn rest_until_event(&self, span: Duration, has_event: impl FnOnce() -> bool) {
+    /// As [`pause`](Self::pause), but [`wake_for_event`](Self::wake_for_event) ends the pause. Does not pause if `has_event`
+    /// returns true after the pause was announced.
+    pub(crate) fn pause_until_event(&self, span: Duration, has_event: impl FnOnce() -> bool) {
         use std::sync::atomic::Ordering::SeqCst;
-        self.rests_until_event.store(true, SeqCst);
+        self.pauses_until_event.store(true, SeqCst);
         std::sync::atomic::fence(SeqCst);
         if !has_event() {
             let mut woken = self.woken.lock();
@@ -144,10 +142,10 @@ impl Wakeup {
             }
             *woken = false;
         }
-        self.rests_until_event.store(false, SeqCst);
+        self.pauses_until_event.store(false, SeqCst);
     }
 
-    /// The first half of [`sleep_until`](Self::sleep_until), for a worker without a thread: whether it sleeps now.
+    /// The first half of [`sleep_until`](Self::sleep_until), for a worker without a thread. Returns whether it sleeps now.
     #[cfg(test)]
     pub(crate) fn falls_asleep(
         &self,
@@ -156,22 +154,22 @@ impl Wakeup {
     ) -> bool {
         let sleeps = self.may_sleep(deadline, has_work);
         if !sleeps {
-            self.get_up();
+            self.announce_awake();
         }
         sleeps
     }
 
-    /// Whether somebody has woken a worker without a thread.
+    /// Returns whether a worker without a thread was woken.
     #[cfg(test)]
     pub(crate) fn is_woken(&self) -> bool {
         *self.woken.lock()
     }
 
-    /// The second half: the worker gets up, woken or not.
+    /// The second half of [`sleep_until`](Self::sleep_until): the worker is awake, woken or not.
     #[cfg(test)]
-    pub(crate) fn awakes(&self) {
+    pub(crate) fn end_sleep(&self) {
         *self.woken.lock() = false;
-        self.get_up();
+        self.announce_awake();
     }
 
     fn nanos(&self, instant: Instant) -> u64 {
@@ -188,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_wakeup_is_never_lost() {
-        // The producer publishes a number and wakes; the worker must see each without its deadline's help.
+        // The test publishes a number and wakes the worker, which must see each without the help of its deadline.
         let wakeup = Arc::new(Wakeup::new(Instant::now()));
         let published = Arc::new(AtomicU64::new(0));
         let seen = Arc::new(AtomicU64::new(0));
@@ -229,10 +227,7 @@ mod tests {
         wakeup.sleeps_until.store(5_000_000, Ordering::SeqCst);
         let is_asleep = || wakeup.sleeps_until.load(Ordering::SeqCst) != Wakeup::AWAKE;
         wakeup.wake_by(origin + Duration::from_millis(5));
-        assert!(
-            is_asleep(),
-            "due at the very time the worker wakes by itself"
-        );
+        assert!(is_asleep(), "due when the worker wakes by itself");
         wakeup.wake_by(origin + Duration::from_millis(4));
         assert!(!is_asleep());
     }

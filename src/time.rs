@@ -1,8 +1,8 @@
-//! The two clocks: a monotonic one for deadlines and the wall clock for record timestamps.
+//! The two clocks: the monotonic one for deadlines, and the wall clock for record timestamps.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970 on the wall clock, as Kafka stamps records.
+/// Returns the milliseconds since 1970 on the wall clock: Kafka's unit for record timestamps.
 pub(crate) fn wall_clock_ms() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(elapsed) => i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX),
@@ -10,15 +10,14 @@ pub(crate) fn wall_clock_ms() -> i64 {
     }
 }
 
-/// `now + wait`, or a point beyond anybody's patience where that cannot be written as an `Instant`
-/// (`Duration::MAX` is a legal timeout).
+/// Returns `now + wait`, or a point 30 years away if an `Instant` cannot express that (`Duration::MAX` is a legal timeout).
 pub(crate) fn deadline_after(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait)
         .unwrap_or_else(|| now + Duration::from_secs(86_400 * 365 * 30))
 }
 
-/// The monotonic clock, for code that is not handed the time. Tests and fuzz targets on one thread can
-/// set it by hand.
+/// Returns the time on the monotonic clock, for code that does not get it as an argument. Tests and fuzz targets can set it by
+/// hand for their thread.
 pub(crate) fn monotonic_now() -> Instant {
     #[cfg(any(test, fuzzing))]
     if let Some(now) = MANUAL_CLOCK.get() {
@@ -27,7 +26,7 @@ pub(crate) fn monotonic_now() -> Instant {
     Instant::now()
 }
 
-/// Sets this thread's monotonic clock by hand, for good.
+/// Sets this thread's monotonic clock by hand, from now on.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn set_monotonic_now(now: Instant) {
     MANUAL_CLOCK.set(Some(now));

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::metadata::BrokerId;
-use crate::threads::{InstanceId, Opening};
+use crate::threads::{InstanceId, OpenFlag};
 
 use memory::{BufferMemory, Reservation, Shortage, WaitError};
 use topic_config::TopicConfig;
@@ -38,7 +38,7 @@ pub(crate) struct RecordAccumulator {
     pub(crate) memory: Arc<BufferMemory>,
     pub(crate) topics: Topics,
     workers: Vec<Arc<WorkerHandle>>,
-    opening: Opening,
+    opening: OpenFlag,
     /// A worker panicked: every later call reports it.
     panicked: AtomicBool,
     unavailable: UnavailableBrokers,
@@ -59,7 +59,7 @@ impl RecordAccumulator {
             topics: Topics::new(instance, Arc::clone(&memory), topic_config, workers.clone()),
             memory,
             workers,
-            opening: Opening::of(instance),
+            opening: OpenFlag::of(instance),
             panicked: AtomicBool::new(false),
             unavailable: UnavailableBrokers::default(),
         }

@@ -46,7 +46,7 @@ struct Shared {
     attempt: Option<Attempt>,
 }
 
-/// Where the answers go.
+/// Collects the answers.
 #[derive(Clone)]
 struct Attempt {
     failures: Arc<Failures>,

@@ -23,7 +23,7 @@ pub(crate) struct BlockingClient {
     session_ends: Option<Instant>,
 }
 
-/// Where a [`BlockingClient`] connects to, and for how long it tries.
+/// The endpoint to which a [`BlockingClient`] connects, and for how long it tries.
 pub(crate) struct ClientTarget<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// Failed attempts in a row: they lengthen the timeout of this one, and choose the address that is tried first.
@@ -142,7 +142,7 @@ impl BlockingClient {
         }
     }
 
-    /// Sends `request` and waits up to `timeout` for its answer. After an error the client is of no more use.
+    /// Sends `request` and waits up to `timeout` for its answer. An error makes the client unusable.
     pub(crate) fn call<R: Request>(
         &mut self,
         request: &R,

@@ -19,7 +19,7 @@ pub(super) fn check_cluster(
 ) -> Result<(), Error> {
     /// Metadata has the cluster's id since this version.
     const FIRST_VERSION_WITH_ID: i16 = 2;
-    /// Before this version a request cannot say that no topic is to be created.
+    /// Before this version a request cannot forbid the broker to create topics.
     const FIRST_VERSION_WITH_BAN: i16 = 4;
     let NewConnection {
         endpoint,
@@ -36,7 +36,7 @@ pub(super) fn check_cluster(
     };
     let response = exchange.call(&request, version, *deadline)?;
     if !response.error.is_none() {
-        let message = format!("{endpoint} refused to tell the id of its cluster");
+        let message = format!("{endpoint} refused to name its cluster");
         return Err(Error::answered(response.error, message));
     }
     match response.cluster_id {

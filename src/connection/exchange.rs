@@ -1,7 +1,7 @@
 //! Request and answer: one after the other on one connection, each before a deadline.
 //!
 //! Everything but Produce goes this way: version negotiation, authentication, metadata, producer ids, coordinators. This
-//! is the one place that gives such requests their correlation ids, and that finds an answer wrong.
+//! is the one place that gives such requests their correlation ids, and that rejects a wrong answer.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::protocol::{
     ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
 };
 
-/// Asks a broker one request after the other over a connection `C`. After an error the connection is of no more use:
-/// an answer can still come.
+/// Asks a broker one request after the other over a connection `C`. An error makes the connection unusable, because the
+/// answer can still come.
 pub(crate) struct Exchange<C> {
     pub(super) connection: C,
     client_id: Arc<str>,

@@ -1,4 +1,4 @@
-//! A link: a worker's use of one connection to a broker, and what the worker sees of it.
+//! A link is a worker's use of one connection to a broker.
 //!
 //! The worker asks for a link, writes requests to it, and gets its events: ready, frames, end. Over TCP a link is one user of a
 //! connection ([`tcp_network`](super::tcp_network)); tests script their own network.
@@ -36,11 +36,11 @@ pub(crate) enum LinkEvent {
     ConnectionRefused(Error),
 }
 
-/// What [`LinkEvent::Connected`] says of a link.
+/// The properties of a link that is ready.
 #[derive(Debug)]
 pub(crate) struct LinkReady {
     pub(crate) versions: BrokerVersions,
-    /// When the link must be replaced, because the broker soon ends the session of the connection
+    /// Until when the link may be used: the broker then ends the session of the connection
     /// ([`Session`](super::authentication::Session)). `None` if the session has no end.
     pub(crate) session_ends: Option<Instant>,
 }
@@ -54,7 +54,7 @@ pub(crate) enum WriteStatus {
     InProgress,
 }
 
-/// Where a link leads to.
+/// The broker to which a link connects.
 #[derive(Debug)]
 pub(crate) struct LinkTarget {
     pub(crate) endpoint: Endpoint,
@@ -64,7 +64,7 @@ pub(crate) struct LinkTarget {
     pub(crate) failures: u32,
 }
 
-/// Why a request was not written, and what happened to its bytes. The link is of no more use.
+/// Why a request was not written, and what happened to its bytes. The link is unusable.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     /// The connection accepted no byte of the request: its records are certainly not written.
@@ -85,12 +85,12 @@ impl From<WriteError> for Error {
 pub(crate) trait Network {
     /// Starts to connect; the link's events follow. A broker of another cluster than that of `target` is an error.
     fn connect(&mut self, link: LinkId, target: LinkTarget);
-    /// Writes a request, or as much of it as a few milliseconds allow. After an error the link is of no more use.
+    /// Writes a request, or as much of it as a few milliseconds allow. An error makes the link unusable.
     fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError>;
     /// Ends the link. Events that were sent before may still come. If the broker owes the link answers, the connection counts
     /// as broken, and ends for other users too.
     fn close(&mut self, link: LinkId);
-    /// Ends the link for a reason that says nothing against the connection: other users keep it.
+    /// Ends the link for a reason that is not a fault of the connection: other users keep it.
     fn abandon(&mut self, link: LinkId) {
         self.close(link);
     }
@@ -98,5 +98,5 @@ pub(crate) trait Network {
     fn throttled(&mut self, _link: LinkId, _until: Instant) {}
 }
 
-/// Where the events of links go: to their worker, whose next round may be run by the thread that calls this.
+/// Passes the events of links to their worker. The calling thread may then run the worker's next round.
 pub(crate) type EventSink = Arc<dyn Fn(LinkId, LinkEvent) + Send + Sync>;

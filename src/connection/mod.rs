@@ -1,13 +1,14 @@
-//! Connections to brokers: to make one, to write to it without waiting for a broker that does not read, to read its
-//! answers. Knows nothing of topics, batches or retries.
+//! Connections to brokers: makes them, writes requests without waiting for a broker that does not read, and reads answers.
+//! Knows nothing of topics, batches or retries.
 //!
 //! | to | see |
 //! |---|---|
 //! | make a connection, step by step | [`dial`], its steps [`resolve`], [`negotiation`], [`authentication`], [`cluster_check`] |
 //! | carry bytes: plain TCP, later TLS | [`transport`] over a [`socket`], [`frames`] |
-//! | ask and wait for the answer | [`exchange`], [`client`] |
+//! | send a request and wait for the answer | [`exchange`], [`client`] |
 //! | write requests and read answers for a worker | [`link`] (what the worker sees), [`tcp_network`], [`shared`], [`outgoing`] |
 //! | resolve `bootstrap.servers` | [`bootstrap`] |
+//! | end a connection from another thread | [`control`] |
 
 pub(crate) mod authentication;
 pub(crate) mod bootstrap;
@@ -26,6 +27,8 @@ pub(crate) mod resolve;
 mod shared;
 mod socket;
 pub(crate) mod tcp_network;
+#[cfg(test)]
+mod test_broker;
 mod transport;
 mod versions;
 
@@ -42,8 +45,8 @@ use resolve::Resolver;
 
 use crate::threads::ThreadGroup;
 
-/// The longest wait that a broker may ask for before it is asked for metadata again (KIP-219). It is many times what quotas
-/// lead to, and little beside what a garbled answer could say. For records there is no such limit: they have other timeouts.
+/// The longest throttle time of a broker (KIP-219) that delays a request for metadata. Quotas lead to far shorter times, a
+/// garbled answer could contain a far longer one. Records need no such limit: they have other timeouts.
 pub(crate) const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
 /// The settings of connections, and what the connections of a producer share.
@@ -56,6 +59,7 @@ pub(crate) struct ConnectionConfig {
     pub(crate) setup_timeout: Duration,
     pub(crate) setup_timeout_max: Duration,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    // Shared by all connections of a producer.
     pub(crate) first_versions: Arc<FirstVersions>,
     pub(crate) resolver: Arc<Resolver>,
 }

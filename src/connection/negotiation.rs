@@ -32,7 +32,7 @@ pub(super) fn negotiate_versions<C: ExchangeConnection>(
             return Ok(BrokerVersions::from(&response));
         }
         if response.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
-            let message = "the broker refused to tell its versions";
+            let message = "the broker refused to list its API versions";
             return Err(Error::answered(response.error, message));
         }
         let known = response
@@ -61,7 +61,7 @@ fn ask<C: ExchangeConnection>(
 }
 
 /// The version of ApiVersions in which each peer is asked first. Some proxies and imitations of Kafka close the connection
-/// at [`NEWEST`] instead of answering as KIP-511 says. So does any broker that is being restarted.
+/// at [`NEWEST`] instead of answering as KIP-511 demands. So does any broker that is being restarted.
 #[derive(Debug, Default)]
 pub(crate) struct FirstVersions {
     /// The peers that closed the connection at [`NEWEST`], each with the time at which that is forgotten.

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, channel};
 use crate::threads::ThreadGroup;
 
-/// Who knows the addresses of hosts.
+/// A source of the addresses of hosts.
 pub(crate) trait NameService: fmt::Debug + Send + Sync {
     /// Returns the addresses of `host`, each with `port`. May block for as long as it takes: the caller is a thread for
     /// this alone.
@@ -108,8 +108,8 @@ pub(super) fn spawn_resolver(
         })
 }
 
-/// Names for tests, since no test can change what a name server says. It knows the names that it was given; the system
-/// knows the others.
+/// A name service for tests, because no test can change a name server. It knows the names that the test sets, and asks the
+/// system for others.
 #[cfg(any(test, feature = "unstable-internals"))]
 pub(crate) mod test_names {
     use std::collections::HashMap;

@@ -8,8 +8,8 @@
 //! ([`writer`]) then writes the rest, and everything that follows on this connection, and blocks for as long as it takes.
 //! A connection that keeps up has no such thread.
 //!
-//! A broker that throttles a client says so in one answer, and meanwhile reads nothing from the whole connection (KIP-219).
-//! So the user that gets such an answer reports it to the connection, which informs its other users, and later ones.
+//! A broker that throttles a client tells one user, in an answer, and then reads nothing from the whole connection for a time
+//! (KIP-219). So this user reports it to the connection, which notifies its other users, and later ones.
 
 mod reader;
 mod registry;
@@ -68,7 +68,7 @@ pub(super) struct Connection {
     threads: Arc<ThreadGroup>,
     name: String,
     state: Mutex<State>,
-    /// The writer thread has something to write, or is to end.
+    /// Signals to the writer thread that a request waits, or that the connection has ended.
     to_write: Condvar,
 }
 
@@ -80,23 +80,23 @@ struct State {
     owed: VecDeque<Arc<ConnectionUser>>,
     /// The thread that writes takes it, so that requests do not mix. After a failed write it is gone.
     send_half: Option<SendHalf>,
-    /// What the writer thread has to write, in order.
+    /// The requests for the writer thread, in order.
     waiting: VecDeque<(Arc<ConnectionUser>, Remainder)>,
     /// The user whose request the writer thread is writing.
     written_for: Option<Arc<ConnectionUser>>,
     has_writer: bool,
-    /// Until when the broker reads nothing from the connection, as far as it has said.
+    /// Until when the broker reads nothing from the connection, according to its answers.
     throttled_until: Option<Instant>,
     has_ended: bool,
 }
 
-/// What the reader thread of a connection reads.
+/// The reader thread's part of a connection.
 pub(super) struct Incoming {
     receive: ReceiveHalf,
     frames: FrameReader,
 }
 
-/// What a new connection is and who makes it.
+/// A connection that was just made, for [`Connection::new`].
 pub(super) struct NewShared<'a> {
     pub(super) dialed: Dialed,
     pub(super) control: &'a Arc<ConnectionControl>,
@@ -108,7 +108,7 @@ pub(super) struct NewShared<'a> {
 }
 
 impl Connection {
-    /// Creates a connection with its first user. [`read`](Self::read) is to be called with what this returns beside it.
+    /// Creates a connection with its first user. The caller must then call [`read`](Self::read) with the second value.
     pub(super) fn new(new: NewShared<'_>, user: Arc<ConnectionUser>) -> (Arc<Self>, Incoming) {
         let Dialed {
             exchange,
@@ -266,7 +266,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// Puts the send half back, and leaves to the writer thread what is to be written now.
+    /// Puts the send half back. If a request waits, wakes or starts the writer thread.
     fn end_write(
         self: &Arc<Self>,
         half: SendHalf,

@@ -1,5 +1,5 @@
-//! A worker's links over TCP. A thread for each link dials. It then reads the connection, or ends if the link shares an existing
-//! connection ([`shared`](super::shared)). Requests are written by the thread that runs the worker's round.
+//! A worker's links over TCP. Each link has a thread, which dials. It then reads the connection, or ends if the link shares
+//! an existing connection ([`shared`](super::shared)). The thread that runs the worker's round writes the requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -249,3 +249,6 @@ impl Drop for FinalEvent {
         user.notify(event.unwrap_or_else(|| LinkEvent::Closed(panicked_error())));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,8 @@
 //! - **Each operation has its own time limit.** No half keeps a deadline. It keeps the timeout that the socket has now,
 //!   and changes it with a system call only if the next operation has another one.
 //! - **To close a connection is to shut its socket down**, from any thread
-//!   ([`ConnectionControl`](super::control::ConnectionControl)): operations in progress on both halves then end. A half
-//!   that ends this way writes nothing more.
+//!   ([`ConnectionControl`](super::control::ConnectionControl)): operations in progress on both halves then end. A message
+//!   at an orderly end (`close_notify`) is an operation of the send half before that.
 //!
 //! A handshake of the transport itself needs both halves. The thread that dials has both, before it gives any away.
 
@@ -167,3 +167,54 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 
 #[cfg(test)]
 pub(super) mod scripted;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::ConnectionConfig;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    fn halves() -> (SendHalf, ReceiveHalf, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = Arc::new(TcpSocket::new(&address, &ConnectionConfig::for_tests()).unwrap());
+        socket.connect(address, Duration::from_secs(20)).unwrap();
+        let (send, receive) = plain(&socket);
+        (send, receive, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_read_has_its_own_deadline_whatever_the_one_before_had() {
+        let (_send, mut receive, mut peer) = halves();
+        let mut buffer = [0; 8];
+        for _ in 0..2 {
+            let deadline = Instant::now() + Duration::from_millis(20);
+            let error = receive.read(&mut buffer, Some(deadline)).unwrap_err();
+            assert!(is_timeout(&error) && Instant::now() >= deadline, "{error}");
+            let writer = std::thread::spawn(move || {
+                let _ = crate::sync::channel::after(Duration::from_millis(60)).recv();
+                peer.write_all(b"ab").unwrap();
+                peer
+            });
+            assert_eq!(receive.read(&mut buffer, None).unwrap(), 2);
+            peer = writer.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_write_to_a_peer_that_reads_nothing_ends_at_its_timeout_and_can_be_repeated() {
+        let (mut send, _receive, _peer) = halves();
+        let bytes = vec![0; 1 << 20];
+        for timeout in [20, 10, 20].map(Duration::from_millis) {
+            let error = loop {
+                match send.write_vectored(&[IoSlice::new(&bytes)], timeout) {
+                    Ok(accepted) => assert!(accepted > 0),
+                    Err(error) => break error,
+                }
+            };
+            assert!(is_timeout(&error), "{error}");
+            assert!(send.flush(timeout).unwrap(), "nothing is ever pending");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The versions of each API that one broker speaks.
+//! The versions of each API that a broker has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(crate) struct BrokerVersions {
 }
 
 impl BrokerVersions {
-    /// The highest version of `R` that both sides speak.
+    /// Returns the highest version of `R` that both sides have.
     pub(crate) fn best<R: Request>(&self) -> Result<i16, Error> {
         let (ours_min, ours_max) = (*R::VERSIONS.start(), *R::VERSIONS.end());
         let api = R::API_KEY;

@@ -65,10 +65,10 @@ impl<N: Network> Worker<N> {
                 clock.stop();
                 wakeup.sleep_until(round.next, move || guard.has_news());
             } else if guard.waits_for_room() {
-                wakeup.rest_until_event(pause, move || guard.has_events());
+                wakeup.pause_until_event(pause, move || guard.has_events());
             } else {
                 drop(guard);
-                wakeup.rest(pause);
+                wakeup.pause(pause);
             }
         }
     }

@@ -1,21 +1,24 @@
-//! How often this process was forked off, counted without a system call at each look.
+//! Counts the forks that led to this process, so that `send` can detect a fork without a system call.
 //!
-//! The one place of this crate with `unsafe` code. A process id would tell the same, but `std::process::id` is a system
-//! call, as dear as all else that `send` does for a record.
-#![allow(unsafe_code, reason = "registering a handler for fork is foreign code")]
+//! A process id would also do, but `std::process::id` is a system call, and costs as much as everything else that `send` does
+//! for a record. The handler for forks is the one place of this crate with `unsafe` code.
+#![allow(
+    unsafe_code,
+    reason = "a handler for forks is registered with the C library"
+)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The forks between the program's start and this process: a child has one more than its parent had.
+/// The number of forks between the program's start and this process: a child has one more than its parent.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// The forks between the program's start and this process, since [`watch`] was first called.
+/// Returns the number of forks between the program's start and this process since [`watch`] was first called.
 #[inline]
 pub(super) fn count() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Sees to it that forks are counted from now on.
+/// Counts forks from now on.
 #[cfg(unix)]
 pub(super) fn watch() {
     extern "C" fn in_child() {
@@ -24,8 +27,8 @@ pub(super) fn watch() {
 
     static WATCHED: std::sync::Once = std::sync::Once::new();
     WATCHED.call_once(|| {
-        // SAFETY: the handler is a function of this program, and does what a signal handler may do: it changes an atomic
-        // number. If the system has no memory for the registration forks go unnoticed, as they did before.
+        // SAFETY: the handler is a function of this program. It changes an atomic number, which even a signal handler may do.
+        // If the system has no memory for the registration, forks are not detected.
         let _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }

@@ -1,4 +1,4 @@
-//! A producer's threads as a whole.
+//! The group of all threads of one producer.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,8 +9,8 @@ use super::instance::InstanceId;
 use super::logging::{Line, Lines};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
 
-/// A producer's own threads, counted so that `close` can wait for their ends with a deadline and leave a stuck one (in
-/// `getaddrinfo`, in a user's callback) behind.
+/// A producer's own threads. They are counted, so `close` can wait for them until a deadline and leave a thread behind that
+/// hangs in `getaddrinfo` or in a user's callback.
 #[derive(Default)]
 pub(crate) struct ThreadGroup {
     instance: InstanceId,
@@ -26,22 +26,22 @@ struct GroupState {
 }
 
 thread_local! {
-    /// The group of the producer whose thread this is.
+    /// The group of the producer to which this thread belongs.
     static GROUP: RefCell<Option<Arc<ThreadGroup>>> = const { RefCell::new(None) };
 }
 
 impl ThreadGroup {
-    /// The group of the producer whose thread this is. None on a thread of the program.
+    /// Returns the group of the producer to which this thread belongs. `None` on a thread of the program.
     pub(super) fn of_this_thread() -> Option<Arc<Self>> {
         GROUP
             .try_with(|group| group.borrow().clone())
             .ok()
             .flatten()
-            // In a forked process its locks can be locked for ever.
+            // In a forked process its locks may be locked for ever.
             .filter(|group| !group.instance.is_inherited())
     }
 
-    /// The producer whose threads these are.
+    /// Returns the producer to which these threads belong.
     pub(crate) fn instance(&self) -> InstanceId {
         self.instance
     }
@@ -55,14 +55,14 @@ impl ThreadGroup {
     ) -> io::Result<()> {
         let handle = self.start(name, stack_bytes, body)?;
         let mut state = self.state.lock();
-        // Threads come and go with connections: forget those that have ended, or the list grows for ever.
+        // Threads come and go with connections. Without this the list would grow for ever.
         state.handles.retain(|handle| !handle.is_finished());
         state.handles.push(handle);
         Ok(())
     }
 
-    /// As [`spawn`](Self::spawn), for a thread that runs code of the program's. That may leave thread-locals there, whose
-    /// destructors run after the body and take as long as they like: such a thread is not joined.
+    /// As [`spawn`](Self::spawn), for a thread that runs code of the program. This code may leave thread-locals, whose
+    /// destructors run after the body and may take any time. So such a thread is not joined.
     pub(crate) fn spawn_for_foreign_code(
         self: &Arc<Self>,
         name: String,
@@ -90,13 +90,13 @@ impl ThreadGroup {
         let running = Running(Arc::clone(self));
         spawn(name, stack_bytes, move || {
             let running = running;
-            running.0.instance.take_this_thread();
+            running.0.instance.adopt_this_thread();
             GROUP.set(Some(Arc::clone(&running.0)));
             body();
         })
     }
 
-    /// Waits until every thread has ended or `deadline` has come; returns how many are still running.
+    /// Waits until every thread has ended, or until `deadline`. Returns the number of threads that still run.
     pub(crate) fn join_until(&self, deadline: Instant) -> usize {
         let mut state = self.state.lock();
         while state.running > 0 {
@@ -108,7 +108,7 @@ impl ThreadGroup {
         let handles = std::mem::take(&mut state.handles);
         drop(state);
         if running == 0 {
-            // Each body has returned: what is left of its thread ends within microseconds.
+            // All bodies have returned, so the threads end within microseconds.
             let this_thread = std::thread::current().id();
             for handle in handles {
                 if handle.thread().id() != this_thread {
@@ -124,7 +124,7 @@ impl ThreadGroup {
         self.lines.are_handed_over()
     }
 
-    /// Has the program's logger take `line` on a thread that nothing waits for.
+    /// Passes `line` to the program's logger on a thread for which no other thread waits.
     pub(super) fn log(self: &Arc<Self>, line: Line) {
         if self.lines.push(line) {
             let group = Arc::clone(self);
@@ -144,7 +144,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn join_returns_at_its_deadline_and_counts_who_is_left() {
+    fn join_returns_at_its_deadline_with_the_number_of_running_threads() {
         let group = Arc::new(ThreadGroup::default());
         let (release, hold) = channel::bounded::<()>(0);
         group

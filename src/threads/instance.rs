@@ -1,25 +1,25 @@
-//! Which producer, of which process, something belongs to.
+//! Identifies producers, and the process that created each.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::fork;
 
-/// Distinguishes the producers of a process, and those that were made in it from those that it inherited by a fork.
+/// Distinguishes the producers of a process, and those created in it from those that it inherited by a fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InstanceId {
     number: u32,
-    /// [`fork::count`] in the process in which the producer was made.
+    /// [`fork::count`] in the process that created the producer.
     forks: u32,
 }
 
 thread_local! {
-    /// The producer whose thread this is.
+    /// The producer to which this thread belongs.
     static OWNER: Cell<Option<InstanceId>> = const { Cell::new(None) };
 }
 
 impl InstanceId {
-    /// For a producer that is made in this process.
+    /// The id of a producer that this process creates.
     pub(crate) fn new() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         fork::watch();
@@ -29,21 +29,21 @@ impl InstanceId {
         }
     }
 
-    /// Whether this process was forked off after the producer was made: none of its threads is here then, and a lock that
-    /// one of them held is locked for ever.
+    /// Returns whether this process was forked after the producer was created. It then has none of the producer's threads, and
+    /// a lock that one of them held is locked for ever.
     #[inline]
     pub(crate) fn is_inherited(self) -> bool {
         self.forks != fork::count()
     }
 
-    /// Whether this thread is one of the producer's own: if it waited for the producer it could wait for itself.
+    /// Returns whether this thread belongs to the producer. It must not wait for the producer then: it could wait for itself.
     #[inline]
     pub(crate) fn owns_this_thread(self) -> bool {
         OWNER.get() == Some(self)
     }
 
-    /// This thread is one of the producer's own from now on.
-    pub(super) fn take_this_thread(self) {
+    /// Makes this thread one of the producer's own.
+    pub(super) fn adopt_this_thread(self) {
         OWNER.set(Some(self));
     }
 }
@@ -54,11 +54,11 @@ impl Default for InstanceId {
     }
 }
 
-/// Whether a producer takes records: it was not closed, and this is the process in which it was made. Both are seen by one
-/// load and one comparison, for it is asked with every record.
-pub(crate) struct Opening(AtomicU64);
+/// Whether a producer accepts records: it is not closed, and this is the process that created it. One load and one comparison
+/// answer both, because every record asks.
+pub(crate) struct OpenFlag(AtomicU64);
 
-impl Opening {
+impl OpenFlag {
     const CLOSED: u64 = u64::MAX;
 
     pub(crate) fn of(instance: InstanceId) -> Self {
@@ -80,11 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_belongs_to_the_producer_that_took_it_and_to_no_other() {
+    fn a_thread_belongs_to_the_producer_that_adopted_it_and_to_no_other() {
         let (own, other) = (InstanceId::new(), InstanceId::new());
         std::thread::spawn(move || {
             assert!(!own.owns_this_thread());
-            own.take_this_thread();
+            own.adopt_this_thread();
             assert!(own.owns_this_thread() && !other.owns_this_thread());
         })
         .join()
@@ -93,15 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_before_a_fork_is_inherited_and_takes_nothing() {
+    fn a_producer_of_the_parent_process_is_inherited_and_accepts_nothing() {
         let here = InstanceId::new();
         let before = InstanceId {
             forks: here.forks.wrapping_sub(1),
             ..here
         };
         assert!(before.is_inherited() && !here.is_inherited());
-        assert!(Opening::of(here).is_open() && !Opening::of(before).is_open());
-        let closed = Opening::of(here);
+        assert!(OpenFlag::of(here).is_open() && !OpenFlag::of(before).is_open());
+        let closed = OpenFlag::of(here);
         closed.close();
         assert!(!closed.is_open());
     }

@@ -1,8 +1,8 @@
-//! Log lines of a producer's own threads, handed to the program's logger by a thread that nothing waits for.
+//! Log lines of a producer's own threads. A thread for which no other thread waits passes them to the program's logger.
 //!
-//! A logger is foreign code: it may wait for a lock that a caller holds who waits in `send` for one of these threads, or
-//! itself send the line with the same producer. So no thread with other duties calls it. The lines of one producer keep
-//! their order. A logger that is too slow loses lines, and is told how many.
+//! A logger is foreign code. It may wait for a lock that a caller holds, and the caller may be waiting in `send` for one of the
+//! producer's threads. It may send the line with the same producer. So no thread with other duties calls it. The lines of one
+//! producer keep their order. If the logger is too slow, lines are dropped, and a line reports how many.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,48 +11,52 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::group::ThreadGroup;
 use crate::sync::Mutex;
 
-/// Logs a line: on a thread of a producer without calling the logger there, on others at once. Not to be used under a lock.
+/// Logs a line. On a producer's own thread another thread calls the logger. Must not be used under a lock.
 macro_rules! log_line {
     ($level:expr, target: $target:expr, $($message:tt)+) => {{
         let level = $level;
         if level <= log::STATIC_MAX_LEVEL && level <= log::max_level() {
-            let place = $crate::threads::logging::Place {
+            let origin = $crate::threads::logging::LineOrigin {
                 target: $target,
                 module: module_path!(),
                 file: file!(),
                 line: line!(),
             };
-            $crate::threads::logging::write(level, place, format_args!($($message)+));
+            $crate::threads::logging::write(level, origin, format_args!($($message)+));
         }
     }};
 }
 
 pub(crate) use log_line;
 
-/// Where a line comes from.
+/// Where in the source a line comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct LineOrigin {
     pub(crate) target: &'static str,
     pub(crate) module: &'static str,
     pub(crate) file: &'static str,
     pub(crate) line: u32,
 }
 
-/// What [`log_line`] does with a line that is not below the level.
+/// Logs a line whose level is enabled, for [`log_line`].
 #[cold]
-pub(crate) fn write(level: log::Level, place: Place, message: fmt::Arguments<'_>) {
+pub(crate) fn write(level: log::Level, origin: LineOrigin, message: fmt::Arguments<'_>) {
     match ThreadGroup::of_this_thread() {
-        None => call_logger(level, place, message),
+        None => call_logger(level, origin, message),
         Some(group) => {
             let text = shortened(message.to_string());
             #[cfg(feature = "unstable-internals")]
-            fatal::panic_where_told(&text);
-            group.log(Line { level, place, text });
+            fatal::panic_if_requested(&text);
+            group.log(Line {
+                level,
+                origin,
+                text,
+            });
         }
     }
 }
 
-/// What peers say can be in a line, and many lines can wait.
+/// Bounds the length of a line: it can contain text from a peer, and many lines can wait.
 fn shortened(mut text: String) -> String {
     const MOST_BYTES: usize = 4096;
     if text.len() > MOST_BYTES {
@@ -64,13 +68,13 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-fn call_logger(level: log::Level, place: Place, message: fmt::Arguments<'_>) {
+fn call_logger(level: log::Level, origin: LineOrigin, message: fmt::Arguments<'_>) {
     let record = log::Record::builder()
         .level(level)
-        .target(place.target)
-        .module_path_static(Some(place.module))
-        .file_static(Some(place.file))
-        .line(Some(place.line))
+        .target(origin.target)
+        .module_path_static(Some(origin.module))
+        .file_static(Some(origin.file))
+        .line(Some(origin.line))
         .args(message)
         .build();
     log::logger().log(&record);
@@ -79,21 +83,25 @@ fn call_logger(level: log::Level, place: Place, message: fmt::Arguments<'_>) {
 /// A line that waits for the logger.
 pub(super) struct Line {
     level: log::Level,
-    place: Place,
+    origin: LineOrigin,
     text: String,
 }
 
 impl Line {
     fn call_logger(self) {
-        let Line { level, place, text } = self;
-        call_logger(level, place, format_args!("{text}"));
+        let Line {
+            level,
+            origin,
+            text,
+        } = self;
+        call_logger(level, origin, format_args!("{text}"));
     }
 
-    /// Tells of lines that found no place.
+    /// A line that reports how many lines were dropped.
     fn of_lost(lost: usize) -> Self {
         Self {
             level: log::Level::Warn,
-            place: Place {
+            origin: LineOrigin {
                 target: "kafka_producer",
                 module: module_path!(),
                 file: file!(),
@@ -111,21 +119,21 @@ pub(super) struct Lines(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     lines: VecDeque<Line>,
-    /// Lines that found no place, all after those in `lines`.
+    /// The number of lines that were dropped, all of them after those in `lines`.
     lost: usize,
-    /// Whether a thread hands lines over, and will look again.
+    /// Whether a thread passes lines to the logger, and will check for more.
     has_thread: bool,
 }
 
-/// As many lines as may wait. A line is rarely longer than 500 bytes.
+/// The number of lines that may wait. A line is rarely longer than 500 bytes.
 const MOST_WAITING: usize = 1000;
 
 impl Lines {
-    /// Adds a line, if there is a place. Whether a thread must be started that hands it over.
+    /// Adds a line, or drops it if too many wait. Returns whether a thread must be started that passes it to the logger.
     #[must_use]
     pub(super) fn push(&self, line: Line) -> bool {
         let mut waiting = self.0.lock();
-        // Behind lines that were lost there is no place either, or they would be told of in the wrong place.
+        // After a dropped line all are dropped until that is reported, so that the report comes at the right position.
         if waiting.lines.len() < MOST_WAITING && waiting.lost == 0 {
             waiting.lines.push_back(line);
         } else {
@@ -134,19 +142,19 @@ impl Lines {
         !std::mem::replace(&mut waiting.has_thread, true)
     }
 
-    /// No thread could be started: the next line tries again.
+    /// Notes that no thread could be started. The next line tries again.
     pub(super) fn await_next(&self) {
         self.0.lock().has_thread = false;
     }
 
-    /// Whether the logger has had all there were.
+    /// Returns whether the logger has got all lines.
     #[cfg(test)]
     pub(super) fn are_handed_over(&self) -> bool {
         let waiting = self.0.lock();
         waiting.lines.is_empty() && !waiting.has_thread
     }
 
-    /// On the thread for lines: hands over all there are, then ends.
+    /// The body of the `kp-log` thread: passes all lines to the logger, then returns.
     pub(super) fn hand_over(&self) {
         loop {
             let (lines, lost) = {
@@ -160,9 +168,9 @@ impl Lines {
             };
             let of_lost = (lost > 0).then(|| Line::of_lost(lost));
             for line in lines.into_iter().chain(of_lost) {
-                // A panic of the logger's ends nothing but itself.
+                // A panic of the logger ends only this call.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| line.call_logger())) {
-                    // To drop it is foreign code, too.
+                    // Its destructor is foreign code, too.
                     std::mem::forget(panic);
                 }
             }
@@ -170,7 +178,7 @@ impl Lines {
     }
 }
 
-/// Panics that tests ask for, since no broker can make a thread panic.
+/// Panics that tests request, because no broker can make a thread panic.
 #[cfg(feature = "unstable-internals")]
 pub(crate) mod fatal {
     use crate::sync::Mutex;
@@ -182,17 +190,17 @@ pub(crate) mod fatal {
         TEXTS.lock().push(text.to_owned());
     }
 
-    /// Ends what [`add`] began.
+    /// Undoes [`add`].
     pub(crate) fn remove(text: &str) {
         TEXTS.lock().retain(|fatal| fatal != text);
     }
 
-    pub(super) fn panic_where_told(line: &str) {
+    pub(super) fn panic_if_requested(line: &str) {
         let is_fatal = {
             let texts = TEXTS.lock();
             texts.iter().any(|text| line.contains(&**text))
         };
-        assert!(!is_fatal, "as the test wants it");
+        assert!(!is_fatal, "the test requests a panic");
     }
 }
 
@@ -209,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_their_order_and_those_without_a_place_are_counted_behind_them() {
+    fn lines_keep_their_order_and_dropped_ones_are_counted_after_them() {
         let lines = Lines::default();
-        assert!(lines.push(line("0")), "somebody must hand it over");
+        assert!(lines.push(line("0")), "a thread is needed");
         for number in 1..MOST_WAITING + 7 {
             assert!(!lines.push(line(number.to_string())));
         }
@@ -242,8 +250,8 @@ mod tests {
     #[test]
     fn the_group_waits_for_the_lines_of_its_threads() {
         let group = Arc::new(ThreadGroup::default());
-        let place = Line::of_lost(0).place;
-        let body = move || write(log::Level::Error, place, format_args!("a line"));
+        let origin = Line::of_lost(0).origin;
+        let body = move || write(log::Level::Error, origin, format_args!("a line"));
         group.spawn("logs".into(), 64 * 1024, body).unwrap();
         let patience = std::time::Duration::from_secs(30);
         assert_eq!(group.join_until(std::time::Instant::now() + patience), 0);

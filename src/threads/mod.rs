@@ -1,7 +1,7 @@
-//! The threads of one producer: which thread belongs to which producer, how they end, and what they log.
+//! The threads of a producer: which thread belongs to which producer, how they end, and what they log.
 //!
-//! A producer's own threads never wait for that producer: each knows by a thread-local whose it is. A process that was
-//! forked has none of the threads of the producers that it inherited: each producer knows in which process it was made.
+//! A producer's own threads never wait for that producer: a thread-local tells each thread its producer. A forked process has
+//! none of the threads of the producers that it inherits, so each producer knows the process that created it.
 
 mod fork;
 mod group;
@@ -9,4 +9,4 @@ mod instance;
 pub(crate) mod logging;
 
 pub(crate) use group::ThreadGroup;
-pub(crate) use instance::{InstanceId, Opening};
+pub(crate) use instance::{InstanceId, OpenFlag};

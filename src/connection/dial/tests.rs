@@ -1,10 +1,9 @@
 use super::*;
 use crate::connection::authentication::Authenticator;
 use crate::connection::resolve::{Resolver, test_names::TestNames};
+use crate::connection::test_broker::TestBroker;
 use crate::protocol::messages::{ApiVersionsRequest, InitProducerIdRequest};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::thread::JoinHandle;
+use std::net::Ipv4Addr;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,36 +29,6 @@ fn dial(config: ConnectionConfig, host: &str, port: u16) -> Result<Dialed, DialE
     .run()
 }
 
-/// A broker that has ApiVersions 0 and nothing else. The thread ends with its first connection and returns the versions
-/// that it was asked in.
-fn broker() -> (u16, JoinHandle<Vec<i16>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let serving = std::thread::spawn(move || serve(listener.accept().unwrap().0));
-    (port, serving)
-}
-
-fn serve(mut peer: TcpStream) -> Vec<i16> {
-    let mut asked = Vec::new();
-    let mut length = [0; 4];
-    while peer.read_exact(&mut length).is_ok() {
-        let mut request = vec![0; u32::from_be_bytes(length) as usize];
-        peer.read_exact(&mut request).unwrap();
-        let version = i16::from_be_bytes([request[2], request[3]]);
-        asked.push(version);
-        let mut answer = request[4..8].to_vec();
-        answer.extend(match version {
-            // No error, and one API: number 18, versions 0 to 0.
-            0 => &[0, 0, 0, 0, 0, 1, 0, 18, 0, 0, 0, 0][..],
-            // UNSUPPORTED_VERSION.
-            _ => &[0, 35, 0, 0, 0, 0],
-        });
-        let length = (answer.len() as u32).to_be_bytes();
-        peer.write_all(&[&length, &answer[..]].concat()).unwrap();
-    }
-    asked
-}
-
 /// Asks the broker something, as a SASL mechanism does.
 #[derive(Debug)]
 struct Asking {
@@ -81,16 +50,16 @@ impl Authenticator for Asking {
 
 #[test]
 fn the_authenticator_asks_the_broker_and_says_when_the_session_ends() {
-    let (port, broker) = broker();
+    let broker = TestBroker::start();
     let ends = Instant::now() + PATIENCE;
     let config = ConnectionConfig {
         authenticator: Arc::new(Asking { ends }),
         ..ConnectionConfig::for_tests()
     };
-    let dialed = dial(config, "127.0.0.1", port).unwrap();
+    let dialed = dial(config, "127.0.0.1", broker.port).unwrap();
     assert_eq!(dialed.session.ends, Some(ends));
     drop(dialed);
-    assert_eq!(broker.join().unwrap(), [3, 0, 0]);
+    assert_eq!(broker.asked(), [3, 0, 0]);
 }
 
 #[derive(Debug)]
@@ -104,28 +73,30 @@ impl Authenticator for Failing {
 
 #[test]
 fn a_connection_that_fails_to_authenticate_is_not_refused_for_its_number() {
-    let (port, broker) = broker();
+    let broker = TestBroker::start();
     let config = ConnectionConfig {
         authenticator: Arc::new(Failing),
         ..ConnectionConfig::for_tests()
     };
-    let failed = dial(config, "127.0.0.1", port).map(drop).unwrap_err();
+    let failed = dial(config, "127.0.0.1", broker.port)
+        .map(drop)
+        .unwrap_err();
     assert!(!failed.is_refused, "no other connection may be shared");
-    assert_eq!(broker.join().unwrap(), [3, 0]);
+    assert_eq!(broker.asked(), [3, 0]);
 }
 
 #[test]
 fn a_name_is_resolved_by_the_name_service_of_the_configuration() {
-    let (port, broker) = broker();
+    let broker = TestBroker::start();
     let names = Arc::new(TestNames::default());
     names.set("broker.test", &[Ipv4Addr::LOCALHOST.into()]);
     let config = ConnectionConfig {
         resolver: Arc::new(Resolver::new(names.clone())),
         ..ConnectionConfig::for_tests()
     };
-    drop(dial(config, "broker.test", port).unwrap());
+    drop(dial(config, "broker.test", broker.port).unwrap());
     assert_eq!(names.look_ups("broker.test"), 1);
-    assert_eq!(broker.join().unwrap(), [3, 0]);
+    assert_eq!(broker.asked(), [3, 0]);
 }
 
 #[test]

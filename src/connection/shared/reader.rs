@@ -8,8 +8,8 @@ use crate::connection::link::LinkEvent;
 use crate::error::{Error, ErrorKind};
 
 impl Connection {
-    /// The body of the reader thread: hands each answer to its user, until the connection ends or is of no more use. Then it
-    /// notifies every user, however the thread ends.
+    /// The body of the reader thread: hands each answer to its user, until the connection ends or is unusable. Then it notifies
+    /// every user, even if the thread panics.
     pub(in crate::connection) fn read(&self, mut incoming: Incoming) {
         let mut end = End {
             connection: self,

@@ -9,7 +9,7 @@ use crate::connection::transport::SendHalf;
 use crate::error::{Error, ErrorKind};
 use crate::sync::STACK_BYTES;
 
-/// What the writer thread writes next, and the half to write it to.
+/// The request that the writer thread writes next, and the send half for it.
 struct Next {
     half: SendHalf,
     user: Arc<ConnectionUser>,

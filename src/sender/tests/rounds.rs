@@ -77,7 +77,7 @@ fn the_worker_is_woken_for_a_deadline_that_its_sleep_does_not_know() {
     assert!(stage.wakeup().falls_asleep(None, || false));
     stage.send(0, "lingers");
     // The append asked for a wake-up by the end of its linger; this test drops it.
-    stage.wakeup().awakes();
+    stage.wakeup().end_sleep();
     assert!(stage.wakeup().falls_asleep(None, || false));
     assert!(stage.is_processed_at_once());
     assert!(stage.wakeup().is_woken());

@@ -31,7 +31,7 @@ impl World {
                 }
             }
             Thread::Ready(at) if at <= self.now => {
-                wakeup.awakes();
+                wakeup.end_sleep();
                 self.round(index);
             }
             Thread::Ready(_) => {}
@@ -92,7 +92,7 @@ impl World {
         if until.is_some_and(|until| until <= soon) {
             return;
         }
-        self.accumulator.workers()[index].wakeup().awakes();
+        self.accumulator.workers()[index].wakeup().end_sleep();
         let mut sender = self.workers[index].sender.take().unwrap();
         self.look_around(&sender);
         let before = self.deeds();
