@@ -179,14 +179,14 @@ impl ProducerBatch {
 
     /// The position of the batch among those of its partition. The parts of a split batch have the same number and differ
     /// in their first index.
-    pub(crate) fn place(&self) -> BatchPosition {
+    pub(crate) fn position(&self) -> BatchPosition {
         (self.order, self.first_index)
     }
 
     /// Returns what decides under which identity and sequence the batch is sent.
     pub(crate) fn facts(&self) -> BatchFacts {
         BatchFacts {
-            position: self.place(),
+            position: self.position(),
             stamp: self.stamp,
             maybe_written: self.maybe_written,
             is_retry: self.attempts > 0,

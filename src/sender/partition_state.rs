@@ -117,14 +117,14 @@ impl PartitionState {
 
     /// Puts a batch back to its position in the queue.
     pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
-        let place = batch.place();
-        let position = self.queue.partition_point(|other| other.place() < place);
+        let own = batch.position();
+        let position = self.queue.partition_point(|other| other.position() < own);
         self.queue.insert(position, batch);
     }
 
-    /// Begins anew in another cluster, which knows nothing of all that was. Returns the batches, in order, that can be in
-    /// the log of the one before; the others stay, and lose the stamp that they may have.
-    pub(super) fn begin_anew(&mut self) -> VecDeque<Box<ProducerBatch>> {
+    /// Begins in a new cluster, which knows nothing of the old one. Returns the batches that may be in the old cluster's log, in
+    /// order. The other batches stay, and lose their stamps.
+    pub(super) fn enter_new_cluster(&mut self) -> VecDeque<Box<ProducerBatch>> {
         let mut lost: VecDeque<Box<ProducerBatch>> = VecDeque::new();
         for sent in self.in_flight.drain(..) {
             let mut batch = sent.batch;
@@ -140,7 +140,7 @@ impl PartitionState {
                 self.queue.push_back(batch);
             }
         }
-        lost.make_contiguous().sort_by_key(|batch| batch.place());
+        lost.make_contiguous().sort_by_key(|batch| batch.position());
         (self.retry, self.noted.queued_at) = (None, None);
         self.topic_id = None;
         lost
@@ -169,9 +169,9 @@ impl PartitionState {
 
     /// Notes that a batch is sent. The oldest batch stays the first, whichever was sent last.
     pub(super) fn sent(&mut self, sent: InFlightBatch) {
-        let place = sent.batch.place();
+        let own = sent.batch.position();
         let in_flight = &mut self.in_flight;
-        let position = in_flight.partition_point(|other| other.batch.place() < place);
+        let position = in_flight.partition_point(|other| other.batch.position() < own);
         in_flight.insert(position, sent);
     }
 
@@ -186,7 +186,7 @@ impl PartitionState {
 
     /// Returns whether all earlier batches are acknowledged.
     pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
-        let earlier = |other: &ProducerBatch| other.place() < batch.place();
+        let earlier = |other: &ProducerBatch| other.position() < batch.position();
         !self
             .in_flight
             .front()
@@ -203,9 +203,9 @@ impl PartitionState {
 
     /// Takes the oldest batch, to fail it. If it is in flight, it may be written.
     pub(super) fn pop_oldest(&mut self) -> Option<Box<ProducerBatch>> {
-        let in_flight = self.in_flight.front().map(|sent| sent.batch.place());
-        let queued = self.queue.front().map(|batch| batch.place());
-        if in_flight.is_some_and(|place| queued.is_none_or(|queued| place < queued)) {
+        let in_flight = self.in_flight.front().map(|sent| sent.batch.position());
+        let queued = self.queue.front().map(|batch| batch.position());
+        if in_flight.is_some_and(|sent| queued.is_none_or(|queued| sent < queued)) {
             let mut batch = self.in_flight.pop_front()?.batch;
             batch.maybe_written = true;
             Some(batch)

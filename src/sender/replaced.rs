@@ -33,7 +33,7 @@ impl<N: Network> Sender<N> {
         let error = replaced_error(before, &self.cluster);
         for id in self.partitions_where(|_| true) {
             self.report(id, Report::ClusterReplaced);
-            for batch in self.state(id).begin_anew() {
+            for batch in self.state(id).enter_new_cluster() {
                 let error = batch.own(&error);
                 self.complete(batch, Outcome::Failed(error));
             }

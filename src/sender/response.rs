@@ -192,61 +192,76 @@ impl<N: Network> Sender<N> {
     fn on_answer(
         &mut self,
         partition_id: PartitionId,
-        InFlightBatch {
-            mut batch,
-            leader: sent_to,
-            ..
-        }: InFlightBatch,
+        sent: InFlightBatch,
         answer: ProducePartitionResponse,
         endpoints: &[NodeEndpoint],
         now: Instant,
     ) {
-        let code = answer.error;
-        if code.is_none() {
-            let limit = &batch.partition.sizes().limit;
-            limit.taken(batch.size(), batch.is_full);
-        }
-        if code.is_none() || CodeRule::of(code).batch == BatchAnswer::Duplicate {
-            if let Some(stamp) = batch.stamp {
-                let acknowledged = Report::Acknowledged {
-                    stamp,
-                    by: sent_to,
-                    at: now,
-                };
-                self.report(partition_id, acknowledged);
-            }
-        }
-        if code.is_none() {
+        if answer.error.is_none() {
+            let sizes = sent.batch.partition.sizes();
+            sizes.limit.taken(sent.batch.size(), sent.batch.is_full);
             let written = WrittenBatch {
                 base_offset: (answer.base_offset >= 0).then_some(answer.base_offset),
                 log_append_time_ms: (answer.log_append_time_ms >= 0)
                     .then_some(answer.log_append_time_ms),
             };
-            return self.complete(batch, Outcome::Written(written));
+            return self.on_written(partition_id, sent, written, now);
         }
-        let rule = CodeRule::of(code);
-        if rule.batch == BatchAnswer::Duplicate {
-            // Written by an earlier attempt; the broker no longer knows where.
-            return self.complete(
-                batch,
-                Outcome::Written(WrittenBatch {
-                    base_offset: None,
-                    log_append_time_ms: None,
-                }),
-            );
+        if CodeRule::of(answer.error).batch == BatchAnswer::Duplicate {
+            // An earlier attempt wrote it; the broker no longer knows the offset.
+            let written = WrittenBatch {
+                base_offset: None,
+                log_append_time_ms: None,
+            };
+            return self.on_written(partition_id, sent, written, now);
         }
-        // Whatever the code: a base offset says that the leader appended the batch before something went wrong, as when
-        // the leadership moved while it waited for the replicas.
+        self.on_refused(partition_id, sent, &answer, endpoints, now);
+    }
+
+    fn on_written(
+        &mut self,
+        partition_id: PartitionId,
+        sent: InFlightBatch,
+        written: WrittenBatch,
+        now: Instant,
+    ) {
+        if let Some(stamp) = sent.batch.stamp {
+            let acknowledged = Report::Acknowledged {
+                stamp,
+                by: sent.leader,
+                at: now,
+            };
+            self.report(partition_id, acknowledged);
+        }
+        self.complete(sent.batch, Outcome::Written(written));
+    }
+
+    fn on_refused(
+        &mut self,
+        partition_id: PartitionId,
+        sent: InFlightBatch,
+        answer: &ProducePartitionResponse,
+        endpoints: &[NodeEndpoint],
+        now: Instant,
+    ) {
+        let InFlightBatch {
+            mut batch,
+            leader: sent_to,
+            ..
+        } = sent;
+        let (code, rule) = (answer.error, CodeRule::of(answer.error));
+        // Whatever the code: a base offset says that the leader appended the batch before something went wrong, such as a move
+        // of the leadership while the leader waited for the replicas.
         batch.maybe_written |= rule.batch == BatchAnswer::MaybeWritten || answer.base_offset >= 0;
         batch.is_appended = rule.batch == BatchAnswer::Appended;
         batch.maybe_written |= batch.is_appended;
-        let error = broker_error(&batch, &answer);
+        let error = broker_error(&batch, answer);
         if rule.batch == BatchAnswer::TooLarge && batch.record_count() > 1 {
             return self.split(partition_id, batch, error, now);
         }
         if code.is_metadata_stale() {
             self.hints
-                .extend(leader_hint(&batch, sent_to, &answer, endpoints));
+                .extend(leader_hint(&batch, sent_to, answer, endpoints));
             self.metadata.request_refresh();
         }
         let after_refusal = match rule.batch {
@@ -254,27 +269,19 @@ impl<N: Network> Sender<N> {
             _ => None,
         };
         match after_refusal {
-            Some(AfterRefusal::WaitForEarlier) => {
-                return self.put_behind(partition_id, batch, error, now);
-            }
-            Some(AfterRefusal::Retry) => {
-                return self.retry(partition_id, batch, error, sent_to, now);
-            }
+            Some(AfterRefusal::WaitForEarlier) => self.put_behind(partition_id, batch, error, now),
+            Some(AfterRefusal::Retry) => self.retry(partition_id, batch, error, sent_to, now),
             Some(AfterRefusal::Fail) => {
                 let outcome = Outcome::Failed(error.with_retriable(false));
-                return self.give_up(partition_id, batch, outcome);
+                self.give_up(partition_id, batch, outcome);
             }
-            None => {}
+            None if code.is_retriable() => self.retry(partition_id, batch, error, sent_to, now),
+            None => {
+                let error = error.with_delivery(batch.delivery());
+                let outcome = refusal(batch.record_count(), answer, error);
+                self.give_up(partition_id, batch, outcome);
+            }
         }
-        if code.is_retriable() {
-            return self.retry(partition_id, batch, error, sent_to, now);
-        }
-        let outcome = refusal(
-            batch.record_count(),
-            &answer,
-            error.with_delivery(batch.delivery()),
-        );
-        self.give_up(partition_id, batch, outcome);
     }
 }
 

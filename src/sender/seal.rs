@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::run::Sender;
 use crate::accumulator::batch::{Contents, ProducerBatch, SealedBatch};
+use crate::accumulator::memory::Reservation;
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::identity::Numbering;
+use crate::record::builder::BatchBuilder;
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
 
@@ -46,16 +48,7 @@ impl<N: Network> Sender<N> {
                 let records = builder.count();
                 let codec = batch.partition.config().compression.codec;
                 let header = builder.header(Attributes::new(codec), stamp);
-                let mut bytes = match compressed {
-                    None => builder.into_buffer(),
-                    Some(bytes) => {
-                        // The saved memory returns to the budget at once.
-                        let overhead = reservation.bytes().saturating_sub(builder.capacity());
-                        drop(builder);
-                        reservation.shrink_to(overhead + bytes.capacity());
-                        bytes
-                    }
-                };
+                let mut bytes = final_bytes(builder, compressed, &mut reservation);
                 seal(&mut bytes, &header);
                 let bytes = Arc::new(SealedBatch { bytes, reservation });
                 batch.contents = Contents::Sealed {
@@ -110,6 +103,21 @@ impl<N: Network> Sender<N> {
         ratio.update(compression.codec, bytes.len(), builder.len());
         Ok(Some(bytes))
     }
+}
+
+/// Returns the buffer that goes to the broker. The memory that compression saved returns to the budget at once.
+fn final_bytes(
+    builder: BatchBuilder,
+    compressed: Option<Vec<u8>>,
+    reservation: &mut Reservation,
+) -> Vec<u8> {
+    let Some(bytes) = compressed else {
+        return builder.into_buffer();
+    };
+    let overhead = reservation.bytes().saturating_sub(builder.capacity());
+    drop(builder);
+    reservation.shrink_to(overhead + bytes.capacity());
+    bytes
 }
 
 /// Returns the batch's bytes under another identity. If the network still reads the old bytes, these are a copy.

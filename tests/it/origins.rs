@@ -19,7 +19,7 @@
 //! | testCloseWithProducerIdReset, testForceCloseWithProducerIdReset | `worker::epochs::close_waits_*`, `worker::epochs::a_forced_close_*` |
 //! | testCorrectHandlingOfDuplicateSequenceError | `it::sequences::a_duplicate_among_five_*` |
 //! | testIdempotentUnknownProducer*, testUnknownProducerErrorShouldBeRetried*, testShouldRaiseOutOfOrderSequence* | `it::sequences::an_unknown_producer_*`: a new epoch begins here, even if the start of the log is unknown |
-//! | testSequenceNumberIncrement | `unit::accumulator::sequence` |
+//! | testSequenceNumberIncrement | `unit::identity::sequence` |
 //! | testUnsupportedForMessageFormat*, testUnsupportedVersion* | `it::errors`, `it::versions` |
 //! | testIdempotentSplitBatchAndSend, testTooLargeBatchesAreSafelyRemoved | `worker::batching`, `it::splitting` |
 //! | testRecordErrorPropagatedToApplication | `it::errors::errors_of_single_records_*` |

@@ -32,7 +32,6 @@ use crate::accumulator::sticky_partitioner::{Preferences, StickySlot};
 use crate::accumulator::topics::Topic;
 use crate::error::{Error, ErrorKind};
 use crate::record::builder::{quick_upper_bound, upper_bound_size};
-use crate::topic_partition::TopicPartition;
 
 use super::engine::Engine;
 use super::headers::Header;
@@ -89,8 +88,9 @@ impl<'a> Outbound<'a> {
         self.serialized(timestamp_ms).details()
     }
 
-    fn topic_partition(&self) -> TopicPartition {
-        TopicPartition::new(self.topic, self.partition.unwrap_or(-1))
+    /// Names the record's topic, and its partition if one was chosen, in an error.
+    fn locate(&self, error: Error) -> Error {
+        error.with_topic(self.topic, self.partition)
     }
 }
 
@@ -291,8 +291,7 @@ impl Intake {
         let message = format!(
             "the record takes {size} bytes when serialized, more than {setting}={limit} allows"
         );
-        Err(Error::new(ErrorKind::RecordTooLarge, message)
-            .with_topic_partition(record.topic_partition()))
+        Err(record.locate(Error::new(ErrorKind::RecordTooLarge, message)))
     }
 
     fn preferences(&self) -> Preferences<'_> {

@@ -216,10 +216,7 @@ impl SlowAppend<'_, '_> {
             self.wait_for_partition(None)?;
             cluster = metadata.cluster();
         }
-        let failed = |message: String| {
-            Error::new(ErrorKind::Partitioner, message)
-                .with_topic_partition(record.topic_partition())
-        };
+        let failed = |message: String| record.locate(Error::new(ErrorKind::Partitioner, message));
         let chosen = partitioner
             .partition(record.topic, record.key, record.value, &cluster)
             .map_err(|source| failed("the partitioner failed".into()).with_source(source))?;
@@ -244,9 +241,9 @@ impl SlowAppend<'_, '_> {
             .engine
             .wait_for_topic(record.topic, partition, self.max_block, deadline)
             .map(drop)
-            .map_err(|error| match error.topic_partition() {
+            .map_err(|error| match error.topic() {
                 Some(_) => error,
-                None => error.with_topic_partition(record.topic_partition()),
+                None => record.locate(error),
             })
     }
 
@@ -295,7 +292,7 @@ fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, total: us
     let message = format!(
         "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
     );
-    Error::new(ErrorKind::RecordTooLarge, message).with_topic_partition(record.topic_partition())
+    record.locate(Error::new(ErrorKind::RecordTooLarge, message))
 }
 
 /// The error for a wait for memory that timed out.
