@@ -5,15 +5,15 @@
 //! | question | answer |
 //! |---|---|
 //! | How does `send` put a record into a batch? | `producer::intake`, then `accumulator::open_batch` |
-//! | What decides when a partition's batch is sent? | `sender::schedule`; `Sender::reschedule` applies its answer |
+//! | What decides when a partition's batch is sent? | the module doc of `sender`, then `sender::reschedule` |
 //! | Which partitions wait for which broker? | `sender::brokers`: each broker's ready queue |
-//! | Who gives, admits and raises producer id, epoch and sequence? | `identity`; only its policy raises an epoch |
+//! | Who may raise an epoch, and when? | `identity::epoch_per_partition`, and nothing else |
 //! | Who asks for a producer id? | `identity::acquire`, on the metadata thread |
-//! | Where does a socket, or TLS, go? | `connection::transport`; `connection::dial` makes it |
-//! | Where does authentication go? | `connection::dial`, between version negotiation and ready |
-//! | What becomes of a broker's answer? | `sender::response`; what an error code means: `error` |
+//! | Where does a TLS socket go? | `connection::transport`: another variant of its two halves, made in `connection::dial` |
+//! | Where does SASL go? | `connection::authentication`: another `Authenticator`, called in `connection::dial` |
+//! | What becomes of a broker's answer? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
-//! | Where do settings become each layer's configuration? | `producer::config::parts` |
+//! | Where does a new setting go? | a row in `producer::config::table`, a line in `producer::config::parts` |
 //! | Which settings can differ by topic? | `accumulator::topic_config` |
 //! | How does a producer start, close, or survive a panic? | `producer::engine` |
 //!
@@ -37,10 +37,15 @@
 //! - **Sticky turn**: the records without a key that go to one partition before the next one is chosen.
 //! - **Sticky slot**: a topic's sticky partition for some of the threads that send to it. A topic has several slots only
 //!   while threads wait for each other.
+//! - **Successor**: the link that replaces one whose session ends.
 //! - **Share**: the part of `buffer.memory` that records for one broker may use.
 //! - **Pause**: the up to 150 us that a busy worker waits to collect more batches.
 //! - **Silent broker**: a broker that has owed an answer for a second.
 //! - **Metadata snapshot**: the cluster as the latest metadata describes it; the type is `Cluster`.
+//! - **Attempt** (of the metadata thread): to ask one broker after the other until one has answered all that is requested.
+//! - **Rebootstrap**: to search for the cluster again from `bootstrap.servers`.
+//! - **Code rule**: what this client does after an error code of a broker.
+//! - **Script** (in tests): what a scripted network does when a worker connects, writes or closes.
 //!
 //! # The path of a record
 //!
@@ -227,8 +232,9 @@
 //! notifies its other users, and those that share it later. Rounds of workers do not nest, so a worker's own thread processes
 //! this.
 //!
-//! **A session ends before its time is over.** A broker can limit how long an authentication holds (KIP-368). The link knows
-//! when its session ends, and the worker replaces the link before that, as it closes an idle one.
+//! **A link whose session ends is replaced in time** (`sender::session`). A broker can limit how long an authentication is
+//! valid (KIP-368). A second link is dialled while the first one serves, and takes over when the first owes no answer. So no
+//! answer is lost, no batch overtakes another, and the broker is without requests for one round trip.
 //!
 //! **A write of which no byte was taken is no attempt.** Its batches return to their positions as they were, certainly
 //! not written, and lose no retry; the link is given up. Java counts each disconnect as an attempt.
@@ -322,7 +328,9 @@
 //! broker: topics (shared) → the sticky partitioner. When topics are forgotten: topics (exclusive) → a partition, or a
 //! worker's list of retired ones. A caller whose thread does not have a topic looks for it under the topics' lock
 //! (shared), and takes no other meanwhile. The metadata cache has two locks: the one of publication is taken before all
-//! others; under the one of its state the metadata thread takes topics (shared), to see which are used. A batch's
+//! others; under the one of its state
+//! the metadata thread takes topics and the snapshot (both shared), and the lock of the producer id source. No lock of a
+//! connection is held for a write: the thread that writes owns the send half. A batch's
 //! outcomes, a connection's control, the producer id source and the thread group's lock are taken under none of these and
 //! take none. No lock is held over user code, I/O, a log line or a wait; wake-ups come after.
 //!
@@ -351,6 +359,8 @@
 //!   simulation`, with `SIMULATION_TRACE=1` for a log of what happens. `tests/defects.rs` plants each of `tests/defects` in a
 //!   copy of the source and requires that the simulation finds it: a change of code that a defect changes must bring the
 //!   defect up to date.
+//! - **One scripted network** (`sender::scripted`) serves the worker's unit tests, the simulation and the fuzz target. Each of
+//!   them decides in its own script what happens.
 //! - **Behaviour, one rule a test** (`tests/it`, on the mock cluster): `tests/it/origins.rs` lists which case of Java's and
 //!   librdkafka's tests is where.
 //! - **Fuzzing** (`tests/fuzz/run.sh [seconds [target]]`): every decoder of what a broker sends, and a whole worker fed
@@ -360,4 +370,4 @@
 //!
 //! `time`, `sync`, `threads`, `backoff`, `topic_partition` → `protocol` → `error` → `record` → `connection` →
 //! `metadata` → `identity` → `accumulator` → `sender` → `producer` → `mock`. A module uses those before it, never those
-//! behind it; `tests/layers.rs` holds it.
+//! behind it; `tests/layers.rs` holds it, and `tests/shape.rs` holds the sizes of files and functions.

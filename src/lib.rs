@@ -34,7 +34,8 @@
 //!   written](Delivery::NotWritten), [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer
 //!   replicas than demanded. A future returns the outcome when it is decided or, if records of the same batch have
 //!   callbacks, when these have run: slow callbacks delay it.
-//! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send.
+//! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send. The section
+//!   "Memory" of the README says what the producer allocates beyond that.
 //! - A slow or failing broker delays only the partitions that it leads. A callback that panics ends only itself. A slow
 //!   callback delays no sending until `buffer.memory` is full of records whose callbacks have not run.
 //! - [`close`](KafkaProducer::close) always returns.
