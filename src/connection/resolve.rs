@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, channel};
 use crate::threads::ThreadGroup;
 
-/// A source of the addresses of hosts.
-pub(crate) trait NameService: fmt::Debug + Send + Sync {
+/// A source of the addresses of hosts. A public configuration holds one, and stays safe to use after an unwinding panic.
+pub(crate) trait NameService: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Returns the addresses of `host`, each with `port`. May block for as long as it takes: the caller is a thread for
     /// this alone.
     fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
@@ -115,6 +116,7 @@ pub(crate) mod test_names {
     use std::collections::HashMap;
     use std::io;
     use std::net::{IpAddr, SocketAddr};
+    use std::panic::{RefUnwindSafe, UnwindSafe};
     use std::time::Duration;
 
     use super::{NameService, SystemNames};
@@ -149,6 +151,10 @@ pub(crate) mod test_names {
             self.0.lock().get(host).map_or(0, |name| name.look_ups)
         }
     }
+
+    /// A panic under the lock leaves the map whole.
+    impl UnwindSafe for TestNames {}
+    impl RefUnwindSafe for TestNames {}
 
     impl NameService for TestNames {
         fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -439,4 +439,6 @@ const _: () = {
     is_send_and_sync::<Futures>();
     is_send_and_sync::<SendAllError<String, Vec<u8>>>();
     is_send_and_sync::<Error>();
+    const fn survives_a_panic<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    survives_a_panic::<super::ProducerConfig>();
 };
