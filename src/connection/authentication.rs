@@ -1,4 +1,4 @@
-//! The slot between version negotiation and the first request: here a client proves its identity.
+//! Authentication: the step between version negotiation and the first request, in which the client proves its identity.
 
 use std::fmt;
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
 /// What a broker grants with the authentication of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
+    /// When the broker granted it.
+    pub(crate) begins: Instant,
     /// Until when requests may be written. The broker closes the connection at the first request after the end of its session
     /// (KIP-368), so the authenticator names a time somewhat before that. `None` if the session has no end.
     pub(crate) ends: Option<Instant>,
@@ -26,6 +28,9 @@ pub(crate) struct NoAuthentication;
 
 impl Authenticator for NoAuthentication {
     fn authenticate(&self, _: &mut NewConnection<'_>) -> Result<Session, Error> {
-        Ok(Session { ends: None })
+        Ok(Session {
+            begins: Instant::now(),
+            ends: None,
+        })
     }
 }

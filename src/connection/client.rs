@@ -116,7 +116,7 @@ impl BlockingClient {
         Ok(Self {
             exchange: Exchange::new(shared, Arc::clone(&context.config.client_id)),
             versions: ready.versions,
-            session_ends: ready.session_ends,
+            session_ends: ready.session.ends,
         })
     }
 

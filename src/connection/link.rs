@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::authentication::Session;
 use super::{BrokerVersions, Endpoint};
 use crate::error::Error;
 
@@ -40,9 +41,8 @@ pub(crate) enum LinkEvent {
 #[derive(Debug)]
 pub(crate) struct LinkReady {
     pub(crate) versions: BrokerVersions,
-    /// Until when the link may be used: the broker then ends the session of the connection
-    /// ([`Session`](super::authentication::Session)). `None` if the session has no end.
-    pub(crate) session_ends: Option<Instant>,
+    /// The session of the connection. No request may be written after its end.
+    pub(crate) session: Session,
 }
 
 /// Whether a request's last byte is written.

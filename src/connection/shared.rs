@@ -147,7 +147,7 @@ impl Connection {
     pub(super) fn ready(&self) -> LinkReady {
         LinkReady {
             versions: self.versions.clone(),
-            session_ends: self.session.ends,
+            session: self.session,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::session::{Session, Successor};
+use super::session::{SessionTimes, Successor};
 use super::silence::{SILENCE, SilenceCheck};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::Endpoint;
@@ -58,7 +58,7 @@ pub(super) struct ReadyLink {
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
     /// `None` if the broker lets the link be used for ever.
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<SessionTimes>,
     pub(super) silence: SilenceCheck,
     next_correlation_id: i32,
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::broker_link::{BrokerLink, LinkState, ReadyLink, RequestId};
 use super::partition_state::InFlightBatch;
 use super::run::Sender;
-use super::session::Session;
+use super::session::SessionTimes;
 use crate::accumulator::completion::Outcome;
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::{LinkEvent, LinkId, LinkReady, LinkTarget, Network};
@@ -61,7 +61,7 @@ impl<N: Network> Sender<N> {
                     link.last_error = None;
                     let mut ready = ReadyLink::new(id, version, now);
                     ready.throttled_until = link.throttled_until.take();
-                    ready.session = Session::new(link_ready.session_ends, now);
+                    ready.session = SessionTimes::of(link_ready.session);
                     link.state = LinkState::Ready(ready);
                 }
             }

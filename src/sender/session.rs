@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
 use super::run::Sender;
+use crate::connection::authentication::Session;
 use crate::connection::link::{LinkEvent, LinkId, LinkReady, Network};
 use crate::metadata::BrokerId;
 use crate::protocol::messages::ProduceRequest;
@@ -26,18 +27,19 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 /// A session shorter than this counts as endless. Otherwise its link would be replaced again and again, and never used.
 const SHORTEST_SESSION: Duration = Duration::from_millis(100);
 
-/// The session of a link.
+/// When a link has to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Session {
+pub(super) struct SessionTimes {
     replace_at: Instant,
     ends: Instant,
 }
 
-impl Session {
-    /// The session of a link that is ready `now` and may be used until `ends`. `None` if it never ends.
-    pub(super) fn new(ends: Option<Instant>, now: Instant) -> Option<Self> {
-        let ends = ends?;
-        let lasts = ends.saturating_duration_since(now);
+impl SessionTimes {
+    /// `None` if the session has no end. The whole session counts, not what is left of it: the worker can learn of a link late,
+    /// and a link that shares a connection also shares its session.
+    pub(super) fn of(session: Session) -> Option<Self> {
+        let ends = session.ends?;
+        let lasts = ends.saturating_duration_since(session.begins);
         if lasts < SHORTEST_SESSION {
             return None;
         }
@@ -208,7 +210,7 @@ impl<N: Network> Sender<N> {
             LinkState::Ready(ready) => ready.session,
             _ => None,
         };
-        let session = Session::new(link_ready.session_ends, now);
+        let session = SessionTimes::of(link_ready.session);
         // A link that shares the connection of the one before it ends with it.
         let lasts_longer = match (session, before) {
             (Some(session), Some(before)) => session.ends > before.ends,
@@ -247,20 +249,24 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn session(begins: Instant, ends: Option<Instant>) -> Option<SessionTimes> {
+        SessionTimes::of(Session { begins, ends })
+    }
+
     #[test]
     fn a_link_is_replaced_when_a_tenth_of_its_session_is_left_but_not_too_early() {
         let now = Instant::now();
-        assert_eq!(Session::new(None, now), None);
+        assert_eq!(session(now, None), None);
         for (lasts, margin) in [(SECOND, SECOND / 10), (3600 * SECOND, LONGEST_MARGIN)] {
-            let session = Session::new(Some(now + lasts), now).unwrap();
-            assert_eq!(session.replace_at, now + lasts - margin);
+            let times = session(now, Some(now + lasts)).unwrap();
+            assert_eq!(times.replace_at, now + lasts - margin);
         }
     }
 
     #[test]
     fn a_session_that_is_over_at_once_is_not_believed() {
         let now = Instant::now();
-        assert_eq!(Session::new(Some(now), now), None);
-        assert_eq!(Session::new(now.checked_sub(SECOND), now), None);
+        assert_eq!(session(now, Some(now)), None);
+        assert_eq!(session(now, now.checked_sub(SECOND)), None);
     }
 }

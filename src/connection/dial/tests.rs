@@ -43,6 +43,7 @@ impl Authenticator for Asking {
         let answer = connection.exchange.call(&request, 0, deadline)?;
         assert_eq!(answer.api_keys.len(), 1);
         Ok(Session {
+            begins: Instant::now(),
             ends: Some(self.ends),
         })
     }

@@ -54,7 +54,10 @@ fn connection_over(
         dialed: Dialed {
             exchange: Exchange::new(own, "client".into()),
             versions: BrokerVersions::default(),
-            session: Session { ends: None },
+            session: Session {
+                begins: Instant::now(),
+                ends: None,
+            },
         },
         control: &control,
         context: &context,

@@ -18,7 +18,10 @@ struct Granting(Instant);
 
 impl Authenticator for Granting {
     fn authenticate(&self, _: &mut NewConnection<'_>) -> Result<Session, Error> {
-        Ok(Session { ends: Some(self.0) })
+        Ok(Session {
+            begins: Instant::now(),
+            ends: Some(self.0),
+        })
     }
 }
 
@@ -63,7 +66,7 @@ fn connect(
     };
     network.connect(LINK, target);
     match events.recv_timeout(PATIENCE).unwrap() {
-        LinkEvent::Connected(ready) => ready.session_ends,
+        LinkEvent::Connected(ready) => ready.session.ends,
         other => panic!("{other:?} instead of a connection"),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::request::{Sent, decode};
 use crate::connection::BrokerVersions;
+use crate::connection::authentication::Session;
 use crate::connection::link::{
     LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
@@ -171,10 +172,11 @@ impl Links {
 
     /// The link is ready, and its worker is told.
     pub(crate) fn connected(&mut self, key: LinkKey, produce_versions: (i16, i16)) {
-        let session_ends = self.session.map(|lasts| monotonic_now() + lasts);
+        let begins = monotonic_now();
+        let ends = self.session.map(|lasts| begins + lasts);
         let link = self.link_mut(key);
-        (link.state, link.session_ends) = (LinkState::Ready, session_ends);
-        self.post(key, ready(produce_versions, session_ends));
+        (link.state, link.session_ends) = (LinkState::Ready, ends);
+        self.post(key, ready(produce_versions, Session { begins, ends }));
     }
 
     /// Ends the link, whichever side does, without an event.
@@ -353,7 +355,7 @@ impl<S: Script> Network for ScriptedNetwork<S> {
 }
 
 /// The event of a link to a broker that has these versions of Produce.
-fn ready((min_version, max_version): (i16, i16), session_ends: Option<Instant>) -> LinkEvent {
+fn ready((min_version, max_version): (i16, i16), session: Session) -> LinkEvent {
     let versions = BrokerVersions::from(&ApiVersionsResponse {
         api_keys: vec![ApiVersionRange {
             api_code: ApiKey::Produce.code(),
@@ -362,15 +364,16 @@ fn ready((min_version, max_version): (i16, i16), session_ends: Option<Instant>) 
         }],
         ..ApiVersionsResponse::default()
     });
-    LinkEvent::Connected(LinkReady {
-        versions,
-        session_ends,
-    })
+    LinkEvent::Connected(LinkReady { versions, session })
 }
 
 /// The link is ready, and the broker has Produce up to `produce_version`.
 pub(crate) fn connected(link: LinkId, produce_version: i16) -> Event {
-    Event::Link(link, ready((3, produce_version), None))
+    let session = Session {
+        begins: monotonic_now(),
+        ends: None,
+    };
+    Event::Link(link, ready((3, produce_version), session))
 }
 
 /// The last event of a link.
