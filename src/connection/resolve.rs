@@ -112,6 +112,13 @@ pub(super) fn spawn_resolver(
 /// A name service for tests, because no test can change a name server. It knows the names that the test sets, and asks the
 /// system for others.
 #[cfg(any(test, feature = "unstable-internals"))]
+#[cfg_attr(
+    not(feature = "unstable-internals"),
+    allow(
+        unreachable_pub,
+        reason = "public only as an internal of this crate's tests"
+    )
+)]
 pub(crate) mod test_names {
     use std::collections::HashMap;
     use std::io;

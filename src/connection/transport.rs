@@ -116,6 +116,9 @@ impl Read for ReadUntil<'_> {
     }
 }
 
+/// Systems count a socket's timeout in microseconds, and 0 means that there is none.
+const SHORTEST_TIMEOUT: Duration = Duration::from_micros(1);
+
 /// The send half of plain TCP. Nothing is ever pending.
 pub(super) struct PlainSendHalf {
     socket: Arc<TcpSocket>,
@@ -125,6 +128,7 @@ pub(super) struct PlainSendHalf {
 
 impl PlainSendHalf {
     fn write_vectored(&mut self, slices: &[IoSlice<'_>], timeout: Duration) -> io::Result<usize> {
+        let timeout = timeout.max(SHORTEST_TIMEOUT);
         if self.timeout != Some(timeout) {
             self.socket.set_write_timeout(Some(timeout))?;
             self.timeout = Some(timeout);
@@ -149,6 +153,7 @@ impl PlainReceiveHalf {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        let timeout = timeout.map(|timeout| timeout.max(SHORTEST_TIMEOUT));
         if self.timeout != timeout {
             self.socket.set_read_timeout(timeout)?;
             self.timeout = timeout;

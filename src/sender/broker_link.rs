@@ -83,8 +83,9 @@ pub(super) struct InFlightRequest {
     pub(super) partitions: Vec<(PartitionId, [u8; 16])>,
 }
 
-/// 0 was the handshake's.
-const FIRST_CORRELATION_ID: i32 = 1;
+/// The number of the first Produce request on a link. The requests that make a connection ready (versions, authentication, cluster
+/// check) count from 0, so a late answer to one of those matches none of these.
+const FIRST_CORRELATION_ID: i32 = 1 << 16;
 
 impl BrokerLink {
     pub(super) fn new(endpoint: Endpoint) -> Self {
@@ -124,7 +125,7 @@ impl BrokerLink {
         let not_before = Some(not_before);
         match std::mem::replace(&mut self.state, LinkState::Down { not_before }) {
             LinkState::Ready(ready) => {
-                self.throttled_until = ready.throttled_until;
+                self.throttled_until = ready.throttled_until.max(self.throttled_until);
                 Some(ready)
             }
             _ => None,
@@ -240,7 +241,7 @@ impl ReadyLink {
     /// Positive numbers; after the highest comes 1.
     pub(super) fn next_correlation_id(&mut self) -> i32 {
         let id = self.next_correlation_id;
-        self.next_correlation_id = id.checked_add(1).unwrap_or(1);
+        self.next_correlation_id = id.checked_add(1).unwrap_or(FIRST_CORRELATION_ID);
         id
     }
 

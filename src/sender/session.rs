@@ -5,6 +5,9 @@
 //! meanwhile. When the successor is ready, the first link gets no more requests. When the first link owes no answer, it is
 //! closed, and the successor takes over. So no answer is lost, no batch overtakes another, and the broker is without
 //! requests for one round trip only.
+//!
+//! With `acks=0` no link owes an answer. A request that the broker has not read from the first connection can then be
+//! overtaken by one on the second, or be lost if the session ends before: `acks=0` promises no more.
 
 use std::time::{Duration, Instant};
 
@@ -48,15 +51,19 @@ impl SessionTimes {
     }
 }
 
-/// The link that takes the place of a ready one before its session ends.
+/// The link that replaces a ready one before its session ends.
 pub(super) enum Successor {
     /// There is none, and none was needed so far.
     None,
-    Connecting(LinkId),
+    Connecting {
+        link: LinkId,
+        /// The attempts before this one that failed.
+        failures: u32,
+    },
     /// It takes over as soon as the link before it owes no answer.
     Ready(Box<ReadyLink>),
-    /// The attempt failed; the next one is made at this time.
-    Failed(Instant),
+    /// This many attempts failed. The next one is made at this time.
+    Failed { not_before: Instant, failures: u32 },
     /// The broker allows no second connection, so the first one must be closed before.
     Refused,
 }
@@ -64,9 +71,19 @@ pub(super) enum Successor {
 impl Successor {
     pub(super) fn link(&self) -> Option<LinkId> {
         match self {
-            Self::Connecting(link) => Some(*link),
+            Self::Connecting { link, .. } => Some(*link),
             Self::Ready(ready) => Some(ready.link),
-            Self::None | Self::Failed(_) | Self::Refused => None,
+            Self::None | Self::Failed { .. } | Self::Refused => None,
+        }
+    }
+}
+
+impl Successor {
+    /// Returns the number of attempts in a row that failed.
+    fn failures(&self) -> u32 {
+        match self {
+            Self::Connecting { failures, .. } | Self::Failed { failures, .. } => *failures,
+            Self::None | Self::Ready(_) | Self::Refused => 0,
         }
     }
 }
@@ -106,7 +123,7 @@ impl BrokerLink {
             _ if ready.is_idle() && self.is_draining(now) => Renewal::Replace,
             Successor::None if !is_needed => Renewal::Replace,
             Successor::None if session.ends > now => Renewal::Dial,
-            Successor::Failed(not_before) if *not_before <= now && session.ends > now => {
+            Successor::Failed { not_before, .. } if *not_before <= now && session.ends > now => {
                 Renewal::Dial
             }
             _ => Renewal::Wait,
@@ -121,8 +138,8 @@ impl BrokerLink {
         let session = ready.session?;
         match &self.successor {
             Successor::None => Some(session.replace_at),
-            Successor::Failed(not_before) => Some(*not_before.min(&session.ends)),
-            Successor::Connecting(_) => Some(session.ends),
+            Successor::Failed { not_before, .. } => Some(*not_before.min(&session.ends)),
+            Successor::Connecting { .. } => Some(session.ends),
             Successor::Ready(_) | Successor::Refused => None,
         }
     }
@@ -143,8 +160,9 @@ impl<N: Network> Sender<N> {
 
     fn dial_successor(&mut self, broker: BrokerId) {
         let successor = self.dial(broker);
-        if let (Some(link), Some(successor)) = (self.brokers.get_mut(broker), successor) {
-            link.successor = Successor::Connecting(successor);
+        if let (Some(broker_link), Some(link)) = (self.brokers.get_mut(broker), successor) {
+            let failures = broker_link.successor.failures();
+            broker_link.successor = Successor::Connecting { link, failures };
         }
     }
 
@@ -156,8 +174,8 @@ impl<N: Network> Sender<N> {
         let down = |not_before| LinkState::Down { not_before };
         let state = match std::mem::replace(&mut link.successor, Successor::None) {
             Successor::Ready(ready) => LinkState::Ready(*ready),
-            Successor::Connecting(link) => LinkState::Connecting { link, since: now },
-            Successor::Failed(not_before) => down(Some(not_before)),
+            Successor::Connecting { link, .. } => LinkState::Connecting { link, since: now },
+            Successor::Failed { not_before, .. } => down(Some(not_before)),
             Successor::None | Successor::Refused => down(None),
         };
         let LinkState::Ready(before) = std::mem::replace(&mut link.state, state) else {
@@ -187,13 +205,25 @@ impl<N: Network> Sender<N> {
                 link.throttled_until = link.throttled_until.max(Some(until));
             }
             LinkEvent::Closed(error) => {
-                let not_before = now + self.config.reconnect_backoff.after(link.failures);
-                link.failures = link.failures.saturating_add(1);
-                link.successor = Successor::Failed(not_before);
-                log_line!(log::Level::Info, target: "kafka_producer::sender",
+                let failures = link.successor.failures();
+                let not_before = now + self.config.reconnect_backoff.after(failures);
+                let failures = failures.saturating_add(1);
+                self.end_successor(
+                    broker,
+                    Successor::Failed {
+                        not_before,
+                        failures,
+                    },
+                );
+                // The first, the second, the fourth, ...: an outage must not fill a disk.
+                let level = match failures.is_power_of_two() {
+                    true => log::Level::Info,
+                    false => log::Level::Debug,
+                };
+                log_line!(level, target: "kafka_producer::sender",
                     "cannot replace the connection to broker {broker}, whose session ends: {}", error.summary());
             }
-            LinkEvent::ConnectionRefused(_) => link.successor = Successor::Refused,
+            LinkEvent::ConnectionRefused(_) => self.end_successor(broker, Successor::Refused),
             // No request was sent on it.
             LinkEvent::Frame(_) | LinkEvent::WriteProgress | LinkEvent::WriteFinished => {}
         }
@@ -212,8 +242,8 @@ impl<N: Network> Sender<N> {
         };
         let session = SessionTimes::of(link_ready.session);
         // A link that shares the connection of the one before it ends with it.
-        let lasts_longer = match (session, before) {
-            (Some(session), Some(before)) => session.ends > before.ends,
+        let lasts_longer = match (link_ready.session.ends, before) {
+            (Some(ends), Some(before)) => ends > before.ends,
             _ => true,
         };
         let version = link_ready.versions.best::<ProduceRequest<'_, Vec<u8>>>();
@@ -224,22 +254,24 @@ impl<N: Network> Sender<N> {
                 ready.session = session;
                 link.successor = Successor::Ready(Box::new(ready));
             }
-            _ => {
-                link.successor = Successor::Refused;
-                self.network.abandon(successor);
-            }
+            _ => self.end_successor(broker, Successor::Refused),
+        }
+    }
+
+    /// Ends the successor in the network, too, which otherwise keeps what it has of the link.
+    fn end_successor(&mut self, broker: BrokerId, then: Successor) {
+        let Some(link) = self.brokers.get_mut(broker) else {
+            return;
+        };
+        let ended = std::mem::replace(&mut link.successor, then);
+        if let Some(ended) = ended.link() {
+            self.network.abandon(ended);
         }
     }
 
     /// Abandons the successor of a link that ends before its time.
     pub(super) fn abandon_successor(&mut self, broker: BrokerId) {
-        let Some(link) = self.brokers.get_mut(broker) else {
-            return;
-        };
-        let successor = std::mem::replace(&mut link.successor, Successor::None);
-        if let Some(successor) = successor.link() {
-            self.network.abandon(successor);
-        }
+        self.end_successor(broker, Successor::None);
     }
 }
 

@@ -90,8 +90,9 @@ fn a_second_link_that_cannot_be_made_is_dialled_again_while_the_first_goes_on() 
     let (mut worker, first) = with_a_session();
     worker.run_for(9000 * MS);
     let second = worker.connecting()[0];
-    worker.lose(second);
-    worker.run();
+    let reason = Error::new(ErrorKind::Network, "refused");
+    worker.tell(Event::Link(second, LinkEvent::Closed(reason)));
+    assert_eq!(closed(&worker), [second], "the network forgets it");
     assert!(worker.connecting().is_empty(), "after a backoff");
     worker.run_for(100 * MS);
     let third = worker.connecting()[0];
@@ -136,7 +137,7 @@ fn where_no_second_connection_is_allowed_the_first_is_closed_before() {
     let second = worker.connecting()[0];
     let refused = Error::new(ErrorKind::Network, "too many connections");
     worker.tell(Event::Link(second, LinkEvent::ConnectionRefused(refused)));
-    assert_eq!(closed(&worker), [first]);
+    assert_eq!(closed(&worker), [second, first]);
     worker.network().connects = true;
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -170,6 +171,16 @@ fn a_second_link_whose_session_is_over_when_it_takes_over_is_closed_at_once() {
     let request = worker.request();
     assert!(request.link != first && request.link != second);
     worker.serve(&request);
+}
+
+#[test]
+fn a_second_link_that_shares_a_session_of_which_little_is_left_is_of_no_use_either() {
+    let (mut worker, first) = with_a_session();
+    worker.run_for(9950 * MS);
+    let second = worker.connecting()[0];
+    worker.links().session = Some(50 * MS);
+    connect(&mut worker, second);
+    assert_eq!(closed(&worker), [second, first]);
 }
 
 #[test]
