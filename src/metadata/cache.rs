@@ -20,9 +20,9 @@ use crate::sync::{Condvar, Mutex};
 pub(crate) struct MetadataCache {
     published: PublishedCluster,
     state: Mutex<State>,
-    /// An attempt ended or the producer was closed: wakes callers.
+    /// Wakes callers when an attempt has ended or the producer was closed.
     answered: Condvar,
-    /// Something was requested: wakes the metadata thread.
+    /// Wakes the metadata thread when something was requested.
     requested: Condvar,
 }
 
@@ -32,7 +32,8 @@ struct State {
     waiters: Waiters,
     /// Whether the metadata of all topics is requested.
     refresh: bool,
-    /// A broker refused a worker a connection to this address: the metadata thread's own may be the one too many.
+    /// A broker refused a worker a connection to this address: the metadata thread's own connection may
+    /// exceed the broker's limit.
     release: Option<Endpoint>,
     /// The thread ends.
     is_stopped: bool,
@@ -59,7 +60,8 @@ impl MetadataCache {
     }
 
     /// On a caller's thread: waits until `topic` is known, with a partition of number `partition` if that is given.
-    /// The topic is asked for again and again until `deadline`. If the deadline has passed, this requests it and fails.
+    /// The metadata thread asks for the topic repeatedly until `deadline`. If the deadline has passed already, this
+    /// requests the topic once and fails.
     pub(crate) fn wait_for_topic(
         &self,
         topic: &str,
@@ -104,7 +106,7 @@ impl MetadataCache {
         self.state.lock().waiters.topic_error(topic)
     }
 
-    /// Requests the metadata of all topics: some leader is not where it was expected.
+    /// Requests the metadata of all topics, for example because a leader has changed.
     pub(crate) fn request_refresh(&self) {
         let mut state = self.state.lock();
         if !state.refresh {
@@ -122,14 +124,15 @@ impl MetadataCache {
         self.requested.notify_one();
     }
 
-    /// Lets the metadata thread close its connection to `endpoint` between two requests: a worker was refused one there.
+    /// Requests that the metadata thread closes its connection to `endpoint` between two requests, because the broker
+    /// refused a worker a connection.
     pub(crate) fn release_connection(&self, endpoint: &Endpoint) {
         self.state.lock().release = Some(endpoint.clone());
         self.requested.notify_one();
     }
 
-    /// Moves leaders as an answer of a broker of `asked` tells, if a hint is newer than what is known. Returns whether any
-    /// was.
+    /// Applies the leader hints of a broker that belongs to the cluster `asked`. Returns whether one of them was newer than
+    /// what is known.
     pub(crate) fn apply_leader_hints(&self, asked: &Cluster, hints: &[LeaderHint]) -> bool {
         let mut is_newer = false;
         self.published.publish(|before| {
@@ -208,7 +211,7 @@ impl MetadataCache {
         take_used: impl Fn(&str) -> bool,
     ) -> Vec<Arc<str>> {
         let mut state = self.state.lock();
-        // From here on, a refresh that is requested is a later one than this.
+        // A refresh that is requested from here on is a new request.
         state.refresh = false;
         let State {
             topics, waiters, ..
@@ -218,7 +221,7 @@ impl MetadataCache {
         topics.all()
     }
 
-    /// Returns those of `topics` that are no longer asked for, because they were not used for long.
+    /// Returns those of `topics` that are no longer asked for, because they were not used for a long time.
     pub(super) fn idle_among(&self, topics: Vec<Arc<str>>) -> HashSet<Arc<str>> {
         let state = self.state.lock();
         let is_idle = |topic: &Arc<str>| !state.topics.contains(topic);
@@ -245,7 +248,7 @@ impl MetadataCache {
         self.answered.notify_all();
     }
 
-    /// Notes that no broker answered. Callers continue to wait. The error explains the timeout of those that give up.
+    /// Notes that no broker answered. Callers continue to wait. If they time out, their error has this one as its cause.
     pub(super) fn note_failure(&self, error: Error, asked: PendingRequests) {
         let mut state = self.state.lock();
         state.waiters.note_failure(error);
@@ -281,7 +284,7 @@ impl State {
     }
 }
 
-/// For tests that take the metadata thread's part.
+/// For tests that do the metadata thread's work.
 #[cfg(any(test, fuzzing))]
 impl MetadataCache {
     /// What is requested, without the calls of a higher layer.

@@ -29,7 +29,7 @@ pub(crate) enum Due {
     Never,
 }
 
-/// What a call that a broker answered leads to.
+/// What follows when a broker has answered a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     /// The call is complete, or [`BrokerCalls::due`] says when it is made again.
@@ -66,8 +66,8 @@ impl ConnectedBroker<'_> {
         Ok((version, response?))
     }
 
-    /// Notes the wait that a response asked for. Later versions of a response leave the waiting to the client
-    /// (`by_client`); with earlier ones, the broker has waited itself.
+    /// Notes the wait that a response asked for. In later versions the client has to wait (`by_client`). In earlier
+    /// versions the broker itself has waited before it responded.
     pub(crate) fn note_throttle(&mut self, by_client: bool, throttle_time_ms: i32) {
         let wait = u64::try_from(throttle_time_ms).unwrap_or(0);
         if let (true, 1..) = (by_client, wait) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::topic_map::TopicMap;
 use crate::connection::Endpoint;
 
-/// A metadata snapshot: what the brokers said about the cluster at one moment. It never changes: newer metadata is
-/// another `Cluster`.
+/// A metadata snapshot: the cluster as the brokers described it at one moment. It never changes: newer
+/// metadata is another `Cluster`.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub(crate) cluster_id: Option<Arc<str>>,
@@ -22,7 +22,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster's id. `None` if no broker told one.
+    /// The cluster's id. `None` if no broker reported one.
     pub fn cluster_id(&self) -> Option<&str> {
         self.cluster_id.as_deref()
     }
@@ -48,8 +48,8 @@ impl Cluster {
         self.topics.get(name).map(|topic| &**topic)
     }
 
-    /// Returns the snapshot to which an answer is applied if nothing that is known may count against the answer. Of the
-    /// known only the id stays, for an answer without one.
+    /// Returns the snapshot for an answer that is accepted even if it contradicts what is known. It keeps only the
+    /// cluster's id, for an answer without one.
     pub(super) fn reset(&self) -> Cluster {
         Cluster {
             cluster_id: self.cluster_id.clone(),
@@ -59,7 +59,7 @@ impl Cluster {
         }
     }
 
-    /// Returns whether both know brokers with the same ids, whatever their addresses.
+    /// Returns whether both know brokers with the same ids. Their addresses may differ.
     pub(crate) fn has_same_brokers(&self, other: &Cluster) -> bool {
         let mut ids = self.brokers.keys();
         self.brokers.len() == other.brokers.len() && ids.all(|id| other.brokers.contains_key(id))
@@ -123,7 +123,7 @@ pub(super) fn is_plain(text: &str) -> bool {
     text.len() <= MOST_BYTES && !text.chars().any(char::is_control)
 }
 
-/// A broker's id, where code must not take another number for it. The public API and the protocol use `i32`.
+/// A broker's id as a type of its own, so that no other number is taken for it. The public API and the protocol use `i32`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BrokerId(pub(crate) i32);
 
@@ -158,10 +158,10 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Returns the broker that an answer describes. `None` if its host or port cannot be one. Every advertised host passes
-    /// through here.
+    /// Returns the broker that an answer describes. `None` if its host or port is not valid. Every advertised host is
+    /// checked here.
     pub(crate) fn advertised(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Self> {
-        // This is not the name of a host, and must not get into a message.
+        // Such a text is not the name of a host, and must not get into an error message.
         if !is_plain(host) {
             return None;
         }
@@ -230,7 +230,7 @@ impl TopicMetadata {
         self.id
     }
 
-    /// Whether the topic is one of Kafka's own, such as `__consumer_offsets`.
+    /// Returns whether the topic is one of Kafka's own, such as `__consumer_offsets`.
     pub fn is_internal(&self) -> bool {
         self.is_internal
     }
@@ -268,7 +268,7 @@ impl PartitionMetadata {
         self.leader
     }
 
-    /// The number of times that the leadership has moved, if the broker tells it.
+    /// The number of times that the leadership has moved, if the broker reports it.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }

@@ -1,4 +1,4 @@
-//! The error of a caller that waited in vain for a topic, or for a partition of it.
+//! The error of a caller whose wait for a topic, or for a partition of it, timed out.
 
 use std::fmt::Write as _;
 

@@ -21,7 +21,7 @@ use crate::protocol::messages::{MetadataRequest, MetadataRequestTopic, MetadataR
 use crate::sync::Mutex;
 use crate::threads::logging::log_line;
 
-/// The users of topics, as far as the metadata thread has to know. No call may block.
+/// Gives the metadata thread the topics that are in use. No call may block.
 pub(crate) trait RefreshObserver: Send {
     /// Returns whether callers sent to the topic since this was last called.
     fn take_used(&self, topic: &str) -> bool;
@@ -35,7 +35,7 @@ pub(crate) trait RefreshObserver: Send {
 pub(crate) struct RefreshNetwork {
     /// With the workers' connections: the thread shares one if the broker refuses it a connection of its own.
     pub(crate) connections: ConnectionContext,
-    /// By this, another thread can end the connection in use.
+    /// Lets another thread end the connection in use.
     pub(crate) current: Arc<CurrentConnection>,
 }
 
@@ -89,7 +89,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                     is_own: client.has_own_connection(),
                     session_ends: client.session_ends(),
                     // Metadata has the cluster's id since version 2.
-                    tells_cluster_id: matches!(versions, Ok(2..)),
+                    reports_cluster_id: matches!(versions, Ok(2..)),
                 };
                 let cluster = self.cache.cluster();
                 self.policy.connected(new, &cluster, Instant::now());
@@ -211,7 +211,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
             number,
             level,
         } = failed;
-        // The first failure, then fewer and fewer: an outage must not fill a disk.
+        // Of the failures in a row, only 1, 2, 4, 8 and so on are logged: an outage must not fill a disk.
         if number.is_power_of_two() && !self.cache.is_stopped() {
             let error = error.summary();
             log_line!(level, target: "kafka_producer::metadata", "no broker gave an answer (attempt {number}): {error}");
@@ -224,7 +224,7 @@ fn not_connected() -> Error {
     Error::new(ErrorKind::Internal, "the metadata thread has no connection")
 }
 
-/// By this, a close interrupts the metadata thread's blocking call.
+/// Lets a close interrupt the metadata thread's blocking call.
 #[derive(Default)]
 pub(crate) struct CurrentConnection {
     state: Mutex<CurrentState>,

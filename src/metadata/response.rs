@@ -12,14 +12,14 @@ use crate::protocol::messages::{
     MetadataBroker, MetadataPartition, MetadataResponse, MetadataTopic,
 };
 
-/// Leader epochs are reliable from this version on (KAFKA-9212: with earlier ones, a restarted broker could tell old
-/// epochs).
+/// Leader epochs are reliable from this version on (KAFKA-9212: with earlier ones, a restarted broker could report
+/// old epochs).
 const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
 
 /// What a response changes.
 pub(crate) struct Update {
     pub(crate) cluster: Cluster,
-    /// The errors of topics. Waiting can cure the retriable ones.
+    /// The errors of topics. The retriable ones can end without an action of the user.
     pub(super) errors: Vec<(Arc<str>, Error)>,
     /// Whether to ask again: some topic is not created yet, or some partition has no leader.
     pub(super) is_incomplete: bool,
@@ -29,9 +29,9 @@ pub(crate) struct Update {
 
 /// Returns the snapshot after `response`, which answers a request for the topics `asked`.
 ///
-/// A request for all topics (`is_full`) drops the others; any other request leaves them as they are in `before`. A known
-/// topic that the broker cannot describe just now stays: its leaders themselves tell whether they still lead, when a batch
-/// is sent to them.
+/// A request for all topics (`is_full`) drops the others; any other request keeps them as they are in `before`. A known
+/// topic that the broker cannot describe at the moment stays: when a batch is sent to one of its leaders, that broker
+/// reports whether it still leads.
 ///
 /// The identity era rises if a known topic is gone or was created again, or if the cluster is another one. The user may have
 /// deleted only the topic. But the whole cluster may have been wiped, too, and started under the same id. Such a cluster
@@ -115,7 +115,7 @@ impl TopicUpdate {
         let (error, id) = (topic.error, topic_id(&topic));
         if error.is_none() {
             let described = self.topic_metadata(&name, topic, known);
-            // Without partitions nothing can be sent to it: it is as if it were not created yet.
+            // Nothing can be sent to a topic without partitions, so it counts as not created yet.
             if !described.partitions.is_empty() {
                 self.receive_description(name, known, described);
                 return;
@@ -156,7 +156,7 @@ impl TopicUpdate {
     ) -> TopicMetadata {
         let id = topic_id(&topic);
         // The epochs of an earlier topic with the same name mean nothing for this one. Without ids it is unknown which of
-        // the two is meant. A leader that is out of date costs less than one that is ignored for ever.
+        // the two is meant. An outdated leader costs less than a new one that is ignored for ever.
         let known = known.filter(|known| id.is_some() && known.id == id);
         let mut partitions = contiguous_partitions(topic.partitions, self.version);
         for (partition, before) in partitions

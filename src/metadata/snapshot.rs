@@ -7,19 +7,19 @@ use super::cluster::Cluster;
 use super::topic_map::TopicChanges;
 use crate::sync::{Mutex, RwLock};
 
-/// Is notified of every new snapshot, in their order. Must not block, nor call the metadata cache.
+/// Receives an event for each new snapshot, in order. Its methods must not block or call the metadata cache.
 pub(crate) trait ClusterObserver: Send + Sync {
-    /// Is called before any thread can see the snapshot, with what differs from the snapshot before.
+    /// Runs before any thread can see the snapshot. `changes` are the differences from the snapshot before.
     fn before_publication(&self, changes: &TopicChanges);
-    /// Is called when all threads can see the snapshot.
+    /// Runs when all threads can see the snapshot.
     fn after_publication(&self);
 }
 
 /// The latest snapshot.
 pub(super) struct PublishedCluster {
     cluster: RwLock<Arc<Cluster>>,
-    /// Held from reading one snapshot until the next one is published. So no change is lost, and the observer sees the
-    /// snapshots in order. Taken before every other lock.
+    /// Held from the read of one snapshot until the next one is published. So no change is lost, and the observer sees
+    /// the snapshots in order. Taken before every other lock.
     publishing: Mutex<()>,
     /// Counts the snapshots.
     generation: AtomicU64,
@@ -46,7 +46,7 @@ impl PublishedCluster {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Publishes the snapshot that `make` makes of the latest one, if it makes any.
+    /// Publishes the snapshot that `make` returns for the latest one. Publishes nothing if it returns `None`.
     pub(super) fn publish(&self, make: impl FnOnce(&Cluster) -> Option<Cluster>) {
         let _publishing = self.publishing.lock();
         let before = self.latest();

@@ -1,4 +1,4 @@
-//! What a Metadata response says about a topic instead of describing it.
+//! The errors that a Metadata response has for topics that it does not describe.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ pub(super) fn topic_error(name: &Arc<str>, code: ErrorCode) -> Error {
         .with_delivery(Delivery::NotWritten)
 }
 
-/// Returns whether asking again is of no use: the user has to choose another name or get a permission.
+/// Returns whether another request cannot help: the user has to choose another name or get a permission.
 pub(super) fn is_final(code: ErrorCode) -> bool {
     CodeRule::of(code).topic == TopicAnswer::Refused
 }
 
-/// Returns whether the answer says that this client has no such topic. Otherwise it says nothing about the topic.
+/// Returns whether the code means that this client has no such topic. With other codes the broker cannot describe the topic
+/// at the moment.
 pub(super) fn denies_topic(code: ErrorCode) -> bool {
     CodeRule::of(code).topic != TopicAnswer::Unavailable
 }

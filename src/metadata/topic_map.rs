@@ -1,5 +1,5 @@
-//! The topics of a metadata snapshot. Snapshots share the topics that did not change, so a new one costs as much as it
-//! changes, not as much as there is.
+//! The topics of a metadata snapshot. Snapshots share the topics that did not change, so the cost of a new one depends on
+//! the number of changed topics, not on the number of all topics.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -62,7 +62,7 @@ impl TopicMap {
         self.shards.iter().flat_map(|shard| shard.values())
     }
 
-    /// Inserts the topic, or replaces the known one of its name. An unchanged topic stays the same one in memory.
+    /// Inserts the topic, or replaces the known one of its name. An unchanged topic keeps its memory.
     pub(crate) fn insert(&mut self, topic: TopicMetadata) {
         if self.get(&topic.name).is_none_or(|known| **known != topic) {
             let name = Arc::clone(&topic.name);
@@ -128,7 +128,7 @@ fn shard_of(name: &str) -> usize {
     hasher.finish() as usize % SHARDS
 }
 
-/// Gives memory back when few topics are left.
+/// Frees memory if the shard has become nearly empty.
 fn shrink(shard: &mut Shard) {
     if shard.capacity() > 16 && shard.len() < shard.capacity() / 4 {
         shard.shrink_to_fit();

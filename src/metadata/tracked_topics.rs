@@ -24,12 +24,12 @@ impl TrackedTopics {
         self.last_used.is_empty()
     }
 
-    /// Whether the metadata of some topics is requested.
+    /// Returns whether the metadata of some topics is requested.
     pub(super) fn has_requested(&self) -> bool {
         !self.requested.is_empty()
     }
 
-    /// Whether some topic was never asked for.
+    /// Returns whether there is a topic that no broker has been asked for.
     pub(super) fn has_new(&self) -> bool {
         !self.new.is_empty()
     }

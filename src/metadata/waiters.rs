@@ -1,4 +1,4 @@
-//! What callers learn that wait for the metadata of a topic.
+//! The results for callers that wait for the metadata of a topic.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) max_block: Duration,
 }
 
-/// For this long after a broker refused a topic to this client, a call that cannot wait gets that refusal. The topic is
-/// asked for again all the same.
+/// For this long after a broker refused a topic to this client, a call that cannot wait returns that refusal. The metadata
+/// thread nevertheless asks for the topic again.
 const RECENT: Duration = Duration::from_secs(30);
 
 impl Waiters {
@@ -51,8 +51,8 @@ impl Waiters {
         self.attempts
     }
 
-    /// Returns whether the caller has what it waits for, or an error that waiting does not cure. An error of an attempt up
-    /// to `first_attempt`, when the wait began, does not count.
+    /// Returns whether the caller has what it waits for. Returns an error if waiting longer cannot help. `first_attempt` is
+    /// the number of attempts when the wait began: the errors of these attempts do not count.
     pub(super) fn check(
         &self,
         wanted: Wanted<'_>,
@@ -76,7 +76,7 @@ impl Waiters {
         }))
     }
 
-    /// Returns why a caller waited in vain.
+    /// Returns the error of a caller whose wait timed out.
     pub(super) fn timeout(&self, wanted: Wanted<'_>, cluster: &Cluster, now: Instant) -> Error {
         let received = self.topic_errors.get(wanted.topic);
         if let Some(received) = received {
@@ -110,12 +110,12 @@ impl Waiters {
         self.topic_errors.retain(|topic, _| is_kept(topic));
     }
 
-    /// The metadata thread connects to this broker, if need be, and asks it.
+    /// Notes the broker that the metadata thread now asks.
     pub(super) fn begin_to_ask(&mut self, endpoint: &Endpoint) {
         self.asked = Some(endpoint.clone());
     }
 
-    /// An attempt ended with an answer about these topics, which has errors for some of them.
+    /// Notes an answer about these topics, and its errors for some of them.
     pub(super) fn note_answer(
         &mut self,
         asked: &[Arc<str>],
@@ -137,13 +137,13 @@ impl Waiters {
         }
     }
 
-    /// An attempt ended without an answer.
+    /// Notes an attempt that ended without an answer.
     pub(super) fn note_failure(&mut self, error: Error) {
         self.attempts += 1;
         self.last_error = Some(error);
     }
 
-    /// From now on, each wait ends with an error.
+    /// Ends each wait with an error from now on.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }

@@ -32,7 +32,7 @@ fn update(cluster: Cluster) -> Update {
     }
 }
 
-/// A call that is due when a test says so.
+/// A call that becomes due when a test decides it.
 struct Call(Arc<Mutex<Due>>);
 
 impl Call {
@@ -63,7 +63,7 @@ fn wait_for_request(cache: &MetadataCache, call: &Call) -> bool {
         retry_backoff: backoff,
         reconnect_backoff: backoff,
         connections_max_idle: None,
-        names_may_come_until: Instant::now(),
+        bootstrap_resolve_deadline: Instant::now(),
     };
     let mut policy = Policy::new(config, Instant::now());
     cache.next_action(&mut policy, call).is_some()

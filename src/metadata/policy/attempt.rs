@@ -75,9 +75,9 @@ impl Attempt {
         !self.candidates.is_empty()
     }
 
-    /// Turns to the next broker, unless one is being asked or none is left. It is asked at once if the thread is
-    /// `connected` to it.
-    pub(super) fn turn_to_next(&mut self, connected: Option<&Endpoint>, is_rebootstrap: bool) {
+    /// Selects the next broker, unless one is being asked or no candidate remains. The thread asks it without a new
+    /// connection if it is `connected` to it.
+    pub(super) fn select_next(&mut self, connected: Option<&Endpoint>, is_rebootstrap: bool) {
         if self.current.is_some() {
             return;
         }
@@ -96,7 +96,7 @@ impl Attempt {
         });
     }
 
-    /// The thread has connected. All topics are to be asked for if `asks_all`.
+    /// Notes that the thread has connected. The first request is for all topics if `asks_all` is true.
     pub(super) fn note_connection(&mut self, asks_all: bool) {
         self.set_step(self.first_request(asks_all));
     }
@@ -111,7 +111,8 @@ impl Attempt {
         }
     }
 
-    /// The broker has described topics. Returns whether the attempt is complete: no call is due, or it may not be made.
+    /// Notes that the broker has described topics. Returns whether the attempt is complete: no call is due, or it may not
+    /// be made.
     pub(super) fn note_metadata(&mut self, is_incomplete: bool, may_call: bool) -> bool {
         self.is_incomplete |= is_incomplete;
         let makes_call = self.pending.call && may_call;
@@ -121,7 +122,7 @@ impl Attempt {
         !makes_call
     }
 
-    /// The broker has answered the call.
+    /// Notes that the broker has answered the call.
     pub(super) fn note_call(&mut self, is_incomplete: bool) {
         self.is_incomplete |= is_incomplete;
     }
@@ -132,18 +133,18 @@ impl Attempt {
         }
     }
 
-    /// The broker that was asked failed. Returns it.
+    /// Notes that the broker that was asked failed. Returns its address.
     pub(super) fn fail(&mut self, error: Error) -> Option<Endpoint> {
         let current = self.current.take()?;
         self.last_error = Some(error);
-        // The end of an old connection says little about the next one to the same address.
+        // If an old connection ends, a new one to the same address can still succeed.
         if current.is_new_connection {
             self.failed.insert(current.endpoint.clone());
         }
         Some(current.endpoint)
     }
 
-    /// Asks these brokers instead of those that are left, without those that failed.
+    /// Replaces the remaining candidates by those of these brokers that have not failed.
     pub(super) fn replace_candidates(&mut self, candidates: Vec<Endpoint>) {
         self.candidates = candidates.into();
         self.candidates.retain(|other| !self.failed.contains(other));

@@ -17,13 +17,13 @@ struct Record {
     failures: u32,
     /// When the latest attempt failed, if it did.
     failed_at: Option<Instant>,
-    /// How many requests ran into the timeout that the broker was given. A quick response takes one back.
+    /// How many requests ran into the timeout that the broker was given. A quick answer subtracts one.
     slowness: u32,
     /// Until when the broker's quota asks this client to wait (KIP-219). Each broker has its own.
     throttled_until: Option<Instant>,
 }
 
-/// Where brokers are known from.
+/// The sources of the brokers' addresses.
 #[derive(Debug)]
 pub(super) struct Sources<'a> {
     /// The brokers that metadata named.
@@ -37,7 +37,7 @@ pub(super) struct Sources<'a> {
     pub(super) avoided: Option<&'a Endpoint>,
 }
 
-/// The thread leaves a broker that does not answer within this time, long before `request.timeout.ms`: one stopped broker
+/// The thread abandons a broker that does not answer within this time, long before `request.timeout.ms`: one stopped broker
 /// must not keep all threads from new metadata. The time doubles with each request that ran into it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -46,7 +46,7 @@ const OLD_FAILURE: Duration = Duration::from_secs(30);
 
 impl Candidates {
     /// Returns the addresses to ask, in order: the connected broker, then the others in random order, those that failed
-    /// last. An error: all brokers that are well have throttled this client until then.
+    /// last. The error is the end of the first throttle, if every broker that can be asked throttles this client.
     pub(super) fn in_order(
         &self,
         sources: Sources<'_>,
@@ -63,7 +63,7 @@ impl Candidates {
         fastrand::shuffle(&mut bootstrap);
         let waits = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
         if known.iter().any(|endpoint| waits(endpoint).is_some()) && !is_rebootstrap {
-            // They can be other names of the same brokers, and must not evade a quota.
+            // A bootstrap address can be another name of the same broker, and must not evade its quota.
             bootstrap.retain(|endpoint| known.contains(endpoint));
         }
         let is_first = |endpoint: &Endpoint| is_rebootstrap && bootstrap.contains(endpoint);
@@ -96,7 +96,7 @@ impl Candidates {
         self.records.get(endpoint).map_or(0, |known| known.failures)
     }
 
-    /// Whether the broker neither failed lately nor throttles this client.
+    /// Returns whether the broker neither failed lately nor throttles this client.
     pub(super) fn is_promising(&self, endpoint: &Endpoint, now: Instant) -> bool {
         !self.failed_lately(endpoint, now) && self.throttled_until(endpoint, now).is_none()
     }
@@ -106,7 +106,7 @@ impl Candidates {
             .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE)
     }
 
-    /// Whether the latest attempt at this address failed, and not before `since`.
+    /// Returns whether the latest attempt at this address failed, and not before `since`.
     pub(super) fn failed_since(&self, endpoint: &Endpoint, since: Instant) -> bool {
         self.failed_at(endpoint).is_some_and(|at| at >= since)
     }
@@ -125,7 +125,7 @@ impl Candidates {
         doubled(self.failures(endpoint))
     }
 
-    /// How long to wait for a response from this address.
+    /// How long to wait for an answer from this address.
     pub(super) fn answer_patience(&self, endpoint: &Endpoint) -> Duration {
         doubled(self.records.get(endpoint).map_or(0, |known| known.slowness))
     }
@@ -141,8 +141,8 @@ impl Candidates {
         (record.failures, record.failed_at) = (0, None);
     }
 
-    /// Notes how long a response took, or was waited for. A broker that is always slow gets more time after one timeout,
-    /// and keeps it.
+    /// Notes how long an answer took, or how long the thread waited for it. A broker that is always slow gets more time after
+    /// one timeout, and keeps it.
     pub(super) fn note_time(&mut self, endpoint: &Endpoint, took: Duration, patience: Duration) {
         let record = self.record(endpoint);
         if took >= patience {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_grows_with_each_timeout_and_shrinks_with_quick_responses() {
+    fn patience_grows_with_each_timeout_and_shrinks_with_quick_answers() {
         let mut candidates = Candidates::default();
         let broker = endpoints(&[1]).remove(0);
         let patience = |candidates: &Candidates| candidates.answer_patience(&broker);
@@ -291,7 +291,7 @@ mod tests {
             let patience = patience(&candidates);
             candidates.note_time(&broker, patience, patience);
         }
-        // A response that needs its time does not shrink it.
+        // An answer that takes half of the time does not shrink it.
         candidates.note_time(&broker, patience(&candidates) / 2, patience(&candidates));
         assert_eq!(patience(&candidates), Duration::from_secs(16));
         candidates.note_time(&broker, Duration::ZERO, patience(&candidates));

@@ -1,4 +1,4 @@
-//! What the policy decides by, and what it decides.
+//! The input and the output of the policy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ impl PendingRequests {
     }
 }
 
-/// What the policy decides by, beside the events.
+/// The input of a decision, besides the events.
 #[derive(Clone, Debug)]
 pub(in crate::metadata) struct Situation {
     pub(in crate::metadata) pending: PendingRequests,
@@ -34,7 +34,7 @@ pub(in crate::metadata) struct Situation {
     pub(in crate::metadata) has_topics: bool,
     /// Whether there is a topic that no broker has been asked for.
     pub(in crate::metadata) has_new_topics: bool,
-    /// Since the last decision a broker refused a worker a connection to this address.
+    /// The address at which a broker refused a worker a connection since the last decision.
     pub(in crate::metadata) release: Option<Endpoint>,
     pub(in crate::metadata) is_stopped: bool,
     pub(in crate::metadata) cluster: Arc<Cluster>,
@@ -43,7 +43,7 @@ pub(in crate::metadata) struct Situation {
 /// What the thread does next.
 #[derive(Debug)]
 pub(in crate::metadata) enum Decision {
-    /// Wait until then, or without end, or until something is requested. Then ask for the next decision.
+    /// Wait until this time (`None`: without limit) or until something is requested. Then ask for the next decision.
     Wait(Option<Instant>),
     Act(Action),
     /// The thread ends.
@@ -60,7 +60,7 @@ pub(in crate::metadata) enum Action {
     MakeCall,
     /// Close the connection.
     Disconnect,
-    /// No broker answered: tell the callers that wait, and the log.
+    /// No broker answered: report this to the waiting callers and to the log.
     ReportFailure(FailedAttempt),
 }
 
@@ -101,8 +101,8 @@ pub(in crate::metadata) struct NewConnection {
     pub(in crate::metadata) is_own: bool,
     /// When its session ends: it is replaced after that.
     pub(in crate::metadata) session_ends: Option<Instant>,
-    /// Whether the broker can tell the id of its cluster.
-    pub(in crate::metadata) tells_cluster_id: bool,
+    /// Whether the broker reports the id of its cluster.
+    pub(in crate::metadata) reports_cluster_id: bool,
 }
 
 /// The snapshot that an answer changes.
@@ -110,7 +110,7 @@ pub(in crate::metadata) struct NewConnection {
 pub(in crate::metadata) enum Basis {
     /// The known one.
     Known,
-    /// None: nothing known counts against the answer. Only the cluster's id stays, for an answer without one.
+    /// Only the cluster's id, for an answer without one: the known snapshot does not count against the answer.
     ClusterIdOnly,
 }
 

@@ -31,13 +31,13 @@ impl Policy {
             session_ends: new.session_ends,
             last_use: now,
         });
-        // The broker may be of another cluster, in which a producer id of this one is of no use. Its answer about all topics
-        // also tells whether the cluster was wiped.
-        let is_unchecked = new.tells_cluster_id && cluster.cluster_id().is_some();
+        // The broker may belong to another cluster, where a producer id of this one is not valid. Its answer about all topics
+        // also shows whether the cluster was wiped.
+        let is_unchecked = new.reports_cluster_id && cluster.cluster_id().is_some();
         attempt.note_connection(is_unchecked || self.rebootstrap.is_in_progress());
     }
 
-    /// A request begins on the connection. Returns how long to wait for the response.
+    /// A request begins on the connection. Returns how long to wait for the answer.
     pub(in crate::metadata) fn begin_request(&mut self, now: Instant) -> Duration {
         let longest = self.config.request_timeout;
         let Some(connection) = &mut self.connection else {
@@ -48,7 +48,7 @@ impl Policy {
         patience.min(longest)
     }
 
-    /// The request that was given this `patience` took that long, with or without a response.
+    /// A request with this `patience` took that long, with or without an answer.
     pub(in crate::metadata) fn end_request(&mut self, took: Duration, patience: Duration) {
         if let Some(connection) = &self.connection {
             let endpoint = &connection.endpoint;
@@ -64,44 +64,45 @@ impl Policy {
         }
     }
 
-    /// The connected broker answered a request for metadata. Returns the snapshot that this changes; [`described`] follows.
-    /// An error if the answer is of no use; [`failed`] follows.
+    /// The connected broker answered a request for metadata. Returns the snapshot that the answer changes; [`described`]
+    /// follows. Returns an error if the answer cannot be used; [`failed`] follows.
     ///
     /// [`described`]: Self::described
     /// [`failed`]: Self::failed
     pub(in crate::metadata) fn accept(
         &mut self,
-        response: &MetadataResponse,
+        answer: &MetadataResponse,
         cluster: &Cluster,
         now: Instant,
     ) -> Result<Basis, Error> {
-        if !response.error.is_none() {
+        if !answer.error.is_none() {
             let message = "the broker refused to describe the cluster";
-            return Err(Error::answered(response.error, message));
+            return Err(Error::answered(answer.error, message));
         }
-        if response.brokers.is_empty() {
+        if answer.brokers.is_empty() {
             let message = "the broker does not know its cluster yet";
             return Err(Error::new(ErrorKind::Network, message));
         }
-        let found = response.cluster_id.as_deref();
+        let found = answer.cluster_id.as_deref();
         if let (Some(known), Some(found), Some(connection)) =
             (cluster.cluster_id(), found, &self.connection)
         {
             let is_bootstrap = self.config.bootstrap.contains(&connection.endpoint);
             let endpoint = &connection.endpoint;
-            self.others.check(endpoint, is_bootstrap, known, found)?;
+            self.other_clusters
+                .check(endpoint, is_bootstrap, known, found)?;
         }
         let is_full = self.asks_all_topics();
         if is_full {
             self.last_refresh = now;
         }
-        self.others.note_accepted();
+        self.other_clusters.note_accepted();
         let accepts_outdated = is_full && self.outdated.is_accepted(now);
         let is_first = self.rebootstrap.note_metadata();
         if is_first {
             self.outdated.note_rebootstrap();
         }
-        // What is known of another cluster does not count against the answer.
+        // The known snapshot of another cluster does not count against the answer.
         let is_another = is_first && cluster.is_other_than(found);
         Ok(match is_another || accepts_outdated {
             true => Basis::ClusterIdOnly,
@@ -119,8 +120,8 @@ impl Policy {
         }
         let mut asked = described.asked.iter();
         if is_full || asked.clone().all(|topic| before.topic(topic).is_some()) {
-            let tells_news = asked.any(|topic| before.topic(topic) != after.topic(topic));
-            self.repetition.note_answer(tells_news, now);
+            let has_changes = asked.any(|topic| before.topic(topic) != after.topic(topic));
+            self.repetition.note_answer(has_changes, now);
         }
         let bootstrap = &self.config.bootstrap;
         let is_asked =
@@ -146,13 +147,13 @@ impl Policy {
         }
     }
 
-    /// The broker that is asked could not be reached, did not answer, or its answer was of no use. The thread closes the
-    /// connection.
+    /// The broker that is asked could not be reached, did not answer, or its answer could not be used. The thread closes
+    /// the connection.
     pub(in crate::metadata) fn failed(&mut self, error: Error, cluster: &Cluster, now: Instant) {
         self.connection = None;
         let failure = BrokerFailure {
             demands_rebootstrap: error.error_code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED),
-            met_another: self.others.take_was_met(),
+            met_another: self.other_clusters.take_was_met(),
         };
         let summary = error.summary();
         let Some(endpoint) = self
@@ -167,7 +168,7 @@ impl Policy {
         if self.rebootstrap.begins_after(failure, cluster, known, now) {
             log_line!(log::Level::Info, target: "kafka_producer::metadata", "searching for the cluster again from bootstrap.servers: {summary}");
             if failure.demands_rebootstrap {
-                self.others.accept_next();
+                self.other_clusters.accept_next();
             }
             let candidates = self.endpoints(None, cluster, now).unwrap_or_default();
             if let Some(attempt) = &mut self.attempt {
@@ -177,26 +178,26 @@ impl Policy {
         self.accept_claim_of_another_cluster(cluster, now);
     }
 
-    /// If no other candidate is left: asks the bootstrap address at which another cluster answered, and accepts its next
+    /// If no other candidate remains, asks the bootstrap address at which another cluster answered, and accepts its next
     /// answer.
     fn accept_claim_of_another_cluster(&mut self, cluster: &Cluster, now: Instant) {
         let mut known = cluster.brokers().map(Broker::endpoint);
-        // A broker that throttles this client is well.
-        let is_well =
+        // A broker that throttles this client is usable.
+        let is_usable =
             |endpoint: Endpoint| self.candidates.throttled_until(&endpoint, now).is_some();
         let Some(attempt) = self.attempt.as_mut().filter(|it| !it.has_candidates()) else {
             return;
         };
-        if known.any(is_well) {
+        if known.any(is_usable) {
             return;
         }
-        if let Some(claim) = self.others.accept_claim() {
+        if let Some(claim) = self.other_clusters.accept_claim() {
             self.rebootstrap.begin();
             attempt.add_candidate(claim);
         }
     }
 
-    /// Whether the metadata of all topics is being asked for.
+    /// Returns whether the metadata of all topics is being asked for.
     fn asks_all_topics(&self) -> bool {
         let step = self.attempt.as_ref().and_then(Attempt::step);
         step == Some(Step::AskMetadata(Scope::AllTopics))

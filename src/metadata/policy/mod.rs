@@ -59,8 +59,8 @@ pub(crate) struct RefreshConfig {
     pub(crate) retry_backoff: ExponentialBackoff,
     pub(crate) reconnect_backoff: ExponentialBackoff,
     pub(crate) connections_max_idle: Option<Duration>,
-    /// Until then the names of `bootstrap.servers` may not resolve yet (`bootstrap.resolve.timeout.ms`).
-    pub(crate) names_may_come_until: Instant,
+    /// The end of `bootstrap.resolve.timeout.ms`: until then the names of `bootstrap.servers` need not resolve.
+    pub(crate) bootstrap_resolve_deadline: Instant,
 }
 
 struct Connection {
@@ -76,7 +76,7 @@ impl Connection {
     }
 }
 
-/// The least time between two refreshes that only age requests.
+/// The shortest time between two refreshes that are requested by age alone.
 const SHORTEST_AGE: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
@@ -84,7 +84,8 @@ pub(super) struct Policy {
     config: RefreshConfig,
     candidates: Candidates,
     connection: Option<Connection>,
-    /// A worker was refused a connection to this address: the thread's own may be the one too many.
+    /// The address at which a broker refused a worker a connection: the thread's own connection may exceed the broker's
+    /// limit.
     release: Option<Endpoint>,
     attempt: Option<Attempt>,
     /// An attempt has ended since the last decision.
@@ -93,7 +94,7 @@ pub(super) struct Policy {
     pauses: Pauses,
     last_refresh: Instant,
     rebootstrap: Rebootstrap,
-    others: OtherClusters,
+    other_clusters: OtherClusters,
     repetition: Repetition,
     outdated: OutdatedMetadata,
 }
@@ -110,7 +111,7 @@ impl Policy {
             pauses: Pauses::new(config.retry_backoff, config.reconnect_backoff),
             last_refresh: now,
             rebootstrap: Rebootstrap::new(config.rebootstrap),
-            others: OtherClusters::default(),
+            other_clusters: OtherClusters::default(),
             repetition: Repetition::default(),
             outdated: OutdatedMetadata::default(),
             config,
@@ -128,8 +129,7 @@ impl Policy {
         if let Some(decision) = self.continue_attempt(&situation.cluster, now) {
             return decision;
         }
-        if std::mem::take(&mut self.attempt_has_ended) && self.is_to_be_released(&situation.cluster)
-        {
+        if std::mem::take(&mut self.attempt_has_ended) && self.take_release(&situation.cluster) {
             return self.disconnect();
         }
         if let Some(pause) = self.pause.filter(|pause| !pause.is_over(situation, now)) {
@@ -155,10 +155,10 @@ impl Policy {
     }
 
     /// Waits for the earliest of these times, or for a call that is due later. Before that, closes the connection if it is
-    /// to be released. An attempt that is due goes first: a thread that connects again at once would take the place that it
-    /// has released.
+    /// to be released. An attempt that is due comes first: if the thread connected again at once, the release would not
+    /// help the worker.
     fn wait(&mut self, times: [Option<Instant>; 2], situation: &Situation) -> Decision {
-        if self.is_to_be_released(&situation.cluster) {
+        if self.take_release(&situation.cluster) {
             return self.disconnect();
         }
         let times = times.into_iter().chain([situation.call_due_at]);
@@ -201,9 +201,9 @@ impl Policy {
         self.attempt.as_ref()?.asked()
     }
 
-    /// Whether to close the connection because a worker was refused one: records come first, and this thread can share
-    /// the worker's connection.
-    fn is_to_be_released(&mut self, cluster: &Cluster) -> bool {
+    /// Takes the request to release the connection, and returns whether to close it. A worker that was refused a
+    /// connection comes first, and this thread can share the worker's connection.
+    fn take_release(&mut self, cluster: &Cluster) -> bool {
         let Some(refused) = self.release.take() else {
             return false;
         };
@@ -218,12 +218,12 @@ impl Policy {
 
 /// The course of an attempt.
 impl Policy {
-    /// Begins an attempt, or a pause if all brokers that are well have throttled this client. Returns whether this closes
+    /// Begins an attempt, or a pause if every broker that can be asked throttles this client. Returns whether this closes
     /// the connection.
     fn begin_attempt(&mut self, pending: PendingRequests, cluster: &Cluster, now: Instant) -> bool {
         let asks_metadata = pending.refresh || pending.topics;
         self.rebootstrap.begin_attempt(asks_metadata, now);
-        let avoided = self.leave_broker_that_repeats_itself(cluster, now);
+        let avoided = self.abandon_repetitive_broker(cluster, now);
         match self.endpoints(avoided.as_ref(), cluster, now) {
             Ok(endpoints) => self.attempt = Some(Attempt::new(pending, endpoints)),
             Err(until) => self.pause = Some(self.pauses.after_throttled(until, now)),
@@ -231,13 +231,9 @@ impl Policy {
         avoided.is_some()
     }
 
-    /// Leaves the connected broker if its answers do not help those who wait, and another broker promises an answer.
-    /// Returns the broker that was left.
-    fn leave_broker_that_repeats_itself(
-        &mut self,
-        cluster: &Cluster,
-        now: Instant,
-    ) -> Option<Endpoint> {
+    /// Abandons the connected broker if its answers have had no changes for too long, and another broker is promising.
+    /// Returns the abandoned broker.
+    fn abandon_repetitive_broker(&mut self, cluster: &Cluster, now: Instant) -> Option<Endpoint> {
         if !self.repetition.is_too_much() {
             return None;
         }
@@ -245,10 +241,10 @@ impl Policy {
         let connected = &self.connection.as_ref()?.endpoint;
         let mut known = cluster.brokers().map(Broker::endpoint);
         known.find(|other| other != connected && self.candidates.is_promising(other, now))?;
-        self.connection.take().map(|left| left.endpoint)
+        self.connection.take().map(|abandoned| abandoned.endpoint)
     }
 
-    /// Returns the addresses to ask, in order. An error: none may be asked before then.
+    /// Returns the addresses to ask, in order. The error is the time before which none of them may be asked.
     fn endpoints(
         &self,
         avoided: Option<&Endpoint>,
@@ -278,7 +274,7 @@ impl Policy {
             .as_ref()
             .filter(|it| !it.is_session_over(now));
         let connected = usable.map(|it| &it.endpoint);
-        attempt.turn_to_next(connected, self.rebootstrap.is_in_progress());
+        attempt.select_next(connected, self.rebootstrap.is_in_progress());
         let (Some(endpoint), Some(step)) = (attempt.asked(), attempt.step()) else {
             return self.fail_attempt(cluster, now);
         };
@@ -302,7 +298,8 @@ impl Policy {
         let (pause, number) = self.pauses.after_failure(now);
         self.pause = Some(pause);
         // No warning while the user's own setting makes the producer wait for the first broker.
-        let may_come = now < self.config.names_may_come_until && cluster.brokers().next().is_none();
+        let may_come =
+            now < self.config.bootstrap_resolve_deadline && cluster.brokers().next().is_none();
         let level = match may_come {
             true => log::Level::Info,
             false => log::Level::Warn,

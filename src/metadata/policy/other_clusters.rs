@@ -2,7 +2,8 @@
 //!
 //! Any cluster can come to use an address that metadata named. The user named the addresses of `bootstrap.servers`. So only
 //! there another cluster is accepted as the one that is meant, and only if no broker of the known cluster answers, or one
-//! demands a rebootstrap. If the list names brokers of two clusters by mistake, the first cluster stays while it lives.
+//! demands a rebootstrap. If the list names brokers of two clusters by mistake, the first cluster to answer stays in use
+//! as long as one of its brokers answers.
 
 use crate::connection::Endpoint;
 use crate::connection::cluster_check::other_cluster;
@@ -23,7 +24,7 @@ pub(super) struct OtherClusters {
 }
 
 impl OtherClusters {
-    /// Returns an error if the broker at `endpoint` is of cluster `found`, not of the cluster `known`, and this is not to be
+    /// Returns an error if the broker at `endpoint` belongs to the cluster `found` instead of `known`, and `found` is not
     /// accepted.
     pub(super) fn check(
         &mut self,
@@ -52,23 +53,23 @@ impl OtherClusters {
         Err(error)
     }
 
-    /// Whether the latest answer came from another cluster. Asked once for each answer.
+    /// Returns whether the latest answer came from another cluster. Called once for each answer.
     pub(super) fn take_was_met(&mut self) -> bool {
         std::mem::take(&mut self.was_met)
     }
 
-    /// A broker demands a rebootstrap.
+    /// Accepts the next answer of a bootstrap address, because a broker demands a rebootstrap.
     pub(super) fn accept_next(&mut self) {
         self.is_accepted = true;
     }
 
-    /// An answer was accepted.
+    /// Notes that an answer was accepted.
     pub(super) fn note_accepted(&mut self) {
         (self.claim, self.is_accepted) = (None, false);
     }
 
-    /// No other candidate is left: returns the bootstrap address at which another cluster answered. Its next answer is
-    /// accepted.
+    /// Returns the bootstrap address at which another cluster answered, and accepts its next answer. Called if no other
+    /// candidate remains.
     pub(super) fn accept_claim(&mut self) -> Option<Endpoint> {
         let claim = self.claim.take()?;
         self.is_accepted = true;

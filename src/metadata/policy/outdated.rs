@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 /// Whether to accept outdated metadata: leaders whose epochs are older than the known ones.
 ///
-/// As a rule it is not accepted: the broker lags behind its cluster, like one that has just started. But a cluster that
-/// was away as a whole may have been restored from an older copy, and then newer metadata never comes. So after a
-/// rebootstrap older epochs are accepted once the brokers have given nothing else for a while.
+/// As a rule it is not accepted: the broker lags behind its cluster, like one that has just started. But if no
+/// broker of a cluster could be reached, the cluster may have been restored from an older copy. Then newer metadata never
+/// comes. So after a rebootstrap older epochs are accepted when the brokers have sent nothing newer for a while.
 #[derive(Debug, Default)]
 pub(super) struct OutdatedMetadata {
     /// The cluster was found by a rebootstrap, and since then no answer was as new as the known snapshot.

@@ -11,7 +11,7 @@ use crate::time::deadline_after;
 pub(super) struct Pause {
     pub(super) until: Instant,
     /// What the attempt before asked for, if a broker answered it. A new topic or a call that became due since ends the
-    /// pause: neither waits because another request has trouble (KIP-526). If no broker answers, nothing ends it.
+    /// pause: neither waits for the retry of another request (KIP-526). If no broker answers, nothing ends it.
     answered: Option<PendingRequests>,
 }
 
@@ -61,8 +61,9 @@ impl Pauses {
         }
     }
 
-    /// Returns the pause before an attempt for what the latest one has just asked for, as a partition that the topic does
-    /// not have. It grows with each attempt, like the backoff of any retry. New topics and calls do not wait.
+    /// Returns the pause before an attempt that repeats the requests of the latest one, for example for a partition that
+    /// the topic does not have. It grows with each attempt, like the backoff of any retry. New topics and calls do not
+    /// wait.
     pub(super) fn before_attempt(
         &mut self,
         situation: &Situation,
@@ -87,19 +88,20 @@ impl Pauses {
         })
     }
 
-    /// All brokers that are well have throttled this client until then.
+    /// Returns the pause if every broker that can be asked throttles this client until then.
     pub(super) fn after_throttled(&mut self, until: Instant, now: Instant) -> Pause {
         self.latest_attempt = Some(now);
         Pause::for_all(until)
     }
 
-    /// A broker answered everything.
+    /// Notes that a broker answered everything.
     pub(super) fn after_answer(&mut self, now: Instant) {
         self.latest_attempt = Some(now);
         (self.incomplete, self.failed) = (0, 0);
     }
 
-    /// A broker answered, and something has to be asked again: a topic has no leader, a coordinator loads.
+    /// Returns the pause after an answer that is not complete, so that something has to be asked again: for example, a
+    /// topic has no leader or a coordinator is loading.
     pub(super) fn after_incomplete_answer(
         &mut self,
         asked: PendingRequests,
@@ -115,7 +117,7 @@ impl Pauses {
         }
     }
 
-    /// No broker answered. Also returns the number of such attempts in a row.
+    /// Returns the pause after an attempt that no broker answered, and the number of such attempts in a row.
     pub(super) fn after_failure(&mut self, now: Instant) -> (Pause, u32) {
         self.latest_attempt = Some(now);
         let backoff = self.reconnect_backoff.after(self.failed);

@@ -8,7 +8,7 @@ use crate::metadata::cluster::Broker;
 
 /// Whether `bootstrap.servers` are asked before the known brokers.
 ///
-/// The known snapshot stays in use until there is an answer: it may serve better than nothing.
+/// The known snapshot stays in use until there is an answer: it may still be correct.
 #[derive(Debug)]
 pub(super) struct Rebootstrap {
     /// `metadata.recovery.rebootstrap.trigger.ms`. `None` with `metadata.recovery.strategy=none`.
@@ -71,7 +71,8 @@ impl Rebootstrap {
         candidates: &Candidates,
         now: Instant,
     ) -> bool {
-        // Not again until there is an answer: a bootstrap server may demand it, too, and would be asked without end.
+        // The next rebootstrap begins only after an answer: a bootstrap server may demand one, too, and would be asked
+        // without end.
         if self.is_in_progress || cluster.brokers().next().is_none() {
             return false;
         }
@@ -81,7 +82,7 @@ impl Rebootstrap {
         let is_overdue = self
             .without_metadata_since
             .is_some_and(|since| now.saturating_duration_since(since) >= trigger);
-        // A broker that failed before another one answered may be well by now.
+        // A broker that failed before another one answered may be usable by now.
         let all_failed = || {
             let mut known = cluster.brokers().map(Broker::endpoint);
             self.without_answer_since

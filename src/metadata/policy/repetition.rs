@@ -1,11 +1,11 @@
-//! Whether the connected broker's answers still tell anything new, or another broker is to be asked.
+//! Decides when the connected broker repeats itself, so that another broker is to be asked.
 
 use std::time::{Duration, Instant};
 
-/// Counts the answers of the connected broker, one soon after the other, that told nothing new.
+/// Counts the answers of the connected broker, one soon after the other, that had no changes.
 ///
 /// A broker that has lost contact with its cluster answers as fast as any, with what it knew last. But if the other
-/// brokers tell the same, there is nothing new to learn, and each change of broker costs a connection. So the next change
+/// brokers answer the same, nothing has changed, and each change of broker costs a connection. So the next change of broker
 /// comes after twice as many answers.
 #[derive(Debug, Default)]
 pub(super) struct Repetition {
@@ -14,7 +14,7 @@ pub(super) struct Repetition {
     last: Option<Instant>,
 }
 
-/// The first broker is left after this many such answers in a row.
+/// The thread abandons the first broker after this many such answers in a row.
 const MOST_ANSWERS: u32 = 3;
 
 /// An answer belongs to a row if it comes within this time after the one before.
@@ -22,11 +22,11 @@ const SOON_AGAIN: Duration = Duration::from_secs(5);
 
 impl Repetition {
     /// Notes the answer to a request about topics that are known.
-    pub(super) fn note_answer(&mut self, tells_news: bool, now: Instant) {
+    pub(super) fn note_answer(&mut self, has_changes: bool, now: Instant) {
         let is_soon_again = self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) < SOON_AGAIN);
-        if is_soon_again && !tells_news {
+        if is_soon_again && !has_changes {
             self.answers = self.answers.saturating_add(1);
         } else {
             (self.answers, self.changes) = (0, 0);
@@ -34,12 +34,12 @@ impl Repetition {
         self.last = Some(now);
     }
 
-    /// Whether another broker is to be asked, if there is one.
+    /// Returns whether another broker is to be asked, if there is one.
     pub(super) fn is_too_much(&self) -> bool {
         self.answers >= MOST_ANSWERS << self.changes.min(8)
     }
 
-    /// Another broker is asked now.
+    /// Notes that another broker is asked now.
     pub(super) fn note_change(&mut self) {
         self.answers = 0;
         self.changes = self.changes.saturating_add(1);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_that_all_tell_the_same_are_changed_less_and_less_often() {
+    fn brokers_that_all_answer_the_same_are_changed_less_and_less_often() {
         let now = Instant::now();
         let mut repetition = Repetition::default();
         repetition.note_answer(false, now);
@@ -73,15 +73,15 @@ mod tests {
     }
 
     #[test]
-    fn news_and_pauses_end_a_repetition() {
+    fn changes_and_pauses_end_a_repetition() {
         let now = Instant::now();
         let mut repetition = Repetition::default();
         repetition.note_answer(false, now);
-        for (tells_news, later) in [(true, Duration::ZERO), (false, SOON_AGAIN)] {
+        for (has_changes, later) in [(true, Duration::ZERO), (false, SOON_AGAIN)] {
             assert_eq!(answers(&mut repetition, now), 3);
             repetition.note_answer(false, now);
             assert!(!repetition.is_too_much());
-            repetition.note_answer(tells_news, now + later);
+            repetition.note_answer(has_changes, now + later);
             repetition.last = Some(now);
         }
     }

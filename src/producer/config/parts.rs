@@ -83,7 +83,10 @@ impl ValidatedConfig {
             retry_backoff: self.exponential_retry_backoff(),
             reconnect_backoff: self.exponential_reconnect_backoff(),
             connections_max_idle: self.connections_max_idle,
-            names_may_come_until: deadline_after(Instant::now(), self.bootstrap_resolve_timeout),
+            bootstrap_resolve_deadline: deadline_after(
+                Instant::now(),
+                self.bootstrap_resolve_timeout,
+            ),
         }
     }
 

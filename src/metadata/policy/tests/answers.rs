@@ -22,7 +22,7 @@ fn a_broker_that_repeats_itself_is_left_for_another() {
 }
 
 #[test]
-fn a_broker_that_tells_news_or_is_the_only_one_is_not_left() {
+fn a_broker_whose_answers_have_changes_or_that_is_the_only_one_is_kept() {
     let tell_news = |scene: &mut Scene, leader: i32| {
         scene.now += SECOND;
         scene.request_refresh();

@@ -31,7 +31,7 @@ fn one_broker_after_the_other_is_asked_and_then_there_is_a_growing_backoff() {
 
 #[test]
 fn a_failure_is_no_warning_while_the_names_of_the_first_brokers_may_still_resolve() {
-    let mut scene = Scene::with(&[], |config| config.names_may_come_until += SECOND);
+    let mut scene = Scene::with(&[], |config| config.bootstrap_resolve_deadline += SECOND);
     scene.request_refresh();
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.fail();
@@ -72,7 +72,7 @@ fn a_broker_that_cannot_tell_its_cluster_is_not_asked_for_it() {
     let new = NewConnection {
         is_own: true,
         session_ends: None,
-        tells_cluster_id: false,
+        reports_cluster_id: false,
     };
     let cluster = Arc::clone(&scene.situation.cluster);
     scene.policy.connected(new, &cluster, scene.now);

@@ -22,7 +22,7 @@ fn a_connection_whose_session_is_over_is_replaced_before_the_next_request() {
     let session = NewConnection {
         is_own: true,
         session_ends: Some(scene.now + 10 * SECOND),
-        tells_cluster_id: true,
+        reports_cluster_id: true,
     };
     let cluster = Arc::clone(&scene.situation.cluster);
     scene.policy.connected(session, &cluster, scene.now);
@@ -85,7 +85,7 @@ fn only_a_connection_of_its_own_to_that_broker_is_released() {
     let shared = NewConnection {
         is_own: false,
         session_ends: None,
-        tells_cluster_id: true,
+        reports_cluster_id: true,
     };
     let cluster = Arc::clone(&scene.situation.cluster);
     scene.policy.connected(shared, &cluster, scene.now);

@@ -48,7 +48,7 @@ impl Scene {
             retry_backoff: ExponentialBackoff::new(RETRY, 10 * RETRY),
             reconnect_backoff: ExponentialBackoff::new(RECONNECT, 20 * RECONNECT),
             connections_max_idle: Some(540 * SECOND),
-            names_may_come_until: now,
+            bootstrap_resolve_deadline: now,
         };
         choose(&mut config);
         let situation = Situation {
@@ -142,7 +142,7 @@ impl Scene {
         let new = NewConnection {
             is_own: true,
             session_ends: None,
-            tells_cluster_id: true,
+            reports_cluster_id: true,
         };
         let cluster = Arc::clone(&self.situation.cluster);
         self.policy.connected(new, &cluster, self.now);
@@ -226,7 +226,7 @@ impl Scene {
     }
 }
 
-/// What a broker tells of its cluster.
+/// What a broker reports about its cluster.
 struct Answer {
     cluster: Cluster,
     asked: Vec<Arc<str>>,

@@ -123,7 +123,7 @@ fn a_call_or_topic_that_is_new_ends_the_backoff_of_other_requests() {
         .unwrap();
     scene.makes_the_call();
     scene.policy.called(CallOutcome::AskAgain, scene.now);
-    // The call was made in vain: that is what the backoff is for.
+    // The broker could not answer the call, so a backoff follows.
     scene.request_topics();
     assert!(scene.pause() > RETRY / 2);
 }
