@@ -20,25 +20,29 @@
 //! # }
 //! ```
 //!
-//! [`send`](KafkaProducer::send) hands a record over and returns a [`Future`] to wait for its outcome with
-//! [`get`](Future::get). The producer's own threads batch records by partition, compress them and write them to the
-//! brokers; `send` itself waits only for the metadata of a new topic and for memory, `max.block.ms` at most.
+//! [`send`](KafkaProducer::send) encodes a record into a batch of its partition, and returns a [`Future`] to wait for its
+//! outcome with [`get`](Future::get). The producer's own threads compress the batches and write them to the brokers.
+//! `send` waits only for the metadata of a topic or partition that is not known yet, and for memory, `max.block.ms` at
+//! most.
 //!
 //! # Guarantees
 //!
 //! With the defaults (`acks=all`, idempotence):
 //!
-//! - An acknowledged record is in the log, once, and in the order in which it was sent to its partition.
+//! - An acknowledged record is in the log, once. The records that one thread sends to one partition are there in the order
+//!   of its calls.
 //! - Every record has exactly one outcome. It is decided within `delivery.timeout.ms`; slow compression can extend this
-//!   to at most twice as long. The outcome is success, or an error that tells whether the record was [not
+//!   to at most twice as long. The outcome is success, or an error that reports whether the record was [not
 //!   written](Delivery::NotWritten), [maybe written](Delivery::MaybeWritten) or [written](Delivery::Written) to fewer
 //!   replicas than demanded. A future returns the outcome when it is decided or, if records of the same batch have
 //!   callbacks, when these have run: slow callbacks delay it.
 //! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send. The section
-//!   "Memory" of the README says what the producer allocates beyond that.
-//! - A slow or failing broker delays only the partitions that it leads. A callback that panics ends only itself. A slow
-//!   callback delays no sending until `buffer.memory` is full of records whose callbacks have not run.
-//! - [`close`](KafkaProducer::close) always returns.
+//!   "Memory" of the README lists what the producer allocates beyond that.
+//! - A slow or failing broker delays records for other brokers by a few milliseconds at most.
+//! - A callback that panics ends only itself, unless the program is built with `panic=abort`. A slow callback delays no
+//!   sending until `buffer.memory`, or one broker's share of it, is full of records whose callbacks have not run.
+//! - [`close`](KafkaProducer::close) returns at most about two seconds after its timeout. Your own
+//!   [`Partitioner::on_close`] and logger may take longer.
 //!
 //! # Features
 //!
@@ -48,7 +52,7 @@
 //! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
 //!
-//! The module [`design`] says how it works inside.
+//! The module [`design`] explains how it works inside.
 
 pub(crate) mod backoff;
 pub mod design;

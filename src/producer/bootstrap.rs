@@ -19,7 +19,7 @@ use crate::time::deadline_after;
 pub(crate) struct BootstrapConfig {
     /// The addresses of `bootstrap.servers`.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Who resolves them.
+    /// Resolves them.
     pub(crate) names: Arc<dyn NameService>,
     /// `bootstrap.resolve.timeout.ms`. Zero: they are resolved before the producer is built.
     pub(crate) resolve_timeout: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct BootstrapConfig {
 /// Whether the bootstrap addresses are resolved, and how long callers wait for that.
 pub(crate) struct BootstrapLookUp {
     config: BootstrapConfig,
-    /// When `bootstrap.resolve.timeout.ms` is over.
+    /// The end of `bootstrap.resolve.timeout.ms`.
     deadline: Instant,
     metadata: Arc<MetadataCache>,
     state: Mutex<State>,
@@ -47,7 +47,8 @@ struct State {
     cancel: Option<channel::Sender<()>>,
 }
 
-/// How long `build` waits for the resolver. A typo is reported at once; a slow name server does not delay `build` for long.
+/// How long `build` waits for the resolver. A wrong name is reported at once, and a slow name server delays
+/// `build` by this time at most.
 const WAIT_IN_BUILD: Duration = Duration::from_secs(5);
 
 /// How long an attempt in the background waits for the resolver before the next attempt begins.
@@ -88,8 +89,8 @@ impl BootstrapLookUp {
         self.state.lock().is_open
     }
 
-    /// The body of a thread: resolves the addresses again and again until one resolves, a broker is known all the same,
-    /// or the producer is closed. It continues after `bootstrap.resolve.timeout.ms`: the names may resolve later, and the
+    /// The body of a thread: resolves the addresses repeatedly until one resolves, a broker is known without it, or the
+    /// producer is closed. It continues after `bootstrap.resolve.timeout.ms`: the names may resolve later, and the
     /// producer then works.
     pub(crate) fn run(&self, threads: &Arc<ThreadGroup>) {
         let (mut failures, mut is_reported) = (0, false);

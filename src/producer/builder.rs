@@ -46,7 +46,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Sets what Kafka calls `name` to a text: see [`ProducerConfig::set`].
+    /// Sets the setting that Kafka calls `name`: see [`ProducerConfig::set`].
     pub fn set(mut self, name: &str, value: &str) -> Result<Self, Error> {
         self.config.set(name, value)?;
         Ok(self)

@@ -16,8 +16,8 @@ use super::future::{Future, check_may_wait, no_outcome_yet};
 /// A handle to the outcomes of records that were sent together, in their order. [`wait`](Self::wait) waits for all of them;
 /// [`iter`](Self::iter) and [`get`](Self::get) give a [`Future`] for each.
 ///
-/// It keeps one entry for neighbours in the same batch, so it takes less memory than that many futures. Dropping it cancels
-/// nothing.
+/// It keeps one entry for neighbours in the same batch, so it usually takes less memory than that many futures. Dropping it
+/// cancels nothing.
 #[derive(Default)]
 pub struct Futures {
     runs: Vec<Run>,
@@ -39,7 +39,7 @@ impl Futures {
         }
     }
 
-    /// Adds neighbours in a batch, of which the first is at `first`.
+    /// Adds neighbours in a batch. `first` is the handle of the first one.
     pub(super) fn push(
         &mut self,
         first: RecordHandle,
@@ -176,8 +176,8 @@ impl<F: Borrow<Futures>> Iterator for FuturesIter<F> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.futures.borrow().len() - self.next;
-        (left, Some(left))
+        let remaining = self.futures.borrow().len() - self.next;
+        (remaining, Some(remaining))
     }
 }
 

@@ -28,15 +28,18 @@ use super::serializer::{BoxError, Serializer};
 
 /// A producer of records with keys `K` and values `V` for Apache Kafka.
 ///
-/// Cheap to clone, and every method takes `&self`: one producer serves all threads of a program. Records that one
-/// thread sends to one partition are written in the order of its calls. Its own threads batch and send them; they end
-/// with [`close`](Self::close) or when the last clone is dropped, which waits up to 10 s for undelivered records. The
-/// last drop in a callback or logger of the same producer does not wait, and another thread closes the producer within
-/// 10 s. Call `close` before `main` returns: a clone held by a callback does not keep the process alive, and its
-/// records would be lost.
+/// Cheap to clone, and every method takes `&self`: one producer serves all threads of a program. With idempotence (the
+/// default), or with one request in flight, records that one thread sends to one partition are written in the order of its
+/// calls.
 ///
-/// A forked child does not have the producer's threads. There every call returns [`ErrorKind::Closed`] at once, except
-/// that a future still returns an outcome that was there before the fork. The parent's producer is not affected. Fork
+/// Callers encode records into batches. The producer's own threads compress the batches, write them and retry. These
+/// threads end with [`close`](Self::close) or with the drop of the last clone. That drop waits up to 10 s for undelivered
+/// records, and about two seconds more for the threads. In a callback or logger of the same producer it does not wait:
+/// another thread then closes the producer within about 12 s. Call `close` before `main` returns: a clone held by a
+/// callback does not keep the process alive, and its records would be lost.
+///
+/// A forked child does not have the producer's threads. There every call that needs the producer's threads returns
+/// [`ErrorKind::Closed`] at once. A future still returns an outcome that was there before the fork. The parent's producer is not affected. Fork
 /// before the first producer is built: a lock that another thread held at the fork stays locked in the child, and a
 /// producer built there can then hang.
 ///
@@ -63,7 +66,7 @@ pub(super) struct Inner<K, V> {
     value_serializer: Box<dyn Serializer<V>>,
 }
 
-/// How long the drop of the last clone waits for records to be delivered. `close` takes another time.
+/// How long the drop of the last clone waits for records to be delivered.
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<K, V> KafkaProducer<K, V> {
@@ -76,8 +79,8 @@ impl<K, V> KafkaProducer<K, V> {
     ///
     /// Blocks only for the metadata of a topic (or partition) that is not known yet, and for memory while `buffer.memory`
     /// is full; together for at most `max.block.ms`. The time of serializers and of the partitioner does not count. In a
-    /// callback or logger of the same producer it does not block but returns as [`try_send`](Self::try_send) does, because
-    /// the wait could depend on that thread.
+    /// callback or logger of the same producer it does not block, because the wait could depend on that thread: it returns
+    /// as [`try_send`](Self::try_send) does.
     ///
     /// # Errors
     /// The error holds the refused record, which was not written. Kinds:
@@ -94,11 +97,11 @@ impl<K, V> KafkaProducer<K, V> {
 
     /// As [`send`](Self::send), and calls `callback` with the outcome.
     ///
-    /// Callbacks run on a thread of their own, one after the other, for each partition in the order of its records. A
-    /// slow one delays other callbacks and keeps the memory of their batches; it delays no sending until
-    /// `buffer.memory` is full of records whose callbacks have not run. A panic in a callback is caught and logged. The
-    /// future, and a [`flush`](Self::flush), wait for all callbacks of the record's batch. If the record is refused, its
-    /// callback is not called.
+    /// Callbacks run on a thread of their own, one after the other, in the order in which a partition's batches complete. A
+    /// slow callback delays the callbacks after it and keeps the memory of their batches. It delays no sending until
+    /// `buffer.memory`, or one broker's share of it, is full of records whose callbacks have not run. A panic in a callback
+    /// is caught and logged, unless the program is built with `panic=abort`. The future, and a [`flush`](Self::flush), wait
+    /// for all callbacks of the record's batch. If the record is refused, its callback is not called.
     ///
     /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
     /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. The error returns a record for
@@ -120,16 +123,16 @@ impl<K, V> KafkaProducer<K, V> {
         if let Err(error) = self.inner.intake.engine.start_deliveries() {
             return Err(SendError::new(error, record));
         }
-        let callback = move |settled: CompletedRecord<'_>| callback(record_metadata(settled));
+        let callback = move |completed: CompletedRecord<'_>| callback(record_metadata(completed));
         self.inner
             .send(record, Some(callback), Blocking::UpToMaxBlock)
     }
 
-    /// As [`send`](Self::send), but never blocks.
+    /// As [`send`](Self::send), but does not wait for metadata or memory. Serializers and the partitioner still run.
     ///
     /// # Errors
     /// As `send`. If `send` would wait for metadata or memory, the error returns the record at once. The producer still
-    /// requests the metadata, so a later attempt finds it.
+    /// requests the metadata, so a later attempt can succeed.
     pub fn try_send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::Never)
     }
@@ -137,15 +140,16 @@ impl<K, V> KafkaProducer<K, V> {
     /// Sends many records, in order, and returns their futures in the same order. Blocks as [`send`](Self::send) does,
     /// for each record.
     ///
-    /// Neighbours for the same partition are appended together, which costs less than one by one. For that, this takes up
-    /// to 64 records from `records` before it sends the first of them, if the iterator says that it has that many
-    /// ([`Iterator::size_hint`]). They get the same timestamp, unless they have their own. If the iterator does not know how
-    /// many it has, as a channel's, each record is sent at once.
+    /// Neighbours for the same partition are usually appended together, which costs less than one by one. With your own
+    /// partitioner they are appended one by one. To append them together, this takes up to 64 records from `records` before
+    /// it sends the first of them, if the iterator reports that it has that many ([`Iterator::size_hint`]). They get the
+    /// same timestamp, unless they have their own. If the iterator does not know how many records it has, like that of a
+    /// channel, each record is sent at once.
     ///
     /// # Errors
     /// Stops at the first record that is refused. The error holds the futures of the records before it, the refused record,
-    /// and the records after it, for which this takes all that `records` still has. Pass an iterator without an end, or with
-    /// a late one, by reference (`by_ref`) and in portions (`take`). If the iterator or a serializer panics, the records
+    /// and the records after it, for which this takes all records that `records` still has. Pass an endless or very long
+    /// iterator by reference (`by_ref`) and in portions (`take`). If the iterator or a serializer panics, the records
     /// that were taken from it and not sent are lost.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
@@ -156,7 +160,7 @@ impl<K, V> KafkaProducer<K, V> {
 
     /// Sends all records that were handed over before this call, without waiting for `linger.ms`. Waits up to `timeout`
     /// until each of them has its outcome and its callback has run, but not for records that other threads send meanwhile.
-    /// The result does not say whether the records were delivered: their futures and callbacks do.
+    /// The records' futures and callbacks report whether the records were delivered; this result does not.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`]; the records are still in progress then. [`ErrorKind::InvalidArgument`] in a callback or
@@ -167,15 +171,16 @@ impl<K, V> KafkaProducer<K, V> {
     }
 
     /// Accepts no more records, delivers those that it has, runs their callbacks, and ends the producer's threads and
-    /// connections. Always returns, at most about two seconds after `timeout`. Records that are not delivered within
-    /// `timeout` fail with [`ErrorKind::ForceClosed`]. A callback that is still running then is not waited for. Calls that
-    /// wait in `send` on other threads return [`ErrorKind::Closed`]. A second `close` waits for the first one; the shorter
-    /// of their timeouts applies to both.
+    /// connections. Returns at most about two seconds after `timeout`. The time of user code that runs on this thread, which
+    /// is [`Partitioner::on_close`], does not count. Records that are not delivered within `timeout` fail with
+    /// [`ErrorKind::ForceClosed`]. If `timeout` is zero, nothing more is sent. A callback that is still running at the end
+    /// continues, and `close` does not wait for it. Calls that wait in `send` on other threads return
+    /// [`ErrorKind::Closed`]. A second `close` waits for the first one; the shorter of their timeouts applies to both.
     ///
     /// # Errors
-    /// [`ErrorKind::ForceClosed`] with the number of records that were not delivered, if there are any.
+    /// [`ErrorKind::ForceClosed`] with the number of records that failed after the close began, if there are any.
     /// [`ErrorKind::InvalidArgument`] in a callback or logger of the same producer, where it would wait for itself: it
-    /// returns at once, and another thread closes the producer within `timeout`. [`ErrorKind::Closed`] in a forked
+    /// returns at once, and another thread closes the producer with the same `timeout`. [`ErrorKind::Closed`] in a forked
     /// child.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         self.inner.close(timeout)
@@ -209,7 +214,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
-        // Here and not on the `impl`: so the compiler's message for a type without a serializer says what to do.
+        // Bounds here, not on the `impl`, give the compiler's message for a type without a serializer useful advice.
         KS: Serializer<K> + 'static,
         VS: Serializer<V> + 'static,
     {
@@ -244,7 +249,7 @@ impl<K, V> Inner<K, V> {
         let headers = record.headers.len();
         let mut details = RecordDetails::default();
         let mut scratch = Scratch::take();
-        let placed = self.serialize_and_append(
+        let appended = self.serialize_and_append(
             &mut record,
             &mut callback,
             blocking,
@@ -252,10 +257,10 @@ impl<K, V> Inner<K, V> {
             &mut details,
         );
         scratch.put_back();
-        match placed {
+        match appended {
             Ok(RecordHandle { completion, index }) => Ok(Future::new(completion, index, details)),
             Err(error) => {
-                // Sent again, the record would have the headers of the serializers twice.
+                // Otherwise the record would have the serializers' headers twice when it is sent again.
                 record.headers.truncate(headers);
                 Err(SendError::new(error, record))
             }
@@ -273,11 +278,11 @@ impl<K, V> Inner<K, V> {
     ) -> Result<RecordHandle, Error> {
         let outbound = self.serialize(record, scratch)?;
         let mut timestamp_ms = 0;
-        let placed = self
+        let appended = self
             .intake
             .append(&outbound, &mut timestamp_ms, callback, blocking);
         *details = outbound.details(timestamp_ms);
-        placed
+        appended
     }
 
     /// Checks the record and serializes its key and value. User code runs here, under no lock.
@@ -360,26 +365,26 @@ fn closed(
     }
     let message = format!("the producer was closed with {undelivered} record(s) not delivered");
     Err(Error::new(ErrorKind::ForceClosed, message)
-        .with_advice("the records' futures and callbacks say which"))
+        .with_advice("the records' futures and callbacks report which"))
 }
 
 fn close_cannot_wait(timeout: Duration) -> Error {
     let message = format!(
-        "`close` must not wait in a callback or logger of the same producer: another thread closes it within {} ms",
+        "`close` must not wait in a callback or logger of the same producer: another thread closes it with a timeout of {} ms",
         timeout.as_millis()
     );
     Error::new(ErrorKind::InvalidArgument, message)
         .with_delivery(Delivery::MaybeWritten)
         .without_record()
-        .with_advice("the records' futures and callbacks say which were delivered")
+        .with_advice("the records' futures and callbacks report which were delivered")
 }
 
-/// The drop of the last clone closes the producer, within a bounded time.
+/// The drop of the last clone closes the producer.
 impl<K, V> Drop for Inner<K, V> {
     fn drop(&mut self) {
         let engine = &self.intake.engine;
         if engine.is_inherited() {
-            // Dropped in this process, it would take locks that no thread unlocks, and close the parent's connections.
+            // The engine's drop would take locks that no thread of this process unlocks, and close the parent's connections.
             std::mem::forget(Arc::clone(engine));
         } else if engine.is_close_started() {
             // Another call closes the producer.

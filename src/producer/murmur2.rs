@@ -1,7 +1,7 @@
 //! The hash that maps a key to a partition: murmur2 as in Java's client, so that both choose the same partition for a key.
 
 /// The partition that Java's producer chooses for `key` in a topic with this many partitions; 0 if `partitions` is 0. A
-/// [`Partitioner`](crate::Partitioner) that treats only some keys in its own way can use it for the others.
+/// [`Partitioner`](crate::Partitioner) that handles only some keys by a rule of its own can use this for the others.
 pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
     // Java's `toPositive` clears the sign bit, which is defined for -2^31, too.
     let positive = (murmur2(key) & 0x7fff_ffff) as usize;

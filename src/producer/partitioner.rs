@@ -13,12 +13,13 @@ use super::serializer::BoxError;
 /// Chooses the partition of each record that has none.
 ///
 /// Give it to the builder with [`partitioner`](crate::ProducerBuilder::partitioner). Without one, the producer hashes the
-/// key as Java does; for records without a key it keeps to one partition until a batch is full, then chooses another.
+/// key as Java does. For records without a key it keeps to one partition for about `batch.size` bytes, or until the
+/// partition's broker fails, then chooses another.
 /// `partition` runs on the thread that sends, once for each record, and several threads may call it at once.
 pub trait Partitioner: Send + Sync {
-    /// Renumbers the partition for a record of `topic` with the serialized `key` and `value`; `None` is null. `cluster` has the
+    /// Returns the partition for a record of `topic` with the serialized `key` and `value`; `None` is null. `cluster` has the
     /// topic and its partitions. The send fails with [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner) if this
-    /// renumbers an error, a negative partition, or one that the topic does not have.
+    /// returns an error, a negative partition, or one that the topic does not have.
     fn partition(
         &self,
         topic: &str,
@@ -27,7 +28,8 @@ pub trait Partitioner: Send + Sync {
         cluster: &Cluster,
     ) -> Result<i32, BoxError>;
 
-    /// Called once, when the producer is closed and no record follows.
+    /// Runs at most once, at the end of the first close, on the thread that closes. A send that began earlier may still call
+    /// [`partition`](Self::partition).
     fn on_close(&self) {}
 }
 
@@ -48,8 +50,8 @@ impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
 }
 
 /// Gives the records of each topic to its partitions one after the other, and ignores keys. It skips partitions without a
-/// leader while others have one. The partitions get equal numbers of records, where Java's partitioner of that name skips
-/// some (KAFKA-9965).
+/// leader while others have one. If all partitions have a leader, they get equal numbers of records; Java's partitioner of
+/// that name skips some (KAFKA-9965).
 #[derive(Debug, Default)]
 pub struct RoundRobinPartitioner {
     taken: RwLock<HashMap<Box<str>, AtomicUsize>>,

@@ -249,7 +249,7 @@ impl fmt::Display for TopicName {
     }
 }
 
-/// What is known of a record that was delivered.
+/// The metadata of a record that was delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordMetadata {
     topic_partition: TopicPartition,

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// The buffers of one record, and what else is needed while it is sent.
+/// The buffers of one record, and other data that is needed while it is sent.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) key: Vec<u8>,
@@ -34,7 +34,7 @@ impl Scratch {
     #[inline]
     pub(super) fn put_back(self: Box<Self>) {
         if self.capacity() <= MOST_KEPT_BYTES {
-            let _ = SCRATCH.try_with(|place| place.set(Some(self)));
+            let _ = SCRATCH.try_with(|kept| kept.set(Some(self)));
         }
     }
 
@@ -52,7 +52,7 @@ impl Scratch {
                 *scratch = Self::default();
             }
         }
-        let _ = MANY.try_with(|place| place.set(many));
+        let _ = MANY.try_with(|kept| kept.set(many));
     }
 
     fn capacity(&self) -> usize {

@@ -31,7 +31,7 @@ impl<K, V> Inner<K, V> {
         let mut futures = Futures::with_capacity(records.size_hint().0.min(MOST_EXPECTED));
         let mut group = Vec::new();
         loop {
-            // The iterator may take long to return records beyond its lower bound, so the ones before go first.
+            // The iterator may take long to return records beyond its lower bound, so those up to the bound are sent first.
             let at_once = records.size_hint().0.clamp(1, MOST_AT_ONCE);
             group.extend(records.by_ref().take(at_once));
             if group.is_empty() {
@@ -96,7 +96,8 @@ impl<K, V> Inner<K, V> {
         let outcome = self.append_group(&outbound, futures).and(refused);
         drop(outbound);
         let appended = futures.len() - before;
-        // Headers that serializers added to refused records are removed: sent again, these records would have them twice.
+        // Headers that serializers added to refused records are removed. Otherwise the records would have them twice when
+        // they are sent again.
         for (record, scratch) in group.iter_mut().zip(&scratch).take(touched).skip(appended) {
             record.headers.truncate(scratch.headers_before);
         }

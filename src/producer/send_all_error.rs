@@ -10,7 +10,7 @@ use super::record::ProducerRecord;
 use super::send_error::SendError;
 
 /// Why `send_all` did not take all records. The records before the refused one are being sent. This error has their
-/// futures, the refused record, and the records behind it.
+/// futures, the refused record, and the records after it.
 ///
 /// `?` converts it into an [`Error`] and drops the records that were not taken.
 pub struct SendAllError<K, V>(Box<Parts<K, V>>);
@@ -39,7 +39,7 @@ impl<K, V> SendAllError<K, V> {
         self.0.refused.error()
     }
 
-    /// Returns the futures of the records that were taken, the refused record with the reason, and the records behind it.
+    /// Returns the futures of the records that were taken, the refused record with the reason, and the records after it.
     pub fn into_parts(self) -> (Futures, SendError<K, V>, Vec<ProducerRecord<K, V>>) {
         let Parts {
             futures,

@@ -1,6 +1,6 @@
 //! Recognises what people write by mistake: quotes, units, placeholders, the syntax of another file format.
 
-/// The fault of a text that cannot be read, for settings of any kind. `None` if only its kind can say.
+/// The fault of a text that cannot be read, for settings of any kind. `None` if the fault depends on the kind.
 pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         Some("has no value: give it one, or leave the setting out for its default")

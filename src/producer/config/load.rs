@@ -1,4 +1,4 @@
-//! Settings from texts, lists and files. One error lists all faults.
+//! Settings from texts, lists and files. One error lists the first 20 faults and counts the others.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,26 +11,29 @@ use super::shown::ShownName;
 use super::{ProducerConfig, config_error, encoding, hints, properties};
 
 impl ProducerConfig {
-    /// The settings of a list of names and texts, as for [`set`](Self::set). If a name occurs twice, the later text counts.
-    /// An error lists all faults.
-    pub fn from_pairs<N: AsRef<str>, T: AsRef<str>>(
-        pairs: impl IntoIterator<Item = (N, T)>,
+    /// The settings of a list of names and values, as for [`set`](Self::set). If a name occurs several times, the last value
+    /// counts, but the earlier ones must be legal, too. An error lists the first 20 faults and counts the others.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, Error> {
-        let (mut config, mut faults, mut notes) =
-            (Self::new(), Faults::default(), Notes::default());
+        let (mut config, mut faults, mut warnings) =
+            (Self::new(), Faults::default(), Warnings::default());
         for (name, value) in pairs {
-            if let Err(refusal) = config.take(name.as_ref(), value.as_ref(), &mut notes) {
+            if let Err(refusal) =
+                config.set_with_warnings(name.as_ref(), value.as_ref(), &mut warnings)
+            {
                 faults.add_lazily(|| refusal.to_string());
             }
         }
         faults.into_result()?;
-        notes.log("");
+        warnings.log("");
         Ok(config)
     }
 
     /// The settings of a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value`
     /// on each line, `#` and `!` for comments, `\` to continue in the next line, `\t \n \r \f \\` and `\uXXXX` for
-    /// characters. If a name occurs twice, the later value counts. An error lists every faulty line.
+    /// characters. If a name occurs several times, only the last value is read, as in Java, and the log has a warning. An
+    /// error lists the first 20 faults, each with its line, and counts the others.
     pub fn from_properties(text: &str) -> Result<Self, Error> {
         let mut config = Self::new();
         config.load_properties(text)?;
@@ -58,32 +61,32 @@ impl ProducerConfig {
     pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let file = encoding::read_file(path)?;
-        let notes = self
+        let warnings = self
             .load(&file.text)
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         if let Some(line) = file.first_latin1_line {
             log::warn!(target: "kafka_producer::config", "{}: line {line} is not UTF-8: the file is read as Latin-1, as Java reads it", path.display());
         }
-        notes.log(&format!("{}: ", path.display()));
+        warnings.log(&format!("{}: ", path.display()));
         Ok(())
     }
 
-    /// Sets what Kafka calls `name` to a text. White space around the text is ignored. An error of kind
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) reports an unknown name (with the nearest known one), a text of the
+    /// Sets the setting that Kafka calls `name`. White space around the value is ignored. An error of kind
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) reports an unknown name (with the nearest known one), a value of the
     /// wrong type or out of range, or a setting of Java's that is not supported yet. After an error the configuration is
     /// unchanged. Names of Kafka's other clients are accepted with a warning in the log.
     ///
     /// Conflicts with other settings are reported when the producer is built.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let mut notes = Notes::default();
-        self.take(name, value, &mut notes)?;
-        notes.log("");
+        let mut warnings = Warnings::default();
+        self.set_with_warnings(name, value, &mut warnings)?;
+        warnings.log("");
         Ok(())
     }
 
-    fn load(&mut self, text: &str) -> Result<Notes, Error> {
-        let (mut loaded, mut faults, mut notes) =
-            (self.clone(), Faults::default(), Notes::default());
+    fn load(&mut self, text: &str) -> Result<Warnings, Error> {
+        let (mut loaded, mut faults, mut warnings) =
+            (self.clone(), Faults::default(), Warnings::default());
         let entries = properties::parse(text);
         let last_lines: HashMap<_, _> = entries
             .iter()
@@ -100,10 +103,10 @@ impl ProducerConfig {
             let last = last_lines[&name];
             if last > line {
                 // As in Java, which reads only the last value.
-                notes.repeated.push((name, line, last));
+                warnings.repeated.push((name, line, last));
                 continue;
             }
-            if let Err(refusal) = loaded.take(&name, &value, &mut notes) {
+            if let Err(refusal) = loaded.set_with_warnings(&name, &value, &mut warnings) {
                 faults.add_lazily(|| format!("line {line}: {}", refusal.of_line()));
             }
         }
@@ -112,32 +115,33 @@ impl ProducerConfig {
         }
         faults.into_result()?;
         *self = loaded;
-        Ok(notes)
+        Ok(warnings)
     }
 
-    fn take<'a>(
+    /// Sets a setting, and adds the warnings about its name or value.
+    fn set_with_warnings<'a>(
         &mut self,
         name: &'a str,
         value: &str,
-        notes: &mut Notes,
+        warnings: &mut Warnings,
     ) -> Result<(), Refusal<'a>> {
         let value = value.trim();
         match self.set_supported(name, value) {
             Some(result) => {
                 result?;
-                // A legal text, but seldom intended.
+                // A legal value, but seldom intended.
                 if hints::is_placeholder(value) {
-                    let remark =
+                    let warning =
                         "the placeholder is kept as part of the value; nothing fills it in";
-                    notes.kept_as_written.push((name.to_owned(), remark));
+                    warnings.kept_as_written.push((name.to_owned(), warning));
                 } else if hints::is_quoted(value) {
-                    let remark = "the quotes are kept as part of the value";
-                    notes.kept_as_written.push((name.to_owned(), remark));
+                    let warning = "the quotes are kept as part of the value";
+                    warnings.kept_as_written.push((name.to_owned(), warning));
                 }
             }
             None => {
                 if let Some(owner) = names::judge(name, value)? {
-                    notes.without_effect.push((owner, name.to_owned()));
+                    warnings.without_effect.push((owner, name.to_owned()));
                 }
             }
         }
@@ -145,27 +149,27 @@ impl ProducerConfig {
     }
 }
 
-/// What is accepted with a warning.
+/// Warnings about settings that are accepted.
 #[derive(Default)]
-struct Notes {
+struct Warnings {
     /// Settings of other programs, which have no effect here.
     without_effect: Vec<(Owner, String)>,
-    /// Texts that are kept as written, each with the reason why they may not be intended.
+    /// Values that are kept as written, each with the reason why it may not be intended.
     kept_as_written: Vec<(String, &'static str)>,
     /// Names that occur twice: the line that does not count, and the line that counts.
     repeated: Vec<(String, usize, usize)>,
 }
 
-impl Notes {
-    /// Logs one line for each warning, after the file's name.
+impl Warnings {
+    /// Logs each warning, after the file's name.
     fn log(&self, file: &str) {
-        for line in self.lines() {
-            log::warn!(target: "kafka_producer::config", "{file}{line}");
+        for warning in self.messages() {
+            log::warn!(target: "kafka_producer::config", "{file}{warning}");
         }
     }
 
-    fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    fn messages(&self) -> Vec<String> {
+        let mut messages = Vec::new();
         for owner in Owner::ALL {
             let names = self
                 .without_effect
@@ -175,21 +179,21 @@ impl Notes {
             let names = joined(names);
             if !names.is_empty() {
                 let whose = owner.whose();
-                lines.push(format!(
+                messages.push(format!(
                     "settings of {whose} have no effect on this producer: {names}"
                 ));
             }
         }
-        for (name, remark) in self.kept_as_written.iter().take(MOST_LISTED) {
-            lines.push(format!("{name}: {remark}"));
+        for (name, warning) in self.kept_as_written.iter().take(MOST_LISTED) {
+            messages.push(format!("{name}: {warning}"));
         }
         for (name, line, last) in self.repeated.iter().take(MOST_LISTED) {
             let name = ShownName(name);
-            lines.push(format!(
+            messages.push(format!(
                 "{name} is set in line {line} and again in line {last}, which counts"
             ));
         }
-        lines
+        messages
     }
 }
 
@@ -222,7 +226,7 @@ impl Faults {
         self.add_lazily(|| fault);
     }
 
-    /// Adds a fault whose text takes long to make. It is made only if it is listed.
+    /// Adds a fault whose message takes long to make. The message is made only if it is listed.
     fn add_lazily(&mut self, fault: impl FnOnce() -> String) {
         if self.listed.len() < MOST_LISTED {
             self.listed.push(fault());
@@ -232,11 +236,11 @@ impl Faults {
     }
 
     /// Returns the value, or adds the fault and returns `None`.
-    pub(super) fn note<T>(&mut self, result: Result<T, String>) -> Option<T> {
+    pub(super) fn value_or_add<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
-    /// Adds what may be the one reason of all faults.
+    /// Sets the explanation that may be the one reason of all faults.
     fn explain(&mut self, explanation: &'static str) {
         self.explanation = Some(explanation);
     }
@@ -336,11 +340,12 @@ mod tests {
 
     #[test]
     fn of_very_many_warnings_the_first_are_logged() {
-        let (mut config, mut notes) = (ProducerConfig::new(), Notes::default());
+        let (mut config, mut warnings) = (ProducerConfig::new(), Warnings::default());
         for _ in 0..1000 {
-            assert!(config.take("client.id", "${ID}", &mut notes).is_ok());
+            let result = config.set_with_warnings("client.id", "${ID}", &mut warnings);
+            assert!(result.is_ok());
         }
-        assert_eq!(notes.lines().len(), 20);
+        assert_eq!(warnings.messages().len(), 20);
     }
 
     #[test]

@@ -38,15 +38,18 @@ pub(crate) use table::for_each_setting;
 pub(crate) use validate::ValidatedConfig;
 
 /// The settings of a producer. Each has its default until it is set: the default of Kafka 4.x, except for
-/// `send.buffer.bytes`.
+/// `send.buffer.bytes`, and for `sender.threads`, which Java does not have.
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
-/// `set` and the methods that read a text or file check at once that each name is known, and that its text has the right
-/// type and range. `build` checks the rest: values from typed setters, missing settings, conflicts between settings, the
-/// length of `client.id`, and whether this build has the codec. Settings of Java's producer that this one does not support
-/// yet are refused, unless the value asks for nothing that is missing here (as Java's defaults do). Names that only have a
-/// meaning in a JVM, such as `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted with a
-/// warning in the log.
+/// `set` and the methods that read a text or file check at once that each name is known, and that its value has the right
+/// type and range. One error lists the first 20 faults and counts the others. `build` checks the rest: values from typed setters, missing settings, conflicts between settings, the
+/// length of `client.id`, and whether this build has the codec.
+///
+/// Settings of Java's producer that this one does not support
+/// yet are refused, unless the value asks for nothing that is missing here (as Java's defaults do). Names that
+/// only have a meaning in a JVM, such as `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted
+/// with a warning in the log. A setting that another setting makes useless is accepted silently, for example the level of
+/// a codec that is not used.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -87,7 +90,7 @@ impl ProducerConfig {
         self.names = names;
     }
 
-    /// Returns whether what Kafka calls `name` was set. Otherwise it has its default.
+    /// Returns whether the setting `name` was set. Otherwise it has its default.
     pub(in crate::producer) fn is_set(&self, name: &str) -> bool {
         self.set_names().any(|set| set == name)
     }
@@ -108,7 +111,8 @@ impl Default for ProducerConfig {
     }
 }
 
-/// Shows what was set, under Kafka's names, as [`get`](ProducerConfig::get) does: no secret.
+/// Shows the settings that were set, under Kafka's names and with the values that [`get`](ProducerConfig::get) returns: no
+/// secret.
 impl fmt::Debug for ProducerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProducerConfig ")?;

@@ -1,4 +1,4 @@
-//! What each layer gets of the settings: its own small configuration, made here and nowhere else.
+//! Makes the small configuration of each layer from the settings.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -116,7 +116,7 @@ impl ValidatedConfig {
     }
 
     /// The wait before a reconnect, of the metadata thread and of the workers, and between two look-ups of the bootstrap
-    /// addresses. It has a floor, because each attempt costs a connection, a thread and a log line.
+    /// addresses. It has a lower limit, because each attempt costs a connection, a thread and a log line.
     fn exponential_reconnect_backoff(&self) -> ExponentialBackoff {
         ExponentialBackoff::new(self.reconnect_backoff, self.reconnect_backoff_max).with_floor()
     }

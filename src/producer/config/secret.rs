@@ -9,7 +9,7 @@ use super::value::Kind;
 #[derive(Clone, Default)]
 pub(crate) struct Secret(String);
 
-/// What stands in place of a secret.
+/// The text that is shown instead of a secret.
 const HIDDEN: &str = "[hidden]";
 
 impl Secret {

@@ -1,4 +1,4 @@
-//! What the table's rows become: fields, typed setters, and access by name.
+//! Generates code from the table's rows: fields, typed setters, and access by name.
 
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ macro_rules! define_settings {
                 { $(#[doc = $doc])+ } $property, $default, $range $(, $setter($argument))?
             } )+
 
-            /// The text of what Kafka calls `name`: what was set, or else the default. A secret that was set comes as
-            /// `[hidden]`. `None` if this crate does not support that name.
+            /// The value of the setting that Kafka calls `name`, as text: the value that was set, or else the default. A
+            /// secret that was set is returned as `[hidden]`. `None` if this crate does not support that name.
             pub fn get(&self, name: &str) -> Option<String> {
                 match name {
                     $( $( $property => Some($kind.show(&self.settings.$setter)), )? )+
@@ -123,7 +123,7 @@ macro_rules! access {
 
 for_each_setting!(define_settings);
 
-/// What the table says of one setting.
+/// One setting's row of the table.
 pub(super) struct Row {
     pub(super) property: &'static str,
     pub(super) access: Access,
@@ -148,7 +148,7 @@ pub(super) enum Access {
     ByName { kind: &'static dyn TextKind },
 }
 
-/// The row of a setting that is set by name only. `None` if `name` is none.
+/// The row of a setting that is set by name only. `None` if `name` is not such a setting.
 fn text_row(rows: &'static [Row], name: &str) -> Option<TextRow> {
     let row = rows.iter().find(|row| row.property == name)?;
     match row.access {

@@ -1,4 +1,4 @@
-//! What an error or a log line may show of a user's text: shortened, printable, without secrets.
+//! Shows a user's text in an error or a log line: shortened, printable, without secrets.
 
 use std::fmt;
 

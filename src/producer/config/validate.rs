@@ -51,24 +51,25 @@ impl Deref for ValidatedConfig {
 }
 
 impl ProducerConfig {
-    /// Checks the range of each setting and the conflicts between settings. One error lists all faults.
+    /// Checks the range of each setting and the conflicts between settings. One error lists the first 20 faults and counts
+    /// the others.
     pub(crate) fn validate(&self) -> Result<ValidatedConfig, Error> {
         let mut faults = Faults::default();
         self.settings.check(&mut faults);
         let mut settings = self.settings.clone();
         // The check of the range reports addresses that are set and wrong.
         if settings.bootstrap_servers.trim().is_empty() {
-            faults.note(bootstrap::parse(&settings.bootstrap_servers));
+            faults.value_or_add(bootstrap::parse(&settings.bootstrap_servers));
         }
         let bootstrap_addresses = bootstrap::parse(&settings.bootstrap_servers).unwrap_or_default();
         settings.client_id = faults
-            .note(client_id(&settings.client_id))
+            .value_or_add(client_id(&settings.client_id))
             .unwrap_or_default();
-        settings.enable_idempotence = faults.note(self.idempotence()).unwrap_or_default();
+        settings.enable_idempotence = faults.value_or_add(self.idempotence()).unwrap_or_default();
         settings.delivery_timeout = faults
-            .note(self.delivery_timeout_for_linger_and_request())
+            .value_or_add(self.delivery_timeout_for_linger_and_request())
             .unwrap_or_default();
-        faults.note(codec_is_compiled_in(settings.compression));
+        faults.value_or_add(codec_is_compiled_in(settings.compression));
         faults.into_result()?;
         self.warn_of_changes(&settings);
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
@@ -94,7 +95,7 @@ impl ProducerConfig {
         })
     }
 
-    /// Whether idempotence is on. If it was not set, it is off if `acks` or `retries` rule it out. Too many requests in
+    /// Returns whether idempotence is on. If it was not set, it is off if `acks` or `retries` rule it out. Too many requests in
     /// flight are refused even then, as by Java since 4.0.
     fn idempotence(&self) -> Result<bool, String> {
         const MOST_IN_FLIGHT: usize = 5;

@@ -230,7 +230,7 @@ impl<T: Choice> Kind for OneOf<T> {
     }
 }
 
-/// Which numbers stand for `None`.
+/// The numbers that mean `None`.
 #[derive(PartialEq)]
 enum NoMillis {
     No,
@@ -378,7 +378,7 @@ impl Kind for Threads {
     }
 }
 
-/// Reads a number. `rewritten` says how to write a number with a unit here.
+/// Reads a number. `rewritten` returns how to write a number that has a unit.
 fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(
     text: &str,
     rewritten: impl Fn(&str) -> Option<String>,

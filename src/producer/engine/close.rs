@@ -1,4 +1,4 @@
-//! The end of a producer: what is left is delivered, then the threads end.
+//! The end of a producer: the queued records are delivered, then the threads end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use super::Engine;
 /// How long a close waits, beyond its own timeout, for threads that must end at once.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How far the producer's close has come.
+/// The progress of the producer's close.
 #[derive(Default)]
 pub(super) struct CloseState {
     has_begun: AtomicBool,
@@ -71,7 +71,7 @@ impl RunningWorkers {
     }
 }
 
-/// A guard in the worker's thread. Its drop also notices a panic, so that no close waits for a worker that is gone.
+/// A guard in the worker's thread. Its drop also notices a panic, so that no close waits for a worker that has ended.
 pub(super) struct RunningWorker(Arc<RunningWorkers>);
 
 impl Drop for RunningWorker {
@@ -89,8 +89,8 @@ impl Engine {
         (self.end_close(is_first, timeout), is_first)
     }
 
-    /// Closes the producer on a new thread, because this one is the producer's own and its end would be waited for. Calls
-    /// `then` with what [`close`](Self::close) returns. If no thread can be started, undelivered records fail at once.
+    /// Closes the producer on a new thread, because this thread is the producer's own, and a close waits for its end. Calls
+    /// `then` with the result of [`close`](Self::close). If no thread can be started, undelivered records fail at once.
     pub(crate) fn close_elsewhere(
         self: &Arc<Self>,
         timeout: Duration,
@@ -119,8 +119,8 @@ impl Engine {
         is_first
     }
 
-    /// The rest of [`close`](Self::close). One of the producer's own threads waits for nothing here, because the others may
-    /// wait for it; undelivered records then fail at once.
+    /// The rest of [`close`](Self::close). On one of the producer's own threads it does not wait, because other threads may
+    /// wait for this one; undelivered records then fail at once.
     fn end_close(&self, is_first: bool, timeout: Duration) -> u64 {
         let may_wait = !self.owns_this_thread();
         let timeout = match may_wait {
@@ -137,15 +137,15 @@ impl Engine {
         self.current_connection.cancel();
         self.deliveries.close();
         let undelivered = self.undelivered();
-        let left = match may_wait {
+        let busy = match may_wait {
             true => self
                 .threads
                 .join_until(deadline.max(Instant::now() + GRACE)),
             false => 0,
         };
         self.close_state.end();
-        if left > 0 {
-            log_line!(log::Level::Warn, target: "kafka_producer", "{left} thread(s) of the closed producer are still busy and end by themselves");
+        if busy > 0 {
+            log_line!(log::Level::Warn, target: "kafka_producer", "{busy} thread(s) of the closed producer are still busy and end by themselves");
         }
         undelivered
     }

@@ -12,7 +12,7 @@ use super::{Engine, thread_error};
 
 /// The channel to the delivery thread.
 pub(super) struct Deliveries {
-    /// `None` once the producer is closed: the thread ends when the workers' ends are gone, too.
+    /// `None` once the producer is closed: the thread ends when the workers have dropped their senders, too.
     sender: Mutex<Option<channel::Sender<DeliveryTask>>>,
     /// `None` once the thread is started.
     receiver: Mutex<Option<channel::Receiver<DeliveryTask>>>,
@@ -29,7 +29,7 @@ impl Deliveries {
         }
     }
 
-    /// The end for a worker. Only before [`close`](Self::close).
+    /// Returns a sender for a worker. Only before [`close`](Self::close).
     pub(super) fn sender(&self) -> channel::Sender<DeliveryTask> {
         let sender = self.sender.lock();
         sender.clone().expect("the producer is not closed")

@@ -26,7 +26,7 @@ use close::{CloseState, RunningWorkers};
 use deliveries::Deliveries;
 use panics::Panics;
 
-/// Threads and shared state of a producer.
+/// The threads and the shared state of a producer.
 pub(crate) struct Engine {
     pub(crate) config: ValidatedConfig,
     pub(crate) accumulator: Arc<RecordAccumulator>,
@@ -80,7 +80,8 @@ impl Engine {
         }
     }
 
-    /// Returns whether this thread is the producer's own: it runs callbacks, or logs. It must not wait for the producer.
+    /// Returns whether this thread is the producer's own, which runs callbacks or calls the logger. It must not wait for the
+    /// producer.
     pub(crate) fn owns_this_thread(&self) -> bool {
         self.threads.instance().owns_this_thread()
     }

@@ -1,4 +1,4 @@
-//! What the metadata thread reports to callers and workers, and asks of them.
+//! Connects the metadata thread with callers and workers: its events, and its questions about topics.
 
 use std::collections::HashSet;
 use std::sync::Arc;

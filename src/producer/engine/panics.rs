@@ -1,4 +1,4 @@
-//! What a panic of one of the producer's threads does to the producer.
+//! The effect of a panic in one of the producer's threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,6 +32,6 @@ impl Panics {
         for worker in self.accumulator.workers() {
             worker.fail_abandoned_batches();
         }
-        log_line!(log::Level::Error, target: "kafka_producer", "the {thread} thread panicked; the producer takes no more records");
+        log_line!(log::Level::Error, target: "kafka_producer", "the {thread} thread panicked; the producer accepts no more records");
     }
 }

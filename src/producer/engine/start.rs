@@ -1,4 +1,4 @@
-//! Construction: first what the producer's threads share, then the threads.
+//! Starts a producer: first the state that its threads share, then the threads.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ struct Inbox {
     events: channel::Receiver<Event>,
 }
 
-/// What leads to a worker, and the ends from which it receives.
+/// Both ends of the channels to a worker.
 struct WorkerEnds {
     handle: Arc<WorkerHandle>,
     mailbox: Mailbox,
@@ -52,7 +52,7 @@ impl WorkerEnds {
 }
 
 impl Engine {
-    /// Starts the threads, and connects to nothing yet. After an error no thread is left running.
+    /// Starts the threads. They do not connect yet. After an error no thread runs.
     pub(crate) fn start(config: ValidatedConfig) -> Result<Arc<Self>, Error> {
         let origin = Instant::now();
         let (mut handles, mut mailboxes, mut inboxes) = (Vec::new(), Vec::new(), Vec::new());
@@ -175,7 +175,7 @@ impl Engine {
     }
 }
 
-/// What a worker's links call. They do not keep the worker alive.
+/// Returns the function that a worker's links call. It does not keep the worker alive.
 fn event_sink(worker: Weak<Worker<TcpNetwork>>, panics: Panics) -> EventSink {
     Arc::new(move |link: LinkId, event: LinkEvent| {
         if let Some(worker) = worker.upgrade() {

@@ -18,9 +18,9 @@ macro_rules! batching {
             "max.request.size", max_request_size(usize): usize = bytes(0, i32::MAX as i64),
                 default "1048576", range "0 to 2147483647";
 
-            /// The bytes of memory for records that are not delivered yet. `send` waits while it is full. If there are
-            /// several brokers, the records for one of them use at most three times the memory that is free, so a broker
-            /// that accepts nothing leaves memory for the others.
+            /// The bytes of memory for records that are not delivered yet. `send` waits while it is full. Once there were
+            /// records for more than one broker, the records for one of them use at most three times the memory that is
+            /// free. So a broker that accepts nothing does not take the memory of the others.
             "buffer.memory", buffer_memory(usize): usize = bytes(0, i64::MAX),
                 default "33554432", range "0 or more";
 

@@ -13,8 +13,8 @@ macro_rules! compression {
             "compression.gzip.level", compression_gzip_level(i32): i32 = gzip_level(),
                 default "-1", range "-1 or 1 to 9";
 
-            /// Accepted from Java's files, without effect: the built-in codec has one level. A value other than the default
-            /// is logged as a warning.
+            /// Accepted from Java's files, without effect: the built-in codec has one level. With `compression.type=lz4`, a
+            /// value other than the default is logged as a warning.
             "compression.lz4.level", compression_lz4_level(i32): i32 = level(1, 17),
                 default "9", range "1 to 17";
 

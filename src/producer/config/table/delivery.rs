@@ -6,7 +6,8 @@ macro_rules! delivery {
             $($before)*
 
             /// Which replicas must have a record before it counts as delivered: `0` none, `1` the leader, `all` (or `-1`)
-            /// every replica in sync. Idempotence needs `all`.
+            /// every replica in sync. With `0` a record counts as delivered when it is in the socket. Idempotence needs
+            /// `all`.
             "acks", acks(Acks): Acks = choice(),
                 default "all", range "all, -1, 0, 1";
 

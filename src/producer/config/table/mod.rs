@@ -1,7 +1,7 @@
 //! The one table of the producer's settings, with a file for each group.
 //!
-//! [`for_each_setting`] hands all rows, group after group, to another macro. The configuration makes its fields, setters,
-//! parser and checks of them, the builder its setters, the README its table. There are two forms of row:
+//! [`for_each_setting`] passes all rows, group after group, to another macro. From the rows come the configuration's fields,
+//! setters, parser and checks, the builder's setters, and the README's table. There are two forms of row:
 //!
 //! ```text
 //! docs "property", setter(argument): field type = how to read it, default "text", range "text";
@@ -10,7 +10,7 @@
 //!
 //! The first form has a typed field and a typed setter. The second form is for a setting that few people set in code: it
 //! is set by name only, and the part that needs it reads its text. How to read it is a [`Kind`](super::value::Kind) in
-//! both forms, so a text is checked in the same way.
+//! both forms, so both are checked in the same way.
 
 mod batching;
 mod bootstrap;
@@ -41,7 +41,7 @@ macro_rules! for_each_setting {
     };
 }
 
-/// Adds the rows of the next group, whose macro comes back here, or hands over all rows.
+/// Adds the rows of the next group, whose macro calls this one again. Passes all rows to the callback after the last group.
 macro_rules! next_group {
     ($callback:ident [] $($rows:tt)*) => {
         $callback! { $($rows)* }

@@ -6,7 +6,7 @@ macro_rules! partitioning {
             $($before)*
 
             /// The partitioner, which chooses the partition of a record without one. Empty: the default one, which uses
-            /// the key's hash if there is a key, and is sticky and adaptive if not. Set others on the builder, as objects.
+            /// the key's hash if there is a key, and is sticky and adaptive if not. Set your own with the builder's `partitioner`.
             "partitioner.class", partitioner_class(PartitionerClass): PartitionerClass = choice(),
                 default "", range "empty, org.apache.kafka.clients.producer.RoundRobinPartitioner";
 
