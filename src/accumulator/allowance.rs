@@ -1,14 +1,14 @@
 //! The memory that callbacks may take beyond `buffer.memory`.
 //!
-//! A batch's memory is freed before its callbacks run, so that slow callbacks do not hold it. Waiting callers get it
-//! first. A callback must not wait for memory, so a record that it sends would nearly always be refused while many callers
-//! wait. Therefore the callbacks of a batch may take as many bytes beyond the budget as the batch has freed, up to a
-//! limit. They take them one batch after the other: before the callbacks of the next batch may take memory, that batch
-//! has freed at least as much. So callbacks never hold more than the limit beyond the budget.
+//! The memory of a batch is released before its callbacks run, so that slow callbacks do not hold it. Callers that already
+//! wait get it first. A callback must not wait for memory. So while many callers wait, a record that a callback sends would
+//! nearly always be refused. Therefore the callbacks of a batch may reserve as many bytes beyond the budget as the batch
+//! has released, up to a limit. One batch's callbacks run at a time, and the next batch releases at least as much as its
+//! callbacks may reserve. So callbacks never hold more than the limit beyond the budget.
 
 use std::cell::Cell;
 
-/// The most bytes that are held beyond the budget for records that callbacks send.
+/// The limit of the bytes that records sent by callbacks hold beyond the budget.
 const MOST_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -16,7 +16,7 @@ thread_local! {
     static LEFT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs the callbacks of a batch that has freed `bytes`.
+/// Runs the callbacks of a batch that has released `bytes`.
 pub(super) fn with(bytes: usize, run_callbacks: impl FnOnce()) {
     struct End;
     impl Drop for End {

@@ -21,19 +21,19 @@ pub(crate) struct CompletedRecord<'a> {
     pub(crate) result: RecordResult,
 }
 
-/// What a caller keeps of its record, beside the outcome.
+/// The properties of a record that its metadata reports, beside the outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordDetails {
     pub(crate) timestamp_ms: i64,
     /// The number of bytes of the serialized key; -1 for null. A record is smaller than 2 GiB.
     pub(crate) key_size: i32,
-    /// The same for the value.
+    /// The number of bytes of the serialized value; -1 for null.
     pub(crate) value_size: i32,
 }
 
-/// Records of one partition that are sent together, and succeed or fail together.
+/// Records of one partition that are sent together.
 ///
-/// A batch that is dropped without an outcome fails: a thread that ends leaves no future waiting.
+/// A batch that is dropped without an outcome fails. So a thread that ends leaves no future waiting.
 pub(crate) struct ProducerBatch {
     pub(crate) partition: Arc<Partition>,
     completion: Arc<Completion>,
@@ -43,20 +43,21 @@ pub(crate) struct ProducerBatch {
     pub(crate) callbacks: Callbacks,
     /// `delivery.timeout.ms` starts here.
     pub(crate) created: Instant,
-    /// Whether the batch was closed because the next record had no room, or because the producer was closed.
+    /// Whether the batch was pushed to the worker because a further record would have no room, or by the close.
     pub(crate) is_full: bool,
-    /// The number of attempts that failed and are retried.
+    /// The number of attempts that failed and led to a retry.
     pub(crate) attempts: u32,
-    /// The number of the batch among those of its partition. A retry returns to its position in the queue by it.
+    /// The number of the batch in its partition, in the order of the records. A retry returns to its position in the queue
+    /// by this number.
     pub(crate) order: u64,
-    /// The producer id, epoch and sequence that the batch has or, once it is sealed, will have.
+    /// The producer id, epoch and sequence of the batch. Before the batch is sealed, those with which it will be sealed.
     pub(crate) stamp: Option<ProducerStamp>,
-    /// Whether bytes of an attempt went into a socket, and no answer said what became of them.
+    /// Whether a broker may have got an attempt and no answer said that the batch is not written.
     pub(crate) maybe_written: bool,
-    /// Whether the latest answer says that the leader has appended the batch, but too few replicas have it. The batch was
-    /// not sent again since.
+    /// Whether the latest answer says that the leader has appended the batch but too few replicas have it, and the batch
+    /// was not sent again since.
     pub(crate) is_appended: bool,
-    /// The error of the latest attempt: the error to report if there is no further attempt.
+    /// The error of the latest attempt. It is reported if there is no further attempt.
     pub(crate) last_error: Option<Error>,
     is_completed: bool,
 }
@@ -79,8 +80,9 @@ pub(crate) enum Contents {
 }
 
 impl Contents {
-    /// Frees the memory. Returns the number of bytes: 0 while the network reads the batch.
-    fn give_back(&mut self) -> usize {
+    /// Releases the memory. Returns the number of released bytes. It is 0 while the network reads the batch, because then
+    /// the network releases the memory.
+    fn release(&mut self) -> usize {
         match std::mem::replace(self, Contents::Gone) {
             Contents::Building { reservation, .. } => reservation.bytes(),
             Contents::Sealed { bytes, .. } => {
@@ -91,8 +93,9 @@ impl Contents {
     }
 }
 
-/// The bytes of a sealed batch, with their reservation. The network keeps a reference while it reads the bytes, even if
-/// the batch has its outcome meanwhile: until then neither the buffer nor the memory is reused (KAFKA-19012).
+/// The bytes of a sealed batch, with their reservation. The network holds a reference while it reads the bytes, which can
+/// be after the batch has its outcome. As long as it reads them, neither the buffer nor the memory is reused
+/// (KAFKA-19012).
 pub(crate) struct SealedBatch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) reservation: Reservation,
@@ -106,10 +109,11 @@ impl SealedBatch {
     }
 }
 
-/// Returns the buffer to the pool: the bytes are no longer read.
+/// Returns the buffer to the pool: nothing reads the bytes any more.
 impl Drop for SealedBatch {
     fn drop(&mut self) {
-        self.reservation.give_back(std::mem::take(&mut self.bytes));
+        self.reservation
+            .return_buffer(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -119,7 +123,7 @@ impl AsRef<[u8]> for SealedBatch {
     }
 }
 
-/// A batch with its outcome, whose callbacks the delivery thread has to run. The futures wake after that.
+/// A batch that has its outcome and callbacks. The delivery thread runs the callbacks and then wakes the futures.
 pub(crate) struct CompletedBatch {
     completion: Arc<Completion>,
     first_index: u32,
@@ -177,13 +181,13 @@ impl ProducerBatch {
         }
     }
 
-    /// The position of the batch among those of its partition. The parts of a split batch have the same number and differ
-    /// in their first index.
+    /// The position of the batch in its partition. The parts of a split batch have the same number and different first
+    /// indexes.
     pub(crate) fn position(&self) -> BatchPosition {
         (self.order, self.first_index)
     }
 
-    /// Returns what decides under which identity and sequence the batch is sent.
+    /// Returns the properties by which the identity policy decides how the batch is sent.
     pub(crate) fn facts(&self) -> BatchFacts {
         BatchFacts {
             position: self.position(),
@@ -201,7 +205,7 @@ impl ProducerBatch {
         }
     }
 
-    /// The size on the wire; before the batch is sealed, the size without compression.
+    /// The size of the batch in bytes. Before the batch is sealed, this is the size without compression.
     pub(crate) fn size(&self) -> usize {
         match &self.contents {
             Contents::Building { builder, .. } => builder.len(),
@@ -210,7 +214,7 @@ impl ProducerBatch {
         }
     }
 
-    /// Returns the error of several batches as that of this one: with its partition, and whether it may be written.
+    /// Returns `error`, which several batches have, with the partition and the [`Delivery`] of this batch.
     pub(crate) fn own(&self, error: &Error) -> Error {
         error
             .clone()
@@ -218,7 +222,7 @@ impl ProducerBatch {
             .with_delivery(self.delivery())
     }
 
-    /// The [`Delivery`] of an error for this batch, unless the broker's answer says more.
+    /// The [`Delivery`] for an error of this batch, as far as is known without the broker's latest answer.
     pub(crate) fn delivery(&self) -> Delivery {
         match (self.is_appended, self.maybe_written) {
             (true, _) => Delivery::Written,
@@ -227,13 +231,13 @@ impl ProducerBatch {
         }
     }
 
-    /// Gives every record of the batch its outcome. Without callbacks, the futures wake now. With callbacks, the futures
-    /// wake after the callbacks ran: the returned batch goes to the delivery thread.
+    /// Gives every record of the batch its outcome. Without callbacks, the futures wake now. With callbacks, the caller
+    /// passes the returned batch to the delivery thread, which runs the callbacks and then wakes the futures.
     pub(crate) fn complete(mut self: Box<Self>, outcome: Outcome) -> Option<CompletedBatch> {
         self.is_completed = true;
         let records = self.record_count();
         if self.callbacks.is_empty() {
-            // The memory is freed first: a thread that the outcome wakes may send at once.
+            // The memory is released first, because a thread that the outcome wakes may send at once.
             self.contents = Contents::Gone;
             self.completion
                 .complete(self.first_index, self.first_index + records, outcome);
@@ -249,9 +253,9 @@ impl ProducerBatch {
         })
     }
 
-    /// Replaces the batch by `parts`, which hold its records in order. They take over the futures, the callbacks, the age,
-    /// the sequences and the memory. Parts are no longer compressed, so they need more memory than the batch. They take it
-    /// beyond the budget if necessary, because the worker cannot wait.
+    /// Replaces the batch by `parts`, which have its records in order. They take over the futures, the callbacks, the age,
+    /// the sequences and the memory. The parts are not compressed yet, so they can need more memory than the batch. It is
+    /// reserved beyond the budget if necessary, because the worker cannot wait.
     #[expect(
         clippy::vec_box,
         reason = "batches move between queues by their pointers"
@@ -335,10 +339,10 @@ impl Drop for ProducerBatch {
 }
 
 impl CompletedBatch {
-    /// Frees the memory, runs the callbacks in the order of the records, then wakes the futures. The memory comes first
-    /// because callbacks may send records, or wait for threads that do.
+    /// Releases the memory, runs the callbacks in the order of the records, then wakes the futures. The memory is released
+    /// first because callbacks may send records, or wait for threads that do.
     pub(crate) fn deliver(mut self) {
-        let freed = self.memory.give_back();
+        let freed = self.memory.release();
         if let Some(outcome) = &self.outcome {
             let callbacks = std::mem::take(&mut self.callbacks);
             allowance::with(freed, || callbacks.run(&self.completion, outcome));
@@ -350,7 +354,7 @@ impl CompletedBatch {
 impl Drop for CompletedBatch {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome.take() {
-            self.memory.give_back();
+            self.memory.release();
             self.completion
                 .complete(self.first_index, self.first_index + self.records, outcome);
         }

@@ -1,11 +1,11 @@
-//! A pool of buffers for whole batches. Without it, callers would allocate buffers and workers free them: that takes a
-//! large part of the time of both, and makes them wait for each other in the allocator.
+//! A pool of buffers for whole batches. Without it, callers would allocate buffers and workers would free them. That takes
+//! a large part of the time of both, and they wait for each other in the allocator.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::Mutex;
 
-/// The buffers in the pool are not part of `buffer.memory`. They take at most one `KEPT_PART`th of its size.
+/// The pool's share of memory: its buffers take at most `buffer.memory / KEPT_PART` bytes, in addition to `buffer.memory`.
 const KEPT_PART: usize = 16;
 
 /// A pool of buffers of one size.
@@ -27,12 +27,12 @@ impl BufferPool {
         }
     }
 
-    /// From now on, keeps buffers of exactly this size.
+    /// Makes the pool keep buffers of exactly this size from now on.
     pub(crate) fn keep(&self, size: usize) {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// From now on, keeps no buffer.
+    /// Frees all buffers, and makes the pool keep none from now on.
     pub(crate) fn close(&self) {
         self.keep(0);
         self.idle.lock().clear();
@@ -47,8 +47,8 @@ impl BufferPool {
         kept.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    /// Keeps a buffer that is no longer read, or frees it.
-    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+    /// Keeps a buffer that nothing reads any more, or frees it.
+    pub(crate) fn return_buffer(&self, mut buffer: Vec<u8>) {
         let size = self.size.load(Ordering::Relaxed);
         if size == 0 || buffer.capacity() != size {
             return;
@@ -74,7 +74,7 @@ mod tests {
         let mut buffer = pool.take(1000);
         buffer.extend_from_slice(b"old");
         let address = buffer.as_ptr();
-        pool.give_back(buffer);
+        pool.return_buffer(buffer);
         let again = pool.take(1000);
         assert_eq!(
             (again.as_ptr(), again.len(), again.capacity()),
@@ -85,17 +85,17 @@ mod tests {
     #[test]
     fn keeps_no_other_sizes_and_no_more_than_a_part_of_the_budget() {
         let pool = BufferPool::new(16 * 2500);
-        pool.give_back(Vec::with_capacity(1000));
+        pool.return_buffer(Vec::with_capacity(1000));
         pool.keep(1000);
-        pool.give_back(Vec::with_capacity(999));
+        pool.return_buffer(Vec::with_capacity(999));
         assert_eq!(pool.idle.lock().len(), 0);
         for _ in 0..5 {
-            pool.give_back(Vec::with_capacity(1000));
+            pool.return_buffer(Vec::with_capacity(1000));
         }
         assert_eq!(pool.idle.lock().len(), 2);
         assert_eq!(pool.take(500).capacity(), 500);
         pool.close();
-        pool.give_back(Vec::with_capacity(1000));
+        pool.return_buffer(Vec::with_capacity(1000));
         assert_eq!(pool.idle.lock().len(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! The delivery callbacks of a batch's records.
 //!
-//! Nearly always they are all of one type: that of the one closure with which a program sends to this topic. So they are
-//! kept in a list of this type, without an allocation for each, and run in one loop without indirect calls. The first
+//! Nearly always all callbacks of a batch have one type: the type of the one closure with which a program sends to this
+//! topic. So they are in a list of this type, which needs no allocation for each callback and no indirect calls. The first
 //! callback of another type, and all that follow it, are boxed.
 
 use std::any::Any;
@@ -14,17 +14,17 @@ use crate::threads::logging::log_line;
 /// A callback of any type.
 pub(crate) type RecordCallback = Box<dyn FnOnce(CompletedRecord<'_>) + Send>;
 
-/// A user's callback, adapted: it is called once, with its record's outcome.
+/// A function that is called once, with its record's outcome. It calls the user's callback.
 pub(crate) trait Callback: FnOnce(CompletedRecord<'_>) + Send + 'static {}
 
 impl<F: FnOnce(CompletedRecord<'_>) + Send + 'static> Callback for F {}
 
 /// The callback of a record, if it has one. The caller keeps it until the record is in a batch.
 pub(crate) trait OfferedCallback {
-    /// The memory that the callback takes; 0 if there is none.
+    /// The memory that the callback takes. 0 if there is no callback.
     fn bytes(&self) -> usize;
 
-    /// Moves the callback to those of the batch, which must have room for it.
+    /// Moves the callback to `callbacks`, which must have room for it.
     fn give_to(&mut self, callbacks: &mut Callbacks, index: u32, details: RecordDetails);
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Callbacks {
     /// The first callback of another type, and all after it.
     boxed: CallbackList<RecordCallback>,
     used_bytes: usize,
-    /// Reserved for further callbacks.
+    /// The memory that is reserved for further callbacks.
     free_bytes: usize,
 }
 
@@ -73,7 +73,7 @@ impl Callbacks {
         self.used_bytes == 0
     }
 
-    /// The memory that is reserved for the callbacks that are here.
+    /// The reserved memory that the callbacks use.
     #[inline]
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes
@@ -90,7 +90,7 @@ impl Callbacks {
         self.free_bytes += bytes;
     }
 
-    /// Adds the callback of the record at `index`, the latest.
+    /// Adds the callback of the record at `index`, which is the latest record.
     #[inline]
     fn push<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
         let bytes = bytes_of::<F>();
@@ -105,7 +105,7 @@ impl Callbacks {
         self.push_and_grow(index, details, callback);
     }
 
-    /// Returns the list of the first callbacks if this type belongs there.
+    /// Returns the list of the first callbacks if a callback of this type still belongs there.
     #[inline]
     fn alike_of<F: Callback>(&mut self) -> Option<&mut CallbackList<F>> {
         match &mut self.alike {
@@ -117,7 +117,8 @@ impl Callbacks {
     /// Adds a callback to a list that is full. The list grows as far as the reserved memory allows.
     #[cold]
     fn push_and_grow<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
-        /// The next boxes may be larger, and then need the memory that the grown list has taken: so it grows little.
+        /// The list of boxed callbacks grows by few entries, because the next boxes may be larger and need the memory that
+        /// the entries would take.
         const MOST_NEW_BOXED: usize = 8;
 
         let more = 1 + self.free_bytes / bytes_of::<F>();
@@ -144,7 +145,8 @@ impl Callbacks {
         self.alike.is_none() && self.boxed.0.is_empty()
     }
 
-    /// Takes the callbacks of the records `first..end`, which must be the first ones, for a batch that begins with `first`.
+    /// Takes the callbacks of the records `first..end`, for a batch that begins with `first`. These records must be the first
+    /// ones that have callbacks here.
     pub(crate) fn take_part(&mut self, first: u32, end: u32) -> Callbacks {
         let mut part = Callbacks::default();
         if let Some(alike) = &mut self.alike {
@@ -172,7 +174,7 @@ impl Callbacks {
     }
 }
 
-/// The memory of a boxed callback beside its own size: its entry in the list, and what an allocator adds to a box.
+/// The memory of a boxed callback beside its own size: its entry in the list, and the bytes that an allocator adds to a box.
 const BOXED_BYTES: usize = size_of::<PendingCallback<RecordCallback>>() + 16;
 
 /// The memory of a callback of this type, boxed or not.
@@ -208,7 +210,7 @@ trait AnyCallbackList: Send {
     #[cfg(test)]
     fn held_bytes(&self) -> usize;
 
-    /// As [`Callbacks::take_part`]. Also returns the memory that the part takes.
+    /// Takes callbacks as [`Callbacks::take_part`] does. Also returns the memory that they use.
     fn take_part(&mut self, first: u32, end: u32) -> (Box<dyn AnyCallbackList>, usize);
 
     fn run(self: Box<Self>, completion: &Completion, outcome: &Outcome);
@@ -242,7 +244,7 @@ impl<F> CallbackList<F> {
 }
 
 impl<F: Callback> CallbackList<F> {
-    /// A callback is user code. If it panics, the next ones run all the same.
+    /// Calls each callback. If one panics, the next callbacks still run.
     fn call_each(self, completion: &Completion, outcome: &Outcome) {
         let mut pending = self.0.into_iter();
         while pending.len() > 0 {
@@ -261,9 +263,9 @@ impl<F: Callback> CallbackList<F> {
                 }
             };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                // Its destructor is user code, too, and could panic.
+                // The destructor of the panic's value is user code, too, and could panic.
                 std::mem::forget(panic);
-                log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next ones run all the same");
+                log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next callbacks still run");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The outcome of a batch. The batch sets it, and the callers' futures wait for it.
+//! The outcome of a batch. The worker or the delivery thread sets it, and the callers' futures wait for it.
 //!
-//! All records of a batch share one [`Completion`]. So a record costs a reference count and an index, and a batch costs one
-//! notification. A batch that is split, because the broker finds it too large, completes in parts.
+//! All records of a batch share one [`Completion`]. So a future has only a reference and an index, and a batch needs only
+//! one notification. A batch that is split, because the broker refuses it as too large, completes in parts.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -38,24 +38,24 @@ pub(crate) struct WrittenBatch {
 pub(crate) enum Outcome {
     /// All records are written.
     Written(WrittenBatch),
-    /// No record is acknowledged.
+    /// All records failed with the same error.
     Failed(Error),
     /// The broker refused the batch for some of its records (KIP-467).
     Refused {
         /// The errors of these records, by index in the part, in ascending order.
         by_record: Vec<(u32, Error)>,
-        /// The error of the other records, which were refused only because of those.
+        /// The error of the other records. The broker refused them only because they are in the same batch.
         others: Error,
     },
 }
 
 impl Outcome {
-    /// The result of the record at `index` of the part.
+    /// Returns the result of the record at `index` of the part.
     #[inline]
     pub(crate) fn of_record(&self, index: u32) -> RecordResult {
         match self {
             Outcome::Written(batch) => Ok(WrittenRecord {
-                // A broker can send any number.
+                // The sum can overflow, because a broker can send any number.
                 offset: batch
                     .base_offset
                     .and_then(|offset| offset.checked_add(i64::from(index))),
@@ -84,24 +84,26 @@ impl Outcome {
     }
 }
 
-/// Where to find a record's outcome: the completion of its batch, and the record's index in the batch.
+/// A reference to the outcome of one record: the completion of its batch, and the record's index in the batch.
 #[derive(Clone)]
 pub(crate) struct RecordHandle {
     pub(crate) completion: Arc<Completion>,
     pub(crate) index: u32,
 }
 
-/// Longer names are not copied: with the copy, a batch's structures would take more memory than is reserved for them.
+/// The length of the longest topic name that is copied for each batch. A copy of a longer name would need more memory than
+/// is reserved for a batch's structures.
 const LONGEST_COPY: usize = 64;
 
 /// The outcome that the futures of a batch share. Each record's outcome is set exactly once.
 pub(crate) struct Completion {
-    /// A copy for this batch, unless it is long: all threads that read results would otherwise change one reference count.
+    /// A copy for this batch, unless the name is long. Without copies, all threads that read results of the topic would
+    /// change one reference count.
     topic: Arc<str>,
     partition: i32,
     /// The producer that the batch belongs to.
     instance: InstanceId,
-    /// The outcome of a batch that was not split, as nearly every one. Read without a lock.
+    /// The outcome of a batch that was not split. It is read without a lock.
     whole: OnceLock<Outcome>,
     state: Mutex<State>,
     changed: Condvar,
@@ -110,7 +112,7 @@ pub(crate) struct Completion {
 struct State {
     /// The number of parts without an outcome. A batch that was not split is one part.
     open_parts: u32,
-    /// The parts of a split batch that have an outcome: the first index, the end, the outcome.
+    /// The parts of a split batch that have an outcome: the first index, the end of the indexes, the outcome.
     parts: Vec<(u32, u32, Outcome)>,
 }
 
@@ -142,8 +144,8 @@ impl Completion {
         self.instance
     }
 
-    /// In a process that was forked before the batch had an outcome: the error to return instead, because the outcome
-    /// never comes. The lock of the state may stay locked there for ever.
+    /// Returns the error to report in a process that was forked after the producer was built. The outcome never comes
+    /// there, and the lock of the state may be locked for ever. `None` in other processes.
     fn fork_error(&self) -> Option<Error> {
         self.instance.is_inherited().then(|| {
             Error::of_another_process()
@@ -152,7 +154,7 @@ impl Completion {
         })
     }
 
-    /// One part is replaced by this number of parts.
+    /// Replaces one part by this number of parts.
     pub(crate) fn split(&self, parts: u32) {
         self.state.lock().open_parts += parts.saturating_sub(1);
     }
@@ -171,7 +173,7 @@ impl Completion {
         self.changed.notify_all();
     }
 
-    /// Returns the outcome of the record at `index`; `None` if it has none yet.
+    /// Returns the outcome of the record at `index`. `None` if it has no outcome yet.
     #[inline]
     pub(crate) fn try_get(&self, index: u32) -> Option<RecordResult> {
         match self.whole.get() {
@@ -226,7 +228,7 @@ impl Completion {
         }
         let mut state = self.state.lock();
         loop {
-            // It is set under the lock: a thread that finds none and then waits is woken.
+            // `whole` is set under the lock. So a thread that finds it empty and then waits is woken.
             let whole = self.whole.get().map(|outcome| outcome.of_record(index));
             if let Some(result) = whole.or_else(|| state.result(index)) {
                 return Some(result);

@@ -1,9 +1,9 @@
 //! The channel from callers to a worker: a bounded channel, and behind it a queue for messages that find the channel full.
 //!
-//! A push happens under a partition's lock and must not block. So there must be room for as many messages as the memory
-//! budget allows to exist. A bounded channel allocates all of its room when it is created: room for the whole budget took
-//! megabytes of a producer that sends nothing. So the channel is small, and the queue allocates only what it holds. Both are
-//! bounded by the budget, because each message belongs to a batch that reserves memory for it.
+//! A push happens under a partition's lock and must not wait for room. So there must be room for all messages that the
+//! memory budget allows. A bounded channel allocates all of its room when it is created. Room for the whole budget took
+//! megabytes in a producer that sends nothing. So the channel is small, and the queue allocates only what it holds. The
+//! budget bounds the queue, because each message belongs to a batch that reserves memory for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::{Mutex, channel};
 
-/// The number of messages, of 24 bytes each, for which the channel has room. When it is full, the worker is far behind. Tests
-/// have a small channel, so that they use the queue.
+/// The number of messages, of 24 bytes each, for which the channel has room. When the channel is full, the worker is far
+/// behind. Tests have a small channel, so that they use the queue.
 const CHANNEL_LENGTH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// The callers' end.
@@ -22,7 +22,7 @@ pub(crate) struct HandoverSender<T> {
 
 /// The worker's end.
 pub(crate) struct HandoverReceiver<T> {
-    /// Messages taken from the queue. They are older than those in the channel.
+    /// Messages that were taken from the queue. They are older than those in the channel.
     taken: VecDeque<T>,
     channel: channel::Receiver<T>,
     shared: Arc<Shared<T>>,
@@ -35,9 +35,10 @@ struct Shared<T> {
 }
 
 struct Ends<T> {
-    /// `None` after the worker's end: the channel is then freed, even if a thread keeps a topic of this producer.
+    /// `None` after the worker has ended. So the channel is freed even if a thread still keeps a topic of this producer.
     channel: Option<channel::Sender<T>>,
-    /// Messages that are newer than those in the channel. While it is not empty, no message is pushed into the channel.
+    /// Messages that are newer than those in the channel. While the queue is not empty, no message is pushed into the
+    /// channel.
     queue: VecDeque<T>,
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn handover<T>() -> (HandoverSender<T>, HandoverReceiver<T>) {
 }
 
 impl<T> HandoverSender<T> {
-    /// Pushes a message. Never blocks. Returns the message as an error after the worker's end.
+    /// Pushes a message. Never waits for room. Returns the message as an error after the worker has ended.
     pub(super) fn push(&self, message: T) -> Result<(), T> {
         let mut ends = self.shared.ends.lock();
         let Some(channel) = &ends.channel else {
@@ -84,8 +85,8 @@ impl<T> HandoverSender<T> {
         Ok(())
     }
 
-    /// Called by the worker when it ends. Drops the messages in the queue. The channel with its messages is freed when the
-    /// worker drops its receiver.
+    /// Refuses later pushes and drops the messages in the queue. The worker calls it when it ends. The channel and its
+    /// messages are freed when the worker drops its receiver.
     pub(super) fn disconnect(&self) {
         let (_channel, _queue) = {
             let mut ends = self.shared.ends.lock();
@@ -101,7 +102,7 @@ impl<T> HandoverSender<T> {
 }
 
 impl<T> HandoverReceiver<T> {
-    /// Takes the oldest message, if there is one.
+    /// Returns the oldest message, if there is one.
     pub(crate) fn try_recv(&mut self) -> Option<T> {
         if let Some(message) = self.next_taken() {
             return Some(message);
@@ -117,7 +118,7 @@ impl<T> HandoverReceiver<T> {
         self.len() == 0
     }
 
-    /// The number of messages, at least of those that were pushed before this call.
+    /// The number of messages. It includes all that were pushed before this call.
     pub(crate) fn len(&self) -> usize {
         let queued = self.shared.queued.load(Ordering::Acquire);
         self.taken.len() + self.channel.len() + queued
@@ -134,7 +135,7 @@ impl<T> HandoverReceiver<T> {
     #[cold]
     fn take_queue(&mut self) -> Option<T> {
         let mut ends = self.shared.ends.lock();
-        // Messages that came into the channel since it was found empty are older than those in the queue.
+        // Messages that were pushed into the channel since it was found empty are older than those in the queue.
         if let Ok(message) = self.channel.try_recv() {
             return Some(message);
         }

@@ -1,15 +1,24 @@
-//! The budget of `buffer.memory`. Callers reserve memory before they append. The memory is free again when the batch
-//! has its outcome.
+//! The budget of `buffer.memory`. Callers reserve memory before they append. The memory of a batch is released when
+//! nothing holds the bytes of the batch any more. That can be later than the batch's outcome, because the network may
+//! still read the bytes.
 //!
-//! Without waiters, a reservation is two compare-and-swaps. While callers wait, no other caller gets memory before them:
-//! waiters are served in the order in which they came. When a waiter gives up, the next one is served.
+//! Each broker has a *share*: the part of the budget that records for this broker hold. Once memory was requested for
+//! more than one broker, a share may hold at most three times the memory that is free. So a single full share holds three
+//! quarters of the budget. Several full shares leave memory for the records of other brokers: each of `n` full shares
+//! holds `3/(1 + 3n)` of the budget, and the rest stays free. (Network switches divide their memory among ports by the
+//! same rule: Choudhury and Hahne, "Dynamic queue length thresholds", 1998.)
 //!
-//! Each broker has a *share*: the memory that records for this broker hold. As soon as there are records for more than
-//! one broker, a share is limited to three times the free memory. A share alone can so hold three quarters of the
-//! budget. Records for brokers that take nothing pile up, and still leave memory for the records of the others: each of
-//! `n` such brokers holds `3/(1 + 3n)` of the budget, and the rest stays free. (Switches share their memory among ports
-//! by the same rule: Choudhury and Hahne, "Dynamic queue length thresholds", 1998.) A caller first waits for room in its
-//! broker's share, in a queue of its own, and then for the budget.
+//! A caller whose reservation fails waits in two queues, one after the other. The first queue has the waiters for room
+//! in a share, for all shares. The second queue has the waiters for the budget:
+//! - The waiters for one share are served in the order in which they came. They do not delay the waiters for other
+//!   shares.
+//! - The waiters for the budget are served in the order in which their shares got room. A large request delays the
+//!   requests behind it.
+//! - When a waiter gives up, the next one is served.
+//!
+//! A caller that does not wait yet gets no memory while other callers wait for the budget or for its share. It may get
+//! memory before the waiters for other shares. [`BufferMemory::reserve_beyond_budget`] waits for nothing. Without
+//! waiters, a reservation is two compare-and-swaps.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -22,37 +31,41 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The budget of a producer, shared by all threads.
 pub(crate) struct BufferMemory {
-    total: usize,
-    /// Negative while more than the budget is held: see [`take_now`](Self::take_now).
+    /// The size of the budget in bytes.
+    budget: usize,
+    /// The number of free bytes. It is negative while more than the budget is reserved: see
+    /// [`reserve_beyond_budget`](Self::reserve_beyond_budget).
     available: AtomicI64,
-    /// The number of shares that ever held memory.
-    shares_in_use: AtomicUsize,
-    /// The lengths of the two queues in `waiters`, readable without the lock.
-    awaiting_budget: AtomicUsize,
-    awaiting_share: AtomicUsize,
-    /// The number of waits that ever began.
+    /// The number of shares from which memory was ever requested.
+    requested_shares: AtomicUsize,
+    /// The lengths of the two queues in `waiters`. They are read without the lock.
+    budget_waiters: AtomicUsize,
+    share_waiters: AtomicUsize,
+    /// See [`waits`](Self::waits).
     waits: AtomicU64,
     waiters: Mutex<Waiters>,
     alarm: OnceLock<Alarm>,
     pub(crate) buffers: BufferPool,
 }
 
-/// Wakes the workers, which then find that a caller waits for the budget. Is called under a partition's lock: must not
-/// block, and must not take a lock that is held while another one is taken.
+/// Wakes the workers, which then find that a caller waits for the budget. A thread may call it under a partition's lock.
+/// So it must not block, and the only lock that it may take is that of a worker's wake-up.
 type Alarm = Box<dyn Fn() + Send + Sync>;
 
 /// The part of the budget that records for one broker hold. A batch belongs to the share of the broker that led its
 /// partition when the memory was reserved.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerShare {
-    /// `None` for partitions whose leader is not known yet.
+    /// `None` in the share of the partitions whose leader is not known yet.
     broker: Option<BrokerId>,
-    used: AtomicI64,
+    /// The number of reserved bytes.
+    reserved: AtomicI64,
     /// The number of callers that wait for room in this share.
-    awaiting: AtomicUsize,
-    in_use: AtomicBool,
-    /// The number of times that a partition left this share for that of another leader.
-    moves: AtomicU64,
+    waiters: AtomicUsize,
+    /// Whether memory was ever requested from this share.
+    was_requested: AtomicBool,
+    /// The number of times that a partition left this share because it got another leader.
+    departures: AtomicU64,
 }
 
 impl BrokerShare {
@@ -67,44 +80,46 @@ impl BrokerShare {
         self.broker
     }
 
-    /// The number of times that a partition left this share. If it changed since a caller found the share full, the
-    /// caller's partition may belong to another share now.
-    pub(crate) fn moves(&self) -> u64 {
-        self.moves.load(SeqCst)
+    /// The number of times that a partition left this share because it got another leader. If the number has changed
+    /// since a caller found the share full, the caller's partition may belong to another share now.
+    pub(crate) fn departures(&self) -> u64 {
+        self.departures.load(SeqCst)
     }
 
-    /// The number of bytes that are held.
-    pub(crate) fn used(&self) -> i64 {
-        self.used.load(SeqCst)
+    /// The number of reserved bytes.
+    pub(crate) fn reserved(&self) -> i64 {
+        self.reserved.load(SeqCst)
     }
 
-    /// Returns whether a caller waits for this share. Its partitions are then ready to send, whatever `linger.ms` says.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.awaiting.load(SeqCst) > 0
+    /// Returns whether a caller waits for room in this share. If so, the batches of its partitions do not linger.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.load(SeqCst) > 0
     }
 }
 
 #[derive(Default)]
 struct Waiters {
-    /// Waiters that have room in their broker's share, in the order in which they got it.
+    /// The waiters for the budget, in the order in which their shares got room. Each has reserved its bytes in its share.
     for_budget: VecDeque<Arc<Waiter>>,
-    /// Waiters for room in their broker's share, in the order in which they came.
+    /// The waiters for room in their shares, in the order in which they came.
     for_share: VecDeque<Arc<Waiter>>,
     closed: bool,
 }
 
+/// A caller that waits for memory.
 struct Waiter {
     bytes: usize,
     share: Arc<BrokerShare>,
-    /// Used under the lock of the queues. The memory is already reserved for the waiter.
+    /// Whether the memory is reserved for the waiter. Used under the lock of the queues.
     granted: AtomicBool,
-    /// Used under the lock of the queues. The partition has another leader, and so another share.
+    /// Whether a partition has left the share. Set under the lock of the queues, or by the waiter's own thread before it
+    /// waits.
     share_changed: AtomicBool,
     condition: Condvar,
 }
 
 impl Waiter {
-    /// Call under the lock of the queues, after the memory was reserved for the waiter.
+    /// Wakes the waiter with the memory that was reserved for it. Call under the lock of the queues.
     fn grant(&self) {
         self.granted.store(true, SeqCst);
         self.condition.notify_one();
@@ -114,12 +129,12 @@ impl Waiter {
 /// An immediate reservation that failed.
 #[derive(Debug)]
 pub(crate) struct Shortage {
-    /// The number of bytes that the caller needs at least.
+    /// The least number of bytes with which the caller can go on.
     pub(crate) bytes: usize,
-    /// The share that they belong to.
+    /// The share from which the caller requested them.
     pub(crate) share: Arc<BrokerShare>,
-    /// [`BrokerShare::moves`] when the reservation failed.
-    pub(crate) moves: u64,
+    /// [`BrokerShare::departures`] when the reservation failed.
+    pub(crate) departures: u64,
     pub(crate) limit: MemoryLimit,
 }
 
@@ -127,7 +142,7 @@ impl Shortage {
     pub(crate) fn new(bytes: usize, share: &Arc<BrokerShare>, limit: MemoryLimit) -> Self {
         Self {
             bytes,
-            moves: share.moves(),
+            departures: share.departures(),
             share: Arc::clone(share),
             limit,
         }
@@ -139,7 +154,7 @@ impl Shortage {
 pub(crate) enum MemoryLimit {
     /// Too little of the budget is free, or other callers wait for it.
     Budget,
-    /// The broker's share is full, or other callers wait for it.
+    /// The share is full, or other callers wait for it.
     Share,
 }
 
@@ -148,35 +163,35 @@ pub(crate) enum MemoryLimit {
 pub(crate) enum WaitError {
     /// The deadline passed.
     TimedOut,
-    /// A partition of the share has another leader now. The caller tries again, in the share of its partition's leader.
+    /// A partition of the share got another leader. The caller must try again, with the share of its partition's leader.
     ShareChanged,
     /// The producer was closed.
     Closed,
 }
 
 impl BufferMemory {
-    pub(crate) fn new(total: usize) -> Arc<Self> {
+    pub(crate) fn new(budget: usize) -> Arc<Self> {
         Arc::new(Self {
-            total,
-            available: AtomicI64::new(to_i64(total)),
-            shares_in_use: AtomicUsize::new(0),
-            awaiting_budget: AtomicUsize::new(0),
-            awaiting_share: AtomicUsize::new(0),
+            budget,
+            available: AtomicI64::new(to_i64(budget)),
+            requested_shares: AtomicUsize::new(0),
+            budget_waiters: AtomicUsize::new(0),
+            share_waiters: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
             waiters: Mutex::default(),
             alarm: OnceLock::new(),
-            buffers: BufferPool::new(total),
+            buffers: BufferPool::new(budget),
         })
     }
 
-    /// Sets what is called when a caller that waited for a share begins to wait for the budget.
+    /// Sets the function that is called when a waiter moves from the queue for its share to the queue for the budget.
     pub(crate) fn set_alarm(&self, alarm: impl Fn() + Send + Sync + 'static) {
         let _ = self.alarm.set(Box::new(alarm));
     }
 
-    /// The whole budget in bytes.
-    pub(crate) fn total(&self) -> usize {
-        self.total
+    /// The size of the budget in bytes.
+    pub(crate) fn budget(&self) -> usize {
+        self.budget
     }
 
     /// The number of free bytes.
@@ -185,65 +200,71 @@ impl BufferMemory {
         usize::try_from(self.available.load(SeqCst)).unwrap_or(0)
     }
 
-    /// The number of bytes that are held: more than the budget if [`take_now`](Self::take_now) took them.
+    /// The number of reserved bytes. [`reserve_beyond_budget`](Self::reserve_beyond_budget) can make it larger than the
+    /// budget.
     #[cfg(test)]
-    pub(crate) fn in_use(&self) -> i64 {
-        to_i64(self.total) - self.available.load(SeqCst)
+    pub(crate) fn reserved(&self) -> i64 {
+        to_i64(self.budget) - self.available.load(SeqCst)
     }
 
-    /// Returns whether a waiter could be served now.
+    /// Returns whether a waiter can be served now, so that it should not wait.
     #[cfg(test)]
-    pub(crate) fn owes_a_grant(&self) -> bool {
+    pub(crate) fn can_serve_a_waiter(&self) -> bool {
         let waiters = self.waiters.lock();
         let available = self.available.load(SeqCst);
         let first = waiters.for_budget.front();
         let mut shares: Vec<&Arc<BrokerShare>> = Vec::new();
-        let is_owed_a_share = waiters.for_share.iter().any(|waiter| {
+        let has_room_for_share_waiter = waiters.for_share.iter().any(|waiter| {
             let is_first = !shares.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
             shares.push(&waiter.share);
-            is_first && self.share_with(waiter.share.used(), waiter.bytes).is_some()
+            is_first
+                && self
+                    .share_with(waiter.share.reserved(), waiter.bytes)
+                    .is_some()
         });
-        is_owed_a_share || first.is_some_and(|waiter| to_i64(waiter.bytes) <= available)
+        has_room_for_share_waiter || first.is_some_and(|waiter| to_i64(waiter.bytes) <= available)
     }
 
-    /// Returns whether a caller waits for the budget. All partitions are then ready to send, whatever `linger.ms` says.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.awaiting_budget.load(SeqCst) > 0
+    /// Returns whether a caller waits for the budget. If so, no batch lingers.
+    pub(crate) fn has_budget_waiters(&self) -> bool {
+        self.budget_waiters.load(SeqCst) > 0
     }
 
-    /// Returns whether most of the budget is free: the callers are not far ahead of the network.
-    pub(crate) fn is_ample(&self) -> bool {
-        self.available.load(SeqCst) > to_i64(self.total / 4 * 3)
+    /// Returns whether more than three quarters of the budget are free. If so, the callers are not far ahead of the network.
+    pub(crate) fn is_mostly_free(&self) -> bool {
+        self.available.load(SeqCst) > to_i64(self.budget / 4 * 3)
     }
 
-    /// Returns whether a caller waits for room in its broker's share.
-    pub(crate) fn has_exhausted_share(&self) -> bool {
-        self.awaiting_share.load(SeqCst) > 0
+    /// Returns whether a caller waits for room in any share.
+    pub(crate) fn has_share_waiters(&self) -> bool {
+        self.share_waiters.load(SeqCst) > 0
     }
 
-    /// The number of waits that ever began. A worker that has processed a count need not look again before it rises.
+    /// The number of times that a caller joined a queue of waiters, or that waiters moved to the queue for the budget. A
+    /// worker looks for waiters again only if the number has risen since it last looked.
     pub(crate) fn waits(&self) -> u64 {
         self.waits.load(SeqCst)
     }
 
-    /// Takes `bytes` if they are free and no other caller waits for them.
+    /// Reserves `bytes` if the share and the budget have room for them and no other caller waits for either.
     pub(crate) fn try_reserve(
         self: &Arc<Self>,
         bytes: usize,
         share: &Arc<BrokerShare>,
     ) -> Result<Reservation, Shortage> {
-        if share.is_exhausted() || !self.take_share(share, bytes) {
+        if share.has_waiters() || !self.reserve_in_share(share, bytes) {
             return Err(Shortage::new(bytes, share, self.exceeded_limit(share)));
         }
-        if self.is_exhausted() || !self.take(bytes) {
-            self.give_share_back(share, bytes);
+        if self.has_budget_waiters() || !self.reserve_in_budget(bytes) {
+            self.release_share(share, bytes);
             return Err(Shortage::new(bytes, share, MemoryLimit::Budget));
         }
         Ok(self.reservation(bytes, share))
     }
 
-    /// Takes the bytes that were short, and waits for them until `deadline`. If it has to wait, it calls `on_wait` once,
-    /// after this caller has joined a queue: that wakes the workers, which then find the waiter.
+    /// Reserves the bytes for which a reservation failed. Blocks until they are free, or until `deadline`. If it has to
+    /// wait, it calls `on_wait` once, after this caller has joined the queue. `on_wait` must wake the workers, which then
+    /// find the waiter.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         shortage: &Shortage,
@@ -258,16 +279,16 @@ impl BufferMemory {
         pending.wait(deadline)
     }
 
-    /// Joins the queue of waiters. The caller must then wake the workers.
+    /// Joins the queue of waiters for a share. The caller must then wake the workers.
     pub(crate) fn start_waiting(self: &Arc<Self>, shortage: &Shortage) -> PendingReservation {
         let Shortage {
             bytes,
             ref share,
-            moves,
+            departures,
             ..
         } = *shortage;
         debug_assert!(
-            bytes <= self.total,
+            bytes <= self.budget,
             "a wait for more than the whole budget never succeeds"
         );
         let waiter = Arc::new(Waiter {
@@ -279,15 +300,15 @@ impl BufferMemory {
         });
         let mut waiters = self.waiters.lock();
         waiters.for_share.push_back(Arc::clone(&waiter));
-        self.awaiting_share.fetch_add(1, SeqCst);
-        share.awaiting.fetch_add(1, SeqCst);
+        self.share_waiters.fetch_add(1, SeqCst);
+        share.waiters.fetch_add(1, SeqCst);
         self.waits.fetch_add(1, SeqCst);
-        // Memory may have been freed after the failed reservation, when no waiter was in the queue.
-        // The result does not matter: the caller wakes the workers.
+        // Memory may have been released between the failed reservation and the moment at which this waiter joined.
+        // The result does not matter, because the caller wakes the workers anyway.
         let _ = self.serve(&mut waiters);
         drop(waiters);
-        if share.moves() != moves {
-            // A partition left the share before this waiter was in the queue, so `partition_left` did not find it.
+        if share.departures() != departures {
+            // A partition left the share before this waiter joined the queue, so `partition_left` did not find the waiter.
             waiter.share_changed.store(true, SeqCst);
         }
         PendingReservation {
@@ -296,24 +317,24 @@ impl BufferMemory {
         }
     }
 
-    /// Takes `bytes`, beyond the budget if they are not free: for what the worker must hold and cannot wait for. Callers
-    /// then wait until that memory is free again.
-    pub(crate) fn take_now(
+    /// Reserves `bytes` at once, beyond the budget and the share's limit if they are not free. It is for memory that must
+    /// be held and cannot be waited for. Callers then get no memory until enough is released.
+    pub(crate) fn reserve_beyond_budget(
         self: &Arc<Self>,
         bytes: usize,
         share: &Arc<BrokerShare>,
     ) -> Reservation {
         self.available.fetch_sub(to_i64(bytes), SeqCst);
-        share.used.fetch_add(to_i64(bytes), SeqCst);
+        share.reserved.fetch_add(to_i64(bytes), SeqCst);
         self.reservation(bytes, share)
     }
 
-    /// A partition left `share` for that of another leader: wakes the waiters for `share` with
+    /// Call when a partition has left `share` because it got another leader. Wakes the waiters for `share` with
     /// [`WaitError::ShareChanged`].
     pub(crate) fn partition_left(&self, share: &Arc<BrokerShare>) {
-        // Counted before the queue is read: a caller that joins the queue after that finds the new count.
-        share.moves.fetch_add(1, SeqCst);
-        if share.is_exhausted() {
+        // The count rises before the queue is read. So a caller that joins the queue later finds the new count.
+        share.departures.fetch_add(1, SeqCst);
+        if share.has_waiters() {
             let waiters = self.waiters.lock();
             for waiter in &waiters.for_share {
                 if Arc::ptr_eq(&waiter.share, share) {
@@ -341,7 +362,8 @@ impl BufferMemory {
         }
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    /// Counts `bytes` as reserved in the budget. Returns false if too few are free.
+    fn reserve_in_budget(&self, bytes: usize) -> bool {
         self.available
             .fetch_update(SeqCst, SeqCst, |available| {
                 let rest = available.checked_sub(to_i64(bytes))?;
@@ -350,70 +372,72 @@ impl BufferMemory {
             .is_ok()
     }
 
-    /// A share that holds nothing may take any number of bytes: otherwise a large record would wait for ever.
-    fn take_share(&self, share: &BrokerShare, bytes: usize) -> bool {
-        if !share.in_use.load(SeqCst) && !share.in_use.swap(true, SeqCst) {
-            self.shares_in_use.fetch_add(1, SeqCst);
+    /// Counts `bytes` as reserved in the share. Returns false if the share has no room for them.
+    fn reserve_in_share(&self, share: &BrokerShare, bytes: usize) -> bool {
+        if !share.was_requested.load(SeqCst) && !share.was_requested.swap(true, SeqCst) {
+            self.requested_shares.fetch_add(1, SeqCst);
         }
         share
-            .used
-            .fetch_update(SeqCst, SeqCst, |used| self.share_with(used, bytes))
+            .reserved
+            .fetch_update(SeqCst, SeqCst, |reserved| self.share_with(reserved, bytes))
             .is_ok()
     }
 
-    /// Returns what a share of `used` bytes holds with `bytes` more; `None` if that exceeds its limit.
-    fn share_with(&self, used: i64, bytes: usize) -> Option<i64> {
-        let sum = used.saturating_add(to_i64(bytes));
-        if used == 0 || self.shares_in_use.load(SeqCst) <= 1 {
+    /// Returns the size of a share of `reserved` bytes after `bytes` more are reserved. `None` if that exceeds the share's
+    /// limit. An empty share has no limit, because otherwise a large record would wait for ever.
+    fn share_with(&self, reserved: i64, bytes: usize) -> Option<i64> {
+        let sum = reserved.saturating_add(to_i64(bytes));
+        if reserved == 0 || self.requested_shares.load(SeqCst) <= 1 {
             return Some(sum);
         }
         let free = self.available.load(SeqCst) - to_i64(bytes);
         (sum <= free.saturating_mul(3)).then_some(sum)
     }
 
-    /// Returns why a share cannot take more: because of its own size if that is well above the average, else because
-    /// the budget is nearly used up.
+    /// Returns the limit to report for a reservation that the share has no room for: the share's own limit if the share is
+    /// well above the average size, otherwise the budget.
     fn exceeded_limit(&self, share: &BrokerShare) -> MemoryLimit {
-        let shares = self.shares_in_use.load(SeqCst) as i128;
-        let held = to_i64(self.total) - self.available.load(SeqCst);
-        match 4 * shares * i128::from(share.used()) > 5 * i128::from(held) {
+        let shares = self.requested_shares.load(SeqCst) as i128;
+        let reserved = to_i64(self.budget) - self.available.load(SeqCst);
+        match 4 * shares * i128::from(share.reserved()) > 5 * i128::from(reserved) {
             true => MemoryLimit::Share,
             false => MemoryLimit::Budget,
         }
     }
 
+    /// Releases `bytes` and serves the waiters that now have room.
     fn release(&self, bytes: usize, share: &BrokerShare) {
         self.available.fetch_add(to_i64(bytes), SeqCst);
-        share.used.fetch_sub(to_i64(bytes), SeqCst);
-        if self.is_exhausted() || self.has_exhausted_share() {
+        share.reserved.fetch_sub(to_i64(bytes), SeqCst);
+        if self.has_budget_waiters() || self.has_share_waiters() {
             self.serve_waiters();
         }
     }
 
-    /// Serves the callers that meanwhile found the share full.
-    fn give_share_back(&self, share: &BrokerShare, bytes: usize) {
-        share.used.fetch_sub(to_i64(bytes), SeqCst);
-        if share.is_exhausted() {
+    /// Releases `bytes` of the share only, and serves its waiters: callers may have found the share full meanwhile.
+    fn release_share(&self, share: &BrokerShare, bytes: usize) {
+        share.reserved.fetch_sub(to_i64(bytes), SeqCst);
+        if share.has_waiters() {
             self.serve_waiters();
         }
     }
 
     fn serve_waiters(&self) {
-        let have_moved = self.serve(&mut self.waiters.lock());
-        self.alarm_if(have_moved);
+        let has_new_budget_waiter = self.serve(&mut self.waiters.lock());
+        self.alarm_if(has_new_budget_waiter);
     }
 
-    /// Wakes the workers if waiters moved from a share's queue to that of the budget: now all partitions are ready to
-    /// send, not only those of the share.
-    fn alarm_if(&self, have_moved: bool) {
-        if let (true, Some(alarm)) = (have_moved, self.alarm.get()) {
+    /// Wakes the workers if a waiter moved to the queue for the budget. From then on no batch of any partition lingers.
+    /// While the waiter waited for its share, that was so only for the partitions of the share.
+    fn alarm_if(&self, has_new_budget_waiter: bool) {
+        if let (true, Some(alarm)) = (has_new_budget_waiter, self.alarm.get()) {
             alarm();
         }
     }
 
-    /// Serves the first waiters for the budget while it suffices: a large request makes those behind it wait. Then
-    /// moves the waiters whose share has room to the queue for the budget. Returns whether one that moved has to wait
-    /// there: the caller must then wake the workers.
+    /// Serves the waiters for the budget in their order, and stops at the first for which too little is free. Then moves
+    /// the waiters whose share has room to the queue for the budget. Returns whether a moved waiter has to wait there.
+    /// The caller must then wake the workers.
     #[must_use]
     fn serve(&self, waiters: &mut Waiters) -> bool {
         let Waiters {
@@ -422,37 +446,37 @@ impl BufferMemory {
             ..
         } = waiters;
         while let Some(waiter) = for_budget.front() {
-            if !self.take(waiter.bytes) {
+            if !self.reserve_in_budget(waiter.bytes) {
                 break;
             }
             waiter.grant();
             for_budget.pop_front();
-            self.awaiting_budget.fetch_sub(1, SeqCst);
+            self.budget_waiters.fetch_sub(1, SeqCst);
         }
         let mut full: Vec<Arc<BrokerShare>> = Vec::new();
-        let mut have_moved = false;
+        let mut has_new_budget_waiter = false;
         for_share.retain(|waiter| {
             let is_full = full.iter().any(|share| Arc::ptr_eq(share, &waiter.share));
-            if is_full || !self.take_share(&waiter.share, waiter.bytes) {
+            if is_full || !self.reserve_in_share(&waiter.share, waiter.bytes) {
                 if !is_full {
                     full.push(Arc::clone(&waiter.share));
                 }
                 return true;
             }
-            self.count_one_less_for_share(waiter);
-            if for_budget.is_empty() && self.take(waiter.bytes) {
+            self.decrement_share_waiters(waiter);
+            if for_budget.is_empty() && self.reserve_in_budget(waiter.bytes) {
                 waiter.grant();
             } else {
-                self.awaiting_budget.fetch_add(1, SeqCst);
+                self.budget_waiters.fetch_add(1, SeqCst);
                 for_budget.push_back(Arc::clone(waiter));
-                have_moved = true;
+                has_new_budget_waiter = true;
             }
             false
         });
-        if have_moved {
+        if has_new_budget_waiter {
             self.waits.fetch_add(1, SeqCst);
         }
-        have_moved
+        has_new_budget_waiter
     }
 
     /// Removes a waiter that gives up.
@@ -461,22 +485,25 @@ impl BufferMemory {
         match waiters.for_share.iter().position(is_same) {
             Some(position) => {
                 waiters.for_share.remove(position);
-                self.count_one_less_for_share(waiter);
+                self.decrement_share_waiters(waiter);
             }
             None => {
                 waiters.for_budget.retain(|other| !is_same(other));
-                self.awaiting_budget.fetch_sub(1, SeqCst);
-                waiter.share.used.fetch_sub(to_i64(waiter.bytes), SeqCst);
+                self.budget_waiters.fetch_sub(1, SeqCst);
+                waiter
+                    .share
+                    .reserved
+                    .fetch_sub(to_i64(waiter.bytes), SeqCst);
             }
         }
-        let have_moved = self.serve(&mut waiters);
+        let has_new_budget_waiter = self.serve(&mut waiters);
         drop(waiters);
-        self.alarm_if(have_moved);
+        self.alarm_if(has_new_budget_waiter);
     }
 
-    fn count_one_less_for_share(&self, waiter: &Waiter) {
-        self.awaiting_share.fetch_sub(1, SeqCst);
-        waiter.share.awaiting.fetch_sub(1, SeqCst);
+    fn decrement_share_waiters(&self, waiter: &Waiter) {
+        self.share_waiters.fetch_sub(1, SeqCst);
+        waiter.share.waiters.fetch_sub(1, SeqCst);
     }
 }
 
@@ -485,7 +512,7 @@ fn to_i64(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// A caller in the queue of waiters.
+/// A caller that has joined a queue of waiters.
 pub(crate) struct PendingReservation {
     memory: Arc<BufferMemory>,
     waiter: Arc<Waiter>,
@@ -533,7 +560,7 @@ impl PendingReservation {
     }
 }
 
-/// Bytes taken from the budget. Dropping it gives them back.
+/// Reserved bytes. They are released when the reservation is dropped.
 pub(crate) struct Reservation {
     memory: Arc<BufferMemory>,
     share: Arc<BrokerShare>,
@@ -549,17 +576,17 @@ impl Reservation {
         &self.share
     }
 
-    /// Adds the bytes of `other` to this reservation, and moves them to its broker's share.
+    /// Adds the bytes of `other` to this reservation, and moves them to the share of this reservation.
     pub(crate) fn absorb(&mut self, mut other: Reservation) {
         let bytes = std::mem::take(&mut other.bytes);
         self.bytes += bytes;
         if !Arc::ptr_eq(&self.share, &other.share) {
-            self.share.used.fetch_add(to_i64(bytes), SeqCst);
-            self.memory.give_share_back(&other.share, bytes);
+            self.share.reserved.fetch_add(to_i64(bytes), SeqCst);
+            self.memory.release_share(&other.share, bytes);
         }
     }
 
-    /// Gives back all except `bytes`.
+    /// Releases all bytes except this number.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if let Some(surplus) = self.bytes.checked_sub(bytes).filter(|&surplus| surplus > 0) {
             self.bytes = bytes;
@@ -567,12 +594,12 @@ impl Reservation {
         }
     }
 
-    /// Gives a batch's buffer to the pool, which keeps or frees it.
-    pub(crate) fn give_back(&self, buffer: Vec<u8>) {
-        self.memory.buffers.give_back(buffer);
+    /// Returns a batch's buffer to the pool, which keeps or frees it.
+    pub(crate) fn return_buffer(&self, buffer: Vec<u8>) {
+        self.memory.buffers.return_buffer(buffer);
     }
 
-    /// Splits off a reservation of at most `bytes`.
+    /// Splits off a reservation of `bytes`, or of all bytes if there are fewer.
     pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;

@@ -1,8 +1,19 @@
 //! Batches in memory: callers append records to them, and workers take and send them.
 //!
-//! A caller encodes its record once, into the open batch of the record's partition ([`open_batch`]). A full batch goes to
-//! the partition's worker over the worker's bounded channel ([`handover`]). The worker takes a part-filled batch after
-//! `linger.ms`.
+//! A caller encodes its record once, into the open batch of the record's partition. A full batch goes to the partition's
+//! worker over the worker's bounded channel, or to the queue behind the channel if the channel is full. The worker takes
+//! an open batch when it has lingered and can be sent. It does not wait for `linger.ms` for a flush, for the close, or
+//! while callers wait for memory.
+//!
+//! | module | has |
+//! |---|---|
+//! | [`topics`], [`partition`] | the topics and partitions to which callers send; the worker's side of a partition |
+//! | [`topic_config`] | the settings that can differ by topic |
+//! | [`sticky_partitioner`], [`unavailable_brokers`] | the choice of partition for records without a key |
+//! | [`open_batch`], [`batch`] | the callers' side of a partition; a batch from its first record to its outcome |
+//! | [`callbacks`], [`completion`] | the callbacks of a batch's records; the outcome for which futures wait |
+//! | [`memory`], [`buffers`], [`allowance`] | the budget of `buffer.memory`; reused buffers; the memory for records that callbacks send |
+//! | [`handover`], [`worker_handle`] | the channel from callers to a worker; a worker as callers see it |
 
 pub(crate) mod allowance;
 pub(crate) mod batch;
@@ -39,7 +50,7 @@ pub(crate) struct RecordAccumulator {
     pub(crate) topics: Topics,
     workers: Vec<Arc<WorkerHandle>>,
     opening: OpenFlag,
-    /// A worker panicked: every later call reports it.
+    /// Whether a thread of the producer panicked. If so, every later call reports it.
     panicked: AtomicBool,
     unavailable: UnavailableBrokers,
 }
@@ -75,7 +86,7 @@ impl RecordAccumulator {
         }
     }
 
-    /// Returns whether records are taken: not after a close, and not in a forked process.
+    /// Returns whether records are accepted. They are not after a close, and not in a forked process.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.opening.is_open()
@@ -85,7 +96,8 @@ impl RecordAccumulator {
         self.panicked.load(Ordering::Acquire)
     }
 
-    /// As [`close`](Self::close), after a thread panicked. Callers that this wakes report the panic.
+    /// Closes the accumulator as [`close`](Self::close) does, after a thread panicked. The callers that this wakes report
+    /// the panic.
     pub(crate) fn close_after_panic(&self) {
         self.panicked.store(true, Ordering::Release);
         self.close();
@@ -99,7 +111,8 @@ impl RecordAccumulator {
         self.memory.buffers.close();
     }
 
-    /// Waits until `deadline` for the memory that was short. The workers find the waiter and send what they have.
+    /// Reserves the memory for which a reservation failed. Blocks until it is free, or until `deadline`. The workers find
+    /// the waiter, and send batches without waiting for `linger.ms`.
     pub(crate) fn reserve(
         &self,
         shortage: &Shortage,
@@ -109,23 +122,23 @@ impl RecordAccumulator {
             .reserve(shortage, deadline, || self.wake_workers())
     }
 
-    /// In a callback of this producer: takes the memory that was short, beyond the budget. Returns `None` if the
-    /// allowance of the batch's callbacks does not suffice.
-    pub(crate) fn take_allowance(&self, shortage: &Shortage) -> Option<Reservation> {
+    /// In a callback of this producer: reserves the memory for which a reservation failed, beyond the budget. Returns
+    /// `None` if too little is left of the allowance of the batch's callbacks.
+    pub(crate) fn reserve_from_allowance(&self, shortage: &Shortage) -> Option<Reservation> {
         let Shortage { bytes, share, .. } = shortage;
-        allowance::take(*bytes).then(|| self.memory.take_now(*bytes, share))
+        allowance::take(*bytes).then(|| self.memory.reserve_beyond_budget(*bytes, share))
     }
 
     pub(crate) fn unavailable_brokers(&self) -> &UnavailableBrokers {
         &self.unavailable
     }
 
-    /// On a worker, when it finds that the broker takes data again, or none. If it takes none, records without a key go to
-    /// other brokers from the next one on.
+    /// On a worker: notes whether the broker accepts data. If it accepts none, later records without a key go to other
+    /// brokers.
     pub(crate) fn report_availability(&self, broker: BrokerId, worker: usize, is_available: bool) {
         self.unavailable.set(broker, worker, !is_available);
         if !is_available {
-            self.topics.leave_broker(broker);
+            self.topics.end_sticky_turns_of_broker(broker);
         }
     }
 }

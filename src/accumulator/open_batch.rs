@@ -2,11 +2,11 @@
 //!
 //! The order of records in a partition is the order in which `send` takes the partition's lock. No call blocks under
 //! this lock: an append only tries to reserve memory, and a caller that has to wait for memory releases the lock first.
-//! What goes to the worker always finds room (see [`handover`](super::handover)).
+//! A message to the worker always finds room (see [`handover`](super::handover)).
 //!
-//! There are two paths into a batch. The fast path is [`OpenBatchGuard`]: it appends where the batch has room, and
-//! otherwise does nothing. The slow path is [`Partition::append`]: it opens a batch, gives it more memory, and hands it
-//! to the worker when it is full.
+//! There are two paths into a batch. The fast path is [`OpenBatchGuard`]. It appends a record if the open batch has room
+//! for this record and for another one of the same size. Otherwise it changes nothing. The slow path is
+//! [`Partition::append`]: it opens a batch, gives it more memory, and hands it to the worker when it is full.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,17 +23,18 @@ use crate::record::compression::CompressionType;
 use crate::sync::MutexGuard;
 use crate::time::monotonic_now;
 
-/// What a batch holds beside its buffer: its structures, its completion, its messages to the worker.
+/// The memory of a batch beside its buffer and its callbacks: its structures, its completion, its messages to the worker.
 pub(super) const BATCH_OVERHEAD_BYTES: usize = 512;
 
-/// The smallest buffer of a batch: a partition with few records does not hold a whole `batch.size`.
+/// The size of a batch's smallest buffer. It is small so that a partition with few records does not hold a whole
+/// `batch.size`.
 const MIN_BUFFER_BYTES: usize = 512;
 
-/// The memory that is reserved for callbacks at a time, if that much is free.
+/// The least memory that is reserved for callbacks at a time, if it is free.
 const CALLBACKS_STEP_BYTES: usize = 2048;
 
-/// The upper bound of the size of a record that fits a batch of its own within the whole budget. A larger record is
-/// refused at once. 0 if the budget is too small for any record.
+/// Returns the largest upper bound of a record's size with which the record alone, in a batch of its own, fits the whole
+/// budget. A larger record is refused at once. Returns 0 if the budget is too small for any record.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
     match buffer_memory.saturating_sub(BATCH_OVERHEAD_BYTES + CALLBACKS_STEP_BYTES) {
         too_little if too_little < MIN_BUFFER_BYTES => 0,
@@ -63,7 +64,7 @@ impl<H> SerializedRecord<'_, H> {
     }
 }
 
-/// By hand: the derived implementation would demand that the headers can be cloned.
+/// Not derived, because the derived implementation would require that the headers can be cloned.
 impl<H> Clone for SerializedRecord<'_, H> {
     fn clone(&self) -> Self {
         *self
@@ -78,7 +79,7 @@ pub(crate) enum Append {
     Done {
         record: RecordHandle,
         wake: Wake,
-        /// The record was the last one of a sticky turn: see [`StickyTurn`].
+        /// Whether the record was the last one of a sticky turn: see [`StickyTurn`].
         is_turn_over: bool,
     },
     /// The record is in no batch. The caller waits for this memory and appends again.
@@ -89,13 +90,13 @@ pub(crate) enum Append {
     Retired,
 }
 
-/// Whether the caller wakes the worker after it released its locks.
+/// Whether and when the caller must wake the worker, after the caller has released its locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
     None,
-    /// The worker has a new deadline.
+    /// The worker must be awake at this time: a batch has lingered then.
     By(Instant),
-    /// There is a full batch.
+    /// The worker must wake at once: it can send a batch.
     Now,
 }
 
@@ -109,31 +110,31 @@ impl Wake {
     }
 }
 
-/// What a partition's lock guards: the open batch, and what callers and the worker know about it.
+/// The data under a partition's lock: the open batch, and what callers and the worker know about it.
 #[derive(Default)]
 pub(super) struct OpenBatch {
     pub(super) batch: Option<Box<ProducerBatch>>,
-    /// Whether the worker was told of an open batch, and has neither taken it nor found none since. If so, it will look
-    /// here within `linger.ms` after any batch is opened.
+    /// Whether an open batch is announced: the worker was notified of one, and has not taken or missed one since. While a
+    /// batch is announced, the worker looks here within `linger.ms` after any batch is opened.
     pub(super) announced: bool,
     /// The number of full batches pushed to the worker so far.
     pub(super) pushed: u64,
     /// The size up to which the open batch may grow, before compression.
     limit: usize,
-    /// The size of the latest batch: the next one starts with a buffer for it.
+    /// The size of the latest batch. The buffer of the next batch starts with this size and a margin.
     usual_bytes: usize,
-    /// The memory of the callbacks of the latest batch that had any: the next one reserves as much with its first
-    /// callback.
+    /// The memory of the callbacks of the latest batch that had callbacks. The next batch reserves this much, and a margin,
+    /// if its first record has a callback.
     usual_callback_bytes: usize,
     turn: StickyTurn,
     /// The share of the partition's leader.
     pub(super) share: Arc<BrokerShare>,
     pub(super) closed: bool,
-    /// The producer has forgotten the partition. If the topic is used again, it gets another partition object.
+    /// Whether the producer has forgotten the partition. If the topic is used again, it gets another [`Partition`].
     pub(super) retired: bool,
 }
 
-/// The sticky turn of a partition: the time for which the sticky partitioner sends all records here.
+/// The sticky turn of a partition: while it lasts, the sticky partitioner sends the records without a key here.
 #[derive(Default)]
 struct StickyTurn {
     /// The bytes that were sent here since the turn began.
@@ -141,12 +142,11 @@ struct StickyTurn {
 }
 
 impl StickyTurn {
-    /// Returns after how many more bytes the turn is over.
+    /// Returns the number of bytes after which the turn is over.
     ///
-    /// This is the rule (KIP-794): a turn is over as soon as a batch's worth of bytes was sent and no batch is open, so
-    /// that no part-filled batch is left behind to linger. It is also over, with a batch open or not, as soon as twice
-    /// as many bytes were sent. A batch's worth is the size up to which the partition's batches are filled, before
-    /// compression.
+    /// This is the rule (KIP-794). `batch_limit` is the size up to which the partition's batches are filled, before
+    /// compression. A turn is over when `batch_limit` bytes were sent and no batch is open. So no part-filled batch stays
+    /// behind to linger. A turn is also over when twice as many bytes were sent, even if a batch is open.
     #[inline]
     fn bytes_left(&self, batch_limit: usize, has_open_batch: bool) -> usize {
         let length = match has_open_batch {
@@ -158,10 +158,10 @@ impl StickyTurn {
 }
 
 impl OpenBatch {
-    /// Appends the first of `records`, each of them with an upper bound of its size, while the open batch has room for
-    /// another record of that size behind it: so it is not full afterwards. With `is_sticky` it also stops before the
-    /// record with which the sticky turn may be over. Returns the index of the first record in the batch and the number
-    /// of records, at least one.
+    /// Appends `records` in order, each of them with an upper bound of its size. Stops before the first record for which
+    /// the open batch has no room, or has no room for another record of the same size behind it. So the batch is not full
+    /// afterwards. With `is_sticky` it also stops before a record with which the sticky turn may be over. Returns the index
+    /// of the first record in the batch and the number of appended records. `None` if it appended none.
     #[inline]
     fn append_while_room<'a, H: RecordHeader + 'a>(
         &mut self,
@@ -199,7 +199,7 @@ impl OpenBatch {
         (count > 0).then_some((first as u32, count))
     }
 
-    /// Takes the batch out. The next one starts with its size.
+    /// Takes the open batch out. The next batch starts with a buffer of its size.
     pub(super) fn take_batch(&mut self) -> Option<Box<ProducerBatch>> {
         let batch = self.batch.take()?;
         self.usual_bytes = batch.size();
@@ -210,15 +210,15 @@ impl OpenBatch {
     }
 }
 
-/// The open batch of a partition whose lock this caller holds: the fast path.
+/// A partition's lock, held by a caller on the fast path.
 pub(crate) struct OpenBatchGuard<'a> {
     open: MutexGuard<'a, OpenBatch>,
 }
 
 impl OpenBatchGuard<'_> {
-    /// Appends `record`, whose size is at most `upper_bound`, if the open batch has room for it and for another one of
-    /// that size, so that the batch is not full afterwards. If the partition was chosen as the sticky one, its turn must
-    /// also not be over afterwards. Otherwise nothing has changed. Takes `callback` on success.
+    /// Appends `record` if the open batch has room for this record and for another one of the same size. So the batch is
+    /// not full afterwards. `upper_bound` is an upper bound of the record's size. With `is_sticky`, the sticky turn must
+    /// not be over with this record. Takes `callback` on success. Returns `None` if nothing has changed.
     #[inline]
     pub(crate) fn append_in_room<H: RecordHeader>(
         mut self,
@@ -242,8 +242,8 @@ impl OpenBatchGuard<'_> {
         })
     }
 
-    /// As [`append_in_room`](Self::append_in_room), for as many of the first `records` as there is room for. Returns the
-    /// handle of the first one and the number of those appended, at least one.
+    /// Appends as many of the first `records` as [`append_in_room`](Self::append_in_room) would append one by one. They have
+    /// no callbacks. Returns the handle of the first record and the number of appended records. `None` if it appended none.
     #[inline]
     pub(crate) fn append_run<'a, H: RecordHeader + 'a>(
         mut self,
@@ -267,16 +267,17 @@ impl Partition {
         }
     }
 
-    /// As [`lock`](Self::lock); `None` if another thread holds the lock.
+    /// Locks the open batch for the fast path. Returns `None` if another thread holds the lock.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<OpenBatchGuard<'_>> {
         let open = self.open.try_lock()?;
         Some(OpenBatchGuard { open })
     }
 
-    /// Appends `record` to the open batch, or to a new one: the slow path. Never blocks.
+    /// Appends `record` to the open batch, or to a new one, on the slow path. Never waits for memory.
     ///
-    /// `spare` is memory that the caller waited for. What is not used stays there. Takes `callback` on success.
+    /// `spare` is memory for which the caller has waited. Memory that the append does not use stays there. Takes `callback`
+    /// on success.
     pub(crate) fn append<H: RecordHeader>(
         self: &Arc<Self>,
         record: &SerializedRecord<'_, H>,
@@ -320,8 +321,8 @@ impl Partition {
         }
     }
 
-    /// After a record was appended on the slow path: pushes the batch if it is full, and looks whether the sticky turn is
-    /// over.
+    /// Call after a record was appended on the slow path. Pushes the batch if it is full, and checks whether the sticky
+    /// turn is over.
     fn appended(
         &self,
         open: &mut OpenBatch,
@@ -349,12 +350,12 @@ impl Partition {
         }
     }
 
-    /// The sticky partitioner has just chosen this partition.
+    /// Starts a sticky turn. The sticky partitioner calls this when it has chosen this partition.
     pub(crate) fn begin_sticky_turn(&self) {
         self.open.lock().turn = StickyTurn::default();
     }
 
-    /// Opens a batch with room for `record`: the append that follows cannot fail and leave the batch empty.
+    /// Opens a batch that has room for `record`. So the append that follows cannot fail and leave the batch empty.
     fn open_batch<H: RecordHeader>(
         self: &Arc<Self>,
         open: &mut OpenBatch,
@@ -380,13 +381,13 @@ impl Partition {
             spare,
         };
         let capacity = first.max(usual);
-        // With little memory free, the batch gets the smallest buffer that suffices: a small batch is better than none.
+        // If too little memory is free for this, the batch gets the smallest buffer that suffices.
         let ample = BATCH_OVERHEAD_BYTES + capacity + usual_callbacks;
-        let (reservation, capacity, callbacks) = match memory.take(ample) {
+        let (reservation, capacity, callbacks) = match memory.reserve(ample) {
             Ok(reservation) => (reservation, capacity, usual_callbacks),
             Err(_) => {
                 let least = first.max(MIN_BUFFER_BYTES);
-                let reservation = memory.take(BATCH_OVERHEAD_BYTES + least + callback_bytes)?;
+                let reservation = memory.reserve(BATCH_OVERHEAD_BYTES + least + callback_bytes)?;
                 (reservation, least, callback_bytes)
             }
         };
@@ -400,16 +401,16 @@ impl Partition {
         Ok(self.announce(open, now))
     }
 
-    /// Tells the worker of a batch that was opened at `now`, if the worker would not look in time anyway.
+    /// Announces a batch that was opened at `now`, unless the worker looks here in time anyway.
     fn announce(self: &Arc<Self>, open: &mut OpenBatch, now: Instant) -> Wake {
         let announced = std::mem::replace(&mut open.announced, true);
-        let is_share_exhausted = open.share.is_exhausted();
-        // While a caller waits for the leader's share, the worker has to look at this partition at once.
-        if !announced || is_share_exhausted {
+        let has_share_waiters = open.share.has_waiters();
+        // While a caller waits for the leader's share, the worker must look at this partition at once.
+        if !announced || has_share_waiters {
             self.worker.push(Message::Opened(Arc::clone(self)));
         }
-        // While callers wait for memory, no batch lingers: otherwise they and the worker would wait for each other.
-        if self.config.linger.is_zero() || self.memory.is_exhausted() || is_share_exhausted {
+        // While callers wait for memory, no batch lingers. Otherwise they and the worker would wait for each other.
+        if self.config.linger.is_zero() || self.memory.has_budget_waiters() || has_share_waiters {
             Wake::Now
         } else if announced {
             Wake::None
@@ -418,9 +419,9 @@ impl Partition {
         }
     }
 
-    /// Returns the size up to which a batch is filled, before compression: so that it is expected to have `batch.size`
-    /// bytes after compression, with Java's margin of 5 %. It is smaller while brokers refuse such batches of the topic
-    /// as too large.
+    /// Returns the size up to which a batch is filled, before compression. After compression, the batch is expected to have
+    /// `batch.size` bytes, with Java's margin of 5 %. The limit is smaller while brokers refuse such batches of the topic as
+    /// too large.
     fn batch_limit(&self) -> usize {
         let config = self.config();
         let size = config.batch_size.min(self.sizes.limit.most());
@@ -443,7 +444,7 @@ impl Partition {
     }
 }
 
-/// The size to begin with if the latest batch reached `usual_bytes`.
+/// Returns the size with which a batch starts if the latest batch reached `usual_bytes`.
 fn with_margin(usual_bytes: usize) -> usize {
     usual_bytes.saturating_add(usual_bytes / 8)
 }
@@ -466,7 +467,7 @@ struct Appended {
 }
 
 impl GrowingBatch<'_> {
-    /// Appends the record. Returns `None` if the batch has no room for it and is to be sent first.
+    /// Appends the record. Returns `None` if the batch has no room for it, so that it must be pushed first.
     fn append<H: RecordHeader>(
         &mut self,
         record: &SerializedRecord<'_, H>,
@@ -499,7 +500,7 @@ impl GrowingBatch<'_> {
         let before = builder.len();
         let index = builder.append(timestamp_ms, key, value, headers) as u32;
         let (len, size) = (builder.len(), builder.len() - before);
-        // A batch without room for another record of the usual size is sent at once: to linger would be of no use.
+        // A batch without room for another record of the usual size is full: more time would not fill it.
         let is_full = len + size > limit && len + len / (index as usize + 1) > limit;
         callback.give_to(&mut self.batch.callbacks, index, record.details());
         let completion = Arc::clone(self.batch.completion());
@@ -510,14 +511,14 @@ impl GrowingBatch<'_> {
         }))
     }
 
-    /// Reserves memory for a callback of `least` bytes, and for more of them if that is free.
+    /// Reserves memory for a callback of `least` bytes, and for further callbacks if enough is free.
     fn make_room_for_callback(&mut self, least: usize) -> Result<(), Shortage> {
         let callbacks = &mut self.batch.callbacks;
         if callbacks.has_room(least) {
             return Ok(());
         }
         let ample = callbacks.used_bytes().max(CALLBACKS_STEP_BYTES).max(least);
-        let more = self.memory.take_up_to(ample, least)?;
+        let more = self.memory.reserve_up_to(ample, least)?;
         callbacks.add_room(more.bytes());
         if let Contents::Building { reservation, .. } = &mut self.batch.contents {
             reservation.absorb(more);
@@ -526,18 +527,18 @@ impl GrowingBatch<'_> {
     }
 }
 
-/// Where an append takes memory from without waiting.
+/// The memory that an append can reserve without waiting.
 struct MemorySource<'a> {
     budget: &'a Arc<BufferMemory>,
     /// The share of the partition's leader.
     share: &'a Arc<BrokerShare>,
-    /// What the caller waited for.
+    /// The memory for which the caller has waited.
     spare: &'a mut Option<Reservation>,
 }
 
 impl MemorySource<'_> {
-    /// Makes the builder's capacity `len` bytes, and up to twice what it is now if the memory is free and `limit` allows
-    /// it. Returns the reservation for what was added.
+    /// Raises the builder's capacity to `len` bytes. Doubles it instead if enough memory is free and `limit` allows it.
+    /// Returns the reservation for the added bytes.
     #[cold]
     fn grow(
         &mut self,
@@ -547,18 +548,18 @@ impl MemorySource<'_> {
     ) -> Result<Reservation, Shortage> {
         let capacity = builder.capacity();
         let ample = (2 * capacity).min(limit).max(len) - capacity;
-        let more = self.take_up_to(ample, len - capacity)?;
+        let more = self.reserve_up_to(ample, len - capacity)?;
         builder.reserve_capacity(capacity + more.bytes());
         Ok(more)
     }
 
-    /// Takes `ample` bytes, or `least` if that fails.
-    fn take_up_to(&mut self, ample: usize, least: usize) -> Result<Reservation, Shortage> {
-        self.take(ample).or_else(|_| self.take(least))
+    /// Reserves `ample` bytes, or `least` bytes if that fails.
+    fn reserve_up_to(&mut self, ample: usize, least: usize) -> Result<Reservation, Shortage> {
+        self.reserve(ample).or_else(|_| self.reserve(least))
     }
 
-    /// Takes `bytes` from the spare memory if that suffices, else from the budget.
-    fn take(&mut self, bytes: usize) -> Result<Reservation, Shortage> {
+    /// Reserves `bytes` from the spare memory if it suffices, else from the budget.
+    fn reserve(&mut self, bytes: usize) -> Result<Reservation, Shortage> {
         // The spare memory belongs to another share if the leader or the choice of partition has changed meanwhile.
         let is_of_another = |spare: &Reservation| !Arc::ptr_eq(spare.share(), self.share);
         if self.spare.as_ref().is_some_and(is_of_another) {

@@ -15,8 +15,8 @@ use crate::record::batch_limit::BatchSizes;
 use crate::sync::Mutex;
 use crate::threads::InstanceId;
 
-/// A partition's number at its worker. No other partition of the worker ever has it, not even the same one of a topic
-/// that was forgotten and is used again.
+/// A partition's number at its worker. The worker never uses it again, not even for the same partition of a topic that was
+/// forgotten and is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PartitionId(pub(crate) usize);
 
@@ -34,18 +34,18 @@ pub(crate) struct Partition {
     pub(super) config: Arc<TopicConfig>,
     pub(super) sizes: Arc<BatchSizes>,
     pub(super) open: Mutex<OpenBatch>,
-    /// The number of batches that are open or wait to be sent: the queue length for the adaptive partitioner.
+    /// See [`queue_length`](Self::queue_length).
     pub(super) queued_batches: AtomicUsize,
-    /// The number of batches that exist, wherever they are.
+    /// The number of batches that exist: open, on their way to the worker, at the worker, or in requests.
     batches: AtomicUsize,
 }
 
-/// What the worker finds when it looks for an open batch.
+/// The result of the worker's look for an open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peek {
-    /// There is an open batch, and it stays announced.
+    /// There is a batch that was opened at this time, and it stays announced.
     OpenSince(Instant),
-    /// A full batch is in the worker's channel, and has to be received first.
+    /// A full batch is on its way to the worker, which must receive it first.
     FullBatchQueued,
     /// There is no open batch.
     None,
@@ -117,18 +117,18 @@ impl Partition {
         self.id
     }
 
-    /// What the producer has learnt about the sizes of the topic's batches.
+    /// The sizes of the topic's batches that brokers accept, and how well these batches compress.
     pub(crate) fn sizes(&self) -> &BatchSizes {
         &self.sizes
     }
 
-    /// The number of batches that are open or wait to be sent.
+    /// The number of batches that are open or wait to be sent. The adaptive partitioner uses it as the queue's length.
     pub(crate) fn queue_length(&self) -> usize {
         self.queued_batches.load(Ordering::Relaxed)
     }
 
-    /// Reserves the memory for a part of a split batch: as much as possible from `from`, and the rest at once, beyond the
-    /// budget if necessary.
+    /// Reserves the memory for a part of a split batch: as much as possible from `from`, and the rest beyond the budget if
+    /// necessary.
     pub(crate) fn part_reservation(
         &self,
         capacity: usize,
@@ -139,38 +139,39 @@ impl Partition {
         match from {
             Some(from) => {
                 let mut reservation = from.split(bytes);
-                reservation.absorb(self.take_memory_now(bytes - reservation.bytes()));
+                reservation.absorb(self.reserve_beyond_budget(bytes - reservation.bytes()));
                 reservation
             }
-            None => self.take_memory_now(bytes),
+            None => self.reserve_beyond_budget(bytes),
         }
     }
 
-    /// On the worker, which must hold this memory and cannot wait: reserves it, beyond the budget if necessary.
-    pub(crate) fn take_memory_now(&self, bytes: usize) -> Reservation {
+    /// On the worker: reserves memory at once, beyond the budget if necessary. It is for memory that the worker must hold and
+    /// cannot wait for.
+    pub(crate) fn reserve_beyond_budget(&self, bytes: usize) -> Reservation {
         let share = Arc::clone(&self.open.lock().share);
-        self.memory.take_now(bytes, &share)
+        self.memory.reserve_beyond_budget(bytes, &share)
     }
 
-    /// Call when the partition has another leader: what is reserved from now on belongs to the share of that leader.
+    /// Call when the partition has another leader: makes later reservations belong to the share of that leader.
     pub(super) fn set_share(&self, share: &Arc<BrokerShare>) {
         let before = std::mem::replace(&mut self.open.lock().share, Arc::clone(share));
         self.memory.partition_left(&before);
     }
 
-    /// Returns whether a caller waits for memory of the leader's share, or of the share that the open batch belongs to.
-    pub(crate) fn is_share_exhausted(&self) -> bool {
+    /// Returns whether a caller waits for room in the leader's share, or in the share to which the open batch belongs.
+    pub(crate) fn has_share_waiters(&self) -> bool {
         let open = self.open.lock();
         let contents = open.batch.as_ref().map(|batch| &batch.contents);
         let of_batch = match contents {
-            Some(Contents::Building { reservation, .. }) => reservation.share().is_exhausted(),
+            Some(Contents::Building { reservation, .. }) => reservation.share().has_waiters(),
             _ => false,
         };
-        of_batch || open.share.is_exhausted()
+        of_batch || open.share.has_waiters()
     }
 
     /// On the worker: looks for an open batch. `received` is the number of this partition's full batches that the worker
-    /// has received from its channel. After [`Peek::None`] the next open batch is announced.
+    /// has received. After [`Peek::None`] the next open batch is announced.
     pub(crate) fn peek(&self, received: u64) -> Peek {
         let mut open = self.open.lock();
         if open.pushed != received {
@@ -185,8 +186,8 @@ impl Partition {
         }
     }
 
-    /// On the worker: takes the open batch; the next one is announced. `None` if there is no open batch, or if a full
-    /// batch is in the worker's channel and has to be received first.
+    /// On the worker: takes the open batch. The next open batch is announced. Returns `None` if there is no open batch, or
+    /// if a full batch is on its way to the worker, which must receive it first.
     pub(crate) fn take_open(&self, received: u64) -> Option<Box<ProducerBatch>> {
         let mut open = self.open.lock();
         if open.pushed != received {
@@ -207,12 +208,12 @@ impl Partition {
         (open.pushed, completion)
     }
 
-    /// On the worker: a batch of this partition is in a request now, or has failed before it was.
+    /// On the worker: counts a batch that is in a request now, or has failed before it was in one.
     pub(crate) fn batch_drained(&self) {
         self.queued_batches.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// On the worker: batches of this partition wait to be sent, again or in addition.
+    /// On the worker: counts batches that wait to be sent again, or that a split has added.
     pub(crate) fn batches_requeued(&self, batches: usize) {
         self.queued_batches.fetch_add(batches, Ordering::Relaxed);
     }
@@ -230,12 +231,12 @@ impl Partition {
     /// Retires the partition unless a batch of it exists. Returns whether it is retired.
     pub(super) fn retire(&self) -> bool {
         let mut open = self.open.lock();
-        // If no batch exists, only an append can create one, and appends need this lock.
+        // If no batch exists, only an append can create one, and an append needs this lock.
         open.retired = self.batches.load(Ordering::Acquire) == 0;
         open.retired
     }
 
-    /// Reverses [`retire`](Self::retire), before the worker was told.
+    /// Reverses [`retire`](Self::retire). Must not be called after the partition was reported to the worker.
     pub(super) fn reinstate(&self) {
         self.open.lock().retired = false;
     }

@@ -1,15 +1,17 @@
-//! The built-in choice of partition for records without a key (KIP-794). All records go to one partition, the *sticky*
-//! one, for a *sticky turn* of about `batch.size` bytes. Then another one is chosen: the shorter a partition's queue, the
-//! likelier.
+//! The built-in choice of partition for records without a key (KIP-794). All of these records go to one partition, the
+//! *sticky partition*, for a *sticky turn* of about `batch.size` bytes. Then a random partition is chosen. A partition with
+//! a shorter queue is more likely.
 //!
-//! A turn ends in one of two ways. The append path ends it by the rule in [`open_batch`](super::open_batch), or because
-//! there is no memory for the partition's leader: it calls [`switch`](StickyPartitioner::switch).
-//! [`end_turns`](StickyPartitioner::end_turns) cuts it short if the partition loses its leader, gets another one, or if
-//! the leader takes no data.
+//! A sticky turn ends in one of two ways:
+//! - The append path calls [`switch`](StickyPartitioner::switch) when the turn is over by the rule in
+//!   [`open_batch`](super::open_batch), or when the share of the partition's leader is full.
+//! - [`end_turns`](StickyPartitioner::end_turns) ends the turn early if the partition loses its leader or gets another
+//!   one, or if the leader accepts no data.
 //!
 //! Threads whose appends collide use different *sticky slots*. Each slot has a sticky partition of its own. Without
-//! collisions all threads use the first slot, so that batches fill. They also do if little memory is free: then the
-//! callers are faster than the network, and more open batches would only make them wake each other more often.
+//! collisions all threads use the first slot, so that batches fill. They also use it if less than three quarters of the
+//! memory are free. Then the callers are faster than the network, and more open batches would only make them wake each
+//! other more often.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -19,7 +21,7 @@ use super::topics::Topic;
 use super::unavailable_brokers::UnavailableBrokers;
 use crate::sync::Mutex;
 
-/// More threads than this hardly ever append at the same time.
+/// The maximum number of slots of a topic. More threads than this hardly ever append at the same time.
 const MOST_SLOTS: usize = 16;
 
 /// The sticky partitions of one topic. Callers read them without a lock. They change under the lock of the table.
@@ -29,30 +31,31 @@ pub(crate) struct StickyPartitioner {
     table: Mutex<Table>,
 }
 
-/// The slot that a thread uses for a topic.
+/// The sticky slot that a thread uses for a topic.
 #[derive(Default)]
 pub(crate) struct StickySlot {
     number: Cell<usize>,
-    /// How often another thread held the partition's lock since this thread was last on the slow path.
+    /// How often this thread found the partition's lock taken since it was last on the slow path.
     collisions: Cell<u32>,
 }
 
-/// Threads that send at the same time collide much more often than this while a batch fills. A worker that looks at a
-/// partition now and then does not: it is no reason to open a batch elsewhere for one record.
+/// The number of collisions after which a thread still keeps its slot. Threads that send at the same time collide much more
+/// often while a batch fills. A worker that looks at a partition now and then collides less often, and is no reason to open
+/// a batch in another partition.
 const FEW_COLLISIONS: u32 = 8;
 
 impl StickySlot {
-    /// Returns whether the slot was another one before.
+    /// Returns to the topic's first slot. Returns whether the thread used another slot before.
     pub(crate) fn return_to_first(&self) -> bool {
         self.number.replace(0) != 0
     }
 
-    /// The thread is on the slow path, where batches begin and end.
+    /// Forgets the collisions. Call on the slow path, on which batches begin and end.
     pub(crate) fn reset_collisions(&self) {
         self.collisions.set(0);
     }
 
-    /// Counts a collision. Returns whether there were enough of them to use another slot.
+    /// Counts a collision. Returns whether there were enough collisions to use another slot.
     fn is_crowded(&self) -> bool {
         let collisions = self.collisions.get() + 1;
         self.collisions.set(collisions);
@@ -60,16 +63,16 @@ impl StickySlot {
     }
 }
 
-/// What a choice prefers.
+/// The preferences in the choice of a sticky partition.
 pub(crate) struct Preferences<'a> {
     /// Whether partitions with short queues are preferred.
     pub(crate) is_adaptive: bool,
-    /// Brokers whose partitions are not chosen, if there are others.
+    /// The brokers whose partitions are chosen only if there are no others.
     pub(crate) unavailable: &'a UnavailableBrokers,
 }
 
-/// The weights of the partitions as running sums. It is computed again only after some choices: for many partitions that
-/// costs more than a choice is worth.
+/// The weights of the partitions as running sums. They serve several choices, because to compute them for many partitions
+/// at each choice costs too much.
 #[derive(Default)]
 struct Table {
     partitions: Vec<i32>,
@@ -89,14 +92,14 @@ impl Default for StickyPartitioner {
 }
 
 impl StickyPartitioner {
-    /// Returns the partition that was chosen last; `None` if none is chosen. The topic may have fewer partitions now.
+    /// Returns the sticky partition of the slot. `None` if none is chosen. The topic may have fewer partitions now.
     #[inline]
     pub(crate) fn chosen(&self, slot: &StickySlot) -> Option<i32> {
         let current = self.current.get(slot.number.get())?.load(Ordering::Relaxed);
         (current >= 0).then_some(current)
     }
 
-    /// Returns the partition to send to. Chooses one if none is chosen.
+    /// Returns the sticky partition of the slot. Chooses one if none is chosen or the topic no longer has it.
     pub(crate) fn current(
         &self,
         slot: &StickySlot,
@@ -110,7 +113,8 @@ impl StickyPartitioner {
         self.switch(slot, current, topic, preferences)
     }
 
-    /// Leaves partition `from`, unless another caller has done so meanwhile. Returns the partition to send to.
+    /// Ends the sticky turn of partition `from` and chooses the next partition, unless another caller has done so already.
+    /// Returns the sticky partition of the slot.
     pub(crate) fn switch(
         &self,
         slot: &StickySlot,
@@ -130,8 +134,8 @@ impl StickyPartitioner {
         next
     }
 
-    /// Ends the turns of the partitions for which `is_over` returns true. The next record of each of their slots chooses
-    /// among all partitions again.
+    /// Ends the sticky turns of the partitions for which `is_over` returns true. For the next record of each of their slots,
+    /// a partition is chosen again.
     pub(super) fn end_turns(&self, is_over: impl Fn(i32) -> bool) {
         let mut table = self.table.lock();
         table.choices_left = 0;
@@ -143,14 +147,14 @@ impl StickyPartitioner {
         }
     }
 
-    /// Returns whether it is the sticky partition of any slot.
+    /// Returns whether `partition` is the sticky partition of any slot.
     pub(super) fn is_chosen(&self, partition: i32) -> bool {
         let mut slots = self.current.iter();
         slots.any(|of_slot| of_slot.load(Ordering::Relaxed) == partition)
     }
 
-    /// Call when another thread holds the lock of partition `contended`. If that happened often, the thread moves to the
-    /// next slot, with another partition if possible. Returns false if it did not move.
+    /// Call when another thread holds the lock of partition `contended`. If that has happened often, this thread moves to the
+    /// next slot, which has another sticky partition if possible. Returns whether the thread moved.
     pub(crate) fn change_slot(
         &self,
         slot: &StickySlot,
@@ -170,8 +174,8 @@ impl StickyPartitioner {
     }
 }
 
-/// The number of slots: no more than threads can append at the same time, and few enough to leave each slot partitions
-/// to choose from.
+/// Returns the number of slots of a topic. There are no more than cores, because no more threads append at the same time.
+/// There are no more than half of the partitions, so that each slot has partitions to choose from.
 fn slot_count(partitions: usize) -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -196,7 +200,7 @@ impl Table {
         self.partitions[self.running_sums.partition_point(|&sum| sum <= point)]
     }
 
-    /// Computes the weights of the partitions to choose from.
+    /// Computes the weights of the partitions that can be chosen.
     fn fill(&mut self, topic: &Topic, preferences: &Preferences<'_>) {
         self.partition_count = topic.partitions().len();
         self.choices_left = 1 + self.partition_count / 16;
@@ -223,7 +227,8 @@ impl Table {
     }
 }
 
-/// Returns the partitions whose leader takes data; if there are none, those that have a leader; else all.
+/// Returns the partitions whose leader accepts data. If there are none, returns those that have a leader. If there are none
+/// of these either, returns all.
 fn candidates(topic: &Topic, unavailable: &UnavailableBrokers) -> Vec<usize> {
     let all = || 0..topic.partitions().len();
     let leader = |number: usize| topic.leaders.get(number).copied().flatten();

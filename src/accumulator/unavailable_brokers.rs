@@ -1,15 +1,15 @@
-//! The brokers that take no data at present.
+//! The brokers that accept no data at present.
 
 use std::collections::HashMap;
 
 use crate::metadata::BrokerId;
 use crate::sync::RwLock;
 
-/// The brokers that take no data. Records without a key go to partitions of other brokers, if there are any. Each worker
-/// reports what it finds on its own links.
+/// The brokers that accept no data. Records without a key go to partitions of other brokers, if there are any. Each worker
+/// reports the brokers that it finds available or unavailable on its own links.
 #[derive(Default)]
 pub(crate) struct UnavailableBrokers {
-    /// A bit for each worker that finds the broker unavailable.
+    /// For each unavailable broker, a bit for each worker that finds it unavailable.
     by_broker: RwLock<HashMap<BrokerId, u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! A worker, as callers see it: where they push full batches, how they wake it, and what it publishes for them.
+//! A worker, as callers see it. They push full batches to it, wake it, and read the clock that it publishes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use crate::time::wall_clock_ms;
 
 /// A message from callers to a worker.
 pub(crate) enum Message {
-    /// The announcement: the partition has an open batch, and the worker has not been told of one since it last looked.
+    /// The announcement of an open batch. It is sent if no batch of the partition is announced, or if a caller waits for
+    /// the share of its leader.
     Opened(Arc<Partition>),
     FullBatch(Box<ProducerBatch>),
 }
@@ -21,21 +22,21 @@ pub(crate) enum Message {
 pub(crate) struct WorkerHandle {
     records: HandoverSender<Message>,
     wakeup: Arc<Wakeup>,
-    /// The number of partitions that the worker ever had: the next one gets it as its id.
+    /// The number of partitions that the worker ever had. The next partition gets this number as its id.
     partition_ids: AtomicUsize,
-    /// Partitions that the producer has forgotten, until the worker takes them from here.
+    /// The partitions that the producer has forgotten, until the worker takes them.
     retired: Mutex<Vec<Arc<Partition>>>,
-    /// Whether `retired` has any, readable without the lock.
+    /// Whether `retired` is not empty. It is read without the lock.
     has_retired: AtomicBool,
-    /// Messages that were pushed after the worker's end: it panicked.
+    /// The messages that were pushed after the worker had ended, which happens if it panicked.
     abandoned: Mutex<Vec<Message>>,
     /// The number of records that failed after the producer's close began, or because the worker ended.
     undelivered: AtomicU64,
     clock: WorkerClock,
 }
 
-/// The wall clock, as the worker read it last. While a worker is awake it reads the clock many times a millisecond
-/// anyway, so callers need not read it for every record. While the worker sleeps, they do.
+/// The wall clock, as the worker last read it. An awake worker reads the clock at the start of each round, so callers need
+/// not read it for each record. While the worker sleeps, callers read the clock themselves.
 #[derive(Default)]
 pub(crate) struct WorkerClock {
     /// Milliseconds since 1970; 0 while the worker sleeps.
@@ -43,7 +44,7 @@ pub(crate) struct WorkerClock {
 }
 
 impl WorkerClock {
-    /// The time for a record: never ahead of the wall clock, and at most one round of the worker behind it.
+    /// Returns the timestamp for a record. It is at most one round of the worker behind the wall clock.
     #[inline]
     pub(crate) fn now_ms(&self) -> i64 {
         match self.now_ms.load(Ordering::Relaxed) {
@@ -52,19 +53,19 @@ impl WorkerClock {
         }
     }
 
-    /// On the worker, when a round begins.
+    /// On the worker: publishes the time when a round begins.
     pub(crate) fn tick(&self) {
         self.now_ms.store(wall_clock_ms(), Ordering::Relaxed);
     }
 
-    /// On the worker, in the middle of a long round.
+    /// On the worker: publishes the time in the middle of a long round.
     pub(crate) fn tick_if_running(&self) {
         if self.now_ms.load(Ordering::Relaxed) != 0 {
             self.tick();
         }
     }
 
-    /// On the worker, before it sleeps.
+    /// On the worker: stops the clock before the worker sleeps.
     pub(crate) fn stop(&self) {
         self.now_ms.store(0, Ordering::Relaxed);
     }
@@ -92,7 +93,7 @@ impl WorkerHandle {
         &self.clock
     }
 
-    /// Wakes the worker if an append asked for it. Must not be called under a lock.
+    /// Wakes the worker as an append requested. Must not be called under a lock.
     pub(crate) fn wake(&self, wake: Wake) {
         match wake {
             Wake::None => {}
@@ -101,23 +102,24 @@ impl WorkerHandle {
         }
     }
 
-    /// Pushes a message to the worker. Never blocks. After the worker's end, the message is kept for
-    /// [`fail_abandoned_batches`](Self::fail_abandoned_batches): a dropped batch runs its callbacks, and the caller
-    /// holds locks.
+    /// Pushes a message to the worker. Never waits for room. After the worker has ended, the message is kept for
+    /// [`fail_abandoned_batches`](Self::fail_abandoned_batches). It cannot be dropped here, because the caller holds locks
+    /// and a dropped batch runs its callbacks.
     pub(super) fn push(&self, message: Message) {
         if let Err(message) = self.records.push(message) {
             self.abandoned.lock().push(message);
         }
     }
 
-    /// On the worker, at its end: frees the memory of the channel as soon as the worker drops its receiver.
+    /// On the worker, at its end: disconnects the channel. Its memory is freed when the worker drops the receiver.
     pub(crate) fn disconnect(&self) {
         self.records.disconnect();
-        // The close has ended, so no others will follow. The partitions refer to this handle.
+        // The close has ended, so no further partitions are retired. Each of them holds this handle: that is a cycle.
         drop(self.take_retired());
     }
 
-    /// Tells the worker, when it next looks, that the producer has forgotten the partition. Not after the close.
+    /// Reports to the worker that the producer has forgotten the partition. The worker finds it when it next looks. Must
+    /// not be called after the close.
     pub(super) fn report_retired(&self, partition: Arc<Partition>) {
         self.retired.lock().push(partition);
         self.has_retired.store(true, Ordering::Release);
@@ -136,7 +138,7 @@ impl WorkerHandle {
         std::mem::take(&mut *retired)
     }
 
-    /// Drops, and so fails, the batches that were pushed after the worker's end. Must not be called under a lock.
+    /// Fails the batches that were pushed after the worker had ended: it drops them. Must not be called under a lock.
     pub(crate) fn fail_abandoned_batches(&self) {
         let abandoned = std::mem::take(&mut *self.abandoned.lock());
         for message in abandoned {

@@ -83,7 +83,7 @@ struct State {
     /// The requests for the writer thread, in order.
     waiting: VecDeque<(Arc<ConnectionUser>, Remainder)>,
     /// The user whose request the writer thread is writing.
-    written_for: Option<Arc<ConnectionUser>>,
+    writing_for: Option<Arc<ConnectionUser>>,
     has_writer: bool,
     /// Until when the broker reads nothing from the connection, according to its answers.
     throttled_until: Option<Instant>,
@@ -133,7 +133,7 @@ impl Connection {
                 owed: VecDeque::new(),
                 send_half: Some(send),
                 waiting: VecDeque::new(),
-                written_for: None,
+                writing_for: None,
                 has_writer: false,
                 throttled_until: None,
                 has_ended: false,
@@ -198,10 +198,10 @@ impl Connection {
             let mut state = self.state.lock();
             let is_shared = state.users.iter().any(|other| !is_user(other));
             // A request that is not written yet is no different: with acks=0 no answer is owed for it.
-            let is_owed = state.owed.iter().any(is_user)
+            let has_open_requests = state.owed.iter().any(is_user)
                 || state.waiting.iter().any(|(other, _)| is_user(other))
-                || state.written_for.as_ref().is_some_and(is_user);
-            let goes_on = is_shared && !(is_owed && owed == OwedAnswers::EndConnection);
+                || state.writing_for.as_ref().is_some_and(is_user);
+            let goes_on = is_shared && !(has_open_requests && owed == OwedAnswers::EndConnection);
             if goes_on {
                 state.users.retain(|other| !is_user(other));
             }

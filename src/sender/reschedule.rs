@@ -112,7 +112,9 @@ impl<N: Network> Sender<N> {
             return;
         }
         let partition = Arc::clone(&self.state(id).partition);
-        self.accumulator.topics.leave_partition(&partition);
+        self.accumulator
+            .topics
+            .end_sticky_turns_of_partition(&partition);
         self.metadata.keep_topic(partition.topic());
         self.metadata.request_refresh();
         let pause = self.config.retry_backoff.after(0).max(LEADER_PAUSE);
@@ -186,13 +188,13 @@ impl<N: Network> Sender<N> {
     fn nothing_lingers(&self, id: PartitionId) -> bool {
         let memory = &self.accumulator.memory;
         self.closing
-            || memory.is_exhausted()
-            || memory.has_exhausted_share() && self.is_share_exhausted(id)
+            || memory.has_budget_waiters()
+            || memory.has_share_waiters() && self.has_share_waiters(id)
     }
 
-    fn is_share_exhausted(&self, id: PartitionId) -> bool {
+    fn has_share_waiters(&self, id: PartitionId) -> bool {
         let state = self.partitions.get(&id);
-        state.is_some_and(|state| state.partition.is_share_exhausted())
+        state.is_some_and(|state| state.partition.has_share_waiters())
     }
 
     /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a

@@ -363,7 +363,7 @@ impl<N: Network> Sender<N> {
         let memory = &self.accumulator.memory;
         let waits = memory.waits();
         let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
-        if memory.is_exhausted() || is_new && memory.has_exhausted_share() {
+        if memory.has_budget_waiters() || is_new && memory.has_share_waiters() {
             for id in self
                 .partitions_where(|state| state.has_open_batch() && state.noted.queued_at.is_none())
             {

@@ -129,7 +129,7 @@ fn restamped(
     debug_assert!(sealed.bytes.len() >= BATCH_HEADER_BYTES);
     let mut sealed = Arc::try_unwrap(sealed).unwrap_or_else(|shared| SealedBatch {
         bytes: shared.bytes.clone(),
-        reservation: batch.partition.take_memory_now(shared.bytes.len()),
+        reservation: batch.partition.reserve_beyond_budget(shared.bytes.len()),
     });
     restamp(&mut sealed.bytes, stamp);
     Arc::new(sealed)

@@ -56,7 +56,7 @@ fn dropped_reservations_can_be_reserved_again() {
 fn memory_taken_beyond_the_budget_is_missing_until_it_is_free_again() {
     let (memory, share) = (BufferMemory::new(100), Arc::default());
     let first = memory.try_reserve(60, &share).unwrap();
-    let beyond = memory.take_now(90, &share);
+    let beyond = memory.reserve_beyond_budget(90, &share);
     assert!(memory.try_reserve(1, &share).is_err());
     drop(first);
     assert_eq!(memory.available(), 10);
@@ -72,7 +72,7 @@ fn a_wait_ends_at_its_deadline_and_leaves_the_queue() {
         memory.reserve(&short(1, &share), soon(), || {}).err(),
         Some(WaitError::TimedOut)
     );
-    assert!(!memory.is_exhausted());
+    assert!(!memory.has_budget_waiters());
     drop(held);
     assert_eq!(memory.available(), 100);
 }
@@ -154,7 +154,7 @@ fn closing_wakes_every_waiter() {
     for waiter in waiters {
         assert_eq!(waiter.join().unwrap(), Some(WaitError::Closed));
     }
-    assert!(!memory.is_exhausted());
+    assert!(!memory.has_budget_waiters());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn many_threads_never_hold_more_than_the_budget() {
         thread.join().unwrap();
     }
     assert_eq!(memory.available(), TOTAL);
-    assert!(!memory.is_exhausted());
+    assert!(!memory.has_budget_waiters());
 }
 
 fn shares() -> [Arc<BrokerShare>; 2] {
@@ -217,8 +217,8 @@ fn a_waiter_for_a_share_delays_no_other_share() {
     stuck.absorb(memory.try_reserve(5, &a).unwrap());
     let (served, order) = channel::unbounded();
     let threads = [20, 10].map(|bytes| wait_in_queue(&memory, &a, bytes, served.clone()));
-    assert!(memory.has_exhausted_share() && a.is_exhausted() && !b.is_exhausted());
-    assert!(!memory.is_exhausted());
+    assert!(memory.has_share_waiters() && a.has_waiters() && !b.has_waiters());
+    assert!(!memory.has_budget_waiters());
     for _ in 0..3 {
         drop(memory.try_reserve(25, &b).unwrap());
     }
@@ -233,7 +233,7 @@ fn a_waiter_for_a_share_delays_no_other_share() {
         .for_each(|thread| thread.join().unwrap());
     drop(order);
     assert_eq!(memory.available(), 100);
-    assert!(!memory.has_exhausted_share() && !a.is_exhausted());
+    assert!(!memory.has_share_waiters() && !a.has_waiters());
 }
 
 #[test]
@@ -250,9 +250,9 @@ fn a_waiter_for_the_budget_that_gives_up_frees_its_part_of_the_share() {
             Some(WaitError::TimedOut)
         );
     }
-    assert_eq!(c.used(), 0);
+    assert_eq!(c.reserved(), 0);
     drop(held);
-    assert_eq!((memory.available(), a.used.load(SeqCst)), (100, 0));
+    assert_eq!((memory.available(), a.reserved.load(SeqCst)), (100, 0));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_waiter_for_a_share_is_woken_when_the_leader_changes() {
     assert!(!pending.is_ready());
     memory.partition_left(&a);
     assert_eq!(pending.wait(late()).err(), Some(WaitError::ShareChanged));
-    assert!(!memory.has_exhausted_share());
+    assert!(!memory.has_share_waiters());
 }
 
 #[test]
@@ -293,9 +293,9 @@ fn absorbed_memory_belongs_to_the_share_of_the_reservation() {
     let (memory, [a, b]) = (BufferMemory::new(100), shares());
     let mut first = memory.try_reserve(10, &a).unwrap();
     first.absorb(memory.try_reserve(20, &b).unwrap());
-    assert_eq!((a.used.load(SeqCst), b.used.load(SeqCst)), (30, 0));
+    assert_eq!((a.reserved.load(SeqCst), b.reserved.load(SeqCst)), (30, 0));
     drop(first);
-    assert_eq!((memory.available(), a.used.load(SeqCst)), (100, 0));
+    assert_eq!((memory.available(), a.reserved.load(SeqCst)), (100, 0));
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn many_threads_of_several_brokers_all_get_their_memory() {
         }
     });
     assert_eq!(memory.available(), TOTAL);
-    assert!(shares.iter().all(|share| share.used.load(SeqCst) == 0));
-    assert!(!memory.is_exhausted() && !memory.has_exhausted_share());
+    assert!(shares.iter().all(|share| share.reserved.load(SeqCst) == 0));
+    assert!(!memory.has_budget_waiters() && !memory.has_share_waiters());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The topics that callers send to, with their partitions. Callers look one up for every record; only new metadata
-//! changes them.
+//! The topics that callers send to, with their partitions. Callers look up a topic for every record. Topics change when
+//! there is new metadata, and when an unused topic is forgotten.
 
 mod name_hasher;
 mod registry;
@@ -26,7 +26,7 @@ use crate::threads::InstanceId;
 use name_hasher::NameHasher;
 use registry::Registry;
 
-/// The topics of a producer, as far as there is metadata.
+/// The topics of a producer of which there is or was metadata.
 pub(crate) struct Topics {
     /// The producer that sends to them.
     instance: InstanceId,
@@ -34,7 +34,7 @@ pub(crate) struct Topics {
     config: Arc<TopicConfig>,
     workers: Vec<Arc<WorkerHandle>>,
     registry: RwLock<Registry>,
-    /// Unique in this process.
+    /// The number of these topics, unique in this process. Threads recognize the topics that they keep by it.
     id: u64,
 }
 
@@ -87,7 +87,7 @@ impl Topics {
             let topic = self.topic(metadata, before.as_deref());
             let known = before.as_ref().map_or(&[][..], |before| &before.leaders);
             for (number, leader) in topic.leaders.iter().enumerate() {
-                // A partition that has lost its leader keeps the share that its records belong to.
+                // A partition that has lost its leader stays in the share of this leader.
                 if let Some(leader) = leader.filter(|_| known.get(number) != Some(leader)) {
                     let shares = registry.shares.entry(leader);
                     let share = shares.or_insert_with(|| BrokerShare::of(leader));
@@ -113,8 +113,9 @@ impl Topics {
         topic.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec())
     }
 
-    /// Call when the broker takes no data: records without a key go to other brokers from the next one on.
-    pub(super) fn leave_broker(&self, broker: BrokerId) {
+    /// Ends the sticky turns of the partitions that the broker leads. Call when the broker accepts no data: later records
+    /// without a key then go to other brokers.
+    pub(super) fn end_sticky_turns_of_broker(&self, broker: BrokerId) {
         for topic in self.registry.read().by_name.values() {
             let leader = |number: i32| topic.leaders.get(number as usize).copied().flatten();
             topic
@@ -123,8 +124,9 @@ impl Topics {
         }
     }
 
-    /// On a worker, when the partition has no leader: records without a key go to other partitions from the next one on.
-    pub(crate) fn leave_partition(&self, partition: &Partition) {
+    /// On a worker: ends the sticky turn of the partition. Call when the partition has no leader: later records without a
+    /// key then go to other partitions.
+    pub(crate) fn end_sticky_turns_of_partition(&self, partition: &Partition) {
         let number = partition.partition();
         if let Some(topic) = self.registry.read().by_name.get(partition.topic()) {
             if topic.sticky.is_chosen(number) {
@@ -148,8 +150,8 @@ impl Topics {
             .collect()
     }
 
-    /// Forgets what the latest metadata does not have and what has no batches: `idle` topics, and partitions of other
-    /// topics. The workers are told before such a topic can exist again.
+    /// Forgets `idle` topics that the latest metadata does not have, and partitions that their topics no longer have. Keeps
+    /// those that have batches. The workers can find the forgotten partitions before such a topic can exist again.
     pub(crate) fn forget(&self, idle: &HashSet<Arc<str>>) {
         let mut registry = self.registry.write();
         if registry.closed || registry.leftover.is_empty() {
@@ -234,7 +236,7 @@ impl Topics {
         })
     }
 
-    /// Returns the settings of the topic with that name: today all topics have the same.
+    /// Returns the settings of the topic with that name. All topics have the same settings now.
     fn config_of(&self, _topic: &str) -> &Arc<TopicConfig> {
         &self.config
     }

@@ -2,8 +2,8 @@
 
 use std::hash::Hasher;
 
-/// A fast hash of short names: it multiplies and rotates eight bytes at a time. The program chooses the names of its
-/// topics, so an attack with colliding names is of no use.
+/// A fast hash of short names: it multiplies and rotates eight bytes at a time. It does not resist names that are chosen to
+/// collide, and need not, because the program chooses the names of its topics.
 #[derive(Default)]
 pub(super) struct NameHasher(u64);
 

@@ -15,7 +15,7 @@ use crate::record::batch_limit::BatchSizes;
 #[derive(Default)]
 pub(super) struct Registry {
     pub(super) by_name: HashMap<Arc<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>,
-    /// Topics that the latest metadata does not have, or has with fewer partitions.
+    /// The topics that the latest metadata does not have, or has with fewer partitions.
     pub(super) leftover: HashSet<Arc<str>>,
     /// The share of each leader in the memory budget.
     pub(super) shares: HashMap<BrokerId, Arc<BrokerShare>>,
@@ -23,8 +23,9 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Removes what the metadata does not have: the whole topic if `is_idle`, or some partitions of a topic that the
-    /// metadata has. Removes none of them while one has a batch. Returns the partitions that were removed.
+    /// Removes the surplus partitions of a topic if none of them has a batch. If the latest metadata has the topic, these are
+    /// the partitions that the metadata does not have. If it does not have the topic and `is_idle`, these are all
+    /// partitions, and the topic is removed too. Returns the removed partitions.
     pub(super) fn forget(&mut self, name: &Arc<str>, is_idle: bool) -> Vec<Arc<Partition>> {
         let Some(topic) = self.by_name.get(name).cloned() else {
             self.leftover.remove(name);
@@ -50,7 +51,7 @@ impl Registry {
         surplus.to_vec()
     }
 
-    /// Frees the memory of many topics when few are left.
+    /// Frees the maps' surplus memory when only few topics are left.
     pub(super) fn shrink(&mut self) {
         if self.by_name.len() < self.by_name.capacity() / 4 {
             self.by_name.shrink_to_fit();
@@ -58,7 +59,7 @@ impl Registry {
         }
     }
 
-    /// Replaces the topic. Threads that keep the one before look it up again.
+    /// Replaces the topic's state. Threads that keep the state before it look the topic up again.
     pub(super) fn put(&mut self, name: &Arc<str>, topic: Topic) {
         let before = self.by_name.insert(Arc::clone(name), Arc::new(topic));
         if let Some(before) = before {
@@ -67,7 +68,7 @@ impl Registry {
     }
 }
 
-/// Retires all of them, or none if one of them has a batch. Returns whether they are retired.
+/// Retires all `partitions`, or none of them if one has a batch. Returns whether they are retired.
 fn retire_all(partitions: &[Arc<Partition>]) -> bool {
     let busy = partitions.iter().position(|partition| !partition.retire());
     for partition in &partitions[..busy.unwrap_or(0)] {
@@ -79,9 +80,9 @@ fn retire_all(partitions: &[Arc<Partition>]) -> bool {
 /// A topic as callers see it. When its metadata changes, a new `Topic` with the same partitions replaces it. The
 /// partitions stay until they are [forgotten](super::Topics::forget), because their worker keeps their sequences.
 pub(crate) struct Topic {
-    /// The id of the [`Topics`](super::Topics) in which this is the newest state of the topic; 0 when there is a newer one.
+    /// The id of the [`Topics`](super::Topics) in which this is the newest state of the topic. 0 if there is a newer state.
     pub(super) newest_in: AtomicU64,
-    /// Every partition that was ever known, in order.
+    /// Every partition that was ever known and is not forgotten, in order.
     pub(super) all_partitions: Box<[Arc<Partition>]>,
     /// The leader of each partition that the topic has now.
     pub(crate) leaders: Box<[Option<BrokerId>]>,
@@ -89,7 +90,7 @@ pub(crate) struct Topic {
     pub(super) is_current: bool,
     pub(crate) sticky: Arc<StickyPartitioner>,
     pub(super) sizes: Arc<BatchSizes>,
-    /// Whether a caller has sent to it since the metadata thread last asked.
+    /// Whether a caller has sent to the topic since the metadata thread last asked.
     pub(super) used: Arc<AtomicBool>,
 }
 
@@ -112,8 +113,8 @@ impl Topic {
         }
     }
 
-    /// Ends the sticky turns of partitions that have another leader than `before`, or none. Called after the new topic is
-    /// in the registry: a caller that chooses after that chooses by the new leaders.
+    /// Ends the sticky turns of the partitions that have another leader than in `before`, or have none now. Call it when this
+    /// topic is in the registry: a caller that chooses later then chooses by the new leaders.
     pub(super) fn end_turns_of_moved(&self, before: &Topic) {
         if self.leaders != before.leaders {
             let leader = |of: &Topic, number: i32| of.leaders.get(number as usize).copied();
@@ -122,7 +123,7 @@ impl Topic {
         }
     }
 
-    /// Notes that a caller sends to the topic: this keeps it in the metadata.
+    /// Notes that a caller sends to the topic. So the metadata thread keeps asking for it.
     #[inline]
     pub(crate) fn mark_used(&self) {
         if !self.used.load(Ordering::Relaxed) {

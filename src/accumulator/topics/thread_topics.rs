@@ -1,5 +1,5 @@
-//! The topics that each thread keeps. Most threads send to the same few topics again and again. They find them here
-//! without the lock of the registry, whose cache line all threads would otherwise write to.
+//! The topics that each thread keeps. Most threads send to the same few topics again and again. They find these topics
+//! here without the lock of the registry: to take it, all threads would write to one cache line.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering;
 use super::{Topic, Topics};
 use crate::accumulator::sticky_partitioner::StickySlot;
 
-/// A topic that a thread keeps, until new metadata replaces it or a topic with the same index takes its place. A thread
-/// that sends no more can so keep topics of a closed producer: their partitions, but neither batches nor channels.
+/// A topic that a thread keeps, until a look-up finds a newer state of it or puts another topic at its index. So a thread
+/// that no longer sends can keep topics of a closed producer. Their partitions then use memory, but their batches and
+/// channels are freed.
 struct KeptTopic {
     name: Arc<str>,
     topic: Arc<Topic>,
     slot: StickySlot,
 }
 
-/// The number of topics that a thread keeps, at most.
+/// The maximum number of topics that a thread keeps.
 const MOST_KEPT: usize = 8;
 
 thread_local! {
@@ -47,8 +48,8 @@ impl Topics {
         })
     }
 
-    /// The index at which a thread keeps the topic. Names mostly differ in their length or in their last byte. Several
-    /// producers may send to a topic of the same name.
+    /// Returns the index at which a thread keeps the topic. Names mostly differ in their length or in their last byte. The
+    /// id counts too, because several producers may send to a topic of the same name.
     #[inline]
     fn index_of(&self, name: &str) -> usize {
         let last = name.as_bytes().last().copied().unwrap_or(0);
@@ -67,7 +68,7 @@ impl Topics {
         };
         if !kept.borrow().as_ref().is_some_and(is_it) {
             let found = self.find(name)?;
-            // Dropped when nothing is borrowed.
+            // The topic before is dropped when nothing is borrowed.
             let _before = kept.replace(Some(found));
         }
         Some(())

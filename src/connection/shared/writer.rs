@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::STACK_BYTES;
 
 /// The request that the writer thread writes next, and the send half for it.
-struct Next {
+struct NextWrite {
     half: SendHalf,
     user: Arc<ConnectionUser>,
     remainder: Remainder,
@@ -60,9 +60,9 @@ impl Connection {
 
     /// Waits for something to write. Puts back the half that the thread has from the last time. `None`: the connection has
     /// ended.
-    fn next_to_write(&self, half: Option<SendHalf>) -> Option<Next> {
+    fn next_to_write(&self, half: Option<SendHalf>) -> Option<NextWrite> {
         let mut state = self.state.lock();
-        state.written_for = None;
+        state.writing_for = None;
         if half.is_some() {
             state.send_half = half;
         }
@@ -73,8 +73,8 @@ impl Connection {
             if !state.waiting.is_empty() {
                 if let Some(half) = state.send_half.take() {
                     let (user, remainder) = state.waiting.pop_front()?;
-                    state.written_for = Some(Arc::clone(&user));
-                    return Some(Next {
+                    state.writing_for = Some(Arc::clone(&user));
+                    return Some(NextWrite {
                         half,
                         user,
                         remainder,

@@ -195,7 +195,7 @@ impl World {
         );
         let accumulator = self.harness.end();
         let memory = &accumulator.memory;
-        assert_eq!(memory.available(), memory.total(), "memory is lost");
+        assert_eq!(memory.available(), memory.budget(), "memory is lost");
     }
 }
 

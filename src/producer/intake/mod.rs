@@ -231,7 +231,7 @@ impl Intake {
     ) -> Option<OpenBatchGuard<'a>> {
         let contended = partition.partition();
         let preferences = self.preferences();
-        let has_changed = self.engine.accumulator.memory.is_ample()
+        let has_changed = self.engine.accumulator.memory.is_mostly_free()
             && topic
                 .sticky
                 .change_slot(slot, contended, topic, &preferences);

@@ -82,7 +82,7 @@ impl SlowAppend<'_, '_> {
             self.named = Some(self.ask_partitioner(&**partitioner)?);
         }
         let topics = &intake.engine.accumulator.topics;
-        let budget = intake.engine.accumulator.memory.total();
+        let budget = intake.engine.accumulator.memory.budget();
         let mut detours = 0;
         loop {
             let attempt =
@@ -148,7 +148,8 @@ impl SlowAppend<'_, '_> {
             self.callback,
             &mut self.spare,
         );
-        let takes_detour = choice.is_sticky && self.leave_partition(&append, topic, slot, choice);
+        let takes_detour =
+            choice.is_sticky && self.update_sticky_choice(&append, topic, slot, choice);
         let wake = match append {
             Append::Done { wake, .. } | Append::NeedsMemory { wake, .. } => wake,
             Append::Closed | Append::Retired => Wake::None,
@@ -164,7 +165,7 @@ impl SlowAppend<'_, '_> {
 
     /// Leaves the sticky partition or the sticky slot if this append says so. Returns whether this record is to go
     /// elsewhere, too, instead of waiting for memory.
-    fn leave_partition(
+    fn update_sticky_choice(
         &self,
         append: &Append,
         topic: &Topic,
@@ -187,7 +188,7 @@ impl SlowAppend<'_, '_> {
                 if *is_turn_over {
                     switch();
                 }
-                if record.index == 0 || !engine.accumulator.memory.is_ample() {
+                if record.index == 0 || !engine.accumulator.memory.is_mostly_free() {
                     slot.return_to_first();
                 }
                 false
@@ -258,7 +259,7 @@ impl SlowAppend<'_, '_> {
         let engine = &self.intake.engine;
         let accumulator = &engine.accumulator;
         if engine.owns_this_thread() {
-            if let Some(reservation) = accumulator.take_allowance(shortage) {
+            if let Some(reservation) = accumulator.reserve_from_allowance(shortage) {
                 return Ok(Some(reservation));
             }
         }
@@ -271,7 +272,7 @@ impl SlowAppend<'_, '_> {
                 "the producer was closed while the record waited for memory",
             ),
             Err(WaitError::TimedOut) => {
-                exhausted(shortage, accumulator.memory.total(), self.max_block)
+                exhausted(shortage, accumulator.memory.budget(), self.max_block)
             }
         };
         let topic_partition = TopicPartition::new(self.record.topic, partition);
@@ -287,20 +288,20 @@ impl SlowAppend<'_, '_> {
 
 /// The record alone would fit: otherwise it was refused before. The callback takes the rest.
 #[cold]
-fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, total: usize) -> Error {
+fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, budget: usize) -> Error {
     let bytes = shortage.bytes;
     let message = format!(
-        "the record takes {bytes} bytes with its callback, more than buffer.memory={total} allows"
+        "the record takes {bytes} bytes with its callback, more than buffer.memory={budget} allows"
     );
     record.locate(Error::new(ErrorKind::RecordTooLarge, message))
 }
 
 /// The error for a wait for memory that timed out.
-fn exhausted(shortage: &Shortage, total: usize, max_block: Duration) -> Error {
+fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
     let Shortage { bytes, share, .. } = shortage;
     let mut message = match max_block.as_millis() {
-        0 => format!("no {bytes} bytes of buffer.memory={total} are free"),
-        ms => format!("no {bytes} bytes of buffer.memory={total} became free within {ms} ms"),
+        0 => format!("no {bytes} bytes of buffer.memory={budget} are free"),
+        ms => format!("no {bytes} bytes of buffer.memory={budget} became free within {ms} ms"),
     };
     let Some(broker) = share.broker() else {
         return Error::new(ErrorKind::BufferExhausted, message);
@@ -308,7 +309,7 @@ fn exhausted(shortage: &Shortage, total: usize, max_block: Duration) -> Error {
     let _ = write!(
         message,
         " for records to broker {broker}, which hold {}",
-        share.used()
+        share.reserved()
     );
     let advice = format!(
         "check that broker {broker} takes what it is sent, send more slowly, or raise buffer.memory or max.block.ms"

@@ -522,7 +522,7 @@ impl Harness {
     }
 
     pub(crate) fn memory_in_use(&self) -> usize {
-        self.accumulator.memory.total() - self.accumulator.memory.available()
+        self.accumulator.memory.budget() - self.accumulator.memory.available()
     }
 
     pub(crate) fn log(&self, partition: i32) -> Vec<String> {

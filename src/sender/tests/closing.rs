@@ -102,7 +102,7 @@ fn memory_returns_before_the_callbacks_of_a_batch_and_futures_wake_after_them() 
     let memory = Arc::clone(&worker.accumulator.memory);
     let ticket = worker.send_with(0, "a", move |result| {
         assert_eq!(result.unwrap().offset, Some(0));
-        assert_eq!(memory.in_use(), 0);
+        assert_eq!(memory.reserved(), 0);
         counter.fetch_add(1, Ordering::SeqCst);
     });
     worker.advance(10 * MS);
@@ -143,7 +143,7 @@ fn a_worker_that_ends_by_a_panic_leaves_no_future_waiting() {
     let undelivered = handle.undelivered();
     assert_eq!(undelivered, tickets.len() as u64, "what close will tell of");
     assert!(handle.is_disconnected(), "its channel still takes memory");
-    assert_eq!(accumulator.memory.available(), accumulator.memory.total());
+    assert_eq!(accumulator.memory.available(), accumulator.memory.budget());
 }
 
 /// A callback may send to its own partition, and must not find it locked.

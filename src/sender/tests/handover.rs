@@ -151,7 +151,7 @@ impl Running {
         self.thread.join().unwrap();
         assert_eq!(accumulator.workers()[0].undelivered(), 0);
         let memory = &accumulator.memory;
-        assert_eq!(memory.available(), memory.total());
+        assert_eq!(memory.available(), memory.budget());
         std::mem::take(&mut *self.logs.lock())
     }
 }

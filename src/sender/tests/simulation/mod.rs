@@ -434,7 +434,7 @@ impl World {
         assert_eq!(callers.ledger.unresolved(), 0, "records without an outcome");
         callers.ledger.check_callbacks(in_order);
         assert_eq!(
-            self.accumulator.memory.in_use(),
+            self.accumulator.memory.reserved(),
             0,
             "memory that never came back"
         );

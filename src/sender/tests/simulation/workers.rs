@@ -150,7 +150,7 @@ impl World {
             }
         }
         let held = building + held.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        let in_use = self.accumulator.memory.in_use();
+        let in_use = self.accumulator.memory.reserved();
         assert!(
             held as i64 <= in_use,
             "{held} bytes are held and {in_use} accounted for"

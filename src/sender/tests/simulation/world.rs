@@ -241,7 +241,7 @@ impl World {
         self.callers.borrow_mut().go_on(self.now);
         let memory = &self.accumulator.memory;
         assert!(
-            !self.accumulator.is_open() || !memory.owes_a_grant(),
+            !self.accumulator.is_open() || !memory.can_serve_a_waiter(),
             "a caller waits although memory is free"
         );
     }
