@@ -78,8 +78,8 @@
 //! |---|---|---|---|
 //! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
 //! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its wake-up ([below](#wake-ups)); a write, for a few ms |
-//! | `kp-sender-N-link` | one a connection | dials (look-up, TCP, ApiVersions), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; as the worker |
-//! | `kp-sender-N-writer` | one a connection that stalled | writes what the worker could not; rounds, as `-link` | its socket; as the worker |
+//! | `kp-link-N` | one a connection | dials (look-up, TCP, ApiVersions), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; as the worker |
+//! | `kp-writer-N` | one a connection that stalled | writes what the worker could not; rounds, as `kp-link-N` | its socket; as the worker |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, a pause |

@@ -1,6 +1,6 @@
 //! The built-in choice of partition for records without a key (KIP-794). All of these records go to one partition, the
-//! *sticky partition*, for a *sticky turn* of about `batch.size` bytes. Then a random partition is chosen. A partition with
-//! a shorter queue is more likely.
+//! *sticky partition*, for a *sticky turn* of about `batch.size` bytes. Then a random partition is chosen. With
+//! adaptive partitioning, a partition with a shorter queue is more likely.
 //!
 //! A sticky turn ends in one of two ways:
 //! - The append path calls [`switch`](StickyPartitioner::switch) when the turn is over by the rule in

@@ -1,4 +1,4 @@
-//! The errors of a connection that several of its parts report.
+//! The errors that several parts of a connection report.
 
 use crate::error::{Error, ErrorKind};
 
@@ -7,7 +7,7 @@ pub(super) fn cancelled_error() -> Error {
     Error::new(ErrorKind::Network, "the connection was given up")
 }
 
-/// The error of a request that comes after the connection's end.
+/// The error of a request that is written after the connection has ended.
 pub(super) fn ended_error() -> Error {
     Error::new(ErrorKind::Network, "the connection has ended")
 }
@@ -17,9 +17,15 @@ pub(super) fn broken_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Network, "the connection to the broker broke").with_source(error)
 }
 
-/// The error of an answer that did not come before its deadline.
+/// The error of a request whose answer did not come before the deadline.
 pub(super) fn no_answer_error() -> Error {
     Error::new(ErrorKind::Network, "the broker did not answer in time")
+}
+
+/// The error of a thread that the system does not start.
+pub(super) fn thread_error(role: &str, error: std::io::Error) -> Error {
+    let message = format!("the {role} thread cannot be started");
+    Error::new(ErrorKind::Resource, message).with_source(error)
 }
 
 /// The error of a connection whose thread panicked.

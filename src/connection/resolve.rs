@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
-use crate::error::{Error, ErrorKind};
+use super::errors::thread_error;
+use crate::error::Error;
 use crate::sync::{Mutex, channel};
 use crate::threads::ThreadGroup;
 
 /// A source of the addresses of hosts. A public configuration holds one, and stays safe to use after an unwinding panic.
 pub(crate) trait NameService: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
-    /// Returns the addresses of `host`, each with `port`. May block for as long as it takes: the caller is a thread for
-    /// this alone.
+    /// Returns the addresses of `host`, each with `port`. May block for any time, because the calling thread does nothing
+    /// else.
     fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -30,13 +31,13 @@ impl NameService for SystemNames {
     }
 }
 
-/// The look-ups of a producer. `getaddrinfo` has no timeout and cannot be interrupted, so each look-up has a thread, which
-/// goes on when its caller stops waiting. The next caller with the same endpoint then waits for that look-up instead of
-/// starting another: with a dead name server each takes seconds.
+/// The look-ups of a producer. `getaddrinfo` has no timeout and cannot be interrupted. So each look-up has a thread, which
+/// continues when its caller stops waiting. The next caller with the same endpoint waits for that look-up instead of
+/// starting another, because a look-up takes seconds if the name server does not answer.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     names: Arc<dyn NameService>,
-    /// Look-ups for which no caller waits.
+    /// The look-ups for which no caller waits.
     kept: Mutex<HashMap<Endpoint, LookUp>>,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct LookUp {
     pub(super) answered: channel::Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
-/// The age above which a look-up is started again.
+/// The age above which a look-up is not used again.
 const OLD_LOOK_UP: Duration = Duration::from_secs(60);
 
 /// The stack of a thread that only resolves names.
@@ -61,7 +62,7 @@ impl Resolver {
         }
     }
 
-    /// Returns the look-up of `endpoint` that was kept, unless it is old, or else a new one.
+    /// Returns the look-up of `endpoint` that was kept. If there is none, or if it is old, starts a new one.
     pub(super) fn resume_or_start(
         &self,
         endpoint: &Endpoint,
@@ -104,9 +105,7 @@ pub(super) fn spawn_resolver(
 ) -> Result<(), Error> {
     threads
         .spawn("kp-resolve".into(), RESOLVER_STACK_BYTES, look_up)
-        .map_err(|error| {
-            Error::new(ErrorKind::Resource, "no thread for looking a name up").with_source(error)
-        })
+        .map_err(|error| thread_error("resolver", error))
 }
 
 /// A name service for tests, because no test can change a name server. It knows the names that the test sets, and asks the

@@ -1,15 +1,18 @@
-//! A connection that is ready for requests, and its users: one worker, as a rule.
+//! A connection that is ready for requests, and its users. Usually it has one user, the worker that made it.
 //!
-//! A broker can refuse another connection (`max.connections.per.ip`), and so can the system (file descriptors). A worker that
-//! is refused one then shares an existing connection to the same broker ([`registry`]). A broker answers the requests of a
-//! connection in their order, so each answer belongs to the user with the oldest unanswered request ([`reader`]).
+//! A broker can refuse another connection (`max.connections.per.ip`), and so can the system (file descriptors). A worker
+//! whose connection is refused shares an existing connection to the same broker ([`registry`]). So does the metadata thread.
+//! A broker answers the requests of a connection in their order, so each answer belongs to the user with the oldest
+//! unanswered request ([`reader`]).
 //!
-//! A broker that stops reading must not stall the users. A write blocks for a few milliseconds at most. A writer thread
-//! ([`writer`]) then writes the rest, and everything that follows on this connection, and blocks for as long as it takes.
-//! A connection that keeps up has no such thread.
+//! A broker that stops reading must not stall the users. A user's thread writes for a few milliseconds at most. Then a writer
+//! thread ([`writer`]) writes the rest of the request, and the requests that are queued behind it. When its queue is empty,
+//! the users' threads write again. The writer thread starts at the first slow write and lives as long as the connection. A
+//! connection without a slow write has no writer thread.
 //!
-//! A broker that throttles a client tells one user, in an answer, and then reads nothing from the whole connection for a time
-//! (KIP-219). So this user reports it to the connection, which notifies its other users, and later ones.
+//! A broker that throttles a client says so in an answer to one user. Then it reads nothing from the whole connection for
+//! some time (KIP-219). So this user reports the time to the connection, which notifies the other users, and users that are
+//! added before the time is over.
 
 mod reader;
 mod registry;
@@ -47,12 +50,12 @@ impl ConnectionUser {
     }
 }
 
-/// What happens to the connection when a user abandons it to which the broker owes answers.
+/// The effect on the connection when a user with open requests is removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwedAnswers {
-    /// The connection ends for all of its users: the one that abandons it found it broken.
+    /// The connection ends for all of its users, because the removed user found it broken.
     EndConnection,
-    /// The answers are dropped when they come.
+    /// The connection stays for its other users. The answers to the removed user are dropped when they come.
     Drop,
 }
 
@@ -61,12 +64,12 @@ pub(super) struct Connection {
     control: Arc<ConnectionControl>,
     versions: BrokerVersions,
     session: Session,
-    /// The cluster of which the broker is known to be.
+    /// The cluster to which the broker is known to belong.
     cluster_id: Option<Arc<str>>,
     frame_limit: FrameLimit,
-    /// For the writer thread.
+    /// The group in which the writer thread starts.
     threads: Arc<ThreadGroup>,
-    name: String,
+    writer_name: String,
     state: Mutex<State>,
     /// Signals to the writer thread that a request waits, or that the connection has ended.
     to_write: Condvar,
@@ -74,18 +77,19 @@ pub(super) struct Connection {
 
 struct State {
     users: Vec<Arc<ConnectionUser>>,
-    /// The users to which the broker owes an answer, in the order of the requests. An answer to no request ends the
-    /// connection: so the frames that wait for a worker are never more than its requests in flight, however many a broker
-    /// sends.
+    /// The users to which the broker owes an answer, in the order of the requests. An answer without a request ends the
+    /// connection. So a worker never has more frames to process than requests in flight, whatever a broker sends.
     owed: VecDeque<Arc<ConnectionUser>>,
-    /// The thread that writes takes it, so that requests do not mix. After a failed write it is gone.
+    /// `None` while a thread writes: this thread takes it, so that the bytes of requests do not mix. After a failed write it
+    /// stays `None`.
     send_half: Option<SendHalf>,
     /// The requests for the writer thread, in order.
     waiting: VecDeque<(Arc<ConnectionUser>, Remainder)>,
     /// The user whose request the writer thread is writing.
     writing_for: Option<Arc<ConnectionUser>>,
+    /// Whether the writer thread was started.
     has_writer: bool,
-    /// Until when the broker reads nothing from the connection, according to its answers.
+    /// The time until which the broker reads nothing from the connection, according to its answers.
     throttled_until: Option<Instant>,
     has_ended: bool,
 }
@@ -101,10 +105,10 @@ pub(super) struct NewShared<'a> {
     pub(super) dialed: Dialed,
     pub(super) control: &'a Arc<ConnectionControl>,
     pub(super) context: &'a ConnectionContext,
-    /// The cluster of which the broker is known to be.
+    /// The cluster to which the broker is known to belong.
     pub(super) cluster_id: Option<Arc<str>>,
-    /// The beginning of the names of the connection's threads.
-    pub(super) name: String,
+    /// The name of the writer thread.
+    pub(super) writer_name: String,
 }
 
 impl Connection {
@@ -127,7 +131,7 @@ impl Connection {
             cluster_id: new.cluster_id,
             frame_limit: frames.shared_limit(),
             threads: Arc::clone(&new.context.threads),
-            name: new.name,
+            writer_name: new.writer_name,
             state: Mutex::new(State {
                 users: vec![user],
                 owed: VecDeque::new(),
@@ -143,7 +147,7 @@ impl Connection {
         (connection, Incoming { receive, frames })
     }
 
-    /// Returns what a user must know of the connection before it writes to it.
+    /// Returns the properties of the connection that a user needs before its first request.
     pub(super) fn ready(&self) -> LinkReady {
         LinkReady {
             versions: self.versions.clone(),
@@ -151,12 +155,13 @@ impl Connection {
         }
     }
 
-    /// Accepts answers of up to this size from now on: a user may ask for more than a worker does.
+    /// Accepts answers of up to this size from now on. The metadata thread needs larger answers than a worker.
     pub(super) fn allow_answers_of(&self, max_bytes: usize) {
         self.frame_limit.raise_to(max_bytes);
     }
 
-    /// Adds a user, and notifies it if the broker reads nothing now. Returns false if the connection has ended.
+    /// Adds a user. Notifies it if the broker reads nothing from the connection now. Returns false if the connection has
+    /// ended.
     pub(super) fn add_user(&self, user: &Arc<ConnectionUser>) -> bool {
         let throttled_until = {
             let mut state = self.state.lock();
@@ -172,7 +177,8 @@ impl Connection {
         true
     }
 
-    /// Notifies the other users: an answer to `informed` said that the broker reads nothing from the connection until then.
+    /// Notes that the broker reads nothing from the connection until then, and notifies all users except `informed`. An
+    /// answer to `informed` said so. Does nothing if the broker is known to read nothing for at least that long.
     pub(super) fn throttled(&self, informed: &Arc<ConnectionUser>, until: Instant) {
         let others: Vec<Arc<ConnectionUser>> = {
             let mut state = self.state.lock();
@@ -191,13 +197,14 @@ impl Connection {
         }
     }
 
-    /// Removes a user. The connection ends with the last one; it notifies the users that remain, and this one.
+    /// Removes a user. The connection ends if this was the last user, or as `owed` says. The removed user gets
+    /// [`LinkEvent::Closed`]. If the connection ends, all users get it.
     pub(super) fn remove_user(&self, user: &Arc<ConnectionUser>, owed: OwedAnswers) {
         let is_user = |other: &Arc<ConnectionUser>| Arc::ptr_eq(other, user);
         let goes_on = {
             let mut state = self.state.lock();
             let is_shared = state.users.iter().any(|other| !is_user(other));
-            // A request that is not written yet is no different: with acks=0 no answer is owed for it.
+            // A request that is not written yet counts too, because `owed` does not have it with acks=0.
             let has_open_requests = state.owed.iter().any(is_user)
                 || state.waiting.iter().any(|(other, _)| is_user(other))
                 || state.writing_for.as_ref().is_some_and(is_user);
@@ -209,12 +216,12 @@ impl Connection {
         };
         match goes_on {
             true => user.notify(LinkEvent::Closed(cancelled_error())),
-            // The reader thread sees the end, and notifies all users.
+            // The reader thread sees the end and notifies all users.
             false => self.control.cancel(),
         }
     }
 
-    /// Writes a request, or as much of it as a few milliseconds allow.
+    /// Writes a request, for a few milliseconds at most. Then the writer thread writes the rest.
     pub(super) fn write(
         self: &Arc<Self>,
         user: &Arc<ConnectionUser>,
@@ -227,7 +234,7 @@ impl Connection {
             let error = self.broken(error);
             match remainder.is_begun() {
                 true => WriteError::MaybeWritten(error),
-                // The peer hung up, and the reader thread has not seen it yet.
+                // The broker closed the connection, and the reader thread has not seen that yet.
                 false => WriteError::NothingWritten(error),
             }
         })?;
@@ -240,7 +247,8 @@ impl Connection {
         })
     }
 
-    /// Takes the send half for this thread to write the request. `None`: another thread writes, and this request next.
+    /// Takes the send half, so that this thread writes the request. If another thread writes, queues the request behind the
+    /// waiting requests and returns `None`.
     fn begin_write(
         &self,
         user: &Arc<ConnectionUser>,
@@ -253,7 +261,7 @@ impl Connection {
             return Err(WriteError::NothingWritten(ended_error()));
         }
         if is_answered {
-            // Before the first byte is written: the answer must not be faster.
+            // The user is added before the first byte is written, because the answer can come before this thread continues.
             state.owed.push_back(Arc::clone(user));
         }
         if state.waiting.is_empty() {
@@ -266,7 +274,8 @@ impl Connection {
         Ok(None)
     }
 
-    /// Puts the send half back. If a request waits, wakes or starts the writer thread.
+    /// Puts the send half back, and the unwritten rest of the request to the front of the waiting requests. If any request
+    /// waits, starts the writer thread, or wakes it if it runs.
     fn end_write(
         self: &Arc<Self>,
         half: SendHalf,
@@ -293,6 +302,7 @@ impl Connection {
         }
     }
 
+    /// Ends the connection after a write failed. Returns the error to report.
     fn broken(&self, error: std::io::Error) -> Error {
         self.control.cancel();
         broken_error(error)

@@ -1,5 +1,6 @@
-//! A worker's links over TCP. Each link has a thread, which dials. It then reads the connection, or ends if the link shares
-//! an existing connection ([`shared`](super::shared)). The thread that runs the worker's round writes the requests.
+//! A worker's links over TCP. Each link has a thread, which dials. Then this thread reads the connection, or it ends if the
+//! link shares an existing connection ([`shared`](super::shared)). The thread that runs the worker's round writes the
+//! requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,33 +9,35 @@ use std::time::Instant;
 use super::ConnectionContext;
 use super::control::ConnectionControl;
 use super::dial::{Dial, DialError, DialTimes, setup_timeout};
-use super::errors::{cancelled_error, ended_error, panicked_error};
+use super::errors::{cancelled_error, ended_error, panicked_error, thread_error};
 use super::frames::MAX_PRODUCE_FRAME_BYTES;
 use super::link::{
     EventSink, LinkEvent, LinkId, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
 };
 use super::shared::{Connection, ConnectionUser, Incoming, NewShared, OwedAnswers};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sync::{Mutex, STACK_BYTES};
+use crate::threads::thread_name;
 
 /// The links of one worker over TCP.
 pub(crate) struct TcpNetwork {
     context: ConnectionContext,
     events: EventSink,
     links: HashMap<LinkId, TcpLink>,
-    name: String,
+    /// The worker's index, for the names of threads.
+    worker: usize,
 }
 
 struct TcpLink {
     link: Arc<LinkState>,
-    /// Known from the first write on.
+    /// `None` before the first write.
     connection: Option<Arc<Connection>>,
 }
 
-/// Shared by the worker and the thread that dials.
+/// The state of a link that the worker and the link's thread share.
 struct LinkState {
     user: Arc<ConnectionUser>,
-    /// Ends the dialling.
+    /// Ends the attempt to connect, and the connection that the attempt made.
     control: Arc<ConnectionControl>,
     stage: Mutex<Stage>,
 }
@@ -46,13 +49,13 @@ enum Stage {
 }
 
 impl TcpNetwork {
-    /// `name` is the beginning of the threads' names.
-    pub(crate) fn new(context: ConnectionContext, events: EventSink, name: String) -> Self {
+    /// Creates the network of the worker with this index.
+    pub(crate) fn new(context: ConnectionContext, events: EventSink, worker: usize) -> Self {
         Self {
             context,
             events,
             links: HashMap::new(),
-            name,
+            worker,
         }
     }
 
@@ -75,7 +78,7 @@ impl Network for TcpNetwork {
             link: Arc::clone(&state),
             target,
             context: self.context.clone(),
-            name: self.name.clone(),
+            worker: self.worker,
         };
         let user = Arc::clone(&state.user);
         let tcp_link = TcpLink {
@@ -83,12 +86,11 @@ impl Network for TcpNetwork {
             connection: None,
         };
         self.links.insert(link, tcp_link);
-        let name = format!("{}-link", self.name);
+        let client_id = &self.context.config.client_id;
+        let name = thread_name(&format!("link-{}", self.worker), client_id);
         let threads = &self.context.threads;
         if let Err(error) = threads.spawn(name, STACK_BYTES, || dialling.run()) {
-            let error =
-                Error::new(ErrorKind::Resource, "no thread for a connection").with_source(error);
-            user.notify(LinkEvent::Closed(error));
+            user.notify(LinkEvent::Closed(thread_error("link", error)));
         }
     }
 
@@ -114,7 +116,7 @@ impl Network for TcpNetwork {
     }
 
     fn throttled(&mut self, link: LinkId, until: Instant) {
-        // An answer has come, so there was a write.
+        // The link has got an answer, so there was a write and the connection is known.
         if let Some(TcpLink {
             link,
             connection: Some(connection),
@@ -142,7 +144,7 @@ impl LinkState {
         }
     }
 
-    /// The link uses `connection` from now on. An error: it was closed meanwhile.
+    /// Makes the link use `connection`. Returns an error if the link was closed meanwhile.
     fn use_connection(&self, connection: &Arc<Connection>) -> Result<(), Error> {
         let mut stage = self.stage.lock();
         if matches!(*stage, Stage::Dialling) {
@@ -159,11 +161,11 @@ struct Dialling {
     link: Arc<LinkState>,
     target: LinkTarget,
     context: ConnectionContext,
-    name: String,
+    worker: usize,
 }
 
 impl Dialling {
-    /// The thread's body.
+    /// The body of the link's thread.
     fn run(self) {
         let mut end = FinalEvent {
             user: Some(Arc::clone(&self.link.user)),
@@ -171,7 +173,7 @@ impl Dialling {
         };
         match self.connect() {
             Ok(made) => {
-                // From here on the connection notifies its users of its end.
+                // From now on the connection notifies its users when it ends.
                 end.user = None;
                 if let Some((connection, incoming)) = made {
                     let registry = &self.context.registry;
@@ -189,7 +191,8 @@ impl Dialling {
         }
     }
 
-    /// Makes a connection, which this thread must read then, or shares an existing one.
+    /// Makes a connection and returns it. This thread must then read it. Returns `None` if the link shares an existing
+    /// connection instead.
     fn connect(&self) -> Result<Option<(Arc<Connection>, Incoming)>, DialError> {
         let target = &self.target;
         let dial = Dial {
@@ -211,7 +214,10 @@ impl Dialling {
             control: &self.link.control,
             context: &self.context,
             cluster_id: target.cluster_id.clone(),
-            name: self.name.clone(),
+            writer_name: thread_name(
+                &format!("writer-{}", self.worker),
+                &self.context.config.client_id,
+            ),
         };
         let user = &self.link.user;
         let (connection, incoming) = Connection::new(new, Arc::clone(user));
@@ -229,14 +235,15 @@ impl Dialling {
         };
         match self.link.use_connection(&connection) {
             Ok(()) => user.notify(LinkEvent::Connected(connection.ready())),
-            // Closed meanwhile: the connection reports that.
+            // The link was closed meanwhile. The connection reports that.
             Err(_) => connection.remove_user(user, OwedAnswers::Drop),
         }
         true
     }
 }
 
-/// Reports the end of a link that has no connection when it is dropped, however the thread ends: the worker waits for it.
+/// Reports the end of a link that has no connection. It does so when it is dropped, also if the thread panics, because the
+/// worker waits for the report.
 struct FinalEvent {
     user: Option<Arc<ConnectionUser>>,
     event: Option<LinkEvent>,

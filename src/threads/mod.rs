@@ -7,6 +7,8 @@ mod fork;
 mod group;
 mod instance;
 pub(crate) mod logging;
+mod name;
 
 pub(crate) use group::ThreadGroup;
 pub(crate) use instance::{InstanceId, OpenFlag};
+pub(crate) use name::thread_name;

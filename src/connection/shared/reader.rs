@@ -8,8 +8,8 @@ use crate::connection::link::LinkEvent;
 use crate::error::{Error, ErrorKind};
 
 impl Connection {
-    /// The body of the reader thread: hands each answer to its user, until the connection ends or is unusable. Then it notifies
-    /// every user, even if the thread panics.
+    /// The body of the reader thread: hands each answer to its user, until the connection ends or becomes unusable. Then it
+    /// notifies every user, even if the thread panics.
     pub(in crate::connection) fn read(&self, mut incoming: Incoming) {
         let mut end = End {
             connection: self,
@@ -46,7 +46,7 @@ impl Connection {
                 std::mem::take(&mut state.waiting),
             )
         };
-        // Batches are freed under no lock.
+        // This can release batches, and that must not happen under the lock.
         drop(unwritten);
         for user in users {
             user.notify(LinkEvent::Closed(error.clone()));
@@ -54,7 +54,7 @@ impl Connection {
     }
 }
 
-/// Reports the end of a connection when it is dropped: its users wait for that.
+/// Reports the end of a connection to its users when it is dropped.
 struct End<'a> {
     connection: &'a Connection,
     error: Option<Error>,

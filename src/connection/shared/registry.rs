@@ -1,4 +1,4 @@
-//! The connections of a producer's workers, for users that cannot have one of their own.
+//! The registry of a producer's connections, for users that cannot have a connection of their own.
 
 use std::sync::{Arc, Weak};
 
@@ -20,8 +20,8 @@ impl ConnectionRegistry {
         connections.push((endpoint, Arc::downgrade(connection)));
     }
 
-    /// Makes `user` a user of the connection to `endpoint` that has the fewest users, and returns it. `None` if there is no
-    /// connection. With a `cluster_id` only connections count whose broker is known to be of that cluster.
+    /// Adds `user` to the connection to `endpoint` that has the fewest users. Returns this connection, or `None` if there is
+    /// none. With a `cluster_id`, considers only connections whose broker is known to belong to that cluster.
     pub(in crate::connection) fn share(
         &self,
         endpoint: &Endpoint,

@@ -62,7 +62,7 @@ fn connection_over(
         control: &control,
         context: &context,
         cluster_id: None,
-        name: "test".into(),
+        writer_name: "test-writer".into(),
     };
     let (connection, incoming) = Connection::new(new, Arc::clone(first));
     let reading = Arc::clone(&connection);

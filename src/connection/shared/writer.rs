@@ -1,15 +1,17 @@
-//! The writer thread of a connection whose broker does not keep up.
+//! The writer thread of a connection. It starts at the first write that takes more than a few milliseconds, and lives as
+//! long as the connection.
 
 use std::sync::Arc;
 
 use super::{Connection, ConnectionUser};
+use crate::connection::errors::thread_error;
 use crate::connection::link::LinkEvent;
 use crate::connection::outgoing::Remainder;
 use crate::connection::transport::SendHalf;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sync::STACK_BYTES;
 
-/// The request that the writer thread writes next, and the send half for it.
+/// The request that the writer thread writes next, and the send half with which it writes.
 struct NextWrite {
     half: SendHalf,
     user: Arc<ConnectionUser>,
@@ -17,19 +19,19 @@ struct NextWrite {
 }
 
 impl Connection {
+    /// Starts the writer thread. Ends the connection if that fails.
     pub(super) fn start_writer(self: &Arc<Self>) -> Result<(), Error> {
         let connection = Arc::clone(self);
         let body = move || connection.write_waiting();
         self.threads
-            .spawn(format!("{}-writer", self.name), STACK_BYTES, body)
+            .spawn(self.writer_name.clone(), STACK_BYTES, body)
             .map_err(|error| {
                 self.control.cancel();
-                Error::new(ErrorKind::Resource, "no thread for a slow connection")
-                    .with_source(error)
+                thread_error("writer", error)
             })
     }
 
-    /// The body of the writer thread: writes the requests that wait, until the connection ends.
+    /// The body of the writer thread: writes the waiting requests, until the connection ends.
     fn write_waiting(&self) {
         let mut half = None;
         while let Some(mut next) = self.next_to_write(half.take()) {
@@ -40,13 +42,13 @@ impl Connection {
                 return;
             }
             next.user.notify(LinkEvent::WriteFinished);
-            // The users behind it see that the connection moves, however fast each request is written.
+            // The users of the requests behind it learn that the connection makes progress, even if `write_all` reported none.
             self.report_progress(None);
             half = Some(next.half);
         }
     }
 
-    /// Notifies the user whose request is being written, and those whose requests are behind it.
+    /// Notifies the user whose request is being written, and the users whose requests wait behind it.
     fn report_progress(&self, writing: Option<&Arc<ConnectionUser>>) {
         let behind: Vec<Arc<ConnectionUser>> = {
             let state = self.state.lock();
@@ -58,8 +60,8 @@ impl Connection {
         }
     }
 
-    /// Waits for something to write. Puts back the half that the thread has from the last time. `None`: the connection has
-    /// ended.
+    /// Blocks until a request waits and no other thread writes. First puts back `half`, which the thread has from the last
+    /// request. Returns `None` if the connection has ended.
     fn next_to_write(&self, half: Option<SendHalf>) -> Option<NextWrite> {
         let mut state = self.state.lock();
         state.writing_for = None;

@@ -49,7 +49,7 @@ fn endpoint(broker: &TestBroker) -> Endpoint {
 fn network(connections: &ConnectionContext) -> (TcpNetwork, channel::Receiver<LinkEvent>) {
     let (sender, events) = channel::unbounded();
     let sink = move |_, event| drop(sender.send(event));
-    let network = TcpNetwork::new(connections.clone(), Arc::new(sink), "test".into());
+    let network = TcpNetwork::new(connections.clone(), Arc::new(sink), 0);
     (network, events)
 }
 

@@ -17,7 +17,7 @@ use crate::metadata::refresh::CurrentConnection;
 use crate::metadata::{Cluster, MetadataCache};
 use crate::sender::{Event, Mailbox};
 use crate::sync::{STACK_BYTES, channel};
-use crate::threads::ThreadGroup;
+use crate::threads::{ThreadGroup, thread_name};
 use crate::time::deadline_after;
 
 use super::bootstrap::BootstrapLookUp;
@@ -181,9 +181,8 @@ impl Engine {
             .map_err(|error| thread_error(role, error))
     }
 
-    /// The role comes first: Linux shows only the first 15 bytes of a name.
     fn thread_name(&self, role: &str) -> String {
-        format!("kp-{role} {}", self.config.client_id).replace('\0', "")
+        thread_name(role, &self.config.client_id)
     }
 }
 

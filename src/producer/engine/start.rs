@@ -125,7 +125,7 @@ impl Engine {
             let network = TcpNetwork::new(
                 self.connections.clone(),
                 event_sink(worker.clone(), self.panics()),
-                self.thread_name(&format!("sender-{index}")),
+                index,
             );
             let sender = Sender::new(
                 self.config.sender_config(index),
