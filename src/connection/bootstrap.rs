@@ -1,4 +1,4 @@
-//! Resolves `bootstrap.servers`: whether any broker can be asked, and which hosts are wrong.
+//! Looks up the hosts of `bootstrap.servers`: finds out whether any of them resolves, and reports those that do not.
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
@@ -19,23 +19,23 @@ use crate::threads::logging::log_line;
 pub(crate) enum Resolution {
     /// At least one host has an address.
     Resolved,
-    /// No host has an address so far, and an answer is outstanding.
+    /// No host has an address so far, and some answers are missing.
     Unanswered,
-    /// The producer was closed first.
+    /// The producer was closed before any host resolved.
     Cancelled,
 }
 
-/// The look-ups of a producer's bootstrap addresses. A look-up cannot be interrupted, and a list may be long, so a few
-/// threads look the names up one by one. A name whose look-up is in progress is not looked up again: the answer counts for
-/// the attempt that is then current.
+/// The look-ups of a producer's bootstrap addresses. A look-up cannot be interrupted, and the list may be long. So a limited
+/// number of threads looks the names up one by one. A name whose look-up is in progress is not looked up again. The answer
+/// counts for the attempt that is current when it comes.
 pub(crate) struct BootstrapResolver {
     names: Arc<dyn NameService>,
     shared: Arc<Mutex<Shared>>,
-    /// Closes with the producer.
+    /// Disconnects when the producer closes.
     cancelled: channel::Receiver<()>,
 }
 
-/// The number of threads that look names up at once, including those that hang since an earlier attempt.
+/// The maximum number of threads that look names up, including those that still wait since an earlier attempt.
 const MOST_THREADS: usize = 16;
 
 #[derive(Default)]
@@ -46,16 +46,16 @@ struct Shared {
     attempt: Option<Attempt>,
 }
 
-/// Collects the answers.
+/// An attempt, which collects the answers.
 #[derive(Clone)]
 struct Attempt {
     failures: Arc<Failures>,
-    /// Has room for one answer of each name.
+    /// Gets true for each name that does not resolve, false for others. Has room for one answer of each name.
     has_failed: channel::Sender<bool>,
 }
 
 impl BootstrapResolver {
-    /// `cancelled` closes with the producer.
+    /// `cancelled` disconnects when the producer closes.
     pub(crate) fn new(names: Arc<dyn NameService>, cancelled: channel::Receiver<()>) -> Self {
         Self {
             names,
@@ -64,8 +64,8 @@ impl BootstrapResolver {
         }
     }
 
-    /// Looks all `endpoints` up and returns when one of them has an address, or when `patience` is over. An error: none of
-    /// them has an address. A host without an address among others that have one is logged, whenever its answer comes.
+    /// Looks all `endpoints` up. Returns when one of them has an address, or when `patience` is over. Returns an error if none
+    /// of them has an address. If some hosts resolve, the other hosts are logged, even if their answers come later.
     pub(crate) fn resolve_any(
         &self,
         endpoints: &[Endpoint],
@@ -102,7 +102,8 @@ impl BootstrapResolver {
         Err(Error::new(ErrorKind::Config, message))
     }
 
-    /// Makes `attempt` the current one, and starts the threads that are missing. An error: there is no thread.
+    /// Makes `attempt` the current one, and starts the threads that it needs. Returns an error if no thread can be started
+    /// and none runs.
     fn begin(
         &self,
         attempt: Attempt,
@@ -127,7 +128,7 @@ impl BootstrapResolver {
             if let Err(error) = spawn_resolver(threads, move || work.run()) {
                 let mut shared = self.shared.lock();
                 shared.threads -= missing - started;
-                // Threads that could be started look all names up, and may even have ended by now.
+                // If any thread could be started, it looks all names up. It may even have ended by now.
                 if started == 0 && shared.threads == 0 {
                     return Err(error);
                 }
@@ -138,7 +139,7 @@ impl BootstrapResolver {
     }
 }
 
-/// What a thread that looks names up needs.
+/// The task of a thread that looks names up.
 struct Work {
     names: Arc<dyn NameService>,
     shared: Arc<Mutex<Shared>>,
@@ -146,7 +147,7 @@ struct Work {
 }
 
 impl Work {
-    /// The body of the thread: looks names up until none waits.
+    /// The body of the thread: looks names up until no name waits.
     fn run(&self) {
         while let Some(endpoint) = self.next() {
             let failure = failure(self.names.look_up(&endpoint.host, endpoint.port));
@@ -165,7 +166,8 @@ impl Work {
         }
     }
 
-    /// Returns the next name, whose look-up is then in progress. `None`: the thread ends, and no longer counts.
+    /// Returns the next name and counts its look-up as in progress. Returns `None` if the thread must end, and no longer
+    /// counts it.
     fn next(&self) -> Option<Endpoint> {
         let is_cancelled = self.cancelled.try_recv() == Err(channel::TryRecvError::Disconnected);
         let shared = &mut *self.shared.lock();
@@ -208,18 +210,18 @@ fn warn(hosts: Vec<String>) {
     }
 }
 
-/// The hosts that do not resolve. While no host resolves, they are the reason of one error. Once another one resolves, each
-/// gets a warning of its own. Of very many only the first are reported.
+/// The hosts that do not resolve. While no host resolves, one error lists them. Once another host resolves, each of them gets
+/// a warning of its own. If there are very many, only the first are reported.
 struct Failures(Mutex<FailuresState>);
 
 struct FailuresState {
     another_resolves: bool,
     count: usize,
-    /// Those that are not reported yet.
+    /// The hosts that are not reported yet.
     unreported: Vec<String>,
 }
 
-/// How many hosts are reported one by one.
+/// The maximum number of hosts that are reported one by one.
 const MOST_REPORTED: usize = 20;
 
 impl Failures {

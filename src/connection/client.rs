@@ -1,4 +1,4 @@
-//! A client that asks and waits, for the rare, slow requests: metadata, producer ids, coordinators.
+//! A client that sends one request and waits for its answer, for the rare, slow requests: metadata and producer ids.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,23 +28,23 @@ pub(crate) struct ClientTarget<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// Failed attempts in a row: they lengthen the timeout of this one, and choose the address that is tried first.
     pub(crate) failures: u32,
-    /// How long to try if another endpoint can be tried instead (`has_others`).
+    /// How long to try if another endpoint can be tried instead. `has_others` says whether there is one.
     pub(crate) patience: Duration,
     pub(crate) has_others: bool,
 }
 
-/// What carries a client's requests and answers.
+/// The connection of a client.
 enum ClientConnection {
     Own {
         connection: Box<OwnConnection>,
         control: Arc<ConnectionControl>,
     },
-    /// A worker's connection: the broker allows no other one.
+    /// A worker's connection, because the broker or the system allows no further one.
     Shared(SharedConnection),
 }
 
 impl BlockingClient {
-    /// Connects. Blocks until the connection is ready, cancelled through `control`, or the time for this attempt is over.
+    /// Connects. Blocks until the connection is ready, the attempt is cancelled through `control`, or its time is over.
     pub(crate) fn connect(
         context: &ConnectionContext,
         target: &ClientTarget<'_>,
@@ -102,7 +102,7 @@ impl BlockingClient {
                 let _ = sender.send(event);
             }),
         });
-        // A broker of any cluster will do: the metadata thread asks for the cluster.
+        // A broker of any cluster is accepted here, because the metadata thread asks for the cluster itself.
         let connection = context.registry.share(endpoint, None, &user);
         let connection = connection.ok_or(failed.error)?;
         connection.allow_answers_of(MAX_METADATA_FRAME_BYTES);
@@ -129,7 +129,7 @@ impl BlockingClient {
         self.session_ends
     }
 
-    /// Returns whether the broker counts this client's connection beside the workers'.
+    /// Returns whether this client has a connection of its own, which counts against the broker's connection limit.
     pub(crate) fn has_own_connection(&self) -> bool {
         matches!(self.exchange.connection, ClientConnection::Own { .. })
     }
@@ -171,11 +171,11 @@ impl Drop for ClientConnection {
     }
 }
 
-/// The use of a worker's connection.
+/// A client's use of a worker's connection.
 struct SharedConnection {
     connection: Arc<Connection>,
     user: Arc<ConnectionUser>,
-    /// At most one answer and the connection's end: an answer to no request ends the connection before it gets here.
+    /// The events of the connection. It has at most one answer, because an answer without a request ends the connection.
     events: channel::Receiver<LinkEvent>,
     control: Arc<ConnectionControl>,
 }
@@ -208,7 +208,7 @@ impl ExchangeConnection for SharedConnection {
 
 impl Drop for SharedConnection {
     fn drop(&mut self) {
-        // The workers' requests on the connection do not concern this client.
+        // The connection stays for the workers that use it.
         self.connection.remove_user(&self.user, OwedAnswers::Drop);
     }
 }

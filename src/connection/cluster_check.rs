@@ -1,8 +1,8 @@
 //! Checks that the broker at an address belongs to the expected cluster.
 //!
-//! An address can come to belong to another cluster: it was reused, or the cluster was wiped and created again there. Such
-//! a broker accepts records as readily as the right one. So it is asked before the first record is sent, once for each
-//! connection: the broker behind a connection does not change while the connection lasts.
+//! An address can come to belong to another cluster, because it was reused or because the cluster was wiped and created
+//! again. A broker of another cluster would accept the records. So each connection asks its broker for the cluster before the
+//! first record is sent. Once is enough, because the broker of a connection does not change.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use super::dial::NewConnection;
 use crate::error::{Error, ErrorKind, printable};
 use crate::protocol::messages::MetadataRequest;
 
-/// Returns an error if the broker names another cluster than `expected`. A broker that names none is believed: brokers
-/// before Kafka 0.10.1 have no cluster id.
+/// Returns an error if the broker names another cluster than `expected`. A broker that names no cluster is accepted, because
+/// brokers before Kafka 0.10.1 have no cluster id.
 pub(super) fn check_cluster(
     connection: &mut NewConnection<'_>,
     expected: &Arc<str>,
 ) -> Result<(), Error> {
-    /// Metadata has the cluster's id since this version.
+    /// The first version of Metadata that has the cluster's id.
     const FIRST_VERSION_WITH_ID: i16 = 2;
-    /// Before this version a request cannot forbid the broker to create topics.
+    /// The first version in which a request can forbid the broker to create topics.
     const FIRST_VERSION_WITH_BAN: i16 = 4;
     let NewConnection {
         endpoint,

@@ -1,4 +1,4 @@
-//! Ends a connection from another thread, whatever the connection is doing.
+//! Ends a connection from another thread, in any state of the connection.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use super::socket::TcpSocket;
 use crate::error::Error;
 use crate::sync::{Mutex, channel};
 
-/// Shared by a connection's owner and the thread that dials and reads it.
+/// Ends a connection. The connection's owner shares it with the thread that dials and reads.
 pub(crate) struct ConnectionControl {
     state: Mutex<State>,
-    /// Closes when the connection is cancelled, for threads that wait on channels.
+    /// Disconnects when the connection is cancelled, for threads that wait on channels.
     cancelled: channel::Receiver<()>,
 }
 
 struct State {
     socket: Option<Arc<TcpSocket>>,
-    /// Dropped to cancel.
+    /// `None` if the connection is cancelled.
     cancel: Option<channel::Sender<()>>,
 }
 
@@ -32,8 +32,8 @@ impl ConnectionControl {
         })
     }
 
-    /// Ends the connection: the look-up, connect, reads and writes in progress, and all later ones. Only shuts the socket
-    /// down.
+    /// Ends the connection, and the wait for a look-up, connects, reads and writes in progress. Later ones fail. Does not
+    /// block: it only shuts the socket down.
     pub(crate) fn cancel(&self) {
         let socket = {
             let mut state = self.state.lock();
@@ -45,8 +45,8 @@ impl ConnectionControl {
         }
     }
 
-    /// Makes `socket` the one that [`cancel`](Self::cancel) shuts down. To be called before it connects. Returns an error
-    /// if the connection is cancelled already.
+    /// Makes [`cancel`](Self::cancel) shut `socket` down. Call it before and after the socket connects. Returns an error if
+    /// the connection is already cancelled.
     pub(crate) fn adopt(&self, socket: &Arc<TcpSocket>) -> Result<(), Error> {
         let mut state = self.state.lock();
         if state.cancel.is_none() {
@@ -61,7 +61,7 @@ impl ConnectionControl {
         self.state.lock().cancel.is_none()
     }
 
-    /// Returns a channel that never has a message and closes on [`cancel`](Self::cancel).
+    /// Returns a channel that never has a message. It disconnects on [`cancel`](Self::cancel).
     pub(crate) fn cancelled(&self) -> &channel::Receiver<()> {
         &self.cancelled
     }

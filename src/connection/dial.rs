@@ -1,5 +1,5 @@
-//! Makes a connection, one step after the other: resolve the name, connect to one of its addresses, set up the transport,
-//! negotiate versions, authenticate, check the cluster. Then the connection is ready for requests.
+//! Makes a connection in steps: resolve the name, connect to one of its addresses, set up the transport, negotiate versions,
+//! authenticate, check the cluster. Then the connection is ready for requests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::sync::channel;
 pub(super) struct Dial<'a> {
     pub(super) context: &'a ConnectionContext,
     pub(super) endpoint: &'a Endpoint,
-    /// The cluster that the broker must be of. `None`: any.
+    /// The cluster to which the broker must belong. `None` if any cluster is accepted.
     pub(super) cluster_id: Option<&'a Arc<str>>,
-    /// Failed attempts in a row: they choose which of several addresses comes first.
+    /// The number of attempts in a row that failed. It chooses which of several addresses is tried first.
     pub(super) failures: u32,
     pub(super) times: DialTimes,
-    /// The largest answer on the connection once the broker has proved to be one.
+    /// The largest answer that is accepted after the authentication. Before, a smaller limit applies.
     pub(super) max_frame_bytes: usize,
     /// Ends the attempt and the connection.
     pub(super) control: &'a Arc<ConnectionControl>,
@@ -35,12 +35,12 @@ pub(super) struct Dial<'a> {
 /// How long an attempt to connect may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialTimes {
-    /// All of it.
+    /// The time for the whole attempt.
     pub(super) total: Duration,
-    /// The look-up, and then again the connection with its first exchange, if there is an alternative: another endpoint,
-    /// or another address of this one.
+    /// The shorter time that applies if there is an alternative: another endpoint, or another address of this one. It applies
+    /// to the look-up, and again to the connection with its first exchange.
     pub(super) patience: Duration,
-    /// Whether another endpoint can be tried instead.
+    /// Whether there is another endpoint that can be tried instead.
     pub(super) has_others: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Dialed {
     pub(super) session: Session,
 }
 
-/// A connection on which versions are negotiated, for the steps that follow.
+/// A connection after the negotiation of versions, for the steps that follow.
 pub(crate) struct NewConnection<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) versions: &'a BrokerVersions,
@@ -59,12 +59,13 @@ pub(crate) struct NewConnection<'a> {
     pub(super) deadline: Instant,
 }
 
-/// Why there is no connection.
+/// An attempt to connect that failed.
 #[derive(Debug)]
 pub(super) struct DialError {
     pub(super) error: Error,
-    /// The broker closed the connection before its first answer, as a broker does that has reached its limit of
-    /// connections, or the system has no file descriptor left. An existing connection may still serve.
+    /// Whether the broker or the system may allow no further connection: the broker closed the connection before its first
+    /// answer, as a broker at its connection limit does, or the system has no file descriptor left. The caller can then
+    /// share an existing connection.
     pub(super) is_refused: bool,
 }
 
@@ -78,7 +79,7 @@ impl From<Error> for DialError {
 }
 
 impl DialTimes {
-    /// One time for all of it.
+    /// Sets one time for the whole attempt.
     pub(super) fn within(total: Duration) -> Self {
         Self {
             total,
@@ -95,7 +96,7 @@ impl DialTimes {
     }
 }
 
-/// The time for one attempt to connect: it grows with the failures so far (KIP-601).
+/// Returns the time for one attempt to connect. It doubles with each failure in a row, up to a maximum (KIP-601).
 pub(super) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
     ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
 }
@@ -123,7 +124,7 @@ impl Dial<'_> {
         };
         let authenticator = &self.context.config.authenticator;
         let session = authenticator.authenticate(&mut connection)?;
-        // A large cluster's list of brokers is longer than any answer so far.
+        // The list of brokers of a large cluster, which the next step asks for, is longer than all answers so far.
         connection
             .exchange
             .connection
@@ -139,8 +140,8 @@ impl Dial<'_> {
         })
     }
 
-    /// Returns the addresses of the host, none of them twice. A look-up that has no answer by `deadline` is left to the
-    /// next attempt.
+    /// Returns the addresses of the host, each of them once. A look-up that has no answer by `deadline` is kept for the next
+    /// attempt.
     fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
         let endpoint = self.endpoint;
         if let Ok(address) = endpoint.host.parse::<IpAddr>() {
@@ -171,7 +172,7 @@ impl Dial<'_> {
         }
     }
 
-    /// Tries one address after the other, each with its share of the time that is left.
+    /// Tries one address after the other. Each gets an equal part of the remaining time.
     fn connect(
         &self,
         mut addresses: Vec<SocketAddr>,
@@ -188,7 +189,7 @@ impl Dial<'_> {
             }
             match self.connect_to(address, share) {
                 Ok(socket) => {
-                    // The attempt can have been cancelled while there was no connection to shut down.
+                    // A cancel before the socket was connected shut nothing down, so this checks for it again.
                     self.control.adopt(&socket)?;
                     return Ok(socket);
                 }
@@ -239,7 +240,7 @@ fn cannot_connect(
         .as_ref()
         .is_some_and(|(_, error)| is_out_of_descriptors(error));
     let error = match last_error {
-        // The message has the address already.
+        // The message already has the address.
         Some((address, source)) if address.to_string() == endpoint.to_string() => {
             error.with_source(source)
         }
@@ -257,7 +258,7 @@ fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
     Error::new(kind, format!("no Kafka connection to {endpoint}")).with_source(error)
 }
 
-/// Returns whether the broker had closed the connection when it was written to.
+/// Returns whether the broker had closed the connection before a write or read.
 fn is_reset(error: &Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let source = std::error::Error::source(error);
@@ -270,7 +271,7 @@ fn is_reset(error: &Error) -> bool {
     })
 }
 
-/// Returns whether the system has no file descriptor left, for this process or for any.
+/// Returns whether this process, or the whole system, has no file descriptor left.
 fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;

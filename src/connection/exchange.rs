@@ -1,7 +1,7 @@
-//! Request and answer: one after the other on one connection, each before a deadline.
+//! Sends requests and waits for their answers, one after the other on one connection, each before a deadline.
 //!
-//! Everything but Produce goes this way: version negotiation, authentication, metadata, producer ids, coordinators. This
-//! is the one place that gives such requests their correlation ids, and that rejects a wrong answer.
+//! All requests except Produce use this path: version negotiation, authentication, metadata, producer ids. Only this module
+//! gives such requests their correlation ids, and rejects an answer to another request.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::protocol::{
     ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
 };
 
-/// Asks a broker one request after the other over a connection `C`. An error makes the connection unusable, because the
-/// answer can still come.
+/// Sends one request after the other over a connection `C`. After an error the connection is unusable, because the answer can
+/// still come.
 pub(crate) struct Exchange<C> {
     pub(super) connection: C,
     client_id: Arc<str>,
     next_correlation_id: i32,
 }
 
-/// What carries the bytes of an exchange.
+/// A connection for an [`Exchange`].
 pub(crate) trait ExchangeConnection {
     /// Writes the frame of a request and returns the frame that answers it, without its length, both before `deadline`.
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error>;
 }
 
 impl<C> Exchange<C> {
-    /// Continues over what `wrap` makes of the connection.
+    /// Replaces the connection by the value that `wrap` makes of it. Correlation ids continue.
     pub(super) fn map<D>(self, wrap: impl FnOnce(C) -> D) -> Exchange<D> {
         Exchange {
             connection: wrap(self.connection),
@@ -60,8 +60,8 @@ impl<C: ExchangeConnection> Exchange<C> {
         self.call_and_decode(request, version, deadline, decode)
     }
 
-    /// As [`call`](Self::call), for an answer whose layout does not follow from the request's version alone. `decode` gets
-    /// what follows the header.
+    /// Sends `request` as [`call`](Self::call) does, for an answer whose layout does not follow from the request's version
+    /// alone. `decode` gets the bytes after the header.
     pub(super) fn call_and_decode<R: Request, T>(
         &mut self,
         request: &R,
@@ -98,7 +98,7 @@ fn other_answer(asked: i32, answered: i32) -> Error {
     Error::new(ErrorKind::Protocol, message)
 }
 
-/// A connection that one thread has for itself.
+/// A connection that only one thread uses.
 pub(crate) struct OwnConnection {
     pub(super) send: SendHalf,
     pub(super) receive: ReceiveHalf,
@@ -118,7 +118,7 @@ impl OwnConnection {
         loop {
             let timeout = deadline.saturating_duration_since(Instant::now());
             if timeout.is_zero() {
-                let message = "the broker did not take the request in time";
+                let message = "the broker did not accept the request in time";
                 return Err(Error::new(ErrorKind::Network, message));
             }
             let result = match bytes {
@@ -150,7 +150,7 @@ mod tests {
     use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
     use std::time::Duration;
 
-    /// Answers with frames that were made before, and notes the requests.
+    /// A connection that answers with prepared frames and keeps the requests.
     #[derive(Default)]
     struct Scripted {
         answers: Vec<Vec<u8>>,
@@ -209,8 +209,11 @@ mod tests {
     fn an_answer_to_another_request_is_an_error_that_names_both() {
         let error = ask(&mut exchange(vec![answer(7)])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        let told = error.to_string();
-        assert!(told.contains("request 7 instead of request 0"), "{told}");
+        let message = error.to_string();
+        assert!(
+            message.contains("request 7 instead of request 0"),
+            "{message}"
+        );
     }
 
     #[test]

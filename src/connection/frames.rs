@@ -9,8 +9,8 @@ use super::transport::is_timeout;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
 
-/// The largest answer to the first request on a connection, before it is known that the peer is a broker. A broker's whole
-/// list of APIs and features takes a few kilobytes.
+/// The largest answer that is accepted before the connection is authenticated. Until the first answer, the peer need not even
+/// be a broker. The list of all APIs and features of a broker takes a few kilobytes.
 const MAX_HANDSHAKE_FRAME_BYTES: usize = 1024 * 1024;
 
 /// The largest answer about the cluster, as in librdkafka. The metadata of 100,000 partitions is about 10 MB.
@@ -22,10 +22,10 @@ pub(super) const MAX_PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// The number of bytes that one read asks for.
 const READ_BYTES: usize = 16 * 1024;
 
-/// A buffer that has grown above this for a large frame is freed before the wait for the next one.
+/// The capacity above which the buffer is shrunk after a large frame, before the wait for the next frame.
 const KEPT_BYTES: usize = 4 * READ_BYTES;
 
-/// The largest frame that is accepted.
+/// The largest frame that is accepted. It can be raised while another thread reads.
 #[derive(Clone)]
 pub(super) struct FrameLimit(Arc<AtomicUsize>);
 
@@ -35,14 +35,14 @@ impl FrameLimit {
     }
 }
 
-/// Cuts a stream into frames. Keeps the bytes that were read beyond the last one.
+/// Cuts a stream into frames. Keeps the bytes that were read beyond the last frame.
 pub(crate) struct FrameReader {
     max_bytes: FrameLimit,
-    /// The bytes from `start` on are not returned yet.
+    /// The bytes from `start` on belong to frames that are not returned yet.
     buffer: Vec<u8>,
     start: usize,
     seen_frame: bool,
-    /// The stream ended before its first byte.
+    /// Whether the stream ended before its first byte.
     closed_unheard: bool,
 }
 
@@ -59,7 +59,7 @@ impl Default for FrameReader {
 }
 
 impl FrameReader {
-    /// Refuses frames above `max_bytes` from now on.
+    /// Makes the reader refuse frames of more than `max_bytes` from now on.
     pub(crate) fn limit(&mut self, max_bytes: usize) {
         self.max_bytes.0.store(max_bytes, Ordering::Relaxed);
     }
@@ -74,7 +74,8 @@ impl FrameReader {
         self.closed_unheard
     }
 
-    /// Returns the next frame without its length. Blocks as `stream` does. Holds no more memory than has arrived.
+    /// Returns the next frame without its length. Blocks as `stream` does. The buffer grows with the bytes that arrive, not
+    /// with the length that the peer announces.
     pub(crate) fn next(&mut self, stream: &mut impl Read) -> Result<Vec<u8>, Error> {
         self.fill(4, stream)?;
         let mut prefix = [0; 4];
@@ -98,7 +99,6 @@ impl FrameReader {
                 self.start = 0;
             }
             let filled = self.buffer.len();
-            // The buffer grows with the bytes that arrive, not with the length that a peer announces.
             self.buffer.resize(filled + READ_BYTES, 0);
             let read = stream.read(&mut self.buffer[filled..]);
             self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
@@ -123,7 +123,7 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Frees memory after a large frame. What was read beyond it is one read at most.
+    /// Frees memory after a large frame. The bytes that were read beyond the frame are one read at most, and stay.
     fn shrink(&mut self) {
         if self.buffer.capacity() > KEPT_BYTES {
             self.buffer.drain(..self.start);
@@ -153,7 +153,7 @@ impl FrameReader {
             _ => None,
         };
         if let Some(known) = known {
-            // What the decoder found would only hide this.
+            // The decoder's error would only distract from this.
             return Error::new(ErrorKind::Protocol, known);
         }
         let message = match self.seen_frame {

@@ -1,14 +1,16 @@
 //! Connections to brokers: makes them, writes requests without waiting for a broker that does not read, and reads answers.
-//! Knows nothing of topics, batches or retries.
+//! This layer does not interpret records, and does not repeat a request.
 //!
 //! | to | see |
 //! |---|---|
 //! | make a connection, step by step | [`dial`], its steps [`resolve`], [`negotiation`], [`authentication`], [`cluster_check`] |
-//! | carry bytes: plain TCP, later TLS | [`transport`] over a [`socket`], [`frames`] |
+//! | find the address of a broker, and its API versions | [`endpoint`], [`versions`] |
+//! | carry bytes (plain TCP) | [`transport`] over a [`socket`], [`frames`] |
 //! | send a request and wait for the answer | [`exchange`], [`client`] |
 //! | write requests and read answers for a worker | [`link`] (what the worker sees), [`tcp_network`], [`shared`], [`outgoing`] |
-//! | resolve `bootstrap.servers` | [`bootstrap`] |
+//! | look up the hosts of `bootstrap.servers` | [`bootstrap`]; `producer::bootstrap` decides when, and for how long |
 //! | end a connection from another thread | [`control`] |
+//! | report a failure | [`errors`] |
 
 pub(crate) mod authentication;
 pub(crate) mod bootstrap;
@@ -45,8 +47,8 @@ use resolve::Resolver;
 
 use crate::threads::ThreadGroup;
 
-/// The longest throttle time of a broker (KIP-219) that delays a request for metadata. Quotas lead to far shorter times, a
-/// garbled answer could contain a far longer one. Records need no such limit: they have other timeouts.
+/// The longest throttle time of a broker (KIP-219) that delays a request for metadata. Quotas lead to far shorter times, but
+/// a garbled answer could contain a far longer one. Records need no such limit, because they have other timeouts.
 pub(crate) const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
 /// The settings of connections, and what the connections of a producer share.
@@ -75,7 +77,7 @@ pub(crate) struct ConnectionContext {
 
 #[cfg(test)]
 impl ConnectionConfig {
-    /// A configuration without surprises.
+    /// A configuration with long timeouts and without authentication.
     fn for_tests() -> Self {
         Self {
             client_id: "client".into(),

@@ -1,4 +1,5 @@
-//! The first exchange on every connection: which versions of each API the broker has.
+//! The negotiation of versions, which is the first exchange on every connection: the broker lists the versions of each API
+//! that it has.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::{ApiKey, ErrorCode, Request, Response};
 use crate::sync::Mutex;
 
-/// The first version of ApiVersions to ask in. Brokers that do not know it answer in version 0 (KIP-511).
+/// The version of ApiVersions of the first request. Brokers that do not know it answer in version 0 (KIP-511).
 const NEWEST: i16 = 3;
 
 // `ApiVersionsRequest` names its versions, and NEWEST must be one of them.
@@ -19,8 +20,8 @@ const _: () = assert!(*<ApiVersionsRequest<'static> as Request>::VERSIONS.end() 
 /// The name under which brokers count this client (KIP-511).
 const SOFTWARE_NAME: &str = env!("CARGO_PKG_NAME");
 
-/// Asks a broker for its versions, first in `version`. Brokers before 2.4 do not know version 3: they answer
-/// UNSUPPORTED_VERSION in the layout of version 0, later ones (KIP-511) with the range that they know.
+/// Asks a broker for its versions, first in `version`. A broker that does not know that version answers UNSUPPORTED_VERSION in
+/// the layout of version 0. Since Kafka 2.4 (KIP-511) this answer has the range of versions that the broker knows.
 pub(super) fn negotiate_versions<C: ExchangeConnection>(
     exchange: &mut Exchange<C>,
     mut version: i16,
@@ -53,23 +54,23 @@ fn ask<C: ExchangeConnection>(
         client_software_version: env!("CARGO_PKG_VERSION"),
     };
     exchange.call_and_decode(&request, version, deadline, |body| {
-        // The error comes first in every version. UNSUPPORTED_VERSION means that the rest is in the layout of version 0.
+        // The error comes first in every version. After UNSUPPORTED_VERSION, the rest has the layout of version 0.
         let error = body.clone().i16()?;
         let is_refused = error == ErrorCode::UNSUPPORTED_VERSION.code();
         ApiVersionsResponse::decode(if is_refused { 0 } else { version }, body)
     })
 }
 
-/// The version of ApiVersions in which each peer is asked first. Some proxies and imitations of Kafka close the connection
-/// at [`NEWEST`] instead of answering as KIP-511 demands. So does any broker that is being restarted.
+/// The version of ApiVersions in which each peer is asked first. Some proxies and imitations of Kafka do not answer
+/// [`NEWEST`] as KIP-511 demands, but close the connection. A broker that is being restarted can close it, too.
 #[derive(Debug, Default)]
 pub(crate) struct FirstVersions {
-    /// The peers that closed the connection at [`NEWEST`], each with the time at which that is forgotten.
+    /// The peers that closed the connection at [`NEWEST`], each with the time at which this is forgotten.
     closed: Mutex<HashMap<Endpoint, Instant>>,
 }
 
-/// How long a peer that closed the connection at [`NEWEST`] is asked in version 0 first. Another broker can soon have the
-/// address. One that was only being restarted learns this client's name and version from [`NEWEST`] alone.
+/// How long a peer that closed the connection at [`NEWEST`] is asked in version 0 first. The time is limited because another
+/// broker can get the address, and because only [`NEWEST`] has this client's name and version.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 
 impl FirstVersions {
@@ -82,7 +83,7 @@ impl FirstVersions {
         }
     }
 
-    /// Notes that `endpoint` closed the connection instead of answering `version`. A peer that closes it at 0 too has
+    /// Notes that `endpoint` closed the connection instead of answering `version`. A peer that closes it at version 0 has
     /// another reason than the version.
     pub(super) fn note_closed(&self, endpoint: &Endpoint, version: i16, now: Instant) {
         let mut closed = self.closed.lock();

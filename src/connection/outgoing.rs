@@ -1,4 +1,4 @@
-//! A request on its way to the broker, and how much of it is written.
+//! A request to write, and how much of it is written.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use super::transport::{SendHalf, is_timeout};
 
-/// How long a worker may block on one link. The system rounds it up to its tick, 1 to 10 ms.
+/// How long a user's thread may block to write one request. The system rounds it up to its tick, 1 to 10 ms.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_millis(2);
 
-/// How often the progress of a write is reported. No single call to the system takes longer.
+/// The interval at which the writer thread reports progress. It is also the timeout of each of its writes.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A request's bytes: small fields in one buffer, record batches by reference where they belong.
+/// The bytes of a request: all fields in one buffer, and references to the record batches that belong between them.
 pub(crate) struct OutgoingRequest {
-    /// All bytes but the batches.
+    /// All bytes except those of the batches.
     pub(crate) fields: Vec<u8>,
-    /// Ascending positions in `fields`, one for each batch.
+    /// For each batch, its position in `fields`, in ascending order.
     pub(crate) cuts: Vec<usize>,
-    /// Kept until the last byte is written, even if the batch is completed before.
+    /// The record batches. They are held until the last byte is written, even if a batch is completed before.
     pub(crate) batches: Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>,
-    /// Whether the broker answers it.
+    /// Whether the broker answers the request. It does not with acks=0.
     pub(crate) is_answered: bool,
 }
 
-/// A request of which the transport has accepted the first `accepted` bytes. It is written when the transport has accepted
-/// all of them and holds none back.
+/// A request of which the transport has accepted the first `accepted` bytes. The request is written when the transport has
+/// accepted all bytes and none of them is pending.
 pub(super) struct Remainder {
     request: OutgoingRequest,
     total: usize,
@@ -41,7 +41,7 @@ impl Remainder {
         }
     }
 
-    /// Blocks until the request is written. Calls `progress` now and then after the peer has taken more of it.
+    /// Blocks until the request is written. Calls `progress` at intervals while the transport accepts or writes bytes.
     pub(super) fn write_all(&mut self, half: &mut SendHalf, progress: impl Fn()) -> io::Result<()> {
         let mut reported = Instant::now();
         loop {
@@ -59,8 +59,8 @@ impl Remainder {
         }
     }
 
-    /// Writes for a few milliseconds at most ([`WRITE_PATIENCE`]). Returns whether the request is written. A broker that takes
-    /// a few bytes at a time gets no more time than one that takes none.
+    /// Writes for a few milliseconds at most ([`WRITE_PATIENCE`]). Returns whether the request is written. A broker that reads
+    /// a few bytes at a time gets no more time than a broker that reads nothing.
     pub(super) fn write_briefly(&mut self, half: &mut SendHalf) -> io::Result<bool> {
         let deadline = Instant::now() + WRITE_PATIENCE;
         loop {
@@ -75,7 +75,7 @@ impl Remainder {
         }
     }
 
-    /// Returns whether the transport has accepted any byte, so that the broker may have got it.
+    /// Returns whether the transport has accepted any byte. If so, the broker may have got it.
     pub(super) fn is_begun(&self) -> bool {
         self.accepted > 0
     }
@@ -92,11 +92,11 @@ impl Remainder {
     }
 }
 
-/// The number of slices that systems take in one call (`IOV_MAX` is 1024 on Linux and the BSDs).
+/// The number of slices that systems accept in one call (`IOV_MAX` is 1024 on Linux and the BSDs).
 const MOST_SLICES: usize = 1024;
 
 impl OutgoingRequest {
-    /// Returns the bytes after the first `skip`, in at most [`MOST_SLICES`] pieces; not all of them if there are more.
+    /// Returns the bytes after the first `skip` bytes, in at most [`MOST_SLICES`] slices. These need not reach the end.
     fn slices(&self, mut skip: usize) -> Vec<IoSlice<'_>> {
         let mut slices = Vec::with_capacity((2 * self.cuts.len() + 1).min(MOST_SLICES));
         let mut push = |bytes: &'_ [u8]| -> Option<(usize, usize)> {

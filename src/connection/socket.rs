@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::ConnectionConfig;
 
-/// A socket in blocking mode. All methods take `&self`, for both halves of the transport share it.
+/// A socket in blocking mode. All methods take `&self`, because both halves of the transport share it.
 #[derive(Debug)]
 pub(crate) struct TcpSocket(Socket);
 
@@ -26,8 +26,8 @@ impl TcpSocket {
         if let Some(bytes) = config.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        // A write to a closed connection must be an error and not a signal: a program that embeds the library may not
-        // ignore SIGPIPE. Other systems have a flag of each write for this.
+        // A write to a closed connection must return an error and not raise SIGPIPE, which would end a program that does not
+        // ignore it. Other systems have a flag of each write for this.
         #[cfg(any(target_os = "macos", target_os = "ios"))]
         socket.set_nosigpipe(true)?;
         Ok(Self(socket))
@@ -51,7 +51,7 @@ impl TcpSocket {
         self.0.set_read_timeout(timeout)
     }
 
-    /// Writes the bytes of `slices` and returns how many of them the system has taken.
+    /// Writes the bytes of `slices` and returns how many of them the system has accepted.
     pub(crate) fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.send_vectored_with_flags(slices, NO_SIGNAL)
     }

@@ -1,7 +1,7 @@
-//! What carries bytes between this client and a broker: a half that sends and a half that receives, each used by one
-//! thread at a time. Neither waits for the other.
+//! The transport carries bytes between this client and a broker. It has a half that sends and a half that receives. One
+//! thread at a time uses each half, and neither half waits for the other.
 //!
-//! The only transport so far is plain TCP. The halves are enums, so one that encrypts is another variant of each, and
+//! The only transport now is plain TCP. The halves are enums. A transport that encrypts becomes another variant of each, and
 //! callers do not change. These are the rules for every transport:
 //!
 //! - **The caller counts plaintext.** [`SendHalf::write_vectored`] returns how many of the caller's bytes the transport
@@ -11,8 +11,8 @@
 //!   against `buffer.memory`. While bytes are pending, `write_vectored` writes these first and accepts no others.
 //! - **Accepted means maybe written.** Only if no byte of a request was accepted is it certain that the broker did not
 //!   get it.
-//! - **A receive half does not write to the socket.** It can have to answer something (a TLS key update, an alert). It
-//!   then adds the answer to the pending bytes, under a lock that both halves share. No thread holds this lock during a
+//! - **A receive half does not write to the socket.** It may have to answer the peer (a TLS key update, an alert). It then
+//!   adds the answer to the pending bytes, under a lock that both halves share. No thread holds this lock during a
 //!   call to the system. The send half writes the answer before the next bytes of a request. That is early enough: a key
 //!   update need only be answered before the next application data (RFC 8446, 4.6.3), and other answers are optional.
 //! - **Each operation has its own time limit.** No half keeps a deadline. It keeps the timeout that the socket has now,
@@ -21,7 +21,9 @@
 //!   ([`ConnectionControl`](super::control::ConnectionControl)): operations in progress on both halves then end. A message
 //!   at an orderly end (`close_notify`) is an operation of the send half before that.
 //!
-//! A handshake of the transport itself needs both halves. The thread that dials has both, before it gives any away.
+//! A handshake of the transport itself needs both halves. The thread that dials makes the handshake, because it has both
+//! halves at first. A broker at its connection limit may close the connection during this handshake. The dialler must then
+//! report [`is_refused`](super::dial::DialError::is_refused), as it does during the negotiation of versions.
 
 use std::io::{self, IoSlice, Read};
 use std::sync::Arc;
@@ -56,8 +58,7 @@ pub(super) enum ReceiveHalf {
 
 impl SendHalf {
     /// Offers the bytes of `slices` and returns how many of them the transport accepted, at least one. Blocks for up to
-    /// `timeout`. An error that [`is_timeout`] recognizes means that none was accepted, and that the same call may be
-    /// made again.
+    /// `timeout`. A write that times out ([`is_timeout`]) has accepted nothing, and may be repeated.
     pub(super) fn write_vectored(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -70,12 +71,12 @@ impl SendHalf {
         }
     }
 
-    /// Writes pending bytes for up to `timeout`. Returns true when none is left, false after some were written. A timeout
-    /// means that none was written.
+    /// Writes pending bytes for up to `timeout`. Returns true if none is left, and false if it wrote some and others are
+    /// left. A flush that times out ([`is_timeout`]) has written nothing, and may be repeated.
     #[inline]
     pub(super) fn flush(&mut self, timeout: Duration) -> io::Result<bool> {
         match self {
-            // The system has what the socket accepted.
+            // The system has all bytes that the socket accepted.
             Self::Plain(_) => {
                 let _ = timeout;
                 Ok(true)
@@ -87,15 +88,15 @@ impl SendHalf {
 }
 
 impl ReceiveHalf {
-    /// Reads into `buffer` and returns the number of bytes, 0 at the end of the stream. Blocks until `deadline`, or
-    /// without a limit.
+    /// Reads into `buffer` and returns the number of bytes, 0 at the end of the stream. Blocks until `deadline`. Without a
+    /// deadline it blocks until the peer writes or the connection ends.
     fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.read(buffer, deadline),
         }
     }
 
-    /// A stream whose reads all end by one deadline: a peer that sends a byte now and then gets no more time.
+    /// Returns a stream whose reads all end by one deadline. So a peer that sends a byte now and then gets no more time.
     pub(super) fn until(&mut self, deadline: Option<Instant>) -> ReadUntil<'_> {
         ReadUntil {
             half: self,
@@ -122,7 +123,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_micros(1);
 /// The send half of plain TCP. Nothing is ever pending.
 pub(super) struct PlainSendHalf {
     socket: Arc<TcpSocket>,
-    /// The socket's write timeout; `None` if it was never set.
+    /// The socket's write timeout. `None` if it was never set.
     timeout: Option<Duration>,
 }
 
@@ -143,7 +144,7 @@ impl PlainSendHalf {
 /// The receive half of plain TCP.
 pub(super) struct PlainReceiveHalf {
     socket: Arc<TcpSocket>,
-    /// The socket's read timeout.
+    /// The socket's read timeout. `None` if the socket has none.
     timeout: Option<Duration>,
 }
 
@@ -162,7 +163,7 @@ impl PlainReceiveHalf {
     }
 }
 
-/// Returns whether an operation ended because its time was over.
+/// Returns whether the error is a timeout.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -9,10 +9,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The number of forks between the program's start and this process: a child has one more than its parent.
+/// The number of forks that led to this process. A child has one more than its parent.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the number of forks between the program's start and this process since [`watch`] was first called.
+/// Returns the number of forks that led to this process since [`watch`] was first called.
 #[inline]
 pub(super) fn count() -> u32 {
     FORKS.load(Ordering::Relaxed)

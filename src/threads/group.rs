@@ -9,8 +9,8 @@ use super::instance::InstanceId;
 use super::logging::{Line, Lines};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
 
-/// A producer's own threads. They are counted, so `close` can wait for them until a deadline and leave a thread behind that
-/// hangs in `getaddrinfo` or in a user's callback.
+/// A producer's own threads. They are counted, so that `close` can wait for them until a deadline. A thread that hangs in
+/// `getaddrinfo` or in a user's callback is then left behind.
 #[derive(Default)]
 pub(crate) struct ThreadGroup {
     instance: InstanceId,
@@ -37,7 +37,7 @@ impl ThreadGroup {
             .try_with(|group| group.borrow().clone())
             .ok()
             .flatten()
-            // In a forked process its locks may be locked for ever.
+            // In a forked process the group's locks may be locked for ever.
             .filter(|group| !group.instance.is_inherited())
     }
 
@@ -55,13 +55,13 @@ impl ThreadGroup {
     ) -> io::Result<()> {
         let handle = self.start(name, stack_bytes, body)?;
         let mut state = self.state.lock();
-        // Threads come and go with connections. Without this the list would grow for ever.
+        // Threads start and end with connections. Without this the list would grow for ever.
         state.handles.retain(|handle| !handle.is_finished());
         state.handles.push(handle);
         Ok(())
     }
 
-    /// As [`spawn`](Self::spawn), for a thread that runs code of the program. This code may leave thread-locals, whose
+    /// Starts a thread as [`spawn`](Self::spawn) does, for code of the program. This code may leave thread-locals, whose
     /// destructors run after the body and may take any time. So such a thread is not joined.
     pub(crate) fn spawn_for_foreign_code(
         self: &Arc<Self>,

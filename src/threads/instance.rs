@@ -36,7 +36,8 @@ impl InstanceId {
         self.forks != fork::count()
     }
 
-    /// Returns whether this thread belongs to the producer. It must not wait for the producer then: it could wait for itself.
+    /// Returns whether this thread belongs to the producer. Such a thread must not wait for the producer, because it could wait
+    /// for itself.
     #[inline]
     pub(crate) fn owns_this_thread(self) -> bool {
         OWNER.get() == Some(self)

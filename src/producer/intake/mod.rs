@@ -1,4 +1,4 @@
-//! A record's path into its partition's batch, on the caller's thread, after key and value are serialized.
+//! A record's path into its partition's batch. It is on the caller's thread, after key and value are serialized.
 //!
 //! # The fast path
 //!
@@ -6,18 +6,20 @@
 //! partition's lock, and encodes the record into the open batch. `send` does this in [`Intake::append`]; `send_all` in
 //! [`Intake::append_run`], for up to 64 records with one look-up and one lock.
 //!
-//! It is short because it decides nothing and waits for nothing. It only appends where the open batch has room for
-//! another record of this size behind the new one. Such a batch does not become full, so no worker has to be woken. It
-//! takes one lock. It allocates nothing. Its results fit two registers: a larger result would be written to memory and
-//! read back in other sizes at each return, for which the processor waits. That took a third of the time of `send`.
+//! The fast path is short because it waits for no memory and no metadata. It appends only if the open batch has room for
+//! this record and another one of the same size. So the batch does not become full, and no worker must be woken. It takes
+//! one lock. It allocates nothing, unless the list of callbacks grows or a callback is boxed. Its results fit two registers.
+//! A larger result would be written to memory and read back in other sizes at each return, and the processor waits for that.
+//! It took a third of the time of `send`.
 //!
-//! Everything else falls to the slow path (`slow_path.rs`), before anything has changed:
+//! Every other record takes the slow path (`slow_path.rs`). The fast path changes nothing before it leaves a record to the
+//! slow path. These are the reasons:
 //! - the topic or the partition is not known, or the thread does not keep the topic as it is now;
-//! - a partitioner of the user has to be asked;
-//! - no sticky partition is chosen, or its turn may be over with this record (the rule is in
+//! - the user's partitioner must choose the partition;
+//! - no sticky partition is chosen, or its sticky turn may be over with this record (the rule is in
 //!   [`open_batch`](crate::accumulator::open_batch));
-//! - no batch is open, or it has not enough room, or its callbacks have not;
-//! - other threads often hold the lock of the sticky partition: the thread moves to another sticky slot.
+//! - no batch is open, or the open batch has too little room for the record or for its callback;
+//! - other threads often hold the lock of the sticky partition, so that this thread moves to another sticky slot.
 
 mod slow_path;
 
@@ -60,7 +62,7 @@ pub(super) struct Outbound<'a> {
 }
 
 impl<'a> Outbound<'a> {
-    /// The record's own timestamp, or the time as the partition's worker read it.
+    /// Returns the record's own timestamp. If it has none, returns the time of the partition's worker.
     #[inline]
     fn timestamp_at(&self, partition: &Partition) -> i64 {
         self.timestamp_ms
@@ -82,13 +84,13 @@ impl<'a> Outbound<'a> {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
     }
 
-    /// What the record's future keeps of it.
+    /// Returns the properties of the record that its future keeps.
     #[inline]
     pub(super) fn details(&self, timestamp_ms: i64) -> RecordDetails {
         self.serialized(timestamp_ms).details()
     }
 
-    /// Names the record's topic, and its partition if one was chosen, in an error.
+    /// Adds the record's topic to an error, and its partition if the record names one.
     fn locate(&self, error: Error) -> Error {
         error.with_topic(self.topic, self.partition)
     }
@@ -142,7 +144,7 @@ impl Intake {
         }
     }
 
-    /// The fast path for one record. `None` if the record needs the slow path: nothing was appended.
+    /// Appends one record on the fast path. Returns `None` if the record needs the slow path. Then nothing was appended.
     #[inline]
     fn append_at_once(
         &self,
@@ -168,9 +170,9 @@ impl Intake {
         })
     }
 
-    /// The fast path for the first of `records`: for as many as go to the same partition and have room in its open
-    /// batch. Each record has a timestamp. Returns the handle of the first one and their number. `None` if the first
-    /// record needs the slow path.
+    /// Appends the first of `records` on the fast path: as many as go to one partition and for which its open batch has room.
+    /// Returns the handle of the first record and the number of appended records. `None` if the first record needs the slow
+    /// path.
     pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(RecordHandle, usize)> {
         let first = records
             .first()
@@ -204,8 +206,8 @@ impl Intake {
         })
     }
 
-    /// Locks the partition's open batch. `None` if the thread has moved to another sticky slot, where the record goes
-    /// instead.
+    /// Locks the partition's open batch. Returns `None` if the thread has moved to another sticky slot. Then the record goes
+    /// to the partition of that slot.
     #[inline]
     fn lock<'a>(
         &self,
@@ -238,14 +240,14 @@ impl Intake {
         (!has_changed).then(|| partition.lock())
     }
 
-    /// Returns whether the user's partitioner has to choose.
+    /// Returns whether the user's partitioner must choose the partition.
     #[inline]
     fn needs_partitioner(&self, record: &Outbound<'_>) -> bool {
         self.partitioner.is_some() && record.partition.is_none()
     }
 
-    /// Returns the partition for a record that needs no partitioner of the user. `None` if the sticky partitioner has to
-    /// choose one first.
+    /// Returns the partition for a record that does not need the user's partitioner. `None` if the sticky partitioner must
+    /// choose a partition first.
     #[inline]
     fn choose(&self, topic: &Topic, slot: &StickySlot, record: &Outbound<'_>) -> Option<Choice> {
         match self.fixed_partition(topic, record.partition, record.key) {
@@ -260,7 +262,8 @@ impl Intake {
         }
     }
 
-    /// Returns the partition that is named or that the key belongs to. `None` if there is neither.
+    /// Returns the partition that the record names, or else the partition of its key. `None` if the sticky partitioner chooses
+    /// the partition.
     #[inline]
     fn fixed_partition(
         &self,

@@ -19,11 +19,11 @@ use crate::producer::record::check_topic_name;
 use crate::time::deadline_after;
 use crate::topic_partition::TopicPartition;
 
-/// How often a record without a key goes to another partition before it waits for memory.
+/// How many times a record without a key tries another partition before it waits for memory.
 const MOST_DETOURS: usize = 24;
 
 impl Intake {
-    /// As [`append`](Self::append), whatever there is to do.
+    /// Appends the record on the slow path, as [`append`](Self::append) describes.
     #[inline(never)]
     pub(super) fn append_or_wait(
         &self,
@@ -58,19 +58,19 @@ struct SlowAppend<'a, 'r> {
     /// The partition that the record names, or that the user's partitioner chose.
     named: Option<i32>,
     callback: &'a mut dyn OfferedCallback,
-    /// Memory that was waited for.
+    /// The memory for which this call has waited and that is not used yet.
     spare: Option<Reservation>,
     max_block: Duration,
-    /// When the waits of this call end. Set by the first wait: without a wait the clock is not read.
+    /// The time at which the waits of this call end. The first wait sets it, so a call without a wait does not read the clock.
     deadline: Option<Instant>,
 }
 
-/// An attempt to append, with what is left to do when the thread's topic is no longer borrowed.
+/// The result of an attempt to append, and the work that remains when the thread's topic is no longer borrowed.
 struct Attempt {
     append: Append,
     timestamp_ms: i64,
     partition: i32,
-    /// Whether the record is to go to another partition, if possible, because this one gets no memory.
+    /// Whether the record must try another partition, because there is no memory for this one.
     takes_detour: bool,
     to_wake: Option<(Arc<Partition>, Wake)>,
 }
@@ -106,12 +106,12 @@ impl SlowAppend<'_, '_> {
                     return Err(too_large_with_callback(self.record, &shortage, budget));
                 }
                 Append::NeedsMemory { shortage, .. } => {
-                    // Too little spare memory is of no use. Callers that keep it while they wait could deadlock.
+                    // The spare memory was too little. Callers that keep it while they wait could deadlock.
                     drop(self.spare.take());
                     self.spare = self.wait_for_memory(attempt.partition, &shortage)?;
                 }
                 Append::Closed => return Err(intake.engine.closed_error()),
-                // Nothing stays reserved while the topic is looked up again.
+                // No memory stays reserved while the topic is looked up again.
                 Append::Retired => drop(self.spare.take()),
             }
         }
@@ -119,7 +119,7 @@ impl SlowAppend<'_, '_> {
 
     /// Tries to append. Returns `None` if the topic has no such partition.
     ///
-    /// The thread's topic is borrowed meanwhile: nothing here looks up topics, or blocks.
+    /// The thread's topic is borrowed meanwhile. So nothing here may look up topics, or wait for memory or metadata.
     fn attempt(&mut self, topic: &Topic, slot: &StickySlot) -> Option<Attempt> {
         slot.reset_collisions();
         let choice = match self
@@ -163,8 +163,8 @@ impl SlowAppend<'_, '_> {
         })
     }
 
-    /// Leaves the sticky partition or the sticky slot if this append says so. Returns whether this record is to go
-    /// elsewhere, too, instead of waiting for memory.
+    /// Changes the thread's sticky partition or sticky slot if the result of the append requires it. Returns whether this
+    /// record must try again there, instead of waiting for memory.
     fn update_sticky_choice(
         &self,
         append: &Append,
@@ -194,13 +194,13 @@ impl SlowAppend<'_, '_> {
                 false
             }
             Append::NeedsMemory { shortage, .. } => {
-                // A record without a key need not wait for a broker that takes nothing.
+                // A record without a key need not wait for a broker that accepts nothing.
                 let is_adaptive = engine.config.partitioner_adaptive_partitioning;
                 let has_switched = is_adaptive && shortage.limit == MemoryLimit::Share;
                 if has_switched {
                     switch();
                 }
-                // Nor does it need memory for a batch in another slot, if the first slot has an open one.
+                // The first slot may have an open batch, so that the record needs no memory for a new one.
                 let has_returned = slot.return_to_first();
                 has_switched || has_returned
             }
@@ -232,7 +232,7 @@ impl SlowAppend<'_, '_> {
         )))
     }
 
-    /// Waits until the topic is known, and the partition if one is given.
+    /// Waits until the topic is known, and also the partition if one is given.
     #[cold]
     fn wait_for_partition(&mut self, partition: Option<i32>) -> Result<(), Error> {
         let record = self.record;
@@ -248,8 +248,8 @@ impl SlowAppend<'_, '_> {
             })
     }
 
-    /// Waits for the memory that was short. Returns `None` if the record has to be tried again without it, because the
-    /// partition has another leader.
+    /// Reserves the memory for which a reservation failed, and waits for it. Returns `None` if a partition of the share got
+    /// another leader. The caller must then try again.
     #[cold]
     fn wait_for_memory(
         &mut self,
@@ -286,7 +286,7 @@ impl SlowAppend<'_, '_> {
     }
 }
 
-/// The record alone would fit: otherwise it was refused before. The callback takes the rest.
+/// The error of a record that fits `buffer.memory` only without its callback.
 #[cold]
 fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, budget: usize) -> Error {
     let bytes = shortage.bytes;
@@ -296,7 +296,7 @@ fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, budget: u
     record.locate(Error::new(ErrorKind::RecordTooLarge, message))
 }
 
-/// The error for a wait for memory that timed out.
+/// The error of a wait for memory that timed out.
 fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
     let Shortage { bytes, share, .. } = shortage;
     let mut message = match max_block.as_millis() {
@@ -312,7 +312,7 @@ fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
         share.reserved()
     );
     let advice = format!(
-        "check that broker {broker} takes what it is sent, send more slowly, or raise buffer.memory or max.block.ms"
+        "check that broker {broker} accepts data, send more slowly, or raise buffer.memory or max.block.ms"
     );
     Error::new(ErrorKind::BufferExhausted, message).with_advice(advice)
 }
@@ -332,7 +332,7 @@ mod tests {
         ProducerRecord::new("t", vec![b'v'; bytes]).partition(partition)
     }
 
-    /// Waits for a condition that nothing announces.
+    /// Polls until `condition` holds.
     fn eventually(condition: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
