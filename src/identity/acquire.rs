@@ -1,4 +1,4 @@
-//! The InitProducerId exchange of an idempotent producer, and what its responses mean.
+//! The InitProducerId calls of an idempotent producer, and what their responses mean.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-/// Receives the result of each request for an identity. Must not block.
+/// Receives the result of each request for an identity. Implementations must not block.
 pub(crate) trait IdentityObserver: Send {
-    /// The [`ProducerIdSource`] has a new identity, or why a broker refused one.
+    /// Reports that the [`ProducerIdSource`] has a new identity, or the error with which a broker refused one.
     fn identity(&self, result: Result<(), Error>);
 }
 
@@ -21,9 +21,9 @@ pub(crate) trait IdentityObserver: Send {
 pub(crate) struct InitProducerIdCalls<O> {
     source: Arc<ProducerIdSource>,
     observer: O,
-    /// The pause after a response without a new identity.
+    /// The pauses after responses without a new identity.
     backoff: ExponentialBackoff,
-    /// Responses in a row without a new identity.
+    /// The number of responses without a new identity since the last new one.
     refusals: u32,
 }
 
@@ -61,7 +61,7 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
         }
     }
 
-    /// Receives what the call to a broker of `era` returned.
+    /// Processes the result of a call to a broker. `era` is the identity era of the call.
     fn receive(
         &mut self,
         result: Result<InitProducerIdResponse, Error>,
@@ -117,8 +117,8 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
         Ok(())
     }
 
-    /// A worker needs another identity than the one that was given before, and the broker gave the same again. Asking again
-    /// at once could go on without end.
+    /// Keeps the request and asks a broker again after a pause. A worker needs a new identity, but the broker gave the same
+    /// again, and without a pause the calls could go on without end.
     fn postpone(&mut self, given: ProducerIdentity, now: Instant) {
         let not_before = self.next_call(now);
         if self.refusals.is_power_of_two() {
@@ -128,15 +128,15 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
         self.source.postpone(not_before);
     }
 
-    /// Reports the refusal to those who wait for an identity. The next batch requests one again. That request waits out a
-    /// backoff; otherwise each record would lead to a request.
+    /// Ends the request and reports the refusal to the observer. The next batch requests an identity again. That request is
+    /// made after a backoff; otherwise each record would cause a request.
     fn refuse(&mut self, error: Error, now: Instant) {
         let not_before = self.next_call(now);
         self.source.refuse(not_before);
         self.observer.identity(Err(error));
     }
 
-    /// Counts a response without a new identity. Returns when a broker may be asked again: the pause grows with each.
+    /// Counts a response without a new identity. Returns when a broker may be asked again; the pause grows with each response.
     fn next_call(&mut self, now: Instant) -> Instant {
         let pause = self.backoff.after(self.refusals).max(SHORTEST_PAUSE);
         self.refusals = self.refusals.saturating_add(1);
@@ -159,7 +159,7 @@ mod tests {
         fn after_publication(&self) {}
     }
 
-    /// What workers would be told.
+    /// The results that the workers would receive.
     #[derive(Clone, Default)]
     struct Results(Arc<Mutex<Vec<Result<(), ErrorKind>>>>);
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_is_none_counts_against_the_broker() {
+    fn a_negative_producer_id_is_an_error_of_the_broker() {
         let mut scene = Scene::new();
         let error = scene.receive(ErrorCode::NONE, -1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);

@@ -1,11 +1,14 @@
 //! The policy of an idempotent producer without transactions: each partition has its own epoch.
 //!
 //! A broker keeps epoch and sequences for each partition separately. So a partition that has to start over raises its own
-//! epoch and begins again at sequence 0, and the others are not affected: no two workers have to agree.
+//! epoch and begins again at sequence 0. The other partitions are not affected, and workers need not agree on anything.
 //!
-//! An epoch is raised here and nowhere else ([`PartitionSequence::raise_epoch`](super::sequence::PartitionSequence)): when a
-//! batch with a current stamp is given up, because the next sequence would leave a gap if that batch was not written; and
-//! when the leader refuses the earliest batch because of its sequence or epoch, if it is certain that it is not written.
+//! Only this policy decides that an epoch rises. There are three cases:
+//!
+//! - A batch with a current stamp is given up: the next sequence would leave a gap if that batch was not written.
+//! - The leader refuses the earliest batch because of its sequence or epoch, and the batch is certainly not written.
+//! - A partition begins: it gets an epoch above those of forgotten partitions
+//!   ([`ForgottenEpochs::fresh`](super::sequence::ForgottenEpochs)), because it can be one of them.
 
 use std::sync::Arc;
 
@@ -17,16 +20,18 @@ use super::{
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::metadata::Cluster;
 
-/// The number of batches of a producer that a broker remembers for each partition.
+/// The number of a producer's latest batches that a broker remembers for each partition.
 const MOST_REMEMBERED: usize = 5;
 
 /// One worker's policy.
 pub(crate) struct EpochPerPartition {
     source: Arc<ProducerIdSource>,
     max_in_flight: usize,
-    /// The identity to begin partitions with, and the identity era in which a broker gave it.
+    /// The identity with which partitions begin. `None` if a broker gave none in `era` yet.
     current: Option<ProducerIdentity>,
+    /// The identity era of `current`.
     era: u64,
+    /// The epochs with which no partition may begin.
     forgotten: ForgottenEpochs,
 }
 
@@ -41,6 +46,7 @@ impl EpochPerPartition {
         }
     }
 
+    /// See [`IdentityPolicy::admit`](super::IdentityPolicy::admit).
     pub(super) fn admit(
         &mut self,
         partition: &mut PartitionIdentity,
@@ -72,20 +78,20 @@ impl EpochPerPartition {
         if is_elsewhere {
             return false;
         }
-        // A leader that does not know the producer takes any sequence: see `design`, "One batch until the broker knows the
-        // identity".
+        // A leader that does not know the producer accepts any sequence: see `design`, "One batch is in flight until the broker
+        // knows the identity".
         if count >= self.max_in_flight.min(MOST_REMEMBERED)
             || !partition.is_known_to(candidate.leader, candidate.now)
         {
             return false;
         }
-        // Nothing is sent under a new identity before all answers to the old one have arrived.
+        // A batch is sent under a new identity only when no batch of the old one is in flight.
         let is_current = |stamp| partition.sequence.is_current(stamp);
         if !earliest.stamp.is_none_or(is_current) {
             return false;
         }
-        // If this retry is in the log, batches that were sent with it the first time may follow it there. If more followed, the
-        // leader would forget it, and would not recognize it.
+        // This retry can be in the log already, and batches that were sent with its first attempt can follow it there. If more
+        // batches followed, the leader could forget the retry and no longer recognize it.
         if earliest.is_retry && earliest.maybe_written {
             return false;
         }
@@ -95,31 +101,32 @@ impl EpochPerPartition {
         }
     }
 
-    /// Gives the partition an identity, unless there is none that neither it nor a forgotten partition has used up. Then one
-    /// is requested.
+    /// Gives the partition an identity and returns `true`. Returns `false` if there is no producer id yet, or if the partition
+    /// or a forgotten one has exhausted or discarded it. Then this requests another one.
     fn begin(&mut self, partition: &mut PartitionIdentity, cluster: &Cluster) -> bool {
         if self.era != cluster.identity_era {
             self.era = cluster.identity_era;
             self.current = None;
         }
         let unusable = partition.sequence.unusable();
-        let mut candidate = self.current;
+        let mut given = self.current;
         loop {
-            let refused = candidate.map(|identity| identity.producer_id);
-            let usable = candidate.filter(|_| refused != unusable);
+            let refused = given.map(|identity| identity.producer_id);
+            let usable = given.filter(|_| refused != unusable);
             if let Some(begun) = usable.and_then(|it| self.forgotten.fresh(it)) {
-                self.current = candidate;
+                self.current = given;
                 self.forgotten.keep_only(begun.producer_id);
                 partition.sequence.begin(begun);
                 return true;
             }
-            candidate = self.source.identity(cluster, refused.or(unusable));
-            if candidate.is_none() {
+            given = self.source.identity(cluster, refused.or(unusable));
+            if given.is_none() {
                 return false;
             }
         }
     }
 
+    /// See [`IdentityPolicy::report`](super::IdentityPolicy::report).
     pub(super) fn report(&mut self, partition: &mut PartitionIdentity, report: Report) {
         let sequence = &mut partition.sequence;
         match report {
@@ -144,15 +151,16 @@ impl EpochPerPartition {
         }
     }
 
-    /// The leader misses an earlier batch, or has lost what it knew of this producer, or has lost records. The batch is the
-    /// earliest that is not acknowledged, so no other batch is the cause.
+    /// Returns what to do with `batch`, the earliest that is not acknowledged, which the leader refused because of its sequence
+    /// or epoch. No earlier batch can be the cause. So the leader misses a batch that was given up, or it has lost its
+    /// knowledge of this producer, or it has lost records.
     pub(super) fn after_refusal(
         &mut self,
         partition: &mut PartitionIdentity,
         batch: BatchFacts,
     ) -> AfterRefusal {
         if batch.maybe_written {
-            // The leader does not recognize it: under another stamp it could be written twice.
+            // The leader does not recognize the batch. Under another stamp the batch could be written twice.
             return AfterRefusal::Fail;
         }
         let sequence = &mut partition.sequence;
@@ -164,10 +172,11 @@ impl EpochPerPartition {
     }
 }
 
-/// Decides how the next batch is numbered: a stamp of its own that still stands is kept.
+/// Returns how the next batch is numbered, or the error with which it fails.
 ///
-/// A batch that can be in the log keeps its stamp whatever has happened since: only by the stamp can the leader recognize it.
-/// It is sent before all batches with a later stamp, because it comes before them in the queue.
+/// A batch keeps its stamp if the stamp is of the current identity. A batch that can be in the log keeps an older stamp too,
+/// because the leader can recognize it only by that stamp. Its position in the queue is before those of batches with later
+/// stamps, so it is sent first.
 fn number(partition: &PartitionIdentity, next: Option<BatchFacts>) -> Admission {
     let sequence = &partition.sequence;
     let Some((next, stamp)) = next.and_then(|next| Some((next, next.stamp?))) else {
@@ -184,7 +193,7 @@ fn number(partition: &PartitionIdentity, next: Option<BatchFacts>) -> Admission 
     Admission::Go(Numbering::Next)
 }
 
-/// The log that may have the batch is gone, and the one in its place knows neither the batch nor its producer id.
+/// Returns the error of a batch that may be in a deleted log. The new log knows neither the batch nor its producer id.
 fn recreated_error() -> Error {
     let message = "the topic was deleted and recreated before a broker acknowledged the record";
     Error::new(ErrorKind::Broker, message)

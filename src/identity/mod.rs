@@ -1,15 +1,17 @@
-//! Which producer id, epoch and sequence a batch is sent under (KIP-98), and who decides it.
+//! The producer id, epoch and sequence under which a batch is sent (KIP-98), and the policy that decides them.
 //!
-//! A worker asks its [`IdentityPolicy`] before it sends a partition's next batch ([`admit`](IdentityPolicy::admit): send
-//! it, wait, or fail it) and reports what became of each batch ([`report`](IdentityPolicy::report)). The policy is the only
-//! code that begins an identity or raises an epoch; the worker knows no rule of either.
+//! A worker asks its [`IdentityPolicy`] before it sends a partition's next batch: [`admit`](IdentityPolicy::admit) answers
+//! that the batch is to be sent, to wait, or to fail. The worker reports what happened to the batch or to the partition
+//! ([`report`](IdentityPolicy::report)). Only the policy begins an identity or raises an epoch.
 //!
-//! There are two policies. Without idempotence batches are unnumbered. With it each partition has its own epoch
-//! ([`epoch_per_partition`]). A transactional producer, whose partitions share one epoch that only the transaction's
-//! coordinator raises, is a third variant beside them.
+//! There are two policies today. Without idempotence, batches are unnumbered. With idempotence, each partition has its own
+//! epoch ([`epoch_per_partition`]). A transactional policy would be a third: there all partitions share one epoch, which
+//! only the transaction coordinator raises.
 //!
-//! A policy belongs to one worker and so needs no lock. What the workers share, the producer id that a broker gave, is in
-//! the [`ProducerIdSource`]; the metadata thread asks for it ([`acquire`]).
+//! The modules [`partition`] and [`sequence`] hold what a policy keeps for each partition: its identity, and its sequences.
+//!
+//! A policy belongs to one worker, so it needs no lock. The workers share the producer id that a broker gave
+//! ([`ProducerIdSource`]). When a worker requests one, the metadata thread asks a broker for one ([`acquire`]).
 
 mod acquire;
 mod epoch_per_partition;
@@ -36,39 +38,40 @@ pub(crate) struct ProducerIdentity {
     pub(crate) producer_epoch: i16,
 }
 
-/// The position of a batch among those of its partition: the number of the batch, and for the parts of a split one the index
-/// of the first record.
+/// The position of a batch in its partition: the number of the batch, and the index of its first record in that batch. The
+/// index is above 0 only in parts of a batch that was split.
 pub(crate) type BatchPosition = (u64, u32);
 
 /// What a policy needs to know of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchFacts {
     pub(crate) position: BatchPosition,
-    /// The stamp under which the batch was sent, or was to be sent, before.
+    /// The stamp of the batch. `None` if it was never sealed, or if the cluster was replaced since.
     pub(crate) stamp: Option<ProducerStamp>,
-    /// Whether an attempt reached a broker, or may have, and no answer told its fate.
+    /// Whether an attempt may have reached a broker, and no answer reported the outcome.
     pub(crate) maybe_written: bool,
-    /// Whether the batch was sent before.
+    /// Whether an earlier attempt failed.
     pub(crate) is_retry: bool,
 }
 
-/// A partition's batches in flight, as far as a policy needs to know them. There is at least one.
+/// What a policy needs to know of a partition's batches in flight, if there is at least one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlightFacts {
     pub(crate) count: usize,
+    /// The batch in flight with the earliest position.
     pub(crate) earliest: BatchFacts,
-    /// Whether one of them is in flight to another broker than the partition's leader.
+    /// Whether a batch is in flight to a broker that is not the partition's leader.
     pub(crate) is_elsewhere: bool,
 }
 
-/// A partition with something to send.
+/// A partition that has a batch to send, and the facts from which a policy decides whether it may.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
-    /// The next batch; `None` if it is still open, so that it was never sent.
+    /// The next batch. `None` if that is the open batch, which was never sent.
     pub(crate) next: Option<BatchFacts>,
-    /// `None` if nothing is in flight.
+    /// The partition's batches in flight. `None` if there are none.
     pub(crate) in_flight: Option<InFlightFacts>,
-    /// The broker to send to.
+    /// The leader that the batch would be sent to.
     pub(crate) leader: PartitionLeader,
     /// The cluster that the leader belongs to.
     pub(crate) cluster: &'a Cluster,
@@ -78,30 +81,31 @@ pub(crate) struct Candidate<'a> {
 /// Whether a partition's next batch may be sent now.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// It may be sent, numbered like this.
+    /// The batch may be sent with this numbering.
     Go(Numbering),
+    /// The batch must wait.
     Wait(WaitFor),
-    /// The batch must not be sent: it fails with this error.
+    /// The batch must not be sent. It fails with this error.
     Fail(Error),
 }
 
 /// How a batch that may be sent gets its stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Numbering {
-    /// It has none: idempotence is off.
+    /// The batch has no stamp: idempotence is off.
     Unnumbered,
-    /// It keeps its own.
+    /// The batch keeps the stamp that it has.
     Keep(ProducerStamp),
-    /// It gets the partition's next sequence.
+    /// The batch gets a new stamp with the partition's next sequence.
     Next,
 }
 
-/// What a partition waits for before its next batch may be sent.
+/// What must arrive before a partition's next batch may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitFor {
-    /// An answer to one of its batches in flight.
+    /// An answer to one of the partition's batches in flight.
     Answer,
-    /// A producer id, which was requested.
+    /// A producer id, which the policy has requested.
     ProducerId,
 }
 
@@ -116,10 +120,10 @@ pub(crate) enum Report {
     },
     /// The batch ended without success and is not sent again.
     GivenUp(BatchFacts),
-    /// The topic was recreated, or the cluster restored from an older copy: the log does not know the sequences so far, and
-    /// the producer id may be another producer's there.
+    /// The topic was recreated, or the cluster was restored from an older copy. The log does not know the sequences so far,
+    /// and the producer id may belong to another producer there.
     LogReplaced,
-    /// Another cluster took the place of the one before: nothing of that one means anything here.
+    /// Another cluster took the place of the old one. Ids, epochs and sequences of the old cluster are not valid.
     ClusterReplaced,
     /// The worker forgets the partition.
     Forgotten,
@@ -128,20 +132,19 @@ pub(crate) enum Report {
 /// What to do with a batch that the leader refused because of its sequence or epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterRefusal {
-    /// It waits until the batches before it are acknowledged, and is then sent again.
+    /// The batch waits until the batches before it are acknowledged, and is then sent again.
     WaitForEarlier,
-    /// It is sent again.
+    /// The batch is sent again.
     Retry,
-    /// It fails.
+    /// The batch fails.
     Fail,
 }
 
-/// The rule by which one worker's batches get their identities and sequences.
+/// The rules by which one worker's batches get their identities and sequences.
 pub(crate) enum IdentityPolicy {
-    /// Idempotence is off. One request in flight keeps the order; with several nothing does, as in Java.
-    Unnumbered {
-        max_in_flight: usize,
-    },
+    /// Idempotence is off. The order of batches is certain only if `max_in_flight` is 1, as in Java.
+    Unnumbered { max_in_flight: usize },
+    /// Idempotence is on, without transactions.
     EpochPerPartition(EpochPerPartition),
 }
 
@@ -161,7 +164,7 @@ impl IdentityPolicy {
         }
     }
 
-    /// Learns what happened.
+    /// Updates the partition's identity after what `report` describes.
     pub(crate) fn report(&mut self, partition: &mut PartitionIdentity, report: Report) {
         match self {
             Self::Unnumbered { .. } => {}
@@ -169,8 +172,8 @@ impl IdentityPolicy {
         }
     }
 
-    /// Decides what becomes of `batch`, which the leader refused because of its sequence or epoch. `is_earliest` tells
-    /// whether every batch before it is acknowledged. `None` if the policy has no rule, so that the error code decides.
+    /// Returns what to do with `batch`, which the leader refused because of its sequence or epoch. `is_earliest` is `true` if
+    /// no earlier batch is in flight or queued. Returns `None` if the policy has no rule: then the error code decides.
     pub(crate) fn after_refusal(
         &mut self,
         partition: &mut PartitionIdentity,

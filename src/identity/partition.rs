@@ -1,4 +1,4 @@
-//! What is kept of one partition: its sequences, and which leader is known to hold the producer to them.
+//! The identity of one partition: its sequences, and the leader that is known to check them.
 
 use std::time::{Duration, Instant};
 
@@ -8,22 +8,22 @@ use crate::metadata::PartitionLeader;
 use crate::record::header::ProducerStamp;
 use crate::time::deadline_after;
 
-/// The identity and the sequences of one partition. The worker keeps it with the partition, and only the policy reads or
-/// changes what is in it.
+/// The identity and the sequences of one partition. The worker stores it with the partition; only this module's parent reads
+/// or changes its fields.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionIdentity {
     pub(super) sequence: PartitionSequence,
-    /// The leader that last acknowledged a batch of the current identity, and when.
+    /// The leader that acknowledged the latest batch of the current identity, and the time of that.
     pub(super) acknowledged: Option<(PartitionLeader, Instant)>,
 }
 
-/// How long a leader that has heard nothing of a producer is trusted to remember it: far less than the shortest sensible
-/// `producer.id.expiration.ms` (a day by default), and long enough to cost a busy partition nothing.
+/// How long after its latest acknowledgement a leader counts as knowing the producer. This is far shorter than the shortest
+/// sensible `producer.id.expiration.ms` (a day by default). A busy partition gets acknowledgements much more often.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 impl PartitionIdentity {
-    /// Returns the stamp of a batch of `records` records, numbered as its admission said. `None` only if the partition has no
-    /// identity, with which nothing is admitted.
+    /// Returns the stamp of a batch with this many records. `numbering` is the one of its admission. Returns `None` only if
+    /// the partition has no identity; then the policy admits no batch.
     pub(crate) fn stamp(
         &mut self,
         numbering: Numbering,
@@ -46,7 +46,8 @@ impl PartitionIdentity {
         self.sequence.identity().is_some()
     }
 
-    /// Returns whether `leader` acknowledged a batch of the current identity so lately that it still knows the producer.
+    /// Returns whether `leader` certainly knows the producer, because it acknowledged a batch of the current identity within
+    /// the last [`REMEMBERED_FOR`].
     pub(super) fn is_known_to(&self, leader: PartitionLeader, now: Instant) -> bool {
         self.sequence.is_established()
             && self
@@ -54,7 +55,7 @@ impl PartitionIdentity {
                 .is_some_and(|(by, at)| by == leader && deadline_after(at, REMEMBERED_FOR) > now)
     }
 
-    /// Goes on from a state that a long life would have come to.
+    /// Sets the identity and the next sequence, as if the partition had sent many batches.
     #[cfg(test)]
     pub(crate) fn continue_at(&mut self, identity: super::ProducerIdentity, next: i32) {
         self.sequence.continue_at(identity, next);

@@ -8,38 +8,41 @@ use crate::record::header::ProducerStamp;
 /// The identity and the sequence that the next batch of a partition gets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PartitionSequence {
+    /// The current identity. `None` before the partition begins, and when its producer id is unusable.
     identity: Option<ProducerIdentity>,
     next: i32,
-    /// Whether a batch of the identity was acknowledged. Only from then on does the leader check the sequences: from a
-    /// producer that it does not know it takes any.
+    /// Whether a batch of the current identity was acknowledged. Only from then on does the leader check the sequences: it
+    /// accepts any sequence from a producer that it does not know.
     is_established: bool,
-    /// A batch that was sent under that identity and is certainly not in the log, nor ever will be. No batch behind it can be
+    /// A batch that was sent under this identity, is not in the log and never will be. No later batch of the identity can be
     /// in the log, because the leader checks the sequences.
     gap: Option<(ProducerIdentity, BatchPosition)>,
-    /// The producer id that must not be used any more: its epochs are used up, or it was discarded.
+    /// The producer id that the partition must not use any more: it is exhausted (no higher epoch is left), or it was
+    /// discarded.
     unusable: Option<i64>,
     /// The producer id that was discarded because the log was replaced.
     discarded: Option<i64>,
 }
 
 impl PartitionSequence {
+    /// Returns the current identity.
     pub(super) fn identity(&self) -> Option<ProducerIdentity> {
         self.identity
     }
 
-    /// The producer id with which the partition must not begin again.
+    /// Returns the producer id with which the partition must not begin again.
     pub(super) fn unusable(&self) -> Option<i64> {
         self.unusable
     }
 
-    /// Begins a new identity, at sequence 0.
+    /// Begins `identity` at sequence 0.
     pub(super) fn begin(&mut self, identity: ProducerIdentity) {
         self.identity = Some(identity);
         self.next = 0;
         self.is_established = false;
     }
 
-    /// Goes on from a state that a long life would have come to.
+    /// Sets the identity and the next sequence, as if the partition had sent many batches.
     #[cfg(test)]
     pub(super) fn continue_at(&mut self, identity: ProducerIdentity, next: i32) {
         self.identity = Some(identity);
@@ -47,17 +50,17 @@ impl PartitionSequence {
         self.is_established = true;
     }
 
-    /// Learns that the batch with `stamp` is written.
+    /// Notes that the leader acknowledged the batch with `stamp`.
     pub(super) fn acknowledge(&mut self, stamp: ProducerStamp) {
         self.is_established |= self.is_current(stamp);
     }
 
-    /// Returns whether the leader is known to refuse a batch that is out of order.
+    /// Returns whether a batch of the current identity was acknowledged, so that the leader refuses batches out of order.
     pub(super) fn is_established(&self) -> bool {
         self.is_established
     }
 
-    /// Returns the stamp of the next batch, which has this many records. `None` without an identity.
+    /// Returns a stamp with the next sequence for a batch with this many records. `None` if there is no identity.
     pub(super) fn assign(&mut self, records: i32) -> Option<ProducerStamp> {
         let stamp = stamp(self.identity?, self.next);
         self.next = sequence_after(self.next, records);
@@ -84,8 +87,8 @@ impl PartitionSequence {
         };
     }
 
-    /// Discards the producer id: the topic was recreated, and perhaps the whole cluster with the same cluster id. That cluster
-    /// may have given the producer id to another producer.
+    /// Discards the producer id, because the topic was recreated. Perhaps the whole cluster was recreated under the same cluster
+    /// id and has given the producer id to another producer.
     pub(super) fn discard_id(&mut self) {
         self.next = 0;
         self.is_established = false;
@@ -95,7 +98,7 @@ impl PartitionSequence {
         }
     }
 
-    /// Returns whether `stamp` has a producer id that was discarded, so that the log knows nothing of it.
+    /// Returns whether `stamp` has the producer id that was discarded. If so, the log does not know the stamp.
     pub(super) fn is_discarded(&self, stamp: ProducerStamp) -> bool {
         self.discarded == Some(stamp.producer_id)
     }
@@ -105,7 +108,7 @@ impl PartitionSequence {
         self.identity.is_some_and(|identity| is_of(stamp, identity))
     }
 
-    /// Learns that the batch at `position` is not written, and never will be with `stamp`.
+    /// Notes that the batch at `position` is not in the log, and never will be with `stamp`.
     pub(super) fn note_gap(&mut self, stamp: ProducerStamp, position: BatchPosition) {
         let earliest = match self.gap {
             Some((identity, before)) if is_of(stamp, identity) => before.min(position),
@@ -118,23 +121,24 @@ impl PartitionSequence {
         self.gap = Some((identity, earliest));
     }
 
-    /// Returns whether the batch at `position` cannot be in the log with `stamp`, because an earlier one is missing there.
+    /// Returns whether the batch at `position` cannot be in the log with `stamp`, because it or an earlier batch of the same
+    /// identity is a sequence gap.
     pub(super) fn is_behind_gap(&self, stamp: ProducerStamp, position: BatchPosition) -> bool {
         self.gap
             .is_some_and(|(identity, gap)| is_of(stamp, identity) && position >= gap)
     }
 }
 
-/// The epochs of forgotten partitions. Their leaders may still know the sequences under which they were written to, so a
-/// partition must not begin with an identity that a forgotten one has had: it could be the same partition.
+/// The epochs of forgotten partitions. A partition that begins may have been forgotten before, and its leader may still know
+/// the sequences of that time. So it must not begin with an identity that a forgotten partition had.
 #[derive(Debug, Default)]
 pub(super) struct ForgottenEpochs {
-    /// The highest epoch of a forgotten partition, by producer id.
+    /// The highest epoch of all forgotten partitions, by producer id.
     highest: HashMap<i64, i16>,
 }
 
 impl ForgottenEpochs {
-    /// Learns that the partition of `sequence` is forgotten.
+    /// Notes the epoch of a partition that is forgotten. `sequence` is its sequence.
     pub(super) fn note(&mut self, sequence: &PartitionSequence) {
         let unusable = sequence.unusable.map(|id| (id, i16::MAX));
         let identity = sequence.identity;
@@ -145,12 +149,13 @@ impl ForgottenEpochs {
         }
     }
 
-    /// Drops what is known of other producer ids: partitions begin only with this one from now on.
+    /// Drops the epochs of other producer ids, because partitions begin only with this one from now on.
     pub(super) fn keep_only(&mut self, producer_id: i64) {
         self.highest.retain(|id, _| *id == producer_id);
     }
 
-    /// Returns the identity with which a partition may begin if the producer has `identity`. `None` if its epochs are used up.
+    /// Returns the identity with which a partition may begin: the producer's `identity`, with an epoch above those of forgotten
+    /// partitions. `None` if no such epoch is left.
     pub(super) fn fresh(&self, identity: ProducerIdentity) -> Option<ProducerIdentity> {
         let Some(highest) = self.highest.get(&identity.producer_id) else {
             return Some(identity);
@@ -168,6 +173,7 @@ pub(crate) fn sequence_after(sequence: i32, records: i32) -> i32 {
     ((i64::from(sequence) + i64::from(records)) & i64::from(i32::MAX)) as i32
 }
 
+/// Returns the stamp of a batch of `identity` that begins at `base_sequence`.
 fn stamp(identity: ProducerIdentity, base_sequence: i32) -> ProducerStamp {
     ProducerStamp {
         producer_id: identity.producer_id,
@@ -176,6 +182,7 @@ fn stamp(identity: ProducerIdentity, base_sequence: i32) -> ProducerStamp {
     }
 }
 
+/// Returns whether `stamp` belongs to `identity`.
 fn is_of(stamp: ProducerStamp, identity: ProducerIdentity) -> bool {
     stamp.producer_id == identity.producer_id && stamp.producer_epoch == identity.producer_epoch
 }

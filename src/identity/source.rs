@@ -1,4 +1,4 @@
-//! The producer's identity as workers and the metadata thread share it.
+//! The producer's identity, which workers and the metadata thread share.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,20 +7,21 @@ use super::ProducerIdentity;
 use crate::metadata::{Cluster, Due, MetadataCache};
 use crate::sync::Mutex;
 
-/// The producer's identity, if a broker gave one, and the request for another.
+/// The latest identity that a broker gave, and the workers' request for another one.
 pub(crate) struct ProducerIdSource {
-    /// Nothing is called under this lock. The metadata thread takes it under the lock of the metadata cache's state.
+    /// While a thread holds this lock, it calls nothing else. The metadata thread takes the lock while it holds the lock of
+    /// the metadata cache's state.
     state: Mutex<State>,
-    /// Its thread is woken for each request.
+    /// The cache whose thread is woken for each request.
     metadata: Arc<MetadataCache>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The latest identity, with the era in which it was given.
+    /// The latest identity, with the identity era in which a broker gave it.
     given: Option<(u64, ProducerIdentity)>,
     is_requested: bool,
-    /// The last request was refused or gave no new identity: no broker is asked before.
+    /// No broker is asked before this time, because the latest response refused an identity or repeated the old one.
     not_before: Option<Instant>,
 }
 
@@ -32,8 +33,9 @@ impl ProducerIdSource {
         })
     }
 
-    /// Returns the producer's identity in `cluster`. `None` if there is none yet, or its producer id is `unusable`: then
-    /// this requests a new one. An identity of another era is not used, because its id may be another producer's now.
+    /// Returns the producer's identity in `cluster`. An identity of another identity era is not returned, because its id may
+    /// belong to another producer now. Returns `None` and requests an identity if there is none of this era, or if its
+    /// producer id is `unusable`. Returns `None` without a request if the latest identity is of a newer era.
     pub(crate) fn identity(
         &self,
         cluster: &Cluster,
@@ -42,7 +44,7 @@ impl ProducerIdSource {
         let mut state = self.state.lock();
         let era = cluster.identity_era;
         if state.given.is_some_and(|(given_in, _)| given_in > era) {
-            // A newer metadata snapshot exists, and the worker asks again when it has it.
+            // A newer metadata snapshot exists. The worker calls this again when it has that snapshot.
             return None;
         }
         let given = state.given.filter(|(given_in, _)| *given_in == era);
@@ -57,7 +59,7 @@ impl ProducerIdSource {
         usable
     }
 
-    /// Returns when a broker is to be asked for an identity.
+    /// Returns when the metadata thread is to ask a broker for an identity.
     pub(crate) fn due(&self, now: Instant) -> Due {
         let state = self.state.lock();
         match state.not_before {
@@ -67,7 +69,7 @@ impl ProducerIdSource {
         }
     }
 
-    /// Whether this identity is the latest that was given, and was given in the same era.
+    /// Returns whether the latest identity is this one, given in this era.
     pub(super) fn was_given(&self, identity: ProducerIdentity, era: u64) -> bool {
         self.state.lock().given == Some((era, identity))
     }
@@ -81,7 +83,7 @@ impl ProducerIdSource {
         };
     }
 
-    /// Completes the request: a broker refused it. The next one is not made before `not_before`.
+    /// Ends the request, because a broker refused it. For the next request, no broker is asked before `not_before`.
     pub(crate) fn refuse(&self, not_before: Instant) {
         let mut state = self.state.lock();
         state.is_requested = false;
@@ -93,7 +95,7 @@ impl ProducerIdSource {
         self.state.lock().not_before = Some(not_before);
     }
 
-    /// As if a broker of the current cluster gave this identity.
+    /// Completes the request with this identity, as if a broker of the current cluster gave it.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn give_now(&self, identity: ProducerIdentity) {
         self.give(identity, self.metadata.cluster().identity_era);

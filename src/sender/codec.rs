@@ -1,7 +1,7 @@
 //! The worker's codec, and the time that it takes.
 //!
-//! Slow compression must not fail anything: batches that wait meanwhile do not expire because of it, and no link stays
-//! unread for long.
+//! Slow compression must not cause failures: batches that wait meanwhile get more time, and the thread of a link does not
+//! compress for long, because it reads no answers meanwhile.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -35,18 +35,18 @@ impl Codec {
         }
     }
 
-    /// A round begins to serve brokers.
+    /// Begins to measure the compression of a round.
     pub(super) fn begin_round(&mut self) {
         self.in_this_round = Duration::ZERO;
     }
 
-    /// The round ends because [enough](Self::has_worked_enough) was compressed.
+    /// Adds the time of a round that ended because it [compressed enough](Self::has_worked_enough).
     pub(super) fn end_round(&mut self) {
         self.time.add(monotonic_now(), self.in_this_round);
     }
 
-    /// Returns whether this round has spent so much time on compression that it sends what it has and ends. Then answers and
-    /// other brokers are served before the next batch.
+    /// Returns whether this round has spent [`MOST_COMPRESSION`] on compression. If so, the round sends the batches that it has
+    /// and ends, so that answers and other brokers are served before the next batch.
     pub(super) fn has_worked_enough(&self) -> bool {
         self.in_this_round >= MOST_COMPRESSION
     }

@@ -1,5 +1,5 @@
-//! Partitions that the producer has forgotten: the worker removes their states, and keeps what a partition of the same name
-//! needs later.
+//! Partitions that the producer has forgotten: the worker removes their states. The identity policy keeps their epochs, because
+//! a topic of the same name may be used again.
 
 use super::broker_link::RequestId;
 use super::partition_state::InFlightBatch;
@@ -9,8 +9,8 @@ use crate::connection::link::Network;
 use crate::identity::Report;
 
 impl<N: Network> Sender<N> {
-    /// Removes the states of partitions that were forgotten since the last round. They have no batch anywhere. The schedule and
-    /// requests in flight may still name their ids, which no other partition gets.
+    /// Removes the states of partitions that were forgotten since the last round. These partitions have no batch. The schedule
+    /// and requests in flight may still name their ids; no other partition ever gets the same id.
     pub(super) fn forget_partitions(&mut self) {
         self.note_forgotten();
         for partition in std::mem::take(&mut self.forgotten) {
@@ -20,15 +20,15 @@ impl<N: Network> Sender<N> {
                 continue;
             };
             debug_assert!(state.queue.is_empty() && state.in_flight.is_empty());
-            // A batch can have expired in the ready queue.
+            // The partition stays in a ready queue if its batch expired there.
             if let Some(broker) = state.noted.queued_at {
                 self.brokers.remove_from_queue(id, broker);
             }
         }
     }
 
-    /// Notes the identities of partitions that were forgotten. One of the same name can exist only after the worker was told,
-    /// so what begins after this begins under another.
+    /// Reports to the identity policy which partitions were forgotten. The producer notifies the worker of a forgotten partition
+    /// before it creates another one of the same name. So after this call the policy can give the new one a higher epoch.
     pub(super) fn note_forgotten(&mut self) {
         if !self.handle().has_retired() {
             return;
@@ -40,8 +40,8 @@ impl<N: Network> Sender<N> {
         self.forgotten.extend(retired);
     }
 
-    /// Takes the partition's batch that the request carries. `None` if it was completed or taken meanwhile, or the partition
-    /// was forgotten.
+    /// Removes the batch that `request` carries from the partition's batches in flight and returns it. `None` if it was taken
+    /// before, or if the partition was forgotten.
     pub(super) fn take_in_flight(
         &mut self,
         id: PartitionId,

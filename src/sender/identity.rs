@@ -1,5 +1,5 @@
-//! The worker's half of the identity: it asks the [`IdentityPolicy`](crate::identity::IdentityPolicy) about each batch, and
-//! reports what becomes of it.
+//! The worker's calls to the [`IdentityPolicy`](crate::identity::IdentityPolicy): it asks about each batch, and reports what
+//! happened to the batch.
 
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Returns the stamp to send the batch with, as its admission said.
+    /// Returns the stamp to send the batch with. `numbering` is the one of the batch's admission.
     pub(super) fn stamp(
         &mut self,
         id: PartitionId,
@@ -55,14 +55,14 @@ impl<N: Network> Sender<N> {
             })
     }
 
-    /// Tells the policy what happened to the partition or to a batch of it.
+    /// Reports to the policy what happened to the partition or to one of its batches.
     pub(super) fn report(&mut self, id: PartitionId, report: Report) {
         if let Some(state) = self.partitions.get_mut(&id) {
             self.identity.report(&mut state.identity, report);
         }
     }
 
-    /// Returns what becomes of a batch that the leader refused because of its sequence or epoch. `None` if the error code alone
+    /// Returns what to do with a batch that the leader refused because of its sequence or epoch. `None` if the error code
     /// decides it.
     pub(super) fn after_refusal(
         &mut self,
@@ -70,12 +70,12 @@ impl<N: Network> Sender<N> {
         batch: &ProducerBatch,
     ) -> Option<AfterRefusal> {
         let state = self.partitions.get_mut(&id)?;
-        let is_earliest = state.is_head(batch);
+        let is_earliest = state.is_earliest(batch);
         self.identity
             .after_refusal(&mut state.identity, batch.facts(), is_earliest)
     }
 
-    /// A broker gave a producer id, or refused to give one.
+    /// Handles the result of a request for a producer id.
     pub(super) fn on_identity(&mut self, result: Result<(), Error>, now: Instant) {
         match result {
             Ok(()) => self.reschedule_all(now),
@@ -90,7 +90,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Fails what waits for a producer id. Batches that come later request one again.
+    /// Fails the partition's batches that wait for a producer id. A later batch requests one again.
     fn fail_without_identity(&mut self, id: PartitionId, error: &Error, now: Instant) {
         if self.open_batch_is_due(id, now) {
             self.queue_open_batch(id);

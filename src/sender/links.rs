@@ -33,7 +33,7 @@ impl<N: Network> Sender<N> {
             return self.on_successor_event(broker, event, now);
         }
         if state.link() != Some(link) {
-            // The final events of a link that was given up.
+            // The final events of a link that was closed or abandoned.
             return;
         }
         match event {
@@ -72,7 +72,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Fails the batches that are ready for a broker that cannot be produced to, now or later.
+    /// Fails the batches in the ready queue of a broker that supports no version of Produce that we know.
     fn fail_ready_queue(&mut self, broker: BrokerId, error: &Error, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
@@ -89,13 +89,13 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Ends a link that is broken. Its requests get no answer any more, so their batches are sent again.
+    /// Ends a broken link. Its requests get no answers any more, so their batches are sent again.
     pub(super) fn link_failed(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.end_link(broker, error, N::close, now);
     }
 
-    /// As [`link_failed`](Self::link_failed), for a reason that says nothing against the connection: other workers that
-    /// share it keep it and lose no retry.
+    /// Ends a link whose connection is not at fault. Its batches are sent again, as after
+    /// [`link_failed`](Self::link_failed), but other workers that share the connection keep it.
     pub(super) fn abandon_link(&mut self, broker: BrokerId, error: Error, now: Instant) {
         self.end_link(broker, error, N::abandon, now);
     }
@@ -109,7 +109,7 @@ impl<N: Network> Sender<N> {
             LinkState::Ready(_) => {
                 error.with_broker(format_args!("broker {broker} at {}", link.endpoint))
             }
-            // The reason why no connection was made names the address.
+            // An error of connecting names the address already.
             _ => error,
         };
         log_end(broker, link, &error);
@@ -127,7 +127,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Serves each broker. Returns `true` if it served fewer because compression took long: the others are due at once.
+    /// Serves the brokers one after the other. Returns `true` if it stopped early because compression took long: then the next
+    /// round is due at once.
     pub(super) fn serve_brokers(&mut self, now: Instant) -> bool {
         self.codec.begin_round();
         for broker in self.brokers.serving_order() {
@@ -141,10 +142,10 @@ impl<N: Network> Sender<N> {
         false
     }
 
-    /// The latest round ran on the thread of this link, which read nothing while the round compressed. So its requests get
-    /// that much more time. Links that other threads read get none: otherwise a broker that is gone would not be noticed for
-    /// as long as the worker compresses.
-    pub(super) fn excuse_unread_link(&mut self, link: LinkId) {
+    /// Gives the requests of this link more time: as much as the latest round spent on slow compression. That round ran on the
+    /// link's thread, which read no answers meanwhile. Links that other threads read get no more time; otherwise the worker
+    /// would not notice a lost broker while it compresses.
+    pub(super) fn extend_unread_link(&mut self, link: LinkId) {
         if !self.codec.has_worked_enough() {
             return;
         }
@@ -158,7 +159,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Does what one broker's link is due for: connects, sends, times out.
+    /// Serves one broker: connects, sends requests, or ends a link whose request timed out, as is due now.
     fn serve(&mut self, broker: BrokerId, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
@@ -192,8 +193,8 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    /// The batch that `request` carries gets no answer any more and is sent again. Without effect if it was completed or taken
-    /// meanwhile.
+    /// Sends the batch that `request` carries again, because no answer can come any more. Does nothing if the batch was taken
+    /// from the in-flight list before.
     pub(super) fn lose_answer(
         &mut self,
         partition_id: PartitionId,
@@ -212,7 +213,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Connects if there is still something to send: batches may have expired in the ready queue.
+    /// Connects to the broker if batches are still ready for it. Batches may have expired in the ready queue, so this
+    /// reschedules its partitions first.
     fn connect(&mut self, broker: BrokerId, now: Instant) {
         let ready = match self.brokers.get_mut(broker) {
             Some(link) => std::mem::take(&mut link.ready_queue),
@@ -235,7 +237,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Starts to connect to the broker.
+    /// Starts to connect to the broker. Returns the id of the new link.
     pub(super) fn dial(&mut self, broker: BrokerId) -> Option<LinkId> {
         let link = self.brokers.get(broker)?;
         let target = LinkTarget {
@@ -259,7 +261,7 @@ impl<N: Network> Sender<N> {
             .config
             .connections_max_idle
             .is_some_and(|idle| deadline_after(ready.last_used, idle) <= now);
-        // A new connection would have to wait as long.
+        // While the broker throttles, closing saves nothing: the throttle also applies to a new connection.
         let is_throttled = ready.throttled_until.is_some();
         if idle && ready.is_idle() && !is_throttled && link.ready_queue.is_empty() {
             let id = ready.link;
@@ -269,11 +271,11 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// When the link is due for something. A time that is over is returned only if it can be done now.
+    /// Returns when the broker must be served next. This is a time in the past only if there is something to do now.
     pub(super) fn link_deadline(&self, link: &BrokerLink, now: Instant) -> Option<Instant> {
         let is_awaited = !link.ready_queue.is_empty();
         let availability = self.availability_deadline(link, now);
-        let (first, second) = match &link.state {
+        let (next_step, next_room) = match &link.state {
             // A partition can have become ready after the broker was served in this round.
             LinkState::Down { not_before } => (is_awaited.then(|| not_before.unwrap_or(now)), None),
             LinkState::Connecting { .. } => (None, None),
@@ -293,14 +295,14 @@ impl<N: Network> Sender<N> {
             _ => None,
         };
         let session = link.session_deadline().filter(|at| *at > now);
-        [availability, first, second, silence, session]
+        [availability, next_step, next_room, silence, session]
             .into_iter()
             .flatten()
             .min()
     }
 }
 
-/// The first failures are warnings, and then fewer and fewer: an outage is no reason to fill a disk.
+/// Logs the end of a link. The failures 1, 2, 4, 8 and so on in a row are warnings, so that a long outage does not fill a disk.
 fn log_end(broker: BrokerId, link: &BrokerLink, error: &Error) {
     let (event, otherwise, was_needed) = match &link.state {
         LinkState::Ready(ready) => (

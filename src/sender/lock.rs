@@ -25,8 +25,8 @@ enum State<N: Network> {
     Ended,
 }
 
-/// The right to run rounds, with the sender. When it is dropped, the next thread can have the sender. If the thread
-/// panics, or the sender has finished, the sender ends here.
+/// A guard that holds the sender, so that its thread can run rounds. Dropping the guard frees the sender for the next
+/// thread. If the thread panics or the sender has finished, dropping the guard ends the sender.
 pub(super) struct RoundGuard<'a, N: Network> {
     lock: &'a WorkerLock<N>,
     /// `Some` until the guard is dropped.
@@ -42,7 +42,7 @@ impl<N: Network> WorkerLock<N> {
         }
     }
 
-    /// Waits until the sender is free, which takes no longer than a round. `None` after the sender's end.
+    /// Blocks until the sender is free, at most for a round, and returns it. `None` after the sender's end.
     pub(super) fn lock(&self) -> Option<RoundGuard<'_, N>> {
         let mut state = self.state.lock();
         while matches!(*state, State::InRound) {
@@ -51,7 +51,7 @@ impl<N: Network> WorkerLock<N> {
         self.take(&mut state)
     }
 
-    /// `None` if another thread runs a round, or after the sender's end.
+    /// Returns the sender if no thread runs a round. `None` if one does, or after the sender's end.
     pub(super) fn try_lock(&self) -> Option<RoundGuard<'_, N>> {
         self.take(&mut self.state.lock())
     }

@@ -8,11 +8,11 @@ use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::Error;
 use crate::sync::channel;
 
-/// An event for a worker. Events have a channel of their own, so that responses never wait behind records. The requests in
-/// flight and the calls in progress bound its length.
+/// An event for a worker. Events have a separate channel, so that responses never wait behind records. The channel holds at
+/// most a few events for each request in flight and each call in progress.
 pub(crate) enum Event {
     Link(LinkId, LinkEvent),
-    /// There is a new producer id, or why a broker refused one.
+    /// A broker gave a new producer id, or refused one with this error.
     Identity(Result<(), Error>),
     /// Send everything that is here now, and reply with the completions of its batches.
     Flush(channel::Sender<Vec<Arc<Completion>>>),
@@ -23,13 +23,13 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Returns whether another worker reports this in the middle of its own round.
+    /// Returns whether another worker's round can report this event.
     pub(super) fn comes_from_a_round(&self) -> bool {
         matches!(self, Self::Link(_, LinkEvent::Throttled(_)))
     }
 }
 
-/// A task for the delivery thread. The tasks of a partition come in its order.
+/// A task for the delivery thread. The tasks of a partition come in the order of its batches.
 pub(crate) enum DeliveryTask {
     /// Run the callbacks of these batches, in order.
     RunCallbacks(Vec<CompletedBatch>),

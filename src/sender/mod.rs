@@ -2,30 +2,37 @@
 //!
 //! # What decides when a partition's batch is sent
 //!
-//! [`Sender::reschedule`] decides it, for one partition at a time, and answers with a [`Next`](schedule::Next). In this order
-//! it asks whether
+//! `Sender::next` decides it for one partition and returns a [`Next`](schedule::Next). It checks in this order that
 //!
-//! 1. there is a batch: one in the partition's queue, or the open one if it need not linger any more
+//! 1. there is a batch: one in the partition's queue, or an open one that need not linger any more
 //!    (`linger.ms`, a flush, the close, callers that wait for memory);
 //! 2. the partition has a leader;
-//! 3. the backoff after a failure is over, or another broker leads now;
+//! 3. the backoff after a failure is over, or the partition has another leader, leader epoch or topic id than the one that
+//!    failed;
 //! 4. order and identity allow the batch beside those in flight.
 //!
-//! Then the partition is *ready*: it goes to the end of its leader's ready queue ([`brokers`]). The end of each round serves
-//! the brokers one after the other: as long as a link has room in flight, a request takes one batch from each partition in
-//! the queue ([`request`]). If the answer is to wait, the [`schedule`] knows the time, or the event that brings what is
-//! missing (an answer, a leader, a producer id) reschedules the partition.
+//! [`Sender::reschedule`] first fails expired batches, then asks `next` and applies the answer. If all four checks pass, the
+//! partition is *ready*: it goes to the end of its leader's ready queue ([`brokers`]). If it must wait for a time, the
+//! [`schedule`] holds that time. If it must wait for an answer, a leader or a producer id, the event that brings it
+//! reschedules the partition.
+//!
+//! Each round ends by serving the brokers one after the other. As long as a link has room in flight, a request takes one
+//! batch from each partition in the ready queue. `take_batch` ([`request`]) asks `next` again for each of them, because things
+//! may have changed since the partition became ready.
 //!
 //! # Where things are
 //!
-//! - [`worker`] and [`lock`]: the threads that run rounds. One thread at a time has the [`Sender`], so there is no lock in it.
-//! - [`run`]: the round. [`Sender::run_once`] takes the time as an argument and the network as a trait: tests drive it without
-//!   threads, sockets or sleep.
+//! - [`worker`] and [`lock`]: the threads that run rounds. One thread at a time has the [`Sender`], so its own fields need
+//!   no lock.
+//! - [`mailbox`] and [`message`]: how other threads send events to a worker, and what it sends to the delivery thread.
+//! - [`run`]: the round. [`Sender::run_once`] takes the time as an argument and the network as a trait, so tests drive it
+//!   without threads, sockets or sleep. A round reads the clock only to measure how long writing and compression take.
 //! - [`reschedule`], [`schedule`], [`partition_state`]: what each partition waits for.
 //! - [`brokers`], [`broker_link`], [`links`]: the links and their ready queues. [`session`]: links that are replaced before
 //!   their session ends. [`silence`] and [`availability`]: brokers that do not answer.
-//! - [`request`], [`seal`], [`split`], [`codec`]: the way of a batch to the wire.
-//! - [`response`] and [`outcome`]: what an answer says, and how a batch ends.
+//! - [`request`], [`seal`], [`split`], [`codec`]: how a batch becomes bytes on a link.
+//! - [`identity`]: the questions and reports to the policy that numbers batches.
+//! - [`response`] and [`outcome`]: what an answer means for each batch, and how a batch ends.
 //! - [`forgetting`] and [`replaced`]: topics that are forgotten, clusters that are replaced.
 
 mod availability;
@@ -77,7 +84,7 @@ use crate::backoff::ExponentialBackoff;
 /// The settings of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct SenderConfig {
-    /// The number of this worker among those of the producer.
+    /// The index of this worker among the producer's workers.
     pub(crate) index: usize,
     pub(crate) client_id: Arc<str>,
     pub(crate) idempotence: bool,
@@ -89,7 +96,7 @@ pub(crate) struct SenderConfig {
     pub(crate) reconnect_backoff: ExponentialBackoff,
     pub(crate) connections_max_idle: Option<Duration>,
     pub(crate) availability_timeout: Option<Duration>,
-    /// The producer's own settings for topics, for decisions that concern no single topic. What concerns a batch is read
-    /// from its partition.
+    /// The producer's settings for topics, for decisions that concern no single topic. Decisions about a batch use the
+    /// settings of its partition.
     pub(crate) topics: TopicConfig,
 }

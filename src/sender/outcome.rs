@@ -20,9 +20,9 @@ use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
-    /// When a batch expires that was created at `created`, with `timeout` as its `delivery.timeout.ms`. The time that this
-    /// worker spends on slow compression meanwhile does not count, up to the same time again: a batch must not fail because
-    /// of it while its broker is well.
+    /// Returns when a batch expires that was created at `created`. `timeout` is its `delivery.timeout.ms`. The time that this
+    /// worker has spent on slow compression since then is added, at most `timeout` again: slow compression must not fail a
+    /// batch whose broker works.
     pub(super) fn delivery_deadline(&self, timeout: Duration, created: Instant) -> Instant {
         let excused = self.codec.time_since(created).min(timeout);
         deadline_after(deadline_after(created, timeout), excused)
@@ -37,20 +37,20 @@ impl<N: Network> Sender<N> {
     pub(super) fn expire(&mut self, id: PartitionId, now: Instant) {
         let timeout = self.state(id).partition.config().delivery_timeout;
         self.queue_expired_open_batch(id, now);
-        while let Some(oldest) = self.state(id).oldest() {
+        while let Some(oldest) = self.state(id).oldest_created() {
             if self.delivery_deadline(timeout, oldest) > now {
                 break;
             }
-            if let Some(batch) = self.state(id).pop_oldest() {
+            if let Some(batch) = self.state(id).pop_earliest() {
                 self.fail_expired(id, batch);
             }
         }
-        if let Some(oldest) = self.state(id).oldest() {
+        if let Some(oldest) = self.state(id).oldest_created() {
             self.look_at_expiry(id, oldest);
         }
     }
 
-    /// An open batch that could not be sent expires, too.
+    /// Queues the open batch if it has expired, so that it fails like the others.
     fn queue_expired_open_batch(&mut self, id: PartitionId, now: Instant) {
         let state = self.state(id);
         if !state.has_open_batch() || !state.queue.is_empty() {
@@ -90,7 +90,7 @@ impl<N: Network> Sender<N> {
         self.give_up(id, batch, Outcome::Failed(error));
     }
 
-    /// Why the cluster no longer describes the partition's topic: it was deleted, or is forbidden to this client. `None` if
+    /// Returns why the metadata no longer has the partition's topic: it was deleted, or this client may not use it. `None` if
     /// the topic is known.
     fn denied_topic(&self, partition: &Partition) -> Option<Error> {
         let topic = partition.topic();
@@ -100,7 +100,7 @@ impl<N: Network> Sender<N> {
         self.metadata.topic_error(topic)
     }
 
-    /// What keeps a partition's batches from being sent, if it is known.
+    /// Returns what keeps the partition's batches from being sent, if the worker knows it.
     fn obstacle(&self, partition: &Partition) -> Option<Error> {
         let topic = self.cluster.topic(partition.topic());
         let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
@@ -138,8 +138,8 @@ impl<N: Network> Sender<N> {
         Some(Error::new(ErrorKind::Broker, message).with_broker(address))
     }
 
-    /// Ends a batch without success. If it had a sequence, the partition goes on under another identity: the next
-    /// sequence would leave a gap if this batch was not written.
+    /// Ends a batch without success and reports that to the identity policy. If the batch had a current stamp, the partition
+    /// continues under another identity: the next sequence would leave a gap if this batch was not written.
     pub(super) fn give_up(&mut self, id: PartitionId, batch: Box<ProducerBatch>, outcome: Outcome) {
         self.report(id, Report::GivenUp(batch.facts()));
         self.complete(batch, outcome);
@@ -155,7 +155,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Hands the completed batches to the delivery thread, all at once: to wake that thread costs more than many callbacks.
+    /// Sends all completed batches to the delivery thread at once, because waking that thread costs more than many callbacks.
     pub(super) fn hand_over_completed(&mut self) {
         if !self.completed.is_empty() {
             let completed = std::mem::take(&mut self.completed);
@@ -164,8 +164,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Puts a batch that failed for now back to its position, to be sent again after a backoff. Fails it if no retry or no
-    /// time is left.
+    /// Puts a batch whose attempt failed back to its position, to be sent again after a backoff. Fails the batch if no retry or
+    /// no time is left.
     pub(super) fn retry(
         &mut self,
         id: PartitionId,
@@ -216,7 +216,7 @@ impl<N: Network> Sender<N> {
         self.state(id).put_back(batch);
     }
 
-    /// Fails all that is left, in order. Callers hand over nothing any more.
+    /// Fails all batches that have reached this worker, each partition's in order.
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Some(message) = self.records.try_recv() {
@@ -226,7 +226,7 @@ impl<N: Network> Sender<N> {
             }
         }
         for id in self.partitions_where(|_| true) {
-            while let Some(batch) = self.state(id).pop_oldest() {
+            while let Some(batch) = self.state(id).pop_earliest() {
                 let error = batch.own(error);
                 self.complete(batch, Outcome::Failed(error));
             }

@@ -1,4 +1,4 @@
-//! What a worker knows of one partition: its batches in order, what is in flight, its sequences.
+//! What a worker knows of one partition: its queued batches, its batches in flight, its identity.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,31 +14,33 @@ use crate::metadata::{Cluster, PartitionLeader, TopicId};
 /// A partition as its worker sees it.
 pub(super) struct PartitionState {
     pub(super) partition: Arc<Partition>,
-    /// Batches that wait to be sent, in order. Those to be sent again come first.
+    /// The batches that wait to be sent, in the order of their positions. Retries have the earliest positions, so they come
+    /// first.
     pub(super) queue: VecDeque<Box<ProducerBatch>>,
-    /// Batches sent and not answered, in the order of their records.
+    /// The batches that were sent and not answered, in the order of their positions.
     pub(super) in_flight: VecDeque<InFlightBatch>,
     pub(super) identity: PartitionIdentity,
     /// The number of full batches received from the channel.
     pub(super) received: u64,
-    pub(super) open: OpenBatch,
-    /// The backoff of the first batch, if it is sent again.
+    pub(super) open: OpenBatchState,
+    /// The backoff before the first batch in the queue is sent again.
     pub(super) retry: Option<Retry>,
     /// Where the schedule and the brokers hold the partition.
     pub(super) noted: Noted,
     /// The topic's id when it was last looked up. Another id means another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
+    /// The number of the next new batch, which is the first part of its position.
     next_order: u64,
 }
 
 /// What the worker knows of a partition's open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OpenBatch {
-    /// The partition has announced none since the worker last found none.
-    None,
-    /// There may be one.
+pub(super) enum OpenBatchState {
+    /// The worker knows of no open batch: it took the last one or found none, and no announcement came since.
+    NoneKnown,
+    /// The partition announced an open batch. It may be full by now.
     Announced,
-    /// There may be one, and it does not linger: a flush asked for it.
+    /// As `Announced`, and a flush asked to send the batch without linger.
     Flushed,
 }
 
@@ -51,11 +53,11 @@ pub(super) struct InFlightBatch {
     pub(super) leader: PartitionLeader,
 }
 
-/// The backoff of a partition's first batch.
+/// The backoff before a partition's first batch is sent again.
 #[derive(Clone, Copy)]
 pub(super) struct Retry {
     pub(super) not_before: Instant,
-    /// The leader that failed, with its epoch. With another one the backoff is over (KIP-951).
+    /// The leader that failed, with its leader epoch and topic id. If any of them changes, the backoff is over (KIP-951).
     pub(super) failed: PartitionLeader,
 }
 
@@ -73,7 +75,7 @@ impl PartitionState {
             in_flight: VecDeque::new(),
             identity: PartitionIdentity::default(),
             received: 0,
-            open: OpenBatch::None,
+            open: OpenBatchState::NoneKnown,
             retry: None,
             noted: Noted::default(),
             topic_id: None,
@@ -81,49 +83,54 @@ impl PartitionState {
         }
     }
 
-    /// The partition announces an open batch.
+    /// Notes that the partition announced an open batch.
     pub(super) fn announce(&mut self) {
-        if self.open == OpenBatch::None {
-            self.open = OpenBatch::Announced;
+        if self.open == OpenBatchState::NoneKnown {
+            self.open = OpenBatchState::Announced;
         }
     }
 
-    /// An open batch, if there is one, does not linger.
+    /// Ends the linger of the open batch, if there is one.
     pub(super) fn flush(&mut self) {
         if self.has_open_batch() {
-            self.open = OpenBatch::Flushed;
+            self.open = OpenBatchState::Flushed;
         }
     }
 
     /// Returns whether there may be an open batch.
     pub(super) fn has_open_batch(&self) -> bool {
-        self.open != OpenBatch::None
+        self.open != OpenBatchState::NoneKnown
     }
 
-    /// When the backoff of the first batch ends, if `leader` is the one that failed. Otherwise the backoff is over.
-    pub(super) fn backoff(&mut self, leader: PartitionLeader, now: Instant) -> Option<Instant> {
+    /// Returns when the backoff of the first batch ends. `None` if it is over: then this forgets it. The backoff ends with its
+    /// time, or if `leader` has another id, leader epoch or topic id than the leader that failed.
+    pub(super) fn follow_backoff(
+        &mut self,
+        leader: PartitionLeader,
+        now: Instant,
+    ) -> Option<Instant> {
         let retry = self.retry;
         let waits = retry.filter(|retry| retry.not_before > now && retry.failed == leader);
         self.retry = waits;
         waits.map(|retry| retry.not_before)
     }
 
-    /// Appends a new batch to the queue.
+    /// Numbers a new batch and appends it to the queue.
     pub(super) fn push(&mut self, mut batch: Box<ProducerBatch>) {
         batch.order = self.next_order;
         self.next_order += 1;
         self.queue.push_back(batch);
     }
 
-    /// Puts a batch back to its position in the queue.
+    /// Inserts a batch that was taken from the queue or from the batches in flight, or a part of it, at its position.
     pub(super) fn put_back(&mut self, batch: Box<ProducerBatch>) {
         let own = batch.position();
         let position = self.queue.partition_point(|other| other.position() < own);
         self.queue.insert(position, batch);
     }
 
-    /// Begins in a new cluster, which knows nothing of the old one. Returns the batches that may be in the old cluster's log, in
-    /// order. The other batches stay, and lose their stamps.
+    /// Prepares the partition for a new cluster, in which nothing of the old one is valid. Returns the batches that may be in
+    /// the old cluster's log, in order. The other batches stay in the queue and lose their stamps.
     pub(super) fn enter_new_cluster(&mut self) -> VecDeque<Box<ProducerBatch>> {
         let mut lost: VecDeque<Box<ProducerBatch>> = VecDeque::new();
         for sent in self.in_flight.drain(..) {
@@ -146,7 +153,7 @@ impl PartitionState {
         lost
     }
 
-    /// Returns what the identity policy needs to know to admit the next batch.
+    /// Returns the facts from which the identity policy decides whether the next batch may be sent to `leader`.
     pub(super) fn candidate<'a>(
         &self,
         leader: PartitionLeader,
@@ -167,7 +174,7 @@ impl PartitionState {
         }
     }
 
-    /// Notes that a batch is sent. The oldest batch stays the first, whichever was sent last.
+    /// Inserts a batch that is sent now among those in flight, at its position: a retry can be sent after later batches.
     pub(super) fn sent(&mut self, sent: InFlightBatch) {
         let own = sent.batch.position();
         let in_flight = &mut self.in_flight;
@@ -175,7 +182,7 @@ impl PartitionState {
         in_flight.insert(position, sent);
     }
 
-    /// Takes the batch that `request` carries off the in-flight list. `None` if it was completed meanwhile.
+    /// Removes the batch that `request` carries from those in flight and returns it. `None` if it was taken before.
     pub(super) fn take_in_flight(&mut self, request: RequestId) -> Option<InFlightBatch> {
         let position = self
             .in_flight
@@ -184,8 +191,8 @@ impl PartitionState {
         self.in_flight.remove(position)
     }
 
-    /// Returns whether all earlier batches are acknowledged.
-    pub(super) fn is_head(&self, batch: &ProducerBatch) -> bool {
+    /// Returns whether no earlier batch is in flight or queued.
+    pub(super) fn is_earliest(&self, batch: &ProducerBatch) -> bool {
         let earlier = |other: &ProducerBatch| other.position() < batch.position();
         !self
             .in_flight
@@ -194,15 +201,16 @@ impl PartitionState {
             && !self.queue.front().is_some_and(|queued| earlier(queued))
     }
 
-    /// When the oldest batch that the worker holds was created.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    /// Returns when the oldest batch, queued or in flight, was created.
+    pub(super) fn oldest_created(&self) -> Option<Instant> {
         let in_flight = self.in_flight.front().map(|sent| sent.batch.created);
         let queued = self.queue.front().map(|batch| batch.created);
         in_flight.into_iter().chain(queued).min()
     }
 
-    /// Takes the oldest batch, to fail it. If it is in flight, it may be written.
-    pub(super) fn pop_oldest(&mut self) -> Option<Box<ProducerBatch>> {
+    /// Removes the batch with the earliest position and returns it, so that it can fail. If it was in flight, it is maybe
+    /// written.
+    pub(super) fn pop_earliest(&mut self) -> Option<Box<ProducerBatch>> {
         let in_flight = self.in_flight.front().map(|sent| sent.batch.position());
         let queued = self.queue.front().map(|batch| batch.position());
         if in_flight.is_some_and(|sent| queued.is_none_or(|queued| sent < queued)) {
@@ -216,6 +224,7 @@ impl PartitionState {
         }
     }
 
+    /// Returns whether the worker holds no batch of the partition and knows of no open one.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty() && !self.has_open_batch()
     }

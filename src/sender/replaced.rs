@@ -1,7 +1,7 @@
 //! What happens to batches, links and identities when the cluster is replaced by another one.
 //!
-//! Producer ids, sequences, topic ids and leader epochs have a meaning in the cluster that gave them only. Another cluster
-//! may have given the same producer id to another producer. So none of them is carried over.
+//! Producer ids, sequences, topic ids and leader epochs are valid only in the cluster that gave them. Another cluster may
+//! have given the same producer id to another producer. So the worker keeps none of them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use crate::identity::Report;
 use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
-    /// Takes the latest snapshot of the cluster, and returns the one before.
+    /// Takes the latest metadata snapshot, and returns the previous one. If the new snapshot is of another cluster, gives up
+    /// everything that belongs to the old one. If the cluster was restored from an older copy, reports that the logs were
+    /// replaced.
     pub(super) fn take_snapshot(&mut self) -> Arc<Cluster> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
@@ -26,8 +28,9 @@ impl<N: Network> Sender<N> {
         before
     }
 
-    /// Batches that may be written fail, whether the producer is idempotent or not: the new cluster knows nothing of them, and
-    /// the records may be read in the old one. Batches that are certainly not written go to the new cluster.
+    /// Abandons all links and fails the batches that are maybe written, also without idempotence: the new cluster does not
+    /// recognize them, and consumers may read their records in the old one. Batches that are certainly not written go to the
+    /// new cluster.
     fn abandon_cluster(&mut self, before: &Cluster) {
         self.abandon_all_brokers();
         let error = replaced_error(before, &self.cluster);

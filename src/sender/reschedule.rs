@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::partition_state::OpenBatch;
+use super::partition_state::OpenBatchState;
 use super::run::Sender;
 use super::schedule::Next;
 use crate::accumulator::partition::{PartitionId, Peek};
@@ -15,21 +15,23 @@ use crate::time::deadline_after;
 /// The shortest time until a worker looks again for a partition's leader.
 const LEADER_PAUSE: Duration = Duration::from_millis(10);
 
-/// The part of the answer that the batch itself decides.
+/// Whether a partition has a batch to send, whatever its leader and its identity.
 enum NextBatch {
-    None,
-    /// The open batch may get more records until then.
+    /// The partition has no batch.
+    Nothing,
+    /// The open batch may get more records until this time.
     LingersUntil(Instant),
+    /// A batch is to be sent now.
     Due,
 }
 
 impl<N: Network> Sender<N> {
-    /// Decides what the partition waits for, and notes it: it fails what is too old, puts the partition in its leader's
-    /// ready queue, or notes when to look again. Everything else that a partition can wait for (an answer, a leader, a
-    /// producer id) reschedules it when it comes.
+    /// Fails the partition's expired batches, decides what its next batch waits for, and applies the decision: puts the
+    /// partition in its leader's ready queue, or notes when to look again. If the batch waits for an answer, a leader or a
+    /// producer id, the event that brings it calls this again.
     pub(super) fn reschedule(&mut self, id: PartitionId, now: Instant) {
         if !self.partitions.contains_key(&id) {
-            // It is forgotten.
+            // The partition was forgotten.
             return;
         }
         self.expire(id, now);
@@ -52,13 +54,14 @@ impl<N: Network> Sender<N> {
         }
     }
 
+    /// Reschedules all partitions that have batches.
     pub(super) fn reschedule_all(&mut self, now: Instant) {
         for id in self.partitions_where(|state| !state.is_empty()) {
             self.reschedule(id, now);
         }
     }
 
-    /// Reschedules the partitions whose topics are different in the new snapshot, and those that had no leader.
+    /// Reschedules the partitions whose topics differ between `before` and the new snapshot, and those that had no leader.
     pub(super) fn reschedule_changed(&mut self, before: &Cluster, now: Instant) {
         let mut ids = self.schedule.take_without_leader();
         let changes = self.cluster.topics.changes_since(&before.topics);
@@ -78,24 +81,24 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// What the partition's next batch waits for.
+    /// Returns what the partition's next batch waits for, or the leader to send it to.
     pub(super) fn next(&mut self, id: PartitionId, now: Instant) -> Next {
         match self.next_batch(id, now) {
-            NextBatch::None => return Next::Nothing,
+            NextBatch::Nothing => return Next::Nothing,
             NextBatch::LingersUntil(at) => return Next::WaitUntil(at),
             NextBatch::Due => {}
         }
-        let Some(leader) = self.leader(id) else {
+        let Some(leader) = self.follow_leader(id) else {
             return Next::WaitForLeader;
         };
-        if let Some(until) = self.state(id).backoff(leader, now) {
+        if let Some(until) = self.state(id).follow_backoff(leader, now) {
             return Next::WaitUntil(until);
         }
-        self.admission(id, leader, now)
+        self.next_at(id, leader, now)
     }
 
-    /// What order and identity say of the partition's next batch, which is due to be sent to `leader`.
-    fn admission(&mut self, id: PartitionId, leader: PartitionLeader, now: Instant) -> Next {
+    /// Returns whether order and identity allow the partition's next batch to be sent to `leader` now.
+    fn next_at(&mut self, id: PartitionId, leader: PartitionLeader, now: Instant) -> Next {
         match self.admit(id, leader, now) {
             Admission::Wait(WaitFor::Answer) => Next::WaitForAnswer,
             Admission::Wait(WaitFor::ProducerId) => Next::WaitForIdentity,
@@ -104,11 +107,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Notes that the partition has no leader, and asks for new metadata.
+    /// Notes that the partition waits for a leader. Unless a newer snapshot is there already, also ends the sticky turns that
+    /// chose the partition, requests metadata, and notes when to look again.
     fn wait_for_leader(&mut self, id: PartitionId, now: Instant) {
         self.schedule.wait_for_leader(id);
         if self.is_cluster_outdated() {
-            // The newer snapshot, which this worker has not looked at yet, is what let the caller append.
+            // The caller that appended has probably seen the newer snapshot. This worker follows it soon.
             return;
         }
         let partition = Arc::clone(&self.state(id).partition);
@@ -121,14 +125,14 @@ impl<N: Network> Sender<N> {
         self.look_at(id, now + pause);
     }
 
-    /// Looks at the partition at `at`, or before.
+    /// Sets a time at which the partition is rescheduled: `at`, or an earlier one that is set already.
     pub(super) fn look_at(&mut self, id: PartitionId, at: Instant) {
         if let Some(state) = self.partitions.get_mut(&id) {
             self.schedule.look_at(id, &mut state.noted, at);
         }
     }
 
-    /// Looks at the partition when a batch created at `created`, its oldest one, may expire.
+    /// Sets the time at which the partition is rescheduled because its oldest batch, created at `created`, may expire.
     pub(super) fn look_at_expiry(&mut self, id: PartitionId, created: Instant) {
         if self.state(id).noted.has_expiry() {
             return;
@@ -140,52 +144,55 @@ impl<N: Network> Sender<N> {
         }
     }
 
+    /// Returns whether the partition has a batch to send now.
     fn next_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
         match self.state(id).queue.is_empty() {
-            true => self.open_batch(id, now),
+            true => self.next_open_batch(id, now),
             false => NextBatch::Due,
         }
     }
 
     /// Returns whether there is an open batch that need not linger any more.
     pub(super) fn open_batch_is_due(&mut self, id: PartitionId, now: Instant) -> bool {
-        matches!(self.open_batch(id, now), NextBatch::Due)
+        matches!(self.next_open_batch(id, now), NextBatch::Due)
     }
 
-    fn open_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
+    /// Returns whether the partition's open batch is to be sent now. Corrects what the worker knows of the open batch: if there
+    /// is none, this notes it; if the batch has become full, this receives it.
+    fn next_open_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
         let state = self.state(id);
-        let lingers = match state.open {
-            OpenBatch::None => return NextBatch::None,
-            OpenBatch::Announced => true,
-            OpenBatch::Flushed => false,
+        let may_linger = match state.open {
+            OpenBatchState::NoneKnown => return NextBatch::Nothing,
+            OpenBatchState::Announced => true,
+            OpenBatchState::Flushed => false,
         };
         match state.partition.peek(state.received) {
             Peek::OpenSince(since) => {
                 let due = deadline_after(since, state.partition.config().linger);
-                if lingers && due > self.schedule.horizon(now) && !self.nothing_lingers(id) {
+                if may_linger && due > self.schedule.horizon(now) && !self.is_sent_at_once(id) {
                     return NextBatch::LingersUntil(due);
                 }
                 self.look_at_expiry(id, since);
                 NextBatch::Due
             }
             Peek::None => {
-                self.state(id).open = OpenBatch::None;
-                NextBatch::None
+                self.state(id).open = OpenBatchState::NoneKnown;
+                NextBatch::Nothing
             }
             Peek::FullBatchQueued => {
-                // The full batch that comes first is in the channel.
+                // The partition's next full batch is already in the channel.
                 let received = self.state(id).received + 1;
                 self.receive_full_batches_of(id, received, now);
                 match self.state(id).queue.is_empty() {
-                    true => NextBatch::None,
+                    true => NextBatch::Nothing,
                     false => NextBatch::Due,
                 }
             }
         }
     }
 
-    /// Returns whether open batches of the partition go at once: the producer closes, or callers wait for memory.
-    fn nothing_lingers(&self, id: PartitionId) -> bool {
+    /// Returns whether the partition's open batch is sent without linger: the producer closes, or callers wait for memory.
+    fn is_sent_at_once(&self, id: PartitionId) -> bool {
         let memory = &self.accumulator.memory;
         self.closing
             || memory.has_budget_waiters()
@@ -197,9 +204,10 @@ impl<N: Network> Sender<N> {
         state.is_some_and(|state| state.partition.has_share_waiters())
     }
 
-    /// The partition's leader, if it has one whose address is known. A topic of another id is another topic, perhaps in a
-    /// cluster that was wiped: its log knows nothing of the sequences so far, and the producer id may be another producer's.
-    pub(super) fn leader(&mut self, id: PartitionId) -> Option<PartitionLeader> {
+    /// Returns the partition's leader, if it has one whose address is known. Also notes the topic's id. If the id has changed,
+    /// this reports [`Report::LogReplaced`]: the topic was recreated, perhaps in a cluster that was wiped. Its log does not
+    /// know the sequences so far, and the producer id may belong to another producer there.
+    pub(super) fn follow_leader(&mut self, id: PartitionId) -> Option<PartitionLeader> {
         let cluster = Arc::clone(&self.cluster);
         let state = self.partitions.get_mut(&id)?;
         let topic = cluster.topic(state.partition.topic())?;

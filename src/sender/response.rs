@@ -84,7 +84,7 @@ impl<N: Network> Sender<N> {
         self.link_failed(broker, error, now);
     }
 
-    /// The broker asked another user of the connection to wait, and reads nothing from this one either.
+    /// Notes a throttle that the broker requested from another user of the connection. It applies to this link too.
     pub(super) fn on_throttled(&mut self, broker: BrokerId, until: Instant, now: Instant) {
         let Some(link) = self.brokers.get_mut(broker) else {
             return;
@@ -123,7 +123,7 @@ impl<N: Network> Sender<N> {
             if let Some(sent) = self.take_in_flight(partition_id, id) {
                 self.on_answer(partition_id, sent, answer, &response.node_endpoints, now);
             } else {
-                log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that was given up");
+                log_line!(log::Level::Debug, target: "kafka_producer::sender", "a late answer for a batch that is no longer in flight");
             }
         }
         if !self.hints.is_empty() {
@@ -175,7 +175,7 @@ impl<N: Network> Sender<N> {
         answers
     }
 
-    /// If the answer left the partition out, nothing is known of its batch, which is sent again.
+    /// Sends the partition's batch again if the answer left the partition out. The batch is then maybe written.
     fn retry_unanswered(&mut self, partition_id: PartitionId, request: RequestId, now: Instant) {
         if let Some(InFlightBatch {
             mut batch, leader, ..
@@ -293,7 +293,7 @@ fn answer_count(response: &ProduceResponse) -> usize {
         .sum()
 }
 
-/// The new leader as the answer itself names it (KIP-951), so that the batch need not wait for metadata.
+/// Returns the new leader if the answer names one (KIP-951). Then the batch need not wait for metadata.
 fn leader_hint(
     batch: &ProducerBatch,
     sent_to: PartitionLeader,
@@ -326,7 +326,7 @@ fn leader_hint(
     })
 }
 
-/// The time that an answer asks this client to wait.
+/// Returns how long the answer asks this client to wait.
 fn requested_wait(version: i16, response: &ProduceResponse) -> Option<Duration> {
     let ms @ 1.. = u64::try_from(response.throttle_time_ms).ok()? else {
         return None;
@@ -334,7 +334,7 @@ fn requested_wait(version: i16, response: &ProduceResponse) -> Option<Duration> 
     (version >= FIRST_VERSION_WITH_CLIENT_THROTTLING).then(|| Duration::from_millis(ms))
 }
 
-/// The error of a whole batch.
+/// Returns the error of a whole batch.
 fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Error {
     let code = answer.error;
     let mut error = Error::answered(code, code.message())
@@ -352,7 +352,8 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
     error
 }
 
-/// Tells each record of a refused batch why: its own fault, where the broker named it, or its company (KIP-467).
+/// Returns the outcome of a refused batch. A record that the broker named gets the broker's error for it; the others get an
+/// error that other records caused the refusal (KIP-467).
 fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Outcome {
     if answer.record_errors.is_empty() {
         return Outcome::Failed(error);
@@ -378,7 +379,7 @@ fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Out
         "the broker refused the whole batch because of other records in it",
     )
     .with_broker_code(code)
-    // Without its company the record may well be accepted.
+    // Without the faulty records the broker can accept this one.
     .with_retriable(true)
     .with_delivery(error.delivery());
     if let Some(topic_partition) = error.topic_partition() {

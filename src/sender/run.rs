@@ -9,7 +9,7 @@ use super::broker_link::{BrokerLink, LinkState, RequestId};
 use super::brokers::Brokers;
 use super::codec::Codec;
 use super::message::{DeliveryTask, Event};
-use super::partition_state::{OpenBatch, PartitionState};
+use super::partition_state::{OpenBatchState, PartitionState};
 use super::schedule::Schedule;
 use crate::accumulator::batch::CompletedBatch;
 use crate::accumulator::completion::Completion;
@@ -391,7 +391,7 @@ impl<N: Network> Sender<N> {
     pub(super) fn queue_open_batch(&mut self, id: PartitionId) {
         let state = self.state(id);
         if let Some(batch) = state.partition.take_open(state.received) {
-            state.open = OpenBatch::None;
+            state.open = OpenBatchState::NoneKnown;
             state.push(batch);
         }
     }

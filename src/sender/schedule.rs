@@ -1,7 +1,7 @@
 //! The times at which a worker looks at its partitions, and the partitions that wait for a leader.
 //!
-//! [`reschedule`](super::run::Sender::reschedule) decides what a partition waits for. If that is time or a leader, the
-//! schedule remembers it.
+//! `Sender::next` decides what a partition waits for. If it waits for a time or for a leader, the schedule holds it until
+//! then.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -13,9 +13,9 @@ use crate::metadata::{BrokerId, PartitionLeader};
 /// What a partition's next batch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A batch: there is none.
+    /// Nothing: the partition has no batch.
     Nothing,
-    /// Time: the batch lingers, or backs off before it is sent again.
+    /// This time: until then the batch lingers, or backs off before it is sent again.
     WaitUntil(Instant),
     /// A leader whose address is known.
     WaitForLeader,
@@ -23,47 +23,48 @@ pub(super) enum Next {
     WaitForAnswer,
     /// A producer id.
     WaitForIdentity,
-    /// Its leader's link: the partition belongs in the ready queue of that broker.
+    /// Nothing but its leader's link: the partition belongs in the ready queue of this leader.
     Ready(PartitionLeader),
 }
 
-/// Batches whose linger or backoff ends within this time go together: fewer wake-ups, larger requests.
+/// Batches whose linger or backoff ends within this time are sent together, which makes wake-ups rarer and requests larger.
 const MOST_SLACK: Duration = Duration::from_millis(1);
 
-/// One timer queue with entries of two kinds.
+/// The partitions that wait for a time or for a leader.
 #[derive(Default)]
 pub(super) struct Schedule {
-    /// When to look at a partition because its batch has waited long enough. An entry is void if it is not the partition's
-    /// own [`Noted::look_at`].
+    /// When to reschedule a partition because a linger or a backoff ends. An entry counts only if its time is the partition's
+    /// [`Noted::look_at`].
     looks: BinaryHeap<Reverse<(Instant, PartitionId)>>,
-    /// When a partition's oldest batch may expire. One entry for each partition at most.
+    /// When a partition's oldest batch may expire. Each partition has at most one entry.
     expiries: BinaryHeap<Reverse<(Instant, PartitionId)>>,
-    /// Partitions that wait for a leader. Each new snapshot of the cluster may bring one.
+    /// Partitions that wait for a leader. Each new metadata snapshot may name one.
     without_leader: BTreeSet<PartitionId>,
+    /// How much earlier than its time a linger or a backoff may end.
     slack: Duration,
 }
 
-/// The places where a worker has noted a partition. It is noted once in each.
+/// A partition's entries in the worker's queues: at most one that counts in each.
 #[derive(Default)]
 pub(super) struct Noted {
-    /// The broker in whose ready queue the partition is. What waits there may have expired since.
+    /// The broker in whose ready queue the partition is. Its batches may have expired since it was queued.
     pub(super) queued_at: Option<BrokerId>,
-    /// The time of its entry among the looks.
+    /// The time of its entry in [`Schedule::looks`].
     look_at: Option<Instant>,
-    /// Whether it has an entry among the expiries.
+    /// Whether it has an entry in [`Schedule::expiries`].
     has_expiry: bool,
 }
 
 impl Noted {
-    /// Returns whether the worker will look at the partition when its oldest batch may expire. That is early enough: batches
-    /// that come later are younger.
+    /// Returns whether the partition will be rescheduled when its oldest batch may expire. That is early enough for all its
+    /// batches, because later ones expire later.
     pub(super) fn has_expiry(&self) -> bool {
         self.has_expiry
     }
 }
 
 impl Schedule {
-    /// `linger` is `linger.ms`.
+    /// Creates an empty schedule. `linger` is `linger.ms`.
     pub(super) fn new(linger: Duration) -> Self {
         Self {
             slack: (linger / 8).min(MOST_SLACK),
@@ -71,12 +72,12 @@ impl Schedule {
         }
     }
 
-    /// Returns the time until which a linger or a backoff counts as over `now`.
+    /// Returns the time until which a linger or a backoff may last and count as over `now`.
     pub(super) fn horizon(&self, now: Instant) -> Instant {
         now + self.slack
     }
 
-    /// Looks at the partition at `at`, or before.
+    /// Sets a time at which the partition is due: `at`, or an earlier one that is set already.
     pub(super) fn look_at(&mut self, id: PartitionId, noted: &mut Noted, at: Instant) {
         if noted.look_at.is_none_or(|earlier| at < earlier) {
             noted.look_at = Some(at);
@@ -84,15 +85,15 @@ impl Schedule {
         }
     }
 
-    /// Looks at the partition at `at`, when its oldest batch may expire. Without effect if that has an entry.
+    /// Makes the partition due at `at`, when its oldest batch may expire. Does nothing if the partition has such an entry.
     pub(super) fn expire_at(&mut self, id: PartitionId, noted: &mut Noted, at: Instant) {
         if !std::mem::replace(&mut noted.has_expiry, true) {
             self.expiries.push(Reverse((at, id)));
         }
     }
 
-    /// Takes the partitions that are due. All of them at once: a partition may set itself a time that is due again, for
-    /// the next round.
+    /// Removes and returns all partitions that are due. A partition that sets another time while they are rescheduled is due
+    /// in the next round at the earliest.
     pub(super) fn take_due(
         &mut self,
         partitions: &mut BTreeMap<PartitionId, impl AsMut<Noted>>,
@@ -116,29 +117,30 @@ impl Schedule {
         due
     }
 
-    /// When the next entry is due.
+    /// Returns when the next entry is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let earliest = [self.looks.peek(), self.expiries.peek()];
         let earliest = earliest.into_iter().flatten();
         earliest.map(|Reverse((at, _))| *at).min()
     }
 
-    /// Looks at the partition with the next snapshot of the cluster.
+    /// Notes that the partition waits for a leader, which the next metadata snapshot may name.
     pub(super) fn wait_for_leader(&mut self, id: PartitionId) {
         self.without_leader.insert(id);
     }
 
-    /// Takes the partitions that wait for a leader, to look at them with a new snapshot.
+    /// Removes and returns the partitions that wait for a leader, which are rescheduled with a new snapshot.
     pub(super) fn take_without_leader(&mut self) -> BTreeSet<PartitionId> {
         std::mem::take(&mut self.without_leader)
     }
 
-    /// The partition is forgotten. Entries in the queue that bear its id are void.
+    /// Removes a forgotten partition. Entries with a time stay and are ignored when they are due.
     pub(super) fn forget(&mut self, id: PartitionId) {
         self.without_leader.remove(&id);
     }
 }
 
+/// Removes and returns the earliest entry if its time is not after `until`.
 fn pop_until(
     heap: &mut BinaryHeap<Reverse<(Instant, PartitionId)>>,
     until: Instant,

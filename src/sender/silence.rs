@@ -1,6 +1,6 @@
 //! When a silent broker is checked, and how often the cluster is asked whether the broker still leads.
 //!
-//! A broker is *silent* when it has owed an answer for a second.
+//! A broker is *silent* when it has owed its oldest answer for a second.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::connection::link::Network;
 use crate::error::{Error, ErrorKind};
 use crate::metadata::BrokerId;
 
-/// How long a broker may owe an answer before another leader is believed more than it, and before the cluster is asked
-/// for the first time. An acknowledgement by all replicas takes far less; a cluster needs much longer to replace a leader.
+/// How long a broker may owe its oldest answer before it counts as silent. An acknowledgement by all replicas takes far less;
+/// a cluster needs much longer to replace a leader.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest time until the first question. If all brokers of a cluster are slow, the question comes later than after a
@@ -28,7 +28,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(10);
 /// then answered after all gets more time from then on: if an overloaded cluster needs seconds for every write, questions
 /// about the cluster only add to its load.
 pub(super) struct SilenceCheck {
-    /// How long the broker may be silent before the cluster is asked.
+    /// How long the broker may answer nothing before the cluster is asked.
     patience: Duration,
     /// The time of the latest answer.
     heard: Option<Instant>,
@@ -50,7 +50,7 @@ impl Default for SilenceCheck {
 }
 
 impl SilenceCheck {
-    /// When to check a broker again whose oldest answer is overdue since `awaited_since`.
+    /// Returns when to check the broker next if it has owed its oldest answer since `awaited_since`.
     pub(super) fn next_check(&self, awaited_since: Instant) -> Instant {
         let since = self
             .checked
@@ -61,13 +61,13 @@ impl SilenceCheck {
     /// Notes a check. Returns whether to ask the cluster now.
     pub(super) fn check(&mut self, awaited_since: Instant, now: Instant) -> bool {
         self.checked = Some(now);
-        let silent_since = self.silent_since(awaited_since);
-        let due = match self.asked.filter(|asked| *asked > silent_since) {
+        let quiet_since = self.quiet_since(awaited_since);
+        let due = match self.asked.filter(|asked| *asked > quiet_since) {
             Some(asked) => {
-                let lasted = asked.saturating_duration_since(silent_since);
+                let lasted = asked.saturating_duration_since(quiet_since);
                 asked + (lasted / 4).clamp(SILENCE, LONGEST_GAP)
             }
-            None => silent_since + self.patience,
+            None => quiet_since + self.patience,
         };
         let is_due = due <= now;
         if is_due {
@@ -76,17 +76,18 @@ impl SilenceCheck {
         is_due
     }
 
-    /// Learns from an answer that was awaited since `awaited_since`. A slow answer lengthens the patience, quick ones shorten it
+    /// Notes an answer that was awaited since `awaited_since`. A slow answer lengthens the patience, quick answers shorten it
     /// again.
     pub(super) fn heard(&mut self, awaited_since: Instant, now: Instant) {
-        let took = now.saturating_duration_since(self.silent_since(awaited_since));
+        let took = now.saturating_duration_since(self.quiet_since(awaited_since));
         let wanted = took.saturating_mul(2).max(self.patience / 4 * 3);
         self.patience = wanted.clamp(SILENCE, LONGEST_PATIENCE);
         self.heard = Some(now);
     }
 
-    /// A broker that answers one request after the other is not silent, however long each request has waited for the ones before it.
-    fn silent_since(&self, awaited_since: Instant) -> Instant {
+    /// Returns since when the broker has answered nothing: since its latest answer, or since the oldest answer is awaited. A broker
+    /// that answers one request after the other has a quiet time that is short, however long each request waits for those before.
+    fn quiet_since(&self, awaited_since: Instant) -> Instant {
         self.heard
             .map_or(awaited_since, |heard| heard.max(awaited_since))
     }
@@ -123,7 +124,7 @@ impl<N: Network> Sender<N> {
         topics.collect()
     }
 
-    /// Looks at every silent broker with a new snapshot of the cluster.
+    /// After a new metadata snapshot: takes from each silent broker the batches that other brokers lead by now.
     pub(super) fn abandon_replaced_leaders(&mut self, now: Instant) {
         if !self.config.idempotence {
             return;
@@ -181,7 +182,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// The batches that are in flight to the broker, by request and partition; not those that have expired since.
+    /// Returns the batches in flight to the broker, by request and partition, without those that have expired since.
     fn awaited_from(&self, broker: BrokerId) -> Vec<(RequestId, PartitionId)> {
         let Some(ready) = self.brokers.ready(broker) else {
             return Vec::new();
@@ -201,7 +202,7 @@ impl<N: Network> Sender<N> {
     }
 
     fn is_led_elsewhere(&mut self, partition_id: PartitionId, broker: BrokerId) -> bool {
-        let leader = self.leader(partition_id);
+        let leader = self.follow_leader(partition_id);
         leader.is_some_and(|leader| leader.broker != broker)
     }
 

@@ -23,8 +23,7 @@ pub(crate) struct Worker<N: Network> {
     lock: WorkerLock<N>,
 }
 
-/// The longest pause of a worker under load. Several batches of a busy producer are filled in this time, and it is short
-/// compared with any `linger.ms`.
+/// The longest pause of a worker under load. A busy producer fills several batches in this time.
 const LONGEST_PAUSE: Duration = Duration::from_micros(150);
 
 /// The result of a round.
@@ -36,7 +35,7 @@ pub(super) struct Round {
 }
 
 impl<N: Network> Worker<N> {
-    /// `mailbox` leads to `sender`.
+    /// Creates a worker that runs `sender`, which receives the events of `mailbox`.
     pub(crate) fn new(handle: Arc<WorkerHandle>, mailbox: Mailbox, sender: Sender<N>) -> Self {
         Self {
             linger: sender.config.topics.linger,
@@ -46,7 +45,7 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// The thread's body. Returns when the producer is closed and nothing is left to send.
+    /// Runs rounds on the worker's thread until it ends. Returns when the producer is closed and nothing is left to send.
     ///
     /// After a round that took full batches the worker pauses for a moment. More batches will come; that callers need not
     /// wake the worker, and that a broker gets larger requests, is worth far more than the moment. If batches wait until an
@@ -99,7 +98,7 @@ impl<N: Network> Worker<N> {
         let round = guard.run_round();
         // A batch can be slow that was not expected to be.
         if let Some(link) = link {
-            guard.excuse_unread_link(link);
+            guard.extend_unread_link(link);
         }
         drop(guard);
         if let Some(next) = round.next {
