@@ -24,9 +24,9 @@ fn main() {
         let figures = floor::run(broker.address(), load).expect("the broker answers");
         sent += figures.records;
         let us_per_record = |after: Option<Duration>, before: Option<Duration>| {
-            let spent = after.zip(before).map(|(after, before)| after - before);
-            spent.map_or(f64::NAN, |spent| {
-                spent.as_secs_f64() * 1e6 / figures.records as f64
+            let cpu_time = after.zip(before).map(|(after, before)| after - before);
+            cpu_time.map_or(f64::NAN, |cpu_time| {
+                cpu_time.as_secs_f64() * 1e6 / figures.records as f64
             })
         };
         println!(
@@ -39,6 +39,6 @@ fn main() {
     let seen = broker.seen();
     assert_eq!(
         seen.records, sent,
-        "the broker counted other records than were sent: {seen:?}"
+        "the broker did not count the records that were sent: {seen:?}"
     );
 }

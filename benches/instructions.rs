@@ -29,7 +29,7 @@ fn main() {
         (Some("append"), Some(times)) => append(times),
         (Some("seal"), Some(times)) => seal(times),
         (Some("send"), Some(times)) => send(times),
-        _ => println!("to be told what to do, and how often: see the source"),
+        _ => println!("usage: instructions append|seal|send TIMES"),
     }
 }
 
@@ -64,7 +64,7 @@ fn send(times: usize) {
     let futures: Vec<_> = (0..times)
         .map(|_| {
             let record = ProducerRecord::new("bench", black_box(VALUE));
-            producer.send(record).expect("a place")
+            producer.send(record).expect("the record is accepted")
         })
         .collect();
     producer.flush(patience).expect("delivered");

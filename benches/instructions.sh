@@ -3,7 +3,7 @@
 #
 #   sh benches/instructions.sh
 #
-# Valgrind counts them, so that the result does not vary with the machine's load. It is installed where it can be.
+# Valgrind counts them, so the machine's load does not change the result. The script installs Valgrind if it can.
 
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -14,7 +14,7 @@ failures=0
 main() {
     need_valgrind
     build || exit 1
-    #     what   few    many   bound, a fourth above what it was when it was set (2026-11-21, Rust 1.95)
+    #     what   few    many   bound: a fourth above the count of 2026-11-21 with Rust 1.95
     check append 100000 200000 250
     check seal 1000 2000 10000
     check send 20000 40000 1200
@@ -35,7 +35,7 @@ build() {
     [ -x "$program" ]
 }
 
-# The difference of two runs is free of what the program's start takes.
+# The difference of two runs does not include the program's start.
 check() {
     few=$(count "$1" "$2")
     many=$(count "$1" "$3")
@@ -49,7 +49,7 @@ check() {
     [ "$each" -le "$4" ] || failures=1
 }
 
-# Of the first thread alone: what the others do depends on when they wake.
+# Counts the first thread only: the work of the other threads depends on when they wake.
 count() {
     counts=$(mktemp)
     valgrind --tool=callgrind --separate-threads=yes --callgrind-out-file="$counts" --log-file=/dev/null \

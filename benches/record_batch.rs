@@ -111,7 +111,7 @@ struct Timing {
     mb_per_s: f64,
 }
 
-/// The best of five rounds of a tenth of a second: the others shared the machine with other programs.
+/// The best of five rounds of a tenth of a second: in the slower ones other programs used the machine.
 fn best_time(mut run: impl FnMut() -> Work) -> Timing {
     let round = Duration::from_millis(100);
     let mut best = Timing {

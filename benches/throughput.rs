@@ -1,6 +1,6 @@
 //! The producer's throughput and the floor of the same machine, measured one after the other.
 //!
-//! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds [part of a turn's name]]`
+//! `cargo bench --features unstable-internals,mock --bench throughput [-- seconds [part of a measurement's name]]`
 //!
 //! Records of 100 bytes without a key, 8 partitions, `linger.ms=5`, `batch.size` 16 KiB, acks=1 without idempotence, one
 //! calling thread, a broker process that only counts and answers. Every future's outcome is read. The last run is against
@@ -22,7 +22,7 @@ const PARTITIONS: i32 = 8;
 const VALUE: &[u8] = &[b'x'; 100];
 
 /// The result of one run.
-struct Turn {
+struct Measurement {
     records: u64,
     elapsed: Duration,
     cpu: Duration,
@@ -40,7 +40,7 @@ fn main() {
     let wanted = wanted.unwrap_or_default();
     let span = Duration::from_secs_f64(seconds);
     println!(
-        "{} cores, turns of {seconds} s",
+        "{} cores, measurements of {seconds} s",
         std::thread::available_parallelism().map_or(0, usize::from)
     );
     println!(
@@ -57,48 +57,48 @@ fn main() {
         .expect("a mock cluster");
     for _ in 0..2 {
         let floor = measure(|| floor(&broker));
-        let turn = |name: &str, turn: &dyn Fn() -> (u64, Duration)| {
+        let run = |name: &str, load: &dyn Fn() -> (u64, Duration)| {
             if name.contains(&wanted) {
-                report(name, &measure(turn), &floor);
+                report(name, &measure(load), &floor);
             }
         };
         report("floor", &floor, &floor);
-        turn("send, futures looked at", &|| {
+        run("send, futures looked at", &|| {
             sends(&address, span, Acks::Leader)
         });
-        turn("send_all, 100 at a time", &|| sends_all(&address, span));
-        turn("send, acks=all, idempotence", &|| {
+        run("send_all, 100 at a time", &|| sends_all(&address, span));
+        run("send, acks=all, idempotence", &|| {
             sends(&address, span, Acks::All)
         });
-        turn("send, mock cluster", &|| {
+        run("send, mock cluster", &|| {
             sends(&mock.bootstrap_servers(), span, Acks::All)
         });
     }
     assert_eq!(broker.seen().refused, 0);
 }
 
-fn measure(turn: impl FnOnce() -> (u64, Duration)) -> Turn {
+fn measure(load: impl FnOnce() -> (u64, Duration)) -> Measurement {
     let before = process_time();
-    let (records, elapsed) = turn();
+    let (records, elapsed) = load();
     let cpu = process_time()
         .zip(before)
         .map_or(Duration::ZERO, |(after, before)| after - before);
-    Turn {
+    Measurement {
         records,
         elapsed,
         cpu,
     }
 }
 
-fn report(name: &str, turn: &Turn, floor: &Turn) {
-    let rate = |turn: &Turn| turn.records as f64 / turn.elapsed.as_secs_f64() / 1e6;
-    let cpu = |turn: &Turn| turn.cpu.as_secs_f64() * 1e6 / turn.records as f64;
+fn report(name: &str, measurement: &Measurement, floor: &Measurement) {
+    let rate = |of: &Measurement| of.records as f64 / of.elapsed.as_secs_f64() / 1e6;
+    let cpu = |of: &Measurement| of.cpu.as_secs_f64() * 1e6 / of.records as f64;
     println!(
         "{name:<32} {:>12.2} {:>10.2} {:>14.4} {:>10.1}",
-        rate(turn),
-        rate(turn) / rate(floor),
-        cpu(turn),
-        cpu(turn) / cpu(floor)
+        rate(measurement),
+        rate(measurement) / rate(floor),
+        cpu(measurement),
+        cpu(measurement) / cpu(floor)
     );
 }
 
@@ -124,7 +124,7 @@ fn sends(bootstrap_servers: &str, span: Duration, acks: Acks) -> (u64, Duration)
         |producer, outcomes| {
             for _ in 0..1000 {
                 let record = ProducerRecord::new("bench", VALUE);
-                let future = producer.send(record).expect("a place");
+                let future = producer.send(record).expect("the record is accepted");
                 outcomes.waiting.push_back(Waiting::One(future));
             }
         },
@@ -138,7 +138,9 @@ fn sends_all(bootstrap_servers: &str, span: Duration) -> (u64, Duration) {
         |producer, outcomes| {
             for _ in 0..10 {
                 let records = (0..100).map(|_| ProducerRecord::new("bench", VALUE));
-                let futures = producer.send_all(records).expect("places");
+                let futures = producer
+                    .send_all(records)
+                    .expect("the records are accepted");
                 outcomes.waiting.push_back(Waiting::Many(futures));
             }
         },
@@ -158,9 +160,9 @@ fn drive(
     while started.elapsed() < span {
         send_thousand(&producer, &mut outcomes);
         sent += 1000;
-        outcomes.look_at_the_done();
+        outcomes.read_complete();
     }
-    outcomes.look_at_all();
+    outcomes.read_all();
     let elapsed = started.elapsed();
     producer
         .close(Duration::from_secs(10))
@@ -168,20 +170,20 @@ fn drive(
     (sent, elapsed)
 }
 
-/// Reads every outcome, as a program does that keeps its futures.
+/// Reads every outcome, as a program that keeps its futures does.
 #[derive(Default)]
 struct Outcomes {
     waiting: VecDeque<Waiting>,
 }
 
 impl Outcomes {
-    fn look_at_the_done(&mut self) {
+    fn read_complete(&mut self) {
         while self.waiting.front().is_some_and(Waiting::is_done) {
-            self.waiting.pop_front().into_iter().for_each(Waiting::look);
+            self.waiting.pop_front().into_iter().for_each(Waiting::read);
         }
     }
 
-    fn look_at_all(&mut self) {
-        self.waiting.drain(..).for_each(Waiting::look);
+    fn read_all(&mut self) {
+        self.waiting.drain(..).for_each(Waiting::read);
     }
 }

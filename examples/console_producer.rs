@@ -244,16 +244,16 @@ impl LineFormat {
         let (key, value) = match &self.key_separator {
             None => (None, line),
             Some(separator) => {
-                let place = line
+                let position = line
                     .windows(separator.len())
                     .position(|window| window == separator);
-                let place = place.ok_or_else(|| {
+                let position = position.ok_or_else(|| {
                     let separator = String::from_utf8_lossy(separator);
                     format!("has no key separator {separator:?}")
                 })?;
                 (
-                    Some(line[..place].to_vec()),
-                    line[place + separator.len()..].to_vec(),
+                    Some(line[..position].to_vec()),
+                    line[position + separator.len()..].to_vec(),
                 )
             }
         };

@@ -62,7 +62,7 @@ const OPTIONS: &[arguments::Known] = &[
     (
         "--payload-delimiter",
         Takes::Value,
-        "the text between the values of the payload file (default: \\n)",
+        "the text between two values of the payload file (default: \\n)",
     ),
     (
         "--payload-monotonic",
@@ -331,16 +331,18 @@ impl Results {
     fn progress(&self) -> String {
         let delivered = self.whole.latencies.len();
         format!(
-            "{delivered} records were delivered and {} were not; others may have been on their way",
+            "{delivered} records were delivered and {} were not; others may be in flight",
             self.failed
         )
     }
 
-    /// Each failure was said when it first came; now how often it came.
+    /// Prints how often each failure occurred. Its first occurrence was printed when it happened.
     fn print_repeated_failures(&self) {
         for failure in self.failures.iter().filter(|failure| failure.count > 1) {
             let Failure { first, count, .. } = failure;
-            complain(format_args!("{count} records failed as this one: {first}"));
+            complain(format_args!(
+                "{count} records failed for this reason: {first}"
+            ));
         }
     }
 }
@@ -454,7 +456,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 
-/// A line on a terminal that tells how far things are.
+/// A line on a terminal that shows the progress.
 struct Progress {
     total: u64,
     due: Option<Instant>,

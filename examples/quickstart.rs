@@ -41,7 +41,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         let record = ProducerRecord::new(TOPIC, format!("order {number}"));
         futures.push(producer.send(record.key(format!("customer {}", number % 4)))?);
     }
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for future in futures {
         let metadata = future.get(PATIENCE)?;
         let (partition, offset) = (metadata.partition(), metadata.offset().ok_or("no offset")?);
@@ -49,17 +49,17 @@ fn run() -> Result<(), Box<dyn Error>> {
             out,
             "delivered to {TOPIC}, partition {partition}, offset {offset}"
         )?;
-        places.push((partition, offset));
+        positions.push((partition, offset));
     }
     producer.close(PATIENCE)?;
 
-    for &(partition, offset) in &places {
+    for &(partition, offset) in &positions {
         let (key, value) = log.read(TOPIC, partition, offset)?;
         writeln!(
             out,
             "read back from partition {partition}, offset {offset}: {key} -> {value}"
         )?;
     }
-    writeln!(out, "{} records delivered and read back", places.len())?;
+    writeln!(out, "{} records delivered and read back", positions.len())?;
     Ok(())
 }

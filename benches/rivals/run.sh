@@ -1,11 +1,11 @@
 #!/bin/sh
 # Compares this producer with others: builds every driver that can be built and runs the jobs.
 #
-#   sh benches/rivals/run.sh [--jobs a,b,c | --quick | --list] [--only ours,java] [--seconds 5] [--turns 2]
+#   sh benches/rivals/run.sh [--jobs a,b,c | --quick | --list] [--only ours,java] [--seconds 5] [--repetitions 2]
 #                            [--broker null|real|host:port]
 #
-# Tables go to the output; the chart and each turn's figures into rivals/ in the build folder. What cannot be built takes
-# part as "missing", with the reason. See benches/README.md.
+# Tables go to the output; the chart and the figures of each measurement to rivals/ in the build folder. A driver that
+# cannot be built is shown as "missing", with the reason. See benches/README.md.
 
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -27,7 +27,7 @@ main() {
     for package in brokers compare floor ours; do
         cargo_build "$package" || exit 1
     done
-    # Two drivers are not named like the crate that they drive: cargo would build that instead.
+    # Two packages have another name than the crate that they drive. With the same name cargo would build that crate.
     build_rival librdkafka librdkafka
     build_rival confluent-kafka confluent-kafka-driver
     build_rival krafka krafka-driver
@@ -37,12 +37,12 @@ main() {
         --missing "$missing" --kafka-libs "$libs" "$@"
 }
 
-# One package at a time, so that none gets another one's features.
+# Builds one package at a time, so that no package gets the features of another one.
 cargo_build() {
     cargo build --quiet --release --locked --manifest-path benches/rivals/Cargo.toml -p "$1"
 }
 
-# The program's name and the package's.
+# Arguments: the name of the program and of its package.
 build_rival() {
     log=$work/$1.log
     cargo_build "$2" 2>"$log" ||
@@ -67,7 +67,7 @@ get_go() {
         lacks_program franz-go "go build failed: $(tail -n 1 "$work/franz-go.log")"
 }
 
-# What tests/get_kafka.sh calls.
+# tests/get_kafka.sh calls this.
 lacks() {
     lacks_program java "$1"
 }

@@ -40,12 +40,12 @@ pub(crate) struct Figures {
     pub(crate) elapsed: Duration,
 }
 
-/// Sends `load` to `broker` with acks=1, and returns when all is acknowledged. An error in an answer is returned.
+/// Sends `load` to `broker` with acks=1, and returns when every batch is acknowledged. An error in an answer is returned.
 pub(crate) fn run(broker: SocketAddr, load: Load) -> io::Result<Figures> {
     let mut link = Link::connect(broker, load.topic, load.in_flight)?;
     let value = vec![b'x'; load.record_bytes];
     let mut batches = vec![Vec::with_capacity(load.batch_bytes); load.partitions];
-    // `vec!` clones, and a clone has no capacity to spare.
+    // `vec!` would clone, and a clone has no unused capacity.
     batches
         .iter_mut()
         .for_each(|buffer| buffer.reserve_exact(load.batch_bytes));
@@ -162,10 +162,10 @@ impl Link {
     fn receive(&mut self) -> io::Result<()> {
         let before = self.in_flight;
         while self.in_flight == before {
-            let mut chunk = [0; 4096];
-            match self.socket.read(&mut chunk)? {
+            let mut buffer = [0; 4096];
+            match self.socket.read(&mut buffer)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => self.received.extend_from_slice(&chunk[..read]),
+                read => self.received.extend_from_slice(&buffer[..read]),
             }
             let mut rest = &self.received[..];
             while let Some((length, body)) = rest.split_first_chunk() {

@@ -18,7 +18,7 @@ impl Waiting {
     }
 
     /// Waits for the outcome of every record. Panics if one was not delivered.
-    pub(crate) fn look(self) {
+    pub(crate) fn read(self) {
         let patience = Duration::from_secs(30);
         match self {
             Waiting::One(future) => drop(future.get(patience).expect("delivered")),

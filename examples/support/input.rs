@@ -11,10 +11,10 @@ use crate::signals;
 const LONGEST_LINE: usize = 64 << 20;
 /// After a signal the reader may wait for input that does not come. What it read before arrives within this time.
 const GRACE: Duration = Duration::from_millis(250);
-/// As `GRACE`, if the end of a line is missing.
+/// The same time if the last line has no end yet.
 const GRACE_IN_A_LINE: Duration = Duration::from_secs(2);
 
-/// How much is read ahead. What was read must still be sent after a signal.
+/// How much the reader reads ahead. The program still sends what was read before a signal.
 #[derive(Clone, Copy)]
 pub(crate) enum ReadAhead {
     Much,
@@ -26,8 +26,8 @@ pub(crate) struct Input {
     /// The sending end of the channel, until the reader starts.
     unstarted: Option<SyncSender<Event>>,
     events: Receiver<Event>,
-    chunk: Vec<u8>,
-    /// The bytes of the chunk that were returned in lines.
+    block: Vec<u8>,
+    /// The bytes of the block that were returned in lines.
     taken: usize,
     state: State,
     is_terminal: bool,
@@ -49,16 +49,16 @@ enum Event {
 }
 
 impl ReadAhead {
-    /// In bytes.
-    fn chunk(self) -> usize {
+    /// The size of a block in bytes.
+    fn block_bytes(self) -> usize {
         match self {
             Self::Much => 64 << 10,
             Self::Little => 512,
         }
     }
 
-    /// The number of chunks that can wait in the channel: at least one, see [`Input::new`].
-    fn chunks(self) -> usize {
+    /// The number of blocks that can wait in the channel: at least one, see [`Input::new`].
+    fn block_count(self) -> usize {
         match self {
             Self::Much => 4,
             Self::Little => 1,
@@ -67,39 +67,39 @@ impl ReadAhead {
 }
 
 impl Input {
-    /// An input that is not read yet, and a function that wakes `next_line` after a signal.
+    /// Returns an input whose reader is not started, and a function that wakes `next_line` after a signal.
     pub(crate) fn new(ahead: ReadAhead) -> (Self, impl FnOnce() + Send + 'static) {
-        let (sender, events) = sync_channel(ahead.chunks());
+        let (sender, events) = sync_channel(ahead.block_count());
         let stop = sender.clone();
         let input = Self {
             ahead,
             unstarted: Some(sender),
             events,
-            chunk: Vec::new(),
+            block: Vec::new(),
             taken: 0,
             state: State::Open,
             is_terminal: io::stdin().is_terminal(),
         };
-        // A full channel wakes the receiver, too. A channel of no capacity would not: the receiver may have looked for a
-        // signal and not wait yet.
+        // A full channel wakes the receiver, too. A channel without capacity would not: the receiver may have checked
+        // for a signal and not wait yet.
         (input, move || drop(stop.try_send(Event::Stop)))
     }
 
-    /// Starts the reader. From here on a signal that is not handled loses lines.
+    /// Starts the reader. From now on, lines that were read are lost if a signal ends the program.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let Some(sender) = self.unstarted.take() else {
             return Ok(());
         };
-        let (source, chunk) = (source()?, self.ahead.chunk());
+        let (source, block) = (source()?, self.ahead.block_bytes());
         let reader = thread::Builder::new().name("input".to_owned());
-        reader.spawn(move || read(source, chunk, &sender)).map(drop)
+        reader.spawn(move || read(source, block, &sender)).map(drop)
     }
 
     /// Returns the next line without its end, or `None` at the end of the input.
     pub(crate) fn next_line(&mut self) -> Result<Option<Vec<u8>>, String> {
         let mut line = Vec::new();
         loop {
-            let mut rest = &self.chunk[self.taken..];
+            let mut rest = &self.block[self.taken..];
             let read = rest.read_until(b'\n', &mut line);
             self.taken += read.map_err(|error| error.to_string())?;
             if line.ends_with(b"\n") {
@@ -130,7 +130,7 @@ impl Input {
         }
     }
 
-    /// Waits for the next chunk, after a signal up to `grace`. Returns false if none comes.
+    /// Waits for the next block, after a signal up to `grace`. Returns false if none comes.
     fn fill(&mut self, grace: Duration) -> io::Result<bool> {
         if self.is_terminal && self.state == State::Open {
             let mut stdout = io::stdout();
@@ -143,7 +143,7 @@ impl Input {
             };
             match event {
                 Ok(Event::Bytes(bytes)) => {
-                    self.chunk = bytes;
+                    self.block = bytes;
                     self.taken = 0;
                     return Ok(true);
                 }
@@ -160,13 +160,13 @@ impl Input {
 
     /// Returns the number of lines that were read after the last call of `next_line`.
     pub(crate) fn lines_left(&mut self) -> u64 {
-        let mut rest = self.chunk.split_off(self.taken);
+        let mut rest = self.block.split_off(self.taken);
         while let Ok(event) = self.events.try_recv() {
             if let Event::Bytes(bytes) = event {
                 rest.extend(bytes);
             }
         }
-        self.chunk.clear();
+        self.block.clear();
         self.taken = 0;
         let ends = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
         ends + u64::from(rest.last().is_some_and(|byte| *byte != b'\n'))
@@ -187,11 +187,11 @@ fn source() -> io::Result<impl Read + Send> {
 }
 
 /// Reads until the end of the input or a signal. After a signal it reads only to the end of the current line.
-fn read(mut source: impl Read, chunk: usize, events: &SyncSender<Event>) {
+fn read(mut source: impl Read, block: usize, events: &SyncSender<Event>) {
     let mut is_in_line = false;
     let end = loop {
         let size = match (signals::stopped_by(), is_in_line) {
-            (None, _) => chunk,
+            (None, _) => block,
             (Some(_), true) => 1,
             (Some(_), false) => break Ok(()),
         };

@@ -39,7 +39,8 @@ impl Payload {
         }
     }
 
-    /// Enough letters that records differ, made once: making them for each record would be most of the measured work.
+    /// Makes random letters once, enough for records that differ. Making them for each record would be most of the measured
+    /// work.
     fn random(size: usize, config: &ProducerConfig) -> Result<Self, String> {
         const SPARE: usize = 1 << 20;
         let largest = config.get("max.request.size").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What SIGINT and SIGTERM do: the first asks the program to stop, the second ends it at once.
-//! On other systems than Unix these signals end the program as the system does.
+//! Handles SIGINT and SIGTERM: the first signal asks the program to stop, the second one ends it at once.
+//! Only on Unix: on other systems the system's own handling ends the program.
 #![cfg_attr(not(unix), allow(dead_code, unused_variables))]
 
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::output;
 
 /// The last part of each program's help, after the meaning of the statuses 0 and 1.
 pub(crate) const STATUS_AFTER_A_SIGNAL: &str = "  130, 143  SIGINT or SIGTERM stopped it early, without a failure of status 1\n\n\
-    After the first SIGINT or SIGTERM it takes no more, waits until what it took is settled, and ends. A second\n\
-    one ends it at once, with status 1.\n";
+    After the first SIGINT or SIGTERM it accepts no more records, waits until each accepted record has its\n\
+    outcome, and ends. A second signal ends it at once, with status 1.\n";
 
 /// A signal's number.
 #[derive(Clone, Copy)]
@@ -40,13 +40,13 @@ impl fmt::Display for Signal {
 
 static STOPPED_BY: OnceLock<Signal> = OnceLock::new();
 
-/// The first signal, once it has come.
+/// Returns the first signal; `None` if none has come yet.
 pub(crate) fn stopped_by() -> Option<Signal> {
     STOPPED_BY.get().copied()
 }
 
-/// Calls `stop`, which must not block, at the first signal. Prints what `progress` returns and ends the program at the
-/// second one.
+/// Calls `stop`, which must not block, at the first signal. At the second one, prints what `progress` returns and ends the
+/// program.
 #[cfg(unix)]
 pub(crate) fn handle(
     stop: impl FnOnce() + Send + 'static,
@@ -59,14 +59,14 @@ pub(crate) fn handle(
         if let Some(first) = signals.next() {
             let first = *STOPPED_BY.get_or_init(|| Signal(first));
             stop();
-            tell(move || {
+            report(move || {
                 format!(
                     "{first}: stopping when all accepted records have an outcome; a second signal ends at once"
                 )
             });
         }
         if signals.next().is_some() {
-            tell(move || format!("a second signal: ended at once; {}", progress()));
+            report(move || format!("a second signal: ended at once; {}", progress()));
             std::process::exit(1);
         }
     };
@@ -84,15 +84,15 @@ pub(crate) fn handle(
     Ok(())
 }
 
-/// Writes a text to standard error. Another thread does it, and this one waits for a second at most: it would wait for
-/// ever if standard error is a pipe without a reader.
-fn tell(text: impl FnOnce() -> String + Send + 'static) {
-    let (done, told) = channel();
-    let tell = move || {
+/// Writes a text to standard error on another thread, and waits for that thread for at most a second. The write blocks for
+/// ever if standard error is a full pipe that no program reads.
+fn report(text: impl FnOnce() -> String + Send + 'static) {
+    let (done, written) = channel();
+    let write = move || {
         output::complain(text());
         let _ = done.send(());
     };
-    if thread::Builder::new().spawn(tell).is_ok() {
-        let _ = told.recv_timeout(Duration::from_secs(1));
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = written.recv_timeout(Duration::from_secs(1));
     }
 }

@@ -83,19 +83,19 @@ impl Default for Settings {
     }
 }
 
-/// A network that does what a test or the fuzz target says.
+/// A script that a test or the fuzz target controls by switches.
 pub(crate) struct Switches {
     /// Whether links become ready at once.
     pub(crate) connects: bool,
     /// The oldest and the newest version of Produce that the brokers have.
     pub(crate) produce_versions: (i16, i16),
-    /// The next write stays in progress.
+    /// Whether the next write stays in progress.
     pub(crate) stalls: bool,
-    /// The next write fails, and maybe some of it is written.
+    /// Whether the next write fails after some bytes may have been written.
     pub(crate) fails: bool,
-    /// The next write is refused, and nothing of it is written.
+    /// Whether the next write is refused before a byte is written.
     pub(crate) refuses: bool,
-    /// What was written since the last look.
+    /// The requests written since the last call of [`Harness::requests`].
     pub(crate) requests: Vec<Sent>,
     /// Links that the worker closed while they were open.
     pub(crate) closed: Vec<LinkId>,
@@ -161,7 +161,7 @@ impl Script for Switches {
     }
 }
 
-/// A socket that is closed reads nothing more, unless bytes are held by choice.
+/// Releases the bytes of a closed link, because a closed socket reads no more. Keeps them if the test holds written bytes.
 fn release_unless_held(links: &mut Links, ended: &Ended) {
     if let Some(held) = ended.held.filter(|_| !links.holds_written) {
         links.release(held);
@@ -251,7 +251,7 @@ impl Harness {
         publish_to(&self.metadata, cluster_id, brokers, leaders, self.topic_id);
     }
 
-    /// Another broker leads the partition; no metadata names it yet.
+    /// Makes another broker the leader. Metadata does not name it until it is published.
     pub(crate) fn move_leader(&mut self, partition: i32, broker: Option<i32>) {
         let leadership = &mut self.leaders[partition as usize];
         leadership.broker = broker;
@@ -268,7 +268,7 @@ impl Harness {
         value: &str,
         callback: impl FnOnce(RecordResult) + Send + 'static,
     ) -> Ticket {
-        let callback: RecordCallback = Box::new(|settled| callback(settled.result));
+        let callback: RecordCallback = Box::new(|completed| callback(completed.result));
         self.try_send(partition, value, Some(callback))
             .expect("memory")
     }
@@ -308,7 +308,7 @@ impl Harness {
                 return deadline;
             }
         }
-        panic!("the worker is due again and again without coming to rest");
+        panic!("the worker is always due again and never idle");
     }
 
     /// Runs one round, which takes time if the codec does. Returns when the next one is due.
@@ -323,7 +323,7 @@ impl Harness {
         set_monotonic_now(self.now);
     }
 
-    /// Lets time pass, and runs the worker whenever it is due.
+    /// Advances the clock by `span`, and runs the worker whenever it is due.
     pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(due) = self.run().filter(|due| *due <= end) {
@@ -333,7 +333,7 @@ impl Harness {
         self.run();
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn requests(&mut self) -> Vec<Sent> {
         std::mem::take(&mut self.network().requests)
     }
@@ -372,9 +372,9 @@ impl Harness {
         self.frame(sent.link, frame);
     }
 
-    /// A frame arrives, and the worker processes it.
+    /// Posts an arrived frame, and runs the worker.
     pub(crate) fn frame(&mut self, link: LinkId, frame: Vec<u8>) {
-        self.tell(Event::Link(link, LinkEvent::Frame(frame)));
+        self.post(Event::Link(link, LinkEvent::Frame(frame)));
     }
 
     /// Appends as a real broker would, and returns its answers.
@@ -405,12 +405,12 @@ impl Harness {
         self.answer(sent, |_| refused(code));
     }
 
-    /// How the network behaves, and what it has seen.
+    /// Returns the switches of the network, and what it has recorded.
     pub(crate) fn network(&self) -> RefMut<'_, Switches> {
         RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.script)
     }
 
-    /// The links, and the bytes that the network holds.
+    /// Returns the links, and the bytes that the network holds.
     pub(crate) fn links(&self) -> RefMut<'_, Links> {
         RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.links)
     }
@@ -422,71 +422,71 @@ impl Harness {
         batches.any(|bytes| (**bytes).as_ref() == batch.bytes)
     }
 
-    /// The links that are neither ready nor ended, the oldest first.
+    /// Returns the links that are connecting, the oldest first.
     pub(crate) fn connecting(&self) -> Vec<LinkId> {
         let keys = self.links().keys(Link::is_connecting);
         keys.into_iter().map(|key| key.link).collect()
     }
 
-    /// The number of failed attempts that the worker reported when it started the link.
+    /// Returns the number of failed attempts that the worker reported when it started the link.
     pub(crate) fn failures_before(&self, link: LinkId) -> u32 {
         self.links().get(key_of(link)).target.failures
     }
 
-    /// The link becomes ready.
+    /// Makes the link ready.
     pub(crate) fn connected(&self, link: LinkId) {
         let Wire { links, script } = &mut *self.wire.borrow_mut();
         links.connected(key_of(link), script.produce_versions);
     }
 
-    /// The link ends by the broker's doing, or cannot be made.
+    /// Ends the link as the broker does, or as a connection attempt that fails.
     pub(crate) fn lose(&self, link: LinkId) {
         let mut links = self.links();
         let ended = links.lose(key_of(link));
         release_unless_held(&mut links, &ended);
     }
 
-    /// The write in progress on the link is written to its last byte.
+    /// Finishes the write in progress on the link.
     pub(crate) fn finish_write(&mut self, link: LinkId) {
         let sent = self.links().finish_write(key_of(link));
         assert!(sent.is_some(), "no write is in progress");
         self.run();
     }
 
-    /// The link of `broker` breaks.
+    /// Breaks the link to `broker`.
     pub(crate) fn hang_up(&mut self, broker: i32) {
         self.lose(self.link(broker));
         self.run();
     }
 
-    /// The open link to `broker`.
+    /// Returns the open link to `broker`.
     pub(crate) fn link(&self, broker: i32) -> LinkId {
         let is_wanted = |link: &Link| link.is_open() && link.broker == broker;
         let keys = self.links().keys(is_wanted);
         keys.first().expect("a link").link
     }
 
-    pub(crate) fn tell(&mut self, event: Event) {
+    pub(crate) fn post(&mut self, event: Event) {
         self.mailbox.post(event);
         self.run();
     }
 
-    /// The broker has asked another user of the link's connection to wait.
+    /// Posts a throttle that another user of the link's connection has received.
     pub(crate) fn throttle(&mut self, link: LinkId, until: Instant) {
-        self.tell(Event::Link(link, LinkEvent::Throttled(until)));
+        self.post(Event::Link(link, LinkEvent::Throttled(until)));
     }
 
     /// Flushes, and returns the completions to wait for.
     pub(crate) fn flush(&mut self) -> Vec<Arc<Completion>> {
         let (reply, answer) = channel::bounded(1);
-        self.tell(Event::Flush(reply));
+        self.post(Event::Flush(reply));
         answer.try_recv().expect("an answer in the same round")
     }
 
     pub(crate) fn close(&mut self) {
         self.accumulator.close();
         self.metadata.close();
-        self.tell(Event::Close);
+        self.post(Event::Close);
     }
 
     /// Runs the callbacks that are due.
@@ -494,7 +494,7 @@ impl Harness {
         run_callbacks(&self.deliveries);
     }
 
-    /// The worker ends, the callbacks that are left run, and the network reads nothing more.
+    /// Ends the worker, runs the remaining callbacks and releases the bytes that the network holds.
     pub(crate) fn end(self) -> Arc<RecordAccumulator> {
         drop(self.sender);
         run_callbacks(&self.deliveries);
@@ -502,8 +502,8 @@ impl Harness {
         self.accumulator
     }
 
-    /// The requests that the metadata thread has to make.
-    pub(crate) fn wants(&self) -> PendingRequests {
+    /// Returns the requests that the metadata thread has to make.
+    pub(crate) fn pending_requests(&self) -> PendingRequests {
         self.metadata.pending()
     }
 
@@ -513,12 +513,12 @@ impl Harness {
     }
 
     pub(crate) fn refresh_is_requested(&self) -> bool {
-        self.wants().refresh
+        self.pending_requests().refresh
     }
 
     /// Returns whether metadata of single topics is requested.
     pub(crate) fn topics_are_requested(&self) -> bool {
-        self.wants().topics
+        self.pending_requests().topics
     }
 
     pub(crate) fn memory_in_use(&self) -> usize {
@@ -534,10 +534,10 @@ impl Harness {
 }
 
 impl Harness {
-    /// The cluster gives a producer id and epoch, and the worker is notified.
+    /// Gives the producer an id and epoch, and posts this to the worker.
     pub(crate) fn give_identity(&mut self, identity: ProducerIdentity) {
         self.producer_ids.give_now(identity);
-        self.tell(Event::Identity(Ok(())));
+        self.post(Event::Identity(Ok(())));
     }
 
     /// Checks that the request is the first one under the id that [`give_another_id`](Self::give_another_id) gave, and serves
@@ -551,7 +551,7 @@ impl Harness {
         self.serve(sent);
     }
 
-    /// The cluster gives another producer id, which no batch had so far.
+    /// Gives the producer another id, which no batch had before.
     pub(crate) fn give_another_id(&mut self) {
         self.give_identity(ProducerIdentity {
             producer_id: PRODUCER_ID + 1,

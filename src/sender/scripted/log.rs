@@ -9,13 +9,13 @@ use crate::protocol::ErrorCode;
 /// The number of a producer's batches among which a broker recognizes duplicates.
 const REMEMBERED: usize = 5;
 
-/// What differs between Kafka's releases.
+/// Rules that differ between Kafka's releases.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules {
-    /// An unknown producer must begin at sequence 0, as before Kafka 2.5.
+    /// Whether an unknown producer must begin at sequence 0, as before Kafka 2.5.
     pub(crate) refuses_unknown: bool,
-    /// A batch older than the remembered ones is answered as a duplicate, as before Kafka 1.1.
-    pub(crate) tells_old_duplicates: bool,
+    /// Whether the answer to a batch older than the remembered ones is that of a duplicate, as before Kafka 1.1.
+    pub(crate) reports_old_duplicates: bool,
 }
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct Producer {
     batches: VecDeque<Remembered>,
 }
 
-/// Where a batch is.
+/// The position of a batch in the log.
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
     /// Whether it was not in the log before.
@@ -54,7 +54,7 @@ impl Log {
         }
     }
 
-    /// Appends the batch, or finds that it is there.
+    /// Appends the batch, or finds it in the log.
     pub(crate) fn append(&mut self, batch: &SentBatch) -> Result<Appended, ErrorCode> {
         let stamp = batch.stamp;
         let base_offset = self.records.len() as i64;
@@ -135,7 +135,9 @@ impl Producer {
         }
         // Sequences wrap around: half of them are behind the expected one.
         let behind = expected.wrapping_sub(stamp.base_sequence) & i32::MAX;
-        if rules.tells_old_duplicates && stamp.producer_epoch == self.epoch && behind < i32::MAX / 2
+        if rules.reports_old_duplicates
+            && stamp.producer_epoch == self.epoch
+            && behind < i32::MAX / 2
         {
             Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER)
         } else {

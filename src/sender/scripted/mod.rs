@@ -1,6 +1,6 @@
 //! A worker without threads, sockets or a true clock, for the tests of this layer, the simulation and the fuzz target.
 //!
-//! [`ScriptedNetwork`] is the one network of them all: it keeps the links, decodes each request once, and holds the bytes
+//! All of them use the same [`ScriptedNetwork`]: it keeps the links, decodes each request once, and holds the bytes
 //! that a socket would still read. What happens to a connection or a write is decided by the [`Script`] of its user.
 
 mod harness;

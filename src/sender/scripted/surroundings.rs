@@ -207,8 +207,8 @@ impl Ticket {
 /// Runs the callbacks that workers have handed over, as the delivery thread does.
 pub(crate) fn run_callbacks(deliveries: &channel::Receiver<DeliveryTask>) {
     while let Ok(delivery) = deliveries.try_recv() {
-        if let DeliveryTask::RunCallbacks(settlements) = delivery {
-            settlements.into_iter().for_each(CompletedBatch::deliver);
+        if let DeliveryTask::RunCallbacks(completed) = delivery {
+            completed.into_iter().for_each(CompletedBatch::deliver);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The network that workers write to: its links, the bytes that it still reads, and what it reports.
+//! The network that workers write to: its links, the bytes that it still reads, and the events that it posts.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,38 +17,38 @@ use crate::protocol::messages::{ApiVersionRange, ApiVersionsResponse};
 use crate::sender::{Event, Mailbox};
 use crate::time::monotonic_now;
 
-/// What the network does when a worker asks something of it.
+/// Decides how the network reacts to a worker's calls. Each test, the simulation and the fuzz target have their own script.
 pub(crate) trait Script {
-    /// A worker starts `link`, which is in `links` as connecting.
+    /// Called when a worker starts the link. `links` already has it, as connecting.
     fn connect(&mut self, links: &mut Links, key: LinkKey);
 
-    /// A worker writes a request to a link that is ready.
+    /// Called when a worker writes a request to a ready link. Returns the result of the write.
     fn write(&mut self, links: &mut Links, key: LinkKey, sent: Sent) -> WriteFate;
 
-    /// A worker closes the link, which may have ended before.
+    /// Called when a worker closes the link, which may have ended before.
     fn close(&mut self, links: &mut Links, key: LinkKey);
 
-    /// A worker abandons the link for a reason that says nothing against the connection.
+    /// Called when a worker stops using the link although the connection itself works.
     fn abandon(&mut self, links: &mut Links, key: LinkKey) {
         self.close(links, key);
     }
 
-    /// A worker reports that the broker of the link throttles.
+    /// Called when a worker reports that the link's broker throttles until that time.
     fn throttled(&mut self, _key: LinkKey, _until: Instant) {}
 }
 
-/// What becomes of a write.
+/// The result of a write.
 pub(crate) enum WriteFate {
     Complete,
-    /// The network reads the bytes until [`Links::finish_write`] or the link's end.
+    /// The network continues to read the bytes until [`Links::finish_write`] or the link's end.
     InProgress,
-    /// No byte was taken.
+    /// The write failed before the network read a byte.
     NothingWritten(&'static str),
-    /// Some bytes were taken.
+    /// The write failed after the network read some bytes.
     MaybeWritten(&'static str),
 }
 
-/// A link and its worker.
+/// Identifies a link: its worker, and its id at that worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LinkKey {
     pub(crate) worker: usize,
@@ -58,7 +58,7 @@ pub(crate) struct LinkKey {
 pub(crate) struct Link {
     pub(crate) broker: i32,
     pub(crate) target: LinkTarget,
-    /// When the broker ends the session of a link that is ready, if it does.
+    /// The time when the broker ends the session. `None` if the link is not ready or the session has no end.
     pub(crate) session_ends: Option<Instant>,
     state: LinkState,
 }
@@ -89,7 +89,7 @@ impl Link {
     }
 }
 
-/// A request that the network still reads.
+/// A request whose bytes the network still reads, with their checksums at the time of the write.
 struct HeldRequest {
     request: OutgoingRequest,
     checksums: Vec<u32>,
@@ -101,7 +101,7 @@ impl HeldRequest {
         Self { request, checksums }
     }
 
-    /// The network has read the last byte.
+    /// Called when the network has read the last byte. Panics if the bytes have changed.
     fn release(self) -> OutgoingRequest {
         assert_eq!(
             self.checksums,
@@ -118,7 +118,7 @@ fn checksums(request: &OutgoingRequest) -> Vec<u32> {
     bytes.collect()
 }
 
-/// How a link was when it ended.
+/// The state of a link before it ended.
 pub(crate) struct Ended {
     pub(crate) was_open: bool,
     /// The number of the request that the network still reads, for [`Links::release`].
@@ -129,11 +129,11 @@ pub(crate) struct Ended {
 pub(crate) struct Links {
     mailboxes: Vec<Mailbox>,
     by_key: BTreeMap<LinkKey, Link>,
-    /// How long the brokers let each connection be used.
+    /// The length of the brokers' sessions. `None` if sessions have no end.
     pub(crate) session: Option<Duration>,
-    /// Whether the network still reads the bytes of a request that is written, until it is told to release them.
+    /// Whether the network reads the bytes of a written request until [`Links::release_all`].
     pub(crate) holds_written: bool,
-    /// Requests that the network still reads, but those of writes in progress on open links.
+    /// The requests that the network still reads, except those in [`LinkState::Writing`].
     held: BTreeMap<u64, HeldRequest>,
     next_held: u64,
 }
@@ -158,7 +158,7 @@ impl Links {
         self.by_key.get_mut(&key).expect("a link that was started")
     }
 
-    /// The links that `is_wanted` accepts, in the order in which each worker started its own.
+    /// Returns the links that `is_wanted` accepts, ordered by worker and then by the time of their start.
     pub(crate) fn keys(&self, is_wanted: impl Fn(&Link) -> bool) -> Vec<LinkKey> {
         let links = self.by_key.iter();
         let wanted = links.filter(|(_, link)| is_wanted(link));
@@ -170,7 +170,7 @@ impl Links {
         self.mailboxes[key.worker].post(Event::Link(key.link, event));
     }
 
-    /// The link is ready, and its worker is told.
+    /// Makes the link ready, and posts this to its worker.
     pub(crate) fn connected(&mut self, key: LinkKey, produce_versions: (i16, i16)) {
         let begins = monotonic_now();
         let ends = self.session.map(|lasts| begins + lasts);
@@ -179,7 +179,7 @@ impl Links {
         self.post(key, ready(produce_versions, Session { begins, ends }));
     }
 
-    /// Ends the link, whichever side does, without an event.
+    /// Ends the link without an event.
     pub(crate) fn end(&mut self, key: LinkKey) -> Ended {
         let link = self.link_mut(key);
         let was_open = link.is_open();
@@ -190,7 +190,7 @@ impl Links {
         Ended { was_open, held }
     }
 
-    /// The link ends by the broker's doing, or cannot be made, and its worker is told.
+    /// Ends the link as the broker does, or as a connection attempt that fails, and posts this to its worker.
     pub(crate) fn lose(&mut self, key: LinkKey) -> Ended {
         let ended = self.end(key);
         if ended.was_open {
@@ -199,8 +199,8 @@ impl Links {
         ended
     }
 
-    /// The last byte of the write in progress is written, and the worker is told. Returns the request as its bytes are
-    /// now, or `None` if no write is in progress.
+    /// Finishes the write in progress, and posts this to the worker. Returns the request, decoded from its current bytes, or
+    /// `None` if no write is in progress.
     pub(crate) fn finish_write(&mut self, key: LinkKey) -> Option<Sent> {
         let link = self.link_mut(key);
         if !link.is_writing() {
@@ -217,7 +217,7 @@ impl Links {
         Some(sent)
     }
 
-    /// A request is written as a whole.
+    /// Handles a request that is written completely: holds its bytes if the network still reads them.
     fn written(&mut self, request: OutgoingRequest) {
         if self.holds_written {
             self.hold(HeldRequest::new(request));
@@ -231,21 +231,21 @@ impl Links {
         number
     }
 
-    /// The network has read the last byte of a request of which the link has ended.
+    /// Releases a request whose link has ended: the network has read its last byte.
     pub(crate) fn release(&mut self, number: u64) {
         if let Some(held) = self.held.remove(&number) {
             drop(held.release());
         }
     }
 
-    /// The network has read all that it held, but for writes in progress.
+    /// Releases all held requests except the writes in progress: the network has read their last bytes.
     pub(crate) fn release_all(&mut self) {
         for held in std::mem::take(&mut self.held).into_values() {
             drop(held.release());
         }
     }
 
-    /// The requests that the network still reads.
+    /// Returns the requests that the network still reads.
     pub(crate) fn held(&self) -> impl Iterator<Item = &OutgoingRequest> {
         let links = self.by_key.values();
         let writing = links.filter_map(|link| match &link.state {
@@ -311,7 +311,7 @@ impl<S: Script> Network for ScriptedNetwork<S> {
         let state = &links.get(key).state;
         match state {
             LinkState::Ready => {}
-            LinkState::Writing(_) => panic!("a write behind one that is in progress"),
+            LinkState::Writing(_) => panic!("a write before the previous one has finished"),
             _ => panic!("a write to a link that is not ready"),
         }
         let sent = decode(link, links.get(key).broker, &request);

@@ -29,7 +29,7 @@ fn a_broker_that_owes_an_answer_for_a_second_is_reported_until_it_answers() {
 }
 
 #[test]
-fn a_broker_is_not_trusted_again_because_a_new_connection_to_it_was_made() {
+fn a_new_connection_alone_does_not_make_a_broker_available_again() {
     let mut worker =
         Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
     worker.send_batch(0, "a");

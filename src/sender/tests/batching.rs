@@ -8,7 +8,7 @@ use crate::record::compression::{Compression, CompressionType};
 use crate::sender::scripted::{Harness, MS, TOPIC, refused, written};
 
 #[test]
-fn a_record_leaves_when_its_linger_is_over_and_no_sooner() {
+fn a_record_is_sent_when_its_linger_is_over_and_not_before() {
     let mut worker = Harness::new(|_| {});
     let ticket = worker.send(0, "a");
     let due = worker.run().expect("a deadline");
@@ -27,7 +27,7 @@ fn a_record_leaves_when_its_linger_is_over_and_no_sooner() {
 }
 
 #[test]
-fn later_records_do_not_prolong_the_linger_and_leave_with_the_first() {
+fn later_records_do_not_extend_the_linger_and_are_sent_with_the_first() {
     let mut worker = Harness::new(|_| {});
     for value in ["a", "b", "c"] {
         worker.send(0, value);
@@ -51,7 +51,7 @@ fn lingers_that_end_almost_together_make_one_request() {
 }
 
 #[test]
-fn a_full_batch_leaves_at_once_and_the_rest_lingers() {
+fn a_full_batch_is_sent_at_once_and_the_other_records_linger() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "full");
     worker.send(0, "rest");
@@ -64,7 +64,7 @@ fn a_full_batch_leaves_at_once_and_the_rest_lingers() {
 }
 
 #[test]
-fn without_linger_every_round_sends_what_is_there() {
+fn without_linger_every_round_sends_all_queued_records() {
     let mut worker = Harness::new(|settings| settings.sender.topics.linger = Duration::ZERO);
     worker.send(0, "a");
     worker.send(0, "b");
@@ -76,7 +76,7 @@ fn without_linger_every_round_sends_what_is_there() {
 }
 
 #[test]
-fn a_flush_sends_at_once_and_returns_what_to_wait_for() {
+fn a_flush_sends_at_once_and_returns_the_completions() {
     let mut worker = Harness::new(|settings| settings.partitions = 3);
     worker.send(0, "in flight");
     worker.advance(10 * MS);
@@ -102,7 +102,7 @@ fn a_flush_sends_at_once_and_returns_what_to_wait_for() {
 }
 
 #[test]
-fn a_flush_finds_all_that_was_handed_over_however_much_waits_in_the_channel() {
+fn a_flush_includes_every_announced_batch_even_if_the_channel_is_full() {
     const PARTITIONS: i32 = 5000;
     let mut worker = Harness::new(|settings| {
         settings.partitions = PARTITIONS;
@@ -168,7 +168,7 @@ fn partitions_are_served_in_order_if_a_request_has_no_room_for_all() {
 }
 
 #[test]
-fn a_batch_above_the_request_size_travels_alone() {
+fn a_batch_above_the_request_size_is_sent_alone() {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 2;
         settings.sender.max_request_size = 500;
@@ -265,7 +265,7 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_keep_order_sequences_and_fut
 }
 
 #[test]
-fn parts_of_a_compressed_batch_are_charged_for_what_they_hold() {
+fn parts_of_a_compressed_batch_are_charged_for_the_bytes_that_they_hold() {
     if !CompressionType::Lz4.is_compiled_in() {
         return;
     }

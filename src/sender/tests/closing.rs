@@ -8,7 +8,7 @@ use crate::sender::Event;
 use crate::sender::scripted::{Harness, MS};
 
 #[test]
-fn close_sends_what_lingers_and_ends_when_all_is_answered() {
+fn close_sends_lingering_records_and_ends_when_all_are_answered() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     let tickets = [worker.send(0, "a"), worker.send(1, "b")];
     worker.run();
@@ -23,7 +23,7 @@ fn close_sends_what_lingers_and_ends_when_all_is_answered() {
 }
 
 #[test]
-fn close_ends_at_once_where_nothing_is_left() {
+fn close_ends_at_once_if_no_record_is_left() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -62,7 +62,7 @@ fn close_waits_for_retries_and_ends_when_the_delivery_timeout_has_run_out() {
 }
 
 #[test]
-fn a_forced_close_fails_the_rest_in_order_and_counts_it() {
+fn a_forced_close_fails_the_remaining_records_in_order_and_counts_them() {
     let mut worker = Harness::new(|settings| settings.sender.max_in_flight = 1);
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let delivered = worker.send_batch(0, "0");
@@ -78,7 +78,7 @@ fn a_forced_close_fails_the_rest_in_order_and_counts_it() {
     }
     worker.run();
     worker.close();
-    worker.tell(Event::ForceClose);
+    worker.post(Event::ForceClose);
     assert!(worker.sender.is_finished());
     worker.deliver();
     assert_eq!(

@@ -93,7 +93,7 @@ fn a_retry_keeps_its_identity_while_another_partition_starts_over() {
 
 /// SenderTest.testEpochBumpOnOutOfOrderSequenceForNextBatchWhenBatchInFlightFails, with retries of 1.
 #[test]
-fn a_batch_out_of_retries_leaves_no_gap_for_the_next_ones() {
+fn a_batch_out_of_retries_leaves_no_sequence_gap() {
     for code in [
         ErrorCode::NOT_LEADER_OR_FOLLOWER,
         // Here the leader may have it. The next batch still follows under another epoch.
@@ -122,7 +122,7 @@ fn a_batch_out_of_retries_leaves_no_gap_for_the_next_ones() {
 
 /// SenderTest.testResetOfProducerStateShouldAllowQueuedBatchesToDrain.
 #[test]
-fn a_partition_without_epochs_left_waits_for_another_id_and_holds_up_no_other() {
+fn a_partition_without_epochs_left_waits_for_another_id_and_delays_no_other() {
     let mut worker = two_partitions(i16::MAX);
     let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
     let request = worker.request();
@@ -146,7 +146,7 @@ fn a_partition_without_epochs_left_waits_for_another_id_and_holds_up_no_other() 
 
 /// SenderTest.testCloseWithProducerIdReset.
 #[test]
-fn close_waits_for_the_producer_id_that_what_is_left_needs() {
+fn close_waits_for_the_producer_id_that_the_remaining_records_need() {
     let mut worker = two_partitions(i16::MAX);
     let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
     let request = worker.request();
@@ -178,7 +178,7 @@ fn a_forced_close_waits_for_no_producer_id() {
     let request = worker.request();
     fail_both(&mut worker, &request);
     worker.close();
-    worker.tell(Event::ForceClose);
+    worker.post(Event::ForceClose);
     assert!(worker.sender.is_finished());
     for ticket in tickets {
         assert_eq!(ticket.error().kind(), ErrorKind::ForceClosed);
@@ -189,7 +189,7 @@ fn a_forced_close_waits_for_no_producer_id() {
 
 /// The leader knows a later epoch than this producer has: another program may use the same id, from a copied image.
 #[test]
-fn an_epoch_behind_the_leaders_catches_up() {
+fn an_epoch_below_that_of_the_leader_catches_up() {
     let mut worker = two_partitions(0);
     let ticket = worker.send_batch(0, "a");
     worker.run();
@@ -207,7 +207,7 @@ fn an_epoch_behind_the_leaders_catches_up() {
 /// SenderTest.testIdempotenceWithMultipleInflightsWhereFirstFailsFatallyAndSequenceOfFutureBatchesIsAdjusted, with the
 /// error in each place.
 #[test]
-fn those_behind_a_batch_that_failed_for_good_start_over_and_those_before_it_do_not() {
+fn a_batch_that_fails_for_good_restarts_the_batches_behind_it_and_not_those_before_it() {
     for failed in 0..4 {
         let mut worker = Harness::new(|_| {});
         worker.send_batch(0, "0");

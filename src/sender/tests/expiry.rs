@@ -14,7 +14,7 @@ fn established() -> Harness {
 }
 
 #[test]
-fn what_could_not_be_sent_expires_as_not_written() {
+fn batches_that_could_not_be_sent_expire_as_not_written() {
     let mut worker = Harness::new(|settings| settings.connects = false);
     let full = worker.send_batch(0, "full");
     let open = worker.send(0, "open");
@@ -30,7 +30,7 @@ fn what_could_not_be_sent_expires_as_not_written() {
 }
 
 #[test]
-fn what_waits_for_a_leader_or_a_producer_id_expires_too() {
+fn batches_that_wait_for_a_leader_or_a_producer_id_expire_too() {
     let mut leaderless = Harness::new(|_| {});
     leaderless.move_leader(0, None);
     leaderless.publish();
@@ -93,7 +93,7 @@ fn two_in_flight_a_second_apart() -> (Harness, [Ticket; 2], Vec<Sent>) {
 }
 
 #[test]
-fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_next_epoch() {
+fn batches_behind_an_expired_one_wait_for_their_own_answers_before_the_next_epoch() {
     let (mut worker, [first, second], requests) = two_in_flight_a_second_apart();
     worker.run_for(4000 * MS);
     assert!(first.result().is_some() && second.result().is_none());
@@ -110,7 +110,7 @@ fn what_is_behind_an_expired_batch_waits_for_its_own_answer_before_it_takes_the_
 }
 
 #[test]
-fn batches_expire_in_order_whatever_the_order_in_which_they_were_sent_last() {
+fn batches_expire_in_order_even_if_they_were_last_sent_in_another_order() {
     let (mut worker, [old, young], requests) = two_in_flight_a_second_apart();
     // The older one is sent again while the younger one is in flight.
     worker.refuse(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS);
@@ -178,7 +178,7 @@ fn bytes_that_the_network_still_reads_are_not_restamped() {
 }
 
 #[test]
-fn a_timeout_for_ever_is_no_panic() {
+fn an_infinite_timeout_does_not_panic() {
     let forever = std::time::Duration::MAX;
     let mut worker = Harness::new(|settings| {
         settings.sender.topics.delivery_timeout = forever;
@@ -217,7 +217,7 @@ fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
 /// SenderTest.testExpiryOfFirstBatchShouldNotCauseUnresolvedSequencesIfFutureBatchesSucceed. Java goes on with the epoch
 /// if all batches behind the expired one succeeded; here the next ones have the next epoch, which is as good.
 #[test]
-fn what_was_sent_with_an_expired_batch_can_succeed_and_what_follows_comes_after_it() {
+fn batches_sent_with_an_expired_one_can_succeed_and_later_ones_follow_them() {
     let (mut worker, [first, second], requests) = two_in_flight_a_second_apart();
     let mut answers = worker.append(&requests[0]).into_iter();
     worker.answer(&requests[0], |_| ProducePartitionResponse {
@@ -256,7 +256,7 @@ fn batches_of_one_request_expire_in_all_its_partitions() {
 
 /// SenderTest.testExpiredBatchDoesNotRetry, testExpiredBatchDoesNotSplitOnMessageTooLargeError, testNoDoubleDeallocation.
 #[test]
-fn whatever_is_answered_to_an_expired_batch_it_is_neither_sent_again_nor_split() {
+fn no_answer_to_an_expired_batch_makes_it_sent_again_or_split() {
     for code in [
         ErrorCode::NOT_LEADER_OR_FOLLOWER,
         ErrorCode::MESSAGE_TOO_LARGE,

@@ -25,7 +25,7 @@ fn with_an_unanswered_batch(choose: impl FnOnce(&mut Settings)) -> (Harness, Sen
 }
 
 #[test]
-fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_and_about_its_topics_alone() {
+fn a_broker_that_owes_an_answer_causes_metadata_requests_for_its_topics_alone() {
     let (mut worker, _) = with_an_unanswered_batch(|_| {});
     assert!(!worker.topics_are_requested());
     worker.run_for(999 * MS);
@@ -42,7 +42,7 @@ fn the_cluster_is_asked_about_a_broker_that_owes_an_answer_and_about_its_topics_
 
 /// A cluster that is overloaded answers like this: asking about it all the time would add to its load.
 #[test]
-fn a_broker_that_needs_seconds_for_every_write_is_soon_not_asked_about_any_more() {
+fn a_broker_that_needs_seconds_for_every_write_soon_causes_no_more_metadata_requests() {
     let (mut worker, mut unanswered) = with_an_unanswered_batch(|_| {});
     let mut questions = Vec::new();
     for _ in 0..4 {
@@ -84,7 +84,7 @@ fn batches_move_from_a_silent_broker_to_the_new_leader_with_the_same_bytes() {
 }
 
 #[test]
-fn a_leader_that_moved_before_the_old_one_was_long_silent_is_gone_to_later() {
+fn batches_move_later_if_the_leader_moved_before_the_old_one_was_silent() {
     let (mut worker, unanswered) = with_an_unanswered_batch(|_| {});
     worker.move_leader(0, Some(2));
     worker.publish();
@@ -145,7 +145,7 @@ fn only_partitions_that_moved_are_taken_from_a_silent_broker_and_late_answers_co
 }
 
 #[test]
-fn what_stays_with_a_silent_broker_is_waited_for_until_the_request_timeout() {
+fn batches_that_stay_with_a_silent_broker_wait_until_the_request_timeout() {
     let (mut worker, [_, other], _) = with_a_partition_that_stays(u32::MAX);
     let again = worker.requests().remove(0);
     worker.serve(&again);
@@ -168,7 +168,7 @@ fn a_batch_without_a_retry_left_is_not_taken_from_a_silent_broker() {
 
 /// As in Java. Several requests in flight keep no order without idempotence, so no batch waits for a leader that may hang.
 #[test]
-fn without_idempotence_a_new_leader_gets_what_waits_while_the_old_one_owes_an_answer() {
+fn without_idempotence_a_new_leader_gets_waiting_batches_while_the_old_one_owes_an_answer() {
     for (max_in_flight, requests) in [(2, 1), (1, 0)] {
         let (mut worker, unanswered) = with_an_unanswered_batch(|settings| {
             settings.sender.idempotence = false;
@@ -232,7 +232,7 @@ fn a_new_leader_gets_one_batch_alone() {
 }
 
 #[test]
-fn a_leader_that_has_heard_nothing_for_a_minute_gets_one_batch_alone() {
+fn a_leader_that_got_no_batch_for_a_minute_gets_one_batch_alone() {
     let mut worker = Harness::new(|_| {});
     worker.send_batch(0, "a");
     let first = worker.request();
@@ -314,7 +314,7 @@ fn a_broker_that_throttles_is_not_silent() {
 }
 
 #[test]
-fn a_throttle_lasts_as_long_as_the_broker_says_on_the_same_connection() {
+fn a_throttle_lasts_the_time_that_the_broker_gave_on_the_same_connection() {
     let mut worker = Harness::new(|settings| {
         settings.sender.topics.delivery_timeout = 300_000 * MS;
         settings.sender.connections_max_idle = Some(60_000 * MS);
@@ -344,7 +344,7 @@ fn an_idle_connection_is_kept_while_its_broker_throttles() {
 }
 
 #[test]
-fn a_throttle_beyond_the_delivery_timeout_lets_what_waits_expire() {
+fn waiting_batches_expire_if_the_throttle_lasts_beyond_the_delivery_timeout() {
     let mut worker =
         Harness::new(|settings| settings.sender.topics.delivery_timeout = 120_000 * MS);
     worker.send_batch(0, "a");
@@ -409,7 +409,7 @@ fn the_same_throttle_reported_again_gives_requests_in_flight_no_more_time() {
 }
 
 #[test]
-fn a_link_that_joins_a_throttled_connection_begins_throttled() {
+fn a_link_that_shares_a_throttled_connection_begins_throttled() {
     let mut worker = Harness::new(|settings| settings.connects = false);
     worker.send_batch(0, "a");
     worker.run();

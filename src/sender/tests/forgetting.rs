@@ -63,7 +63,7 @@ fn a_partition_with_a_batch_in_flight_is_not_forgotten() {
 }
 
 #[test]
-fn where_the_epochs_are_used_up_a_forgotten_partition_begins_with_another_producer_id() {
+fn a_forgotten_partition_without_epochs_left_begins_with_another_producer_id() {
     let mut worker = used_once(i16::MAX);
     forget(&mut worker);
     worker.publish();

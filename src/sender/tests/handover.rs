@@ -225,7 +225,7 @@ fn without_linger_no_record_is_forgotten_either() {
 }
 
 #[test]
-fn callers_that_wait_for_memory_all_get_it() {
+fn every_caller_that_waits_for_memory_gets_it() {
     storm(3_000, |settings| {
         settings.buffer_memory = 6_000;
         settings.sender.topics.linger = 2000 * MS;

@@ -128,7 +128,7 @@ fn retried_batches_go_one_by_one_in_order_and_before_later_ones() {
 }
 
 #[test]
-fn a_lost_answer_is_no_lost_and_no_doubled_record() {
+fn a_lost_answer_neither_loses_nor_duplicates_a_record() {
     let mut worker = established();
     let requests = pipeline(&mut worker, &["a", "b"]);
     for request in &requests {
@@ -148,7 +148,7 @@ fn a_lost_answer_is_no_lost_and_no_doubled_record() {
 
 /// A broker recognizes duplicates only among the last five batches of a producer.
 #[test]
-fn nothing_new_is_sent_behind_a_batch_that_can_be_in_the_log_already() {
+fn no_new_batch_is_sent_behind_one_that_may_be_in_the_log() {
     let mut worker = established();
     let first = worker.send_batch(0, "a");
     for name in ["b", "c", "d", "e"] {
@@ -236,7 +236,7 @@ fn out_of_order_at_the_head_starts_over_under_the_next_epoch() {
 }
 
 #[test]
-fn a_batch_that_can_be_written_is_not_sent_under_another_epoch() {
+fn a_maybe_written_batch_is_not_sent_under_another_epoch() {
     let mut worker = established();
     let ticket = worker.send_batch(0, "a");
     worker.run();
@@ -255,7 +255,7 @@ fn a_batch_that_can_be_written_is_not_sent_under_another_epoch() {
 /// The broker may have written the batch whose answer was lost. Then it finds the batch too large, because the topic's
 /// limit was lowered. The parts of the batch can be in the log already.
 #[test]
-fn parts_of_a_batch_that_can_be_written_are_not_sent_under_another_epoch() {
+fn parts_of_a_maybe_written_batch_are_not_sent_under_another_epoch() {
     let mut worker = established();
     let tickets = ["a", "b"].map(|value| worker.send(0, &value.repeat(450)));
     let first = worker.request();
@@ -277,7 +277,7 @@ fn parts_of_a_batch_that_can_be_written_are_not_sent_under_another_epoch() {
 }
 
 #[test]
-fn a_failed_batch_leaves_no_gap_for_those_behind_it() {
+fn a_failed_batch_leaves_no_sequence_gap_for_those_behind_it() {
     let mut worker = established();
     let bad = worker.send_batch(0, "a");
     let good = worker.send_batch(0, "b");
@@ -294,7 +294,7 @@ fn a_failed_batch_leaves_no_gap_for_those_behind_it() {
 }
 
 #[test]
-fn a_leader_that_lost_its_office_after_the_append_leaves_the_fate_open() {
+fn a_batch_is_maybe_written_if_the_leadership_moved_after_the_append() {
     let mut worker = established();
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
@@ -303,7 +303,7 @@ fn a_leader_that_lost_its_office_after_the_append_leaves_the_fate_open() {
         base_offset: 1,
         ..refused(ErrorCode::NOT_LEADER_OR_FOLLOWER)
     });
-    worker.tell(Event::ForceClose);
+    worker.post(Event::ForceClose);
     worker.run();
     assert_eq!(ticket.error().delivery(), Delivery::MaybeWritten);
 
@@ -311,7 +311,7 @@ fn a_leader_that_lost_its_office_after_the_append_leaves_the_fate_open() {
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
     worker.refuse(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    worker.tell(Event::ForceClose);
+    worker.post(Event::ForceClose);
     worker.run();
     assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
 }
@@ -334,7 +334,7 @@ fn records_wait_for_a_producer_id() {
 }
 
 #[test]
-fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
+fn a_refused_producer_id_fails_the_records_that_wait_for_it_and_no_others() {
     let mut worker = Harness::new(|settings| {
         settings.has_identity = false;
         settings.partitions = 3;
@@ -349,7 +349,7 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
     worker.run();
     worker.producer_ids.refuse(worker.now);
     let refused = Error::new(ErrorKind::Authorization, "no");
-    worker.tell(Event::Identity(Err(refused.clone())));
+    worker.post(Event::Identity(Err(refused.clone())));
     for ticket in tickets {
         assert_eq!(ticket.error().kind(), ErrorKind::Authorization);
         assert_eq!(ticket.error().delivery(), Delivery::NotWritten);
@@ -357,7 +357,7 @@ fn a_refused_producer_id_fails_all_that_waits_for_it_and_nothing_else() {
     assert!(lingering.result().is_none());
     worker.run_for(20 * MS);
     assert!(worker.requests_identity(), "what comes later asks again");
-    worker.tell(Event::Identity(Err(refused)));
+    worker.post(Event::Identity(Err(refused)));
     assert!(lingering.result().is_some());
     assert_eq!(worker.memory_in_use(), 0);
     worker.close();
@@ -384,7 +384,7 @@ fn after_the_highest_epoch_comes_another_producer_id() {
 }
 
 #[test]
-fn sequences_go_on_at_zero_after_the_largest() {
+fn sequences_continue_at_zero_after_the_largest() {
     let mut worker = established();
     let state = worker.sender.state(PartitionId(0));
     state.identity.continue_at(identity(0), i32::MAX);
@@ -410,7 +410,7 @@ fn a_recreated_topic_gets_sequences_of_its_own() {
 }
 
 #[test]
-fn a_topic_id_that_the_leader_does_not_know_is_asked_for_again_and_the_batch_retried() {
+fn a_topic_id_that_the_leader_does_not_know_is_requested_again_and_the_batch_retried() {
     let mut worker = with_topic_id(1);
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
@@ -444,7 +444,7 @@ fn partitions_that_begin_after_a_topic_was_recreated_use_another_id() {
 }
 
 #[test]
-fn a_batch_that_can_be_in_the_log_of_a_deleted_topic_is_not_sent_to_the_recreated_one() {
+fn a_batch_that_may_be_in_the_log_of_a_deleted_topic_is_not_sent_to_the_recreated_one() {
     let mut worker = with_topic_id(1);
     let lost = worker.send_batch(0, "a");
     worker.request();
@@ -460,7 +460,7 @@ fn a_batch_that_can_be_in_the_log_of_a_deleted_topic_is_not_sent_to_the_recreate
 }
 
 #[test]
-fn a_broker_that_forgot_the_producer_gets_the_next_records_all_the_same() {
+fn a_broker_that_forgot_the_producer_still_gets_the_next_records() {
     let mut worker = established();
     worker.logs.get_mut(&0).unwrap().forget_producers();
     let ticket = worker.send_batch(0, "a");

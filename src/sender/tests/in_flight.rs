@@ -33,7 +33,7 @@ const FATES: [Fate; 5] = [
 /// SenderTest.testCorrectHandlingOfOutOfOrderResponses(WhenSecondSucceeds), testIdempotenceWithMultipleInflights*,
 /// RecordAccumulatorTest.testReadyAndDrainWhenABatchIsBeingRetried, and all their combinations.
 #[test]
-fn the_log_is_in_order_whatever_becomes_of_five_batches_in_flight() {
+fn the_log_is_in_order_for_every_outcome_of_five_batches_in_flight() {
     for number in 0..FATES.len().pow(BATCHES as u32) {
         let fates: Vec<Fate> = (0..BATCHES as u32)
             .map(|digit| FATES[number / FATES.len().pow(digit) % FATES.len()])

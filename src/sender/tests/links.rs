@@ -31,7 +31,7 @@ fn a_broker_that_cannot_be_reached_is_tried_again_after_growing_waits() {
 }
 
 #[test]
-fn no_connection_is_made_for_what_has_expired() {
+fn no_connection_is_made_for_expired_batches() {
     let mut worker = Harness::new(|settings| {
         settings.connects = false;
         settings.sender.topics.delivery_timeout = 1000 * MS;
@@ -222,7 +222,7 @@ fn late_events_of_a_link_that_was_closed_change_nothing() {
     worker.run_for(500 * MS);
     let again = worker.requests().remove(0);
     worker.frame(request.link, vec![0; 10]);
-    worker.tell(Event::Link(request.link, LinkEvent::WriteFinished));
+    worker.post(Event::Link(request.link, LinkEvent::WriteFinished));
     worker.serve(&again);
     assert_eq!(worker.log(0).len(), 1);
 }
@@ -247,7 +247,7 @@ fn a_broker_that_moves_to_another_address_gets_a_new_connection() {
 }
 
 #[test]
-fn brokers_that_are_gone_are_forgotten() {
+fn brokers_that_left_the_cluster_are_removed() {
     let mut worker = Harness::new(|settings| {
         settings.brokers = 2;
         settings.partitions = 2;

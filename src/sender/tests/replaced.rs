@@ -34,7 +34,7 @@ fn nothing_is_sent_before_the_new_cluster_has_given_an_identity() {
     replace(&mut worker);
     let ticket = worker.send_batch(0, "b");
     // An identity of the previous cluster arrives late.
-    worker.tell(Event::Identity(Ok(())));
+    worker.post(Event::Identity(Ok(())));
     worker.no_request();
     assert!(worker.requests_identity());
     worker.give_another_id();
@@ -54,7 +54,7 @@ fn an_identity_of_the_new_cluster_is_not_used_in_the_one_before() {
     worker.cluster_id = Some("first");
     worker.publish();
     worker.send_batch(0, "a");
-    worker.tell(Event::Identity(Ok(())));
+    worker.post(Event::Identity(Ok(())));
     worker.no_request();
     assert!(worker.requests_identity());
 }
@@ -104,7 +104,7 @@ fn batches_in_flight_are_maybe_written_and_others_go_to_the_new_cluster() {
 
 /// The link broke first, and the batch waits to be sent again.
 #[test]
-fn a_retry_that_can_be_in_the_old_log_is_not_sent_to_the_new_cluster() {
+fn a_retry_that_may_be_in_the_old_log_is_not_sent_to_the_new_cluster() {
     let mut worker = worker();
     let lost = worker.send_batch(0, "a");
     worker.request();

@@ -26,7 +26,7 @@ fn the_wait_before_a_retry_doubles_up_to_its_maximum() {
 }
 
 #[test]
-fn a_round_just_before_the_wait_is_over_comes_to_rest() {
+fn a_round_just_before_the_end_of_the_wait_leaves_the_worker_idle() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     worker.send_batch(0, "a");
     let request = worker.request();
@@ -41,7 +41,7 @@ fn a_round_just_before_the_wait_is_over_comes_to_rest() {
 }
 
 #[test]
-fn no_more_is_tried_than_retries_allow() {
+fn a_batch_is_sent_no_more_often_than_retries_allow() {
     let mut worker = Harness::new(|settings| settings.sender.retries = 1);
     let ticket = worker.send_batch(0, "a");
     let request = worker.request();
@@ -249,7 +249,7 @@ fn a_leader_that_the_answer_names_is_tried_at_once() {
 }
 
 #[test]
-fn nothing_goes_to_a_new_leader_while_answers_of_the_old_one_are_out() {
+fn nothing_goes_to_a_new_leader_while_the_old_one_owes_answers() {
     let mut worker = Harness::new(|settings| settings.brokers = 2);
     worker.send_batch(0, "0");
     let request = worker.request();
@@ -293,16 +293,16 @@ fn a_partition_without_a_leader_waits_and_asks() {
 }
 
 #[test]
-fn a_topic_that_has_just_become_known_is_not_asked_for_again() {
+fn a_topic_that_has_just_become_known_is_not_requested_again() {
     let mut worker = Harness::new(|_| {});
     // The worker has not looked at the first metadata snapshot yet.
     worker.send_batch(0, "a");
     assert_eq!(worker.request().batches.len(), 1);
-    assert!(!worker.wants().any() && !worker.requests_identity());
+    assert!(!worker.pending_requests().any() && !worker.requests_identity());
 }
 
 #[test]
-fn an_answer_that_leaves_a_partition_out_is_no_success() {
+fn an_answer_that_omits_a_partition_is_no_success() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     let tickets = [worker.send_batch(0, "a"), worker.send_batch(1, "b")];
     let request = worker.request();
@@ -380,7 +380,7 @@ fn an_offset_at_the_end_of_the_range_is_no_panic() {
 }
 
 #[test]
-fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_says() {
+fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_gave() {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 8;
         settings.sender.max_in_flight = 2;
@@ -497,7 +497,7 @@ fn the_same_broker_under_a_new_leader_epoch_is_tried_at_once_and_waited_for_when
 
 /// RecordAccumulatorTest.testRetryBackoff.
 #[test]
-fn a_partition_that_waits_for_its_retry_holds_up_no_other() {
+fn a_partition_that_waits_for_its_retry_delays_no_other() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
     worker.send_batch(0, "a");
     let request = worker.request();

@@ -54,7 +54,7 @@ fn an_event_is_processed_by_the_thread_that_reports_it_while_the_worker_sleeps()
 }
 
 #[test]
-fn a_worker_that_is_awake_processes_events_itself() {
+fn an_awake_worker_processes_events_itself() {
     let stage = stage(false);
     assert!(!stage.is_processed_at_once());
     let is_awake = !stage.wakeup().falls_asleep(None, || true);

@@ -30,7 +30,7 @@ fn closed(worker: &Harness) -> Vec<LinkId> {
 }
 
 #[test]
-fn a_second_link_is_dialled_before_the_session_ends_and_takes_over() {
+fn a_second_link_connects_before_the_session_ends_and_takes_over() {
     let (mut worker, first) = with_a_session();
     worker.run_for(8999 * MS);
     assert!(worker.connecting().is_empty());
@@ -86,7 +86,7 @@ fn a_link_that_carried_nothing_is_closed_and_not_replaced() {
 }
 
 #[test]
-fn a_second_link_that_cannot_be_made_is_dialled_again_while_the_first_goes_on() {
+fn a_second_link_that_cannot_connect_is_tried_again_while_the_first_continues() {
     let (mut worker, first) = with_a_session();
     worker.run_for(9000 * MS);
     let second = worker.connecting()[0];
@@ -131,12 +131,12 @@ fn an_answer_that_is_owed_after_the_session_is_waited_for() {
 }
 
 #[test]
-fn where_no_second_connection_is_allowed_the_first_is_closed_before() {
+fn if_no_second_connection_is_allowed_the_first_is_closed_before() {
     let (mut worker, first) = with_a_session();
     worker.run_for(9000 * MS);
     let second = worker.connecting()[0];
     let refused = Error::new(ErrorKind::Network, "too many connections");
-    worker.tell(Event::Link(second, LinkEvent::ConnectionRefused(refused)));
+    worker.post(Event::Link(second, LinkEvent::ConnectionRefused(refused)));
     assert_eq!(closed(&worker), [second, first]);
     worker.network().connects = true;
     worker.send_batch(0, "a");
@@ -184,7 +184,7 @@ fn a_second_link_that_shares_a_session_of_which_little_is_left_is_of_no_use_eith
 }
 
 #[test]
-fn when_the_first_link_breaks_the_second_goes_with_it() {
+fn when_the_first_link_breaks_the_second_is_closed_too() {
     let (mut worker, first) = with_a_session();
     worker.run_for(9000 * MS);
     let second = worker.connecting()[0];

@@ -141,7 +141,7 @@ fn batches_that_wait_for_the_compression_of_others_do_not_expire() {
 }
 
 #[test]
-fn batches_expire_after_twice_their_time_however_long_compression_takes() {
+fn batches_expire_after_twice_their_time_even_if_compression_takes_longer() {
     let Some((mut worker, tickets)) = with_more_to_compress_than_there_is_time() else {
         return;
     };
@@ -169,14 +169,14 @@ fn a_stalled_requests_time_counts_from_its_last_byte() {
 }
 
 #[test]
-fn a_write_that_goes_on_is_waited_for_and_one_that_stands_still_is_not() {
+fn a_write_with_progress_has_time_and_one_without_times_out() {
     let mut worker = Harness::new(|settings| settings.sender.topics.delivery_timeout = 60_000 * MS);
     worker.network().stalls = true;
     worker.send_batch(0, "a");
     let request = worker.request();
     for _ in 0..10 {
         worker.run_for(900 * MS);
-        worker.tell(Event::Link(request.link, LinkEvent::WriteProgress));
+        worker.post(Event::Link(request.link, LinkEvent::WriteProgress));
     }
     worker.run_for(999 * MS);
     assert!(worker.network().closed.is_empty());

@@ -53,7 +53,7 @@ fn assert_in_order(worker: &Harness, partition: i32, tickets: &[Ticket]) {
 }
 
 #[test]
-fn parts_and_what_is_behind_them_wait_for_no_backoff() {
+fn parts_and_the_batches_behind_them_wait_for_no_backoff() {
     for idempotence in [true, false] {
         let mut worker = worker(|settings| {
             settings.sender.idempotence = idempotence;
@@ -76,7 +76,7 @@ fn parts_and_what_is_behind_them_wait_for_no_backoff() {
 }
 
 #[test]
-fn what_is_refused_for_the_batch_before_it_loses_no_retry() {
+fn a_batch_refused_because_of_the_one_before_it_loses_no_retry() {
     let mut worker = worker(|settings| settings.sender.retries = 2);
     let mut tickets = send_many(&worker, 0, 1);
     worker.advance(10 * MS);
@@ -114,7 +114,7 @@ fn the_topics_next_batches_are_made_to_fit_in_every_partition() {
 }
 
 #[test]
-fn what_was_queued_when_the_limit_was_learnt_is_split_before_it_is_sent() {
+fn batches_queued_when_the_limit_was_learnt_are_split_before_they_are_sent() {
     for codec in [CompressionType::None, CompressionType::Snappy] {
         if codec != CompressionType::None && !codec.is_compiled_in() {
             continue;
@@ -141,7 +141,7 @@ fn what_was_queued_when_the_limit_was_learnt_is_split_before_it_is_sent() {
 }
 
 #[test]
-fn a_limit_that_was_raised_again_is_found_out() {
+fn a_limit_that_was_raised_again_is_discovered() {
     let mut worker = worker(|_| {});
     send_many(&worker, 0, 15);
     worker.advance(10 * MS);
@@ -165,7 +165,7 @@ fn send_thirds(worker: &mut Harness, records: usize, largest: usize) -> usize {
 }
 
 #[test]
-fn a_limit_that_was_raised_again_is_found_out_by_records_of_which_only_one_fits() {
+fn records_of_which_only_one_fits_discover_a_limit_that_was_raised_again() {
     let mut worker = worker(|_| {});
     assert_eq!(send_thirds(&mut worker, 3, 1100), 1);
     for _ in 0..150 {
@@ -177,7 +177,7 @@ fn a_limit_that_was_raised_again_is_found_out_by_records_of_which_only_one_fits(
 }
 
 #[test]
-fn a_limit_that_stands_is_tried_once_in_some_hundred_batches() {
+fn an_unchanged_limit_is_tested_once_in_some_hundred_batches() {
     let mut worker = worker(|_| {});
     send_thirds(&mut worker, 3, 1000);
     let refused: usize = (0..1000).map(|_| send_thirds(&mut worker, 2, 1000)).sum();
@@ -185,7 +185,7 @@ fn a_limit_that_stands_is_tried_once_in_some_hundred_batches() {
 }
 
 #[test]
-fn a_record_that_is_too_large_by_itself_fails_and_its_company_does_not() {
+fn a_record_that_is_too_large_by_itself_fails_alone() {
     let mut worker = worker(|_| {});
     let small = send_many(&worker, 0, 3);
     let large = worker.send(0, &"x".repeat(800));

@@ -10,7 +10,7 @@ pub(crate) struct Arguments {
     pub(crate) jobs: Vec<Job>,
     pub(crate) participants: Vec<Participant>,
     pub(crate) seconds: f64,
-    pub(crate) turns: usize,
+    pub(crate) repetitions: usize,
     broker: String,
     /// Where the programs are.
     pub(crate) programs: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     pub(crate) kafka_libs: PathBuf,
 }
 
-const USAGE: &str = "sh benches/rivals/run.sh [--jobs a,b,c | --quick | --list] [--only ours,java] [--seconds 5] [--turns 2]
+const USAGE: &str = "sh benches/rivals/run.sh [--jobs a,b,c | --quick | --list] [--only ours,java] [--seconds 5] [--repetitions 2]
     [--broker null|real|host:port]
   --jobs   names of jobs or of groups of them, or growth, or all (the default)
   --quick  a choice of jobs that takes some minutes
@@ -45,7 +45,7 @@ impl Arguments {
             jobs: given.select_jobs()?,
             participants: participants(&given.only, &missing),
             seconds: given.seconds.unwrap_or(if given.quick { 2.0 } else { 5.0 }),
-            turns: given.turns.unwrap_or(2),
+            repetitions: given.repetitions.unwrap_or(2),
             broker: given.broker.unwrap_or_else(|| "null".to_owned()),
             programs: given.programs.ok_or("--programs is missing")?,
             work: given.work.ok_or("--work is missing")?,
@@ -65,7 +65,7 @@ struct Given {
     quick: bool,
     list: bool,
     seconds: Option<f64>,
-    turns: Option<usize>,
+    repetitions: Option<usize>,
     broker: Option<String>,
     missing: Option<PathBuf>,
     programs: Option<PathBuf>,
@@ -104,9 +104,9 @@ impl Given {
             "--jobs" => self.jobs = words(),
             "--only" => self.only = words(),
             "--seconds" => self.seconds = Some(value.parse().map_err(not_a_number)?),
-            "--turns" => {
-                let turns = value.parse();
-                self.turns = Some(turns.map_err(|_| format!("{name} {value}: not a number"))?);
+            "--repetitions" => {
+                let repetitions = value.parse();
+                self.repetitions = Some(repetitions.map_err(|_| format!("{name} {value}: not a number"))?);
             }
             "--broker" => self.broker = Some(value.to_owned()),
             "--missing" => self.missing = Some(value.into()),

@@ -35,7 +35,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// CPU time so far, if it can be told.
+    /// Returns the CPU time so far, if it can be measured.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         self.process.and_then(time_of)
     }
@@ -253,8 +253,8 @@ fn run_tool(libs: &Path, arguments: &[&str]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{}: {said}", arguments[0]))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {errors}", arguments[0]))
 }
 
 fn free_address() -> Result<SocketAddr, String> {

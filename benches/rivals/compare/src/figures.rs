@@ -1,4 +1,4 @@
-//! What came of a turn.
+//! The results of one measurement.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::jobs::Job;
 use crate::process::{Ran, Usage};
 
-/// All turns of a job, in the order in which they were run: who, which turn, what came of it.
+/// All measurements of a job, in the order in which they were made: the participant, the repetition, the result.
 pub(crate) struct Result {
     pub(crate) job: Job,
-    pub(crate) turns: Vec<(&'static str, usize, Turn)>,
+    pub(crate) measurements: Vec<(&'static str, usize, Measurement)>,
 }
 
-pub(crate) enum Turn {
+pub(crate) enum Measurement {
     Done(Figures),
     /// It could not be built.
     Missing(String),
@@ -22,18 +22,18 @@ pub(crate) enum Turn {
     Failed(String),
 }
 
-/// What the broker counted of a turn.
+/// What the broker counted during a measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted {
     pub(crate) records: u64,
-    /// Of batches as they came, compressed or not.
+    /// The bytes of the batches on the wire: compressed, if the job compresses.
     pub(crate) bytes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) records: u64,
-    /// Sent before these and not counted in any other figure.
+    /// The records sent before the load. No other figure counts them.
     pub(crate) warm_up: u64,
     pub(crate) records_per_second: f64,
     pub(crate) megabytes_per_second: f64,
@@ -42,7 +42,7 @@ pub(crate) struct Figures {
     /// The same, as a share of one core, while it ran.
     pub(crate) core_percent: f64,
     pub(crate) broker_cpu_us_per_record: Option<f64>,
-    /// What a record takes in its batch on the wire, header and all.
+    /// The bytes of a record on the wire, with its share of the batch's header.
     pub(crate) wire_bytes_per_record: Option<f64>,
     pub(crate) peak_rss_megabytes: f64,
     pub(crate) voluntary_switches_per_second: f64,
@@ -59,7 +59,7 @@ pub(crate) struct LatencyMs {
 }
 
 impl Figures {
-    /// None if the driver's report lacks something.
+    /// Returns `None` if the driver's report is incomplete.
     pub(crate) fn new(
         job: &Job,
         ran: &Ran,
@@ -68,13 +68,13 @@ impl Figures {
         counted: Option<Counted>,
     ) -> Option<Self> {
         let records = ran
-            .said
+            .report
             .get("records")?
             .as_u64()
             .filter(|&count| count > 0)?;
-        let warm_up = ran.said.get("warm_up").and_then(Value::as_u64).unwrap_or(0);
-        let seconds = ran.said.get("seconds")?.as_f64()?;
-        // A start that cost more than the whole run says nothing of the rest: no figure, and not a perfect one.
+        let warm_up = ran.report.get("warm_up").and_then(Value::as_u64).unwrap_or(0);
+        let seconds = ran.report.get("seconds")?.as_f64()?;
+        // If the start cost more than the whole run, the difference means nothing: then there is no figure.
         let cpu = ran.usage.cpu.checked_sub(start_up.cpu);
         let cpu = cpu.map_or(f64::NAN, |cpu| cpu.as_secs_f64());
         let switches = |all: u64, at_start: u64| {
@@ -102,8 +102,8 @@ impl Figures {
                 ran.usage.involuntary_switches,
                 start_up.involuntary_switches,
             ),
-            latency_ms: LatencyMs::read(ran.said.get("latency_ms")?),
-            resident: ran.said.get("resident_kib").cloned().unwrap_or_default(),
+            latency_ms: LatencyMs::read(ran.report.get("latency_ms")?),
+            resident: ran.report.get("resident_kib").cloned().unwrap_or_default(),
         })
     }
 
@@ -126,8 +126,8 @@ impl Figures {
 }
 
 impl LatencyMs {
-    fn read(said: &Value) -> Option<Self> {
-        let at = |name| said.get(name)?.as_f64();
+    fn read(report: &Value) -> Option<Self> {
+        let at = |name| report.get(name)?.as_f64();
         Some(Self {
             p50: at("p50")?,
             p99: at("p99")?,
@@ -136,19 +136,19 @@ impl LatencyMs {
     }
 }
 
-/// One participant's turns, taken together.
+/// All measurements of one participant.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'static str,
-    /// Of each turn that was done, its figures and those of the floor's turn beside it.
+    /// The figures of each complete measurement, with those of the floor in the same repetition.
     pub(crate) done: Vec<(&'a Figures, Option<&'a Figures>)>,
-    /// Why a turn has no figures.
+    /// Why a measurement has no figures.
     pub(crate) complaint: Option<String>,
 }
 
 impl Result {
     pub(crate) fn rows(&self) -> Vec<Row<'_>> {
         let mut rows: Vec<Row<'_>> = Vec::new();
-        for (name, number, turn) in &self.turns {
+        for (name, number, measurement) in &self.measurements {
             let index = rows.iter().position(|row| row.name == *name);
             let index = index.unwrap_or_else(|| {
                 rows.push(Row {
@@ -158,33 +158,33 @@ impl Result {
                 });
                 rows.len() - 1
             });
-            match turn {
-                Turn::Done(figures) => rows[index].done.push((figures, self.floor_in(*number))),
-                Turn::Missing(reason) => rows[index].complaint = Some(format!("missing: {reason}")),
-                Turn::NotAvailable(reason) => {
+            match measurement {
+                Measurement::Done(figures) => rows[index].done.push((figures, self.floor_in(*number))),
+                Measurement::Missing(reason) => rows[index].complaint = Some(format!("missing: {reason}")),
+                Measurement::NotAvailable(reason) => {
                     rows[index].complaint = Some(format!("n/a: {reason}"))
                 }
-                Turn::Failed(reason) => rows[index].complaint = Some(format!("FAILED: {reason}")),
+                Measurement::Failed(reason) => rows[index].complaint = Some(format!("FAILED: {reason}")),
             }
         }
         rows
     }
 
     fn floor_in(&self, number: usize) -> Option<&Figures> {
-        self.turns.iter().find_map(|(name, of, turn)| match turn {
-            Turn::Done(figures) if *name == "floor" && *of == number => Some(figures),
+        self.measurements.iter().find_map(|(name, of, measurement)| match measurement {
+            Measurement::Done(figures) if *name == "floor" && *of == number => Some(figures),
             _ => None,
         })
     }
 }
 
 impl Row<'_> {
-    /// The mean of the turns; none if there were none, or one of them has no such figure.
+    /// The mean of the measurements. `None` if there is no measurement, or if one of them has no such figure.
     pub(crate) fn mean(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
         mean(self.done.iter().map(|(figures, _)| figure(figures)))
     }
 
-    /// The mean of the turns' ratios to the floor's turn beside them.
+    /// The mean of the ratios to the floor in the same repetition.
     pub(crate) fn of_floor(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
         mean(self.done.iter().map(|(figures, floor)| {
             let ratio = figure(figures)? / figure((*floor)?)?;

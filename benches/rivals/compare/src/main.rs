@@ -1,4 +1,4 @@
-//! Runs the jobs: every participant in turn, each in its own process, against the same broker, with equal settings. Prints a
+//! Runs the jobs: the participants round robin, each in its own process, against the same broker, with equal settings. Prints a
 //! table for each job and draws a chart of all.
 //!
 //! run.sh builds everything and calls this.
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use brokers::{Broker, Brokers};
-use figures::{Counted, Figures, Result, Turn};
+use figures::{Counted, Figures, Result, Measurement};
 use jobs::Job;
 use participants::Participant;
 use process::{Ran, Usage};
@@ -85,7 +85,7 @@ impl<'a> Compared<'a> {
         })
     }
 
-    /// All participants once with next to nothing to do, then in turns with the load.
+    /// Runs all participants once with almost no records, then round robin with the load.
     fn run(mut self) -> std::result::Result<Result, String> {
         let taking_part: Vec<_> = self
             .arguments
@@ -97,21 +97,21 @@ impl<'a> Compared<'a> {
         for participant in &taking_part {
             start_up.push(self.start_up(participant));
         }
-        let mut turns = Vec::new();
-        for number in 1..=self.arguments.turns {
+        let mut measurements = Vec::new();
+        for number in 1..=self.arguments.repetitions {
             for (participant, &start_up) in taking_part.iter().zip(&start_up) {
-                let turn = self.turn(participant, start_up);
-                table::print_progress(self.job, participant.name, number, &turn);
-                turns.push((participant.name, number, turn));
+                let measurement = self.measure(participant, start_up);
+                table::print_progress(self.job, participant.name, number, &measurement);
+                measurements.push((participant.name, number, measurement));
             }
         }
         Ok(Result {
             job: self.job.clone(),
-            turns,
+            measurements,
         })
     }
 
-    /// What `participant` uses before and after its work. Nothing if it fails, which its turns will tell.
+    /// Measures what the start and the end of `participant` use. Zero if it fails: then its measurements fail too.
     fn start_up(&mut self, participant: &Participant) -> Usage {
         if participant.missing.is_some() || !self.job.is_timed() {
             return Usage::default();
@@ -120,9 +120,9 @@ impl<'a> Compared<'a> {
         ran.map_or(Usage::default(), |ran| ran.usage)
     }
 
-    fn turn(&mut self, participant: &Participant, start_up: Usage) -> Turn {
+    fn measure(&mut self, participant: &Participant, start_up: Usage) -> Measurement {
         if let Some(reason) = &participant.missing {
-            return Turn::Missing(reason.clone());
+            return Measurement::Missing(reason.clone());
         }
         let end = match self.job.option("records") {
             Some(records) => ("records", records.to_owned()),
@@ -131,10 +131,10 @@ impl<'a> Compared<'a> {
         let (cpu_before, seen_before) = (self.broker.cpu_time(), self.broker.seen());
         let ran = match self.drive(participant, &[end]) {
             Ok(ran) => ran,
-            Err(reason) => return Turn::Failed(reason),
+            Err(reason) => return Measurement::Failed(reason),
         };
-        if let Some(reason) = ran.said.get("not_available") {
-            return Turn::NotAvailable(reason.as_str().unwrap_or("no reason given").to_owned());
+        if let Some(reason) = ran.report.get("not_available") {
+            return Measurement::NotAvailable(reason.as_str().unwrap_or("no reason given").to_owned());
         }
         let broker_cpu = self
             .broker
@@ -147,15 +147,15 @@ impl<'a> Compared<'a> {
             bytes: after.bytes - before.bytes,
         });
         let Some(figures) = Figures::new(self.job, &ran, start_up, broker_cpu, counted) else {
-            return Turn::Failed(format!("its report is not whole: {}", ran.said));
+            return Measurement::Failed(format!("its report is incomplete: {}", ran.report));
         };
         let reported = figures.records + figures.warm_up;
         match counted {
-            Some(counted) if counted.records != reported => Turn::Failed(format!(
+            Some(counted) if counted.records != reported => Measurement::Failed(format!(
                 "it reports {reported} records, but the broker counted {}",
                 counted.records
             )),
-            _ => Turn::Done(figures),
+            _ => Measurement::Done(figures),
         }
     }
 

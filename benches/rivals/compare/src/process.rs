@@ -17,9 +17,9 @@ pub(crate) struct Usage {
     pub(crate) involuntary_switches: u64,
 }
 
-/// What a driver said in its last line, and what it used.
+/// The report in a driver's last line, and what the driver used.
 pub(crate) struct Ran {
-    pub(crate) said: Value,
+    pub(crate) report: Value,
     pub(crate) usage: Usage,
 }
 
@@ -51,11 +51,11 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ran, String> 
     }
     read.map_err(|error| error.to_string())?;
     let last = text.lines().last().unwrap_or_default();
-    let said: Value = serde_json::from_str(last)
+    let report: Value = serde_json::from_str(last)
         .map_err(|_| format!("it ended with {last:?} instead of a report"))?;
-    match said.get("error").and_then(Value::as_str) {
+    match report.get("error").and_then(Value::as_str) {
         Some(error) => Err(error.to_owned()),
-        None => Ok(Ran { said, usage }),
+        None => Ok(Ran { report, usage }),
     }
 }
 

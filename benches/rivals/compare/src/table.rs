@@ -5,24 +5,24 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::figures::{Figures, Result, Row, Turn};
+use crate::figures::{Figures, Result, Row, Measurement};
 use crate::jobs::Job;
 
-pub(crate) fn print_progress(job: &Job, name: &str, number: usize, turn: &Turn) {
-    let what = match turn {
-        Turn::Done(figures) => format!(
+pub(crate) fn print_progress(job: &Job, name: &str, number: usize, measurement: &Measurement) {
+    let what = match measurement {
+        Measurement::Done(figures) => format!(
             "{:.3} M records/s, {:.4} us CPU a record",
             figures.records_per_second / 1e6,
             figures.cpu_us_per_record
         ),
-        Turn::Missing(reason) => format!("missing: {reason}"),
-        Turn::NotAvailable(reason) => format!("n/a: {reason}"),
-        Turn::Failed(reason) => format!("FAILED: {reason}"),
+        Measurement::Missing(reason) => format!("missing: {reason}"),
+        Measurement::NotAvailable(reason) => format!("n/a: {reason}"),
+        Measurement::Failed(reason) => format!("FAILED: {reason}"),
     };
-    eprintln!("{} turn {number}, {name}: {what}", job.name);
+    eprintln!("{} repetition {number}, {name}: {what}", job.name);
 }
 
-/// A column: its heading in two lines, its width, and what stands in it.
+/// A column: its heading in two lines, its width and its content.
 type Column = (&'static str, &'static str, usize, fn(&Row<'_>) -> String);
 
 const COLUMNS: &[Column] = &[
@@ -82,7 +82,7 @@ const LATENCY_COLUMNS: &[Column] = &[
     }),
 ];
 
-/// Means over the turns.
+/// Prints the means of the measurements.
 pub(crate) fn print(result: &Result) {
     let rows = result.rows();
     let has_latency = |row: &Row<'_>| row.done.iter().any(|(f, _)| f.latency_ms.is_some());
@@ -119,7 +119,7 @@ fn line(row: &Row<'_>, columns: &[Column]) -> String {
     line
 }
 
-/// What a driver says of its memory at some moments, where there is more than the one before its load.
+/// The memory that a driver reports at several moments, if it reports more than the moment before its load.
 fn memory(figures: &Figures) -> String {
     let at = |moment: &str| figures.resident.get(moment).and_then(|kib| kib.as_f64());
     let megabytes = |kib: f64| kib * 1024.0 / 1e6;
@@ -167,19 +167,19 @@ fn describe(job: &Job) -> String {
     }
 }
 
-/// Every turn, one a line, for whoever wants to work with the figures.
+/// Writes one line for each measurement, for use by other programs.
 pub(crate) fn write_json(file: &Path, results: &[Result]) -> std::result::Result<(), String> {
     let mut text = String::new();
     for result in results {
-        for (name, number, turn) in &result.turns {
-            let (outcome, figures) = match turn {
-                Turn::Done(figures) => ("done".to_owned(), figures.to_json()),
-                Turn::Missing(reason) => (format!("missing: {reason}"), json!(null)),
-                Turn::NotAvailable(reason) => (format!("n/a: {reason}"), json!(null)),
-                Turn::Failed(reason) => (format!("failed: {reason}"), json!(null)),
+        for (name, number, measurement) in &result.measurements {
+            let (outcome, figures) = match measurement {
+                Measurement::Done(figures) => ("done".to_owned(), figures.to_json()),
+                Measurement::Missing(reason) => (format!("missing: {reason}"), json!(null)),
+                Measurement::NotAvailable(reason) => (format!("n/a: {reason}"), json!(null)),
+                Measurement::Failed(reason) => (format!("failed: {reason}"), json!(null)),
             };
             let line = json!({
-                "job": result.job.name, "participant": name, "turn": number, "outcome": outcome, "figures": figures,
+                "job": result.job.name, "participant": name, "repetition": number, "outcome": outcome, "figures": figures,
             });
             let _ = writeln!(text, "{line}");
         }

@@ -61,7 +61,7 @@ pub trait Lane {
     fn latencies(&mut self) -> Latencies;
 }
 
-/// The client has no such thing: said in the table as "n/a", with the reason.
+/// The client has no such feature. The table shows "n/a" and the reason.
 #[derive(Debug)]
 pub struct NotAvailable(pub String);
 

@@ -20,7 +20,7 @@ pub(super) struct Callers {
     accumulator: Arc<RecordAccumulator>,
     pub(super) ledger: Ledger,
     partitions: usize,
-    /// How often they may interrupt a worker's round until the next act.
+    /// The number of times that they may interrupt a worker's round until the next event.
     pub(super) eagerness: usize,
     /// Whether every caller waits for at least two seconds.
     pub(super) are_patient: bool,
@@ -30,7 +30,7 @@ pub(super) struct Callers {
     delivery_timeout: Duration,
 }
 
-/// A record on its way into a batch.
+/// A record that is not in a batch yet.
 struct Unsent {
     id: usize,
     partition: usize,
@@ -69,7 +69,7 @@ impl Callers {
         }
     }
 
-    /// Makes a few calls of `send`, none if every caller waits.
+    /// Makes a few calls of `send`. Makes none if every caller waits.
     pub(super) fn send_some(&mut self, most: usize, now: Instant) {
         for _ in 0..self.rng.usize(..=most) {
             let partition = self.rng.usize(..self.partitions);
@@ -85,7 +85,7 @@ impl Callers {
         }
     }
 
-    /// Sends a record and returns its id. `None` if every caller waits.
+    /// Sends a record and returns its id. Returns `None` if every caller waits.
     pub(super) fn send(&mut self, partition: usize, now: Instant) -> Option<usize> {
         if self.waiting.len() == MOST_WAITING || !self.accumulator.is_open() {
             return None;
@@ -115,7 +115,7 @@ impl Callers {
                 let append = partition.append(&record, false, &mut unsent.callback, &mut spare);
                 Some((append, Arc::clone(partition)))
             });
-            // The topic is not there: a real caller waits for metadata, which has no part in the worker's life.
+            // The topic does not exist. A real caller waits for metadata, which does not involve the worker.
             let Some(Some((append, partition))) = append else {
                 return self.ledger.refused(unsent.id);
             };
@@ -166,7 +166,7 @@ impl Callers {
         self.waiting.push((wait, deadline, unsent));
     }
 
-    /// Callers that were woken, or whose time is over, continue.
+    /// Continues the callers that were woken or whose time is over.
     pub(super) fn go_on(&mut self, now: Instant) {
         while let Some(position) = self
             .waiting
@@ -190,7 +190,7 @@ impl Callers {
         });
     }
 
-    /// When the next caller's time is over.
+    /// Returns the time when the next caller stops waiting.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.waiting.iter().map(|(_, deadline, _)| *deadline).min()
     }

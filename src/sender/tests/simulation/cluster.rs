@@ -20,7 +20,7 @@ const UNKNOWN_CODE: i16 = 12345;
 
 pub(super) struct Brokers {
     pub(super) rng: Rng,
-    /// How likely things go wrong, in percent.
+    /// The probability of each failure, in percent.
     pub(super) trouble: u32,
     pub(super) rules: Rules,
     /// The broker with id 1 is the first.
@@ -37,7 +37,7 @@ pub(super) struct Brokers {
     pub(super) topic_exists: bool,
     /// Larger batches are refused.
     largest_batch: usize,
-    /// The latest metadata snapshots, the newest first: a broker that lags behind answers with an older one.
+    /// The latest metadata snapshots, the newest first. A broker that lags behind answers with an older one.
     snapshots: VecDeque<MetadataResponse>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Partition {
     deposed: Option<(i32, Instant)>,
 }
 
-/// What a broker will answer for a batch, unless the leader changes meanwhile.
+/// A broker's answer for a batch, to be sent unless the leader changes in the meantime.
 #[derive(Debug)]
 pub(super) struct Pending {
     partition: i32,
@@ -71,7 +71,7 @@ impl Brokers {
     pub(super) fn new(mut rng: Rng, setup: &Setup, now: Instant) -> Self {
         let rules = Rules {
             refuses_unknown: rng.u8(..4) == 0,
-            tells_old_duplicates: rng.u8(..4) == 0,
+            reports_old_duplicates: rng.u8(..4) == 0,
         };
         let largest_batch = if rng.u8(..6) == 0 { 300 } else { usize::MAX };
         let mut cluster = Self {
@@ -121,14 +121,14 @@ impl Brokers {
         self.rng.u32(..100) < self.trouble
     }
 
-    /// The topic's `max.message.bytes` is lowered or raised.
+    /// Lowers or raises the topic's `max.message.bytes`.
     pub(super) fn change_limit(&mut self) {
         self.largest_batch = [300, 600, usize::MAX][self.rng.usize(..3)];
     }
 
-    // --- What happens to the cluster ---------------------------------------------------------------------------------
+    // --- Changes of the cluster --------------------------------------------------------------------------------------
 
-    /// Another broker leads, or none. The previous leader may not know it for a while. A broker that is down cannot lead.
+    /// Changes the leader, also to none. The previous leader may not know it for a while. A broker that is down cannot lead.
     pub(super) fn move_leader(&mut self, partition: usize, to: Option<i32>, now: Instant) {
         let to = to.filter(|id| !self.broker(*id).is_down);
         let unaware = self.rng.bool();
@@ -146,7 +146,7 @@ impl Brokers {
         self.note();
     }
 
-    /// The topic is deleted and recreated: the new log knows no producer.
+    /// Deletes and recreates the topic: the new log knows no producer.
     pub(super) fn recreate_topic(&mut self) {
         self.incarnation += 1;
         self.topic_exists = true;
@@ -160,7 +160,7 @@ impl Brokers {
         self.note();
     }
 
-    /// All brokers are wiped and form another cluster, in which the topic is created, too.
+    /// Wipes all brokers, which then form another cluster with the same topic.
     pub(super) fn replace(&mut self, now: Instant) {
         self.number += 1;
         self.snapshots.clear();
@@ -169,7 +169,7 @@ impl Brokers {
         }
         self.recreate_topic();
         for partition in &mut self.partitions {
-            // No request is on its way to it.
+            // No request is in flight to it.
             (partition.is_fresh, partition.epoch) = (false, 0);
             if partition.leader.is_none() {
                 partition.leader = Some(1);
@@ -179,14 +179,14 @@ impl Brokers {
         self.note();
     }
 
-    /// Retention deletes everything that was written, and with it what the log knows of producers.
+    /// Deletes all records, as retention does, and with them what the log knows about producers.
     pub(super) fn retain_nothing(&mut self, partition: usize) {
         let partition = &mut self.partitions[partition];
         partition.log.forget_producers();
         partition.is_fresh = !self.rules.refuses_unknown;
     }
 
-    // --- What brokers say of it --------------------------------------------------------------------------------------
+    // --- Metadata ----------------------------------------------------------------------------------------------------
 
     /// Keeps a snapshot of the cluster after a change.
     pub(super) fn note(&mut self) {
@@ -195,7 +195,7 @@ impl Brokers {
         self.snapshots.truncate(3);
     }
 
-    /// The metadata answer of a broker, which lags behind if `stale`.
+    /// Returns a broker's answer to Metadata: an older snapshot if `stale`.
     pub(super) fn describe(&mut self, stale: bool) -> MetadataResponse {
         let age = match stale {
             true => self.rng.usize(..self.snapshots.len()),
@@ -250,7 +250,7 @@ impl Brokers {
 
     // --- Produce -----------------------------------------------------------------------------------------------------
 
-    /// A broker processes a request: it appends batches, and returns what it will answer when the replicas have them.
+    /// Processes a request as a broker: appends the batches, and returns the answers for when the replicas have them.
     pub(super) fn take(&mut self, sent: &Sent, ledger: &mut Ledger, now: Instant) -> Vec<Pending> {
         let batches = sent.batches.iter();
         batches
@@ -293,8 +293,8 @@ impl Brokers {
             Ok(appended) => {
                 partition.is_fresh = false;
                 if appended.is_new {
-                    let place = (self.number, self.incarnation);
-                    ledger.in_log(batch, place, appended.base_offset);
+                    let log = (self.number, self.incarnation);
+                    ledger.in_log(batch, log, appended.base_offset);
                 }
                 pending.answer = written(appended.base_offset);
                 pending.appended = Some((partition.epoch, self.incarnation));
@@ -344,7 +344,7 @@ impl Brokers {
         refused(ErrorCode::NOT_LEADER_OR_FOLLOWER)
     }
 
-    /// An error of a batch that is not written.
+    /// Returns an error for a batch that is not written.
     fn refusal(&mut self, batch: &SentBatch) -> ProducePartitionResponse {
         match self.rng.u8(..8) {
             0 => refused(ErrorCode::KAFKA_STORAGE_ERROR),
@@ -363,7 +363,7 @@ impl Brokers {
         }
     }
 
-    /// An error of a batch that is in the log.
+    /// Returns an error for a batch that is in the log.
     fn failure_after_append(&mut self) -> ErrorCode {
         [
             ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
@@ -374,7 +374,7 @@ impl Brokers {
         ][self.rng.usize(..5)]
     }
 
-    /// The answers when the replicas have the batches, or when the broker no longer leads.
+    /// Returns the answers after the time that the replicas take, or those of a broker that no longer leads.
     pub(super) fn answers(
         &mut self,
         pending: Vec<Pending>,
@@ -415,7 +415,7 @@ impl Brokers {
         answers
     }
 
-    /// The time that the replicas take.
+    /// Returns the time that the replicas take.
     pub(super) fn replication(&mut self) -> Duration {
         match self.happens() && self.rng.bool() {
             true => Duration::from_micros(self.rng.u64(..1_300_000)),

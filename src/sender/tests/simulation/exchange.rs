@@ -1,4 +1,4 @@
-//! Requests on their way to a broker, and the answers on their way back.
+//! The ways of requests to a broker and of answers back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl World {
         self.links().connected(key, versions);
     }
 
-    /// The broker processes the link's next request; it processes one at a time.
+    /// Processes the link's next request as the broker, which processes one at a time.
     pub(super) fn serve(&mut self, key: LinkKey) {
         let mut traffic = self.wire.borrow_mut();
         let link = traffic.links.get(key);
@@ -127,7 +127,7 @@ impl World {
         links.post(key, LinkEvent::Frame(frame));
     }
 
-    /// The answer's bytes, rarely garbled, and the throttle time that the worker will obey.
+    /// Returns the answer's bytes, which are rarely damaged, and the throttle time that the worker will obey.
     fn encode(
         &mut self,
         key: LinkKey,
@@ -164,7 +164,7 @@ impl World {
         if let Some(position) = garbled {
             frame[position] ^= 1;
         }
-        // Before Produce 6 the broker itself waits. A worker ignores a garbled answer and all answers after it.
+        // Before Produce 6 the broker itself waits. A worker ignores a damaged answer and all answers after it.
         let is_heard = sent.version >= 6 && !link_is_garbled && throttle_time_ms > 0;
         let throttle = is_heard.then(|| Duration::from_millis(throttle_time_ms as u64));
         (frame, throttle)

@@ -1,4 +1,4 @@
-//! What is known of every record: it compares the outcomes that the producer reports with the brokers' logs.
+//! Keeps what is known about every record, and compares the outcomes that the producer reports with the brokers' logs.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) enum Guarantee {
 pub(super) struct Ledger {
     guarantee: Guarantee,
     delivery_timeout: Duration,
-    /// By id, which is the beginning of each record's value.
+    /// The records by id. Each record's value begins with its id.
     records: Vec<Record>,
     partitions: Vec<PartitionLedger>,
     /// Ids in the order of their callbacks.
@@ -39,18 +39,18 @@ pub(super) struct Ledger {
 struct Record {
     partition: usize,
     /// The position among the records of its partition; `None` before it is in a batch.
-    place: Option<usize>,
+    position: Option<usize>,
     ticket: Option<Ticket>,
     deadline: Instant,
     callback: Option<Arc<AtomicU32>>,
     fate: Option<Fate>,
-    /// If it began a batch at its latest attempt: the number of records in that batch.
+    /// If the record was the first of a batch at its latest attempt: the number of records in that batch.
     begins: usize,
-    /// The identity of its latest attempt.
+    /// The identity of the latest attempt.
     identity: Option<Identity>,
-    /// Where it is in a log: the topic's incarnation and the offset.
+    /// The positions in logs: the topic's incarnation and the offset.
     found: Vec<(usize, i64)>,
-    /// The cluster in whose log it is.
+    /// The cluster that has the record in a log.
     cluster: Option<u32>,
 }
 
@@ -66,13 +66,13 @@ type Identity = (u32, i64, i16);
 
 #[derive(Default)]
 struct PartitionLedger {
-    next_place: usize,
+    next_position: usize,
     unresolved: VecDeque<usize>,
     /// The offsets of acknowledged records, by the topic's incarnation and the record's position.
     acknowledged: BTreeMap<(usize, usize), i64>,
     /// The record that had each sequence of an identity.
     by_sequence: HashMap<(Identity, i32), usize>,
-    /// Identities under which a batch failed: its sequences may stay missing from the log.
+    /// The identities under which a batch failed: the log may never get the sequences of that batch.
     broken: HashSet<Identity>,
     /// The sequence of each record under an identity.
     by_record: HashMap<(Identity, usize), i32>,
@@ -109,7 +109,7 @@ impl Ledger {
         self.given.insert((cluster, producer_id));
     }
 
-    /// A caller is about to send a record. Returns its id and value.
+    /// Adds a record that a caller is about to send. Returns its id and value.
     pub(super) fn begin(
         &mut self,
         partition: usize,
@@ -119,7 +119,7 @@ impl Ledger {
         let id = self.records.len();
         self.records.push(Record {
             partition,
-            place: None,
+            position: None,
             ticket: None,
             deadline: now,
             callback: None,
@@ -136,9 +136,9 @@ impl Ledger {
         let index = Arc::new(AtomicU32::new(0));
         self.records[id].callback = Some(Arc::clone(&index));
         let (called, too_late) = (Arc::clone(&self.called), Arc::clone(&self.too_late));
-        Box::new(move |settled| {
+        Box::new(move |completed| {
             called.lock().push(id);
-            if settled
+            if completed
                 .completion
                 .is_complete(index.load(Ordering::Relaxed))
             {
@@ -147,7 +147,7 @@ impl Ledger {
         })
     }
 
-    /// The record is in a batch.
+    /// Notes that the record is in a batch.
     pub(super) fn appended(&mut self, id: usize, ticket: Ticket, now: Instant) {
         let record = &mut self.records[id];
         let partition = &mut self.partitions[record.partition];
@@ -155,13 +155,13 @@ impl Ledger {
             index.store(ticket.index, Ordering::Relaxed);
         }
         record.ticket = Some(ticket);
-        record.place = Some(partition.next_place);
+        record.position = Some(partition.next_position);
         record.deadline = now + self.delivery_timeout + SLACK;
-        partition.next_place += 1;
+        partition.next_position += 1;
         partition.unresolved.push_back(id);
     }
 
-    /// The record was refused before it was in a batch; nothing more is expected of it.
+    /// Notes that the record was refused before it was in a batch. It gets no other outcome.
     pub(super) fn refused(&mut self, id: usize) {
         self.records[id].fate = Some(Fate::NotWritten);
         self.records[id].callback = None;
@@ -173,7 +173,7 @@ impl Ledger {
     }
 
     /// Returns whether the record's outcome was checked.
-    pub(super) fn is_told(&self, id: usize) -> bool {
+    pub(super) fn is_checked(&self, id: usize) -> bool {
         self.records[id].fate.is_some()
     }
 
@@ -191,13 +191,13 @@ impl Ledger {
         partitions.map(|partition| partition.unresolved.len()).sum()
     }
 
-    /// The records without an outcome, by partition.
+    /// Returns the records without an outcome, by partition.
     pub(super) fn unresolved_records(&self) -> Vec<&VecDeque<usize>> {
         let partitions = self.partitions.iter();
         partitions.map(|partition| &partition.unresolved).collect()
     }
 
-    /// The machine was suspended until `now`: deadlines before it do not count.
+    /// Moves earlier deadlines to `now`, because the machine was suspended until then.
     pub(super) fn excuse_until(&mut self, now: Instant) {
         for partition in &self.partitions {
             for &id in &partition.unresolved {
@@ -207,24 +207,24 @@ impl Ledger {
         }
     }
 
-    /// Returns whether this same batch was written before; a batch that it was split from does not count.
+    /// Returns whether this batch was sent before. The batch that it was split from does not count.
     pub(super) fn was_sent(&self, batch: &SentBatch) -> bool {
         self.records[id_of(&batch.records[0])].begins == batch.records.len()
     }
 
     /// Returns whether record `id` comes before `other` in its partition.
     pub(super) fn is_before(&self, id: usize, other: usize) -> bool {
-        self.records[id].place < self.records[other].place
+        self.records[id].position < self.records[other].position
     }
 
-    /// A worker writes a batch.
+    /// Checks a batch that a worker writes.
     pub(super) fn sent(&mut self, batch: &SentBatch, cluster_id: Option<&str>) {
         let ids: Vec<usize> = batch.records.iter().map(|value| id_of(value)).collect();
         let partition = &mut self.partitions[batch.partition as usize];
-        let places = ids.iter().map(|id| self.records[*id].place);
+        let positions = ids.iter().map(|id| self.records[*id].position);
         assert!(
-            places.is_sorted(),
-            "records change places in their batch: {ids:?}"
+            positions.is_sorted(),
+            "records change their order in the batch: {ids:?}"
         );
         if self.guarantee == Guarantee::AtLeastOnce {
             return;
@@ -255,13 +255,13 @@ impl Ledger {
             );
             assert!(
                 before.is_some() || !partition.broken.contains(&identity),
-                "record {id} goes under an identity that another batch failed under: {stamp:?}"
+                "record {id} is sent under an identity under which another batch failed: {stamp:?}"
             );
             self.records[id].identity = Some(identity);
         }
     }
 
-    /// A broker appends a batch to its log.
+    /// Checks a batch that a broker appends to its log.
     pub(super) fn in_log(
         &mut self,
         batch: &SentBatch,
@@ -291,7 +291,7 @@ impl Ledger {
         }
     }
 
-    /// Checks the new outcomes: each must be true and in time.
+    /// Checks the new outcomes: each must be true, and must come in time.
     pub(super) fn look(&mut self, now: Instant) {
         for number in 0..self.partitions.len() {
             let mut unresolved = std::mem::take(&mut self.partitions[number].unresolved);
@@ -319,14 +319,14 @@ impl Ledger {
     fn resolve(&mut self, id: usize) {
         let record = &self.records[id];
         let result = record.ticket.as_ref().and_then(Ticket::result);
-        let result = result.expect("a record that is settled has a result");
+        let result = result.expect("a completed record has a result");
         if let Some(identity) = record.identity.filter(|_| result.is_err()) {
             self.partitions[record.partition].broken.insert(identity);
         }
         match result {
             Ok(written) => {
                 self.records[id].fate = Some(Fate::Written);
-                self.check_place(id, written.offset);
+                self.check_position(id, written.offset);
             }
             Err(error) if error.delivery() == Delivery::NotWritten => {
                 assert!(
@@ -345,33 +345,33 @@ impl Ledger {
     }
 
     /// Checks that an acknowledged record is in the log at its offset, between its neighbours.
-    fn check_place(&mut self, id: usize, told: Option<i64>) {
+    fn check_position(&mut self, id: usize, reported: Option<i64>) {
         let record = &self.records[id];
         let mut found = record.found.iter().rev();
-        let found = found.find(|(_, offset)| told.is_none_or(|told| told == *offset));
+        let found = found.find(|(_, offset)| reported.is_none_or(|reported| reported == *offset));
         let Some(&(incarnation, offset)) = found else {
             panic!(
-                "record {id} is acknowledged at {told:?} and is at {:?}",
+                "record {id} is acknowledged at {reported:?} and is at {:?}",
                 record.found
             );
         };
         if self.guarantee == Guarantee::AtLeastOnce {
             return;
         }
-        let place = record.place.expect("it was in a batch");
+        let position = record.position.expect("it was in a batch");
         let acknowledged = &mut self.partitions[record.partition].acknowledged;
         let before = acknowledged
-            .range((incarnation, 0)..(incarnation, place))
+            .range((incarnation, 0)..(incarnation, position))
             .next_back();
         let behind = acknowledged
-            .range((incarnation, place + 1)..(incarnation, usize::MAX))
+            .range((incarnation, position + 1)..(incarnation, usize::MAX))
             .next();
         assert!(
             before.is_none_or(|(_, before)| *before < offset)
                 && behind.is_none_or(|(_, behind)| *behind > offset),
-            "record {id}, the {place}. of its partition, is at {offset}; out of order with {before:?} and {behind:?}"
+            "record {id} at position {position} of its partition is at offset {offset}, out of order with {before:?} and {behind:?}"
         );
-        acknowledged.insert((incarnation, place), offset);
+        acknowledged.insert((incarnation, position), offset);
     }
 
     /// Checks at the end that each callback has run once, and in order if nothing went wrong.
@@ -382,12 +382,12 @@ impl Ledger {
         for &id in called.iter() {
             times[id] += 1;
             let record = &self.records[id];
-            let (place, latest) = (record.place.unwrap(), &mut latest[record.partition]);
+            let (position, latest) = (record.position.unwrap(), &mut latest[record.partition]);
             assert!(
-                !in_order || place >= *latest,
-                "the callback of record {id} came late"
+                !in_order || position >= *latest,
+                "the callback of record {id} ran after that of a later record"
             );
-            *latest = place;
+            *latest = position;
         }
         for (id, record) in self.records.iter().enumerate() {
             let due = usize::from(record.callback.is_some());
@@ -396,7 +396,7 @@ impl Ledger {
         }
     }
 
-    /// Returns whether every record of the partition that a broker has in its log has an outcome.
+    /// Returns whether all records in the partition's log have an outcome.
     pub(super) fn knows_all_in_log(&self, partition: usize) -> bool {
         let unresolved = self.partitions[partition].unresolved.iter();
         unresolved

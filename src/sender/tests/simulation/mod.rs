@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// One thing happens, and then some time passes.
+    /// Makes one event happen, and then lets some time pass.
     fn act(&mut self) {
         self.callers.borrow_mut().eagerness = 5;
         let trouble = self.rng.u32(..100) < self.setup.trouble;
@@ -167,7 +167,7 @@ impl World {
     fn flush(&mut self) {
         let answers = (0..self.workers.len()).map(|index| {
             let (reply, answer) = channel::bounded(1);
-            self.tell(index, Event::Flush(reply));
+            self.post(index, Event::Flush(reply));
             answer
         });
         let answers = answers.collect();
@@ -198,14 +198,14 @@ impl World {
         self.leader_is_elected_after(partition, span);
     }
 
-    /// As by SIGKILL: its links break, and other brokers lead after a while.
+    /// Stops a broker, as by SIGKILL: its links break, and other brokers lead after a while.
     fn stop_a_broker(&mut self) {
         let broker = self.some_broker();
         if self.cluster.broker(broker).is_down {
             return;
         }
         self.cluster.broker(broker).is_down = true;
-        // Quotas that were used up before are forgotten.
+        // The broker forgets which quotas were used up.
         self.traffic()
             .throttled
             .retain(|(_, throttled), _| *throttled != broker);
@@ -221,7 +221,7 @@ impl World {
         self.broker_is_up_after(broker, span);
     }
 
-    /// As by SIGSTOP: its links stall, other brokers may lead after a while, and then it continues.
+    /// Suspends a broker, as by SIGSTOP: its links stall, other brokers may lead after a while, and then it continues.
     fn suspend_a_broker(&mut self) {
         let broker = self.some_broker();
         let span = Duration::from_millis(self.rng.u64(10..4000));
@@ -242,8 +242,8 @@ impl World {
         self.cluster.note();
     }
 
-    /// If requests identify topics by name, those on their way could be written to the new topic in another order, which
-    /// no producer can prevent. Then this happens only while no request is on its way.
+    /// Recreates the topic. If requests identify topics by name, requests in flight could be written to the new topic in
+    /// another order, which no producer can prevent. Then it recreates the topic only while no request is in flight.
     fn recreate_the_topic(&mut self) {
         let is_quiet = |partition| self.is_quiet(partition);
         if self.setup.sends_by_id() || (0..self.setup.partitions).all(is_quiet) {
@@ -269,8 +269,8 @@ impl World {
         wire.script.is_on_its_way(&wire.links, partition as i32)
     }
 
-    /// A broker that forgot a batch behaves as if it never had it, so retention takes only batches whose outcome the
-    /// producer has.
+    /// Deletes a partition's records, as retention does. A broker that forgot a batch behaves as if it never had the batch.
+    /// So this happens only if the producer has the outcome of every batch in the log.
     fn retain_nothing(&mut self) {
         let partition = self.some_partition();
         if self.is_quiet(partition) {
@@ -283,8 +283,8 @@ impl World {
         knows && !self.is_on_its_way(partition)
     }
 
-    /// As after `metadata.max.idle.ms`: the metadata thread forgets the topic, unless a batch of it is on its way. A
-    /// moment later a caller needs it again.
+    /// Makes the metadata thread forget the topic, as after `metadata.max.idle.ms`, unless a batch of it is in flight. A
+    /// moment later a caller needs the topic again.
     fn forget_the_topic(&mut self) {
         let span = Duration::from_millis(self.rng.u64(..400));
         self.run_for(span);
@@ -299,7 +299,7 @@ impl World {
         self.metadata.request_refresh();
     }
 
-    /// A broker moves to another address, which the metadata names.
+    /// Moves a broker to another address, which the metadata names.
     fn move_a_broker(&mut self) {
         let broker = self.some_broker();
         self.cluster.broker(broker).port += 1;
@@ -313,7 +313,7 @@ impl World {
         }
     }
 
-    /// Everything works again: old records get their outcomes, and new ones are written at once.
+    /// Ends all failures: old records get their outcomes, and new ones are written at once.
     fn calm_down(&mut self) {
         self.setup.trouble = 0;
         self.callers.borrow_mut().eagerness = 0;
@@ -334,7 +334,7 @@ impl World {
             self.cluster.move_leader(partition, Some(leader), self.now);
         }
         self.cluster.note();
-        // As a caller does if its topic is missing.
+        // A caller does this if its topic is missing.
         self.metadata.request_refresh();
         self.ask_metadata();
         let timeout = self.setup.sender.topics.delivery_timeout;
@@ -373,7 +373,7 @@ impl World {
         assert_eq!(ids.len(), self.setup.partitions);
         let is_over = self.run_until(span, |world| {
             let callers = world.callers.borrow();
-            ids.iter().all(|id| callers.ledger.is_told(*id))
+            ids.iter().all(|id| callers.ledger.is_checked(*id))
         });
         assert!(
             is_over,
@@ -391,7 +391,7 @@ impl World {
         self.accumulator.close();
         self.metadata.close();
         for index in 0..self.workers.len() {
-            self.tell(index, Event::Close);
+            self.post(index, Event::Close);
         }
         let is_over = self.run_until(5000 * MS, |world| {
             world.workers.iter().all(|worker| worker.sender.is_none())
@@ -406,14 +406,14 @@ impl World {
         assert_eq!(queued, Some(0), "batches counted as queued");
     }
 
-    /// A close with no time left, or the end of the workers' threads, in the middle of a history.
+    /// Closes by force, or ends the workers' threads, in the middle of a history.
     fn end_at_once(&mut self) {
         self.accumulator.close();
         self.metadata.close();
         let is_forced = self.rng.bool();
         for index in 0..self.workers.len() {
             if is_forced {
-                self.tell(index, Event::ForceClose);
+                self.post(index, Event::ForceClose);
             } else {
                 self.kill(index);
             }
@@ -430,13 +430,13 @@ impl World {
         self.run_for(5000 * MS);
         self.deliver_the_rest();
         let callers = self.callers.borrow();
-        assert!(callers.are_idle(), "a caller waits after a close");
+        assert!(callers.are_idle(), "a caller still waits after a close");
         assert_eq!(callers.ledger.unresolved(), 0, "records without an outcome");
         callers.ledger.check_callbacks(in_order);
         assert_eq!(
             self.accumulator.memory.reserved(),
             0,
-            "memory that never came back"
+            "memory was not returned"
         );
     }
 }

@@ -10,7 +10,7 @@ impl World {
         for link in links {
             self.break_link(link);
         }
-        // Requests on their way are lost.
+        // Requests in flight are lost.
         let mut traffic = self.traffic();
         for route in traffic.routes.values_mut() {
             route.pipe.clear();

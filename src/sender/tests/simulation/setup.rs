@@ -1,4 +1,4 @@
-//! What differs between histories: the producer's settings and the brokers' features.
+//! The choices that differ between histories: the producer's settings and the brokers' features.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::sender::scripted::{MS, Settings};
 pub(super) struct Setup {
     pub(super) seed: u64,
     pub(super) guarantee: Guarantee,
-    /// How likely things go wrong, in percent.
+    /// The probability of each failure, in percent.
     pub(super) trouble: u32,
     pub(super) sender: SenderConfig,
     pub(super) workers: usize,
@@ -25,7 +25,7 @@ pub(super) struct Setup {
     pub(super) metadata_version: i16,
     /// Whether each partition's sequences are near their end at the start.
     pub(super) sequences_end_soon: bool,
-    /// How long the brokers let a connection be used.
+    /// The length of the brokers' sessions.
     pub(super) session: Option<Duration>,
 }
 
@@ -40,11 +40,11 @@ impl Setup {
         config.max_request_size = [500, 2000, 1_000_000][rng.usize(..3)];
         config.connections_max_idle = rng.bool().then_some(200 * MS);
         config.availability_timeout = rng.bool().then_some(100 * MS);
-        // The number is drawn in every build, so that a seed means the same history in all of them.
+        // Every build draws this number, so that a seed gives the same history in all of them.
         let codec = match rng.u8(..8) {
             0..=3 => CompressionType::None,
             4..=6 => CompressionType::Snappy,
-            // It takes much longer than the others in a build that is not optimized.
+            // This codec takes much longer than the others in a build that is not optimized.
             _ => CompressionType::Lz4,
         };
         if codec.is_compiled_in() {

@@ -11,7 +11,7 @@ use crate::sender::Event;
 use crate::sender::scripted::run_callbacks;
 
 impl World {
-    /// The metadata thread makes the pending requests, one at a time.
+    /// Makes the pending requests as the metadata thread does, one at a time.
     pub(super) fn ask_metadata(&mut self) {
         if self.metadata_is_busy {
             return;
@@ -56,12 +56,12 @@ impl World {
             let identity = self.identity();
             self.producer_ids.give_now(identity);
             for index in 0..self.workers.len() {
-                self.tell(index, Event::Identity(Ok(())));
+                self.post(index, Event::Identity(Ok(())));
             }
         }
     }
 
-    /// A producer id, whose epochs may end soon.
+    /// Returns a producer id, which may have few epochs left.
     fn identity(&mut self) -> ProducerIdentity {
         self.next_producer_id += 1;
         let cluster = self.cluster.number;
@@ -80,7 +80,7 @@ impl World {
         run_callbacks(&self.deliveries);
     }
 
-    /// The delivery thread runs the last callbacks.
+    /// Runs the last callbacks as the delivery thread does.
     pub(super) fn deliver_the_rest(&mut self) {
         self.deliver();
         self.callers.borrow_mut().ledger.look(self.now);

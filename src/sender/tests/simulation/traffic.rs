@@ -17,22 +17,22 @@ use crate::sender::silence::SILENCE;
 use crate::sync::channel;
 use crate::time::monotonic_now;
 
-/// Decides what becomes of connections and writes, and carries what is written.
+/// Decides the results of connection attempts and writes, and carries the written requests.
 pub(super) struct Traffic {
     pub(super) rng: Rng,
-    /// How likely things go wrong, in percent.
+    /// The probability of each failure, in percent.
     pub(super) trouble: u32,
     max_in_flight: usize,
     idempotence: bool,
     callers: Rc<RefCell<Callers>>,
     deliveries: channel::Receiver<DeliveryTask>,
-    /// Of every link that was ever started.
+    /// The routes of all links that were ever started.
     pub(super) routes: BTreeMap<LinkKey, Route>,
-    /// What the workers have done since the last look.
+    /// The actions of the workers since the last check.
     pub(super) done: Vec<(LinkKey, Done)>,
-    /// By worker and broker: until when the worker must send the broker nothing.
+    /// By worker and broker: the time until which the worker must not send to the broker.
     pub(super) throttled: BTreeMap<(usize, i32), Instant>,
-    /// The number of things that workers ever did.
+    /// The number of all actions of the workers.
     pub(super) deeds: usize,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Done {
     Connected {
         port: u16,
     },
-    /// A request is written as a whole.
+    /// A request is written completely.
     Wrote,
     /// A write is in progress.
     Stalled,
@@ -50,23 +50,23 @@ pub(super) enum Done {
     LeftBytes(u64),
 }
 
-/// What a link carries.
+/// The requests and answers that a link carries.
 pub(super) struct Route {
     /// The requests that have not reached the broker, each with its arrival.
     pub(super) pipe: VecDeque<(Instant, Sent)>,
     /// Whether the broker works on a request of this link.
     pub(super) is_served: bool,
-    /// Whether an answer was garbled: the worker ends the link when it comes.
+    /// Whether an answer was damaged: the worker ends the link when it arrives.
     pub(super) is_garbled: bool,
-    /// The arrival of the latest answer.
+    /// The time when the latest answer arrives.
     pub(super) answered: Instant,
     latency: Duration,
-    /// The requests without an answer: when each was written, and partition and first record of each batch.
+    /// The unanswered requests: the time of each write, and the partition and first record of each batch.
     pub(super) unanswered: VecDeque<(Instant, Vec<(i32, usize)>)>,
 }
 
 impl Route {
-    /// Whether an answer is missing for so long that another leader gets what it leads now.
+    /// Returns whether an answer is missing for so long that a new leader gets the batches of its partitions.
     fn is_silent(&self, now: Instant) -> bool {
         let oldest = self.unanswered.front();
         oldest.is_some_and(|(written, _)| *written + SILENCE <= now)
@@ -91,11 +91,11 @@ impl Script for Traffic {
 
     fn write(&mut self, links: &mut Links, key: LinkKey, sent: Sent) -> WriteFate {
         let now = monotonic_now();
-        // Callers go on while the worker is at work.
+        // Callers continue while the worker works.
         let callers = Rc::clone(&self.callers);
         let mut callers = callers.borrow_mut();
         callers.interfere(now);
-        // Whether a batch has failed is known when its callbacks have run.
+        // The ledger learns of a failed batch when its callbacks have run.
         if self.deliveries.is_empty() {
             self.check_flight(links, key, &sent, &callers, now);
         }
@@ -162,12 +162,12 @@ impl Traffic {
         self.routes.get_mut(&key).expect("a link that was started")
     }
 
-    /// Returns whether a failure happens; `rarely` times less often than `trouble` says.
+    /// Returns whether a failure happens: with the probability `trouble`, divided by `rarely`.
     pub(super) fn happens(&mut self, rarely: u32) -> bool {
         self.rng.u32(..100 * rarely) < self.trouble
     }
 
-    /// A written request will arrive, behind those before it.
+    /// Schedules the arrival of a written request, after the requests before it.
     pub(super) fn travel(&mut self, key: LinkKey, sent: Sent, now: Instant) {
         let delay = self.delay(key);
         let route = self.route(key);
@@ -175,7 +175,7 @@ impl Traffic {
         route.pipe.push_back(((now + delay).max(behind), sent));
     }
 
-    /// The delay of one message: mostly short, sometimes longer than any timeout.
+    /// Returns the delay of one message: mostly short, sometimes longer than any timeout.
     pub(super) fn delay(&mut self, key: LinkKey) -> Duration {
         let latency = self.routes[&key].latency;
         if self.happens(3) {
@@ -184,7 +184,7 @@ impl Traffic {
         latency + Duration::from_micros(self.rng.u64(..200))
     }
 
-    /// The link ends: some requests on their way arrive all the same, and the network may read bytes for a while.
+    /// Ends the link. Some requests in flight still arrive, and the network may read bytes for a while.
     pub(super) fn end(&mut self, links: &mut Links, key: LinkKey) {
         let in_pipe = self.routes[&key].pipe.len();
         let arriving = self.rng.usize(..=in_pipe);
@@ -209,7 +209,7 @@ impl Traffic {
         })
     }
 
-    /// A batch that was taken from a silent broker is sent again: only its new attempt counts as in flight.
+    /// Removes earlier attempts of batches that were taken from a silent broker: only the new attempt counts as in flight.
     fn forget_earlier_attempts(&mut self, sent: &Sent, now: Instant) {
         for batch in &sent.batches {
             let first = id_of(&batch.records[0]);
@@ -234,16 +234,16 @@ impl Traffic {
         let throttled = self.throttled.get(&(key.worker, sent.broker));
         assert!(
             throttled.is_none_or(|until| *until <= now),
-            "a request to a broker that throttles"
+            "a request was sent to a broker that throttles"
         );
         assert!(
             self.routes[&key].unanswered.len() < self.max_in_flight,
-            "more requests in flight than allowed"
+            "more requests are in flight than allowed"
         );
         let session_ends = links.get(key).session_ends;
         assert!(
             session_ends.is_none_or(|ends| now < ends),
-            "a request after the end of the link's session"
+            "a request was sent after the end of the link's session"
         );
         let others = links.keys(|link| link.is_open() && link.broker == sent.broker);
         let mut others = others
@@ -251,7 +251,7 @@ impl Traffic {
             .filter(|other| *other != key && other.worker == key.worker);
         assert!(
             others.all(|other| self.routes[&other].unanswered.is_empty()),
-            "requests go on two links to a broker at a time"
+            "requests are sent on two links to a broker at the same time"
         );
         if !self.idempotence {
             return;
@@ -291,7 +291,7 @@ impl Traffic {
                 .find(|(_, other)| is_retry && callers.ledger.is_before(*other, first));
             assert!(
                 overtaken.is_none(),
-                "record {first} is sent again behind {overtaken:?}, which is not acknowledged"
+                "record {first} is sent again after {overtaken:?}, which is not acknowledged"
             );
             if route.is_silent(now) && (other.broker != broker || is_retry) {
                 // Another broker leads the partition now, so the batch need not wait for this answer.
@@ -310,7 +310,7 @@ impl Traffic {
     }
 }
 
-/// The bytes that the network holds, by their address and length.
+/// Returns the address and length of each batch whose bytes the network holds.
 pub(super) fn held_bytes(links: &Links) -> BTreeSet<(usize, usize)> {
     let batches = links.held().flat_map(|request| &request.batches);
     let bytes = batches.map(|batch| (**batch).as_ref());
@@ -319,7 +319,7 @@ pub(super) fn held_bytes(links: &Links) -> BTreeSet<(usize, usize)> {
         .collect()
 }
 
-/// A short random delay.
+/// Returns a short random delay.
 pub(super) fn soon(rng: &mut Rng) -> Duration {
     Duration::from_micros(rng.u64(..1000)).min(MS)
 }

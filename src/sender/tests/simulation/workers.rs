@@ -1,4 +1,4 @@
-//! Workers that run when they would really run, and what must hold after each of their rounds.
+//! Runs the workers at the times at which they would really run, and checks the invariants after each round.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::accumulator::batch::Contents;
 use crate::sender::scripted::{MS, ScriptedNetwork};
 use crate::sender::{Event, Sender};
 
-/// How late a worker may notice that a timer is due, by its own choice.
+/// The time by which a worker may deliberately notice a due timer late.
 const TIMER_SLACK: Duration = MS;
 
 type SimulatedSender = Sender<ScriptedNetwork<Traffic>>;
@@ -47,16 +47,16 @@ impl World {
         };
         assert!(
             worker.rounds.1 < 100,
-            "a worker is due again and again without coming to rest"
+            "a worker is always due again and never idle"
         );
         let mut sender = worker.sender.take().expect("a worker that has not ended");
         let deadline = sender.run_once(now);
-        self.look_around(&sender);
+        self.check_round(&sender);
         if sender.is_finished() {
             return;
         }
         self.workers[index].thread = if self.rng.u8(..5) == 0 {
-            // As after a round that took full batches.
+            // The same as after a round that received full batches.
             Thread::Ready(now + Duration::from_micros(150))
         } else {
             self.fall_asleep(index, &sender, deadline)
@@ -64,7 +64,7 @@ impl World {
         self.workers[index].sender = Some(sender);
     }
 
-    /// Puts the worker to sleep as its thread does; callers may interfere before, in the middle and afterwards.
+    /// Puts the worker to sleep as its thread does. Callers may send before, during and after that.
     fn fall_asleep(
         &mut self,
         index: usize,
@@ -94,10 +94,10 @@ impl World {
         }
         self.accumulator.workers()[index].wakeup().end_sleep();
         let mut sender = self.workers[index].sender.take().unwrap();
-        self.look_around(&sender);
+        self.check_round(&sender);
         let before = self.deeds();
         let deadline = sender.run_once(self.now);
-        self.look_around(&sender);
+        self.check_round(&sender);
         assert!(
             before == self.deeds(),
             "a worker slept although there was something to do: a lost wake-up"
@@ -106,14 +106,14 @@ impl World {
         self.workers[index].sender = Some(sender);
     }
 
-    /// Counts everything that workers do.
+    /// Returns the number of all actions of the workers.
     fn deeds(&self) -> (usize, usize) {
         let resolved = self.callers.borrow().ledger.resolved;
         (self.traffic().deeds, resolved)
     }
 
-    /// After a worker's round: sends what it wrote on its way, and checks the invariants.
-    fn look_around(&mut self, sender: &SimulatedSender) {
+    /// After a worker's round, delivers what the worker wrote to the network and checks the invariants.
+    fn check_round(&mut self, sender: &SimulatedSender) {
         let done = std::mem::take(&mut self.traffic().done);
         for (link, done) in done {
             self.follow(link, done);
@@ -157,11 +157,11 @@ impl World {
         );
     }
 
-    pub(super) fn tell(&mut self, index: usize, event: Event) {
+    pub(super) fn post(&mut self, index: usize, event: Event) {
         self.workers[index].mailbox.post(event);
     }
 
-    /// The worker's thread ends, as after a panic.
+    /// Ends the worker's thread, as a panic does.
     pub(super) fn kill(&mut self, index: usize) {
         self.workers[index].sender = None;
     }

@@ -1,4 +1,4 @@
-//! Time, and everything that happens in it, in order.
+//! The simulated time, and all events in their order.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -68,9 +68,9 @@ impl Worker {
 
 #[derive(Clone, Copy)]
 pub(super) enum Thread {
-    /// Until the given time, unless it is woken.
+    /// Sleeps until the given time, unless it is woken.
     Asleep(Option<Instant>),
-    /// It gets the processor at the given time.
+    /// Is ready to run, and gets the processor at the given time.
     Ready(Instant),
 }
 
@@ -79,7 +79,7 @@ pub(super) enum Happening {
     Connected(LinkKey, u16),
     Arrived(LinkKey),
     Replicated(LinkKey, Sent, Vec<Pending>),
-    /// With the time for which the broker throttles.
+    /// An answer arrives, with the time for which the broker throttles.
     Answer(LinkKey, Vec<u8>, Option<Duration>),
     WriteFinished(LinkKey),
     Released(u64),
@@ -157,7 +157,7 @@ impl World {
         RefMut::map(self.wire.borrow_mut(), |wire| &mut wire.links)
     }
 
-    /// Lets `span` pass, and everything that is due meanwhile happen.
+    /// Lets `span` pass, and makes all events happen that become due in it.
     pub(super) fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(at) = self.next_time().filter(|at| *at <= end) {
@@ -181,7 +181,7 @@ impl World {
         true
     }
 
-    /// The machine is suspended.
+    /// Suspends the machine.
     pub(super) fn jump(&mut self, span: Duration) {
         self.set_time(self.now + span);
         self.callers.borrow_mut().excuse_until(self.now);
@@ -211,7 +211,7 @@ impl World {
         workers.chain(happening).chain(callers).min()
     }
 
-    /// Lets happen what is due now.
+    /// Makes the events happen that are due now.
     fn let_happen(&mut self) {
         while let Some(entry) = self.happenings.first_entry() {
             if entry.key().0 > self.now {
@@ -236,7 +236,7 @@ impl World {
         self.at(self.now + span, happening);
     }
 
-    /// Callers that need not wait any more continue.
+    /// Continues the callers that need not wait any more.
     fn go_on(&mut self) {
         self.callers.borrow_mut().go_on(self.now);
         let memory = &self.accumulator.memory;
@@ -289,7 +289,7 @@ impl World {
         self.cluster.recreate_topic();
     }
 
-    /// Unless the chosen broker is down: then another one is chosen a little later.
+    /// Elects a leader. If the chosen broker is down, another one is chosen a little later.
     fn leader_is_elected(&mut self, partition: usize) {
         if self.cluster.partitions[partition].leader.is_none() {
             let broker = self.rng.i32(1..=self.setup.brokers);
