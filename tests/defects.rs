@@ -103,10 +103,10 @@ impl Copy {
     fn with(&self, defect: &Defect) -> Result<String, String> {
         let path = self.folder.join(&defect.file);
         let sound = fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        let places = sound.matches(&defect.find).count();
-        if places != 1 {
+        let count = sound.matches(&defect.find).count();
+        if count != 1 {
             return Err(format!(
-                "the defect no longer applies: its text is there {places} times"
+                "the defect no longer applies: its text occurs {count} times"
             ));
         }
         fs::write(&path, sound.replace(&defect.find, &defect.replace)).unwrap();
@@ -124,15 +124,15 @@ impl Copy {
 
     /// Builds the copy and runs its simulation. The error is the output.
     fn simulate(&self) -> Result<(), String> {
-        let (is_built, said) = run(self.build());
-        let program = said
+        let (is_built, output) = run(self.build());
+        let program = output
             .lines()
             .filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"'))
             .map(|(path, _)| path.to_owned())
             .next_back();
         let Some(program) = program.filter(|_| is_built) else {
             // No line of this output is about a failed history.
-            return Err(said.replace(CAUGHT, "") + "\nit cannot be built");
+            return Err(output.replace(CAUGHT, "") + "\nthe build failed");
         };
         let mut test = Command::new(program);
         test.args(["simulation::whatever", "--nocapture"])
@@ -142,8 +142,8 @@ impl Copy {
             .env_remove("SIMULATION_SEED")
             .env_remove("SIMULATION_TRACE");
         match run(test) {
-            (true, said) if said.contains("1 passed") => Ok(()),
-            (_, said) => Err(said),
+            (true, output) if output.contains("1 passed") => Ok(()),
+            (_, output) => Err(output),
         }
     }
 
@@ -167,16 +167,16 @@ fn run(mut command: Command) -> (bool, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the command starts");
-    let (said, hears) = mpsc::channel();
-    read_to_end(child.stdout.take().unwrap(), said.clone());
-    read_to_end(child.stderr.take().unwrap(), said);
+    let (sender, output) = mpsc::channel();
+    read_to_end(child.stdout.take().unwrap(), sender.clone());
+    read_to_end(child.stderr.take().unwrap(), sender);
     let mut all = String::new();
     for _ in 0..2 {
-        match hears.recv_timeout(PATIENCE) {
+        match output.recv_timeout(PATIENCE) {
             Ok(text) => all += &text,
             Err(_) => {
                 let _ = child.kill();
-                all += "it does not end";
+                all += "the command does not end";
                 break;
             }
         }
@@ -185,11 +185,11 @@ fn run(mut command: Command) -> (bool, String) {
     (status.success(), all)
 }
 
-fn read_to_end(mut pipe: impl Read + Send + 'static, said: mpsc::Sender<String>) {
+fn read_to_end(mut pipe: impl Read + Send + 'static, output: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);
-        let _ = said.send(String::from_utf8_lossy(&bytes).into_owned());
+        let _ = output.send(String::from_utf8_lossy(&bytes).into_owned());
     });
 }
 

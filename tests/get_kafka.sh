@@ -1,6 +1,6 @@
 # Gets Apache Kafka's jars as Maven artifacts: for tests/run.sh and benches/rivals/run.sh, which source it from the root.
 #
-# They set $kafka, the folder to put them in, and define lacks, which is told what is missing. Needs tests/packages.sh.
+# They set $kafka, the folder to put them in, and define lacks, which this script calls with a text that says what is missing. Needs tests/packages.sh.
 
 java_is_usable() {
     java=${JAVA_HOME:+$JAVA_HOME/bin/}java
@@ -8,7 +8,7 @@ java_is_usable() {
     [ "${major:-0}" -ge 17 ]
 }
 
-# Puts a version's jars into $kafka/<version>/libs; two runs at once take turns.
+# Puts a version's jars into $kafka/<version>/libs; a lock keeps two runs apart.
 fetch() {
     if ! command -v mvn >/dev/null 2>&1; then
         install_packages maven maven maven
@@ -52,7 +52,7 @@ pom() {
     echo "<project><modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>kafka-for-tests</artifactId>"
     echo "<version>1</version><packaging>pom</packaging><dependencies>"
     for artifact in $artifacts; do dependency org.apache.kafka "$artifact" "$1"; done
-    # Without a logging binding a broker does not even say why it ended.
+    # Without a logging binding a broker does not log why it ended.
     dependency org.slf4j slf4j-simple 1.7.36
     echo "</dependencies></project>"
 }
@@ -61,7 +61,8 @@ dependency() {
     echo "<dependency><groupId>$1</groupId><artifactId>$2</artifactId><version>$3</version></dependency>"
 }
 
-# A folder is made by one process only; the id in it tells a lock whose owner died.
+# The lock is a folder, which only one process can create. It holds the id of its owner, so that the lock of a dead process
+# is recognized.
 take_lock() {
     waited=0
     until mkdir "$kafka/lock" 2>/dev/null; do

@@ -98,7 +98,7 @@ fn no_thread_of_a_producer_calls_the_logger() {
 
 /// A fork is noticed by foreign code; everything else is safe Rust.
 #[test]
-fn unsafe_code_stands_in_one_file() {
+fn unsafe_code_is_in_one_file() {
     let with_unsafe = sources().into_iter().filter(|source| {
         let mut words = source
             .code

@@ -1,4 +1,4 @@
-# Missing tools from the system's package manager, for the scripts of this project, when they run as root: to be sourced.
+# Installs missing tools with the system's package manager if a script of this project runs as root. Scripts source this file.
 # Each function takes the names for apt-get, dnf and apk; the first of each that can be installed is enough.
 
 install_packages() {

@@ -4,14 +4,14 @@
 #
 #   sh tests/run.sh
 #
-# Apache Kafka comes from KAFKA_HOME if that is set, else as Maven artifacts into the build folder, where nothing else is
-# written either. A missing Java runtime or Maven is installed by the system's package manager when this runs as root.
-# Where Kafka cannot be had, the tests that need it are listed as skipped at the end and the others run.
+# Apache Kafka comes from KAFKA_HOME if that is set. Otherwise Maven gets it into the build folder; the script writes nowhere
+# else. A missing Java runtime or Maven is installed by the system's package manager when this runs as root.
+# If Kafka is not available, the tests that need it are listed as skipped at the end, and the others run.
 #
 #   KAFKA_TESTS=required   a missing Kafka is a failure, as in CI
-#   KAFKA_TESTS=off        leave the tests that need Kafka out
+#   KAFKA_TESTS=off        skip the tests that need Kafka
 #
-# Words after the command go to cargo test: sh tests/run.sh --test kafka
+# Further arguments go to cargo test: sh tests/run.sh --test kafka
 
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -99,7 +99,7 @@ summarize() {
     sed -n 's/^test \(.*\) \.\.\. ignored, \(.*\)$/skipped: \1: \2/p; s/^test \(.*\) \.\.\. ignored$/skipped: \1/p' "$log"
     sed -n 's/^test \(.*\) \.\.\. FAILED.*$/failed: \1/p' "$log"
     if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
-        # No test reported itself as failed: something did not compile, or a test ended its process.
+        # No test failed: a build failed, or a test ended its process.
         grep '^error' "$log" | head -n 5
         echo "failed: cargo test ended with status $status"
         failed=1

@@ -33,7 +33,7 @@ fn no_function_is_longer_than_60_lines() {
 fn long_functions(path: &Path) -> Vec<String> {
     let functions = functions(&tokens(&read(path)));
     let long = functions.into_iter().filter(|f| f.lines() > FUNCTION_LINES);
-    let place = |f: Function| {
+    let describe = |f: Function| {
         format!(
             "{}:{}: {}, {} lines",
             path.display(),
@@ -42,7 +42,7 @@ fn long_functions(path: &Path) -> Vec<String> {
             f.lines()
         )
     };
-    long.map(place).collect()
+    long.map(describe).collect()
 }
 
 /// Every Rust file of the repository.
@@ -280,7 +280,7 @@ impl<'a> Scanner<'a> {
 }
 
 #[test]
-fn functions_are_found_whatever_stands_in_texts_and_comments() {
+fn functions_are_found_beside_any_texts_and_comments() {
     let code = r##"
 fn one<'a, const N: usize>(text: &'a [u8; N]) -> char where [u8; { 1 }]: Sized {
     let _ = ("fn not() {", r#"fn "nor() {{"#, b'{', b"}\"", '\'', '\u{7b}', 'x: loop { break 'x });

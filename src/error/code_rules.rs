@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_these_codes_leave_it_open_whether_a_batch_was_written() {
+    fn only_these_codes_mean_a_maybe_written_batch() {
         let may_be_written = |code: &ErrorCode| {
             let batch = CodeRule::of(*code).batch;
             matches!(batch, BatchAnswer::MaybeWritten | BatchAnswer::Appended)

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn displays_what_happened_where_why_the_delivery_and_what_to_do() {
+    fn displays_failure_location_reason_delivery_and_advice() {
         let error = Error::new(ErrorKind::Broker, "the broker refused the batch")
             .with_topic_partition(TopicPartition::new("orders", 3))
             .with_broker_code(ErrorCode::NOT_ENOUGH_REPLICAS)

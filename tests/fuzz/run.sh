@@ -3,8 +3,8 @@
 #
 #   sh tests/fuzz/run.sh [seconds [target...]]
 #
-# builds the targets in src/bin and runs them, as many at a time as JOBS says (one for each core), for so many seconds in
-# all: 60 unless told. It prints for each how many inputs were tried, the coverage and the size of the corpus. A crash, an
+# builds the targets in src/bin and runs them for the given time in all, 60 seconds by default. JOBS is the number of targets
+# that run at the same time, by default the number of cores. It prints for each how many inputs were tried, the coverage and the size of the corpus. A crash, an
 # input that takes more than 5 seconds or too much memory is a failure; the input is kept in target/fuzz/artifacts, and
 #
 #   target/fuzz/<host>/release/<target> <input>
@@ -32,7 +32,7 @@ main() {
     each=$((seconds * jobs / $#))
     [ "$each" -gt 0 ] || each=1
     mkdir -p "$folder/logs" "$folder/artifacts"
-    # Each of the jobs takes every so-maniest target.
+    # Job n of N runs the targets n, n + N, n + 2 N and so on.
     job=0
     while [ "$job" -lt "$jobs" ]; do
         run_every "$job" "$@" &
@@ -51,7 +51,7 @@ need_cxx() {
     }
 }
 
-# Counters at each edge and the operands of comparisons, for libFuzzer to see. With --target, build scripts go without.
+# Adds counters at each edge, and reports the operands of comparisons to libFuzzer. With --target, build scripts have none.
 build() {
     flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
     for part in inline-8bit-counters pc-table trace-compares; do
@@ -62,16 +62,16 @@ build() {
 }
 
 run_every() {
-    turn=$1
+    job=$1
     shift
     number=0
     for target; do
-        [ "$((number % jobs))" != "$turn" ] || run "$(basename "$target" .rs)"
+        [ "$((number % jobs))" != "$job" ] || run "$(basename "$target" .rs)"
         number=$((number + 1))
     done
 }
 
-# Memory: the targets themselves count what they allocate; this is the bound for what C code takes.
+# The targets count their own allocations. This limit is for the allocations of C code.
 run() {
     corpus=$folder/corpus/$1
     mkdir -p "$corpus"

@@ -25,12 +25,12 @@ fn send(producer: &Producer) -> [Future; 5] {
     NAMES.map(|name| producer.send(record(0, name)).unwrap())
 }
 
-/// Applies the fault to the request at `place` among the five. None is written before all five are there.
-fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
+/// Applies the fault to the request at `position` among the five. The broker handles none of them before all five have arrived.
+fn meet(cluster: &MockCluster, position: usize, fault: Fault) {
     let requests = AtomicUsize::new(0);
     cluster.on(MockApi::Produce, move |_| {
         let request = requests.fetch_add(1, Ordering::Relaxed);
-        let own = match request == place {
+        let own = match request == position {
             true => fault.clone(),
             false => Fault::Pass,
         };
@@ -41,22 +41,30 @@ fn meet(cluster: &MockCluster, place: usize, fault: Fault) {
     });
 }
 
-/// All five are in the log; the broker recognizes those behind the damaged answer on the next connection.
+/// All five batches are in the log. The broker recognizes those behind the damaged answer on the next connection.
 #[test]
 fn a_damaged_answer_among_five_ends_the_connection_and_loses_no_record() {
     for corruption in CORRUPTIONS {
-        for place in 0..5 {
+        for position in 0..5 {
             let cluster = cluster(1, 1);
             let producer = known(&cluster);
             let connections = cluster.request_count(MockApi::ApiVersions);
-            meet(&cluster, place, Fault::Corrupt(corruption));
+            meet(&cluster, position, Fault::Corrupt(corruption));
             for (offset, future) in (1..).zip(send(&producer)) {
                 let written = future
                     .get(PATIENCE)
-                    .unwrap_or_else(|error| panic!("{corruption:?} at {place}: {error}"));
-                assert_eq!(written.offset(), Some(offset), "{corruption:?} at {place}");
+                    .unwrap_or_else(|error| panic!("{corruption:?} at {position}: {error}"));
+                assert_eq!(
+                    written.offset(),
+                    Some(offset),
+                    "{corruption:?} at {position}"
+                );
             }
-            assert_eq!(values(&cluster, 0)[1..], NAMES, "{corruption:?} at {place}");
+            assert_eq!(
+                values(&cluster, 0)[1..],
+                NAMES,
+                "{corruption:?} at {position}"
+            );
             // Random bytes could happen to be a valid answer.
             if corruption != Corruption::Garbage {
                 assert!(cluster.request_count(MockApi::ApiVersions) > connections);
@@ -69,7 +77,7 @@ fn a_damaged_answer_among_five_ends_the_connection_and_loses_no_record() {
 #[test]
 fn an_unknown_error_code_fails_its_batch_alone() {
     for is_written in [false, true] {
-        for place in 0..5 {
+        for position in 0..5 {
             let cluster = cluster(1, 1);
             let producer = known(&cluster);
             let connections = cluster.request_count(MockApi::ApiVersions);
@@ -78,11 +86,11 @@ fn an_unknown_error_code_fails_its_batch_alone() {
                 true => error.after_append(),
                 false => error,
             };
-            meet(&cluster, place, Fault::PartitionErrors(vec![error]));
+            meet(&cluster, position, Fault::PartitionErrors(vec![error]));
             let mut failed = 0;
             for (index, future) in send(&producer).into_iter().enumerate() {
                 if let Err(error) = future.get(PATIENCE) {
-                    let of = format!("{index} with {place}, written: {is_written}: {error}");
+                    let of = format!("{index} with {position}, written: {is_written}: {error}");
                     assert_eq!(error.broker_code(), Some(12345), "{of}");
                     assert_eq!(error.delivery(), Delivery::MaybeWritten, "{of}");
                     failed += 1;

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_callback_that_hangs_holds_up_no_sending() {
+fn a_callback_that_hangs_delays_no_sending() {
     let cluster = cluster(2, 2);
     let producer = producer(&cluster);
     let (release, hold) = mpsc::channel::<()>();
@@ -43,7 +43,7 @@ fn a_callback_that_hangs_holds_up_no_sending() {
 }
 
 #[test]
-fn a_callback_that_panics_ends_nothing_but_itself() {
+fn a_callback_that_panics_ends_only_itself() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     let ran = Watched::<usize>::default();

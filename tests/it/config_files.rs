@@ -17,21 +17,21 @@ fn load(
     let result = ProducerConfig::from_properties_file(&path);
     let _ = std::fs::remove_file(&path);
     let file = format!("{}: ", path.display());
-    let told = lines.so_far().into_iter();
-    let told = told.map(|line| line.replace(&file, "")).collect();
-    (result, told)
+    let logged = lines.so_far().into_iter();
+    let logged = logged.map(|line| line.replace(&file, "")).collect();
+    (result, logged)
 }
 
 #[test]
 fn settings_of_other_clients_are_accepted_with_one_warning_for_each_client() {
-    let (config, told) = load(
+    let (config, logged) = load(
         "shared.properties",
         b"bootstrap.servers=a:1\ngroup.id=g\nkey.serializer=x\nsession.timeout.ms=45000\nacks=1\n\
           application.id=a\nschema.registry.url=http://hunter2@b\nvalue.serializer=x\n",
     );
     assert_eq!(config.unwrap().get("acks").as_deref(), Some("1"));
     assert_eq!(
-        told,
+        logged,
         [
             "settings of Java classes or a JVM have no effect on this producer: key.serializer, value.serializer",
             "settings of Kafka's consumer have no effect on this producer: group.id, session.timeout.ms",
@@ -42,8 +42,8 @@ fn settings_of_other_clients_are_accepted_with_one_warning_for_each_client() {
 }
 
 #[test]
-fn a_latin1_file_is_read_as_java_reads_it_and_its_line_told() {
-    let (config, told) = load(
+fn a_latin1_file_is_read_as_java_reads_it_and_its_line_is_logged() {
+    let (config, logged) = load(
         "latin1.properties",
         b"bootstrap.servers=a:1\nclient.id=caf\xe9\n",
     );
@@ -52,20 +52,20 @@ fn a_latin1_file_is_read_as_java_reads_it_and_its_line_told() {
         Some("caf\u{e9}")
     );
     assert_eq!(
-        told,
+        logged,
         ["line 2 is not UTF-8: the file is read as Latin-1, as Java reads it"]
     );
 }
 
 #[test]
-fn repeated_names_and_placeholders_are_told() {
-    let (config, told) = load(
+fn repeated_names_and_placeholders_are_logged() {
+    let (config, logged) = load(
         "repeated.properties",
         b"linger.ms=x\nclient.id=${HOSTNAME}\nlinger.ms=7\n",
     );
     assert_eq!(config.unwrap().get("linger.ms").as_deref(), Some("7"));
     assert_eq!(
-        told,
+        logged,
         [
             "client.id: the placeholder is kept as part of the value; nothing fills it in",
             "linger.ms is set in line 1 and again in line 3, which counts",
@@ -74,18 +74,18 @@ fn repeated_names_and_placeholders_are_told() {
 }
 
 #[test]
-fn a_quoted_text_is_taken_as_java_takes_it_and_told() {
-    let (config, told) = load("quoted.properties", b"client.id=\"me\"\n");
+fn a_quoted_text_keeps_its_quotes_as_in_java_and_is_logged() {
+    let (config, logged) = load("quoted.properties", b"client.id=\"me\"\n");
     assert_eq!(config.unwrap().get("client.id").as_deref(), Some("\"me\""));
     assert_eq!(
-        told,
+        logged,
         ["client.id: the quotes are kept as part of the value"]
     );
 }
 
 #[test]
-fn a_file_that_is_refused_is_told_by_its_error_alone() {
-    let (config, told) = load(
+fn a_refused_file_is_reported_by_its_error_alone() {
+    let (config, logged) = load(
         "refused.properties",
         b"group.id=g\nlinger.ms=5ms\nsasl.jaas.config=hunter2\nacks=2\n",
     );
@@ -99,5 +99,5 @@ fn a_file_that_is_refused_is_told_by_its_error_alone() {
         ),
         "{error}"
     );
-    assert!(told.is_empty(), "{told:?}");
+    assert!(logged.is_empty(), "{logged:?}");
 }

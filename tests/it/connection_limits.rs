@@ -40,7 +40,7 @@ fn deliver_everywhere(cluster: &MockCluster, producer: &Producer, records: usize
 }
 
 #[test]
-fn workers_without_a_connection_of_their_own_deliver_over_one_that_stands() {
+fn workers_without_a_connection_of_their_own_deliver_over_an_existing_one() {
     for (most, threads) in [(2, 2), (2, 4), (3, 4), (1, 1), (1, 4)] {
         let cluster = cluster(1, PARTITIONS);
         cluster.limit_connections(Some(most));
@@ -53,7 +53,7 @@ fn workers_without_a_connection_of_their_own_deliver_over_one_that_stands() {
 }
 
 #[test]
-fn workers_that_share_a_connection_get_through_again_when_it_ends() {
+fn workers_that_share_a_connection_recover_when_it_ends() {
     let cluster = cluster(1, PARTITIONS);
     cluster.limit_connections(Some(2));
     let producer = with_threads(&cluster, 4);
@@ -66,7 +66,7 @@ fn workers_that_share_a_connection_get_through_again_when_it_ends() {
 }
 
 #[test]
-fn topics_are_found_over_a_workers_connection_where_there_is_no_other() {
+fn topics_are_found_over_a_workers_connection_if_there_is_no_other() {
     let cluster = cluster(1, PARTITIONS);
     cluster.limit_connections(Some(1));
     let producer = with_threads(&cluster, 2);
@@ -80,7 +80,7 @@ fn topics_are_found_over_a_workers_connection_where_there_is_no_other() {
 }
 
 #[test]
-fn a_slow_broker_holds_up_each_worker_on_a_shared_connection_only_while_it_reads() {
+fn a_slow_broker_delays_each_worker_on_a_shared_connection_only_while_it_reads() {
     let cluster = cluster(1, PARTITIONS);
     cluster.limit_connections(Some(2));
     let producer = with_threads(&cluster, 4);
@@ -110,12 +110,12 @@ fn a_producer_that_gets_no_connection_at_all_names_the_limit() {
         .build()
         .unwrap();
     let error = deliver(&producer, 0, "v").unwrap_err();
-    let told = with_causes(&error);
-    assert!(told.contains("max.connections.per.ip"), "{told}");
+    let message = with_causes(&error);
+    assert!(message.contains("max.connections.per.ip"), "{message}");
 }
 
 #[test]
-fn the_one_connection_is_the_workers_whatever_name_the_broker_was_found_by() {
+fn workers_get_the_one_connection_under_every_name_of_the_broker() {
     let cluster = cluster(1, PARTITIONS);
     let bootstrap = cluster.bootstrap_servers();
     let port = bootstrap.rsplit(':').next().unwrap();

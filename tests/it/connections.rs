@@ -167,8 +167,8 @@ fn a_server_that_speaks_another_protocol_is_reported() {
         .build()
         .unwrap();
     let refused = producer.send(crate::support::record(0, "v")).unwrap_err();
-    let told = crate::support::with_causes(refused.error());
-    assert!(told.contains("not a Kafka listener"), "{told}");
+    let message = crate::support::with_causes(refused.error());
+    assert!(message.contains("not a Kafka listener"), "{message}");
     producer.close(PATIENCE).unwrap();
     stopped.store(true, Ordering::Release);
     drop(TcpStream::connect(address).unwrap());

@@ -90,7 +90,7 @@ fn a_late_answer_to_an_expired_batch_changes_nothing() {
     for partition in 0..2 {
         deliver(&producer, partition, "next").unwrap();
     }
-    assert_eq!(calls.get(), [ErrorKind::DeliveryTimeout], "told once");
+    assert_eq!(calls.get(), [ErrorKind::DeliveryTimeout], "reported once");
     let again = expired.get(SOON).unwrap_err();
     assert_eq!(again.to_string(), error.to_string());
     assert_eq!(values(&cluster, 0), ["first", "late", "next"]);
@@ -179,7 +179,7 @@ fn the_callback_of_an_expired_record_may_send() {
 
 /// KIP-219, with two answers at once that ask for different times.
 #[test]
-fn the_longest_throttling_counts() {
+fn the_longest_throttle_counts() {
     let cluster = cluster(1, 3);
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     deliver(&producer, 0, "known").unwrap();
@@ -263,7 +263,7 @@ fn the_time_counts_from_the_first_record_of_a_batch() {
 
 /// A broker that throttles is not silent: the `request.timeout.ms` of requests in flight grows by the throttle time.
 #[test]
-fn what_is_in_flight_has_more_time_while_the_broker_throttles() {
+fn requests_in_flight_have_more_time_while_the_broker_throttles() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster)
         .batch_size(0)

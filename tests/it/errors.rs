@@ -131,7 +131,7 @@ fn a_lost_answer_does_not_duplicate_the_record_and_its_offset_is_known() {
 }
 
 #[test]
-fn a_broker_that_forgot_the_producer_is_written_to_under_a_new_epoch() {
+fn a_broker_that_forgot_the_producer_gets_batches_under_a_new_epoch() {
     let cluster = cluster(1, 1);
     let producer = producer(&cluster);
     deliver(&producer, 0, "first").unwrap();
@@ -357,7 +357,7 @@ fn garbage_instead_of_an_answer_ends_only_the_connection() {
 }
 
 #[test]
-fn endless_garbage_ends_in_an_error_that_says_so() {
+fn endless_garbage_ends_in_an_error_that_describes_it() {
     for corruption in [
         Corruption::HugeLength,
         Corruption::ShortFrame,
@@ -376,10 +376,10 @@ fn endless_garbage_ends_in_an_error_that_says_so() {
             (error.kind(), error.delivery()),
             (ErrorKind::DeliveryTimeout, Delivery::MaybeWritten)
         );
-        let told = with_causes(&error);
+        let message = with_causes(&error);
         assert!(
-            told.contains("Kafka's protocol") || told.contains("answered request"),
-            "{told}"
+            message.contains("Kafka's protocol") || message.contains("answered request"),
+            "{message}"
         );
     }
 }
@@ -478,7 +478,7 @@ fn a_refused_producer_id_is_requested_again_after_a_pause() {
 }
 
 #[test]
-fn a_producer_id_that_cannot_be_given_yet_is_waited_for() {
+fn records_wait_for_a_producer_id_that_cannot_be_given_yet() {
     let cluster = cluster(2, 1);
     let producer = producer(&cluster);
     cluster.fail_next(
@@ -506,7 +506,7 @@ fn a_batch_damaged_on_its_way_is_sent_again() {
 
 /// The times between attempts double up to the maximum, each within a fifth.
 #[test]
-fn attempts_are_apart_by_an_exponential_backoff() {
+fn an_exponential_backoff_separates_the_attempts() {
     const FAILURES: usize = 6;
     let cluster = cluster(1, 1);
     let (first, most) = (Duration::from_millis(50), Duration::from_millis(300));

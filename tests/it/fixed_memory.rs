@@ -93,8 +93,8 @@ const MANY_PARTITIONS: Load = Load {
 };
 
 #[test]
-fn an_idle_producer_takes_the_same_whatever_its_buffer() {
-    let test = "an_idle_producer_takes_the_same_whatever_its_buffer";
+fn an_idle_producer_takes_the_same_for_every_buffer_size() {
+    let test = "an_idle_producer_takes_the_same_for_every_buffer_size";
     in_child(test, 1, 0, |addresses| {
         for sender_threads in [1, 4] {
             for buffer in [BUFFER, 1 << 30] {

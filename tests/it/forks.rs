@@ -80,10 +80,10 @@ fn calls_that_do_not_refuse(producer: Producer) -> i32 {
 }
 
 #[test]
-fn in_a_forked_process_every_call_refuses_at_once_and_the_parent_notices_nothing() {
+fn in_a_forked_process_every_call_fails_at_once_and_the_parent_is_not_affected() {
     if child::addresses().is_none() {
         return child::run(
-            "forks::in_a_forked_process_every_call_refuses_at_once_and_the_parent_notices_nothing",
+            "forks::in_a_forked_process_every_call_fails_at_once_and_the_parent_is_not_affected",
             "its own",
         );
     }
@@ -133,17 +133,17 @@ fn a_future_without_outcome_fails_at_once_in_a_forked_process() {
         hold.wait();
         Fault::Pass
     });
-    let under_way = producer.send_all([record(0, "under way")]).unwrap();
+    let in_flight = producer.send_all([record(0, "in flight")]).unwrap();
     let body = || {
-        let future = under_way.get(0).unwrap();
+        let future = in_flight.get(0).unwrap();
         let is_its =
             |error: &Error| is_refusal(error) && error.delivery() == Delivery::MaybeWritten;
         let outcomes = [
             future.get(Duration::MAX).err(),
             future.try_get().and_then(Result::err),
-            under_way.wait(Duration::MAX).err(),
+            in_flight.wait(Duration::MAX).err(),
         ];
-        if !future.is_done() || !under_way.are_done() {
+        if !future.is_done() || !in_flight.are_done() {
             return 1;
         }
         if !outcomes.iter().flatten().all(is_its) || outcomes.iter().any(Option::is_none) {
@@ -154,7 +154,7 @@ fn a_future_without_outcome_fails_at_once_in_a_forked_process() {
     };
     assert_eq!(in_forked_process(body), 0);
     drop(gate);
-    under_way.wait(PATIENCE).unwrap();
+    in_flight.wait(PATIENCE).unwrap();
     producer.close(PATIENCE).unwrap();
 }
 

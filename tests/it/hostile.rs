@@ -1,4 +1,4 @@
-//! Brokers that send what no broker sends. The connection ends with an error that says why, and the batch is sent again.
+//! Brokers that send bytes that no broker sends. The connection ends with an error that says why, and the batch is sent again.
 //! The producer reads a bounded number of bytes, and pauses between its attempts.
 
 use std::io::{self, Read, Write};
@@ -17,11 +17,11 @@ use crate::support::{
 /// The most bytes that a system's socket buffers hold unread.
 const SOCKET_BUFFERS: usize = 24 << 20;
 
-/// What a hostile broker writes, unless it is stopped.
+/// The number of bytes that a hostile broker writes unless it is stopped.
 const FLOOD: usize = 1 << 30;
 
 #[test]
-fn bytes_that_are_no_answer_end_only_the_connection() {
+fn bytes_that_are_no_answer_end_the_connection_only() {
     for case in CASES {
         let broker = Broker::start(move |connection, request, stream| {
             if connection < 2 {
@@ -58,10 +58,10 @@ fn a_broker_that_always_sends_garbage_is_reported_and_asked_with_pauses() {
             .build()
             .unwrap();
         let error = deliver(&producer, 0, "v").unwrap_err();
-        let told = with_causes(&error);
-        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout, "{told}");
-        assert_eq!(error.delivery(), Delivery::MaybeWritten, "{told}");
-        assert!(told.contains(case.told), "{}: {told}", case.name);
+        let message = with_causes(&error);
+        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout, "{message}");
+        assert_eq!(error.delivery(), Delivery::MaybeWritten, "{message}");
+        assert!(message.contains(case.message), "{}: {message}", case.name);
         let connections = broker.connections();
         assert!(
             (2..=15).contains(&connections),
@@ -76,35 +76,35 @@ struct Case {
     name: &'static str,
     /// The answer to a request.
     answer: fn(&[u8]) -> Vec<u8>,
-    /// What the error says.
-    told: &'static str,
+    /// A part of the error's message.
+    message: &'static str,
 }
 
 const CASES: [Case; 7] = [
     Case {
         name: "a length of two gigabytes",
         answer: |_| i32::MAX.to_be_bytes().to_vec(),
-        told: "above the limit",
+        message: "above the limit",
     },
     Case {
         name: "a length above that of any answer",
         answer: |_| (17_i32 << 20).to_be_bytes().to_vec(),
-        told: "above the limit",
+        message: "above the limit",
     },
     Case {
         name: "a negative length",
         answer: |_| (-2_i32).to_be_bytes().to_vec(),
-        told: "below zero",
+        message: "below zero",
     },
     Case {
         name: "an empty frame",
         answer: |_| vec![0; 4],
-        told: "ends early",
+        message: "ends early",
     },
     Case {
         name: "a frame that ends early",
         answer: |request| frame(&answer(request, 0)[4..20]),
-        told: "ends early",
+        message: "ends early",
     },
     Case {
         name: "another request's answer",
@@ -113,12 +113,12 @@ const CASES: [Case; 7] = [
             answer[4] ^= 0x40;
             answer
         },
-        told: "answered request",
+        message: "answered request",
     },
     Case {
         name: "answers for partitions without end",
         answer: |request| frame(&answer_for(request, 0..20_000, 0)),
-        told: "more partitions than it was asked",
+        message: "more partitions than it was asked",
     },
 ];
 
@@ -190,9 +190,9 @@ fn an_unknown_error_code_is_reported_and_leaves_the_batch_maybe_written() {
     let broker = Broker::start(|_, request, stream| stream.write_all(&answer(request, 12_345)));
     let producer = broker.builder().retries(2).build().unwrap();
     let error = deliver(&producer, 0, "v").unwrap_err();
-    let told = with_causes(&error);
-    assert_eq!(error.delivery(), Delivery::MaybeWritten, "{told}");
-    assert!(told.contains("12345"), "{told}");
+    let message = with_causes(&error);
+    assert_eq!(error.delivery(), Delivery::MaybeWritten, "{message}");
+    assert!(message.contains("12345"), "{message}");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_server_that_floods_before_the_handshake_is_read_only_as_far_as_a_handshake_
     // Metadata may have this length.
     let announced = [&50_000_000_i32.to_be_bytes()[..], &vec![0; 1 << 20]].concat();
     let (port, connections, taken) = garbage_server(move |stream| flood(stream, &announced));
-    refuses_in_peace(port, &connections, "above the limit");
+    assert_refused_with_pauses(port, &connections, "above the limit");
     assert!(taken.get().iter().all(|count| *count < SOCKET_BUFFERS));
 }
 
@@ -216,11 +216,11 @@ fn after_endless_garbage_for_metadata_the_producer_pauses_between_requests() {
             });
         })
     };
-    refuses_in_peace(port, &connections, "not Kafka's protocol");
+    assert_refused_with_pauses(port, &connections, "not Kafka's protocol");
 }
 
 /// `send` gives up after `max.block.ms` and says why; the producer has made only a few attempts.
-fn refuses_in_peace(port: u16, connections: &AtomicUsize, told: &str) {
+fn assert_refused_with_pauses(port: u16, connections: &AtomicUsize, expected: &str) {
     let producer = builder_at(&format!("127.0.0.1:{port}"))
         .reconnect_backoff(Duration::from_millis(50))
         .reconnect_backoff_max(Duration::from_millis(200))
@@ -229,7 +229,7 @@ fn refuses_in_peace(port: u16, connections: &AtomicUsize, told: &str) {
         .unwrap();
     let refused = producer.send(record(0, "v")).unwrap_err();
     let causes = with_causes(refused.error());
-    assert!(causes.contains(told), "{causes}");
+    assert!(causes.contains(expected), "{causes}");
     let tried = connections.load(Ordering::SeqCst);
     assert!((2..=15).contains(&tried), "{tried} connections in 0.6 s");
     producer.close(PATIENCE).unwrap();

@@ -137,8 +137,7 @@ fn a_broker_that_comes_back_is_used_again() {
 /// Without idempotence a producer waits for a leader's answer until `request.timeout.ms` is over. One request in flight
 /// keeps the order; with several, later batches go to the new leader, as in Java.
 #[test]
-fn what_is_behind_a_batch_in_flight_to_the_old_leader_waits_for_it_where_one_request_keeps_the_order()
- {
+fn batches_behind_one_in_flight_to_the_old_leader_wait_if_one_request_keeps_the_order() {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster)
         .batch_size(0)
@@ -221,8 +220,12 @@ fn a_leader_hint_of_an_unknown_broker_is_ignored() {
         ErrorCode::NOT_LEADER_OR_FOLLOWER,
         ErrorCode::FENCED_LEADER_EPOCH,
     ] {
-        let stranger = PartitionError::new("t", 0, code).current_leader(77, 99);
-        cluster.fail_next(MockApi::Produce, 1, Fault::PartitionErrors(vec![stranger]));
+        let unknown_leader = PartitionError::new("t", 0, code).current_leader(77, 99);
+        cluster.fail_next(
+            MockApi::Produce,
+            1,
+            Fault::PartitionErrors(vec![unknown_leader]),
+        );
         deliver(&producer, 0, code.name()).unwrap();
     }
     assert_eq!(cluster.end_offset("t", 0), Some(3));
@@ -337,7 +340,7 @@ fn errors_of_metadata_delay_no_known_topic() {
 
 /// A leader whose disk is full, until another one leads.
 #[test]
-fn a_leader_whose_disk_fails_is_waited_out_in_order() {
+fn a_leader_whose_disk_fails_delays_records_and_keeps_their_order() {
     let cluster = cluster(2, 1);
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     deliver(&producer, 0, "first").unwrap();

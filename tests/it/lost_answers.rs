@@ -14,7 +14,7 @@ use crate::support::{
 /// Five records are known. The broker writes the next n or not, and the connection breaks in both cases; the rest are
 /// sent while the broker is down. When it is back, the first one fails again, and the others with it.
 #[test]
-fn batches_that_can_be_written_do_not_end_the_producer() {
+fn maybe_written_batches_do_not_end_the_producer() {
     for lost in 1..=5 {
         for is_written in [false, true] {
             let cluster = cluster(1, 1);
@@ -139,7 +139,7 @@ fn batches_that_time_out_in_the_log_are_delivered_once() {
 
 /// A broker that hangs, and a connection that breaks after the request was sent, with retries and without.
 #[test]
-fn a_request_without_answer_is_retried_where_retries_are_allowed() {
+fn a_request_without_answer_is_retried_if_retries_are_allowed() {
     for (fault, is_written) in [
         (Fault::NoAnswer, false),
         (Fault::Disconnect, false),

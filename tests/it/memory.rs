@@ -88,7 +88,7 @@ fn try_send_and_a_max_block_of_zero_never_wait() {
 }
 
 #[test]
-fn a_max_block_of_zero_does_not_wait_for_metadata_but_asks_for_it() {
+fn a_max_block_of_zero_does_not_wait_for_metadata_but_requests_it() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).max_block(Duration::ZERO).build().unwrap();
     let refused = producer.send(record(0, "first")).unwrap_err();
@@ -109,7 +109,7 @@ fn a_max_block_of_zero_does_not_wait_for_metadata_but_asks_for_it() {
 }
 
 #[test]
-fn when_the_broker_recovers_waiting_senders_are_served_and_nothing_is_lost() {
+fn waiting_callers_continue_when_the_broker_recovers_and_nothing_is_lost() {
     let (cluster, producer, sent) = exhausted(PATIENCE);
     const THREADS: usize = 16;
     const EACH: usize = 50;

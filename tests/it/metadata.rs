@@ -44,8 +44,11 @@ fn garbage_from_the_only_broker_is_reported_and_survived() {
             .unwrap();
         let refused = producer.send(record(0, "v")).unwrap_err();
         assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
-        let told = with_causes(refused.error());
-        assert!(told.contains("last attempt"), "{corruption:?}: {told}");
+        let message = with_causes(refused.error());
+        assert!(
+            message.contains("last attempt"),
+            "{corruption:?}: {message}"
+        );
         cluster.remove(damaging);
         eventually("a record taken", || deliver(&producer, 0, "v").is_ok());
     }
@@ -95,7 +98,7 @@ fn a_leader_without_an_address_in_any_answer_is_waited_for() {
 
 /// A KRaft controller's port accepts connections and answers ApiVersions, but has neither Metadata nor Produce.
 #[test]
-fn a_controllers_port_among_the_bootstrap_servers_is_passed_over() {
+fn a_controllers_port_among_the_bootstrap_servers_is_skipped() {
     let (controller, cluster) = (cluster(1, 1), cluster(1, 1));
     #[allow(clippy::reversed_empty_ranges, reason = "no version at all")]
     for api in [MockApi::Metadata, MockApi::Produce, MockApi::InitProducerId] {
@@ -113,12 +116,12 @@ fn a_controllers_port_among_the_bootstrap_servers_is_passed_over() {
         .max_block(Duration::from_millis(200))
         .build()
         .unwrap();
-    let told = with_causes(alone.send(record(0, "v")).unwrap_err().error());
-    assert!(told.contains("does not offer Metadata"), "{told}");
+    let message = with_causes(alone.send(record(0, "v")).unwrap_err().error());
+    assert!(message.contains("does not offer Metadata"), "{message}");
 }
 
 #[test]
-fn a_topics_error_is_that_topics_alone() {
+fn an_error_of_one_topic_affects_no_other() {
     let cluster = cluster(1, 1);
     cluster.restrict_versions(MockApi::Metadata, 0..=12);
     let producer = builder(&cluster)

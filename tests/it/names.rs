@@ -18,7 +18,7 @@ use crate::support::{
 const WELL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// On Linux all of 127.0.0.0/8 is this machine, on other systems only 127.0.0.1. No program listens there.
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 77, 77));
+const UNUSED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 77, 77));
 
 fn named(id: i32, host: &str, port: u16) -> Member {
     let host = host.to_owned();
@@ -41,11 +41,11 @@ fn producer_with(names: &Arc<TestNames>, servers: &str) -> Producer {
 }
 
 #[test]
-fn a_broker_whose_name_leads_to_another_address_is_found_there() {
+fn a_broker_whose_name_resolves_to_another_address_is_found_there() {
     const NAME: &str = "broker.moves.test";
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    names.set(NAME, &[NOBODY]);
+    names.set(NAME, &[UNUSED]);
     let bootstrap = FakeBootstrap::start(vec![named(0, NAME, port(&cluster))], vec![0]);
     let producer = producer_with(&names, &bootstrap.address());
     let waiting = producer.send(record(0, "v")).unwrap();
@@ -66,11 +66,11 @@ fn a_name_that_moves_while_it_is_connected_to_is_followed_when_the_connection_en
     let bootstrap = FakeBootstrap::start(vec![named(0, NAME, relay_port)], vec![0]);
     let producer = producer_with(&names, &bootstrap.address());
     deliver(&producer, 0, "before").unwrap();
-    names.set(NAME, &[NOBODY]);
+    names.set(NAME, &[UNUSED]);
     relay.lead_to(port(&new));
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
-    names.set(NAME, &[NOBODY, WELL]);
+    names.set(NAME, &[UNUSED, WELL]);
     waiting.get(SOON).unwrap();
     assert_eq!(values(&new, 0), ["after"]);
 }
@@ -85,7 +85,7 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     names.set(NAME, &[WELL]);
     let producer = producer_with(&names, &format!("{NAME}:{relay_port}"));
     deliver(&producer, 0, "before").unwrap();
-    names.set(NAME, &[NOBODY]);
+    names.set(NAME, &[UNUSED]);
     relay.lead_to(port(&new));
     old.broker_down(0);
     let waiting = producer.send(record(0, "after")).unwrap();
@@ -101,7 +101,7 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
 /// The system's first name server is dead. The second one answers only after the metadata thread has tried the next name:
 /// the look-up continues meanwhile, and its answer is used.
 #[test]
-fn slow_look_ups_are_waited_for_and_not_started_again() {
+fn slow_look_ups_continue_and_are_not_started_again() {
     const NAMES: [&str; 2] = ["bootstrap-1.slow.test", "bootstrap-2.slow.test"];
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
@@ -143,7 +143,7 @@ fn every_address_of_a_name_is_tried_within_the_time_for_one_connection() {
     const NAME: &str = "broker.many-addresses.test";
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
-    for addresses in [[NOBODY, WELL], [WELL, NOBODY]] {
+    for addresses in [[UNUSED, WELL], [WELL, UNUSED]] {
         names.set(NAME, &addresses);
         let producer = producer_with(&names, &format!("{NAME}:{}", port(&cluster)));
         let start = Instant::now();
@@ -165,8 +165,8 @@ fn a_name_that_loses_its_addresses_is_reported_and_found_when_it_has_one_again()
     names.set(NAME, &[]);
     let refused = producer.send(record(0, "v")).unwrap_err();
     assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
-    let told = with_causes(refused.error());
-    assert!(told.contains("resolves to no address"), "{told}");
+    let message = with_causes(refused.error());
+    assert!(message.contains("resolves to no address"), "{message}");
     names.set(NAME, &[WELL]);
     crate::support::eventually("a record taken", || {
         producer
@@ -250,7 +250,7 @@ fn build_reports_a_bootstrap_name_that_does_not_exist_unless_it_is_given_time() 
 }
 
 #[test]
-fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be_looked_up() {
+fn when_the_time_for_bootstrap_names_is_over_every_call_fails_until_one_can_be_looked_up() {
     const NAME: &str = "bootstrap.comes-too-late.test";
     let names = Arc::<TestNames>::default();
     let cluster = cluster(1, 1);
@@ -265,10 +265,10 @@ fn when_the_time_for_bootstrap_names_is_over_every_call_says_so_until_one_can_be
         for error in [error.error(), &producer.partitions_for("t").unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
             assert!(error.is_retriable() && !error.is_fatal());
-            let told = error.to_string();
+            let message = error.to_string();
             assert!(
-                told.contains("bootstrap.resolve.timeout.ms=50") && told.contains(NAME),
-                "{told}"
+                message.contains("bootstrap.resolve.timeout.ms=50") && message.contains(NAME),
+                "{message}"
             );
         }
     }
@@ -311,11 +311,11 @@ fn a_bootstrap_host_that_cannot_be_looked_up_among_others_is_logged_once() {
         crate::support::eventually("a warning", || !lines.so_far().is_empty());
         // The look-ups have ended with the producer.
         producer.close(PATIENCE).unwrap();
-        let told = lines.so_far();
-        assert_eq!(told.len(), 1, "{told:?}");
+        let logged = lines.so_far();
+        assert_eq!(logged.len(), 1, "{logged:?}");
         assert!(
-            told[0].contains("cannot resolve one host") && told[0].contains("no address"),
-            "{told:?}"
+            logged[0].contains("cannot resolve one host") && logged[0].contains("no address"),
+            "{logged:?}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Acknowledged means written, once, and in order within a partition, whatever fails on the way.
+//! An acknowledged record is written once and in order within its partition, for every kind of failure.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -39,7 +39,7 @@ fn order_is_kept_while_senders_wait_for_memory() {
 /// A broker that does not know the producer accepts any sequence: a second batch must not overtake a first one that
 /// failed.
 #[test]
-fn a_first_batch_that_is_refused_for_now_is_not_overtaken() {
+fn no_batch_overtakes_a_first_one_that_is_refused_temporarily() {
     for code in [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::REQUEST_TIMED_OUT] {
         let cluster = cluster(1, 1);
         let producer = builder(&cluster).batch_size(0).build().unwrap();
@@ -144,7 +144,7 @@ fn acks_of_one_and_none_are_delivered_in_order_too() {
         let producer = builder(&cluster).acks(acks).build().unwrap();
         send_from_threads(&producer, 4, 200, 2);
         producer.close(PATIENCE).unwrap();
-        // No answer has told the producer that brokers have read what it wrote.
+        // Without answers the producer does not know whether brokers have read what it wrote.
         assert!(cluster.wait_until(PATIENCE, |cluster| {
             (0..2)
                 .filter_map(|partition| cluster.end_offset("t", partition))
@@ -165,10 +165,10 @@ fn trouble(random: &mut fastrand::Rng, request: &MockRequest) -> Fault {
         5 => {
             let batch = random.choice(request.batches());
             let failed = batch.map(|batch| {
-                let place = &batch.topic_partition;
+                let partition = &batch.topic_partition;
                 PartitionError::new(
-                    place.topic(),
-                    place.partition(),
+                    partition.topic(),
+                    partition.partition(),
                     ErrorCode::NOT_LEADER_OR_FOLLOWER,
                 )
             });

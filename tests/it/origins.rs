@@ -10,7 +10,7 @@
 //! | testSimple, testRetries, testNodeNotReady, testInitProducerIdRequest* | `worker::batching`, `worker::links`, `worker::idempotence` |
 //! | testCanRetryWithoutIdempotence, testSendInOrder | `worker::retries::without_idempotence_*`, `worker::retries::with_one_request_in_flight_*` |
 //! | testAppendInExpiryCallback | `it::deadlines::the_callback_of_an_expired_record_may_send` |
-//! | testMetadataTopicExpiry | `it::topics::idle_topics_are_no_longer_asked_for` |
+//! | testMetadataTopicExpiry | `it::topics::idle_topics_are_no_longer_requested` |
 //! | testClusterAuthorizationException* | `it::errors`: the producer goes on, where Java's is dead |
 //! | testIdempotenceWithMultipleInflights*, testCorrectHandlingOfOutOfOrderResponses* | `worker::in_flight`, `it::sequences::five_batches_*`, `it::sequences::the_head_*`, `it::sequences::a_batch_that_fails_for_good_*` |
 //! | testEpochBumpOnOutOfOrderSequence*, testBumpEpochWhenOutOfOrderSequenceReceived | `worker::epochs`, `it::sequences::out_of_order_at_the_head_*` |
@@ -25,7 +25,7 @@
 //! | testRecordErrorPropagatedToApplication | `it::errors::errors_of_single_records_*` |
 //! | testSenderShouldRetryWithBackoff*, testProducerBatchRetriesWhenPartitionLeaderChanges | `worker::retries`, `it::leader_changes::a_batch_whose_leader_epoch_*` |
 //! | testWhenProduceResponseReturnsWithALeaderShipChange* | `worker::retries::a_leader_that_the_answer_names_*`, `it::leader_changes::a_leader_hint_*` |
-//! | testQuotaMetrics (that a client waits) | `it::timeouts`, `it::deadlines::the_longest_throttling_counts` |
+//! | testQuotaMetrics (that a client waits) | `it::timeouts`, `it::deadlines::the_longest_throttle_counts` |
 //!
 //! # RecordAccumulatorTest, ProducerBatchTest, BufferPoolTest
 //!
@@ -40,7 +40,7 @@
 //! | testMutedPartitions | `worker::retries::with_one_request_in_flight_*`, `worker::retries::nothing_goes_*` |
 //! | testSplitAndReenqueue, testSplitBatchOffAccumulator, testSplitFrequency, testSplitPreserves* | `worker::batching`, `it::splitting`, `unit::record::split` |
 //! | testReadyAndDrainWhenABatchIsBeingRetried | `worker::in_flight`, `worker::retries` |
-//! | testBatchCannotAbortTwice, testBatchCannotCompleteTwice | the compiler: whatever completes a batch takes it by value |
+//! | testBatchCannotAbortTwice, testBatchCannotCompleteTwice | the compiler: a function that completes a batch takes it by value |
 //! | BufferPoolTest | `unit::accumulator::memory`, `it::memory` |
 //!
 //! # librdkafka
@@ -54,8 +54,8 @@
 //! | 0093 | `it::isolation::a_failing_broker_*` |
 //! | 0094 | `it::deadlines::a_stream_survives_*` |
 //! | 0117 | `worker::retries::a_leader_whose_disk_failed_*`, `it::leader_changes::a_leader_whose_disk_fails_*` |
-//! | 0143 | `it::errors::attempts_are_apart_*` |
-//! | 0144 (issue 3584) | `it::lost_answers::batches_that_can_be_written_*`, `it::lost_answers::a_duplicate_after_*`, `it::lost_answers::a_batch_that_was_appended_*` |
+//! | 0143 | `it::errors::an_exponential_backoff_separates_the_attempts` |
+//! | 0144 (issue 3584) | `it::lost_answers::maybe_written_batches_*`, `it::lost_answers::a_duplicate_after_*`, `it::lost_answers::a_batch_that_was_appended_*` |
 //! | 0146 | `it::leader_changes`, `it::recreated_topics` |
 
 use std::path::{Path, PathBuf};
@@ -66,13 +66,13 @@ fn every_test_that_the_table_names_exists() {
         .lines()
         .take_while(|line| line.starts_with("//!"))
         .flat_map(|line| line.split('`').skip(1).step_by(2));
-    let names: Vec<&str> = names.filter(|name| is_place(name)).collect();
+    let names: Vec<&str> = names.filter(|name| is_test_path(name)).collect();
     assert!(names.len() > 50, "{} names", names.len());
     let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-fn is_place(name: &str) -> bool {
+fn is_test_path(name: &str) -> bool {
     let first = name.split("::").next();
     name.contains("::") && matches!(first, Some("it" | "worker" | "unit"))
 }

@@ -157,10 +157,10 @@ impl Outage {
         }
         let held = process::peak_resident_bytes() - before;
         let bytes = self.record_bytes;
-        let told = format!("{held} bytes held for {sent} records of {bytes} bytes");
-        println!("{told}");
-        assert!(held <= BUFFER + FIXED_OVERHEAD, "{told}");
-        assert!(sent * bytes > BUFFER / 8, "{told}");
+        let message = format!("{held} bytes held for {sent} records of {bytes} bytes");
+        println!("{message}");
+        assert!(held <= BUFFER + FIXED_OVERHEAD, "{message}");
+        assert!(sent * bytes > BUFFER / 8, "{message}");
         let _ = producer.close(Duration::ZERO);
     }
 }

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[test]
-fn what_callbacks_send_is_delivered_when_they_hold_the_last_producers() {
+fn records_sent_by_callbacks_that_hold_the_last_producers_are_delivered() {
     let cluster = cluster(1, 2);
     let producer = producer(&cluster);
     let audits = Watched::<Vec<_>>::default();
@@ -32,7 +32,7 @@ fn what_callbacks_send_is_delivered_when_they_hold_the_last_producers() {
 }
 
 #[test]
-fn the_last_producer_dropped_in_a_callback_has_the_time_of_any_drop() {
+fn the_last_producer_dropped_in_a_callback_has_the_usual_time() {
     let cluster = cluster(1, 2);
     let producer = producer(&cluster);
     let (hand_over, handed_over) = mpsc::channel::<(Producer, Gate)>();
@@ -51,12 +51,12 @@ fn the_last_producer_dropped_in_a_callback_has_the_time_of_any_drop() {
         hold.wait();
         Fault::Pass
     });
-    let under_way: Vec<_> = (0..100)
+    let in_flight: Vec<_> = (0..100)
         .map(|_| producer.send(record(1, vec![b'v'; 1000])).unwrap())
         .collect();
     hand_over.send((producer, gate)).unwrap();
     first.get(PATIENCE).unwrap();
-    get_all(under_way);
+    get_all(in_flight);
     assert!(cluster.wait_until(PATIENCE, |cluster| cluster.connections(0) == 0));
 }
 
@@ -71,7 +71,7 @@ fn close_in_a_callback_does_not_wait_and_leaves_the_others_their_time() {
         Fault::Pass
     });
     let producer = producer(&cluster);
-    let under_way = producer.send(record(1, "under way")).unwrap();
+    let in_flight = producer.send(record(1, "in flight")).unwrap();
     let (answer, answered) = mpsc::channel();
     let callback = {
         let producer = producer.clone();
@@ -88,14 +88,14 @@ fn close_in_a_callback_does_not_wait_and_leaves_the_others_their_time() {
     assert_eq!(closed.unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(refused, ErrorKind::Closed);
     first.get(PATIENCE).unwrap();
-    assert!(!under_way.is_done());
+    assert!(!in_flight.is_done());
     drop(gate);
-    under_way.get(PATIENCE).unwrap();
+    in_flight.get(PATIENCE).unwrap();
     producer.close(PATIENCE).unwrap();
 }
 
 #[test]
-fn close_in_a_callback_fails_what_is_not_delivered_in_its_time() {
+fn close_in_a_callback_fails_records_not_delivered_in_its_time() {
     let cluster = cluster(2, 2);
     cluster.on(MockApi::Produce, |request| match request.broker() {
         1 => Fault::NoAnswer,
@@ -130,11 +130,11 @@ fn a_callback_may_wait_for_another_producer() {
         let flushed = other
             .send(record(1, "flushed"))
             .map(|future| (other.flush(PATIENCE), future.is_done()));
-        let under_way: Vec<_> = (0..100)
+        let in_flight: Vec<_> = (0..100)
             .map(|_| other.send(record(1, vec![b'v'; 1000])).unwrap())
             .collect();
         let closed = other.close(PATIENCE);
-        let are_done = under_way.iter().all(|future| future.is_done());
+        let are_done = in_flight.iter().all(|future| future.is_done());
         answer
             .send((got, flushed.unwrap(), closed, are_done))
             .unwrap();
@@ -175,7 +175,7 @@ fn a_callback_does_not_wait_for_its_own_producers_metadata() {
 /// The broker refuses partition 0. Callers fill the memory with records for it and wait for more, and each record's
 /// callback sends a copy to partition 1.
 #[test]
-fn callbacks_send_again_though_the_memory_is_full_and_callers_wait_for_it() {
+fn callbacks_send_again_although_callers_wait_for_the_full_memory() {
     const CALLERS: usize = 4;
     let cluster = cluster(1, 2);
     let producer = builder(&cluster)
@@ -295,10 +295,10 @@ mod logger {
 
     /// In a process of its own, because a process has one logger.
     #[test]
-    fn a_logger_that_sends_with_the_producer_under_the_programs_lock_holds_nothing_up() {
+    fn a_logger_that_sends_with_the_producer_under_the_programs_lock_causes_no_deadlock() {
         if child::addresses().is_none() {
             return child::run(
-                "own_threads::logger::a_logger_that_sends_with_the_producer_under_the_programs_lock_holds_nothing_up",
+                "own_threads::logger::a_logger_that_sends_with_the_producer_under_the_programs_lock_causes_no_deadlock",
                 "its own",
             );
         }

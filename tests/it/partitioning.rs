@@ -174,7 +174,7 @@ fn records_without_key_stick_to_a_partition_for_a_batchs_compressed_bytes() {
 }
 
 #[test]
-fn records_with_a_key_or_a_partition_do_not_end_the_turn_of_those_without() {
+fn records_with_a_key_or_a_partition_do_not_end_a_sticky_turn() {
     let cluster = cluster(1, 2);
     let producer = builder(&cluster)
         .linger(PATIENCE)
@@ -256,7 +256,7 @@ fn the_adaptive_partitioner_prefers_short_queues() {
 }
 
 #[test]
-fn a_broker_that_takes_nothing_is_left_out_after_the_availability_timeout() {
+fn a_broker_that_accepts_nothing_is_avoided_after_the_availability_timeout() {
     let cluster = cluster(2, 2);
     let producer = builder(&cluster)
         .partitioner_availability_timeout(Some(Duration::from_millis(50)))
@@ -386,7 +386,7 @@ fn keys_can_be_ignored() {
 }
 
 #[test]
-fn round_robin_is_even_whatever_the_keys() {
+fn round_robin_is_even_for_all_keys() {
     for by_class in [true, false] {
         let cluster = cluster(1, 4);
         let builder = builder(&cluster);
@@ -441,7 +441,7 @@ impl Partitioner for ByFirstByte {
 }
 
 #[test]
-fn a_custom_partitioner_decides_and_its_failure_is_the_senders() {
+fn a_custom_partitioner_decides_and_its_error_goes_to_the_caller() {
     let cluster = cluster(1, 4);
     let partitioner = Arc::new(ByFirstByte::default());
     let producer = builder(&cluster)
@@ -463,14 +463,14 @@ fn a_custom_partitioner_decides_and_its_failure_is_the_senders() {
         .get(PATIENCE)
         .unwrap();
     assert_eq!(metadata.partition(), 3);
-    for (key, told) in [
+    for (key, message) in [
         (&b"?"[..], "no idea"),
         (&[4], "partition 4"),
         (&[0xff], "partition -1"),
     ] {
         let refused = producer.send(keyed(key, "v")).unwrap_err();
         assert_eq!(refused.error().kind(), ErrorKind::Partitioner);
-        assert!(crate::support::with_causes(refused.error()).contains(told));
+        assert!(crate::support::with_causes(refused.error()).contains(message));
         assert_eq!(refused.record().key.as_deref(), Some(key));
     }
     let other = producer.clone();

@@ -80,7 +80,7 @@ fn a_line_that_comes_while_the_program_ends_is_named_or_left_in_the_input() {
 }
 
 #[test]
-fn a_line_of_which_a_signal_came_before_the_end_is_named() {
+fn a_line_without_its_end_at_a_signal_is_named() {
     let cluster = cluster(1, 1);
     let program = start("console_producer", &to_topic(&cluster.bootstrap_servers()));
     let mut input = program.take_stdin().unwrap();
@@ -96,7 +96,7 @@ fn a_line_of_which_a_signal_came_before_the_end_is_named() {
 }
 
 #[test]
-fn a_second_signal_ends_the_console_producer_at_once_and_it_tells_what_it_knows() {
+fn a_second_signal_ends_the_console_producer_at_once_with_a_report() {
     let cluster = cluster(1, 1);
     cluster.on(MockApi::Produce, |_| Fault::NoAnswer);
     let program = start("console_producer", &to_topic(&cluster.bootstrap_servers()));
@@ -112,7 +112,7 @@ fn a_second_signal_ends_the_console_producer_at_once_and_it_tells_what_it_knows(
 }
 
 #[test]
-fn after_a_signal_lines_that_cannot_be_sent_do_not_hold_up_the_end() {
+fn after_a_signal_lines_that_cannot_be_sent_do_not_delay_the_end() {
     let cluster = MockCluster::builder()
         .brokers(1)
         .auto_create_topics(false)
@@ -133,7 +133,7 @@ fn after_a_signal_lines_that_cannot_be_sent_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn each_line_lost_is_named_in_a_bounded_report() {
+fn each_lost_line_is_named_in_a_bounded_report() {
     let cluster = cluster(1, 1);
     let servers = cluster.bootstrap_servers();
     let mut arguments = to_topic(&servers).to_vec();
@@ -203,7 +203,7 @@ fn producer_performance_prints_its_totals_after_a_signal() {
 }
 
 #[test]
-fn an_output_that_fails_is_told_by_the_status() {
+fn an_output_that_fails_is_reported_by_the_status() {
     let cluster = cluster(1, 1);
     let servers = cluster.bootstrap_servers();
     let topic = to_topic(&servers);
@@ -301,7 +301,7 @@ fn numbers_and_files_out_of_range_are_refused() {
 }
 
 #[test]
-fn the_largest_and_smallest_numbers_are_served() {
+fn the_largest_and_smallest_numbers_are_accepted() {
     let cluster = cluster(1, 1);
     let servers = cluster.bootstrap_servers();
     for served in [
@@ -316,7 +316,7 @@ fn the_largest_and_smallest_numbers_are_served() {
 }
 
 #[test]
-fn an_input_that_cannot_be_read_is_told_by_the_status() {
+fn an_input_that_cannot_be_read_is_reported_by_the_status() {
     let cluster = cluster(1, 1);
     let servers = cluster.bootstrap_servers();
     let mut command = program("console_producer", &to_topic(&servers));

@@ -59,9 +59,9 @@ fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
         crate::support::get_all(in_flight);
         deliver(&producer, 0, new.to_string()).unwrap();
     }
-    let told: Vec<_> = values(&cluster, 0);
-    assert_eq!(told.len(), 1 + 3 * 51);
-    let marks: Vec<_> = told.iter().filter(|value| *value != "between").collect();
+    let written: Vec<_> = values(&cluster, 0);
+    assert_eq!(written.len(), 1 + 3 * 51);
+    let marks: Vec<_> = written.iter().filter(|value| *value != "between").collect();
     assert_eq!(marks, ["0", "2", "3", "4"]);
 }
 
@@ -82,7 +82,7 @@ fn a_broker_that_moved_to_another_address_is_found_there() {
 }
 
 #[test]
-fn without_recovery_the_known_brokers_are_all_that_is_asked() {
+fn without_recovery_only_known_brokers_are_asked() {
     let (old, other) = (cluster(1, 1), cluster(1, 1));
     other.broker_down(0);
     let servers = format!("{},{}", old.bootstrap_servers(), other.bootstrap_servers());
@@ -104,7 +104,7 @@ fn without_recovery_the_known_brokers_are_all_that_is_asked() {
 #[test]
 fn without_recovery_a_request_to_rebootstrap_only_leads_to_another_broker() {
     let cluster = cluster(2, 2);
-    let refusing = refuse_as_stranger(&cluster, 0);
+    let refusing = refuse_as_unknown(&cluster, 0);
     let other = crate::support::cluster(1, 2);
     other.broker_down(0);
     let servers = format!(
@@ -278,7 +278,7 @@ fn deliver_while_replaced(producer: &Producer) {
     }
 }
 
-fn refuse_as_stranger(cluster: &MockCluster, broker: i32) -> kafka_producer::mock::HookId {
+fn refuse_as_unknown(cluster: &MockCluster, broker: i32) -> kafka_producer::mock::HookId {
     cluster.on(MockApi::Metadata, move |request| {
         match request.broker() == broker {
             true => Fault::Error(ErrorCode::REBOOTSTRAP_REQUIRED),

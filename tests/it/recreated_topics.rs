@@ -12,7 +12,7 @@ use crate::support::{
 
 /// KIP-516: the id is refused once, and no other is known.
 #[test]
-fn a_topic_id_that_is_refused_is_asked_for_again_and_the_batch_sent_again() {
+fn a_refused_topic_id_is_requested_again_and_the_batch_sent_again() {
     for code in [
         ErrorCode::UNKNOWN_TOPIC_ID,
         ErrorCode::INCONSISTENT_TOPIC_ID,
@@ -47,9 +47,9 @@ fn a_recreated_topic_gets_the_batches_in_flight_in_order() {
     let producer = builder(&cluster).batch_size(0).build().unwrap();
     deliver(&producer, 0, "first").unwrap();
     let old = cluster.topic_id("t").unwrap();
-    let anew = Arc::downgrade(&cluster);
+    let in_callback = Arc::downgrade(&cluster);
     cluster.once(MockApi::Produce, move |_| {
-        let cluster = anew.upgrade().unwrap();
+        let cluster = in_callback.upgrade().unwrap();
         cluster.delete_topic("t");
         cluster.create_topic("t", 1);
         Fault::KeepBack(4, Box::new(Fault::Error(ErrorCode::UNKNOWN_TOPIC_ID)))
@@ -117,7 +117,7 @@ fn records_of_a_topic_that_is_deleted_again_and_again_all_have_an_outcome() {
 
 /// The topic is gone for good: records that waited for it fail as not written, and say why.
 #[test]
-fn a_topic_that_is_gone_for_good_fails_what_waits_for_it_in_time() {
+fn a_topic_that_is_gone_for_good_fails_its_waiting_records_in_time() {
     let cluster = MockCluster::builder()
         .auto_create_topics(false)
         .start()

@@ -121,10 +121,10 @@ fn another_cluster_at_a_bootstrap_address_is_ignored_while_a_known_broker_answer
 fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     let right = MockCluster::builder().cluster_id("right").start().unwrap();
     right.create_topic("t", 1);
-    let stranger = cluster(1, 1);
+    let other_cluster = cluster(1, 1);
     let bootstrap = FakeBootstrap::start_in(
         Some("right"),
-        vec![Member::new(0, port(&stranger))],
+        vec![Member::new(0, port(&other_cluster))],
         vec![0],
     );
     let short = builder_at(&bootstrap.address())
@@ -136,7 +136,7 @@ fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
     assert_eq!(error.delivery(), Delivery::NotWritten);
     let message = with_causes(&error);
     assert!(
-        message.contains("now belongs to cluster") && message.contains(&stranger.cluster_id()),
+        message.contains("now belongs to cluster") && message.contains(&other_cluster.cluster_id()),
         "{message}"
     );
     let producer = builder_at(&bootstrap.address())
@@ -144,11 +144,13 @@ fn no_record_goes_to_a_broker_of_another_cluster_at_the_leaders_address() {
         .build()
         .unwrap();
     let waiting = producer.send(record(0, "v")).unwrap();
-    eventually("a look at the stranger", || stranger.connections(0) > 0);
+    eventually("a connection to the other cluster", || {
+        other_cluster.connections(0) > 0
+    });
     bootstrap.set_leaders(&[Member::new(0, port(&right))], &[0]);
     waiting.get(PATIENCE).unwrap();
     assert_eq!(values(&right, 0), ["v"]);
-    assert_eq!(stranger.request_count(MockApi::Produce), 0);
+    assert_eq!(other_cluster.request_count(MockApi::Produce), 0);
 }
 
 /// Replaces the cluster by one with the same topic. Returns when the producer has noticed the end of its connection and

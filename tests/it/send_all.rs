@@ -11,7 +11,7 @@ use kafka_producer::{
 use crate::support::{PATIENCE, Record, builder, cluster, deliver, producer, record, values};
 
 #[test]
-fn send_all_stops_at_the_record_that_is_refused_and_loses_none() {
+fn send_all_stops_at_a_refused_record_and_loses_none() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster).max_request_size(1000).build().unwrap();
     let mut records: Vec<Record> = (0..10).map(|index| record(0, index.to_string())).collect();
@@ -37,7 +37,7 @@ fn send_all_stops_at_the_record_that_is_refused_and_loses_none() {
 }
 
 #[test]
-fn what_was_sent_together_is_waited_for_as_a_whole_or_one_by_one() {
+fn the_records_of_one_call_can_be_waited_for_together_or_one_by_one() {
     let cluster = cluster(1, 3);
     let producer = producer(&cluster);
     let records = (0..500).map(|index| record(index % 3, index.to_string()));
@@ -47,8 +47,8 @@ fn what_was_sent_together_is_waited_for_as_a_whole_or_one_by_one() {
     assert_eq!((futures.len(), futures.iter().len()), (500, 500));
     for (index, future) in (&futures).into_iter().enumerate() {
         let metadata = future.get(Duration::ZERO).unwrap();
-        let place = (metadata.partition(), metadata.offset());
-        assert_eq!(place, (index as i32 % 3, Some(index as i64 / 3)));
+        let position = (metadata.partition(), metadata.offset());
+        assert_eq!(position, (index as i32 % 3, Some(index as i64 / 3)));
     }
     let last = futures.get(499).unwrap().try_get().unwrap().unwrap();
     assert_eq!(last.offset(), Some(166));
@@ -56,7 +56,7 @@ fn what_was_sent_together_is_waited_for_as_a_whole_or_one_by_one() {
 }
 
 #[test]
-fn the_first_error_among_what_was_sent_together_is_told() {
+fn the_first_error_of_the_records_of_one_call_is_returned() {
     let cluster = cluster(1, 2);
     let producer = producer(&cluster);
     deliver(&producer, 0, "known").unwrap();
@@ -97,7 +97,7 @@ fn records_of_an_iterator_that_waits_are_sent_at_once() {
 }
 
 #[test]
-fn what_serializers_added_to_records_that_were_not_taken_is_taken_back() {
+fn headers_that_serializers_added_to_records_not_accepted_are_removed() {
     let cluster = cluster(1, 1);
     let mark = |_: &str, headers: &mut Headers, value: &Vec<u8>, bytes: &mut Vec<u8>| {
         headers.add("serialized", "yes");
@@ -154,8 +154,8 @@ fn records_of_all_kinds_keep_their_order_in_each_partition() {
         futures.wait(PATIENCE).unwrap();
         for (future, record) in futures.iter().zip(&records) {
             let metadata = future.get(PATIENCE).unwrap();
-            let place = (metadata.topic().to_owned(), metadata.partition());
-            let in_partition = expected.entry(place).or_default();
+            let position = (metadata.topic().to_owned(), metadata.partition());
+            let in_partition = expected.entry(position).or_default();
             assert_eq!(metadata.offset(), Some(in_partition.len() as i64));
             let value = String::from_utf8(record.value.clone().unwrap()).unwrap();
             in_partition.push(value);
@@ -211,7 +211,7 @@ fn a_thread_sends_to_topics_of_one_name_in_two_clusters() {
 }
 
 #[test]
-fn a_wait_that_is_too_short_says_so_although_other_records_have_failed() {
+fn a_wait_that_is_too_short_reports_a_timeout_although_other_records_have_failed() {
     let cluster = cluster(2, 2);
     let producer = producer(&cluster);
     for partition in 0..2 {
@@ -233,7 +233,7 @@ fn a_wait_that_is_too_short_says_so_although_other_records_have_failed() {
 }
 
 #[test]
-fn an_iterator_may_promise_too_much() {
+fn an_iterator_may_announce_too_many_records() {
     struct Boaster(Option<Record>);
     impl Iterator for Boaster {
         type Item = Record;

@@ -77,7 +77,7 @@ fn assert_same(written: &MockRecord, sent: &Record) {
 }
 
 #[test]
-fn a_topics_own_time_is_told_where_it_keeps_its_own() {
+fn metadata_has_the_append_time_if_the_topic_uses_it() {
     let cluster = cluster(1, 1);
     cluster.set_log_append_time("t", true);
     let producer = producer(&cluster);
@@ -144,7 +144,7 @@ fn serializers_see_and_change_headers_and_know_the_topic() {
 }
 
 #[test]
-fn a_serializers_error_is_the_senders_and_gives_the_record_back() {
+fn a_serializers_error_goes_to_the_caller_with_the_record() {
     let cluster = cluster(1, 1);
     let picky = serializer_fn(
         |_: &str, _: &mut Headers, value: &String, bytes: &mut Vec<u8>| {
@@ -167,10 +167,10 @@ fn a_serializers_error_is_the_senders_and_gives_the_record_back() {
         (refused.error().kind(), refused.error().delivery()),
         (ErrorKind::Serialization, Delivery::NotWritten)
     );
-    let told = with_causes(refused.error());
+    let message = with_causes(refused.error());
     assert!(
-        told.contains("key") && told.contains("not this one"),
-        "{told}"
+        message.contains("key") && message.contains("not this one"),
+        "{message}"
     );
     assert_eq!(refused.into_record().value.as_deref(), Some("v"));
     let good = ProducerRecord::new("t", "v".to_owned()).key("good".to_owned());
@@ -276,9 +276,9 @@ fn many_records_share_a_batch_and_many_partitions_a_request() {
 #[test]
 fn no_request_is_larger_than_max_request_size() {
     let cluster = cluster(1, 50);
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sizes, received) = std::sync::mpsc::channel();
     cluster.on(MockApi::Produce, move |request| {
-        let _ = tell.send(
+        let _ = sizes.send(
             request
                 .batches()
                 .iter()
@@ -297,7 +297,7 @@ fn no_request_is_larger_than_max_request_size() {
     }
     producer.flush(PATIENCE).unwrap();
     drop(cluster);
-    let sizes: Vec<usize> = told.try_iter().collect();
+    let sizes: Vec<usize> = received.try_iter().collect();
     assert!(
         sizes.len() >= 8 && sizes.iter().all(|size| *size <= 20_000),
         "{sizes:?}"
@@ -371,7 +371,7 @@ fn text_numbers_and_nothing_are_sent_as_java_sends_them() {
 }
 
 #[test]
-fn a_flush_waits_for_what_its_thread_sent_while_others_fill_the_batches() {
+fn a_flush_waits_for_its_threads_records_while_others_fill_the_batches() {
     let cluster = cluster(1, 2);
     // Two records fill a batch: other threads hand over batches while this thread flushes.
     let producer = builder(&cluster)
@@ -394,7 +394,7 @@ fn a_flush_waits_for_what_its_thread_sent_while_others_fill_the_batches() {
 }
 
 #[test]
-fn a_partition_that_does_not_come_is_asked_for_ever_less_often() {
+fn a_missing_partition_is_requested_less_and_less_often() {
     let cluster = cluster(1, 1);
     let producer = builder(&cluster)
         .max_block(Duration::from_millis(1500))
@@ -409,7 +409,7 @@ fn a_partition_that_does_not_come_is_asked_for_ever_less_often() {
 }
 
 #[test]
-fn a_refused_record_comes_back_without_what_its_serializer_added() {
+fn a_refused_record_is_returned_without_the_headers_of_its_serializer() {
     let cluster = cluster(1, 1);
     let producer = KafkaProducer::<(), String>::builder()
         .bootstrap_servers(cluster.bootstrap_servers())

@@ -29,7 +29,7 @@ fn send(producer: &Producer, names: &[&str]) -> Vec<Future> {
     sent.map(|future| future.unwrap()).collect()
 }
 
-/// Answers only when five requests are there. With fewer in flight the test waits in vain.
+/// Answers only when five requests are there. With fewer in flight the test times out.
 fn with_five_in_flight(fault: Fault) -> Fault {
     Fault::KeepBack(4, Box::new(fault))
 }
@@ -69,8 +69,8 @@ fn five_batches_in_flight_meet_errors_in_any_order_and_keep_their_sequences() {
         let futures = send(&producer, &["a", "b", "c", "d", "e"]);
         for (offset, future) in (1..).zip(futures) {
             let written = future.get(PATIENCE);
-            let offset_told = written.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            assert_eq!(offset_told.offset(), Some(offset), "seed {seed}");
+            let written = written.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            assert_eq!(written.offset(), Some(offset), "seed {seed}");
         }
         assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
         let expected: Vec<_> = (0..6).map(|sequence| (0, sequence)).collect();
@@ -108,8 +108,8 @@ fn out_of_order_at_the_head_starts_all_five_over_under_the_next_epoch() {
 
 /// With retention (the log begins behind the last acknowledged record), without, and if the broker does not say.
 #[test]
-fn an_unknown_producer_starts_over_with_all_that_is_in_flight_whether_by_retention_or_not() {
-    for loss in ["retention", "expiry", "not told"] {
+fn an_unknown_producer_starts_over_with_all_batches_in_flight() {
+    for loss in ["retention", "expiry", "unknown start"] {
         let cluster = MockCluster::builder()
             .refuse_unknown_producers(true)
             .start()
@@ -147,7 +147,7 @@ fn an_unknown_producer_starts_over_with_all_that_is_in_flight_whether_by_retenti
 
 /// Current brokers accept whatever an unknown producer sends.
 #[test]
-fn a_producer_that_was_forgotten_goes_on_where_the_broker_lets_it() {
+fn a_forgotten_producer_continues_if_the_broker_allows_it() {
     let cluster = cluster(1, 1);
     let producer = known(one_by_one(&cluster));
     cluster.forget_producers("t", 0);
@@ -225,7 +225,7 @@ fn a_duplicate_among_five_is_a_success_and_the_others_are_not_disturbed() {
 }
 
 #[test]
-fn a_batch_that_fails_for_good_fails_alone_wherever_it_stands() {
+fn a_batch_that_fails_for_good_fails_alone_at_every_position() {
     const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
     for failed in 0..NAMES.len() {
         let cluster = cluster(1, 1);
@@ -293,7 +293,7 @@ fn a_batch_that_expires_in_flight_fails_alone() {
 
 /// A partition that has used up the epochs of its producer id gets another id; others keep theirs.
 #[test]
-fn after_the_highest_epoch_a_new_producer_id_is_asked_for() {
+fn after_the_highest_epoch_a_new_producer_id_is_requested() {
     let cluster = MockCluster::builder()
         .first_producer_epoch(i16::MAX)
         .start()

@@ -76,7 +76,7 @@ fn threads_that_send_to_healthy_brokers_are_not_stopped_by_one_that_fills_the_me
 }
 
 #[test]
-fn records_without_a_key_go_round_a_broker_that_takes_nothing() {
+fn records_without_a_key_avoid_a_broker_that_accepts_nothing() {
     let (_cluster, producer) = one_stuck(PATIENCE);
     let start = Instant::now();
     for _ in 0..10_000 {
@@ -87,7 +87,7 @@ fn records_without_a_key_go_round_a_broker_that_takes_nothing() {
 }
 
 #[test]
-fn a_full_share_is_told_from_a_full_buffer() {
+fn the_error_distinguishes_a_full_share_from_a_full_buffer() {
     let (_cluster, producer) = one_stuck(Duration::from_millis(50));
     let error = loop {
         if let Err(refused) = producer.send(record(STUCK, value())) {

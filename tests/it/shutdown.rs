@@ -85,7 +85,7 @@ fn close_delivers_through_errors_that_pass() {
 }
 
 #[test]
-fn close_at_once_fails_what_is_left_and_counts_it() {
+fn close_at_once_fails_the_remaining_records_and_counts_them() {
     let cluster = silent_cluster(2);
     let producer = builder(&cluster)
         .linger(Duration::from_secs(60))
@@ -191,7 +191,7 @@ fn two_closes_at_once_both_return() {
 }
 
 #[test]
-fn an_impatient_close_ends_a_patient_one() {
+fn a_close_with_a_shorter_timeout_ends_one_with_a_longer_timeout() {
     let cluster = silent_cluster(1);
     let producer = producer(&cluster);
     let future = producer.send(record(0, "v")).unwrap();
@@ -239,29 +239,29 @@ fn assert_waiting_senders_are_woken(
     blocked: impl Fn() -> crate::support::Record + Sync,
 ) {
     const SENDERS: usize = 8;
-    let (tells, told) = mpsc::channel();
+    let (results, received) = mpsc::channel();
     let about_to_wait = Watched::<usize>::default();
     std::thread::scope(|scope| {
         for _ in 0..SENDERS {
-            let (tells, about_to_wait) = (tells.clone(), about_to_wait.clone());
+            let (results, about_to_wait) = (results.clone(), about_to_wait.clone());
             let blocked = &blocked;
             scope.spawn(move || {
                 about_to_wait.change(|count| *count += 1);
                 let refused = producer.send(blocked()).unwrap_err();
-                tells.send(refused.into_parts()).unwrap();
+                results.send(refused.into_parts()).unwrap();
             });
         }
         about_to_wait.wait(|count| *count == SENDERS);
-        let early = told.recv_timeout(Duration::from_millis(200));
+        let early = received.recv_timeout(Duration::from_millis(200));
         assert!(
             early.is_err(),
-            "they should be waiting: {:?}",
+            "the senders should be waiting: {:?}",
             early.map(|(error, _)| error)
         );
         let start = Instant::now();
         let _ = producer.close(Duration::from_millis(100));
         for _ in 0..SENDERS {
-            let (error, given_back) = told.recv_timeout(SOON).unwrap();
+            let (error, given_back) = received.recv_timeout(SOON).unwrap();
             assert_eq!(
                 (error.kind(), error.delivery()),
                 (ErrorKind::Closed, Delivery::NotWritten)

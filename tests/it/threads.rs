@@ -14,13 +14,13 @@ use crate::support::{
 };
 
 #[test]
-fn a_producer_that_sends_nothing_takes_little_memory_whatever_its_budget() {
+fn a_producer_that_sends_nothing_takes_little_memory_for_every_budget() {
     const PRODUCERS: usize = 20;
     const MOST_BYTES: usize = 512 << 10;
     let Some(addresses) = child::addresses() else {
         let cluster = cluster(1, 1);
         return child::run(
-            "threads::a_producer_that_sends_nothing_takes_little_memory_whatever_its_budget",
+            "threads::a_producer_that_sends_nothing_takes_little_memory_for_every_budget",
             &cluster.bootstrap_servers(),
         );
     };

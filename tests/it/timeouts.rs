@@ -37,10 +37,10 @@ fn a_record_that_was_sent_and_not_answered_is_maybe_written() {
         (ErrorKind::DeliveryTimeout, Delivery::MaybeWritten)
     );
     assert!(error.is_retriable() && !error.is_fatal());
-    let told = with_causes(&error);
+    let message = with_causes(&error);
     assert!(
-        told.contains("delivery.timeout.ms=800") && told.contains("request.timeout.ms=300"),
-        "{told}"
+        message.contains("delivery.timeout.ms=800") && message.contains("request.timeout.ms=300"),
+        "{message}"
     );
     cluster.remove(silence);
     deliver(&producer, 0, "after").unwrap();
@@ -77,8 +77,8 @@ fn a_record_that_was_never_sent_is_not_written_and_its_error_has_the_reason() {
             (error.kind(), error.delivery()),
             (ErrorKind::DeliveryTimeout, Delivery::NotWritten)
         );
-        let told = with_causes(&error);
-        assert!(told.contains(&member.host), "{told}");
+        let message = with_causes(&error);
+        assert!(message.contains(&member.host), "{message}");
     }
 }
 
@@ -211,7 +211,7 @@ fn a_throttled_client_sends_nothing_until_the_time_is_over() {
 
 /// Up to version 5 the broker itself delays its answer.
 #[test]
-fn an_old_broker_throttles_by_itself() {
+fn an_old_broker_delays_its_answer_to_throttle() {
     let cluster = cluster(1, 1);
     cluster.restrict_versions(MockApi::Produce, 3..=5);
     let producer = producer(&cluster);

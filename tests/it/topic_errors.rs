@@ -22,7 +22,7 @@ fn refusable(brokers: usize) -> MockCluster {
 }
 
 #[test]
-fn a_new_topic_that_cannot_be_described_yet_is_asked_for_again() {
+fn a_new_topic_that_cannot_be_described_yet_is_requested_again() {
     for code in [
         ErrorCode::INVALID_REPLICATION_FACTOR,
         ErrorCode::UNKNOWN_SERVER_ERROR,
@@ -41,7 +41,7 @@ fn a_new_topic_that_cannot_be_described_yet_is_asked_for_again() {
 }
 
 #[test]
-fn what_kept_a_new_topic_from_being_described_is_the_cause_in_the_end() {
+fn the_error_that_prevented_the_description_of_a_new_topic_is_the_cause() {
     let cluster = refusable(1);
     let producer = builder(&cluster)
         .max_block(Duration::from_millis(300))
@@ -55,8 +55,11 @@ fn what_kept_a_new_topic_from_being_described_is_the_cause_in_the_end() {
     let error = refused.error();
     assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
     assert_eq!(error.broker_code(), Some(code.code()));
-    let told = error.to_string();
-    assert!(told.contains("wait until enough brokers run"), "{told}");
+    let message = error.to_string();
+    assert!(
+        message.contains("wait until enough brokers run"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -94,10 +97,10 @@ fn try_send_reports_that_a_topic_is_forbidden_and_notices_when_it_is_allowed() {
         refused.error().kind() == ErrorKind::Authorization
     });
     let refused = producer.try_send(new_record()).unwrap_err();
-    let told = refused.error().to_string();
+    let message = refused.error().to_string();
     assert_eq!(refused.error().broker_code(), Some(code.code()));
-    assert!(told.contains("ask for the permission"), "{told}");
-    assert!(!told.contains("create the topic"), "{told}");
+    assert!(message.contains("ask for the permission"), "{message}");
+    assert!(!message.contains("create the topic"), "{message}");
     cluster.remove(forbidden);
     let mut sent = None;
     eventually("the permission", || {
@@ -132,9 +135,9 @@ fn records_that_expire_say_that_their_topic_is_gone_or_forbidden() {
         let refused = producer.send(record(0, "v")).unwrap();
         let error = refused.get(PATIENCE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeliveryTimeout);
-        let told = with_causes(&error);
-        assert!(told.contains(code.name()), "{told}");
-        assert!(!told.contains("no leader"), "{told}");
+        let message = with_causes(&error);
+        assert!(message.contains(code.name()), "{message}");
+        assert!(!message.contains("no leader"), "{message}");
         assert!(error.to_string().contains(advice), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! How topics, partitions and the cluster are found, and what a caller is told if they are not.
+//! How topics, partitions and the cluster are found, and the errors that callers get if they are not.
 
 use std::time::{Duration, Instant};
 
@@ -39,12 +39,12 @@ fn a_topic_that_is_never_created_is_waited_for_and_then_refused() {
     assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < SOON);
     let error = refused.error();
     assert_eq!(error.kind(), ErrorKind::MetadataTimeout);
-    let told = with_causes(error);
+    let message = with_causes(error);
     assert!(
-        told.contains("Topic t not present in metadata after 300 ms"),
-        "{told}"
+        message.contains("Topic t not present in metadata after 300 ms"),
+        "{message}"
     );
-    assert!(told.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{told}");
+    assert!(message.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{message}");
     assert_eq!(
         producer.partitions_for("t").unwrap_err().kind(),
         ErrorKind::MetadataTimeout
@@ -86,10 +86,10 @@ fn an_explicit_partition_that_does_not_exist_is_waited_for_and_then_refused_in_j
     let refused = producer.send(record(7, "v")).unwrap_err();
     assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < SOON);
     assert_eq!(refused.error().kind(), ErrorKind::UnknownPartition);
-    let told = refused.error().to_string();
+    let message = refused.error().to_string();
     let javas =
         "Partition 7 of topic t with partition count 4 is not present in metadata after 300 ms";
-    assert!(told.contains(javas), "{told}");
+    assert!(message.contains(javas), "{message}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_name_that_no_topic_may_have_is_refused_at_once() {
 }
 
 #[test]
-fn idle_topics_are_no_longer_asked_for() {
+fn idle_topics_are_no_longer_requested() {
     let cluster = cluster(1, 1);
     cluster.create_topic("used", 1);
     let producer = builder(&cluster)
@@ -205,7 +205,7 @@ fn idle_topics_are_no_longer_asked_for() {
 }
 
 #[test]
-fn a_bootstrap_server_that_hangs_is_left_for_the_next_one() {
+fn a_bootstrap_server_that_hangs_is_abandoned_for_the_next_one() {
     let cluster = cluster(2, 2);
     let hung = cluster.on(MockApi::ApiVersions, |request| match request.broker() {
         0 => Fault::NoAnswer,

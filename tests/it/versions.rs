@@ -90,7 +90,7 @@ fn every_version_of_init_producer_id_is_spoken() {
 
 /// Brokers before 2.4 do not know version 3 and say so in the layout of version 0.
 #[test]
-fn an_older_api_versions_is_fallen_back_to() {
+fn an_older_api_versions_is_used_if_the_newest_is_refused() {
     for (range, software) in [
         (0..=0, false),
         (0..=1, false),
@@ -109,10 +109,10 @@ fn an_older_api_versions_is_fallen_back_to() {
             .into_iter()
             .find(|request| request.api == MockApi::Produce)
             .unwrap();
-        let told = produce
+        let is_named = produce
             .client_software
             .is_some_and(|software| software.starts_with("kafka-producer/"));
-        assert_eq!(told, software, "{range:?}");
+        assert_eq!(is_named, software, "{range:?}");
     }
 }
 
@@ -154,7 +154,7 @@ fn a_peer_that_closes_every_connection_for_a_while_is_asked_in_the_newest_versio
 }
 
 #[test]
-fn brokers_are_told_the_client_id_and_the_software() {
+fn brokers_get_the_client_id_and_the_software() {
     let cluster = cluster(1, 1);
     let named = builder(&cluster).client_id("accounting").build().unwrap();
     deliver(&named, 0, "v").unwrap();
@@ -193,7 +193,7 @@ fn a_broker_of_kafka_2_1_is_spoken_to() {
 }
 
 #[test]
-fn a_rolling_upgrade_is_survived() {
+fn records_are_delivered_through_a_rolling_upgrade() {
     let cluster = cluster(1, 1);
     cluster.restrict_versions(MockApi::Produce, 0..=7);
     cluster.restrict_versions(MockApi::Metadata, 0..=9);
@@ -247,10 +247,11 @@ fn a_broker_without_producer_ids_is_reported() {
         (error.kind(), error.delivery()),
         (ErrorKind::UnsupportedVersion, Delivery::NotWritten)
     );
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.contains("does not offer InitProducerId") && told.contains("enable.idempotence=false"),
-        "{told}"
+        message.contains("does not offer InitProducerId")
+            && message.contains("enable.idempotence=false"),
+        "{message}"
     );
     let plain = builder(&cluster).acks(Acks::Leader).build().unwrap();
     deliver(&plain, 0, "v").unwrap();
@@ -267,10 +268,10 @@ fn a_broker_without_a_common_version_of_metadata_is_reported() {
         .unwrap();
     let refused = producer.send(record(0, "v")).unwrap_err();
     assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
-    let told = with_causes(refused.error());
+    let message = with_causes(refused.error());
     assert!(
-        told.contains("the broker does not offer Metadata"),
-        "{told}"
+        message.contains("the broker does not offer Metadata"),
+        "{message}"
     );
     let _ = producer.close(PATIENCE);
 }

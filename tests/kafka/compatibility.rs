@@ -3,7 +3,7 @@
 use crate::Tests;
 use crate::delivery::{codecs_and_acks, shapes, the_first_records_of_a_new_topic_keep_their_order};
 use crate::faults::{
-    a_missing_topic_is_created_where_brokers_do_so, exactly_once_through, kill_and_restart,
+    a_missing_topic_is_created_if_brokers_do_so, exactly_once_through, kill_and_restart,
 };
 use crate::producing::{assert_holds, assert_sequence, deliver, numbered, producer};
 use crate::support::kafka::KafkaCluster;
@@ -22,7 +22,7 @@ pub(crate) const TESTS: Tests = &[
     ),
     (
         "a_missing_topic_is_created",
-        a_missing_topic_is_created_where_brokers_do_so,
+        a_missing_topic_is_created_if_brokers_do_so,
     ),
     (
         "a_batch_over_the_topics_limit_is_split",

@@ -143,8 +143,8 @@ pub(crate) fn the_first_records_of_a_new_topic_keep_their_order(kafka: &KafkaClu
         let settings = [("batch.size", "2000"), ("linger.ms", "0")];
         let producer = producer(kafka, &settings);
         kafka.create_topic(&topic, PARTITIONS, 1, &[]);
-        let places = (0..200).flat_map(|number| (0..PARTITIONS).map(move |p| (p, number)));
-        let records: Vec<_> = places
+        let numbers = (0..200).flat_map(|number| (0..PARTITIONS).map(move |p| (p, number)));
+        let records: Vec<_> = numbers
             .map(|(p, number)| numbered(&topic, p, number))
             .collect();
         let metadata = deliver(&producer, &records);
@@ -296,16 +296,16 @@ fn a_key_goes_to_the_partition_that_java_chooses(kafka: &KafkaCluster) {
         lines.as_bytes(),
     );
 
-    let places = |topic| -> HashMap<_, _> {
+    let partitions_by_key = |topic| -> HashMap<_, _> {
         kafka
             .consume(topic)
             .into_iter()
             .map(|found| (found.key.expect("a key"), found.partition))
             .collect()
     };
-    let ours = places(ours);
+    let ours = partitions_by_key(ours);
     assert_eq!(ours.len(), keys.len());
-    assert_eq!(ours, places(javas));
+    assert_eq!(ours, partitions_by_key(javas));
 }
 
 fn records_without_a_key_reach_every_partition(kafka: &KafkaCluster) {

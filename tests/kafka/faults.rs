@@ -14,8 +14,8 @@ use crate::support::kafka::{KafkaCluster, Replicas};
 
 pub(crate) const TESTS: Tests = &[
     (
-        "a_missing_topic_is_created_where_brokers_do_so",
-        a_missing_topic_is_created_where_brokers_do_so,
+        "a_missing_topic_is_created_if_brokers_do_so",
+        a_missing_topic_is_created_if_brokers_do_so,
     ),
     (
         "a_hung_broker_does_not_slow_the_others",
@@ -39,7 +39,7 @@ pub(crate) const TESTS: Tests = &[
     ),
 ];
 
-pub(crate) fn a_missing_topic_is_created_where_brokers_do_so(kafka: &KafkaCluster) {
+pub(crate) fn a_missing_topic_is_created_if_brokers_do_so(kafka: &KafkaCluster) {
     let topic = "faults-auto-created";
     let producer = producer(kafka, &[]);
     let metadata = outcome(&producer, record(topic, "first of its kind")).expect("a delivery");

@@ -31,8 +31,8 @@ pub(crate) const TESTS: Tests = &[
         a_batch_over_the_topics_limit_is_split,
     ),
     (
-        "threads_share_a_connection_where_the_broker_allows_no_further_one",
-        threads_share_a_connection_where_the_broker_allows_no_further_one,
+        "threads_share_a_connection_if_the_broker_allows_no_further_one",
+        threads_share_a_connection_if_the_broker_allows_no_further_one,
     ),
     (
         "a_timestamp_the_topic_refuses_fails_its_record",
@@ -47,8 +47,8 @@ pub(crate) const TESTS: Tests = &[
         a_missing_topic_fails_within_max_block_ms,
     ),
     (
-        "a_send_goes_on_when_its_topic_appears",
-        a_send_goes_on_when_its_topic_appears,
+        "a_send_continues_when_its_topic_appears",
+        a_send_continues_when_its_topic_appears,
     ),
     (
         "an_illegal_topic_name_fails_without_waiting",
@@ -63,8 +63,8 @@ pub(crate) const TESTS: Tests = &[
         a_missing_partition_fails_within_max_block_ms,
     ),
     (
-        "a_send_goes_on_when_its_partition_appears",
-        a_send_goes_on_when_its_partition_appears,
+        "a_send_continues_when_its_partition_appears",
+        a_send_continues_when_its_partition_appears,
     ),
     (
         "a_topic_created_again_is_written_from_its_start",
@@ -255,7 +255,7 @@ fn a_missing_topic_fails_within_max_block_ms(kafka: &KafkaCluster) {
     assert!(kafka.partitions("limits-missing").is_empty());
 }
 
-fn a_send_goes_on_when_its_topic_appears(kafka: &KafkaCluster) {
+fn a_send_continues_when_its_topic_appears(kafka: &KafkaCluster) {
     let topic = "limits-late-topic";
     let producer = producer(kafka, &[]);
     let sent = thread::scope(|scope| {
@@ -304,7 +304,7 @@ fn an_illegal_topic_name_fails_without_waiting(kafka: &KafkaCluster) {
 }
 
 /// Java's producer has one connection to a broker, and delivers all of it, too.
-fn threads_share_a_connection_where_the_broker_allows_no_further_one(kafka: &KafkaCluster) {
+fn threads_share_a_connection_if_the_broker_allows_no_further_one(kafka: &KafkaCluster) {
     let topic = "limits-connections";
     kafka.create_topic(topic, 8, 1, &[]);
     // The consumer that reads back has its connections before the limit.
@@ -387,7 +387,7 @@ fn a_missing_partition_fails_within_max_block_ms(kafka: &KafkaCluster) {
     assert_eq!(kafka.end_offset(topic, 0) + kafka.end_offset(topic, 1), 0);
 }
 
-fn a_send_goes_on_when_its_partition_appears(kafka: &KafkaCluster) {
+fn a_send_continues_when_its_partition_appears(kafka: &KafkaCluster) {
     let topic = "limits-late-partition";
     kafka.create_topic(topic, 1, 1, &[]);
     let producer = producer(kafka, &[]);

@@ -66,11 +66,11 @@ pub(crate) fn assert_holds(
     let consumed = kafka.consume(topic);
     assert_eq!(consumed.len(), records.len(), "records in {topic}");
     for (record, metadata) in records.iter().zip(metadata) {
-        let place = (metadata.partition(), metadata.offset().expect("an offset"));
+        let position = (metadata.partition(), metadata.offset().expect("an offset"));
         let found = consumed
             .iter()
-            .find(|candidate| (candidate.partition, candidate.offset) == place);
-        let found = found.unwrap_or_else(|| panic!("nothing at {place:?} in {topic}"));
+            .find(|candidate| (candidate.partition, candidate.offset) == position);
+        let found = found.unwrap_or_else(|| panic!("nothing at {position:?} in {topic}"));
         assert_same(record, found);
         assert_eq!(metadata.topic(), topic);
         assert_eq!(metadata.timestamp(), Some(found.timestamp));
@@ -109,7 +109,7 @@ pub(crate) fn assert_sequence<'a>(
 }
 
 pub(crate) fn assert_same(record: &BytesRecord, found: &ConsumedRecord) {
-    let place = (found.partition, found.offset);
+    let position = (found.partition, found.offset);
     let headers: Vec<_> = record
         .headers
         .iter()
@@ -118,15 +118,15 @@ pub(crate) fn assert_same(record: &BytesRecord, found: &ConsumedRecord) {
     // Without assert_eq, which would print a megabyte.
     assert!(
         record.key == found.key,
-        "another key at {place:?}: {:?}",
+        "another key at {position:?}: {:?}",
         found.key
     );
     assert!(
         record.value == found.value,
-        "another value at {place:?}, of {:?} bytes",
+        "another value at {position:?}, of {:?} bytes",
         found.value.as_ref().map(Vec::len)
     );
-    assert_eq!(headers, found.headers, "headers at {place:?}");
+    assert_eq!(headers, found.headers, "headers at {position:?}");
     if record.partition.is_some() {
         assert_eq!(record.partition, Some(found.partition));
     }

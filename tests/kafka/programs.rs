@@ -50,10 +50,10 @@ fn quickstart_delivers_to_a_real_broker(kafka: &KafkaCluster) {
     let records = kafka.consume("quickstart");
     assert_eq!(records.len(), 10, "{printed}");
     for record in &records {
-        let place = format!("partition {}, offset {}", record.partition, record.offset);
+        let position = format!("partition {}, offset {}", record.partition, record.offset);
         let key = String::from_utf8_lossy(record.key.as_deref().expect("a key"));
-        let delivered = format!("delivered to quickstart, {place}");
-        let read_back = format!("read back from {place}: {key} -> {}", record.text());
+        let delivered = format!("delivered to quickstart, {position}");
+        let read_back = format!("read back from {position}: {key} -> {}", record.text());
         for line in [delivered, read_back] {
             assert!(
                 printed.lines().any(|shown| shown == line),

@@ -23,8 +23,8 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 pub(crate) const TESTS_OF_THREE_BROKERS: Tests = &[(
-    "a_leader_moves_where_it_is_told",
-    a_leader_moves_where_it_is_told,
+    "a_leader_moves_to_the_given_broker",
+    a_leader_moves_to_the_given_broker,
 )];
 
 fn console_producer_records_are_read_back(kafka: &KafkaCluster) {
@@ -140,7 +140,7 @@ fn topics_can_be_deleted_grown_and_altered(kafka: &KafkaCluster) {
     assert!(kafka.partitions("tools-admin").is_empty());
 }
 
-fn a_leader_moves_where_it_is_told(kafka: &KafkaCluster) {
+fn a_leader_moves_to_the_given_broker(kafka: &KafkaCluster) {
     let replicas = Replicas::On(vec![vec![3, 1, 2], vec![2, 3, 1]]);
     kafka.create_topic_on("tools-leader", &replicas, &[]);
     assert_eq!(kafka.leader("tools-leader", 0), 3);

@@ -32,8 +32,8 @@ fn producers_of_a_cluster_that_was_replaced_lose_nothing_to_each_other(kafka: &K
     kafka.wipe(CLUSTER_ID);
 }
 
-/// Two producers, one from before the wipe and a new one, send one after the other. The log has what each of them was
-/// acknowledged.
+/// Two producers, one from before the wipe and a new one, send one after the other. The log has the records that were
+/// acknowledged to each of them.
 fn nothing_is_lost_after_a_wipe(kafka: &KafkaCluster, cluster_id: &str) {
     for first in ["a", "b"] {
         kafka.create_topic(TOPIC, 1, 1, &[]);
@@ -45,9 +45,10 @@ fn nothing_is_lost_after_a_wipe(kafka: &KafkaCluster, cluster_id: &str) {
         kafka.create_topic(TOPIC, 1, 1, &[]);
         let b = start(kafka);
         let mut expected = Vec::new();
-        let mut told = |producer: &BytesProducer, value: &str| match send(producer, value) {
+        let mut send_and_note = |producer: &BytesProducer, value: &str| match send(producer, value)
+        {
             Ok(()) => expected.push(value.len()),
-            // It was in flight when the cluster went away.
+            // It was in flight when the cluster was wiped.
             Err(error) => assert_eq!(error.delivery(), Delivery::MaybeWritten, "{value}: {error}"),
         };
         let order: [(&BytesProducer, &str); 6] = match first {
@@ -69,7 +70,7 @@ fn nothing_is_lost_after_a_wipe(kafka: &KafkaCluster, cluster_id: &str) {
             ],
         };
         for (producer, value) in order {
-            told(producer, value);
+            send_and_note(producer, value);
         }
         assert!(expected.len() >= 5, "{expected:?}");
         let batches = kafka.dump_log(TOPIC).remove(&0).unwrap_or_default();

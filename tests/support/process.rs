@@ -28,7 +28,7 @@ impl Process {
     pub(crate) fn spawn(command: &mut Command) -> io::Result<Process> {
         let child = command.spawn()?;
         let id = child.id();
-        watchdog().tell("watch", id);
+        watchdog().send("watch", id);
         Ok(Process {
             child: Mutex::new(child),
             id,
@@ -125,7 +125,7 @@ impl Drop for Process {
         // Both fail only for a child that is gone already.
         let _ = child.kill();
         let _ = child.wait();
-        watchdog().tell("forget", self.id);
+        watchdog().send("forget", self.id);
     }
 }
 
@@ -171,7 +171,7 @@ impl Watchdog {
         Watchdog(Mutex::new(shell))
     }
 
-    fn tell(&self, verb: &str, id: u32) {
+    fn send(&self, verb: &str, id: u32) {
         let mut shell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pipe = shell.stdin.as_mut().expect("a piped stdin");
         // Without its watchdog a test still ends its children in Drop.

@@ -176,18 +176,18 @@ fn a_request_creates_a_topic_only_if_both_sides_allow_it() {
 fn metadata_can_name_a_broker_that_does_not_lead() {
     let cluster = cluster_with_topic(2, 1);
     cluster.set_leader("t", 0, Some(1));
-    let told = |client: &mut Client| {
+    let leader_of = |client: &mut Client| {
         let answer = client.call(&metadata_request(Some(&["t"])), 9);
         let partition = &answer.topics[0].partitions[0];
         (partition.leader_id, partition.leader_epoch)
     };
     let mut client = Client::connect(&cluster, 0);
-    assert_eq!(told(&mut client), (1, 1));
+    assert_eq!(leader_of(&mut client), (1, 1));
     cluster.pretend_leader("t", 0, Some((0, 0)));
-    assert_eq!(told(&mut client), (0, 0));
+    assert_eq!(leader_of(&mut client), (0, 0));
     assert_eq!(cluster.leader("t", 0), Some(1));
     let answer = client.produce(9, "t", 0, &plain_batch(1));
     assert_eq!(answer.error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
     cluster.pretend_leader("t", 0, None);
-    assert_eq!(told(&mut client), (1, 1));
+    assert_eq!(leader_of(&mut client), (1, 1));
 }

@@ -88,7 +88,7 @@ fn lengths_beyond_the_frame_are_refused_without_an_allocation() {
 }
 
 #[test]
-fn memory_for_an_array_grows_with_what_is_read_of_it() {
+fn memory_for_an_array_grows_with_the_elements_read() {
     let mut array = vec![0, 0, 0x27, 0x10];
     array.resize(4 + 10_000, 1);
     let mut largest = 0;

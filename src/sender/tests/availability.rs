@@ -51,7 +51,7 @@ fn a_broker_that_cannot_be_reached_is_reported_until_it_answers() {
     });
     worker.send_batch(0, "a");
     worker.run();
-    assert!(!is_reported(&worker), "nothing is known of it yet");
+    assert!(!is_reported(&worker), "the worker has not tried it yet");
     for _ in 0..5 {
         let link = worker.connecting()[0];
         worker.lose(link);
@@ -77,7 +77,7 @@ fn a_broker_whose_connection_takes_more_than_a_second_is_reported() {
     assert!(is_reported(&worker));
 }
 
-/// Otherwise it would stay unavailable: records without a key, which avoid it, cause no connection to it.
+/// Otherwise the broker would stay unavailable: records without a key avoid it and cause no connection to it.
 #[test]
 fn a_broker_for_which_nothing_waits_is_tried_again() {
     let mut worker = Harness::new(|settings| {
@@ -100,7 +100,7 @@ fn a_broker_for_which_nothing_waits_is_tried_again() {
     );
 }
 
-/// A broker that closes an idle connection, as one that shuts down does, accepts nothing for a moment.
+/// A broker that shuts down closes idle connections. Then it accepts no connection for a while.
 #[test]
 fn a_connection_that_was_lost_while_idle_leaves_the_broker_out_for_a_moment() {
     let mut worker = Harness::new(|_| {});
@@ -122,7 +122,7 @@ fn the_availability_timeout_counts_for_a_partition_at_its_own_limit_in_flight() 
     worker.send_batch(0, "a");
     let request = worker.request();
     worker.run_for(500 * MS);
-    assert!(!is_reported(&worker), "nothing waits");
+    assert!(!is_reported(&worker), "no batch waits for it");
     // The first batch of an identity is in flight alone.
     worker.send_batch(0, "b");
     worker.no_request();
@@ -145,7 +145,7 @@ fn a_broker_that_lets_partitions_wait_is_reported_until_it_serves_them() {
         worker.send_batch(partition, "a");
     }
     worker.run();
-    // A busy broker is available: it gets a request now and then, although a partition always waits in its ready queue.
+    // A busy broker is available: it gets requests, although a partition always waits in its ready queue.
     let mut request = worker.requests().remove(0);
     for partition in 0..8 {
         worker.send_batch(partition, "b");

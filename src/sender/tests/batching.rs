@@ -1,4 +1,4 @@
-//! When records are sent: linger, full batches, flush, exhausted memory; and which are sent together.
+//! When records are sent (linger, full batches, flush, exhausted memory), and which are sent together.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn a_flush_sends_at_once_and_returns_the_completions() {
 }
 
 #[test]
-fn a_flush_includes_every_announced_batch_even_if_the_channel_is_full() {
+fn a_flush_includes_every_record_even_if_many_announcements_are_in_the_channel() {
     const PARTITIONS: i32 = 5000;
     let mut worker = Harness::new(|settings| {
         settings.partitions = PARTITIONS;

@@ -1,4 +1,4 @@
-//! The end: what close delivers, what it fails, and what becomes of records when a worker ends early.
+//! Close: which records it delivers, which it fails, and the outcomes of records when a worker ends early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,8 +141,12 @@ fn a_worker_that_ends_by_a_panic_leaves_no_future_waiting() {
     }
     let handle = &accumulator.workers()[0];
     let undelivered = handle.undelivered();
-    assert_eq!(undelivered, tickets.len() as u64, "what close will tell of");
-    assert!(handle.is_disconnected(), "its channel still takes memory");
+    assert_eq!(
+        undelivered,
+        tickets.len() as u64,
+        "the number that close reports"
+    );
+    assert!(handle.is_disconnected(), "its channel still uses memory");
     assert_eq!(accumulator.memory.available(), accumulator.memory.budget());
 }
 

@@ -1,11 +1,11 @@
-//! Partitions that start over under another epoch or producer id, each by itself, with the batches that they still hold.
+//! Partitions that start over under another epoch or producer id. Each does so by itself, with the batches that it holds.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;
 use crate::sender::Event;
 use crate::sender::scripted::{Harness, MS, PRODUCER_ID, Sent, identity, refused, written};
 
-/// A worker with two partitions of one leader, each with a record acknowledged, under that epoch of the producer's id.
+/// Returns a worker with two partitions of one leader. Each has an acknowledged record under the given epoch.
 fn two_partitions(epoch: i16) -> Harness {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 2;
@@ -96,7 +96,7 @@ fn a_retry_keeps_its_identity_while_another_partition_starts_over() {
 fn a_batch_out_of_retries_leaves_no_sequence_gap() {
     for code in [
         ErrorCode::NOT_LEADER_OR_FOLLOWER,
-        // Here the leader may have it. The next batch still follows under another epoch.
+        // The leader may have the batch. The next batch still follows under another epoch.
         ErrorCode::REQUEST_TIMED_OUT,
     ] {
         let mut worker = Harness::new(|settings| settings.sender.retries = 1);
@@ -205,7 +205,7 @@ fn an_epoch_below_that_of_the_leader_catches_up() {
 }
 
 /// SenderTest.testIdempotenceWithMultipleInflightsWhereFirstFailsFatallyAndSequenceOfFutureBatchesIsAdjusted, with the
-/// error in each place.
+/// error at each position.
 #[test]
 fn a_batch_that_fails_for_good_restarts_the_batches_behind_it_and_not_those_before_it() {
     for failed in 0..4 {

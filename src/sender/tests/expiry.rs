@@ -80,7 +80,7 @@ fn a_batch_in_flight_expires_as_maybe_written_and_its_late_answer_is_ignored() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-/// Two batches of a partition in flight, and their requests. The second one was sent a second after the first.
+/// Returns two batches of a partition in flight, with their requests. The second one was sent a second after the first.
 fn two_in_flight_a_second_apart() -> (Harness, [Ticket; 2], Vec<Sent>) {
     let mut worker = established();
     let first = worker.send_batch(0, "a");
@@ -156,10 +156,7 @@ fn bytes_and_memory_of_an_expired_batch_stay_while_the_network_reads_them() {
     let sent = worker.request();
     worker.run_for(5000 * MS);
     assert!(ticket.result().is_some());
-    assert!(
-        worker.memory_in_use() > 0,
-        "as long as the network reads it"
-    );
+    assert!(worker.memory_in_use() > 0, "the network still reads it");
     assert!(worker.holds(sent.batch()));
     worker.finish_write(sent.link);
     assert_eq!(worker.memory_in_use(), 0);
@@ -214,8 +211,8 @@ fn a_batch_that_expires_unsent_leaves_the_sequences_as_they_were() {
     assert_eq!((request.sequence(), request.epoch()), (1, 0));
 }
 
-/// SenderTest.testExpiryOfFirstBatchShouldNotCauseUnresolvedSequencesIfFutureBatchesSucceed. Java goes on with the epoch
-/// if all batches behind the expired one succeeded; here the next ones have the next epoch, which is as good.
+/// SenderTest.testExpiryOfFirstBatchShouldNotCauseUnresolvedSequencesIfFutureBatchesSucceed. Java keeps the epoch
+/// if all batches behind the expired one succeed. Here the next batches have the next epoch, with the same result.
 #[test]
 fn batches_sent_with_an_expired_one_can_succeed_and_later_ones_follow_them() {
     let (mut worker, [first, second], requests) = two_in_flight_a_second_apart();
@@ -279,7 +276,7 @@ fn no_answer_to_an_expired_batch_makes_it_sent_again_or_split() {
     }
 }
 
-/// The answer comes in the round in which the time is over: the batch may not be split, for its parts would be as old.
+/// The answer comes in the round in which the batch expires. The batch must not be split: its parts would expire, too.
 #[test]
 fn a_batch_found_too_large_when_its_time_is_over_is_not_sent_in_parts() {
     let mut worker = established();

@@ -1,5 +1,5 @@
-//! A broker that owes an answer while another one leads: its batches move long before `request.timeout.ms`. What a leader
-//! still knows of this producer, and what the worker remembers of a broker after a connection has ended.
+//! A broker owes an answer while another one leads: its batches move long before `request.timeout.ms`. Also: what a leader
+//! still knows about this producer, and what the worker remembers about a broker after a connection has ended.
 
 use crate::error::{Delivery, ErrorKind};
 use crate::metadata::BrokerId;
@@ -40,7 +40,7 @@ fn a_broker_that_owes_an_answer_causes_metadata_requests_for_its_topics_alone() 
     assert!(worker.network().closed.is_empty());
 }
 
-/// A cluster that is overloaded answers like this: asking about it all the time would add to its load.
+/// An overloaded cluster answers this slowly. Metadata requests all the time would add to its load.
 #[test]
 fn a_broker_that_needs_seconds_for_every_write_soon_causes_no_more_metadata_requests() {
     let (mut worker, mut unanswered) = with_an_unanswered_batch(|_| {});
@@ -61,7 +61,7 @@ fn a_broker_that_needs_seconds_for_every_write_soon_causes_no_more_metadata_requ
     }
     assert!((1..=3).contains(&questions[0]), "{questions:?}");
     assert_eq!(questions[1..], [0, 0, 0]);
-    // It hangs now.
+    // The broker hangs now.
     worker.run_for(6000 * MS);
     assert!(worker.topics_are_requested());
 }
@@ -131,9 +131,9 @@ fn only_partitions_that_moved_are_taken_from_a_silent_broker_and_late_answers_co
     assert_eq!((again.broker, again.batch()), (2, unanswered.batch()));
     assert!(worker.network().closed.is_empty());
     worker.serve(&again);
-    // It was only slow.
+    // The broker was only slow.
     worker.refuse(&unanswered, ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    // The one retry that it has is still there.
+    // The batch still has its one retry.
     worker.refuse(&other, ErrorCode::NOT_ENOUGH_REPLICAS);
     worker.run_for(200 * MS);
     let back = worker.requests().remove(0);
@@ -166,7 +166,7 @@ fn a_batch_without_a_retry_left_is_not_taken_from_a_silent_broker() {
     assert!(worker.network().closed.is_empty());
 }
 
-/// As in Java. Several requests in flight keep no order without idempotence, so no batch waits for a leader that may hang.
+/// Several requests in flight keep no order without idempotence. So, as in Java, no batch waits for a leader that may hang.
 #[test]
 fn without_idempotence_a_new_leader_gets_waiting_batches_while_the_old_one_owes_an_answer() {
     for (max_in_flight, requests) in [(2, 1), (1, 0)] {
@@ -272,7 +272,7 @@ fn a_throttle_outlives_its_connection() {
     assert_eq!(worker.requests().len(), 1);
 }
 
-/// A record without a key would expire there.
+/// A record without a key would expire at this broker.
 #[test]
 fn a_broker_that_throttles_for_longer_than_a_record_may_wait_is_reported_until_one_may() {
     let mut worker =

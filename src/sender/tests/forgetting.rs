@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::metadata::{Cluster, TopicMap};
 use crate::sender::scripted::{Harness, MS, PRODUCER_ID, TOPIC, identity};
 
-/// The topic was not used for `metadata.max.idle.ms`: the metadata thread forgets it.
+/// Makes the metadata thread forget the topic, as if it was not used for `metadata.max.idle.ms`.
 fn forget(worker: &mut Harness) {
     let without = Cluster {
         topics: TopicMap::default(),
@@ -42,7 +42,11 @@ fn a_forgotten_partition_leaves_nothing_and_begins_again_under_the_next_epoch() 
         worker.serve(&request);
         assert!(ticket.offset().is_some());
     }
-    assert_eq!(worker.log(0).len(), 4, "the leader took none for another");
+    assert_eq!(
+        worker.log(0).len(),
+        4,
+        "the leader took no batch for a duplicate"
+    );
     // The timers of the forgotten partitions match nothing.
     worker.run_for(Duration::from_secs(300));
 }
@@ -50,7 +54,7 @@ fn a_forgotten_partition_leaves_nothing_and_begins_again_under_the_next_epoch() 
 #[test]
 fn a_partition_with_a_batch_in_flight_is_not_forgotten() {
     let mut worker = used_once(0);
-    let ticket = worker.send_batch(0, "under way");
+    let ticket = worker.send_batch(0, "in flight");
     let request = worker.request();
     forget(&mut worker);
     assert!(!worker.sender.partitions.is_empty());

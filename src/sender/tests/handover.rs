@@ -50,7 +50,7 @@ impl Network for Echo {
     fn close(&mut self, _: LinkId) {}
 }
 
-/// A worker without threads, and what surrounds it.
+/// A worker without threads, and everything that it is connected to.
 pub(super) struct Stage<N: Network> {
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) mailbox: Mailbox,
@@ -90,14 +90,14 @@ fn start(choose: impl FnOnce(&mut Settings)) -> Running {
     };
     choose(&mut settings);
     let logs = Logs::default();
-    let (link, told) = channel::unbounded();
+    let (link, events) = channel::unbounded();
     let network = Echo {
         link,
         logs: Arc::clone(&logs),
     };
     let stage = set_up(settings, |_| network);
     let worker = Arc::clone(&stage.worker);
-    std::thread::spawn(move || told.iter().for_each(|event| worker.report(event)));
+    std::thread::spawn(move || events.iter().for_each(|event| worker.report(event)));
     let worker = Arc::clone(&stage.worker);
     let thread = std::thread::spawn(move || worker.run());
     Running {
@@ -156,7 +156,7 @@ impl Running {
     }
 }
 
-/// Many callers, batches that fill all the time, and lingers that end all the time.
+/// Runs many callers: batches fill, and lingers end, all the time.
 fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
     let running = start(choose);
     let wait = AtomicU64::new(0);
@@ -173,7 +173,7 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
                         .stage
                         .send(partition, &format!("{caller}/{number:08}{padding}"));
                     if rng.u8(..) == 0 {
-                        // Now and then as `send().get()`: no later record could wake the worker.
+                        // Sometimes waits as `send().get()` does: then no later record can wake the worker.
                         let started = Instant::now();
                         let late = started + Duration::from_secs(20);
                         let result = ticket.completion.wait(ticket.index, late);
@@ -186,7 +186,7 @@ fn storm(records: u64, choose: impl FnOnce(&mut Settings)) {
                 let late = Instant::now() + Duration::from_secs(20);
                 assert!(
                     last.completion.wait_all(late),
-                    "the last batch is not left lying"
+                    "the last batch is sent, too"
                 );
             });
         }

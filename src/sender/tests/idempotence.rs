@@ -1,4 +1,4 @@
-//! Sequences and epochs: what a retry keeps, what a bump changes, what the order of the log demands.
+//! Sequences and epochs: what a retry keeps, what an epoch bump changes, and what the order of the log requires.
 
 use crate::accumulator::partition::PartitionId;
 use crate::error::{Delivery, Error, ErrorKind};
@@ -75,8 +75,8 @@ fn fewer_batches_are_in_flight_if_max_in_flight_is_lower() {
     }
 }
 
-/// A broker that knows nothing of a producer takes any sequence from it. Were the second batch sent before the first
-/// one is answered, it could be written first.
+/// A broker that does not know a producer accepts any sequence from it. If the second batch was sent before the first one
+/// is answered, it could be written first.
 #[test]
 fn nothing_follows_the_first_batch_of_an_identity_before_that_is_acknowledged() {
     let mut worker = Harness::new(|_| {});
@@ -217,7 +217,7 @@ fn out_of_order_at_the_head_starts_over_under_the_next_epoch() {
         worker.run_for(500 * MS);
         assert!(
             worker.requests().is_empty(),
-            "nothing of the new epoch while answers to the old one are out"
+            "no batch of the new epoch is sent while batches of the old one are in flight"
         );
         worker.refuse(&requests[1], code);
         worker.run_for(500 * MS);
@@ -253,7 +253,7 @@ fn a_maybe_written_batch_is_not_sent_under_another_epoch() {
 }
 
 /// The broker may have written the batch whose answer was lost. Then it finds the batch too large, because the topic's
-/// limit was lowered. The parts of the batch can be in the log already.
+/// limit was lowered. So the records of the parts may be in the log already.
 #[test]
 fn parts_of_a_maybe_written_batch_are_not_sent_under_another_epoch() {
     let mut worker = established();
@@ -356,7 +356,7 @@ fn a_refused_producer_id_fails_the_records_that_wait_for_it_and_no_others() {
     }
     assert!(lingering.result().is_none());
     worker.run_for(20 * MS);
-    assert!(worker.requests_identity(), "what comes later asks again");
+    assert!(worker.requests_identity(), "later records request it again");
     worker.post(Event::Identity(Err(refused)));
     assert!(lingering.result().is_some());
     assert_eq!(worker.memory_in_use(), 0);

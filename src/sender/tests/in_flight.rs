@@ -1,5 +1,5 @@
-//! Five batches of a partition in flight, with every outcome that each can have. In whatever order the errors come, the
-//! log has each acknowledged record once and in order, and no record that failed for good.
+//! Five batches of a partition in flight, with every outcome that each can have. For every order of the errors, the log has
+//! each acknowledged record once and in order, and no record that failed for good.
 
 use crate::error::Delivery;
 use crate::protocol::ErrorCode;
@@ -76,7 +76,7 @@ fn a_connection_that_breaks_with_five_batches_in_flight_loses_and_duplicates_not
                     let what = format!(
                         "{written} written, {answered} answered, moves: {moves}, then {again:?}"
                     );
-                    // The leader has or had it, and finds it too large now: whether it is written stays open.
+                    // The leader has or had the batch, and finds it too large now: the batch is maybe written.
                     if again != Fate::TooLarge || written == answered {
                         assert_outcome(&worker, &tickets, |_| false, &what);
                     }
@@ -135,7 +135,7 @@ fn meet(worker: &mut Harness, request: &Sent, fate: Fate) {
     }
 }
 
-/// From here on the leader accepts everything.
+/// Serves all requests: from now on the leader accepts everything.
 fn serve_all(worker: &mut Harness) {
     const MOST_ROUNDS: usize = 40;
     for _ in 0..MOST_ROUNDS {

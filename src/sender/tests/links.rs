@@ -1,4 +1,4 @@
-//! Links: made, lost, stalled, idle, late; and `acks=0`.
+//! Links that connect, break, stall, are idle or report late; and `acks=0`.
 
 use crate::connection::link::LinkEvent;
 use crate::error::Delivery;
@@ -208,7 +208,7 @@ fn an_idle_connection_is_closed_and_made_again_when_needed() {
     worker.run_for(MS);
     assert_eq!(worker.network().closed, [request.link]);
     worker.run_for(5000 * MS);
-    assert_eq!(worker.run(), None, "nothing is due ever again");
+    assert_eq!(worker.run(), None, "no timer is set");
     worker.send_batch(0, "b");
     assert_ne!(worker.request().link, request.link);
 }

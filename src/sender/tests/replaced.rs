@@ -81,7 +81,7 @@ fn batches_in_flight_are_maybe_written_and_others_go_to_the_new_cluster() {
         );
         assert!(behind.result().is_none() && other.result().is_none());
         assert_eq!(worker.network().closed, [old.link]);
-        // The same numbers as before: only the cluster that gave them distinguishes the two identities.
+        // Id and epoch are the same as before: only the cluster that gave them distinguishes the two identities.
         worker.give_identity(identity(0));
         worker.run_for(100 * MS);
         while behind.result().is_none() || other.result().is_none() {
@@ -118,7 +118,7 @@ fn a_retry_that_may_be_in_the_old_log_is_not_sent_to_the_new_cluster() {
     assert!(worker.requests().is_empty());
 }
 
-/// Sealed under an identity of the same numbers, and certainly not written.
+/// The batch was sealed under an identity with the same id and epoch, and is certainly not written.
 #[test]
 fn a_batch_that_was_refused_begins_the_sequences_of_the_new_cluster() {
     let mut worker = worker();

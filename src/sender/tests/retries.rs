@@ -111,7 +111,7 @@ fn a_batch_with_an_unknown_error_code_fails_alone() {
     }
 }
 
-/// The leader has it, whether the replicas get it or not.
+/// The leader has the batch, even if the replicas never get it.
 #[test]
 fn a_batch_that_the_leader_appended_and_too_few_replicas_have_is_written_if_there_is_no_retry() {
     let appended = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
@@ -295,7 +295,7 @@ fn a_partition_without_a_leader_waits_and_asks() {
 #[test]
 fn a_topic_that_has_just_become_known_is_not_requested_again() {
     let mut worker = Harness::new(|_| {});
-    // The worker has not looked at the first metadata snapshot yet.
+    // The worker has not read the first metadata snapshot yet.
     worker.send_batch(0, "a");
     assert_eq!(worker.request().batches.len(), 1);
     assert!(!worker.pending_requests().any() && !worker.requests_identity());
@@ -418,7 +418,7 @@ fn with_throttling_nothing_is_sent_for_the_time_that_the_broker_gave() {
     assert!(due > worker.now);
 }
 
-/// Java: `ClusterConnectionStates.throttle`. A later answer can ask for less time than is left from an earlier one.
+/// Java: `ClusterConnectionStates.throttle`. A later answer can give less time than remains from an earlier one.
 #[test]
 fn throttling_is_never_cut_short_by_a_later_answer() {
     let mut worker = Harness::new(|settings| settings.partitions = 3);
@@ -436,7 +436,7 @@ fn throttling_is_never_cut_short_by_a_later_answer() {
 }
 
 /// Java: `InFlightRequests.incrementThrottleTime`. A broker that throttles does not read, so a request that is half
-/// written stays half written meanwhile.
+/// written stays so in that time.
 #[test]
 fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     let mut worker = Harness::new(|settings| settings.partitions = 2);
@@ -454,7 +454,7 @@ fn a_write_that_stalls_while_the_broker_throttles_has_more_time() {
     assert_eq!(worker.memory_in_use(), 0);
 }
 
-/// The broker has written it at the beginning of the log, and throttles for the given time.
+/// Returns the answer of a broker that wrote the batch at the beginning of the log and throttles for the given time.
 fn throttle(worker: &mut Harness, request: &Sent, throttle_time_ms: i32) {
     let partitions = vec![ProducePartitionResponse {
         index: request.batch().partition,

@@ -1,4 +1,4 @@
-//! Which thread runs a worker's rounds: its own, or the one that reports an event while that one sleeps.
+//! Which thread runs a worker's rounds: the worker's own thread, or, while that one sleeps, the thread that reports an event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -96,10 +96,10 @@ fn the_end_of_the_producer_wakes_the_worker() {
 #[test]
 fn a_panic_on_the_thread_of_a_link_ends_the_worker_and_every_record_has_its_outcome() {
     let stage = stage(true);
-    let ticket = stage.send(0, "in vain");
+    let ticket = stage.send(0, "never sent");
     assert!(stage.wakeup().falls_asleep(None, || false));
-    let told = catch_unwind(AssertUnwindSafe(|| stage.is_processed_at_once()));
-    assert!(told.is_err());
+    let result = catch_unwind(AssertUnwindSafe(|| stage.is_processed_at_once()));
+    assert!(result.is_err());
     assert_eq!(ticket.error().kind(), ErrorKind::Internal);
     stage.worker.run();
     assert!(stage.accumulator.has_panicked());

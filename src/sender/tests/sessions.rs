@@ -1,11 +1,11 @@
-//! Links whose session ends (KIP-368): each is replaced in time, and neither order nor an answer is lost.
+//! Links whose session ends (KIP-368): each is replaced in time, no answer is lost, and the order is kept.
 
 use crate::connection::link::{LinkEvent, LinkId};
 use crate::error::{Error, ErrorKind};
 use crate::sender::Event;
 use crate::sender::scripted::{Harness, MS};
 
-/// A worker with two partitions, whose links may be used for 10 s, and the first link. It carried a request.
+/// Returns a worker with two partitions and sessions of 10 s, and its first link, which has carried a request.
 fn with_a_session() -> (Harness, LinkId) {
     let mut worker = Harness::new(|settings| {
         settings.partitions = 2;
@@ -36,9 +36,9 @@ fn a_second_link_connects_before_the_session_ends_and_takes_over() {
     assert!(worker.connecting().is_empty());
     worker.run_for(MS);
     let [second] = worker.connecting()[..] else {
-        panic!("one link is dialled")
+        panic!("one link connects")
     };
-    worker.send_batch(0, "while it is dialled");
+    worker.send_batch(0, "while it connects");
     let request = worker.request();
     assert_eq!(request.link, first);
     worker.serve(&request);

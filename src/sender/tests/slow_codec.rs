@@ -1,5 +1,4 @@
-//! Compression that takes longer than the timeouts, and slow writes: from when each timeout counts, and which thread
-//! waits.
+//! Compression that takes longer than the timeouts, and slow writes: when each timeout begins, and which thread waits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,7 +18,7 @@ use crate::time::{monotonic_now, set_monotonic_now};
 
 const CODEC: CompressionType = CompressionType::Snappy;
 
-/// A batch takes `each_batch_ms` to compress. `None` if the codec is not compiled in.
+/// Returns a worker whose codec takes `each_batch_ms` for a batch. `None` if the codec is not compiled in.
 fn with_slow_codec(each_batch_ms: u32, choose: impl FnOnce(&mut Settings)) -> Option<Harness> {
     if !CODEC.is_compiled_in() {
         return None;
@@ -67,7 +66,7 @@ fn a_slow_batch_goes_out_and_answers_are_read_before_the_next_is_compressed() {
         return;
     };
     let tickets = [0, 1, 2].map(|partition| worker.send_batch(partition, "a"));
-    // The connection, and then one batch each round.
+    // The first round connects; each further round sends one batch.
     worker.run_once();
     for ticket in &tickets {
         assert_eq!(
@@ -112,7 +111,7 @@ fn a_quick_codec_does_not_make_more_requests() {
     assert_eq!(worker.request().batches.len(), 6);
 }
 
-/// Six batches of 400 ms, and 1 s for each from its first record.
+/// Returns six batches of 400 ms each, with a delivery timeout of 1.3 s.
 fn with_more_to_compress_than_there_is_time() -> Option<(Harness, Vec<Ticket>)> {
     let mut worker = with_slow_codec(400, |settings| {
         settings.partitions = 6;
@@ -231,7 +230,7 @@ impl SharedWorker {
     }
 }
 
-/// The thread would not read its link meanwhile.
+/// Otherwise the thread could not read its link in that time.
 #[test]
 fn a_links_thread_runs_no_round_that_may_compress_for_long() {
     let mut settings = Settings::default();
@@ -246,7 +245,7 @@ fn a_links_thread_runs_no_round_that_may_compress_for_long() {
 
 const LINK: LinkId = LinkId(0);
 
-/// A request without an answer on a link whose thread may run rounds, for its batch was quick to compress.
+/// Returns a worker with an unanswered request. The link's thread may run rounds, because the batch was quick to compress.
 fn after_a_quick_batch() -> SharedWorker {
     let mut settings = Settings {
         partitions: 2,
@@ -264,7 +263,7 @@ fn after_a_quick_batch() -> SharedWorker {
     worker
 }
 
-/// The answer to the first request may be in the socket, unread.
+/// The socket may hold the unread answer to the first request.
 #[test]
 fn a_link_whose_thread_compressed_a_slow_batch_is_read_before_its_requests_time_out() {
     if !CODEC.is_compiled_in() {
@@ -283,7 +282,11 @@ fn a_link_whose_thread_compressed_a_slow_batch_is_read_before_its_requests_time_
     assert!(worker.closed().is_empty());
     set_monotonic_now(begin + 4000 * MS);
     worker.run_round();
-    assert_eq!(worker.closed(), [LINK], "no longer than the round took");
+    assert_eq!(
+        worker.closed(),
+        [LINK],
+        "the extra time is at most the duration of the round"
+    );
 }
 
 /// The next slow batch may follow among quick ones.

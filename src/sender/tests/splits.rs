@@ -26,7 +26,7 @@ fn serve_all(worker: &mut Harness, largest: usize) -> usize {
     }
 }
 
-/// One batch in a request; the records fill several batches, and each has about 100 bytes.
+/// Returns a worker that sends one batch in each request.
 fn worker(choose: impl FnOnce(&mut Settings)) -> Harness {
     Harness::new(|settings| {
         settings.sender.topics.batch_size = 1600;
@@ -70,7 +70,7 @@ fn parts_and_the_batches_behind_them_wait_for_no_backoff() {
         for (offset, ticket) in (0..).zip(&tickets) {
             assert_eq!(ticket.offset(), Some(offset));
         }
-        // Five in flight, and then one step after the other down to the limit.
+        // Five batches in flight, then one size after the other down to the limit.
         assert!(refused <= 20, "{refused}");
     }
 }

@@ -19,15 +19,15 @@ pub(crate) fn run(test: &str, addresses: &str) {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
     assert!(
         output.status.success(),
-        "{test} in its own process:\n{said}"
+        "{test} in its own process:\n{printed}"
     );
-    print!("{said}");
+    print!("{printed}");
     assert!(
-        said.contains("1 passed"),
-        "there is no test {test}:\n{said}"
+        printed.contains("1 passed"),
+        "there is no test {test}:\n{printed}"
     );
 }

@@ -155,7 +155,7 @@ impl<T> Watched<T> {
             .1
             .wait_timeout_while(held, PATIENCE, |value| !condition(value))
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(!wait.timed_out(), "waited in vain");
+        assert!(!wait.timed_out(), "timed out");
     }
 }
 
@@ -165,7 +165,10 @@ impl<T> Watched<T> {
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "timed out after {PATIENCE:?}: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Totals {
     pub(super) maybe_written: u64,
     pub(super) pending: u64,
     /// Outcomes of records that had one before.
-    pub(super) told_twice: u64,
+    pub(super) reported_twice: u64,
     /// From `open` to the outcome, of acknowledged records, and which record it was.
     pub(super) longest: (u32, u64),
 }
@@ -44,7 +44,7 @@ impl Totals {
             not_written: self.not_written + other.not_written,
             maybe_written: self.maybe_written + other.maybe_written,
             pending: self.pending + other.pending,
-            told_twice: self.told_twice + other.told_twice,
+            reported_twice: self.reported_twice + other.reported_twice,
             longest: self.longest.max(other.longest),
         }
     }
@@ -65,36 +65,36 @@ impl Ledger {
     }
 
     /// Adds an outcome that the producer reports now.
-    pub(super) fn settle(&self, number: u64, result: Result<&RecordMetadata, &Error>) {
+    pub(super) fn complete(&self, number: u64, result: Result<&RecordMetadata, &Error>) {
         let outcome = match result {
             Ok(metadata) => Outcome::Acknowledged {
                 partition: metadata.partition(),
-                offset: metadata.offset().expect("acks=all tells offsets"),
+                offset: metadata.offset().expect("acks=all returns offsets"),
             },
             Err(error) if error.delivery() == Delivery::NotWritten => Outcome::NotWritten,
             Err(_) => Outcome::MaybeWritten,
         };
-        self.settle_at(number, outcome, self.clock.now_ms());
+        self.complete_at(number, outcome, self.clock.now_ms());
     }
 
     /// Adds an outcome that was reported at that time, maybe of a record that was not opened here.
-    pub(super) fn settle_at(&self, number: u64, outcome: Outcome, now_ms: u32) {
+    pub(super) fn complete_at(&self, number: u64, outcome: Outcome, now_ms: u32) {
         let mut entries = self.lock();
         while entries.totals.sent <= number {
             entries.push(UNKNOWN_TIME);
         }
         let entry = entries.entry(number);
         if entry.outcome() != Outcome::Pending {
-            entries.totals.told_twice += 1;
+            entries.totals.reported_twice += 1;
             return;
         }
         entry.state = encode(outcome);
-        entry.settled_ms = now_ms;
+        entry.completed_ms = now_ms;
         let took_ms = now_ms.saturating_sub(entry.sent_ms);
         let totals = &mut entries.totals;
         totals.pending -= 1;
         match outcome {
-            Outcome::Pending => unreachable!("an outcome that is told is one"),
+            Outcome::Pending => unreachable!("a reported outcome is not pending"),
             Outcome::Acknowledged { .. } => {
                 totals.acknowledged += 1;
                 totals.longest = totals.longest.max((took_ms, number));
@@ -122,9 +122,9 @@ impl Ledger {
         match entry.outcome() {
             Outcome::NotWritten => Some(Wrong::WrittenAfterAll),
             Outcome::Acknowledged {
-                partition: told,
+                partition: reported,
                 offset: at,
-            } if (told, at) != (partition, offset) => Some(Wrong::Elsewhere),
+            } if (reported, at) != (partition, offset) => Some(Wrong::Elsewhere),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ impl Ledger {
         let outcome = entry.outcome();
         match outcome {
             Outcome::Pending => format!("{sent}, no outcome"),
-            _ => format!("{sent}, {outcome} at {}", seconds(entry.settled_ms)),
+            _ => format!("{sent}, {outcome} at {}", seconds(entry.completed_ms)),
         }
     }
 
@@ -187,35 +187,35 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A list in chunks, so that growing copies nothing and never needs the memory twice.
+/// A list in blocks, so that growing copies nothing and never needs the memory twice.
 #[derive(Default)]
 struct Entries {
-    chunks: Vec<Vec<Entry>>,
+    blocks: Vec<Vec<Entry>>,
     totals: Totals,
 }
 
-const CHUNK: u64 = 65_536;
+const BLOCK: u64 = 65_536;
 const UNKNOWN_TIME: u32 = u32::MAX;
 
 impl Entries {
     fn push(&mut self, sent_ms: u32) -> u64 {
         let number = self.totals.sent;
-        if number % CHUNK == 0 {
-            self.chunks.push(Vec::with_capacity(CHUNK as usize));
+        if number % BLOCK == 0 {
+            self.blocks.push(Vec::with_capacity(BLOCK as usize));
         }
         let entry = Entry {
             state: encode(Outcome::Pending),
             sent_ms,
-            settled_ms: UNKNOWN_TIME,
+            completed_ms: UNKNOWN_TIME,
         };
-        self.chunks.last_mut().expect("a chunk").push(entry);
+        self.blocks.last_mut().expect("a block").push(entry);
         self.totals.sent += 1;
         self.totals.pending += 1;
         number
     }
 
     fn entry(&mut self, number: u64) -> &mut Entry {
-        &mut self.chunks[(number / CHUNK) as usize][(number % CHUNK) as usize]
+        &mut self.blocks[(number / BLOCK) as usize][(number % BLOCK) as usize]
     }
 }
 
@@ -223,7 +223,7 @@ struct Entry {
     /// Offset, partition, kind of outcome, and whether the log was seen to hold it, from the lowest bit up.
     state: u64,
     sent_ms: u32,
-    settled_ms: u32,
+    completed_ms: u32,
 }
 
 const OFFSET_BITS: u32 = 40;

@@ -257,11 +257,11 @@ struct Sender {
     id: usize,
     clock: Clock,
     ledger: Ledger,
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Reported {
     failures: BTreeMap<String, u64>,
     findings: Vec<String>,
 }
@@ -272,12 +272,12 @@ impl Sender {
             id,
             clock,
             ledger: Ledger::new(clock),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
-    fn settle(&self, number: u64, result: &Result<RecordMetadata, Error>) {
-        self.ledger.settle(number, result.as_ref());
+    fn complete(&self, number: u64, result: &Result<RecordMetadata, Error>) {
+        self.ledger.complete(number, result.as_ref());
         let Err(error) = result else { return };
         let kind = format!("{:?} {:?}", error.kind(), error.delivery());
         *self.lock().failures.entry(kind).or_insert(0) += 1;
@@ -288,15 +288,16 @@ impl Sender {
 
     fn find(&self, what: String) {
         let at = seconds(self.clock.now_ms());
-        let mut told = self.lock();
-        if told.findings.len() < 5 {
-            told.findings
+        let mut reported = self.lock();
+        if reported.findings.len() < 5 {
+            reported
+                .findings
                 .push(format!("sender {}, at {at}: {what}", self.id));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reported> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -360,7 +361,7 @@ impl Sending<'_> {
             let (number, record) = self.open();
             match self.producer.send(record) {
                 Ok(future) => self.futures.push_back((number, future)),
-                Err(refused) => self.sender.settle(number, &Err(refused.into())),
+                Err(refused) => self.sender.complete(number, &Err(refused.into())),
             }
         }
     }
@@ -369,9 +370,9 @@ impl Sending<'_> {
         for _ in 0..count {
             let (number, record) = self.open();
             let sender = Arc::clone(self.sender);
-            let callback = move |result| sender.settle(number, &result);
+            let callback = move |result| sender.complete(number, &result);
             if let Err(refused) = self.producer.send_with(record, callback) {
-                self.sender.settle(number, &Err(refused.into()));
+                self.sender.complete(number, &Err(refused.into()));
             }
         }
     }
@@ -386,7 +387,7 @@ impl Sending<'_> {
                 self.futures.extend(taken.iter().copied().zip(futures));
                 let error: Error = refused.into();
                 for number in not_taken {
-                    self.sender.settle(*number, &Err(error.clone()));
+                    self.sender.complete(*number, &Err(error.clone()));
                 }
             }
         }
@@ -423,7 +424,7 @@ impl Sending<'_> {
             let Some(result) = future.try_get() else {
                 return;
             };
-            self.sender.settle(*number, &result);
+            self.sender.complete(*number, &result);
             self.futures.pop_front();
         }
     }

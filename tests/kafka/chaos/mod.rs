@@ -33,7 +33,7 @@ use load::{Load, SENDERS};
 use script::Script;
 use storm::Event;
 use verdict::Verdict;
-use yardstick::{Told, Yardstick};
+use yardstick::{Reported, Yardstick};
 
 pub(crate) use proxy::TESTS as PROXY_TESTS;
 pub(crate) use verdict::TESTS as VERDICT_TESTS;
@@ -53,7 +53,7 @@ const MEMORY_TOPIC: &str = "chaos-memory";
 const YARDSTICK_RATE: u64 = 1_000;
 
 /// How much longer our longest pause may be than Java's. Both find a new leader by retries that come up to a second
-/// apart (`reconnect.backoff.max.ms` and `retry.backoff.max.ms`, with jitter), so either may be so much luckier.
+/// apart (`reconnect.backoff.max.ms` and `retry.backoff.max.ms`, with jitter), so either may be faster by this much by chance.
 const SLACK: Duration = Duration::from_secs(1);
 
 fn nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults(kafka: &KafkaCluster) {
@@ -169,7 +169,7 @@ fn work_through_a_storm(
     clock: Clock,
     load: &Load,
     options: &Options,
-) -> (Vec<Event>, Told, Told) {
+) -> (Vec<Event>, Reported, Reported) {
     let ours = Yardstick::ours(kafka, clock, YARDSTICK_TOPICS[0], YARDSTICK_RATE);
     let java = Yardstick::java(kafka, clock, YARDSTICK_TOPICS[1], YARDSTICK_RATE);
     let over = AtomicBool::new(false);
@@ -247,14 +247,15 @@ struct Storm {
 
 impl Storm {
     /// Each fault, with the longest pauses that it caused.
-    fn print_pauses(&self, ours: &Told, java: &Told) {
+    fn print_pauses(&self, ours: &Reported, java: &Reported) {
         // A pause begins with the last acknowledgement before the fault.
         const BEFORE_MS: u32 = 500;
         let begins = |event: &Event| event.began_ms.saturating_sub(BEFORE_MS);
         let ends = self.events.iter().skip(1).map(begins);
         for (event, end) in self.events.iter().zip(ends.chain([u32::MAX])) {
             let began = begins(event);
-            let longest = |told: &Told, whole| told.longest(whole, began, end).as_secs_f64();
+            let longest =
+                |reported: &Reported, whole| reported.longest(whole, began, end).as_secs_f64();
             println!(
                 "chaos: pause ours {:.1}, Java {:.1} s; of a partition ours {:.1}, Java {:.1} s: {}",
                 longest(ours, true),
@@ -264,8 +265,9 @@ impl Storm {
                 event.describe()
             );
             if longest(ours, false) > longest(java, false) + 0.5 {
-                for (name, told) in [("ours", ours), ("Java", java)] {
-                    told.pauses_of_partitions(began, end)
+                for (name, reported) in [("ours", ours), ("Java", java)] {
+                    reported
+                        .pauses_of_partitions(began, end)
                         .for_each(|pause| println!("chaos:     {name}: {pause}"));
                 }
             }
@@ -292,11 +294,11 @@ struct Pauses {
 }
 
 impl Pauses {
-    fn of(ours: &Told, java: &Told) -> Pauses {
-        let longest = |told: &Told| {
+    fn of(ours: &Reported, java: &Reported) -> Pauses {
+        let longest = |reported: &Reported| {
             (
-                told.longest(true, 0, u32::MAX),
-                told.longest(false, 0, u32::MAX),
+                reported.longest(true, 0, u32::MAX),
+                reported.longest(false, 0, u32::MAX),
             )
         };
         Pauses {

@@ -17,8 +17,8 @@ pub(crate) const TESTS: &[Test<()>] = &[
         a_cut_closes_and_refuses_until_it_is_over,
     ),
     (
-        "what_hangs_arrives_afterwards",
-        what_hangs_arrives_afterwards,
+        "bytes_of_a_hanging_connection_arrive_afterwards",
+        bytes_of_a_hanging_connection_arrive_afterwards,
     ),
     ("delayed_bytes_come_later", delayed_bytes_come_later),
     ("slow_bytes_take_their_time", slow_bytes_take_their_time),
@@ -55,7 +55,7 @@ fn a_cut_closes_and_refuses_until_it_is_over(_: &()) {
     assert_eq!(read(&mut broker, 5), b"again");
 }
 
-fn what_hangs_arrives_afterwards(_: &()) {
+fn bytes_of_a_hanging_connection_arrive_afterwards(_: &()) {
     let there = There::start();
     let (mut client, mut broker) = there.connect();
     there.proxy.set(Weather::Hang);

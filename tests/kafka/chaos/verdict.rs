@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::ledger::Outcome;
 use super::ledger::{Ledger, Wrong};
 use super::load::{Contents, Load};
-use super::yardstick::{self, Told};
+use super::yardstick::{self, Reported};
 use crate::support::kafka::KafkaCluster;
 use crate::support::suite::Test;
 
@@ -67,8 +67,8 @@ pub(super) fn of_load(kafka: &KafkaCluster, load: &Load, topics: &[&str]) -> Ver
 }
 
 /// Reads what a verifiable producer sent.
-pub(super) fn of_yardstick(kafka: &KafkaCluster, told: &Told, topic: &str) -> Verdict {
-    let ledgers = [&told.ledger];
+pub(super) fn of_yardstick(kafka: &KafkaCluster, reported: &Reported, topic: &str) -> Verdict {
+    let ledgers = [&reported.ledger];
     let mut verdict = Verdict::default();
     let mut reading = Reading::new(topic, &ledgers, &mut verdict);
     kafka.consume_each(topic, |partition, offset, key, value| match value.parse() {
@@ -93,8 +93,8 @@ fn count_lost(ledgers: &[&Ledger], verdict: &mut Verdict) {
             ));
         }
         let totals = ledger.totals();
-        if totals.pending > 0 || totals.told_twice > 0 {
-            verdict.wrong += totals.pending + totals.told_twice;
+        if totals.pending > 0 || totals.reported_twice > 0 {
+            verdict.wrong += totals.pending + totals.reported_twice;
             verdict.find(format!("sender {sender}: {totals:?}"));
         }
     }
@@ -154,9 +154,9 @@ impl<'a> Reading<'a> {
     fn foreign(&mut self, partition: i32, offset: i64, value: &str) {
         self.verdict.wrong += 1;
         let start: String = value.chars().take(60).collect();
-        let place = format!("{}-{partition}@{offset}", self.topic);
+        let position = format!("{}-{partition}@{offset}", self.topic);
         self.verdict
-            .find(format!("{place} is of no sender: {start:?}"));
+            .find(format!("{position} belongs to no sender: {start:?}"));
     }
 
     fn wrong(&mut self, sender: usize, number: u64, partition: i32, offset: i64, what: &str) {
@@ -166,9 +166,9 @@ impl<'a> Reading<'a> {
 
     fn find(&mut self, sender: usize, number: u64, partition: i32, offset: i64, what: &str) {
         let history = self.ledgers[sender].history(number);
-        let place = format!("{}-{partition}@{offset}", self.topic);
+        let position = format!("{}-{partition}@{offset}", self.topic);
         self.verdict.find(format!(
-            "{place}: {what}: sender {sender}, record {number}: {history}"
+            "{position}: {what}: sender {sender}, record {number}: {history}"
         ));
     }
 }
@@ -177,12 +177,12 @@ impl<'a> Reading<'a> {
 
 pub(crate) const TESTS: &[Test<()>] = &[
     (
-        "a_log_as_it_was_told_is_clean",
-        a_log_as_it_was_told_is_clean,
+        "a_log_that_matches_the_outcomes_is_clean",
+        a_log_that_matches_the_outcomes_is_clean,
     ),
     (
-        "each_way_to_be_wrong_is_counted",
-        each_way_to_be_wrong_is_counted,
+        "every_kind_of_fault_is_counted",
+        every_kind_of_fault_is_counted,
     ),
     (
         "a_record_without_an_outcome_is_wrong",
@@ -190,7 +190,7 @@ pub(crate) const TESTS: &[Test<()>] = &[
     ),
 ];
 
-fn a_log_as_it_was_told_is_clean(_: &()) {
+fn a_log_that_matches_the_outcomes_is_clean(_: &()) {
     let outcomes = [
         written(0, 0),
         written(1, 0),
@@ -206,7 +206,7 @@ fn a_log_as_it_was_told_is_clean(_: &()) {
     }
 }
 
-fn each_way_to_be_wrong_is_counted(_: &()) {
+fn every_kind_of_fault_is_counted(_: &()) {
     let outcomes = [
         written(0, 0),
         written(0, 1),
@@ -228,7 +228,7 @@ fn each_way_to_be_wrong_is_counted(_: &()) {
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (1, 0)]), [0, 1, 0, 0]);
     // Two are swapped: one is behind a later one, and both are at other offsets than reported.
     assert_eq!(counts(&[(1, 0), (0, 0), (3, 0)]), [0, 0, 1, 2]);
-    // One was reported as not written, one is of no sender.
+    // One was reported as not written, one belongs to no sender.
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (2, 1)]), [0, 0, 0, 1]);
     assert_eq!(counts(&[(0, 0), (1, 0), (3, 0), (9, 1)]), [0, 0, 0, 1]);
 }
@@ -253,7 +253,7 @@ fn judge(outcomes: &[Outcome], log: &[(u64, i32)]) -> Verdict {
     for outcome in outcomes {
         let number = ledger.open();
         if *outcome != Outcome::Pending {
-            ledger.settle_at(number, *outcome, 0);
+            ledger.complete_at(number, *outcome, 0);
         }
     }
     let ledgers = [&ledger];

@@ -24,7 +24,7 @@ pub(super) const KEYS: u64 = 50;
 pub(super) struct Yardstick {
     name: &'static str,
     process: Process,
-    told: Arc<Mutex<Told>>,
+    reported: Arc<Mutex<Reported>>,
     reading: JoinHandle<()>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Pause {
 }
 
 /// What a program printed, when it has ended.
-pub(super) struct Told {
+pub(super) struct Reported {
     pub(super) ledger: Ledger,
     pub(super) pauses: Vec<Pause>,
     pub(super) findings: Vec<String>,
@@ -93,7 +93,7 @@ impl Yardstick {
         topic: &str,
         a_second: u64,
     ) -> Yardstick {
-        // Both programs turn retries off unless told otherwise, and Java's producer then has no idempotence.
+        // Both programs turn retries off unless a setting enables them, and Java's producer then has no idempotence.
         let settings = "enable.idempotence=true\nretries=2147483647\n";
         let file = kafka.folder().join(format!("{topic}.properties"));
         fs::write(&file, settings).expect("write a file");
@@ -109,7 +109,7 @@ impl Yardstick {
             .stderr(File::create(log).expect("create a log file"));
         let process = Process::spawn(&mut command).expect("start a verifiable producer");
         let printed = process.take_stdout().expect("a piped stdout");
-        let told = Arc::new(Mutex::new(Told {
+        let reported = Arc::new(Mutex::new(Reported {
             ledger: Ledger::new(clock),
             pauses: Vec::new(),
             findings: Vec::new(),
@@ -118,50 +118,52 @@ impl Yardstick {
             is_complete: false,
         }));
         let reading = thread::spawn({
-            let told = Arc::clone(&told);
-            move || read(printed, &told)
+            let reported = Arc::clone(&reported);
+            move || read(printed, &reported)
         });
         Yardstick {
             name,
             process,
-            told,
+            reported,
             reading,
         }
     }
 
     /// Returns whether it has acknowledgements from this many partitions.
     pub(super) fn has_reached(&self, partitions: usize) -> bool {
-        lock(&self.told).last.len() > partitions
+        lock(&self.reported).last.len() > partitions
     }
 
     /// Forgets the pauses so far.
     pub(super) fn forget_pauses(&self) {
-        lock(&self.told).pauses.clear();
+        lock(&self.reported).pauses.clear();
     }
 
     /// Lets the program deliver what it has accepted, and end.
-    pub(super) fn stop(self) -> Told {
+    pub(super) fn stop(self) -> Reported {
         let Yardstick {
             name,
             process,
-            told,
+            reported,
             reading,
         } = self;
         process.signal(Signal::Terminate);
         let ended = process.wait(Duration::from_secs(150));
         drop(process);
         reading.join().expect("no panic while reading");
-        let told = Arc::into_inner(told).expect("the reader has ended");
-        let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let reported = Arc::into_inner(reported).expect("the reader has ended");
+        let mut reported = reported
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         // A JVM that a signal ends answers with 128 and the signal's number, however orderly it went.
         const AFTER_SIGTERM: i32 = 143;
         let code = ended.and_then(|status| status.code());
         // Ours does so, too, or ends with 1 if a record was not delivered.
-        if !told.is_complete || !matches!(code, Some(0 | 1 | AFTER_SIGTERM)) {
+        if !reported.is_complete || !matches!(code, Some(0 | 1 | AFTER_SIGTERM)) {
             let finding = format!("{name}: the program ended with {ended:?}");
-            told.findings.push(finding);
+            reported.findings.push(finding);
         }
-        told
+        reported
     }
 }
 
@@ -171,7 +173,7 @@ impl fmt::Display for Yardstick {
     }
 }
 
-impl Told {
+impl Reported {
     /// The longest pause that began in the time between; of all partitions together or of any one.
     pub(super) fn longest(&self, whole: bool, from_ms: u32, to_ms: u32) -> Duration {
         let pauses = self.pauses.iter().filter(|pause| {
@@ -210,7 +212,7 @@ impl Told {
                 let now_ms = self.clock.at(at);
                 let partition = partition as i32;
                 let outcome = Outcome::Acknowledged { partition, offset };
-                self.ledger.settle_at(value as u64, outcome, now_ms);
+                self.ledger.complete_at(value as u64, outcome, now_ms);
                 self.acknowledged(None, now_ms);
                 self.acknowledged(Some(partition), now_ms);
             }
@@ -218,7 +220,7 @@ impl Told {
                 let value = number("value").expect("an error has its value");
                 // Java does not say whether the record was written.
                 self.ledger
-                    .settle_at(value as u64, Outcome::MaybeWritten, self.clock.now_ms());
+                    .complete_at(value as u64, Outcome::MaybeWritten, self.clock.now_ms());
                 let at = seconds(self.clock.now_ms());
                 if self.findings.len() < 5 {
                     self.findings.push(format!(
@@ -256,12 +258,12 @@ impl Told {
     }
 }
 
-fn read(printed: ChildStdout, told: &Mutex<Told>) {
+fn read(printed: ChildStdout, reported: &Mutex<Reported>) {
     for line in BufReader::new(printed).lines().map_while(Result::ok) {
-        lock(told).take(&line);
+        lock(reported).take(&line);
     }
 }
 
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(reported: &Mutex<Reported>) -> MutexGuard<'_, Reported> {
+    reported.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::properties::WayIn;
+use super::properties::Listeners;
 use super::{Install, Process, Proxy};
 
 pub(super) const PORT_TAKEN: &str = "its port was taken";
@@ -42,11 +42,11 @@ impl Broker {
     }
 
     /// Starts a proxy on the port `proxy`, through which clients reach the broker. Other brokers use the port `inner`.
-    pub(super) fn put_behind_proxy(&mut self, proxy: u16, inner: u16) -> Result<WayIn, String> {
+    pub(super) fn put_behind_proxy(&mut self, proxy: u16, inner: u16) -> Result<Listeners, String> {
         let started = Proxy::start(proxy, self.port())
             .map_err(|error| format!("start a proxy: {PORT_TAKEN}: {error}"))?;
         self.proxy = Some((proxy, started));
-        Ok(WayIn::Proxied {
+        Ok(Listeners::Proxied {
             proxy,
             brokers: inner,
         })

@@ -127,9 +127,9 @@ impl KafkaCluster {
                 panic!("the console consumer printed {line:?}");
             };
             let number = |field: &str, prefix| field.strip_prefix(prefix)?.parse::<i64>().ok();
-            let place = number(partition, "Partition:").zip(number(offset, "Offset:"));
+            let position = number(partition, "Partition:").zip(number(offset, "Offset:"));
             let (partition, offset) =
-                place.unwrap_or_else(|| panic!("the console consumer printed {line:?}"));
+                position.unwrap_or_else(|| panic!("the console consumer printed {line:?}"));
             take(partition as i32, offset, key, value);
             taken += 1;
         }

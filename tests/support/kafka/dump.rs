@@ -168,24 +168,24 @@ fn parse_record(line: &str) -> DumpedRecord {
     }
 }
 
-fn check(place: &str, batch: &DumpedBatch) {
-    assert!(batch.is_valid, "{place}: the CRC is wrong: {batch:?}");
-    assert_eq!(batch.magic, 2, "{place}: {batch:?}");
+fn check(position: &str, batch: &DumpedBatch) {
+    assert!(batch.is_valid, "{position}: the CRC is wrong: {batch:?}");
+    assert_eq!(batch.magic, 2, "{position}: {batch:?}");
     assert_eq!(
         batch.records.len(),
         batch.count as usize,
-        "{place}: {batch:?}"
+        "{position}: {batch:?}"
     );
     let offsets = batch.records.iter().map(|record| record.offset);
     assert!(
         offsets.eq(batch.base_offset..=batch.last_offset),
-        "{place}: {batch:?}"
+        "{position}: {batch:?}"
     );
     if batch.base_sequence >= 0 {
         let sequences = batch.records.iter().map(|record| record.sequence);
         assert!(
             sequences.eq(batch.base_sequence..=batch.last_sequence),
-            "{place}: {batch:?}"
+            "{position}: {batch:?}"
         );
     }
 }

@@ -298,7 +298,7 @@ impl KafkaCluster {
         let done = poll(Duration::from_secs(90), || {
             self.running().all(satisfied).then_some(())
         });
-        assert!(done.is_some(), "waited in vain until {what}");
+        assert!(done.is_some(), "timed out waiting until {what}");
     }
 
     fn running(&self) -> impl Iterator<Item = &Broker> {

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A broker's place in its cluster.
-pub(crate) struct Place<'a> {
+/// The position of a broker in its cluster: its id, port, listeners and folder.
+pub(crate) struct BrokerPosition<'a> {
     pub(crate) id: i32,
     pub(crate) port: u16,
-    pub(crate) way_in: WayIn,
+    pub(crate) listeners: Listeners,
     pub(crate) folder: &'a Path,
     pub(crate) brokers: usize,
     pub(crate) coordination: Coordination<'a>,
@@ -15,14 +15,14 @@ pub(crate) struct Place<'a> {
 
 /// How clients and other brokers reach a broker.
 #[derive(Clone, Copy)]
-pub(crate) enum WayIn {
+pub(crate) enum Listeners {
     /// All use the broker's own port.
     Direct,
     /// Clients use the port of a proxy, the other brokers a listener of their own.
     Proxied { proxy: u16, brokers: u16 },
 }
 
-/// What keeps the cluster's metadata.
+/// The service that keeps the cluster's metadata.
 #[derive(Clone, Copy)]
 pub(crate) enum Coordination<'a> {
     /// Every broker is also a controller: id and controller port of each.
@@ -32,14 +32,14 @@ pub(crate) enum Coordination<'a> {
 }
 
 /// A broker's property file. `extra` comes last, so it overrides the others.
-pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
-    let replication = place.brokers.min(3);
+pub(crate) fn broker(broker: &BrokerPosition<'_>, extra: &[(String, String)]) -> String {
+    let replication = broker.brokers.min(3);
     let mut lines = vec![
         (
             "log.dirs".to_owned(),
-            place.folder.join("data").display().to_string(),
+            broker.folder.join("data").display().to_string(),
         ),
-        ("advertised.listeners".to_owned(), advertised(place)),
+        ("advertised.listeners".to_owned(), advertised(broker)),
         (
             "default.replication.factor".to_owned(),
             replication.to_string(),
@@ -76,7 +76,7 @@ pub(crate) fn broker(place: &Place<'_>, extra: &[(String, String)]) -> String {
         // The cluster notices a dead or hung broker soon.
         ("replica.lag.time.max.ms".to_owned(), "5000".to_owned()),
     ];
-    lines.extend(coordination(place));
+    lines.extend(coordination(broker));
     lines.extend(extra.iter().cloned());
     to_text(&lines)
 }
@@ -95,12 +95,12 @@ pub(crate) fn zookeeper(port: u16, folder: &Path) -> String {
     ])
 }
 
-fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
-    let pairs: Vec<(&str, String)> = match place.coordination {
+fn coordination(broker: &BrokerPosition<'_>) -> Vec<(String, String)> {
+    let pairs: Vec<(&str, String)> = match broker.coordination {
         Coordination::Kraft(controllers) => {
             let own = controllers
                 .iter()
-                .find(|(id, _)| *id == place.id)
+                .find(|(id, _)| *id == broker.id)
                 .expect("each broker is a controller")
                 .1;
             let voters: Vec<_> = controllers
@@ -109,10 +109,10 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
                 .collect();
             vec![
                 ("process.roles", "broker,controller".to_owned()),
-                ("node.id", place.id.to_string()),
+                ("node.id", broker.id.to_string()),
                 (
                     "listeners",
-                    format!("{},CONTROLLER://127.0.0.1:{own}", listeners(place)),
+                    format!("{},CONTROLLER://127.0.0.1:{own}", listeners(broker)),
                 ),
                 ("controller.listener.names", "CONTROLLER".to_owned()),
                 (
@@ -121,9 +121,9 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
                 ),
                 (
                     "inter.broker.listener.name",
-                    match place.way_in {
-                        WayIn::Direct => "PLAINTEXT".to_owned(),
-                        WayIn::Proxied { .. } => "BROKERS".to_owned(),
+                    match broker.listeners {
+                        Listeners::Direct => "PLAINTEXT".to_owned(),
+                        Listeners::Proxied { .. } => "BROKERS".to_owned(),
                     },
                 ),
                 ("controller.quorum.voters", voters.join(",")),
@@ -131,8 +131,8 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
             ]
         }
         Coordination::Zookeeper(port) => vec![
-            ("broker.id", place.id.to_string()),
-            ("listeners", listeners(place)),
+            ("broker.id", broker.id.to_string()),
+            ("listeners", listeners(broker)),
             ("zookeeper.connect", format!("127.0.0.1:{port}")),
             ("zookeeper.connection.timeout.ms", "30000".to_owned()),
         ],
@@ -143,18 +143,18 @@ fn coordination(place: &Place<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn listeners(place: &Place<'_>) -> String {
-    let clients = format!("PLAINTEXT://127.0.0.1:{}", place.port);
-    match place.way_in {
-        WayIn::Direct => clients,
-        WayIn::Proxied { brokers, .. } => format!("{clients},BROKERS://127.0.0.1:{brokers}"),
+fn listeners(broker: &BrokerPosition<'_>) -> String {
+    let clients = format!("PLAINTEXT://127.0.0.1:{}", broker.port);
+    match broker.listeners {
+        Listeners::Direct => clients,
+        Listeners::Proxied { brokers, .. } => format!("{clients},BROKERS://127.0.0.1:{brokers}"),
     }
 }
 
-fn advertised(place: &Place<'_>) -> String {
-    match place.way_in {
-        WayIn::Direct => listeners(place),
-        WayIn::Proxied { proxy, brokers } => {
+fn advertised(broker: &BrokerPosition<'_>) -> String {
+    match broker.listeners {
+        Listeners::Direct => listeners(broker),
+        Listeners::Proxied { proxy, brokers } => {
             format!("PLAINTEXT://127.0.0.1:{proxy},BROKERS://127.0.0.1:{brokers}")
         }
     }

@@ -309,7 +309,7 @@ fn carry(shared: &Arc<Shared>, id: u64, client: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-struct Chunk {
+struct Block {
     bytes: Vec<u8>,
     arrived: Instant,
 }
@@ -324,54 +324,54 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    fn read_ahead(&self, chunks: &SyncSender<Chunk>) {
+    fn read_ahead(&self, blocks: &SyncSender<Block>) {
         let mut source = self.from;
         let mut buffer = vec![0; CHUNK_BYTES];
         while let Ok(count @ 1..) = source.read(&mut buffer) {
-            let chunk = Chunk {
+            let block = Block {
                 bytes: buffer[..count].to_vec(),
                 arrived: Instant::now(),
             };
-            if chunks.send(chunk).is_err() {
+            if blocks.send(block).is_err() {
                 return;
             }
         }
     }
 
-    fn pass_on(&self, chunks: &Receiver<Chunk>) -> io::Result<()> {
+    fn pass_on(&self, blocks: &Receiver<Block>) -> io::Result<()> {
         let mut frames = Frames::default();
         let mut sink = self.to;
-        for chunk in chunks {
-            match self.weather_for(&chunk)? {
+        for block in blocks {
+            match self.weather_for(&block)? {
                 Weather::AnswersLost if self.way == Way::ToClient => {}
                 Weather::CutInFrame(way) if way == self.way => {
-                    let keep = frames.up_to_middle(&chunk.bytes);
-                    sink.write_all(&chunk.bytes[..keep.unwrap_or(chunk.bytes.len())])?;
+                    let keep = frames.up_to_middle(&block.bytes);
+                    sink.write_all(&block.bytes[..keep.unwrap_or(block.bytes.len())])?;
                     if keep.is_some() {
                         return Ok(());
                     }
                 }
-                Weather::Slow(bytes_a_second) => self.write_slowly(&chunk.bytes, bytes_a_second)?,
-                _ => sink.write_all(&chunk.bytes)?,
+                Weather::Slow(bytes_a_second) => self.write_slowly(&block.bytes, bytes_a_second)?,
+                _ => sink.write_all(&block.bytes)?,
             }
-            frames.advance(&chunk.bytes);
+            frames.advance(&block.bytes);
         }
         // The source's end travels as its bytes do.
-        self.weather_for(&Chunk {
+        self.weather_for(&Block {
             bytes: Vec::new(),
             arrived: Instant::now(),
         })
         .map(drop)
     }
 
-    /// Waits until the chunk may pass, and returns the weather.
-    fn weather_for(&self, chunk: &Chunk) -> io::Result<Weather> {
+    /// Waits until the block may pass, and returns the weather.
+    fn weather_for(&self, block: &Block) -> io::Result<Weather> {
         self.shared.wait_until(None, |state| {
             state.weather != Weather::Hang || self.is_closed(state)
         });
         let weather = self.shared.lock().weather;
         if let Weather::Delay(delay) = weather {
-            let due = chunk.arrived + delay;
+            let due = block.arrived + delay;
             self.shared.wait_until(Some(due), |state| {
                 state.weather != weather || self.is_closed(state)
             });

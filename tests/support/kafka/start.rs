@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::broker::{Broker, append_to};
-use super::properties::{self, Coordination, Place, WayIn};
+use super::properties::{self, BrokerPosition, Coordination, Listeners};
 use super::{
     CLUSTER_ID, ClusterOptions, Install, KafkaCluster, Process, admin, free_ports, poll, tools,
 };
@@ -48,19 +48,19 @@ impl KafkaCluster {
         };
         let client_ports = proxy_ports.iter().zip(inner_ports);
         for (broker, (proxy, inner)) in cluster.brokers.iter_mut().zip(client_ports) {
-            let way_in = match options.is_proxied {
+            let listeners = match options.is_proxied {
                 true => broker.put_behind_proxy(*proxy, *inner)?,
-                false => WayIn::Direct,
+                false => Listeners::Direct,
             };
-            let place = Place {
+            let position = BrokerPosition {
                 id: broker.id,
                 port: broker.port(),
-                way_in,
+                listeners,
                 folder: &broker.folder,
                 brokers: options.brokers,
                 coordination,
             };
-            let properties = properties::broker(&place, &options.properties);
+            let properties = properties::broker(&position, &options.properties);
             fs::write(broker.properties_file(), properties)
                 .map_err(|error| format!("write a broker's properties: {error}"))?;
         }

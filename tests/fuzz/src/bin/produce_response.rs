@@ -1,4 +1,4 @@
-//! What became of batches.
+//! Produce: the outcomes of batches.
 #![no_main]
 
 kafka_producer_fuzz::target!(produce_response, 200, 64 << 10);
