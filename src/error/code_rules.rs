@@ -1,6 +1,6 @@
 //! How this client reacts to a broker's error code: one table for all requests.
 //!
-//! [`ErrorCode`] itself, in the protocol layer, is number, name and meaning. A [`CodeRule`] says what follows from a code.
+//! [`ErrorCode`] itself, in the protocol layer, is number, name and meaning. A [`CodeRule`] is the reaction to a code.
 //! `kind` and `remedy` hold for every request. If a code means something special in the response to one request, the rule
 //! has a part for that request: `batch` for Produce, `topic` for Metadata. A further request whose codes need special
 //! reactions gets a part too.
@@ -8,7 +8,7 @@
 use super::ErrorKind;
 use crate::protocol::ErrorCode;
 
-/// What follows from an error code.
+/// The reaction to an error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CodeRule {
     /// The kind of the error that callers get.
@@ -32,7 +32,7 @@ pub(crate) enum Remedy {
     Refresh,
 }
 
-/// What a code in a Produce response says about the batch.
+/// The meaning of a code in a Produce response for the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchAnswer {
     /// The leader did not write the batch.
@@ -51,7 +51,7 @@ pub(crate) enum BatchAnswer {
     Duplicate,
 }
 
-/// What a code in a Metadata response says about the topic.
+/// The meaning of a code in a Metadata response for the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicAnswer {
     /// The broker cannot describe the topic now. What the client knows about the topic stays valid.

@@ -1,4 +1,4 @@
-//! The kinds of error, their numbers, and what is usual for each kind.
+//! The kinds of error, their numbers, and the usual properties of each kind.
 
 /// Writes the enum, its numbers and [`ErrorKind::from_code`] from one list.
 macro_rules! error_kinds {
@@ -99,7 +99,7 @@ pub enum Delivery {
     Written,
 }
 
-/// What is usual for a kind. An error of the kind can override each part but `producer`.
+/// The usual properties of a kind. An error of the kind can override each of them except `producer`.
 pub(super) struct Usual {
     pub(super) delivery: Delivery,
     pub(super) again: Again,
@@ -135,7 +135,7 @@ impl ErrorKind {
         self as i32
     }
 
-    /// The one table of what is usual for each kind.
+    /// The table of the usual properties of each kind.
     pub(super) fn usual(self) -> Usual {
         use Again::{Later, Never};
         use Delivery::{MaybeWritten, NotWritten};
@@ -202,7 +202,7 @@ impl ErrorKind {
 mod tests {
     use super::*;
 
-    /// These numbers are in programs and files of users: a failure here is a break for them.
+    /// Users' programs and files contain these numbers: a change breaks them.
     #[test]
     fn every_kind_keeps_its_number() {
         let numbers = [

@@ -159,7 +159,7 @@ impl Error {
         }
     }
 
-    /// Overrides what is usual for the kind. `Written` also makes the error not retriable.
+    /// Overrides the usual delivery of the kind. `Written` also makes the error not retriable.
     pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
         let inner = self.inner_mut();
         inner.delivery = Some(delivery);
@@ -180,13 +180,13 @@ impl Error {
         self
     }
 
-    /// Overrides what is usual for the kind.
+    /// Overrides whether errors of the kind are usually retriable.
     pub(crate) fn with_retriable(mut self, retriable: bool) -> Self {
         self.inner_mut().retriable = Some(retriable);
         self
     }
 
-    /// Sets what the reader should do. Overrides what is usual for the kind; an empty text removes that advice.
+    /// Sets the advice. Overrides the usual advice of the kind; an empty text removes it.
     pub(crate) fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.inner_mut().advice = Some(advice.into());
         self
@@ -229,7 +229,7 @@ impl Error {
         &self.inner.message
     }
 
-    /// Returns the code of the broker's answer. Does not look at the cause.
+    /// Returns the code of the broker's answer, but not one of the cause.
     pub(crate) fn error_code(&self) -> Option<ErrorCode> {
         self.inner.broker_code
     }

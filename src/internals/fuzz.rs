@@ -1,5 +1,6 @@
-//! What the fuzz targets in `tests/fuzz` call, with the bytes of a hostile broker. Nothing panics. What is decoded stays
-//! the same when it is encoded and decoded again. A worker that gets nonsense still gives every record an outcome.
+//! The functions that the fuzz targets in `tests/fuzz` call with the bytes of a hostile broker. Nothing panics. A decoded
+//! message stays the same when it is encoded and decoded again. A worker that gets invalid answers still gives every record
+//! an outcome.
 //!
 //! Built with `--cfg fuzzing`, and into the unit tests, which run the seeds.
 
@@ -49,13 +50,13 @@ const TARGETS: [Target; 10] = [
     ("worker", worker, worker::seeds),
 ];
 
-/// The first inputs of a target: valid ones, from this crate's own encoders.
+/// Returns the first inputs of a target: valid ones, from this crate's own encoders.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let target = TARGETS.into_iter().find(|(name, ..)| *name == target);
     target.map_or_else(Vec::new, |(_, _, seeds)| seeds())
 }
 
-/// Reads the input byte by byte; zeros after its end.
+/// Reads the input byte by byte. Returns zeros after its end.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

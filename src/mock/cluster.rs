@@ -18,7 +18,7 @@ use crate::time::deadline_after;
 /// A running cluster of mock brokers, with the ids 0, 1, 2 and so on. Dropping it stops every broker, closes every
 /// connection and waits for their threads.
 ///
-/// Methods that change a topic, partition or broker panic if it does not exist: a test that changes nothing would show
+/// Methods that change a topic, partition or broker panic if it does not exist: a test that changes nothing would prove
 /// nothing. Methods that only read return `None` or an empty list then.
 pub struct MockCluster {
     shared: Arc<Shared>,
@@ -117,7 +117,7 @@ impl MockCluster {
         Ok(())
     }
 
-    /// Creates a topic. The first broker leads partition 0, the next one partition 1 and so on, over and over.
+    /// Creates a topic. The brokers lead its partitions round robin: the first broker leads partition 0.
     ///
     /// # Panics
     /// If the topic exists, Kafka does not allow the name, or `partitions` is below 1.
@@ -248,7 +248,7 @@ impl MockCluster {
         Some(TopicId(self.shared.state.lock().topic(topic)?.id))
     }
 
-    /// Changes the topic's id. A copy of the cluster that was restored from a backup has such another id.
+    /// Changes the topic's id. A topic that was restored from a backup has another id.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -382,7 +382,7 @@ impl MockCluster {
         self.shared.hooks.add(api, 1, Box::new(hook))
     }
 
-    /// Makes the next `times` requests of an API, at any broker, meet `fault`.
+    /// Applies `fault` to the next `times` requests of an API, at any broker.
     pub fn fail_next(&self, api: MockApi, times: usize, fault: Fault) -> HookId {
         self.shared
             .hooks

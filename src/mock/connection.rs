@@ -1,4 +1,4 @@
-//! One connection: reads requests, meets faults, and writes responses in the order of the requests.
+//! One connection: reads requests, applies faults, and writes responses in the order of the requests.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -20,9 +20,9 @@ pub(super) struct Connection {
     stop: Arc<Stop>,
     client_id: Option<Arc<str>>,
     client_software: Option<Arc<str>>,
-    /// Responses that are not written yet: those of all requests of one read are written together.
+    /// Responses that are not written yet. The responses to all requests of one read are written together.
     out: Vec<u8>,
-    /// The number of further requests before which nothing is written.
+    /// The number of further requests that must come before the next write.
     kept_back: usize,
 }
 
@@ -31,7 +31,7 @@ type Flow = ControlFlow<End>;
 
 enum End {
     Close,
-    /// Read until the client closes, and answer nothing.
+    /// Read until the client closes the connection, and answer nothing.
     Ignore,
 }
 
@@ -230,7 +230,7 @@ impl Connection {
         if request.is_answered() {
             self.answer(call, &answer)
         } else if answer.is_failure() {
-            // With acks 0 a broker can report an error in no other way.
+            // With acks 0, closing the connection is a broker's only way to report an error.
             close()
         } else {
             Flow::Continue(())

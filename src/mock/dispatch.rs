@@ -15,7 +15,7 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{DecodeRequest, EncodeResponse, ProtocolError, Reader};
 
-/// Who handles a request: the cluster, which of its brokers, and the version of the request.
+/// The context of a request: the cluster, the broker that received it, and its version.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) shared: &'a Shared,
@@ -72,7 +72,7 @@ impl<'a> AnyRequest<'a> {
         }
     }
 
-    /// Returns the response that all of the request failed with `error`.
+    /// Returns a response that reports `error` for the whole request.
     pub(super) fn refuse(&self, context: Context<'_>, error: ErrorCode) -> AnyResponse {
         match self {
             Self::Produce(request) => AnyResponse::Produce(produce::refuse(request, error)),
@@ -84,8 +84,8 @@ impl<'a> AnyRequest<'a> {
         }
     }
 
-    /// Returns whether the request only asks which cluster this is, as a producer does once on each connection: it names
-    /// no topic.
+    /// Returns whether this is a Metadata request that names no topic. A producer sends one on each connection, to learn the
+    /// cluster's id.
     pub(super) fn asks_for_the_cluster(&self) -> bool {
         match self {
             Self::Metadata(request) => request.topics.as_ref().is_some_and(Vec::is_empty),

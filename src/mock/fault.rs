@@ -21,13 +21,13 @@ pub enum Fault {
     Error(ErrorCode),
     /// Produce only: these partitions are not handled and get these errors. The others are handled.
     PartitionErrors(Vec<PartitionError>),
-    /// The connection does nothing for this time, not even read. Then the request meets the other fault. A client that
-    /// sends more than the sockets' buffers hold cannot write in the meantime. A long time acts like a stopped broker;
-    /// the end of the broker or of the cluster ends it.
+    /// The connection does nothing for this time: it does not even read. Then the other fault applies to the request. A
+    /// client that sends more than the sockets' buffers hold cannot write during this time. A long time acts like a
+    /// stopped broker. The end of the broker or of the cluster ends the delay.
     Delay(Duration, Box<Fault>),
-    /// The request meets the other fault, but the connection keeps its response, and all later ones, until this many more
-    /// requests have come on it. Then it writes them together. A client that does not have that many requests in flight
-    /// gets no response. Responses that are kept when the connection ends are lost.
+    /// The other fault applies to the request, but the connection keeps its response, and all later ones, until this many
+    /// more requests have come on it. Then it writes them together. A client that has fewer requests in flight gets no
+    /// response. Responses that are kept when the connection ends are lost.
     KeepBack(usize, Box<Fault>),
     /// The request is not handled and gets no response. The same holds for all later requests on the connection, because
     /// responses come in the order of the requests. The connection stays open and discards what it reads.
@@ -59,11 +59,11 @@ impl Fault {
 pub enum Corruption {
     /// It carries the correlation id of another request.
     CorrelationId,
-    /// The frame ends in the middle of the response, and its length says so.
+    /// The frame contains only the first part of the response, and its length matches that part.
     ShortFrame,
-    /// The frame's length says nearly 2 GiB.
+    /// The frame's length field is nearly 2 GiB.
     HugeLength,
-    /// The frame's length is negative.
+    /// The frame's length field is negative.
     NegativeLength,
     /// Random bytes follow the correlation id.
     Garbage,

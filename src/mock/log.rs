@@ -85,7 +85,7 @@ pub(super) struct PartitionLog {
     producers: HashMap<i64, ProducerState>,
 }
 
-/// Where an accepted batch is stored.
+/// The position of an accepted batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Appended {
     pub(super) base_offset: i64,
@@ -93,7 +93,7 @@ pub(super) struct Appended {
     pub(super) log_append_time_ms: i64,
 }
 
-/// What applies to an append besides the batch itself.
+/// The rules for an append that do not depend on the batch.
 #[derive(Clone, Copy)]
 pub(super) struct AppendRules {
     pub(super) leader_epoch: i32,

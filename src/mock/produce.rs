@@ -57,7 +57,7 @@ pub(super) fn handle(
     response
 }
 
-/// Returns the response that every partition failed with `error`.
+/// Returns a response that reports `error` for every partition.
 pub(super) fn refuse(request: &Request<'_>, error: ErrorCode) -> ProduceResponse {
     let refused = |partition: &ProducePartition<&[u8]>| ProducePartitionResponse {
         index: partition.index,
@@ -158,7 +158,7 @@ impl PartitionError {
     }
 }
 
-/// Where the batches of one topic go. `topic` is `None` if the request names it by an id that no topic has.
+/// The target of the batches of one topic. `topic` is `None` if the request names it by an id that no topic has.
 struct Target<'a> {
     context: Context<'a>,
     topic: Option<&'a str>,

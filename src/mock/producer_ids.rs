@@ -27,7 +27,7 @@ impl ProducerIds {
     fn next(&mut self, transactional_id: Option<&str>) -> (i64, i16) {
         let known = transactional_id.and_then(|id| self.transactional.get(id).copied());
         let given = match known {
-            // The last epoch is reserved: the coordinator fences with it.
+            // The last epoch is reserved: the coordinator uses it to fence.
             Some((id, epoch)) if epoch < i16::MAX - 1 => (id, epoch + 1),
             _ => {
                 self.next_id += 1;

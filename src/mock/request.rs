@@ -66,7 +66,7 @@ impl fmt::Display for MockApi {
     }
 }
 
-/// A request before it is handled: what a hook gets.
+/// A request before it is handled, as a hook gets it.
 #[derive(Clone, Debug)]
 pub struct MockRequest {
     pub(super) api: MockApi,

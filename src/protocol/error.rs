@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ApiKey;
 
-/// The rule of the wire format that the bytes of a peer break, or a message that is to be encoded.
+/// The rule of the wire format that received bytes, or a message to encode, do not follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
     /// A value continues after the end of its frame or tagged field.
@@ -35,7 +35,7 @@ impl fmt::Display for ProtocolError {
             Self::Truncated { needed, remaining } => {
                 write!(
                     f,
-                    "message ends early: {needed} bytes wanted, {remaining} left"
+                    "message ends early: {needed} bytes needed, {remaining} left"
                 )
             }
             Self::NegativeLength(length) => write!(f, "length {length} is below zero"),

@@ -15,7 +15,7 @@ pub(crate) fn frame_length(prefix: [u8; 4], max: usize) -> Result<usize, Protoco
 }
 
 /// Appends a frame whose contents `write` appends. `write` returns the number of bytes of the frame that are not in `out`:
-/// the caller sends them in between, and the frame's length counts them. After an error `out` is unchanged.
+/// the caller sends them in between, and the frame's length counts them. Leaves `out` unchanged after an error.
 pub(crate) fn put_frame(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<usize, ProtocolError>,

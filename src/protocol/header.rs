@@ -16,7 +16,7 @@ impl RequestHeader<'_> {
         out.put_i16(self.api.code());
         out.put_i16(self.version);
         out.put_i32(self.correlation_id);
-        // Classic in the flexible header too: a broker can read it whatever the version.
+        // Classic in the flexible header, too, so that a broker can read it in every version.
         out.put_nullable_string(Form::Classic, self.client_id)?;
         out.put_no_tagged_fields(self.api.form(self.version));
         Ok(())

@@ -1,4 +1,4 @@
-//! The wire protocol: turns bytes into typed messages and back. Uses no I/O, clock, thread or log.
+//! The wire protocol: converts bytes to typed messages and back. Uses no I/O, clock, thread or log.
 //!
 //! Each API has one file in `messages` with its request and its response. `VERSIONS` names the versions that this client
 //! speaks, enough for brokers from 2.1 to 4.x; the version of a request is chosen only among them. A client does not read
@@ -49,7 +49,7 @@ pub(crate) trait Response: Sized {
     fn decode(version: i16, reader: &mut Reader<'_>) -> Result<Self, ProtocolError>;
 }
 
-/// Appends the whole frame of a request: length, header, body. After an error `out` is unchanged.
+/// Appends the whole frame of a request: length, header, body. Leaves `out` unchanged after an error.
 pub(crate) fn encode_request<R: Request>(
     request: &R,
     version: i16,
@@ -110,7 +110,7 @@ pub(crate) trait EncodeResponse {
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError>;
 }
 
-/// Appends the whole frame of a response: length, header, body. After an error `out` is unchanged.
+/// Appends the whole frame of a response: length, header, body. Leaves `out` unchanged after an error.
 #[cfg(any(test, feature = "mock"))]
 pub(crate) fn encode_response(
     response: &impl EncodeResponse,

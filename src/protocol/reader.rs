@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
                 max: self.remaining(),
             });
         }
-        // Allocates at most as many bytes as the peer has sent, whatever length it announces.
+        // Allocates at most as many bytes as the peer has sent, even if it announces a greater length.
         let mut elements = Vec::with_capacity(length.min(self.remaining() / size_of::<T>().max(1)));
         for _ in 0..length {
             elements.push(element(self)?);

@@ -1,4 +1,4 @@
-//! Writing of the protocol's primitive types to the end of a vector of bytes.
+//! Appends the protocol's primitive types to a vector of bytes.
 
 use super::reader::MAX_STRING_LENGTH;
 use super::{Form, ProtocolError};

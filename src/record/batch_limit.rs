@@ -14,16 +14,16 @@ pub(crate) struct BatchSizes {
 /// The size that batches of a topic should not exceed: on the wire, with the header.
 ///
 /// A refusal halves the limit, or reduces it to the largest batch that was accepted since the first refusal. The topic's own
-/// limit may be raised, so this one grows by a quarter after [`PROBE_AFTER`] full batches: if that is too much, it costs a
-/// split. A full batch is one that had no room for the next record. Its size says little: it can be much smaller than the
-/// limit, if records are large or compress better than expected.
+/// limit may be raised, so this one grows by a quarter after [`PROBE_AFTER`] full batches. If the new limit is too high, the
+/// cost is one split. A full batch is one that had no room for the next record. It can be much smaller than the limit, if
+/// records are large or compress better than expected.
 ///
 /// Threads share it without a lock. If a race loses an update, the next batch makes up for it.
 #[derive(Debug)]
 pub(crate) struct BatchLimit {
     /// `usize::MAX` before the first refusal.
     most: AtomicUsize,
-    /// The largest batch that a broker has accepted since then.
+    /// The largest batch that a broker has accepted since the first refusal.
     largest_taken: AtomicUsize,
     /// The number of full batches accepted since the limit last changed.
     full: AtomicUsize,
@@ -48,11 +48,11 @@ impl BatchLimit {
         self.most.load(Ordering::Relaxed)
     }
 
-    /// A broker has refused a batch of several records, with this size.
+    /// Updates the limit after a broker has refused a batch of several records with this size.
     pub(crate) fn refused(&self, bytes: usize) {
         let mut taken = self.largest_taken.load(Ordering::Relaxed);
         if taken >= bytes {
-            // The topic's limit was reduced meanwhile.
+            // The topic's limit was reduced in the meantime.
             self.largest_taken.store(0, Ordering::Relaxed);
             taken = 0;
         }
@@ -61,7 +61,7 @@ impl BatchLimit {
         self.full.store(0, Ordering::Relaxed);
     }
 
-    /// A broker has accepted a batch of this size.
+    /// Updates the limit after a broker has accepted a batch of this size.
     pub(crate) fn taken(&self, bytes: usize, is_full: bool) {
         let most = self.most();
         if most == usize::MAX {
@@ -148,7 +148,7 @@ mod tests {
         limit.refused(2000);
         let (mut refused, batches) = (0, 10_000);
         for _ in 0..batches {
-            // One record or two.
+            // A batch has one record or two.
             if limit.most() >= 1081 {
                 limit.refused(1081);
                 refused += 1;

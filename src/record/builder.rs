@@ -66,7 +66,7 @@ impl BatchBuilder {
         self.append_with(timestamp_ms, key, value, &Headers(headers))
     }
 
-    /// As [`append`](Self::append), with headers that are already encoded, behind their number.
+    /// Does the same as [`append`](Self::append), with headers that are already encoded after their number.
     pub(crate) fn append_encoded_headers(
         &mut self,
         timestamp_ms: i64,
@@ -77,8 +77,8 @@ impl BatchBuilder {
         self.append_with(timestamp_ms, key, value, &EncodedHeaders(headers))
     }
 
-    /// The number of bytes that [`append`](Self::append) would add now. It depends on the number of records before, and on
-    /// the timestamp of the first.
+    /// Returns the number of bytes that [`append`](Self::append) would add now. It depends on the number of earlier records
+    /// and on the timestamp of the first one.
     #[inline]
     pub(crate) fn record_size<H: RecordHeader>(
         &self,
@@ -115,7 +115,7 @@ impl BatchBuilder {
             || self.record_size(timestamp_ms, key, value, headers) <= room
     }
 
-    /// Raises the capacity to `capacity` bytes, with the header. Does nothing if the capacity is that large already.
+    /// Raises the capacity to `capacity` bytes, with the header. Does nothing if the capacity is already at least as large.
     pub(crate) fn reserve_capacity(&mut self, capacity: usize) {
         self.buffer
             .reserve_exact(capacity.saturating_sub(self.buffer.len()));
@@ -224,7 +224,7 @@ pub(crate) fn upper_bound_size<H: RecordHeader>(
     BATCH_HEADER_BYTES + MAX_RECORD_OVERHEAD_BYTES + key + value + Headers(headers).size()
 }
 
-/// A bound that is a little higher, and faster to compute.
+/// Returns a bound that is a little higher and faster to compute.
 #[inline]
 pub(crate) fn quick_upper_bound<H: RecordHeader>(
     key: Option<&[u8]>,
@@ -239,10 +239,10 @@ pub(crate) fn quick_upper_bound<H: RecordHeader>(
     FIXED + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers
 }
 
-/// The most bytes of length, attributes, timestamp delta and offset delta: 5 + 1 + 10 + 5.
+/// The largest number of bytes of length, attributes, timestamp delta and offset delta: 5 + 1 + 10 + 5.
 const MAX_RECORD_OVERHEAD_BYTES: usize = 21;
 
-/// The most bytes of the length of a key or value.
+/// The largest number of bytes of the length of a key or value.
 const MAX_LENGTH_BYTES: usize = 5;
 
 /// The varint of a null's length, -1.
@@ -389,7 +389,7 @@ fn write_small_record(
     true
 }
 
-/// The length of `bytes`, encoded by `small_varint`. From 8 KiB on it is meaningless.
+/// Returns the length of `bytes`, encoded by `small_varint`. The result is meaningless from 8 KiB on.
 #[inline(always)]
 fn small_length(bytes: Option<&[u8]>) -> (u64, usize) {
     small_varint(bytes.map_or(1, |bytes| zigzag(bytes.len() as i64)))

@@ -77,7 +77,7 @@ impl<'a> RecordBatch<'a> {
         })
     }
 
-    /// Checks that the bytes are those that were sealed.
+    /// Checks that the bytes have not changed since they were sealed.
     pub(crate) fn check_crc(&self) -> Result<(), DecodeError> {
         let stored = BigEndian::read_u32(&self.bytes[CRC]);
         let computed = crc32c::crc32c(&self.bytes[CRC_START..]);
@@ -88,8 +88,8 @@ impl<'a> RecordBatch<'a> {
         }
     }
 
-    /// The records, decompressed to at most `max_output` bytes. Their number must be that in the header. Their offset
-    /// deltas must be 0, 1, 2 and so on, up to that in the header. A broker accepts nothing else from a producer.
+    /// Returns the records, decompressed to at most `max_output` bytes. Their number must match the header. Their offset
+    /// deltas must be 0, 1, 2 and so on, up to the last one in the header. A broker accepts nothing else from a producer.
     pub(crate) fn records(&self, max_output: usize) -> Result<Vec<Record>, DecodeError> {
         let attributes = self.header.attributes;
         let codec = attributes
@@ -198,7 +198,7 @@ pub(crate) enum DecodeError {
     Compression(CompressionError),
     /// The record with this index is malformed, or has a wrong offset delta.
     InvalidRecord { index: usize },
-    /// The header says another number of records.
+    /// The number of records differs from that in the header.
     CountMismatch {
         records_count: i32,
         last_offset_delta: i32,

@@ -34,7 +34,7 @@ fn a_callback_that_hangs_delays_no_sending() {
     assert!(!held.is_done(), "a future waits for its record's callback");
     assert!(
         producer.flush(Duration::from_millis(20)).is_err(),
-        "and so does a flush"
+        "a flush waits for it, too"
     );
     release.send(()).unwrap();
     held.get(PATIENCE).unwrap();
@@ -52,7 +52,7 @@ fn a_callback_that_panics_ends_only_itself() {
         let ran = ran.clone();
         let callback = move |_| {
             ran.change(|ran| *ran += 1);
-            assert!(index % 2 == 0, "a callback's panic, as the test wants it");
+            assert!(index % 2 == 0, "the panic that this test expects");
         };
         futures.push(producer.send_with(record(0, "v"), callback).unwrap());
     }
@@ -109,7 +109,7 @@ fn futures_and_flush_return_after_the_callbacks_of_their_records() {
         let send = || {
             let ran = ran.clone();
             let callback = move |_| {
-                // A caller that does not wait for it returns before it.
+                // A caller that does not wait for the flush returns before it.
                 for _ in 0..100 {
                     std::thread::yield_now();
                 }
@@ -141,7 +141,7 @@ fn flush_does_not_wait_for_linger() {
     assert!(futures.iter().all(|future| future.is_done()));
 }
 
-/// The worker's channel holds more announcements than one round receives when the flush comes.
+/// When the flush comes, the worker's channel holds more announcements than one round receives.
 #[test]
 fn flush_covers_a_record_in_each_of_ten_thousand_partitions() {
     let cluster = cluster(1, 10_000);
@@ -161,7 +161,7 @@ fn flush_covers_a_record_in_each_of_ten_thousand_partitions() {
 #[test]
 fn flush_does_not_wait_for_records_sent_after_it_began() {
     let cluster = cluster(1, 2);
-    // The second partition's broker holds its request back until the test ends.
+    // The second partition's broker holds its request until the test ends.
     cluster.on(MockApi::Produce, |request| {
         match request
             .batches()

@@ -1,4 +1,4 @@
-//! Settings files as they are in use: what is accepted, and what the log says about it.
+//! Settings files as users have them: what the producer accepts, and what it logs about them.
 
 use kafka_producer::ProducerConfig;
 

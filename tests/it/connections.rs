@@ -1,4 +1,4 @@
-//! Connections: when they are made, where to, and when they end.
+//! Connections: when they are made, to which address, and when they end.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -70,7 +70,7 @@ fn a_broker_that_refuses_connections_is_tried_at_growing_intervals() {
     cluster.disconnect(0);
     let future = producer.send(crate::support::record(0, "waits")).unwrap();
     assert!(future.get(Duration::from_millis(1500)).is_err());
-    // The worker tries after 100, 200, 400 and 800 ms, and the metadata thread as often.
+    // The worker tries after 100, 200, 400 and 800 ms, and so does the metadata thread.
     let attempts = tried() - before;
     assert!((2..=14).contains(&attempts), "{attempts} attempts in 1.5 s");
     cluster.remove_all_hooks();

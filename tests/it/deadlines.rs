@@ -41,7 +41,7 @@ fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
             }
             hold.wait();
             late.change(|late| *late = true);
-            // Processed, but the connection for the answer is gone.
+            // The broker has processed the batch, but the connection for the answer is closed.
             Fault::LoseAnswer
         });
     }
@@ -59,7 +59,7 @@ fn a_late_copy_of_an_expired_batch_is_not_written_behind_the_next_one() {
     assert_eq!(values(&cluster, 0), ["first", "next", "last"]);
 }
 
-/// The other order: the late batch is written before the next one is sent.
+/// Here the late batch is written before the next one is sent.
 #[test]
 fn a_late_answer_to_an_expired_batch_changes_nothing() {
     let cluster = cluster(1, 2);
@@ -128,7 +128,7 @@ fn no_memory_is_used_again_while_a_socket_may_still_read_it() {
         });
         // More than the sockets' buffers hold.
         let sick: Vec<_> = (0..15).map(|index| send("sick", index)).collect();
-        // Before they expire and afterwards, when the memory of those that the network no longer reads is free again.
+        // Sends before they expire and afterwards, when the memory that the network no longer reads is free again.
         let mut kept = 0;
         while kept < 5 || !sick.iter().all(|future| future.is_done()) {
             kept += usize::from(send("well", kept).get(PATIENCE).is_ok());
@@ -177,7 +177,7 @@ fn the_callback_of_an_expired_record_may_send() {
     assert_eq!(values(&cluster, 0), ["first", "again"]);
 }
 
-/// KIP-219, with two answers at once that ask for different times.
+/// KIP-219, with two answers at the same time that ask for different times.
 #[test]
 fn the_longest_throttle_counts() {
     let cluster = cluster(1, 3);
@@ -233,7 +233,7 @@ fn throttled_records_expire_as_not_written_and_close_is_prompt() {
     assert_eq!(values(&cluster, 0), ["first"]);
 }
 
-/// Both records of a batch have the batch's age, which is that of the first one.
+/// All records of a batch have the age of its first record.
 #[test]
 fn the_time_counts_from_the_first_record_of_a_batch() {
     let cluster = cluster(1, 1);
@@ -276,7 +276,7 @@ fn requests_in_flight_have_more_time_while_the_broker_throttles() {
         1,
         Fault::KeepBack(1, Box::new(Fault::Throttle(Duration::from_millis(800)))),
     );
-    // Answered after more than the request's own timeout.
+    // The answer comes after the request's own timeout.
     cluster.fail_next(
         MockApi::Produce,
         1,
@@ -295,7 +295,7 @@ fn requests_in_flight_have_more_time_while_the_broker_throttles() {
     assert_eq!(values(&cluster, 0), ["first", "a", "b"]);
 }
 
-/// The broker takes longer than the records may.
+/// The broker takes longer than `delivery.timeout.ms`.
 #[test]
 fn a_record_that_is_answered_too_late_is_maybe_written() {
     let cluster = cluster(3, 1);
@@ -374,7 +374,7 @@ fn a_stream_survives_a_stall_longer_than_its_records_may_take() {
         "{written:?}"
     );
     let lost = check_outcomes(&futures, &written);
-    assert!(lost > 0, "the stall was meant to cost some");
+    assert!(lost > 0, "the stall must make some records expire");
 }
 
 /// Checks the outcome of each record against the numbers in the log. Returns how many records were lost.

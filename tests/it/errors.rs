@@ -15,7 +15,7 @@ const RETRIABLE: [i16; 32] = [
     89, 100, 103, 106, 122, 123, 133,
 ];
 
-/// Judged by the sequences, not by the table.
+/// The reaction to these codes depends on the sequences, not on the table.
 const SEQUENCE_ERRORS: [i16; 3] = [45, 47, 59];
 
 const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
@@ -86,7 +86,7 @@ fn assert_broker_error(error: &Error, code: i16) {
         _ => ErrorKind::Broker,
     };
     assert_eq!(error.kind(), kind, "{error}");
-    // An unexpected error of a broker may have happened after the write.
+    // An unexpected error of a broker may have occurred after the write.
     let delivery = match code {
         -1 => Delivery::MaybeWritten,
         _ => Delivery::NotWritten,
@@ -189,7 +189,7 @@ fn errors_of_single_records_reach_the_records_they_name() {
         );
         assert!(
             errors[innocent].is_retriable(),
-            "it may well be accepted without its company"
+            "the broker may accept it without the other records"
         );
     }
     assert!(!errors[1].is_retriable());
@@ -251,7 +251,7 @@ fn retries_of_zero_fail_at_the_first_error() {
     }
 }
 
-/// The mock cluster appends the batch, and knows it again when it comes another time.
+/// The mock cluster appends the batch, and recognizes it when it comes again.
 #[test]
 fn a_record_that_too_few_replicas_have_is_written_when_no_retry_or_no_time_is_left() {
     let cluster = cluster(1, 1);
@@ -532,7 +532,7 @@ fn an_exponential_backoff_separates_the_attempts() {
         let nominal = (first * 2u32.pow(failure)).min(most);
         let waited = pair[1] - pair[0];
         assert!(waited >= nominal * 4 / 5, "after {failure}: {waited:?}");
-        // A busy machine adds to it.
+        // A busy machine adds to this time.
         assert!(
             waited <= nominal * 6 / 5 + Duration::from_millis(400),
             "after {failure}: {waited:?}"

@@ -1,4 +1,4 @@
-//! What a producer allocates beyond `buffer.memory`, counted to the byte by an allocator.
+//! The bytes that a producer allocates beyond `buffer.memory`, counted exactly by an allocator.
 //!
 //! Each test runs its producer in a process of its own. The cluster is in the parent process.
 
@@ -19,16 +19,16 @@ const FIXED: usize = 64 << 10;
 /// The bytes for each sender thread: its structures, its channels, its connections.
 const FOR_EACH_THREAD: usize = 64 << 10;
 
-/// The bytes for each partition of the topics that the producer sends to: its metadata, its state, that at its worker.
+/// The bytes for each partition of the topics that the producer sends to: its metadata, its state, its state at the worker.
 const FOR_EACH_PARTITION: usize = 1 << 10;
 
 /// The buffers that are kept for later batches.
 const POOL: usize = BUFFER / 16;
 
-/// What callbacks may send beyond the budget.
+/// The bytes that callbacks may send beyond the budget.
 const CALLBACK_ALLOWANCE: usize = 64 << 10;
 
-/// Counts what the whole process allocates. The allocator's own overhead for each block is not in it, nor are stacks.
+/// Counts the bytes that the whole process allocates, without stacks and without the allocator's overhead for each block.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -193,12 +193,12 @@ impl Load {
         let _ = producer.close(Duration::ZERO);
     }
 
-    /// Sends until there is no memory, and for a while after that. Returns the number of records.
+    /// Sends until no memory is free, and for a while after that. Returns the number of records.
     fn fill(&self, producer: &Producer) -> usize {
         let (mut sent, mut full_since, mut was_full) = (0, None, false);
         for partition in (0..self.partitions as i32).cycle() {
             let record = record(partition, vec![b'v'; self.record_bytes]);
-            // A record with a callback may wait, so the others come without one when the buffer was full once.
+            // A record with a callback may wait for memory. So later records have no callback once the buffer was full.
             let result = match self.with_callbacks && !was_full {
                 true => producer.send_with(record, move |_| assert!(sent < usize::MAX)),
                 false => producer.try_send(record),
@@ -241,7 +241,7 @@ fn in_child(test: &str, partitions: usize, answered: usize, run: impl FnOnce(&st
     );
 }
 
-/// The producer, and what was held before it was built.
+/// A producer, and the number of bytes that were allocated before it was built.
 fn build(config: Builder) -> (Producer, usize) {
     let before = held();
     (config.build().unwrap(), before)

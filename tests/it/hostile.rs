@@ -14,7 +14,7 @@ use crate::support::{
     Builder, PATIENCE, Producer, SOON, Watched, builder_at, deliver, record, with_causes,
 };
 
-/// The most bytes that a system's socket buffers hold unread.
+/// The largest number of unread bytes that a system's socket buffers hold.
 const SOCKET_BUFFERS: usize = 24 << 20;
 
 /// The number of bytes that a hostile broker writes unless it is stopped.
@@ -130,7 +130,7 @@ fn a_flood_of_frames_is_read_only_up_to_the_first_unrequested_one() {
         Broker::start(move |connection, request, stream| {
             stream.write_all(&answer(request, 0))?;
             if connection == 0 {
-                // Small ones: millions of them would wait for the worker.
+                // Small frames: millions of them would wait for the worker.
                 let count = flood(stream, &frame(&[0; 64]).repeat(1000));
                 taken.change(|taken| taken.push(count));
             }
@@ -197,7 +197,7 @@ fn an_unknown_error_code_is_reported_and_leaves_the_batch_maybe_written() {
 
 #[test]
 fn a_server_that_floods_before_the_handshake_is_read_only_as_far_as_a_handshake_needs() {
-    // Metadata may have this length.
+    // A Metadata answer may have this length.
     let announced = [&50_000_000_i32.to_be_bytes()[..], &vec![0; 1 << 20]].concat();
     let (port, connections, taken) = garbage_server(move |stream| flood(stream, &announced));
     assert_refused_with_pauses(port, &connections, "above the limit");
@@ -219,7 +219,7 @@ fn after_endless_garbage_for_metadata_the_producer_pauses_between_requests() {
     assert_refused_with_pauses(port, &connections, "not Kafka's protocol");
 }
 
-/// `send` gives up after `max.block.ms` and says why; the producer has made only a few attempts.
+/// Checks that `send` fails after `max.block.ms` with the reason, and that the producer has made only a few attempts.
 fn assert_refused_with_pauses(port: u16, connections: &AtomicUsize, expected: &str) {
     let producer = builder_at(&format!("127.0.0.1:{port}"))
         .reconnect_backoff(Duration::from_millis(50))

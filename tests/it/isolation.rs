@@ -38,7 +38,7 @@ fn a_broker_that_never_answers_delays_no_other() {
     let _ = producer.close(Duration::ZERO);
 }
 
-/// As after SIGSTOP: the buffers of the broker's sockets fill up until nothing can be written.
+/// The broker behaves as after SIGSTOP: the buffers of its sockets fill up until no byte can be written.
 #[test]
 fn a_broker_that_stops_reading_delays_no_other() {
     let cluster = cluster(3, 3);
@@ -165,7 +165,7 @@ impl Side {
         }
     }
 
-    /// Sends the next record when the previous one is delivered, and counts them.
+    /// Sends each record when the previous one is delivered, and counts the records.
     fn keep_sending(&self, partition: i32, over: &AtomicBool) {
         while !over.load(Ordering::Acquire) {
             let sent = self.producer.send(record(partition, vec![7; 1_000]));
@@ -178,7 +178,7 @@ impl Side {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Stops the broker, and sends it many times what its sockets hold.
+    /// Stops the broker, and sends it many times the bytes that its sockets hold.
     fn stop(&self) -> Vec<Future> {
         self.stopped.store(true, Ordering::Release);
         let value: Bytes = vec![7; 900_000];
@@ -186,7 +186,7 @@ impl Side {
         (0..10).map(send).collect()
     }
 
-    /// Returns when the delayed records are delivered.
+    /// Continues the broker. Returns when the delayed records are delivered.
     fn go_on(&self, held: Vec<Future>) {
         self.stopped.store(false, Ordering::Release);
         self.cluster.disconnect(STUCK);
@@ -248,7 +248,7 @@ fn assert_healthy_partitions_are_served(producer: &Producer, partitions: &[i32])
     );
 }
 
-/// Every request of a broker fails in another way, and the neighbour's records are in time.
+/// Every request to one broker fails, each in another way. The other broker's records are in time.
 #[test]
 fn a_failing_broker_delays_no_other() {
     let cluster = cluster(2, 2);
@@ -276,7 +276,7 @@ fn a_failing_broker_delays_no_other() {
     }
     cluster.remove(troubled);
     for future in stuck {
-        // One that can be written and is out of order then cannot be sent again.
+        // A maybe written batch that is then out of order cannot be sent again.
         if let Err(error) = future.get(PATIENCE) {
             assert_eq!(error.delivery(), Delivery::MaybeWritten, "{error}");
         }

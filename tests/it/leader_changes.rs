@@ -210,7 +210,7 @@ fn a_leader_hint_with_an_older_epoch_is_ignored() {
     assert_eq!(values(&cluster, 0), ["first", "0", "1", "2"]);
 }
 
-/// If the producer accepted it, no later metadata could override its epoch.
+/// If the producer accepted the hint, no later metadata could override its epoch.
 #[test]
 fn a_leader_hint_of_an_unknown_broker_is_ignored() {
     let cluster = cluster(2, 1);
@@ -235,7 +235,7 @@ fn a_leader_hint_of_an_unknown_broker_is_ignored() {
 #[test]
 fn a_batch_whose_leader_epoch_has_changed_skips_its_backoff() {
     let cluster = cluster(1, 1);
-    // Far longer than this test waits.
+    // The backoff is far longer than this test waits.
     let forever = Duration::from_secs(3600);
     let producer = builder(&cluster)
         .retry_backoff(forever)
@@ -338,7 +338,7 @@ fn errors_of_metadata_delay_no_known_topic() {
     assert_eq!(values(&cluster, 0).len(), 7);
 }
 
-/// A leader whose disk is full, until another one leads.
+/// The leader's disk is full until another broker leads.
 #[test]
 fn a_leader_whose_disk_fails_delays_records_and_keeps_their_order() {
     let cluster = cluster(2, 1);

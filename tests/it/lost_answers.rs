@@ -1,4 +1,4 @@
-//! Answers that are lost or late, or deny what is in the log: a batch that can be written is sent again and found there.
+//! Answers that are lost, late or wrong: a batch that is maybe written is sent again, and the broker finds it in the log.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::support::{
     values,
 };
 
-/// Five records are known. The broker writes the next n or not, and the connection breaks in both cases; the rest are
-/// sent while the broker is down. When it is back, the first one fails again, and the others with it.
+/// Five records are acknowledged. The broker writes the next n records or not, and the connection breaks in both cases. The
+/// others are sent while the broker is down. When it is up again, the first one fails again, and so do the others.
 #[test]
 fn maybe_written_batches_do_not_end_the_producer() {
     for lost in 1..=5 {
@@ -25,7 +25,7 @@ fn maybe_written_batches_do_not_end_the_producer() {
                 let request = requests.fetch_add(1, Ordering::Relaxed);
                 let last = request + 1 == lost;
                 match (request, is_written) {
-                    // Kept back until all are there, and lost with the last one.
+                    // The broker keeps the answers until all requests are there, and loses them with the last one.
                     (request, true) if request < lost && !last => {
                         Fault::KeepBack(lost, Box::new(Fault::Pass))
                     }
@@ -79,7 +79,7 @@ fn a_duplicate_after_a_lost_answer_is_a_success() {
     assert_eq!(numbers(&cluster), (0..10).collect::<Vec<_>>());
 }
 
-/// The batch is written, but the replicas did not follow in time. The batches behind it succeed.
+/// The batch is written, but the replicas do not have it in time. The batches behind it succeed.
 #[test]
 fn a_batch_that_was_appended_without_replicas_is_recognized() {
     for known in [0, 5] {
@@ -96,7 +96,7 @@ fn a_batch_that_was_appended_without_replicas_is_recognized() {
     }
 }
 
-/// The first requests after the first one time out although they were written: up to five batches, which a broker
+/// Some requests after the first one time out although their batches were written: up to five batches, which a broker
 /// remembers, and more.
 #[test]
 fn batches_that_time_out_in_the_log_are_delivered_once() {
@@ -110,7 +110,7 @@ fn batches_that_time_out_in_the_log_are_delivered_once() {
             let cluster = cluster(1, 1);
             let producer = builder(&cluster)
                 .linger(Duration::from_millis(50))
-                // Room for ten records.
+                // A batch has room for ten records.
                 .batch_size(61 + EACH * 60)
                 .build()
                 .unwrap();

@@ -1,7 +1,7 @@
-//! The producer on the embedded mock cluster: every promise that needs a broker but not a real one.
+//! Tests of the producer on the embedded mock cluster: all behaviour that needs a broker, but not a real one.
 //!
 //! Run with `cargo test --features mock --test it`. No test sleeps to wait for something: each waits for a condition
-//! with a deadline far above what it takes, and delays are made by the cluster's hooks.
+//! with a deadline far above what it takes, and the cluster's hooks make delays.
 
 mod answers;
 mod callbacks;
@@ -36,7 +36,7 @@ mod replaced;
 mod send_all;
 mod sending;
 mod sequences;
-/// What the tests against real Kafka use too.
+/// Code that the tests against real Kafka use, too.
 #[cfg(target_os = "linux")]
 #[path = "../support"]
 #[allow(dead_code)]

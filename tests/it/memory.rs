@@ -21,7 +21,7 @@ fn exhausted(max_block: Duration) -> (MockCluster, Producer, usize) {
     while producer.partitions_for("t").is_err() {}
     cluster.on(MockApi::Produce, |_| Fault::NoAnswer);
     let (mut sent, mut refusals) = (0, 0);
-    // Every partition's open batch has to be full, too.
+    // The open batch of every partition must be full, too.
     for partition in (0..4).cycle() {
         match producer.try_send(record(partition, numbered(sent))) {
             Ok(_) => (sent, refusals) = (sent + 1, 0),

@@ -1,4 +1,4 @@
-//! Metadata answers that are wrong, empty, late or refused, and servers that are no brokers.
+//! Metadata answers that are wrong, empty, late or refused, and servers that are not brokers.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn garbage_from_the_only_broker_is_reported_and_survived() {
             "{corruption:?}: {message}"
         );
         cluster.remove(damaging);
-        eventually("a record taken", || deliver(&producer, 0, "v").is_ok());
+        eventually("an accepted record", || deliver(&producer, 0, "v").is_ok());
     }
 }
 
@@ -91,7 +91,7 @@ fn a_leader_without_an_address_in_any_answer_is_waited_for() {
     });
     assert!(!waiting.is_done());
     bootstrap.set_leaders(&[well.clone(), Member { id: 42, ..well }], &[0, 42]);
-    // The mock cluster has no partition 1; its error shows that it was asked.
+    // The mock cluster has no partition 1. Its error shows that the request reached it.
     cluster.add_partitions("t", 1);
     waiting.get(SOON).unwrap();
 }
@@ -157,7 +157,7 @@ fn an_error_of_one_topic_affects_no_other() {
     }
 }
 
-/// KIP-219: a quota is between a client and one broker.
+/// KIP-219: a quota applies between a client and one broker.
 #[test]
 fn while_a_broker_throttles_the_metadata_thread_asks_another_one() {
     for api in [MockApi::Metadata, MockApi::InitProducerId] {

@@ -91,7 +91,7 @@ fn a_bootstrap_name_is_looked_up_again_when_every_known_broker_is_gone() {
     let waiting = producer.send(record(0, "after")).unwrap();
     assert!(waiting.get(Duration::from_millis(300)).is_err());
     names.set(NAME, &[WELL]);
-    // That record may be in the old cluster's log. Then it is not sent to another cluster: `waiting` can fail.
+    // That record may be in the old cluster's log, and then it is not sent to another cluster: `waiting` can fail.
     crate::support::eventually("a record in the new cluster", || {
         deliver(&producer, 0, "after").is_ok()
     });
@@ -112,7 +112,7 @@ fn slow_look_ups_continue_and_are_not_started_again() {
     let servers = NAMES.map(|name| format!("{name}:{port}")).join(",");
     let producer = builder_with(&names, &servers).build().unwrap();
     deliver(&producer, 0, "v").unwrap();
-    // Once when the producer was built, and once to connect.
+    // The name is looked up when the producer is built, and again to connect.
     for name in NAMES {
         assert!(
             names.look_ups(name) <= 2,
@@ -122,7 +122,7 @@ fn slow_look_ups_continue_and_are_not_started_again() {
     }
 }
 
-/// There is no other name: the name server has all the time that the settings give.
+/// There is no other name to try: the look-up has all the time that the settings allow.
 #[test]
 fn the_only_name_has_the_time_of_the_setting_to_be_looked_up() {
     const NAME: &str = "only.slow.test";

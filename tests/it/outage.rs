@@ -10,10 +10,10 @@ use crate::support::{Bytes, builder_at, child, cluster, process, record};
 
 const BUFFER: usize = 64 << 20;
 
-/// The memory of a process beside `buffer.memory`: code, threads' stacks, sockets, metadata, the allocator's slack.
+/// The memory of a process beside `buffer.memory`: code, threads' stacks, sockets, metadata, the allocator's unused memory.
 const FIXED_OVERHEAD: usize = 32 << 20;
 
-/// What is sent while the brokers accept connections and answer nothing.
+/// The load while the brokers accept connections and answer nothing.
 struct Outage {
     partitions: i32,
     record_bytes: usize,
@@ -74,7 +74,7 @@ fn with_callbacks() {
     outage.assert_bounded("outage::with_callbacks");
 }
 
-/// Connections end and are made again, and batches that were in flight wait to be sent again.
+/// Connections end, new ones are made, and batches that were in flight wait to be sent again.
 #[test]
 fn with_retries() {
     let outage = Outage {
@@ -119,7 +119,7 @@ impl Outage {
         }
     }
 
-    /// Fills the buffer and keeps it full for a while, without keeping futures. The peak counts.
+    /// Fills the buffer and keeps it full for a while, without keeping futures. The test checks the peak of the memory.
     fn run(&self, addresses: &str) {
         let before = process::resident_bytes();
         let producer = builder_at(addresses)

@@ -1,4 +1,4 @@
-//! Callbacks and the program's logger run on a producer's own threads: what they may do with the producer.
+//! Calls that callbacks and the program's logger may make: both run on the producer's own threads.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -222,7 +222,7 @@ fn callbacks_send_again_although_callers_wait_for_the_full_memory() {
     get_all(copies);
 }
 
-/// A callback that hands its record to another thread, which sends it, and waits for the outcome.
+/// The callback hands its record to another thread, which sends it, and waits for the outcome.
 #[test]
 fn a_callback_may_wait_for_another_thread_that_waits_for_memory() {
     let cluster = cluster(1, 2);
@@ -293,7 +293,7 @@ mod logger {
         fn flush(&self) {}
     }
 
-    /// In a process of its own, because a process has one logger.
+    /// Runs in a process of its own, because a process has one logger.
     #[test]
     fn a_logger_that_sends_with_the_producer_under_the_programs_lock_causes_no_deadlock() {
         if child::addresses().is_none() {

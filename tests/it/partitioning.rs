@@ -235,7 +235,7 @@ fn the_adaptive_partitioner_prefers_short_queues() {
             1 => Fault::delay(Duration::from_millis(10)),
             _ => Fault::Pass,
         });
-        // Little memory, so that the caller is no faster than the brokers.
+        // The memory is small, so that the caller is no faster than the brokers.
         let producer = builder(&cluster)
             .partitioner_adaptive_partitioning(adaptive)
             .buffer_memory(48 << 10)
@@ -268,12 +268,12 @@ fn a_broker_that_accepts_nothing_is_avoided_after_the_availability_timeout() {
         1 => Fault::delay(Duration::from_secs(3600)),
         _ => Fault::Pass,
     });
-    // More than may be in flight, so that a batch waits in the ready queue.
+    // Sends more batches than may be in flight, so that one waits in the ready queue.
     for _ in 0..20 {
         drop(producer.send(record(1, vec![1; 150])).unwrap());
     }
     // Two hundred in a row to the other partition do not happen by chance.
-    eventually("the stuck broker left out", || {
+    eventually("avoiding the stuck broker", || {
         let before = cluster.end_offset("t", 0).unwrap();
         for _ in 0..200 {
             let sent = producer.send(unkeyed(150)).unwrap();
@@ -285,7 +285,7 @@ fn a_broker_that_accepts_nothing_is_avoided_after_the_availability_timeout() {
     });
     cluster.remove(silence);
     cluster.disconnect(1);
-    eventually("the broker that recovered used again", || {
+    eventually("using the recovered broker again", || {
         let before = cluster.end_offset("t", 1);
         producer.send(unkeyed(150)).unwrap().get(PATIENCE).unwrap();
         cluster.end_offset("t", 1) > before

@@ -16,7 +16,7 @@ use crate::support::{
 fn when_every_known_broker_is_gone_the_bootstrap_servers_are_asked_again() {
     let old = cluster(1, 1);
     let new = cluster(1, 1);
-    // The second address leads to another cluster once the first is gone.
+    // The second address leads to another cluster when the first one has ended.
     new.broker_down(0);
     let servers = format!("{},{}", old.bootstrap_servers(), new.bootstrap_servers());
     let producer = builder_at(&servers).build().unwrap();
@@ -27,7 +27,7 @@ fn when_every_known_broker_is_gone_the_bootstrap_servers_are_asked_again() {
     assert_eq!(values(&new, 0), ["to the new one"]);
 }
 
-/// The cluster's only member is replaced by one with another id and address, one after the other.
+/// Another broker, with another id and address, replaces the cluster's only broker, again and again.
 #[test]
 fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
     let cluster = cluster(5, 1);
@@ -49,7 +49,7 @@ fn brokers_replaced_one_by_one_until_none_of_the_first_is_left() {
         cluster.broker_up(new).unwrap();
         let asked = |cluster: &MockCluster| cluster.request_count(MockApi::Metadata);
         let before = asked(&cluster);
-        // Twice: one request may have been in flight.
+        // Waits for two requests: the first one may have been in flight.
         assert!(cluster.wait_until(PATIENCE, |cluster| asked(cluster) >= before + 2));
         let in_flight: Vec<_> = (0..50)
             .map(|_| producer.send(record(0, "between")).unwrap())
@@ -149,9 +149,9 @@ fn a_broker_that_asks_the_client_to_rebootstrap_is_obeyed_at_once() {
         deliver_while_replaced(&producer);
         !values(&new, 0).is_empty()
     });
-    // A second one, if the connection was cut only after a refusal on it.
+    // The broker may refuse a second request if the connection ends after it.
     let times = sent_away.get();
-    assert!((1..=2).contains(&times), "sent away {times} times");
+    assert!((1..=2).contains(&times), "refused {times} times");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn without_metadata_for_the_trigger_time_the_client_rebootstraps() {
     for _ in 0..3 {
         let (answered, start) = (bootstrap.metadata_requests(), Instant::now());
         bootstrap.disconnect();
-        eventually("an answer after a connection lost", || {
+        eventually("an answer after a lost connection", || {
             bootstrap.metadata_requests() > answered
         });
         let took = start.elapsed();

@@ -137,7 +137,7 @@ fn records_of_all_kinds_keep_their_order_in_each_partition() {
         let topics = ["a", "b"].map(|name| format!("{name}-{with_partitioner}"));
         let records: Vec<Record> = (0..3_000_usize)
             .map(|number| {
-                // Some do not fit into the open batch, some need a batch of their own.
+                // Some records do not fit into the open batch, and some need a batch of their own.
                 let padding =
                     [10, 30, 400, 3_000][usize::from(number % 17 == 0) * (1 + number % 3)];
                 let value = format!("{number:05}{}", "-".repeat(padding));

@@ -373,7 +373,7 @@ fn text_numbers_and_nothing_are_sent_as_java_sends_them() {
 #[test]
 fn a_flush_waits_for_its_threads_records_while_others_fill_the_batches() {
     let cluster = cluster(1, 2);
-    // Two records fill a batch: other threads hand over batches while this thread flushes.
+    // Two records fill a batch: other threads announce batches while this thread flushes.
     let producer = builder(&cluster)
         .batch_size(300)
         .linger(Duration::from_secs(1))

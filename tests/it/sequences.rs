@@ -1,4 +1,4 @@
-//! Idempotence: how the producer reacts to a broker's errors about sequences and epochs, each partition by itself.
+//! Idempotence: how the producer reacts, for each partition by itself, to a broker's errors about sequences and epochs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -106,7 +106,7 @@ fn out_of_order_at_the_head_starts_all_five_over_under_the_next_epoch() {
     }
 }
 
-/// With retention (the log begins behind the last acknowledged record), without, and if the broker does not say.
+/// Cases: retention (the log begins behind the last acknowledged record), no retention, and an unknown start of the log.
 #[test]
 fn an_unknown_producer_starts_over_with_all_batches_in_flight() {
     for loss in ["retention", "expiry", "unknown start"] {
@@ -145,7 +145,7 @@ fn an_unknown_producer_starts_over_with_all_batches_in_flight() {
     }
 }
 
-/// Current brokers accept whatever an unknown producer sends.
+/// Current brokers accept any batch of an unknown producer.
 #[test]
 fn a_forgotten_producer_continues_if_the_broker_allows_it() {
     let cluster = cluster(1, 1);
@@ -156,8 +156,8 @@ fn a_forgotten_producer_continues_if_the_broker_allows_it() {
     assert_eq!(values(&cluster, 0), ["first", "a", "b", "c", "d", "e"]);
 }
 
-/// The answer was lost, and the broker forgot the producer: whether the record is written stays open. Under another epoch
-/// it could be written twice.
+/// The answer was lost, and the broker forgot the producer: the record is maybe written. Under another epoch it could be
+/// written twice.
 #[test]
 fn a_maybe_written_batch_is_not_sent_again_to_a_broker_that_forgot_the_producer() {
     let cluster = Arc::new(
@@ -196,7 +196,7 @@ fn five_batches_whose_answers_are_lost_are_recognized_with_their_offsets() {
     cluster.on(MockApi::Produce, move |_| {
         match requests.fetch_add(1, Ordering::Relaxed) {
             0 => with_five_in_flight(Fault::Pass),
-            // The answers that were kept back are lost, too.
+            // The answers that the broker kept are lost, too.
             4 => Fault::LoseAnswer,
             _ => Fault::Pass,
         }
@@ -212,7 +212,7 @@ fn five_batches_whose_answers_are_lost_are_recognized_with_their_offsets() {
 fn a_duplicate_among_five_is_a_success_and_the_others_are_not_disturbed() {
     let cluster = cluster(1, 1);
     let producer = known(one_by_one(&cluster));
-    // It was written too long ago for the broker to know the offset.
+    // The broker no longer knows the offset of a batch written so long ago.
     let duplicate = after_append(ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
     cluster.fail_next(MockApi::Produce, 1, with_five_in_flight(duplicate));
     let futures = send(&producer, &["a", "b", "c", "d", "e"]);

@@ -42,7 +42,7 @@ fn threads_that_send_to_healthy_brokers_are_not_stopped_by_one_that_fills_the_me
     let (stuck, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Until the broker's share is full and `close` ends the wait.
+            // Sends until the broker's share is full and `close` ends the wait.
             while !done.load(Ordering::Relaxed) && producer.send(record(STUCK, value())).is_ok() {
                 stuck.fetch_add(1, Ordering::Relaxed);
             }
@@ -71,7 +71,7 @@ fn threads_that_send_to_healthy_brokers_are_not_stopped_by_one_that_fills_the_me
     let stuck = stuck.load(Ordering::Relaxed);
     assert!(
         stuck * 1000 > BUFFER / 8 && stuck * 1000 < BUFFER * 3 / 4,
-        "{stuck} records of 1000 bytes for the broker that takes none"
+        "{stuck} records of 1000 bytes for the broker that accepts none"
     );
 }
 
@@ -97,7 +97,7 @@ fn the_error_distinguishes_a_full_share_from_a_full_buffer() {
     assert_eq!(error.kind(), ErrorKind::BufferExhausted);
     let message = error.to_string();
     assert!(message.contains("for records to broker 1"), "{message}");
-    deliver(&producer, 0, "still served").unwrap();
+    deliver(&producer, 0, "still sent").unwrap();
     let _ = producer.close(Duration::ZERO);
 }
 

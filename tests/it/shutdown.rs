@@ -475,7 +475,7 @@ fn close_at_once_reports_queued_records_as_not_written_and_others_as_maybe_writt
     }
 }
 
-/// Ten records a batch, one request in flight, and a linger that only full batches do not wait for.
+/// Returns a producer with ten records in a batch, one request in flight, and a long linger.
 fn purged(cluster: &MockCluster, idempotence: bool) -> Producer {
     builder(cluster)
         .linger(Duration::from_secs(5))

@@ -47,9 +47,9 @@ pub fn metadata_response(data: &[u8]) {
     }
 }
 
-/// Input: the version, then the frame of an ApiVersions response. Versions of requests are chosen by it.
+/// Input: the version, then the frame of an ApiVersions response. The target chooses versions of requests by it.
 pub fn api_versions_response(data: &[u8]) {
-    // A refusal has the layout of version 0, whatever the request's version (KIP-511).
+    // A refusal has the layout of version 0 for every version of the request (KIP-511).
     let layout = |version, response: &ApiVersionsResponse| match response.error {
         ErrorCode::UNSUPPORTED_VERSION => 0,
         _ => version,

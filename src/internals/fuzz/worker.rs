@@ -1,6 +1,6 @@
-//! A worker between callers and brokers that do anything. The input is a script: what is sent, what the brokers answer
-//! (valid, damaged, made up), which links break, who leads, and how much time passes. In every case nothing panics, the
-//! worker comes to rest, every record has its outcome in time, and all memory is returned.
+//! A worker between callers and brokers that do anything. The input is a script: the records that are sent, the brokers'
+//! answers (valid, damaged, invented), the links that break, the leaders, and the time that passes. In every case nothing
+//! panics, the worker becomes idle, every record has its outcome in time, and all memory is returned.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::record::compression::Compression;
 use crate::sender::SenderConfig;
 use crate::sender::scripted::{Harness, Link, MS, PRODUCER_ID, Sent, Ticket, encode, response_to};
 
-/// Sets the worker up from the first bytes, and takes a step for each of the others.
+/// Builds the worker from the first bytes, and makes one step for each further byte.
 pub fn worker(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(&mut input);
@@ -37,7 +37,7 @@ const BROKERS: i32 = 2;
 const PARTITIONS: usize = 3;
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(5_000);
 
-/// The worker, and what the script needs beside it.
+/// The worker, and the other state that the script needs.
 struct World {
     harness: Harness,
     /// The requests that wait for an answer.
@@ -124,7 +124,7 @@ impl World {
         if self.unanswered.is_empty() {
             return;
         }
-        // Out of order now and then.
+        // Sometimes answers out of order.
         let index = input.byte();
         let index = if index < 0xe0 { 0 } else { usize::from(index) };
         let sent = self.unanswered.remove(index % self.unanswered.len());
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// For links that do not become ready by themselves, and for a write in progress.
+    /// Makes connecting links ready, and finishes a write in progress.
     fn finish_connecting_and_writing(&mut self, input: &mut Input<'_>) {
         if let Some(link) = self.harness.connecting().first() {
             match input.below(4) {
@@ -182,7 +182,7 @@ impl World {
         });
     }
 
-    /// Whatever the brokers do, every record has its outcome within `delivery.timeout.ms`, and all memory comes back.
+    /// Checks that every record has its outcome within `delivery.timeout.ms`, and that all memory is returned.
     fn end(mut self) {
         self.harness.run_for(DELIVERY_TIMEOUT + MS);
         let tickets = self.tickets.iter();
@@ -195,7 +195,11 @@ impl World {
         );
         let accumulator = self.harness.end();
         let memory = &accumulator.memory;
-        assert_eq!(memory.available(), memory.budget(), "memory is lost");
+        assert_eq!(
+            memory.available(),
+            memory.budget(),
+            "memory was not returned"
+        );
     }
 }
 
@@ -238,7 +242,7 @@ fn sender_config(input: &mut Input<'_>) -> SenderConfig {
     }
 }
 
-/// The frame without its length.
+/// Returns the frame of an answer, without its length.
 fn answer_to(sent: &Sent, input: &mut Input<'_>) -> Vec<u8> {
     let partitions = sent.batches.iter().map(|batch| ProducePartitionResponse {
         index: batch.partition,

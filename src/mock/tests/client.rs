@@ -11,7 +11,7 @@ use crate::record::builder::{BatchBuilder, RecordHeader};
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, ProducerStamp, seal};
 
-/// Far above what any answer takes.
+/// A timeout far above the time of any answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) type ProduceSlices<'a> = ProduceRequest<'a, &'a [u8]>;
@@ -86,7 +86,7 @@ impl Client {
         answer.topics[0].partitions.remove(0)
     }
 
-    /// Checks that the broker has closed the connection, in whichever way.
+    /// Checks that the broker has closed the connection, orderly or not.
     pub(super) fn expect_end(&mut self) {
         match self.stream.read(&mut [0; 1]) {
             Ok(0) => {}

@@ -1,4 +1,4 @@
-//! The cluster and its brokers: start and end, connections, what they count, misuse.
+//! The cluster and its brokers: start and end, connections, counts of requests, misuse.
 
 use std::io::Write;
 use std::net::TcpStream;

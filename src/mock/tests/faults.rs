@@ -155,7 +155,7 @@ fn hooks_see_the_request_and_are_gone_when_used_up_or_removed() {
     };
     assert_eq!(request.batches(), [produced]);
     cluster.remove(hook);
-    // The hook owned the sender: without it the channel is closed after the two other requests.
+    // The hook owned the sender: without the hook the channel is closed after the two other requests.
     assert_eq!(requests.iter().count(), 2);
 }
 

@@ -178,7 +178,7 @@ impl<'a> DecodeRequest<'a> for ApiVersionsRequest<'a> {
 
 #[cfg(any(test, feature = "mock"))]
 impl EncodeResponse for ApiVersionsResponse {
-    /// The layout is that of `version`, whatever the error. A caller that refuses a version encodes version 0.
+    /// The layout is that of `version`, for every error. A caller that refuses a version encodes version 0.
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
         let form = ApiKey::ApiVersions.form(version);
         out.put_i16(self.error.code());

@@ -77,7 +77,7 @@ fn the_refusal_of_a_version_is_read_in_the_layout_of_version_0() {
         min_version: 0,
         max_version: 2,
     };
-    // The answers of Kafka: version 0 without and with the versions of ApiVersions itself.
+    // Kafka's answers: version 0, without and with the versions of ApiVersions itself.
     let before_2_4 = [0, 0, 0, 1, 0, 35, 0, 0, 0, 0];
     let since_2_4 = [0, 0, 0, 1, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2];
     // The answer of librdkafka's mock cluster: the layout of the requested version.

@@ -14,7 +14,7 @@ proptest! {
         decode_all(version, &bytes);
     }
 
-    /// Arbitrary bytes rarely pass the first length. A message with a few changed bytes reaches the inner fields.
+    /// Arbitrary bytes rarely get past the first length. A message with a few changed bytes reaches the inner fields.
     #[test]
     fn damaged_messages_end_in_a_message_or_an_error(
         seed: u64,

@@ -125,8 +125,8 @@ impl fmt::Debug for Compressor {
 /// A larger output buffer is freed after use, so that one large batch does not hold memory for ever.
 const KEPT_OUTPUT_BYTES: usize = 2 << 20;
 
-/// Decompresses the records of a batch. More than `max_output` bytes are an error, whatever size `bytes` claims. The error
-/// is found before much more is allocated: at most twice as much, and the codec's own blocks (4 MiB twice for lz4).
+/// Decompresses the records of a batch. Returns an error for more than `max_output` bytes, even if `bytes` claims a smaller
+/// size. Before the error it allocates at most twice that many bytes, and the codec's own blocks (4 MiB twice for lz4).
 pub(crate) fn decompress(
     codec: CompressionType,
     bytes: &[u8],
@@ -161,7 +161,7 @@ pub(crate) enum CompressionError {
     NotCompiledIn(CompressionType),
     /// The decompressed records are above the given bound.
     TooLarge { max_output: usize },
-    /// The codec failed, or the bytes are not of this codec.
+    /// The codec failed, or the bytes do not have this codec's format.
     Codec {
         codec: CompressionType,
         source: io::Error,
