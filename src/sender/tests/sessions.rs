@@ -91,7 +91,7 @@ fn a_second_link_that_cannot_connect_is_tried_again_while_the_first_continues() 
     worker.run_for(9000 * MS);
     let second = worker.connecting()[0];
     let reason = Error::new(ErrorKind::Network, "refused");
-    worker.tell(Event::Link(second, LinkEvent::Closed(reason)));
+    worker.post(Event::Link(second, LinkEvent::Closed(reason)));
     assert_eq!(closed(&worker), [second], "the network forgets it");
     assert!(worker.connecting().is_empty(), "after a backoff");
     worker.run_for(100 * MS);
