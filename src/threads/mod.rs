@@ -1,6 +1,6 @@
 //! The threads of a producer: which thread belongs to which producer, how they end, and what they log.
 //!
-//! A producer's own threads never wait for that producer: a thread-local tells each thread its producer. A forked process has
+//! A producer's own threads never wait for that producer: a thread-local has the producer of each thread. A forked process has
 //! none of the threads of the producers that it inherits, so each producer knows the process that created it.
 
 mod fork;

@@ -13,11 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user and its events.
 fn user(link: u64) -> (Arc<ConnectionUser>, channel::Receiver<LinkEvent>) {
-    let (sender, told) = channel::unbounded();
+    let (sender, link_events) = channel::unbounded();
     let events = move |_, event| drop(sender.send(event));
     let events = Arc::new(events);
     let link = LinkId(link);
-    (Arc::new(ConnectionUser { link, events }), told)
+    (Arc::new(ConnectionUser { link, events }), link_events)
 }
 
 /// A connection with its first user, its thread running, and the peer's end.
@@ -90,15 +90,15 @@ fn answer(peer: &mut TcpStream, bytes: &[u8]) {
     peer.write_all(&frame).unwrap();
 }
 
-fn frame(told: &channel::Receiver<LinkEvent>) -> Vec<u8> {
-    match told.recv_timeout(PATIENCE).unwrap() {
+fn frame(link_events: &channel::Receiver<LinkEvent>) -> Vec<u8> {
+    match link_events.recv_timeout(PATIENCE).unwrap() {
         LinkEvent::Frame(frame) => frame,
         other => panic!("{other:?} where a frame was due"),
     }
 }
 
-fn closed(told: &channel::Receiver<LinkEvent>) -> Error {
-    match told.recv_timeout(PATIENCE).unwrap() {
+fn closed(link_events: &channel::Receiver<LinkEvent>) -> Error {
+    match link_events.recv_timeout(PATIENCE).unwrap() {
         LinkEvent::Closed(error) => error,
         other => panic!("{other:?} where the end was due"),
     }
@@ -106,7 +106,7 @@ fn closed(told: &channel::Receiver<LinkEvent>) -> Error {
 
 #[test]
 fn each_answer_goes_to_the_user_that_asked() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, mut peer) = connection(&first);
     assert!(connection.add_user(&second));
     for user in [&second, &first, &first, &second] {
@@ -115,54 +115,54 @@ fn each_answer_goes_to_the_user_that_asked() {
     for number in 0..4 {
         answer(&mut peer, &[number]);
     }
-    assert_eq!([frame(&told_second), frame(&told_second)], [[0], [3]]);
-    assert_eq!([frame(&told_first), frame(&told_first)], [[1], [2]]);
+    assert_eq!([frame(&second_events), frame(&second_events)], [[0], [3]]);
+    assert_eq!([frame(&first_events), frame(&first_events)], [[1], [2]]);
 }
 
 #[test]
 fn an_answer_to_no_request_ends_the_connection_for_all_users() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, mut peer) = connection(&first);
     assert!(connection.add_user(&second));
     connection.write(&second, request(vec![1])).unwrap();
     answer(&mut peer, &[0]);
     answer(&mut peer, &[1]);
-    assert_eq!(frame(&told_second), [0]);
-    assert_eq!(closed(&told_first).kind(), ErrorKind::Protocol);
-    assert_eq!(closed(&told_second).kind(), ErrorKind::Protocol);
+    assert_eq!(frame(&second_events), [0]);
+    assert_eq!(closed(&first_events).kind(), ErrorKind::Protocol);
+    assert_eq!(closed(&second_events).kind(), ErrorKind::Protocol);
     assert!(!connection.add_user(&first), "it has ended");
     assert!(connection.write(&first, request(vec![1])).is_err());
 }
 
 #[test]
 fn the_connection_outlives_a_user_to_which_no_answer_is_owed() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, mut peer) = connection(&first);
     assert!(connection.add_user(&second));
     connection.remove_user(&first, OwedAnswers::EndConnection);
-    closed(&told_first);
+    closed(&first_events);
     connection.write(&second, request(vec![1])).unwrap();
     answer(&mut peer, &[7]);
-    assert_eq!(frame(&told_second), [7]);
+    assert_eq!(frame(&second_events), [7]);
     connection.remove_user(&second, OwedAnswers::EndConnection);
-    closed(&told_second);
+    closed(&second_events);
     assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 1);
 }
 
 #[test]
 fn the_connection_ends_with_a_user_that_closes_it_while_it_waits_for_an_answer() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, _peer) = connection(&first);
     assert!(connection.add_user(&second));
     connection.write(&first, request(vec![1])).unwrap();
     connection.remove_user(&first, OwedAnswers::EndConnection);
-    closed(&told_first);
-    closed(&told_second);
+    closed(&first_events);
+    closed(&second_events);
 }
 
 #[test]
 fn the_connection_ends_with_a_user_whose_request_cannot_be_written() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, _peer) = connection(&first);
     assert!(connection.add_user(&second));
     // Far more than the buffers of both sides hold, and no answer is owed for it.
@@ -175,30 +175,33 @@ fn the_connection_ends_with_a_user_whose_request_cannot_be_written() {
         Ok(WriteStatus::InProgress)
     ));
     connection.remove_user(&second, OwedAnswers::EndConnection);
-    for told in [told_first, told_second] {
-        while !matches!(told.recv_timeout(PATIENCE).unwrap(), LinkEvent::Closed(_)) {}
+    for link_events in [first_events, second_events] {
+        while !matches!(
+            link_events.recv_timeout(PATIENCE).unwrap(),
+            LinkEvent::Closed(_)
+        ) {}
     }
 }
 
 #[test]
 fn answers_to_a_user_that_abandoned_the_connection_are_dropped() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, mut peer) = connection(&first);
     assert!(connection.add_user(&second));
     connection.write(&second, request(vec![1])).unwrap();
     connection.remove_user(&second, OwedAnswers::Drop);
     connection.write(&first, request(vec![1])).unwrap();
-    closed(&told_second);
+    closed(&second_events);
     answer(&mut peer, &[1]);
     answer(&mut peer, &[2]);
-    assert_eq!(frame(&told_first), [2]);
+    assert_eq!(frame(&first_events), [2]);
 }
 
 /// Waits until the request is written. Returns how often progress was reported.
-fn await_write(told: &channel::Receiver<LinkEvent>) -> usize {
+fn await_write(link_events: &channel::Receiver<LinkEvent>) -> usize {
     let mut progress = 0;
     loop {
-        match told.recv_timeout(PATIENCE).unwrap() {
+        match link_events.recv_timeout(PATIENCE).unwrap() {
             LinkEvent::WriteProgress => progress += 1,
             LinkEvent::WriteFinished => return progress,
             other => panic!("{other:?} while a request is written"),
@@ -220,7 +223,7 @@ fn the_progress_of_a_write_is_reported_to_all_users_that_wait() {
     // A little at a time until both users are notified, and then the rest.
     let mut buffer = vec![0; 64 << 10];
     let mut received = 0;
-    while users.iter().any(|(_, told)| told.is_empty()) {
+    while users.iter().any(|(_, link_events)| link_events.is_empty()) {
         assert!(
             received < BYTES,
             "no user was notified of a write that goes on"
@@ -229,8 +232,8 @@ fn the_progress_of_a_write_is_reported_to_all_users_that_wait() {
         let _ = never.recv_timeout(Duration::from_millis(50));
     }
     peer.read_exact(&mut vec![0; 2 * BYTES - received]).unwrap();
-    for (_, told) in &users {
-        assert!(await_write(told) > 0);
+    for (_, link_events) in &users {
+        assert!(await_write(link_events) > 0);
     }
 }
 
@@ -245,13 +248,13 @@ fn requests_of_several_users_do_not_mix_when_the_peer_reads_slowly() {
         assert!(connection.add_user(other));
     }
     let received = std::thread::scope(|scope| {
-        for (number, (user, told)) in &users {
+        for (number, (user, link_events)) in &users {
             let connection = &connection;
             scope.spawn(move || {
                 for _ in 0..REQUESTS {
                     let request = request(vec![*number; BYTES]);
                     if connection.write(user, request).unwrap() == WriteStatus::InProgress {
-                        await_write(told);
+                        await_write(link_events);
                     }
                 }
             });
@@ -265,8 +268,8 @@ fn requests_of_several_users_do_not_mix_when_the_peer_reads_slowly() {
     }
 }
 
-fn throttled(told: &channel::Receiver<LinkEvent>) -> Instant {
-    match told.recv_timeout(PATIENCE).unwrap() {
+fn throttled(link_events: &channel::Receiver<LinkEvent>) -> Instant {
+    match link_events.recv_timeout(PATIENCE).unwrap() {
         LinkEvent::Throttled(until) => until,
         other => panic!("{other:?} where a throttle was due"),
     }
@@ -274,41 +277,41 @@ fn throttled(told: &channel::Receiver<LinkEvent>) -> Instant {
 
 #[test]
 fn a_throttle_is_reported_once_to_the_other_users_and_to_later_ones_while_it_lasts() {
-    let ((first, told_first), (second, told_second)) = (user(1), user(2));
+    let ((first, first_events), (second, second_events)) = (user(1), user(2));
     let (connection, _peer) = connection(&first);
     assert!(connection.add_user(&second));
     let now = Instant::now();
     let until = now + 100 * PATIENCE;
     connection.throttled(&first, until);
-    assert_eq!(throttled(&told_second), until);
+    assert_eq!(throttled(&second_events), until);
     // A shorter one, and the same again, change nothing.
     connection.throttled(&second, until - PATIENCE);
     connection.throttled(&second, until);
-    let (third, told_third) = user(3);
+    let (third, third_events) = user(3);
     assert!(connection.add_user(&third));
-    assert_eq!(throttled(&told_third), until);
+    assert_eq!(throttled(&third_events), until);
     connection.throttled(&third, until + PATIENCE);
-    for told in [&told_first, &told_second] {
-        assert_eq!(throttled(told), until + PATIENCE);
+    for link_events in [&first_events, &second_events] {
+        assert_eq!(throttled(link_events), until + PATIENCE);
     }
-    assert!(told_third.is_empty());
+    assert!(third_events.is_empty());
 }
 
 #[test]
 fn a_user_that_comes_when_a_throttle_is_over_is_not_notified() {
-    let ((first, _told), (second, told_second)) = (user(1), user(2));
+    let ((first, _link_events), (second, second_events)) = (user(1), user(2));
     let (connection, _peer) = connection(&first);
     connection.throttled(&first, Instant::now());
     assert!(connection.add_user(&second));
-    assert!(told_second.is_empty());
+    assert!(second_events.is_empty());
 }
 
 #[test]
 fn a_write_that_a_connection_refuses_after_its_end_wrote_nothing() {
-    let (first, told) = user(1);
+    let (first, link_events) = user(1);
     let (connection, peer) = connection(&first);
     drop(peer);
-    closed(&told);
+    closed(&link_events);
     let refused = connection.write(&first, request(vec![1])).unwrap_err();
     assert!(
         matches!(refused, WriteError::NothingWritten(_)),
@@ -318,7 +321,7 @@ fn a_write_that_a_connection_refuses_after_its_end_wrote_nothing() {
 
 #[test]
 fn a_write_that_fails_before_its_first_byte_wrote_nothing() {
-    let (first, _told) = user(1);
+    let (first, _link_events) = user(1);
     let (connection, _peer) = connection(&first);
     // As if the reader had not seen the end yet.
     connection.control.cancel();
@@ -333,7 +336,7 @@ fn a_write_that_fails_before_its_first_byte_wrote_nothing() {
 #[test]
 fn a_request_is_written_when_the_transport_has_written_it() {
     let (half, wire) = scripted::transport(4);
-    let (first, told) = user(1);
+    let (first, link_events) = user(1);
     let (connection, _peer) = connection_over(&first, |_| SendHalf::Scripted(half));
     let status = connection.write(&first, request(vec![7; 4])).unwrap();
     assert_eq!((status, wire.accepted()), (WriteStatus::InProgress, 4));
@@ -344,14 +347,14 @@ fn a_request_is_written_when_the_transport_has_written_it() {
     let (_silent, never) = channel::bounded::<()>(1);
     let _ = never.recv_timeout(Duration::from_millis(50));
     assert!(
-        !told
+        !link_events
             .try_iter()
             .any(|event| matches!(event, LinkEvent::WriteFinished)),
         "one byte is pending"
     );
     wire.let_through(4);
-    await_write(&told);
-    await_write(&told);
+    await_write(&link_events);
+    await_write(&link_events);
     assert_eq!(wire.received(), [7, 7, 7, 7, 8, 8, 8]);
     wire.let_through(100);
     let third = connection.write(&first, request(vec![9])).unwrap();
