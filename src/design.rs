@@ -97,7 +97,7 @@
 //! thread-local identifies each thread's producer (`threads`); a batch's outcomes also name their producer. On one of the
 //! producer's own threads `send` is `try_send`, `partitions_for` does not wait, `flush` returns an error, `get` returns
 //! an error unless the outcome is there, `close` returns an error and another thread closes the producer, and so it does
-//! for the last drop, within 10 s. Calls on another producer block as usual.
+//! for the last drop, within about 12 s. Calls on another producer block as usual.
 //!
 //! **The producer's threads hand log lines to `kp-log`**, at most 1000 at a time. A logger may block on a lock held by a
 //! caller, and that caller may be waiting in `send` for the logging thread. A caller's thread calls the logger itself.
