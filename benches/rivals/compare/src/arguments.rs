@@ -106,7 +106,8 @@ impl Given {
             "--seconds" => self.seconds = Some(value.parse().map_err(not_a_number)?),
             "--repetitions" => {
                 let repetitions = value.parse();
-                self.repetitions = Some(repetitions.map_err(|_| format!("{name} {value}: not a number"))?);
+                self.repetitions =
+                    Some(repetitions.map_err(|_| format!("{name} {value}: not a number"))?);
             }
             "--broker" => self.broker = Some(value.to_owned()),
             "--missing" => self.missing = Some(value.into()),

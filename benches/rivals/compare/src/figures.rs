@@ -72,7 +72,11 @@ impl Figures {
             .get("records")?
             .as_u64()
             .filter(|&count| count > 0)?;
-        let warm_up = ran.report.get("warm_up").and_then(Value::as_u64).unwrap_or(0);
+        let warm_up = ran
+            .report
+            .get("warm_up")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
         let seconds = ran.report.get("seconds")?.as_f64()?;
         // If the start cost more than the whole run, the difference means nothing: then there is no figure.
         let cpu = ran.usage.cpu.checked_sub(start_up.cpu);
@@ -159,22 +163,30 @@ impl Result {
                 rows.len() - 1
             });
             match measurement {
-                Measurement::Done(figures) => rows[index].done.push((figures, self.floor_in(*number))),
-                Measurement::Missing(reason) => rows[index].complaint = Some(format!("missing: {reason}")),
+                Measurement::Done(figures) => {
+                    rows[index].done.push((figures, self.floor_in(*number)))
+                }
+                Measurement::Missing(reason) => {
+                    rows[index].complaint = Some(format!("missing: {reason}"))
+                }
                 Measurement::NotAvailable(reason) => {
                     rows[index].complaint = Some(format!("n/a: {reason}"))
                 }
-                Measurement::Failed(reason) => rows[index].complaint = Some(format!("FAILED: {reason}")),
+                Measurement::Failed(reason) => {
+                    rows[index].complaint = Some(format!("FAILED: {reason}"))
+                }
             }
         }
         rows
     }
 
     fn floor_in(&self, number: usize) -> Option<&Figures> {
-        self.measurements.iter().find_map(|(name, of, measurement)| match measurement {
-            Measurement::Done(figures) if *name == "floor" && *of == number => Some(figures),
-            _ => None,
-        })
+        self.measurements
+            .iter()
+            .find_map(|(name, of, measurement)| match measurement {
+                Measurement::Done(figures) if *name == "floor" && *of == number => Some(figures),
+                _ => None,
+            })
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use brokers::{Broker, Brokers};
-use figures::{Counted, Figures, Result, Measurement};
+use figures::{Counted, Figures, Measurement, Result};
 use jobs::Job;
 use participants::Participant;
 use process::{Ran, Usage};
@@ -134,7 +134,9 @@ impl<'a> Compared<'a> {
             Err(reason) => return Measurement::Failed(reason),
         };
         if let Some(reason) = ran.report.get("not_available") {
-            return Measurement::NotAvailable(reason.as_str().unwrap_or("no reason given").to_owned());
+            return Measurement::NotAvailable(
+                reason.as_str().unwrap_or("no reason given").to_owned(),
+            );
         }
         let broker_cpu = self
             .broker

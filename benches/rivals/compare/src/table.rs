@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::figures::{Figures, Result, Row, Measurement};
+use crate::figures::{Figures, Measurement, Result, Row};
 use crate::jobs::Job;
 
 pub(crate) fn print_progress(job: &Job, name: &str, number: usize, measurement: &Measurement) {
