@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-pub(crate) use self::code_rules::{BatchAnswer, CodeRule, TopicAnswer};
+pub(crate) use self::code_rules::{BatchAnswer, CodeRule, Remedy, TopicAnswer};
 use self::kind::{Again, Producer, Subject};
 pub use self::kind::{Delivery, ErrorKind};
 use crate::protocol::ErrorCode;

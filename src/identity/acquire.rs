@@ -147,17 +147,10 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{Cluster, ClusterObserver, MetadataCache, TopicChanges};
+    use crate::metadata::{Cluster, MetadataCache};
     use crate::protocol::ErrorCode;
     use crate::sync::Mutex;
     use std::time::Duration;
-
-    struct NoObserver;
-
-    impl ClusterObserver for NoObserver {
-        fn before_publication(&self, _: &TopicChanges) {}
-        fn after_publication(&self) {}
-    }
 
     /// The results that the workers would receive.
     #[derive(Clone, Default)]
@@ -181,7 +174,7 @@ mod tests {
     impl Scene {
         /// A worker has requested an identity.
         fn new() -> Self {
-            let source = ProducerIdSource::new(&MetadataCache::new(Box::new(NoObserver)));
+            let source = ProducerIdSource::new(&MetadataCache::unobserved());
             let results = Results::default();
             let backoff = ExponentialBackoff::new(PAUSE, 100 * PAUSE);
             let calls = InitProducerIdCalls::new(Arc::clone(&source), backoff, results.clone());

@@ -105,7 +105,6 @@ impl ProducerIdSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{ClusterObserver, TopicChanges};
     use std::time::Duration;
 
     const IDENTITY: ProducerIdentity = ProducerIdentity {
@@ -114,12 +113,7 @@ mod tests {
     };
 
     fn source() -> Arc<ProducerIdSource> {
-        struct NoObserver;
-        impl ClusterObserver for NoObserver {
-            fn before_publication(&self, _: &TopicChanges) {}
-            fn after_publication(&self) {}
-        }
-        ProducerIdSource::new(&MetadataCache::new(Box::new(NoObserver)))
+        ProducerIdSource::new(&MetadataCache::unobserved())
     }
 
     fn cluster(identity_era: u64) -> Cluster {

@@ -49,6 +49,17 @@ impl MetadataCache {
         })
     }
 
+    /// A cache whose snapshots nothing observes.
+    #[cfg(test)]
+    pub(crate) fn unobserved() -> Arc<Self> {
+        struct NoObserver;
+        impl ClusterObserver for NoObserver {
+            fn before_publication(&self, _: &super::TopicChanges) {}
+            fn after_publication(&self) {}
+        }
+        Self::new(Box::new(NoObserver))
+    }
+
     /// Returns the latest snapshot. It is empty before the first answer.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
         self.published.latest()

@@ -11,7 +11,7 @@ use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::completion::{Outcome, WrittenBatch};
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::Network;
-use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind};
+use crate::error::{BatchAnswer, CodeRule, Error, ErrorKind, Remedy};
 use crate::identity::{AfterRefusal, Report};
 use crate::metadata::{Broker, BrokerId, LeaderHint, PartitionLeader};
 use crate::protocol::decode_response;
@@ -249,7 +249,7 @@ impl<N: Network> Sender<N> {
             leader: sent_to,
             ..
         } = sent;
-        let (code, rule) = (answer.error, CodeRule::of(answer.error));
+        let rule = CodeRule::of(answer.error);
         // Whatever the code: a base offset says that the leader appended the batch before something went wrong, such as a move
         // of the leadership while the leader waited for the replicas.
         batch.maybe_written |= rule.batch == BatchAnswer::MaybeWritten || answer.base_offset >= 0;
@@ -259,7 +259,7 @@ impl<N: Network> Sender<N> {
         if rule.batch == BatchAnswer::TooLarge && batch.record_count() > 1 {
             return self.split(partition_id, batch, error, now);
         }
-        if code.is_metadata_stale() {
+        if rule.remedy == Remedy::Refresh {
             self.hints
                 .extend(leader_hint(&batch, sent_to, answer, endpoints));
             self.metadata.request_refresh();
@@ -275,7 +275,9 @@ impl<N: Network> Sender<N> {
                 let outcome = Outcome::Failed(error.with_retriable(false));
                 self.give_up(partition_id, batch, outcome);
             }
-            None if code.is_retriable() => self.retry(partition_id, batch, error, sent_to, now),
+            None if rule.remedy != Remedy::Fail => {
+                self.retry(partition_id, batch, error, sent_to, now);
+            }
             None => {
                 let error = error.with_delivery(batch.delivery());
                 let outcome = refusal(batch.record_count(), answer, error);

@@ -76,9 +76,7 @@ impl Successor {
             Self::None | Self::Failed { .. } | Self::Refused => None,
         }
     }
-}
 
-impl Successor {
     /// Returns the number of attempts in a row that failed.
     fn failures(&self) -> u32 {
         match self {

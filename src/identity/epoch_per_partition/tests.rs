@@ -1,6 +1,6 @@
 use super::*;
 use crate::identity::IdentityPolicy;
-use crate::metadata::{BrokerId, ClusterObserver, MetadataCache, PartitionLeader, TopicChanges};
+use crate::metadata::{BrokerId, MetadataCache, PartitionLeader};
 use crate::record::header::ProducerStamp;
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,6 @@ struct Scene {
     leader: PartitionLeader,
     now: Instant,
     next_position: u64,
-}
-
-struct NoObserver;
-
-impl ClusterObserver for NoObserver {
-    fn before_publication(&self, _: &TopicChanges) {}
-    fn after_publication(&self) {}
 }
 
 fn leader(broker: i32) -> PartitionLeader {
@@ -40,7 +33,7 @@ fn identity(producer_id: i64, producer_epoch: i16) -> ProducerIdentity {
 impl Scene {
     /// A broker has given producer id 7.
     fn new() -> Self {
-        let source = ProducerIdSource::new(&MetadataCache::new(Box::new(NoObserver)));
+        let source = ProducerIdSource::new(&MetadataCache::unobserved());
         source.give(identity(7, 0), 0);
         let policy = EpochPerPartition::new(Arc::clone(&source), 5);
         Self {

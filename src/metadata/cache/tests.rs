@@ -3,17 +3,12 @@ use crate::backoff::ExponentialBackoff;
 use crate::error::ErrorKind;
 use crate::metadata::fixtures::{cluster_at, endpoint, topic};
 use crate::metadata::policy::RefreshConfig;
-use crate::metadata::{CallOutcome, ConnectedBroker, TopicChanges};
+use crate::metadata::{CallOutcome, ConnectedBroker};
 
 const LONG: Duration = Duration::from_secs(30);
 
 fn cache() -> Arc<MetadataCache> {
-    struct NoObserver;
-    impl ClusterObserver for NoObserver {
-        fn before_publication(&self, _: &TopicChanges) {}
-        fn after_publication(&self) {}
-    }
-    MetadataCache::new(Box::new(NoObserver))
+    MetadataCache::unobserved()
 }
 
 fn cluster_with(name: &str, partitions: usize) -> Cluster {
