@@ -1,10 +1,10 @@
 //! The memory that callbacks may take beyond `buffer.memory`.
 //!
 //! The memory of a batch is released before its callbacks run, so that slow callbacks do not hold it. Callers that already
-//! wait get it first. A callback must not wait for memory. So while many callers wait, a record that a callback sends would
-//! nearly always be refused. Therefore the callbacks of a batch may reserve as many bytes beyond the budget as the batch
-//! has released, up to a limit. One batch's callbacks run at a time, and the next batch releases at least as much as its
-//! callbacks may reserve. So callbacks never hold more than the limit beyond the budget.
+//! wait get it first, and a callback must not wait for memory. So while many callers wait, a record that a callback sends
+//! would nearly always be refused. Therefore the callbacks of a batch may reserve as many bytes beyond the budget as the
+//! batch has released, up to a limit. One batch's callbacks run at a time, and the next batch releases at least as much as
+//! its callbacks may reserve. So callbacks never hold more than the limit beyond the budget.
 
 use std::cell::Cell;
 
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callbacks_take_no_more_than_their_batch_freed_and_no_more_than_the_limit() {
+    fn callbacks_take_no_more_than_their_batch_released_and_no_more_than_the_limit() {
         assert!(!take(1), "outside of callbacks");
         with(100, || {
             assert!(take(60) && !take(41) && take(40) && !take(1))

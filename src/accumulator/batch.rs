@@ -21,7 +21,7 @@ pub(crate) struct CompletedRecord<'a> {
     pub(crate) result: RecordResult,
 }
 
-/// The properties of a record that its metadata reports, beside the outcome.
+/// The properties of a record that its metadata reports in addition to the outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordDetails {
     pub(crate) timestamp_ms: i64,
@@ -52,7 +52,7 @@ pub(crate) struct ProducerBatch {
     pub(crate) order: u64,
     /// The producer id, epoch and sequence of the batch. Before the batch is sealed, those with which it will be sealed.
     pub(crate) stamp: Option<ProducerStamp>,
-    /// Whether a broker may have got an attempt and no answer said that the batch is not written.
+    /// Whether an attempt may have reached a broker, and no answer reported the outcome.
     pub(crate) maybe_written: bool,
     /// Whether the latest answer says that the leader has appended the batch but too few replicas have it, and the batch
     /// was not sent again since.
@@ -214,7 +214,7 @@ impl ProducerBatch {
         }
     }
 
-    /// Returns `error`, which several batches have, with the partition and the [`Delivery`] of this batch.
+    /// Returns a copy of `error`, which several batches share, with the partition and the [`Delivery`] of this batch.
     pub(crate) fn own(&self, error: &Error) -> Error {
         error
             .clone()
@@ -284,7 +284,7 @@ impl ProducerBatch {
                     let first = first as u32;
                     let count = builder.count() as u32;
                     let own_callbacks = callbacks.take_part(first, first + count);
-                    let share = self.partition.part_reservation(
+                    let part_reservation = self.partition.part_reservation(
                         builder.capacity(),
                         own_callbacks.used_bytes(),
                         reservation.as_mut(),
@@ -296,7 +296,7 @@ impl ProducerBatch {
                         first_index: self.first_index + first,
                         contents: Contents::Building {
                             builder,
-                            reservation: share,
+                            reservation: part_reservation,
                         },
                         callbacks: own_callbacks,
                         created: self.created,
@@ -342,10 +342,10 @@ impl CompletedBatch {
     /// Releases the memory, runs the callbacks in the order of the records, then wakes the futures. The memory is released
     /// first because callbacks may send records, or wait for threads that do.
     pub(crate) fn deliver(mut self) {
-        let freed = self.memory.release();
+        let released = self.memory.release();
         if let Some(outcome) = &self.outcome {
             let callbacks = std::mem::take(&mut self.callbacks);
-            allowance::with(freed, || callbacks.run(&self.completion, outcome));
+            allowance::with(released, || callbacks.run(&self.completion, outcome));
         }
     }
 }

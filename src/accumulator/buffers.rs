@@ -1,11 +1,11 @@
-//! A pool of buffers for whole batches. Without it, callers would allocate buffers and workers would free them. That takes
-//! a large part of the time of both, and they wait for each other in the allocator.
+//! A pool of buffers for whole batches. Without it, callers would allocate buffers and workers would free them. That would
+//! take a large part of the time of both, and they would wait for each other in the allocator.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::Mutex;
 
-/// The pool's share of memory: its buffers take at most `buffer.memory / KEPT_PART` bytes, in addition to `buffer.memory`.
+/// The limit of the pool: its buffers take at most `buffer.memory / KEPT_PART` bytes, in addition to `buffer.memory`.
 const KEPT_PART: usize = 16;
 
 /// A pool of buffers of one size.
@@ -18,7 +18,7 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// A pool for a budget of `buffer_memory` bytes.
+    /// Makes a pool for a budget of `buffer_memory` bytes.
     pub(crate) fn new(buffer_memory: usize) -> Self {
         Self {
             most_bytes: buffer_memory / KEPT_PART,

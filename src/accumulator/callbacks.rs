@@ -1,8 +1,8 @@
 //! The delivery callbacks of a batch's records.
 //!
 //! Nearly always all callbacks of a batch have one type: the type of the one closure with which a program sends to this
-//! topic. So they are in a list of this type, which needs no allocation for each callback and no indirect calls. The first
-//! callback of another type, and all that follow it, are boxed.
+//! topic. They are in a list of this type, which needs no allocation for each callback and no indirect calls. The first
+//! callback of another type, and all callbacks after it, are boxed.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -105,7 +105,7 @@ impl Callbacks {
         self.push_and_grow(index, details, callback);
     }
 
-    /// Returns the list of the first callbacks if a callback of this type still belongs there.
+    /// Returns the list of the first callbacks, if it is of this type and no callback of another type has followed.
     #[inline]
     fn alike_of<F: Callback>(&mut self) -> Option<&mut CallbackList<F>> {
         match &mut self.alike {
@@ -114,11 +114,11 @@ impl Callbacks {
         }
     }
 
-    /// Adds a callback to a list that is full. The list grows as far as the reserved memory allows.
+    /// Adds a callback for which the list has no capacity. The list grows as far as the reserved memory allows.
     #[cold]
     fn push_and_grow<F: Callback>(&mut self, index: u32, details: RecordDetails, callback: F) {
-        /// The list of boxed callbacks grows by few entries, because the next boxes may be larger and need the memory that
-        /// the entries would take.
+        /// The most entries by which the list of boxed callbacks grows at a time. The next boxes may be larger than
+        /// expected and need the memory that more entries would take.
         const MOST_NEW_BOXED: usize = 8;
 
         let more = 1 + self.free_bytes / bytes_of::<F>();
@@ -145,8 +145,8 @@ impl Callbacks {
         self.alike.is_none() && self.boxed.0.is_empty()
     }
 
-    /// Takes the callbacks of the records `first..end`, for a batch that begins with `first`. These records must be the first
-    /// ones that have callbacks here.
+    /// Takes the callbacks of the records `first..end`, for a batch that begins with `first`. These records must be the
+    /// first ones that have callbacks here.
     pub(crate) fn take_part(&mut self, first: u32, end: u32) -> Callbacks {
         let mut part = Callbacks::default();
         if let Some(alike) = &mut self.alike {
@@ -174,7 +174,8 @@ impl Callbacks {
     }
 }
 
-/// The memory of a boxed callback beside its own size: its entry in the list, and the bytes that an allocator adds to a box.
+/// The memory of a boxed callback in addition to its own size: its entry in the list, and the bytes that an allocator adds
+/// to a box.
 const BOXED_BYTES: usize = size_of::<PendingCallback<RecordCallback>>() + 16;
 
 /// The memory of a callback of this type, boxed or not.

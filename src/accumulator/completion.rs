@@ -14,7 +14,7 @@ use crate::topic_partition::TopicPartition;
 /// The outcome of one record.
 pub(crate) type RecordResult = Result<WrittenRecord, Error>;
 
-/// What the broker said about a written record.
+/// What the broker reported about a written record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrittenRecord {
     /// `None` if the broker did not report the batch's offset.
@@ -23,7 +23,7 @@ pub(crate) struct WrittenRecord {
     pub(crate) log_append_time_ms: Option<i64>,
 }
 
-/// What the broker said about a written batch.
+/// What the broker reported about a written batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WrittenBatch {
     /// The offset of the first record. `None` with `acks=0`, and for a duplicate whose offset the broker no longer

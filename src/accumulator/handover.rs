@@ -155,7 +155,7 @@ mod tests {
         let (sender, mut receiver) = handover();
         let mut next = 0..;
         let mut expected = 0..;
-        // Bursts of all sizes, of which some is left, so that channel, queue and `taken` all have messages.
+        // A third of each burst is not received, so the channel, the queue and `taken` all have messages.
         for burst in [
             1,
             CHANNEL_LENGTH,

@@ -129,9 +129,9 @@ impl Waiter {
 /// An immediate reservation that failed.
 #[derive(Debug)]
 pub(crate) struct Shortage {
-    /// The least number of bytes with which the caller can go on.
+    /// The missing bytes: the least number with which the caller can go on.
     pub(crate) bytes: usize,
-    /// The share from which the caller requested them.
+    /// The share from which the caller requested the bytes.
     pub(crate) share: Arc<BrokerShare>,
     /// [`BrokerShare::departures`] when the reservation failed.
     pub(crate) departures: u64,
@@ -230,7 +230,7 @@ impl BufferMemory {
         self.budget_waiters.load(SeqCst) > 0
     }
 
-    /// Returns whether more than three quarters of the budget are free. If so, the callers are not far ahead of the network.
+    /// Returns whether more than three quarters of the budget is free. If so, the callers are not far ahead of the network.
     pub(crate) fn is_mostly_free(&self) -> bool {
         self.available.load(SeqCst) > to_i64(self.budget / 4 * 3)
     }
@@ -262,9 +262,8 @@ impl BufferMemory {
         Ok(self.reservation(bytes, share))
     }
 
-    /// Reserves the bytes for which a reservation failed. Blocks until they are free, or until `deadline`. If it has to
-    /// wait, it calls `on_wait` once, after this caller has joined the queue. `on_wait` must wake the workers, which then
-    /// find the waiter.
+    /// Reserves the missing bytes. Blocks until they are free, or until `deadline`. If it has to wait, it calls `on_wait`
+    /// once, after this caller has joined the queue. `on_wait` must wake the workers, which then find the waiter.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         shortage: &Shortage,
@@ -317,8 +316,8 @@ impl BufferMemory {
         }
     }
 
-    /// Reserves `bytes` at once, beyond the budget and the share's limit if they are not free. It is for memory that must
-    /// be held and cannot be waited for. Callers then get no memory until enough is released.
+    /// Reserves `bytes` at once, beyond the budget and the share's limit if they are not free. It is for memory that a
+    /// thread needs and cannot wait for. Callers then get no memory until enough is released.
     pub(crate) fn reserve_beyond_budget(
         self: &Arc<Self>,
         bytes: usize,
@@ -428,7 +427,7 @@ impl BufferMemory {
     }
 
     /// Wakes the workers if a waiter moved to the queue for the budget. From then on no batch of any partition lingers.
-    /// While the waiter waited for its share, that was so only for the partitions of the share.
+    /// While the waiter waited for its share, only the batches of the share's partitions did not linger.
     fn alarm_if(&self, has_new_budget_waiter: bool) {
         if let (true, Some(alarm)) = (has_new_budget_waiter, self.alarm.get()) {
             alarm();

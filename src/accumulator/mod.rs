@@ -1,9 +1,9 @@
 //! Batches in memory: callers append records to them, and workers take and send them.
 //!
 //! A caller encodes its record once, into the open batch of the record's partition. A full batch goes to the partition's
-//! worker over the worker's bounded channel, or to the queue behind the channel if the channel is full. The worker takes
-//! an open batch when it has lingered and can be sent. It does not wait for `linger.ms` for a flush, for the close, or
-//! while callers wait for memory.
+//! worker over the worker's bounded channel, or to the queue behind the channel if the channel is full. The worker takes an
+//! open batch when the batch has lingered and can be sent. No batch lingers during a flush or a close, or while callers
+//! wait for memory.
 //!
 //! | module | has |
 //! |---|---|
@@ -86,7 +86,7 @@ impl RecordAccumulator {
         }
     }
 
-    /// Returns whether records are accepted. They are not after a close, and not in a forked process.
+    /// Returns whether records are accepted. After a close, and in a forked process, they are refused.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.opening.is_open()
@@ -111,8 +111,8 @@ impl RecordAccumulator {
         self.memory.buffers.close();
     }
 
-    /// Reserves the memory for which a reservation failed. Blocks until it is free, or until `deadline`. The workers find
-    /// the waiter, and send batches without waiting for `linger.ms`.
+    /// Reserves the missing memory. Blocks until it is free, or until `deadline`. The workers find the waiter, and send
+    /// batches without waiting for `linger.ms`.
     pub(crate) fn reserve(
         &self,
         shortage: &Shortage,
@@ -122,8 +122,8 @@ impl RecordAccumulator {
             .reserve(shortage, deadline, || self.wake_workers())
     }
 
-    /// In a callback of this producer: reserves the memory for which a reservation failed, beyond the budget. Returns
-    /// `None` if too little is left of the allowance of the batch's callbacks.
+    /// In a callback of this producer: reserves the missing memory beyond the budget. Returns `None` if too little is left
+    /// of the allowance of the batch's callbacks.
     pub(crate) fn reserve_from_allowance(&self, shortage: &Shortage) -> Option<Reservation> {
         let Shortage { bytes, share, .. } = shortage;
         allowance::take(*bytes).then(|| self.memory.reserve_beyond_budget(*bytes, share))

@@ -23,7 +23,7 @@ use crate::record::compression::CompressionType;
 use crate::sync::MutexGuard;
 use crate::time::monotonic_now;
 
-/// The memory of a batch beside its buffer and its callbacks: its structures, its completion, its messages to the worker.
+/// The memory of a batch without its buffer and its callbacks: its structures, its completion, its messages to the worker.
 pub(super) const BATCH_OVERHEAD_BYTES: usize = 512;
 
 /// The size of a batch's smallest buffer. It is small so that a partition with few records does not hold a whole
@@ -33,8 +33,8 @@ const MIN_BUFFER_BYTES: usize = 512;
 /// The least memory that is reserved for callbacks at a time, if it is free.
 const CALLBACKS_STEP_BYTES: usize = 2048;
 
-/// Returns the largest upper bound of a record's size with which the record alone, in a batch of its own, fits the whole
-/// budget. A larger record is refused at once. Returns 0 if the budget is too small for any record.
+/// Returns the size of the largest record that fits the whole budget, alone in a batch. A record is compared with it by the
+/// upper bound of its size, and is refused at once if it is larger. Returns 0 if the budget is too small for any record.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
     match buffer_memory.saturating_sub(BATCH_OVERHEAD_BYTES + CALLBACKS_STEP_BYTES) {
         too_little if too_little < MIN_BUFFER_BYTES => 0,
@@ -114,8 +114,8 @@ impl Wake {
 #[derive(Default)]
 pub(super) struct OpenBatch {
     pub(super) batch: Option<Box<ProducerBatch>>,
-    /// Whether an open batch is announced: the worker was notified of one, and has not taken or missed one since. While a
-    /// batch is announced, the worker looks here within `linger.ms` after any batch is opened.
+    /// Whether an open batch is announced: the worker was notified of one, and since then has neither taken one nor found
+    /// that there is none. While a batch is announced, the worker looks here within `linger.ms` after any batch is opened.
     pub(super) announced: bool,
     /// The number of full batches pushed to the worker so far.
     pub(super) pushed: u64,
@@ -160,8 +160,8 @@ impl StickyTurn {
 impl OpenBatch {
     /// Appends `records` in order, each of them with an upper bound of its size. Stops before the first record for which
     /// the open batch has no room, or has no room for another record of the same size behind it. So the batch is not full
-    /// afterwards. With `is_sticky` it also stops before a record with which the sticky turn may be over. Returns the index
-    /// of the first record in the batch and the number of appended records. `None` if it appended none.
+    /// afterwards. With `is_sticky` it also stops before a record with which the sticky turn may end. Returns the index of
+    /// the first record in the batch and the number of appended records. `None` if it appended none.
     #[inline]
     fn append_while_room<'a, H: RecordHeader + 'a>(
         &mut self,
@@ -217,8 +217,8 @@ pub(crate) struct OpenBatchGuard<'a> {
 
 impl OpenBatchGuard<'_> {
     /// Appends `record` if the open batch has room for this record and for another one of the same size. So the batch is
-    /// not full afterwards. `upper_bound` is an upper bound of the record's size. With `is_sticky`, the sticky turn must
-    /// not be over with this record. Takes `callback` on success. Returns `None` if nothing has changed.
+    /// not full afterwards. With `is_sticky`, the record must also not end the sticky turn. Takes `callback` on success.
+    /// Otherwise changes nothing and returns `None`. `upper_bound` is an upper bound of the record's size.
     #[inline]
     pub(crate) fn append_in_room<H: RecordHeader>(
         mut self,
@@ -242,8 +242,9 @@ impl OpenBatchGuard<'_> {
         })
     }
 
-    /// Appends as many of the first `records` as [`append_in_room`](Self::append_in_room) would append one by one. They have
-    /// no callbacks. Returns the handle of the first record and the number of appended records. `None` if it appended none.
+    /// Appends as many of the first `records` as [`append_in_room`](Self::append_in_room) would append one by one. They
+    /// have no callbacks. Returns the handle of the first record and the number of appended records. `None` if it appended
+    /// none.
     #[inline]
     pub(crate) fn append_run<'a, H: RecordHeader + 'a>(
         mut self,
@@ -420,8 +421,8 @@ impl Partition {
     }
 
     /// Returns the size up to which a batch is filled, before compression. After compression, the batch is expected to have
-    /// `batch.size` bytes, with Java's margin of 5 %. The limit is smaller while brokers refuse such batches of the topic as
-    /// too large.
+    /// `batch.size` bytes, with Java's margin of 5 %. The limit is smaller while brokers refuse such batches of the topic
+    /// as too large.
     fn batch_limit(&self) -> usize {
         let config = self.config();
         let size = config.batch_size.min(self.sizes.limit.most());
@@ -457,7 +458,7 @@ struct GrowingBatch<'a> {
     memory: MemorySource<'a>,
 }
 
-/// A record that is in a batch now.
+/// A record that was appended to a batch.
 struct Appended {
     record: RecordHandle,
     /// The bytes that it takes in the batch.

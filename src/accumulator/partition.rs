@@ -40,7 +40,7 @@ pub(crate) struct Partition {
     batches: AtomicUsize,
 }
 
-/// The result of the worker's look for an open batch.
+/// What the worker finds when it looks for an open batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peek {
     /// There is a batch that was opened at this time, and it stays announced.
@@ -146,14 +146,14 @@ impl Partition {
         }
     }
 
-    /// On the worker: reserves memory at once, beyond the budget if necessary. It is for memory that the worker must hold and
+    /// On the worker: reserves memory at once, beyond the budget if necessary. It is for memory that the worker needs and
     /// cannot wait for.
     pub(crate) fn reserve_beyond_budget(&self, bytes: usize) -> Reservation {
         let share = Arc::clone(&self.open.lock().share);
         self.memory.reserve_beyond_budget(bytes, &share)
     }
 
-    /// Call when the partition has another leader: makes later reservations belong to the share of that leader.
+    /// Call when the partition has another leader. Later reservations belong to the share of that leader.
     pub(super) fn set_share(&self, share: &Arc<BrokerShare>) {
         let before = std::mem::replace(&mut self.open.lock().share, Arc::clone(share));
         self.memory.partition_left(&before);
@@ -208,7 +208,7 @@ impl Partition {
         (open.pushed, completion)
     }
 
-    /// On the worker: counts a batch that is in a request now, or has failed before it was in one.
+    /// On the worker: counts a batch that was put into a request, or that failed before.
     pub(crate) fn batch_drained(&self) {
         self.queued_batches.fetch_sub(1, Ordering::Relaxed);
     }

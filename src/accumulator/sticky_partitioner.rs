@@ -3,15 +3,15 @@
 //! adaptive partitioning, a partition with a shorter queue is more likely.
 //!
 //! A sticky turn ends in one of two ways:
-//! - The append path calls [`switch`](StickyPartitioner::switch) when the turn is over by the rule in
+//! - The slow path of an append calls [`switch`](StickyPartitioner::switch) when the turn is over by the rule in
 //!   [`open_batch`](super::open_batch), or when the share of the partition's leader is full.
 //! - [`end_turns`](StickyPartitioner::end_turns) ends the turn early if the partition loses its leader or gets another
 //!   one, or if the leader accepts no data.
 //!
 //! Threads whose appends collide use different *sticky slots*. Each slot has a sticky partition of its own. Without
 //! collisions all threads use the first slot, so that batches fill. They also use it if less than three quarters of the
-//! memory are free. Then the callers are faster than the network, and more open batches would only make them wake each
-//! other more often.
+//! memory is free: then the callers are faster than the network, and with more open batches they would only wake each other
+//! more often.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -35,13 +35,13 @@ pub(crate) struct StickyPartitioner {
 #[derive(Default)]
 pub(crate) struct StickySlot {
     number: Cell<usize>,
-    /// How often this thread found the partition's lock taken since it was last on the slow path.
+    /// How often another thread held the partition's lock since this thread was last on the slow path.
     collisions: Cell<u32>,
 }
 
 /// The number of collisions after which a thread still keeps its slot. Threads that send at the same time collide much more
-/// often while a batch fills. A worker that looks at a partition now and then collides less often, and is no reason to open
-/// a batch in another partition.
+/// often while a batch fills. A worker that looks at a partition now and then causes fewer collisions, and is no reason to
+/// open a batch in another partition.
 const FEW_COLLISIONS: u32 = 8;
 
 impl StickySlot {
@@ -71,8 +71,8 @@ pub(crate) struct Preferences<'a> {
     pub(crate) unavailable: &'a UnavailableBrokers,
 }
 
-/// The weights of the partitions as running sums. They serve several choices, because to compute them for many partitions
-/// at each choice costs too much.
+/// The weights of the partitions as running sums. They serve several choices, because it would cost too much to compute
+/// them for many partitions at each choice.
 #[derive(Default)]
 struct Table {
     partitions: Vec<i32>,
@@ -134,8 +134,8 @@ impl StickyPartitioner {
         next
     }
 
-    /// Ends the sticky turns of the partitions for which `is_over` returns true. For the next record of each of their slots,
-    /// a partition is chosen again.
+    /// Ends the sticky turns of the partitions for which `is_over` returns true. For the next record of each of their
+    /// slots, a partition is chosen again.
     pub(super) fn end_turns(&self, is_over: impl Fn(i32) -> bool) {
         let mut table = self.table.lock();
         table.choices_left = 0;
@@ -153,8 +153,8 @@ impl StickyPartitioner {
         slots.any(|of_slot| of_slot.load(Ordering::Relaxed) == partition)
     }
 
-    /// Call when another thread holds the lock of partition `contended`. If that has happened often, this thread moves to the
-    /// next slot, which has another sticky partition if possible. Returns whether the thread moved.
+    /// Call when another thread holds the lock of partition `contended`. If that has happened often, this thread moves to
+    /// the next slot, which has another sticky partition if possible. Returns whether the thread moved.
     pub(crate) fn change_slot(
         &self,
         slot: &StickySlot,
@@ -233,8 +233,8 @@ fn candidates(topic: &Topic, unavailable: &UnavailableBrokers) -> Vec<usize> {
     let all = || 0..topic.partitions().len();
     let leader = |number: usize| topic.leaders.get(number).copied().flatten();
     let mut candidates: Vec<usize> = unavailable.with(|is_unavailable| {
-        let takes_data = |number: &usize| leader(*number).is_some_and(|id| !is_unavailable(id));
-        all().filter(takes_data).collect()
+        let accepts_data = |number: &usize| leader(*number).is_some_and(|id| !is_unavailable(id));
+        all().filter(accepts_data).collect()
     });
     if candidates.is_empty() {
         candidates = all().filter(|number| leader(*number).is_some()).collect();

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use crate::record::compression::Compression;
 
-/// The settings of a topic. Each of its partitions [holds](super::partition::Partition::config) them. Callers read them when
-/// they fill batches. The worker reads them when it sends batches.
+/// The settings of a topic. Each of its partitions [holds](super::partition::Partition::config) them. Callers read them
+/// when they fill batches. The worker reads them when it sends batches.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicConfig {
-    /// `acks` as the protocol numbers it: -1 for all, 0, 1.
+    /// The protocol's number for `acks`: 0, 1, or -1 for `all`.
     pub(crate) acks: i16,
     /// `linger.ms`: how long a batch waits for more records.
     pub(crate) linger: Duration,
     /// `batch.size`: a batch of this many (compressed) bytes is full. At least 1.
     pub(crate) batch_size: usize,
-    /// The limit of a batch's bytes before compression, however well the batch is expected to compress. A single record can
-    /// exceed it.
+    /// The most bytes of a batch before compression, however well the batch compresses. A single record can exceed it.
     pub(crate) max_batch_bytes: usize,
     /// The codec and its level.
     pub(crate) compression: Compression,

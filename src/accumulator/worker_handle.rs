@@ -114,7 +114,7 @@ impl WorkerHandle {
     /// On the worker, at its end: disconnects the channel. Its memory is freed when the worker drops the receiver.
     pub(crate) fn disconnect(&self) {
         self.records.disconnect();
-        // The close has ended, so no further partitions are retired. Each of them holds this handle: that is a cycle.
+        // Retired partitions hold this handle, so the list of them is a cycle. After the close the list stays empty.
         drop(self.take_retired());
     }
 

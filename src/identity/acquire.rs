@@ -21,7 +21,7 @@ pub(crate) trait IdentityObserver: Send {
 pub(crate) struct InitProducerIdCalls<O> {
     source: Arc<ProducerIdSource>,
     observer: O,
-    /// The pauses after responses without a new identity.
+    /// The waits after responses without a new identity.
     backoff: ExponentialBackoff,
     /// The number of responses without a new identity since the last new one.
     refusals: u32,
@@ -117,13 +117,13 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
         Ok(())
     }
 
-    /// Keeps the request and asks a broker again after a pause. A worker needs a new identity, but the broker gave the same
-    /// again, and without a pause the calls could go on without end.
+    /// Keeps the request, and asks a broker again after a backoff. A worker needs a new identity, but the broker gave the
+    /// same one again. Without a backoff, such calls could follow each other without end.
     fn postpone(&mut self, given: ProducerIdentity, now: Instant) {
         let not_before = self.next_call(now);
         if self.refusals.is_power_of_two() {
             let id = given.producer_id;
-            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the broker gave producer id {id} again, but the producer needs another one; it asks again");
+            log_line!(log::Level::Warn, target: "kafka_producer::metadata", "the broker gave producer id {id} again, but the producer needs another one and asks again");
         }
         self.source.postpone(not_before);
     }
@@ -136,11 +136,12 @@ impl<O: IdentityObserver> InitProducerIdCalls<O> {
         self.observer.identity(Err(error));
     }
 
-    /// Counts a response without a new identity. Returns when a broker may be asked again; the pause grows with each response.
+    /// Counts a response without a new identity. Returns when a broker may be asked again: the wait grows with each
+    /// response.
     fn next_call(&mut self, now: Instant) -> Instant {
-        let pause = self.backoff.after(self.refusals).max(SHORTEST_PAUSE);
+        let wait = self.backoff.after(self.refusals).max(SHORTEST_PAUSE);
         self.refusals = self.refusals.saturating_add(1);
-        deadline_after(now, pause)
+        deadline_after(now, wait)
     }
 }
 

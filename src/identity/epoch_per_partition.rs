@@ -90,8 +90,8 @@ impl EpochPerPartition {
         if !earliest.stamp.is_none_or(is_current) {
             return false;
         }
-        // This retry can be in the log already, and batches that were sent with its first attempt can follow it there. If more
-        // batches followed, the leader could forget the retry and no longer recognize it.
+        // This retry can be in the log already, and batches that were sent with its first attempt can follow it there. If
+        // more batches followed, the leader could forget the retry and no longer recognize it.
         if earliest.is_retry && earliest.maybe_written {
             return false;
         }
@@ -101,8 +101,8 @@ impl EpochPerPartition {
         }
     }
 
-    /// Gives the partition an identity and returns `true`. Returns `false` if there is no producer id yet, or if the partition
-    /// or a forgotten one has exhausted or discarded it. Then this requests another one.
+    /// Gives the partition an identity and returns `true`. Returns `false` and requests a producer id if there is none yet,
+    /// or if the partition or a forgotten one has exhausted or discarded the present one.
     fn begin(&mut self, partition: &mut PartitionIdentity, cluster: &Cluster) -> bool {
         if self.era != cluster.identity_era {
             self.era = cluster.identity_era;
@@ -151,9 +151,9 @@ impl EpochPerPartition {
         }
     }
 
-    /// Returns what to do with `batch`, the earliest that is not acknowledged, which the leader refused because of its sequence
-    /// or epoch. No earlier batch can be the cause. So the leader misses a batch that was given up, or it has lost its
-    /// knowledge of this producer, or it has lost records.
+    /// Returns what to do with `batch`, which the leader refused because of its sequence or epoch. It is the earliest batch
+    /// without an acknowledgement, so no earlier batch can be the cause. So the leader misses a batch that was given up, or
+    /// it has lost its knowledge of this producer, or it has lost records.
     pub(super) fn after_refusal(
         &mut self,
         partition: &mut PartitionIdentity,
@@ -174,9 +174,9 @@ impl EpochPerPartition {
 
 /// Returns how the next batch is numbered, or the error with which it fails.
 ///
-/// A batch keeps its stamp if the stamp is of the current identity. A batch that can be in the log keeps an older stamp too,
-/// because the leader can recognize it only by that stamp. Its position in the queue is before those of batches with later
-/// stamps, so it is sent first.
+/// A batch keeps its stamp if the stamp is of the current identity. A batch that can be in the log keeps an older stamp
+/// too, because the leader can recognize it only by that stamp. It is queued before the batches with later stamps, so it is
+/// sent first.
 fn number(partition: &PartitionIdentity, next: Option<BatchFacts>) -> Admission {
     let sequence = &partition.sequence;
     let Some((next, stamp)) = next.and_then(|next| Some((next, next.stamp?))) else {

@@ -1,7 +1,7 @@
 //! The producer id, epoch and sequence under which a batch is sent (KIP-98), and the policy that decides them.
 //!
-//! A worker asks its [`IdentityPolicy`] before it sends a partition's next batch: [`admit`](IdentityPolicy::admit) answers
-//! that the batch is to be sent, to wait, or to fail. The worker reports what happened to the batch or to the partition
+//! A worker asks its [`IdentityPolicy`] before it sends a partition's next batch: [`admit`](IdentityPolicy::admit) decides
+//! that the batch is sent, waits, or fails. Later the worker reports what happened to the batch or to the partition
 //! ([`report`](IdentityPolicy::report)). Only the policy begins an identity or raises an epoch.
 //!
 //! There are two policies today. Without idempotence, batches are unnumbered. With idempotence, each partition has its own
@@ -64,7 +64,7 @@ pub(crate) struct InFlightFacts {
     pub(crate) is_elsewhere: bool,
 }
 
-/// A partition that has a batch to send, and the facts from which a policy decides whether it may.
+/// A partition's next batch, and the facts from which a policy decides whether it may be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     /// The next batch. `None` if that is the open batch, which was never sent.
@@ -172,8 +172,8 @@ impl IdentityPolicy {
         }
     }
 
-    /// Returns what to do with `batch`, which the leader refused because of its sequence or epoch. `is_earliest` is `true` if
-    /// no earlier batch is in flight or queued. Returns `None` if the policy has no rule: then the error code decides.
+    /// Returns what to do with `batch`, which the leader refused because of its sequence or epoch. `is_earliest` is `true`
+    /// if no earlier batch is in flight or queued. Returns `None` if the policy has no rule: then the error code decides.
     pub(crate) fn after_refusal(
         &mut self,
         partition: &mut PartitionIdentity,

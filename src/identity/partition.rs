@@ -8,12 +8,12 @@ use crate::metadata::PartitionLeader;
 use crate::record::header::ProducerStamp;
 use crate::time::deadline_after;
 
-/// The identity and the sequences of one partition. The worker stores it with the partition; only this module's parent reads
-/// or changes its fields.
+/// The identity and the sequences of one partition. The worker stores it with the partition. Only the policies read or
+/// change its fields.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionIdentity {
     pub(super) sequence: PartitionSequence,
-    /// The leader that acknowledged the latest batch of the current identity, and the time of that.
+    /// The leader that sent the latest acknowledgement for the current identity, and the time of that acknowledgement.
     pub(super) acknowledged: Option<(PartitionLeader, Instant)>,
 }
 
@@ -22,8 +22,8 @@ pub(crate) struct PartitionIdentity {
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 impl PartitionIdentity {
-    /// Returns the stamp of a batch with this many records. `numbering` is the one of its admission. Returns `None` only if
-    /// the partition has no identity; then the policy admits no batch.
+    /// Returns the stamp of a batch with this many records. `numbering` is what the policy returned when it admitted the
+    /// batch. Returns `None` only if the partition has no identity, and then the policy admits no batch.
     pub(crate) fn stamp(
         &mut self,
         numbering: Numbering,
@@ -46,8 +46,8 @@ impl PartitionIdentity {
         self.sequence.identity().is_some()
     }
 
-    /// Returns whether `leader` certainly knows the producer, because it acknowledged a batch of the current identity within
-    /// the last [`REMEMBERED_FOR`].
+    /// Returns whether `leader` certainly knows the producer, because it acknowledged a batch of the current identity
+    /// within the last [`REMEMBERED_FOR`].
     pub(super) fn is_known_to(&self, leader: PartitionLeader, now: Instant) -> bool {
         self.sequence.is_established()
             && self

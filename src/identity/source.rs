@@ -21,7 +21,7 @@ struct State {
     /// The latest identity, with the identity era in which a broker gave it.
     given: Option<(u64, ProducerIdentity)>,
     is_requested: bool,
-    /// No broker is asked before this time, because the latest response refused an identity or repeated the old one.
+    /// The time before which no broker is asked, because the latest response refused an identity or repeated the old one.
     not_before: Option<Instant>,
 }
 
@@ -33,8 +33,8 @@ impl ProducerIdSource {
         })
     }
 
-    /// Returns the producer's identity in `cluster`. An identity of another identity era is not returned, because its id may
-    /// belong to another producer now. Returns `None` and requests an identity if there is none of this era, or if its
+    /// Returns the producer's identity in `cluster`. An identity of another identity era is not returned, because its id
+    /// may belong to another producer now. Returns `None` and requests an identity if there is none of this era, or if its
     /// producer id is `unusable`. Returns `None` without a request if the latest identity is of a newer era.
     pub(crate) fn identity(
         &self,

@@ -30,15 +30,15 @@ impl Future {
         }
     }
 
-    /// Waits up to `timeout` for the outcome: the record's topic, partition, timestamp and, if the broker reports it, offset;
-    /// or an error. If records of the same batch have callbacks, the outcome comes after these have run.
+    /// Waits up to `timeout` for the outcome: the record's topic, partition, timestamp and, if the broker reports it,
+    /// offset; or an error. If records of the same batch have callbacks, the outcome comes after these have run.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still in progress then, and `get`
-    /// can be called again. [`ErrorKind::InvalidArgument`] in a callback or logger of the same producer if there is no
-    /// outcome yet. `get` does not wait there, because the outcome may depend on the end of that callback; the record is
-    /// still in progress then, too. [`ErrorKind::Closed`] in a forked child if there was no outcome before the fork. Every
-    /// other error is the record's own: its [`delivery`](Error::delivery) says whether the record can be in the log.
+    /// [`ErrorKind::Timeout`] if there is no outcome within `timeout`; the record is still in progress then, and `get` can
+    /// be called again. [`ErrorKind::InvalidArgument`] in a callback or logger of the same producer if there is no outcome
+    /// yet. `get` does not wait there, because the outcome may depend on the end of that callback. The record is still in
+    /// progress. [`ErrorKind::Closed`] in a forked child if there was no outcome before the fork. Every other error is the
+    /// record's own: its [`delivery`](Error::delivery) says whether the record can be in the log.
     #[inline]
     pub fn get(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
         match self.completion.try_get(self.index) {

@@ -38,10 +38,10 @@ use super::serializer::{BoxError, Serializer};
 /// another thread then closes the producer within about 12 s. Call `close` before `main` returns: a clone held by a
 /// callback does not keep the process alive, and its records would be lost.
 ///
-/// A forked child does not have the producer's threads. There every call that needs the producer's threads returns
-/// [`ErrorKind::Closed`] at once. A future still returns an outcome that was there before the fork. The parent's producer is not affected. Fork
+/// A forked child does not have the producer's threads. Every call that needs them returns [`ErrorKind::Closed`] there, at
+/// once. A future still returns an outcome that was there before the fork. The parent's producer is not affected. Fork
 /// before the first producer is built: a lock that another thread held at the fork stays locked in the child, and a
-/// producer built there can then hang.
+/// producer that is built there can hang.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -78,9 +78,9 @@ impl<K, V> KafkaProducer<K, V> {
     /// Hands a record over to be delivered, and returns a handle to its outcome.
     ///
     /// Blocks only for the metadata of a topic (or partition) that is not known yet, and for memory while `buffer.memory`
-    /// is full; together for at most `max.block.ms`. The time of serializers and of the partitioner does not count. In a
-    /// callback or logger of the same producer it does not block, because the wait could depend on that thread: it returns
-    /// as [`try_send`](Self::try_send) does.
+    /// is full; for both together at most `max.block.ms`. The time of serializers and of the partitioner does not count. In
+    /// a callback or logger of the same producer it does not block, because the wait could depend on that thread: it
+    /// returns as [`try_send`](Self::try_send) does.
     ///
     /// # Errors
     /// The error holds the refused record, which was not written. Kinds:
@@ -98,20 +98,20 @@ impl<K, V> KafkaProducer<K, V> {
     /// As [`send`](Self::send), and calls `callback` with the outcome.
     ///
     /// Callbacks run on a thread of their own, one after the other, in the order in which a partition's batches complete. A
-    /// slow callback delays the callbacks after it and keeps the memory of their batches. It delays no sending until
+    /// slow callback delays the callbacks after it and keeps the memory of their batches. Records are still sent, until
     /// `buffer.memory`, or one broker's share of it, is full of records whose callbacks have not run. A panic in a callback
     /// is caught and logged, unless the program is built with `panic=abort`. The future, and a [`flush`](Self::flush), wait
     /// for all callbacks of the record's batch. If the record is refused, its callback is not called.
     ///
     /// In a callback or logger of a producer, calls on that producer do not wait. `send` returns as
-    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. The error returns a record for
-    /// a topic that the producer does not know yet: if only callbacks send to a topic, call `partitions_for` for it on
-    /// another thread first. `flush` returns an error, and so does a future's `get` unless there is an outcome. `close`
-    /// returns an error at once, and another thread closes the producer. Calls on another producer block as usual. If the
-    /// callbacks of two producers wait for each other, both wait until their timeouts.
+    /// [`try_send`](Self::try_send) does, and `partitions_for` needs the topic to be known. A record for a topic that the
+    /// producer does not know yet is refused: if only callbacks send to a topic, call `partitions_for` for it on another
+    /// thread first. `flush` returns an error, and so does a future's `get` unless there is an outcome. `close` returns an
+    /// error at once, and another thread closes the producer. Calls on another producer block as usual. If the callbacks of
+    /// two producers wait for each other, both wait until their timeouts.
     ///
-    /// The batch's memory is freed before its callbacks run, so a record that failed can nearly always be sent again.
-    /// If other threads take it first, the callbacks may exceed `buffer.memory` by the batch's size, at most 64 KiB.
+    /// The batch's memory is released before its callbacks run, so a record that failed can nearly always be sent again. If
+    /// other threads take that memory first, the callbacks may exceed `buffer.memory` by the batch's size, at most 64 KiB.
     ///
     /// # Errors
     /// As `send`; also [`Resource`](ErrorKind::Resource) if the thread for callbacks cannot be started.
@@ -131,7 +131,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// As [`send`](Self::send), but does not wait for metadata or memory. Serializers and the partitioner still run.
     ///
     /// # Errors
-    /// As `send`. If `send` would wait for metadata or memory, the error returns the record at once. The producer still
+    /// As `send`. If `send` would wait for metadata or memory, `try_send` refuses the record at once. The producer still
     /// requests the metadata, so a later attempt can succeed.
     pub fn try_send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::Never)
@@ -142,15 +142,15 @@ impl<K, V> KafkaProducer<K, V> {
     ///
     /// Neighbours for the same partition are usually appended together, which costs less than one by one. With your own
     /// partitioner they are appended one by one. To append them together, this takes up to 64 records from `records` before
-    /// it sends the first of them, if the iterator reports that it has that many ([`Iterator::size_hint`]). They get the
-    /// same timestamp, unless they have their own. If the iterator does not know how many records it has, like that of a
-    /// channel, each record is sent at once.
+    /// it sends the first of them, if the iterator reports that it has that many ([`Iterator::size_hint`]). Records that
+    /// are appended together get the same timestamp, unless they have their own. If the iterator does not know how many
+    /// records it has, like that of a channel, each record is sent at once.
     ///
     /// # Errors
     /// Stops at the first record that is refused. The error holds the futures of the records before it, the refused record,
-    /// and the records after it, for which this takes all records that `records` still has. Pass an endless or very long
-    /// iterator by reference (`by_ref`) and in portions (`take`). If the iterator or a serializer panics, the records
-    /// that were taken from it and not sent are lost.
+    /// and the records after it. For these, `send_all` takes all records that `records` still has: pass an endless or very
+    /// long iterator by reference (`by_ref`) and in portions (`take`). If the iterator or a serializer panics, the records
+    /// that were taken from the iterator and not sent are lost.
     pub fn send_all<I>(&self, records: I) -> Result<Futures, SendAllError<K, V>>
     where
         I: IntoIterator<Item = ProducerRecord<K, V>>,
@@ -171,8 +171,8 @@ impl<K, V> KafkaProducer<K, V> {
     }
 
     /// Accepts no more records, delivers those that it has, runs their callbacks, and ends the producer's threads and
-    /// connections. Returns at most about two seconds after `timeout`. The time of user code that runs on this thread, which
-    /// is [`Partitioner::on_close`], does not count. Records that are not delivered within `timeout` fail with
+    /// connections. Returns at most about two seconds after `timeout`. The time of user code that runs on this thread,
+    /// which is [`Partitioner::on_close`], does not count. Records that are not delivered within `timeout` fail with
     /// [`ErrorKind::ForceClosed`]. If `timeout` is zero, nothing more is sent. A callback that is still running at the end
     /// continues, and `close` does not wait for it. Calls that wait in `send` on other threads return
     /// [`ErrorKind::Closed`]. A second `close` waits for the first one; the shorter of their timeouts applies to both.
@@ -210,11 +210,12 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings that are missing, out of range or in conflict, and if no host of
-    /// `bootstrap.servers` resolves (it waits for that up to 5 s, and not at all with `bootstrap.resolve.timeout.ms`);
+    /// `bootstrap.servers` resolves within 5 s (`build` does not wait for that with `bootstrap.resolve.timeout.ms`);
     /// [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
-        // Bounds here, not on the `impl`, give the compiler's message for a type without a serializer useful advice.
+        // The bounds are here and not on the `impl`, so that the compiler gives useful advice for a type without a
+        // serializer.
         KS: Serializer<K> + 'static,
         VS: Serializer<V> + 'static,
     {
@@ -337,13 +338,13 @@ impl<K, V> Inner<K, V> {
             return Err(close_cannot_wait(timeout));
         }
         let (undelivered, is_first) = engine.close(timeout);
-        closed(undelivered, is_first, self.intake.partitioner.as_deref())
+        finish_close(undelivered, is_first, self.intake.partitioner.as_deref())
     }
 
     fn close_elsewhere(&self, timeout: Duration) {
         let partitioner = self.intake.partitioner.clone();
         let then = move |undelivered, is_first| {
-            if let Err(error) = closed(undelivered, is_first, partitioner.as_deref()) {
+            if let Err(error) = finish_close(undelivered, is_first, partitioner.as_deref()) {
                 log_line!(log::Level::Warn, target: "kafka_producer", "{error}");
             }
         };
@@ -351,8 +352,8 @@ impl<K, V> Inner<K, V> {
     }
 }
 
-/// Runs the partitioner's `on_close`, and makes the result of a close.
-fn closed(
+/// Runs the partitioner's `on_close` after the first close, and returns the result of the close.
+fn finish_close(
     undelivered: u64,
     is_first: bool,
     partitioner: Option<&dyn Partitioner>,
@@ -384,7 +385,8 @@ impl<K, V> Drop for Inner<K, V> {
     fn drop(&mut self) {
         let engine = &self.intake.engine;
         if engine.is_inherited() {
-            // The engine's drop would take locks that no thread of this process unlocks, and close the parent's connections.
+            // The engine's drop would take locks that no thread of this process unlocks, and close the parent's
+            // connections.
             std::mem::forget(Arc::clone(engine));
         } else if engine.is_close_started() {
             // Another call closes the producer.

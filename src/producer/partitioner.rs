@@ -1,4 +1,4 @@
-//! The trait that chooses a record's partition, and the round robin.
+//! The trait that chooses a record's partition, and a partitioner that chooses in round robin.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use super::serializer::BoxError;
 /// Chooses the partition of each record that has none.
 ///
 /// Give it to the builder with [`partitioner`](crate::ProducerBuilder::partitioner). Without one, the producer hashes the
-/// key as Java does. For records without a key it keeps to one partition for about `batch.size` bytes, or until the
-/// partition's broker fails, then chooses another.
+/// key as Java does. It sends the records without a key to one partition for about `batch.size` bytes, or until the
+/// partition's broker fails. Then it chooses another partition.
+///
 /// `partition` runs on the thread that sends, once for each record, and several threads may call it at once.
 pub trait Partitioner: Send + Sync {
-    /// Returns the partition for a record of `topic` with the serialized `key` and `value`; `None` is null. `cluster` has the
-    /// topic and its partitions. The send fails with [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner) if this
+    /// Returns the partition for a record of `topic` with the serialized `key` and `value`; `None` is null. `cluster` has
+    /// the topic and its partitions. The send fails with [`ErrorKind::Partitioner`](crate::ErrorKind::Partitioner) if this
     /// returns an error, a negative partition, or one that the topic does not have.
     fn partition(
         &self,
@@ -28,8 +29,8 @@ pub trait Partitioner: Send + Sync {
         cluster: &Cluster,
     ) -> Result<i32, BoxError>;
 
-    /// Runs at most once, at the end of the first close, on the thread that closes. A send that began earlier may still call
-    /// [`partition`](Self::partition).
+    /// Runs at most once, at the end of the first close, on the thread that closes. A send that began earlier may still
+    /// call [`partition`](Self::partition).
     fn on_close(&self) {}
 }
 
@@ -54,7 +55,8 @@ impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
 /// that name skips some (KAFKA-9965).
 #[derive(Debug, Default)]
 pub struct RoundRobinPartitioner {
-    taken: RwLock<HashMap<Box<str>, AtomicUsize>>,
+    /// The number of records of each topic so far.
+    counts: RwLock<HashMap<Box<str>, AtomicUsize>>,
 }
 
 impl RoundRobinPartitioner {
@@ -64,15 +66,15 @@ impl RoundRobinPartitioner {
     }
 
     fn next_number(&self, topic: &str, cluster: &Cluster) -> usize {
-        if let Some(taken) = self.taken.read().get(topic) {
-            return taken.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = self.counts.read().get(topic) {
+            return count.fetch_add(1, Ordering::Relaxed);
         }
-        let mut numbers = self.taken.write();
-        // Topics are created and deleted while a producer lives.
-        if numbers.len() == numbers.capacity() {
-            numbers.retain(|name, _| cluster.topic(name).is_some());
+        let mut counts = self.counts.write();
+        // The counts of deleted topics would take more and more memory.
+        if counts.len() == counts.capacity() {
+            counts.retain(|name, _| cluster.topic(name).is_some());
         }
-        numbers
+        counts
             .entry(topic.into())
             .or_default()
             .fetch_add(1, Ordering::Relaxed)
@@ -146,7 +148,7 @@ mod tests {
             // The next cluster does not have this topic.
             partitioner.next_number(&format!("gone-{number}"), &cluster);
         }
-        assert!(partitioner.taken.read().len() < 100);
+        assert!(partitioner.counts.read().len() < 100);
         assert_eq!(choose("t").unwrap(), 1);
     }
 

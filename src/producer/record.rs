@@ -118,7 +118,7 @@ impl<K, V> ProducerRecord<K, V> {
     fn refused(&self, field: &str, number: i64) -> Error {
         Error::new(
             ErrorKind::InvalidArgument,
-            format!("the record's {field} is {number}, and must not be negative"),
+            format!("the record's {field} is {number}; it must not be negative"),
         )
         .with_topic(&*self.topic, None)
     }
@@ -292,8 +292,8 @@ impl RecordMetadata {
         &self.topic_partition
     }
 
-    /// The record's offset in the partition's log. `None` with `acks=0`, and if the broker already had the batch and did
-    /// not know its offset any more.
+    /// The record's offset in the partition's log. `None` with `acks=0`, and if the broker already had the batch but no
+    /// longer knew its offset.
     pub fn offset(&self) -> Option<i64> {
         self.offset
     }

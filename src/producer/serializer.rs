@@ -12,20 +12,24 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Turns keys or values of type `T` into bytes.
 ///
-/// Types that implement [`ToBytes`] (bytes, text, numbers, ...) need none. For other types give the builder one with
-/// [`key_serializer`](crate::ProducerBuilder::key_serializer) and
-/// [`value_serializer`](crate::ProducerBuilder::value_serializer); [`serializer_fn`] makes one of a closure. It runs on the
-/// thread that sends, and several threads may call it at once.
+/// Types that implement [`ToBytes`] (bytes, text, numbers, ...) need no serializer of yours. For other types give one to
+/// the builder with [`key_serializer`](crate::ProducerBuilder::key_serializer) and
+/// [`value_serializer`](crate::ProducerBuilder::value_serializer); [`serializer_fn`] makes one from a closure. A serializer
+/// runs on the thread that sends, and several threads may call it at once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serialize `{T}`",
     note = "hand a serializer for `{T}` to `ProducerBuilder::key_serializer` or `value_serializer`; \
-            `serializer_fn` makes one of a closure"
+            `serializer_fn` makes one from a closure"
 )]
 pub trait Serializer<T: ?Sized>: Send + Sync {
-    /// Returns the bytes of `value`, or `None` for null. The bytes are part of `value`, or this writes them to `buffer`. The
-    /// buffer is empty, and is reused for the next record. This may change `headers`, which are the record's; if the record
-    /// is refused and returned, only added headers are removed again. With an error, the send fails with
-    /// [`ErrorKind::Serialization`](crate::ErrorKind::Serialization), and the error is its source.
+    /// Returns the bytes of `value`, or `None` for null. The bytes are part of `value`, or the serializer writes them to
+    /// `buffer`, which is empty at first and is reused for the next record. The serializer may change `headers`, the
+    /// headers of the record. If the record is then refused, headers that were added are removed again, and other changes
+    /// stay.
+    ///
+    /// # Errors
+    /// The send fails with [`ErrorKind::Serialization`](crate::ErrorKind::Serialization), which has this error as its
+    /// source.
     fn serialize<'a>(
         &self,
         topic: &str,
@@ -35,7 +39,7 @@ pub trait Serializer<T: ?Sized>: Send + Sync {
     ) -> Result<Option<&'a [u8]>, BoxError>;
 }
 
-/// Makes a serializer of a closure that writes the bytes of a value to the given empty vector:
+/// Makes a serializer from a closure that writes the bytes of a value to the given empty vector:
 ///
 /// ```
 /// use kafka_producer::{Headers, serializer_fn};
@@ -74,11 +78,12 @@ pub struct SerializerFn<T: ?Sized, F> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no built-in serializer",
     label = "kafka-producer does not know the bytes of `{Self}`",
-    note = "hand a serializer to `ProducerBuilder::key_serializer` or `value_serializer` (`serializer_fn` makes one of \
+    note = "hand a serializer to `ProducerBuilder::key_serializer` or `value_serializer` (`serializer_fn` makes one from \
             a closure), or implement `ToBytes` for your own type"
 )]
 pub trait ToBytes {
-    /// Returns the bytes, or `None` for null. The bytes are part of `self`, or this writes them to `buffer`, which is empty.
+    /// Returns the bytes, or `None` for null. The bytes are part of `self`, or `to_bytes` writes them to `buffer`, which is
+    /// empty.
     fn to_bytes<'a>(&'a self, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]>;
 }
 

@@ -68,7 +68,7 @@ fn repeated_names_and_placeholders_are_logged() {
         logged,
         [
             "client.id: the placeholder is kept as part of the value; nothing fills it in",
-            "linger.ms is set in line 1 and again in line 3, which counts",
+            "linger.ms is set in line 1 and again in line 3; the last one counts",
         ]
     );
 }

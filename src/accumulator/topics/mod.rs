@@ -26,7 +26,7 @@ use crate::threads::InstanceId;
 use name_hasher::NameHasher;
 use registry::Registry;
 
-/// The topics of a producer of which there is or was metadata.
+/// The topics of a producer: those of which there is metadata, and those of which there was, until they are forgotten.
 pub(crate) struct Topics {
     /// The producer that sends to them.
     instance: InstanceId,
@@ -34,7 +34,7 @@ pub(crate) struct Topics {
     config: Arc<TopicConfig>,
     workers: Vec<Arc<WorkerHandle>>,
     registry: RwLock<Registry>,
-    /// The number of these topics, unique in this process. Threads recognize the topics that they keep by it.
+    /// The id of this value, unique in this process. By it a thread recognizes topics that it keeps for this producer.
     id: u64,
 }
 
@@ -87,7 +87,7 @@ impl Topics {
             let topic = self.topic(metadata, before.as_deref());
             let known = before.as_ref().map_or(&[][..], |before| &before.leaders);
             for (number, leader) in topic.leaders.iter().enumerate() {
-                // A partition that has lost its leader stays in the share of this leader.
+                // A partition without a leader stays in the share of the leader that it had.
                 if let Some(leader) = leader.filter(|_| known.get(number) != Some(leader)) {
                     let shares = registry.shares.entry(leader);
                     let share = shares.or_insert_with(|| BrokerShare::of(leader));
@@ -106,7 +106,7 @@ impl Topics {
         }
     }
 
-    /// On a worker: returns all partitions of the topic that were ever known.
+    /// On a worker: returns all partitions of the topic that were ever known and are not forgotten.
     pub(crate) fn all_partitions(&self, name: &str) -> Vec<Arc<Partition>> {
         let registry = self.registry.read();
         let topic = registry.by_name.get(name);
@@ -151,7 +151,8 @@ impl Topics {
     }
 
     /// Forgets `idle` topics that the latest metadata does not have, and partitions that their topics no longer have. Keeps
-    /// those that have batches. The workers can find the forgotten partitions before such a topic can exist again.
+    /// those that have batches. Reports the forgotten partitions to their workers under the lock, so before such a topic
+    /// can be added again.
     pub(crate) fn forget(&self, idle: &HashSet<Arc<str>>) {
         let mut registry = self.registry.write();
         if registry.closed || registry.leftover.is_empty() {
@@ -193,6 +194,7 @@ impl Topics {
         }
     }
 
+    /// Returns a topic with this metadata. It takes over the partitions of its state `before`.
     fn topic(&self, metadata: &TopicMetadata, before: Option<&Topic>) -> Topic {
         let sizes = before.map_or_else(Default::default, |topic| Arc::clone(&topic.sizes));
         let mut all_partitions =
@@ -218,6 +220,7 @@ impl Topics {
         }
     }
 
+    /// Makes a partition and assigns it to a worker.
     fn partition(&self, topic: &Arc<str>, number: usize, sizes: Arc<BatchSizes>) -> Arc<Partition> {
         // Neighbouring partitions belong to different workers, and different topics start at different workers.
         let mut hasher = NameHasher::default();
@@ -236,7 +239,7 @@ impl Topics {
         })
     }
 
-    /// Returns the settings of the topic with that name. All topics have the same settings now.
+    /// Returns the settings of the topic with that name. All topics have the same settings.
     fn config_of(&self, _topic: &str) -> &Arc<TopicConfig> {
         &self.config
     }

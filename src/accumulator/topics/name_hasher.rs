@@ -2,8 +2,8 @@
 
 use std::hash::Hasher;
 
-/// A fast hash of short names: it multiplies and rotates eight bytes at a time. It does not resist names that are chosen to
-/// collide, and need not, because the program chooses the names of its topics.
+/// A fast hash of short names: it multiplies and rotates eight bytes at a time. Names can be chosen so that their hashes
+/// collide. That is no danger, because the program itself chooses the names of its topics.
 #[derive(Default)]
 pub(super) struct NameHasher(u64);
 

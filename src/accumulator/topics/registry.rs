@@ -12,6 +12,7 @@ use crate::accumulator::sticky_partitioner::StickyPartitioner;
 use crate::metadata::BrokerId;
 use crate::record::batch_limit::BatchSizes;
 
+/// The topics by their names, and the share of each leader.
 #[derive(Default)]
 pub(super) struct Registry {
     pub(super) by_name: HashMap<Arc<str>, Arc<Topic>, BuildHasherDefault<NameHasher>>,
@@ -23,9 +24,9 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Removes the surplus partitions of a topic if none of them has a batch. If the latest metadata has the topic, these are
-    /// the partitions that the metadata does not have. If it does not have the topic and `is_idle`, these are all
-    /// partitions, and the topic is removed too. Returns the removed partitions.
+    /// Removes the surplus partitions of a topic if none of them has a batch, and returns them. If the latest metadata has
+    /// the topic, the surplus partitions are those that the metadata does not have. If the metadata does not have the
+    /// topic, all partitions are surplus: if `is_idle`, they are removed together with the topic.
     pub(super) fn forget(&mut self, name: &Arc<str>, is_idle: bool) -> Vec<Arc<Partition>> {
         let Some(topic) = self.by_name.get(name).cloned() else {
             self.leftover.remove(name);
@@ -59,7 +60,7 @@ impl Registry {
         }
     }
 
-    /// Replaces the topic's state. Threads that keep the state before it look the topic up again.
+    /// Replaces the topic's state. Threads that keep the earlier state look the topic up again.
     pub(super) fn put(&mut self, name: &Arc<str>, topic: Topic) {
         let before = self.by_name.insert(Arc::clone(name), Arc::new(topic));
         if let Some(before) = before {
@@ -113,8 +114,8 @@ impl Topic {
         }
     }
 
-    /// Ends the sticky turns of the partitions that have another leader than in `before`, or have none now. Call it when this
-    /// topic is in the registry: a caller that chooses later then chooses by the new leaders.
+    /// Ends the sticky turns of the partitions that have another leader than in `before`, or have none now. Call it when
+    /// this topic is in the registry: a caller that chooses later then chooses by the new leaders.
     pub(super) fn end_turns_of_moved(&self, before: &Topic) {
         if self.leaders != before.leaders {
             let leader = |of: &Topic, number: i32| of.leaders.get(number as usize).copied();
@@ -123,7 +124,7 @@ impl Topic {
         }
     }
 
-    /// Notes that a caller sends to the topic. So the metadata thread keeps asking for it.
+    /// Notes that a caller sends to the topic, so that the metadata thread continues to ask for it.
     #[inline]
     pub(crate) fn mark_used(&self) {
         if !self.used.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! The topics that each thread keeps. Most threads send to the same few topics again and again. They find these topics
-//! here without the lock of the registry: to take it, all threads would write to one cache line.
+//! The topics that each thread keeps. Most threads send to the same few topics again and again. They find these topics here
+//! without the lock of the registry. All threads that take that lock write to the same cache line.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -63,12 +63,12 @@ impl Topics {
     /// Makes sure that `kept` is the newest state of the topic. Returns `None` if there is no such topic.
     #[inline]
     fn refresh(&self, kept: &RefCell<Option<KeptTopic>>, name: &str) -> Option<()> {
-        let is_it = |kept: &KeptTopic| {
+        let is_newest = |kept: &KeptTopic| {
             kept.topic.newest_in.load(Ordering::Acquire) == self.id && *kept.name == *name
         };
-        if !kept.borrow().as_ref().is_some_and(is_it) {
+        if !kept.borrow().as_ref().is_some_and(is_newest) {
             let found = self.find(name)?;
-            // The topic before is dropped when nothing is borrowed.
+            // The topic that was kept until now is dropped after the borrow has ended.
             let _before = kept.replace(Some(found));
         }
         Some(())

@@ -35,16 +35,16 @@ pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
     decode(bytes).map_err(|fault| config_error(format!("{}: {fault}", path.display())))
 }
 
-/// Decodes UTF-8, which editors write today. Java reads a file as ISO-8859-1 (Latin-1), so a file that is not UTF-8 is read
-/// in that way. Only `client.id` can differ, and an escape such as `\u00e9` is the same in both. UTF-16 is refused; Java
-/// misreads it.
+/// Decodes UTF-8, which editors write. A file that is not UTF-8 is decoded as ISO-8859-1 (Latin-1), as Java decodes every
+/// file. The two can give different values only for `client.id`, and only without an escape such as `\u00e9`. UTF-16 is
+/// refused, because Java misreads it.
 fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("is UTF-16: save it as UTF-8".to_owned());
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         return Err(format!(
-            "has a zero byte in line {}: it is UTF-16 or no text at all; save it as UTF-8",
+            "has a zero byte in line {}: it is UTF-16 or not a text file; save it as UTF-8",
             line_of(&bytes[..at])
         ));
     }
@@ -64,7 +64,7 @@ fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
     }
 }
 
-/// The number of the line in which `before` ends. Lines end with `\n`, `\r\n` or `\r`.
+/// The number, from 1, of the line in which `before` ends. Lines end with `\n`, `\r\n` or `\r`.
 fn line_of(before: &[u8]) -> usize {
     let ends = |(index, byte): (usize, &u8)| match byte {
         b'\n' => true,

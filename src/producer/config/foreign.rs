@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Which program a setting belongs to. Java and this crate accept it without effect.
+/// The program that a setting belongs to. Java and this crate accept such a setting, and it has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Jvm,
@@ -27,9 +27,9 @@ impl Owner {
         Self::ConfluentInterceptors,
     ];
 
-    /// The owner of a name that is not the producer's.
+    /// Returns the owner of a name that the producer does not have. `None` if no known program has it.
     pub(super) fn of(name: &str) -> Option<Self> {
-        // The longest prefix counts: `consumer.override.` is Connect's.
+        // The longest prefix decides: `consumer.override.` is Connect's, although `consumer.` is the consumer's.
         let prefix = |owner: Self| {
             let prefixes = owner.prefixes().iter();
             prefixes
@@ -50,7 +50,7 @@ impl Owner {
         })
     }
 
-    /// The owner's name, for `settings of ...`.
+    /// The owner's name, which follows `settings of` in a message.
     pub(super) fn whose(self) -> &'static str {
         match self {
             Self::Jvm => "Java classes or a JVM",
@@ -119,8 +119,8 @@ impl Owner {
     }
 }
 
-/// What is wrong with a name that belongs to no client. `None` if that is not known.
-pub(super) fn of_no_client(name: &str) -> Option<String> {
+/// Explains why a setting of brokers or topics, or an old setting of producers, is refused. `None` for other names.
+pub(super) fn refusal_of(name: &str) -> Option<String> {
     if BROKER.contains(&name)
         || BROKER_PREFIXES
             .iter()
@@ -128,15 +128,15 @@ pub(super) fn of_no_client(name: &str) -> Option<String> {
     {
         return Some("this is a broker or topic setting; a producer cannot set it".to_owned());
     }
-    let (_, now) = OLD.iter().find(|(old, _)| *old == name)?;
+    let (_, replacement) = OLD.iter().find(|(old, _)| *old == name)?;
     let mut text = "Kafka's producer no longer has it".to_owned();
-    if !now.is_empty() {
-        let _ = write!(text, ": {now} replaced it");
+    if !replacement.is_empty() {
+        let _ = write!(text, ": {replacement} replaced it");
     }
     Some(text)
 }
 
-/// Java's producer has these. Their meaning is a Java class or a part of the JVM.
+/// Settings of Java's producer that concern only Java: its classes, its metrics and its TLS.
 pub(super) const JVM: &[&str] = &[
     "key.serializer",
     "value.serializer",
@@ -363,7 +363,7 @@ const BROKER_PREFIXES: &[&str] = &[
     "zookeeper.",
 ];
 
-/// Names that Kafka's producers had once, and the names that replaced them.
+/// Names that Kafka's producers had once, and the names that replaced them. Empty if nothing did.
 const OLD: &[(&str, &str)] = &[
     ("block.on.buffer.full", "max.block.ms"),
     ("broker.list", "bootstrap.servers"),

@@ -11,8 +11,8 @@ use super::shown::ShownName;
 use super::{ProducerConfig, config_error, encoding, hints, properties};
 
 impl ProducerConfig {
-    /// The settings of a list of names and values, as for [`set`](Self::set). If a name occurs several times, the last value
-    /// counts, but the earlier ones must be legal, too. An error lists the first 20 faults and counts the others.
+    /// Reads a list of names and values, as [`set`](Self::set) reads each of them. If a name occurs several times, the last
+    /// value counts, but the earlier ones must be legal, too. An error lists the first 20 faults and counts the others.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, Error> {
@@ -30,19 +30,18 @@ impl ProducerConfig {
         Ok(config)
     }
 
-    /// The settings of a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value`
-    /// on each line, `#` and `!` for comments, `\` to continue in the next line, `\t \n \r \f \\` and `\uXXXX` for
-    /// characters. If a name occurs several times, only the last value is read, as in Java, and the log has a warning. An
-    /// error lists the first 20 faults, each with its line, and counts the others.
+    /// Reads a text in the syntax of Java's `.properties` files: `name=value`, `name: value` or `name value` on each line,
+    /// `#` and `!` for comments, `\` to continue in the next line, `\t \n \r \f \\` and `\uXXXX` for characters. If a name
+    /// occurs several times, only the last value is read, as in Java, and the log has a warning. An error lists the first
+    /// 20 faults, each with its line, and counts the others.
     pub fn from_properties(text: &str) -> Result<Self, Error> {
         let mut config = Self::new();
         config.load_properties(text)?;
         Ok(config)
     }
 
-    /// The settings of a Java `.properties` file of at most 1 MiB; otherwise as
-    /// [`from_properties`](Self::from_properties). A file that is not UTF-8 is read as Latin-1, as Java reads it, with a
-    /// warning in the log. An error names the file.
+    /// Reads a Java `.properties` file of at most 1 MiB, as [`from_properties`](Self::from_properties) reads a text. A file
+    /// that is not UTF-8 is read as Latin-1, as Java reads it, with a warning in the log. An error names the file.
     pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let mut config = Self::new();
         config.load_properties_file(path)?;
@@ -56,8 +55,8 @@ impl ProducerConfig {
         Ok(())
     }
 
-    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it, otherwise as
-    /// [`load_properties`](Self::load_properties).
+    /// Adds the settings of a file as [`from_properties_file`](Self::from_properties_file) reads it. Settings that the file
+    /// does not name keep their values. After an error the configuration is unchanged.
     pub fn load_properties_file(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let file = encoding::read_file(path)?;
@@ -73,8 +72,8 @@ impl ProducerConfig {
 
     /// Sets the setting that Kafka calls `name`. White space around the value is ignored. An error of kind
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) reports an unknown name (with the nearest known one), a value of the
-    /// wrong type or out of range, or a setting of Java's that is not supported yet. After an error the configuration is
-    /// unchanged. Names of Kafka's other clients are accepted with a warning in the log.
+    /// wrong type or out of range, or a setting of Java's producer that is not supported yet. After an error the
+    /// configuration is unchanged. Names of Kafka's other clients are accepted with a warning in the log.
     ///
     /// Conflicts with other settings are reported when the producer is built.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
@@ -102,7 +101,7 @@ impl ProducerConfig {
             };
             let last = last_lines[&name];
             if last > line {
-                // As in Java, which reads only the last value.
+                // Java, too, reads only the last value.
                 warnings.repeated.push((name, line, last));
                 continue;
             }
@@ -129,7 +128,7 @@ impl ProducerConfig {
         match self.set_supported(name, value) {
             Some(result) => {
                 result?;
-                // A legal value, but seldom intended.
+                // The value is legal but seldom intended.
                 if hints::is_placeholder(value) {
                     let warning =
                         "the placeholder is kept as part of the value; nothing fills it in";
@@ -156,12 +155,12 @@ struct Warnings {
     without_effect: Vec<(Owner, String)>,
     /// Values that are kept as written, each with the reason why it may not be intended.
     kept_as_written: Vec<(String, &'static str)>,
-    /// Names that occur twice: the line that does not count, and the line that counts.
+    /// Names that occur again later: the line that is ignored, and the last line, which counts.
     repeated: Vec<(String, usize, usize)>,
 }
 
 impl Warnings {
-    /// Logs each warning, after the file's name.
+    /// Logs each warning. `file` is what precedes it: the file's name, or nothing.
     fn log(&self, file: &str) {
         for warning in self.messages() {
             log::warn!(target: "kafka_producer::config", "{file}{warning}");
@@ -190,14 +189,14 @@ impl Warnings {
         for (name, line, last) in self.repeated.iter().take(MOST_LISTED) {
             let name = ShownName(name);
             messages.push(format!(
-                "{name} is set in line {line} and again in line {last}, which counts"
+                "{name} is set in line {line} and again in line {last}; the last one counts"
             ));
         }
         messages
     }
 }
 
-/// How many warnings or faults of one kind are listed.
+/// The number of warnings or faults of one kind that are listed at most.
 const MOST_LISTED: usize = 20;
 
 fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -240,7 +239,7 @@ impl Faults {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
-    /// Sets the explanation that may be the one reason of all faults.
+    /// Sets an explanation of all faults, for example that the text has another syntax.
     fn explain(&mut self, explanation: &'static str) {
         self.explanation = Some(explanation);
     }
@@ -299,7 +298,7 @@ mod tests {
         assert_eq!(error.lines().count(), 22);
     }
 
-    /// The search for the name that was meant took more than a minute.
+    /// If the intended name of each of them were searched for, this would take more than a minute.
     #[test]
     fn very_many_unknown_names_are_refused_quickly() {
         let text: String = (0..30_000).map(|n| format!("{n:x}\n")).collect();
@@ -315,9 +314,9 @@ mod tests {
         let error = faults("hunter2!\n\"hunter2\"\nKAFKA_HUNTER2\nbatch_size1=5\nmy.own=5\n");
         assert!(!error.to_lowercase().contains("hunter2"), "{error}");
         for line in [
-            "line 1: this line is no setting; it is not shown",
-            "line 2: this line is no setting: write names without quotes",
-            "line 3: this line is no setting: the framework has names like this",
+            "line 1: this line is not a setting; it is not shown",
+            "line 2: this line is not a setting: write names without quotes",
+            "line 3: this line is not a setting: the framework has names like this",
             "line 4: there is no setting batch_size1: did you mean batch.size?",
             "line 5: there is no setting my.own",
         ] {

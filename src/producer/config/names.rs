@@ -10,10 +10,10 @@ use super::not_yet::{self, NotYet};
 use super::shown::ShownName;
 use super::{ROWS, config_error};
 
-/// Why a setting is refused. The text is made only when it is reported: the search for the name that was meant takes long,
-/// and a file may have a hundred thousand unknown names.
+/// Why a setting is refused. The message is made only when it is reported: the search for the intended name takes long, and
+/// a file may have a hundred thousand unknown names.
 pub(super) enum Refusal<'a> {
-    /// The text is made already.
+    /// This error is the message.
     Error(Error),
     /// A setting of Java's producer that needs a part which this crate does not have yet.
     Missing { name: &'a str, part: &'static str },
@@ -22,8 +22,8 @@ pub(super) enum Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// The text for a line of a file. A line without a value may be a part of a secret on another line, so it is shown only
-    /// if it looks like a name.
+    /// Returns the message for a line of a file. The unknown name may be a part of a secret that began on another line, so
+    /// it is shown only if it looks like a name.
     pub(super) fn of_line(&self) -> String {
         let Self::Unknown { name } = self else {
             return self.to_string();
@@ -31,9 +31,11 @@ impl Refusal<'_> {
         match hint(name) {
             Some(Hint::Near(_)) => self.to_string(),
             _ if name.contains('.') => self.to_string(),
-            Some(Hint::General(hint)) => format!("this line is no setting: {hint}"),
-            None => "this line is no setting; it is not shown, as it may be a part of a secret"
-                .to_owned(),
+            Some(Hint::General(hint)) => format!("this line is not a setting: {hint}"),
+            None => {
+                "this line is not a setting; it is not shown, because it may be part of a secret"
+                    .to_owned()
+            }
         }
     }
 }
@@ -42,7 +44,7 @@ impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => error.fmt(f),
-            // Without the value, which may be a password.
+            // The value is not shown: it may be a password.
             Self::Missing { name, part } => {
                 let name = ShownName(name);
                 write!(f, "{name} is not supported yet: this version has no {part}")
@@ -73,14 +75,15 @@ impl From<Refusal<'_>> for Error {
     }
 }
 
-/// Accepts or refuses a name that is not in the table. It is accepted if its value asks for nothing that is missing here.
-/// It is also accepted if it belongs to another program, which is then returned.
+/// Accepts or refuses a setting whose name is not in the table. Two kinds are accepted: settings of Java's producer with a
+/// value that changes nothing, and settings of another program, which is then returned.
 pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Refusal<'a>> {
     match not_yet::judge(name, value) {
-        Some(NotYet::AsksForNothing) => Ok(None),
+        Some(NotYet::ChangesNothing) => Ok(None),
         Some(NotYet::Missing(part)) => Err(Refusal::Missing { name, part }),
-        // librdkafka's names first: such a setting would have an effect here, under another name.
-        None => match Owner::of(name).filter(|_| librdkafkas(name).is_none()) {
+        // A name of librdkafka is refused even if another program has it, too: the error gives the name that has the
+        // effect.
+        None => match Owner::of(name).filter(|_| librdkafka_hint(name).is_none()) {
             Some(owner) => Ok(Some(owner)),
             None => Err(Refusal::Unknown { name }),
         },
@@ -89,15 +92,15 @@ pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Ref
 
 /// Help for an unknown name.
 enum Hint {
-    /// The name is known elsewhere, or near a known one.
+    /// The name belongs to another program, or is similar to a known one.
     Near(String),
-    /// No known name is like it.
+    /// The name is similar to no known one.
     General(String),
 }
 
 fn hint(name: &str) -> Option<Hint> {
-    librdkafkas(name)
-        .or_else(|| foreign::of_no_client(name))
+    librdkafka_hint(name)
+        .or_else(|| foreign::refusal_of(name))
         .map(Hint::Near)
         .or_else(|| not_a_name(name).map(|hint| Hint::General(hint.to_owned())))
         .or_else(|| with_a_prefix(name))
@@ -107,10 +110,10 @@ fn hint(name: &str) -> Option<Hint> {
         })
 }
 
-fn librdkafkas(name: &str) -> Option<String> {
+fn librdkafka_hint(name: &str) -> Option<String> {
     let (_, java) = LIBRDKAFKA.iter().find(|(alias, _)| *alias == name)?;
     Some(match *java {
-        "" => "librdkafka has it, and there is nothing like it here: leave it out".to_owned(),
+        "" => "this is a setting of librdkafka without a counterpart here: leave it out".to_owned(),
         java => format!("this is librdkafka's name; write {java}"),
     })
 }
@@ -121,7 +124,7 @@ fn not_a_name(name: &str) -> Option<&'static str> {
         Some('"' | '\'') => "write names without quotes",
         Some('[') => "a .properties file has no sections",
         Some('-') => {
-            "a .properties file has no lists, and options of a command line are written as name=value"
+            "a .properties file has no lists and no command-line options: write name=value"
         }
         Some('{' | '}' | '<' | ';') => "each line is name=value",
         _ if name == "export" || name == "set" => "write name=value without it",
@@ -129,7 +132,7 @@ fn not_a_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The prefixes that frameworks put before Kafka's names. The first that fits counts.
+/// The prefixes that frameworks put before Kafka's names. The first one that matches decides.
 const FRAMEWORKS: &[(&str, &str)] = &[
     ("spring.cloud.", "Spring Cloud Stream"),
     ("spring", "Spring Boot"),
@@ -170,13 +173,13 @@ fn with_a_prefix(name: &str) -> Option<Hint> {
             Hint::Near(format!("did you mean {ours}, without anything before it?"))
         }
         (None, Some(framework)) => Hint::General(format!(
-            "{framework} has names like this; write Kafka's own, as bootstrap.servers"
+            "{framework} has names like this; write Kafka's own, such as bootstrap.servers"
         )),
         (None, None) => return None,
     })
 }
 
-/// The ends of names that [`with_a_prefix`] finds, folded, and the names for the hint.
+/// The ends of names that [`with_a_prefix`] looks for, [folded](fold), each with the name that the hint gives.
 static FOLDED: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
     let supported = ROWS.iter().map(|row| row.property);
     let ours = supported
@@ -219,6 +222,7 @@ fn words(name: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
+/// Joins the words of a name, so that only its letters and digits are compared.
 fn fold(name: &str) -> String {
     words(name).unwrap_or_default().concat()
 }
@@ -485,7 +489,7 @@ mod tests {
             let error = refused(alias);
             if java.is_empty() {
                 assert!(
-                    error.contains("librdkafka has it, and there is nothing like it here"),
+                    error.contains("this is a setting of librdkafka without a counterpart here"),
                     "{error}"
                 );
                 continue;

@@ -2,22 +2,22 @@
 
 /// The verdict on a setting that is not supported yet.
 pub(super) enum NotYet {
-    /// The value asks for what happens without the setting: it is accepted.
-    AsksForNothing,
-    /// It needs this part, which is missing: it is refused.
+    /// With this value the setting changes nothing, so it is accepted.
+    ChangesNothing,
+    /// The setting needs this part, which this crate does not have, so it is refused.
     Missing(&'static str),
 }
 
-/// `None` if the name is not one of these settings.
+/// Accepts or refuses a setting that is not supported yet. `None` if the name is not one of them.
 pub(super) fn judge(name: &str, value: &str) -> Option<NotYet> {
     // `config.providers.NAME.class` and the settings of that class.
     if name.starts_with("config.providers.") {
         return Some(NotYet::Missing("config providers"));
     }
     let (_, inert) = NOT_YET.iter().find(|(known, _)| *known == name)?;
-    let asks_for_nothing = inert.iter().any(|inert| inert.eq_ignore_ascii_case(value));
-    Some(match asks_for_nothing {
-        true => NotYet::AsksForNothing,
+    let changes_nothing = inert.iter().any(|inert| inert.eq_ignore_ascii_case(value));
+    Some(match changes_nothing {
+        true => NotYet::ChangesNothing,
         false => NotYet::Missing(missing_part(name)),
     })
 }
@@ -26,7 +26,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NOT_YET.iter().map(|(name, _)| *name)
 }
 
-/// The part that a setting belongs to.
+/// The missing part that a setting needs. It follows `this version has no` in a message.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
         "sasl" => "SASL",
@@ -42,7 +42,7 @@ fn missing_part(name: &str) -> &'static str {
 /// For settings whose default in Java is null or empty.
 const EMPTY: &[&str] = &[""];
 
-/// Each setting with the values that ask for what happens without it: Java's default, and the values that turn it off.
+/// Each setting with the values that change nothing: Java's default, and the values that turn the setting off.
 const NOT_YET: &[(&str, &[&str])] = &[
     ("buffer.memory.allocation.strategy", &["full"]),
     ("client.rack", EMPTY),
@@ -53,11 +53,11 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("partitioner.rack.aware", &["false"]),
     ("transaction.timeout.ms", &["60000"]),
     ("transaction.two.phase.commit.enable", &["false"]),
-    // Java refuses an empty one.
+    // No value is accepted: Java refuses an empty id, too.
     ("transactional.id", &[]),
     ("ssl.cipher.suites", EMPTY),
     ("ssl.enabled.protocols", &["TLSv1.2,TLSv1.3", "TLSv1.2"]),
-    // Without TLS there is no host name to verify, so "do not verify" asks for nothing.
+    // An empty value turns the verification of host names off. Without TLS there is none.
     ("ssl.endpoint.identification.algorithm", &["https", ""]),
     ("ssl.engine.factory.class", EMPTY),
     ("ssl.key.password", EMPTY),

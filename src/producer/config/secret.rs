@@ -1,4 +1,4 @@
-//! A text that nothing shows.
+//! A text that is never shown.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Secret {
         Self(text)
     }
 
-    /// Returns the text. Nothing that is shown may be made of it.
+    /// Returns the text. It must not get into a log line, an error or `Debug`.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

@@ -81,7 +81,7 @@ macro_rules! define_settings {
             }
         }
 
-        /// The table's texts, in its order.
+        /// The rows of the table, in its order.
         pub(super) const ROWS: &[Row] = &[
             $( Row {
                 property: $property,
@@ -123,7 +123,7 @@ macro_rules! access {
 
 for_each_setting!(define_settings);
 
-/// One setting's row of the table.
+/// The row of one setting in the table, as text.
 pub(super) struct Row {
     pub(super) property: &'static str,
     pub(super) access: Access,
@@ -132,17 +132,17 @@ pub(super) struct Row {
     pub(super) doc: &'static [&'static str],
 }
 
-/// How a setting is set, and where its value is kept.
+/// How a setting is set, and which field has its value.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
-    /// By its typed setter or by name; in a field of [`Settings`].
+    /// It is set by its typed setter or by name. Its value is in a field of [`Settings`].
     Typed { setter: &'static str },
-    /// By name only; in [`TextSettings`](super::TextSettings).
+    /// It is set by name only. Its value is in [`TextSettings`](super::TextSettings).
     #[cfg_attr(
         not(test),
         expect(
             dead_code,
-            reason = "the first such rows are those of TLS; the tests' table has some"
+            reason = "TLS will have the first such rows; today only the tests' table has some"
         )
     )]
     ByName { kind: &'static dyn TextKind },
@@ -157,7 +157,7 @@ fn text_row(rows: &'static [Row], name: &str) -> Option<TextRow> {
     }
 }
 
-/// A test reads every default, so this cannot fail.
+/// Reads a default of the table. A test reads every default, so this cannot fail.
 pub(super) fn default_of<K: Kind>(property: &str, kind: &K, text: &str) -> K::Value {
     match kind.parse(text) {
         Ok(value) => value,
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_a_secret_does_not_quote_it() {
-        /// Secrets of which none is legal.
+        /// A kind of secret that refuses every value.
         struct NoSecret;
 
         impl Kind for NoSecret {

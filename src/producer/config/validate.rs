@@ -1,4 +1,4 @@
-//! How settings depend on each other, with the checks of Java's `ProducerConfig` and `KafkaProducer`.
+//! Checks settings that depend on each other, as Java's `ProducerConfig` and `KafkaProducer` do.
 
 use std::num::NonZero;
 use std::ops::Deref;
@@ -23,7 +23,7 @@ pub(crate) struct ValidatedConfig {
 }
 
 impl ValidatedConfig {
-    /// The level of the chosen codec. Codecs without levels ignore it.
+    /// The level of the chosen codec; 0 if the codec has no levels.
     pub(crate) fn compression_level(&self) -> i32 {
         match self.compression {
             CompressionType::None | CompressionType::Snappy => 0,
@@ -57,7 +57,7 @@ impl ProducerConfig {
         let mut faults = Faults::default();
         self.settings.check(&mut faults);
         let mut settings = self.settings.clone();
-        // The check of the range reports addresses that are set and wrong.
+        // Reports that no address is set. `check` has reported wrong addresses.
         if settings.bootstrap_servers.trim().is_empty() {
             faults.value_or_add(bootstrap::parse(&settings.bootstrap_servers));
         }
@@ -95,8 +95,8 @@ impl ProducerConfig {
         })
     }
 
-    /// Returns whether idempotence is on. If it was not set, it is off if `acks` or `retries` rule it out. Too many requests in
-    /// flight are refused even then, as by Java since 4.0.
+    /// Returns whether idempotence is on. If `enable.idempotence` was not set, `acks` or `retries` can turn it off. Even
+    /// then more than five requests in flight are refused, as by Java since 4.0.
     fn idempotence(&self) -> Result<bool, String> {
         const MOST_IN_FLIGHT: usize = 5;
         let settings = &self.settings;
@@ -130,7 +130,8 @@ impl ProducerConfig {
         }
     }
 
-    /// Logs which of `settings` differ from what the user set. Not for refused settings: the error is enough.
+    /// Warns of each of `settings` that differs from what the user set. Call it for legal settings only: for others the
+    /// error is enough.
     fn warn_of_changes(&self, settings: &Settings) {
         if self.settings.enable_idempotence && !settings.enable_idempotence {
             let obstacle = self.obstacle_to_idempotence().unwrap_or_default();
@@ -149,7 +150,8 @@ impl ProducerConfig {
         }
     }
 
-    /// `delivery.timeout.ms`. It must be at least `linger.ms` + `request.timeout.ms`; if it was not set, it is raised to that.
+    /// Returns `delivery.timeout.ms`. It must be at least `linger.ms` + `request.timeout.ms`. A smaller default is raised
+    /// to that sum, and a smaller value that was set is refused.
     fn delivery_timeout_for_linger_and_request(&self) -> Result<Duration, String> {
         const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         let settings = &self.settings;
@@ -172,16 +174,17 @@ impl ProducerConfig {
     }
 }
 
-/// The given client id, or `producer-` and a number that no other producer of this process has.
+/// Returns the given client id. If it is empty, returns `producer-` and a number that no other producer of this process
+/// has.
 fn client_id(given: &str) -> Result<String, String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     if given.is_empty() {
         return Ok(format!("producer-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     }
-    // Its length in the protocol is an int16.
+    // The protocol writes the length as an int16.
     if given.len() > i16::MAX as usize {
         return Err(format!(
-            "client.id is {} bytes long and may be {} at most",
+            "client.id is {} bytes long; the most is {}",
             given.len(),
             i16::MAX
         ));
@@ -189,9 +192,9 @@ fn client_id(given: &str) -> Result<String, String> {
     Ok(given.to_owned())
 }
 
-/// The number of workers for `auto`. Callers encode the records, so the callers of two cores keep one worker busy. With
-/// compression the worker is the bottleneck, even with snappy and lz4: two workers on two cores send 1.5 times as much, and
-/// nearly twice as much with gzip.
+/// The number of workers for `auto`. Callers encode the records, so it takes callers on two cores to keep one worker busy.
+/// With compression the worker is the bottleneck. With snappy and lz4 two workers on two cores send 1.5 times as much as
+/// one, and with gzip nearly twice as much.
 fn auto_sender_threads(cores: usize, codec: CompressionType) -> usize {
     const MOST: usize = 4;
     let threads = match codec {
@@ -201,7 +204,7 @@ fn auto_sender_threads(cores: usize, codec: CompressionType) -> usize {
     threads.clamp(1, MOST)
 }
 
-/// Java's default: the one value for which no warning is logged, as the codec has only one level.
+/// Java's default. Any other value is logged with a warning, because the codec has only one level.
 const LZ4_DEFAULT_LEVEL: i32 = 9;
 
 fn codec_is_compiled_in(codec: CompressionType) -> Result<(), String> {

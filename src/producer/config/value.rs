@@ -14,13 +14,13 @@ use super::{Shown, bootstrap, hints};
 /// `is not a whole number`.
 pub(super) trait Kind {
     type Value;
-    /// What an error calls the table's range: a range, or the legal values.
+    /// What an error calls the table's range: `range`, or `values` if it lists the legal values.
     const RANGE_IS: &'static str = "range";
 
     /// Reads a text without white space around it. The value may still be out of range.
     fn parse(&self, text: &str) -> Result<Self::Value, String>;
 
-    /// Checks the range, of values from a text and from a typed setter.
+    /// Checks that a value is in range. The value comes from a text or from a typed setter.
     fn check(&self, value: &Self::Value) -> Result<(), String>;
 
     /// The text that `parse` would read as `value`.
@@ -31,7 +31,7 @@ pub(super) trait Kind {
         self.write(value)
     }
 
-    /// The sentence about a value that was refused.
+    /// The error's message about a value that was refused.
     fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
         let text = Shown::value(text);
         format!("{property}={text} {fault} ({}: {range})", Self::RANGE_IS)
@@ -53,7 +53,7 @@ pub(super) const fn text() -> Text {
     not(test),
     expect(
         dead_code,
-        reason = "the first secrets are those of TLS and SASL; the tests' table has some"
+        reason = "TLS and SASL will have the first secrets; today only the tests' table has some"
     )
 )]
 pub(super) const fn secret() -> SecretText {
@@ -74,7 +74,7 @@ pub(super) const fn choice<T: Choice>() -> OneOf<T> {
 pub(super) const fn millis(min: i64, max: i64) -> Millis {
     Millis {
         range: min..=max,
-        none: NoMillis::No,
+        none: MeansNone::NoNumber,
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) const fn millis(min: i64, max: i64) -> Millis {
 pub(super) const fn millis_or_zero() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
-        none: NoMillis::Zero,
+        none: MeansNone::Zero,
     })
 }
 
@@ -90,11 +90,11 @@ pub(super) const fn millis_or_zero() -> OptionalMillis {
 pub(super) const fn millis_or_negative() -> OptionalMillis {
     OptionalMillis(Millis {
         range: 0..=i64::MAX,
-        none: NoMillis::Negative,
+        none: MeansNone::Negative,
     })
 }
 
-/// A number of bytes or of things in memory.
+/// A number of bytes, or another number that is a `usize`.
 pub(super) const fn bytes(min: i64, max: i64) -> Whole<usize> {
     Whole::new(min, max)
 }
@@ -123,7 +123,7 @@ pub(super) const fn socket_buffer() -> SocketBuffer {
     SocketBuffer
 }
 
-/// A number of threads. `auto` is `None`: the number follows from other settings.
+/// A number of threads. `auto` means `None`: the producer chooses the number.
 pub(super) const fn threads() -> Threads {
     Threads
 }
@@ -230,17 +230,17 @@ impl<T: Choice> Kind for OneOf<T> {
     }
 }
 
-/// The numbers that mean `None`.
+/// Which numbers mean `None`.
 #[derive(PartialEq)]
-enum NoMillis {
-    No,
+enum MeansNone {
+    NoNumber,
     Zero,
     Negative,
 }
 
 pub(super) struct Millis {
     range: RangeInclusive<i64>,
-    none: NoMillis,
+    none: MeansNone,
 }
 
 impl Kind for Millis {
@@ -253,7 +253,7 @@ impl Kind for Millis {
     }
 
     fn check(&self, value: &Duration) -> Result<(), String> {
-        // More milliseconds than an i64 has: the caller means "for ever".
+        // A caller that gives more milliseconds than an i64 can hold means "for ever".
         let millis = i64::try_from(value.as_millis()).unwrap_or(i64::MAX);
         in_range(&self.range, millis)
     }
@@ -274,8 +274,8 @@ impl Kind for OptionalMillis {
     fn parse(&self, text: &str) -> Result<Option<Duration>, String> {
         let number: i64 = whole_number(text, hints::as_millis)?;
         match self.0.none {
-            NoMillis::Negative if number < 0 => Ok(None),
-            NoMillis::Zero if number == 0 => Ok(None),
+            MeansNone::Negative if number < 0 => Ok(None),
+            MeansNone::Zero if number == 0 => Ok(None),
             _ => self.0.parse(text).map(Some),
         }
     }
@@ -287,7 +287,7 @@ impl Kind for OptionalMillis {
     fn write(&self, value: &Option<Duration>) -> String {
         match value {
             Some(value) => self.0.write(value),
-            None if self.0.none == NoMillis::Negative => "-1".to_owned(),
+            None if self.0.none == MeansNone::Negative => "-1".to_owned(),
             None => "0".to_owned(),
         }
     }
@@ -378,7 +378,7 @@ impl Kind for Threads {
     }
 }
 
-/// Reads a number. `rewritten` returns how to write a number that has a unit.
+/// Reads a number. If the text is a number with a unit, `rewritten` returns the number to write instead.
 fn whole_number<N: FromStr<Err = std::num::ParseIntError>>(
     text: &str,
     rewritten: impl Fn(&str) -> Option<String>,

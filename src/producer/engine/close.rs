@@ -33,7 +33,7 @@ impl CloseState {
         self.ended.notify_all();
     }
 
-    /// Returns false if the deadline came first.
+    /// Waits until the close has ended. Returns false if the deadline came first.
     fn wait_for_end(&self, deadline: Instant) -> bool {
         let mut has_ended = self.has_ended.lock();
         while !*has_ended {
@@ -59,7 +59,7 @@ impl RunningWorkers {
         RunningWorker(Arc::clone(workers))
     }
 
-    /// Returns false if the deadline came first.
+    /// Waits until all workers have ended. Returns false if the deadline came first.
     fn wait_for_end(&self, deadline: Instant) -> bool {
         let mut number = self.number.lock();
         while *number > 0 {
@@ -71,7 +71,7 @@ impl RunningWorkers {
     }
 }
 
-/// A guard in the worker's thread. Its drop also notices a panic, so that no close waits for a worker that has ended.
+/// A guard in a worker's thread. It is dropped even if the worker panics, so no close waits for a worker that has ended.
 pub(super) struct RunningWorker(Arc<RunningWorkers>);
 
 impl Drop for RunningWorker {
@@ -89,8 +89,9 @@ impl Engine {
         (self.end_close(is_first, timeout), is_first)
     }
 
-    /// Closes the producer on a new thread, because this thread is the producer's own, and a close waits for its end. Calls
-    /// `then` with the result of [`close`](Self::close). If no thread can be started, undelivered records fail at once.
+    /// Closes the producer on a new thread, because this thread is the producer's own, and a close waits for such threads.
+    /// Calls `then` with the result of [`close`](Self::close). If no thread can be started, undelivered records fail at
+    /// once.
     pub(crate) fn close_elsewhere(
         self: &Arc<Self>,
         timeout: Duration,
@@ -119,8 +120,8 @@ impl Engine {
         is_first
     }
 
-    /// The rest of [`close`](Self::close). On one of the producer's own threads it does not wait, because other threads may
-    /// wait for this one; undelivered records then fail at once.
+    /// Ends the close that [`begin_close`](Self::begin_close) began. On one of the producer's own threads it does not wait,
+    /// because other threads may wait for this one; undelivered records then fail at once.
     fn end_close(&self, is_first: bool, timeout: Duration) -> u64 {
         let may_wait = !self.owns_this_thread();
         let timeout = match may_wait {

@@ -1,4 +1,4 @@
-//! The delivery thread, which runs callbacks. It is started with the first record that has one.
+//! The delivery thread, which runs callbacks. The first record with a callback starts it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -12,9 +12,9 @@ use super::{Engine, thread_error};
 
 /// The channel to the delivery thread.
 pub(super) struct Deliveries {
-    /// `None` once the producer is closed: the thread ends when the workers have dropped their senders, too.
+    /// `None` after the close. The thread then ends when the workers, too, have dropped their senders.
     sender: Mutex<Option<channel::Sender<DeliveryTask>>>,
-    /// `None` once the thread is started.
+    /// `None` after the thread has started.
     receiver: Mutex<Option<channel::Receiver<DeliveryTask>>>,
     is_started: AtomicBool,
 }
@@ -29,7 +29,7 @@ impl Deliveries {
         }
     }
 
-    /// Returns a sender for a worker. Only before [`close`](Self::close).
+    /// Returns a sender for a worker. Must not be called after [`close`](Self::close).
     pub(super) fn sender(&self) -> channel::Sender<DeliveryTask> {
         let sender = self.sender.lock();
         sender.clone().expect("the producer is not closed")

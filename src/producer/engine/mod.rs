@@ -33,7 +33,7 @@ pub(crate) struct Engine {
     pub(crate) metadata: Arc<MetadataCache>,
     producer_ids: Arc<ProducerIdSource>,
     bootstrap: Arc<BootstrapLookUp>,
-    /// One for each worker.
+    /// The mailbox of each worker.
     mailboxes: Vec<Mailbox>,
     running_workers: Arc<RunningWorkers>,
     deliveries: Deliveries,
@@ -80,13 +80,13 @@ impl Engine {
         }
     }
 
-    /// Returns whether this thread is the producer's own, which runs callbacks or calls the logger. It must not wait for the
-    /// producer.
+    /// Returns whether this thread is the producer's own, which runs callbacks or calls the logger. It must not wait for
+    /// the producer.
     pub(crate) fn owns_this_thread(&self) -> bool {
         self.threads.instance().owns_this_thread()
     }
 
-    /// `max.block.ms`; zero on the producer's own threads.
+    /// How long a call on this thread may block: `max.block.ms`, or zero on the producer's own threads.
     pub(crate) fn longest_wait(&self) -> Duration {
         match self.owns_this_thread() {
             true => Duration::ZERO,
@@ -94,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// [`MetadataCache::wait_for_topic`], with the error of the panic if a panic closed the cache.
+    /// Waits as [`MetadataCache::wait_for_topic`] does. If a panic closed the cache, returns the error of the panic.
     pub(crate) fn wait_for_topic(
         &self,
         topic: &str,

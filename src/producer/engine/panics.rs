@@ -8,7 +8,7 @@ use crate::metadata::MetadataCache;
 use crate::threads::logging::log_line;
 
 /// Closes the producer when one of its threads panics: it accepts no more records, and every waiter gets an error. The
-/// batches of a worker that panicked have failed when it dropped them; the other workers still deliver theirs.
+/// batches of a worker that panics fail when it drops them. The other workers still deliver theirs.
 pub(super) struct Panics {
     accumulator: Arc<RecordAccumulator>,
     metadata: Arc<MetadataCache>,

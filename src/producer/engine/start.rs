@@ -25,13 +25,13 @@ use super::panics::Panics;
 use crate::producer::bootstrap::BootstrapLookUp;
 use crate::producer::config::ValidatedConfig;
 
-/// The ends from which a worker receives.
+/// The ends of the two channels from which a worker receives.
 struct Inbox {
     records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
 }
 
-/// Both ends of the channels to a worker.
+/// All ends of the channels to a worker.
 struct WorkerEnds {
     handle: Arc<WorkerHandle>,
     mailbox: Mailbox,
@@ -52,7 +52,7 @@ impl WorkerEnds {
 }
 
 impl Engine {
-    /// Starts the threads. They do not connect yet. After an error no thread runs.
+    /// Makes the state and starts the threads. They do not connect yet. After an error no thread runs.
     pub(crate) fn start(config: ValidatedConfig) -> Result<Arc<Self>, Error> {
         let origin = Instant::now();
         let (mut handles, mut mailboxes, mut inboxes) = (Vec::new(), Vec::new(), Vec::new());
@@ -104,7 +104,7 @@ impl Engine {
             producer_ids: Arc::clone(&self.producer_ids),
         };
         let inboxes = inboxes.into_iter().enumerate();
-        // All workers exist before the first one runs: each holds an end of the delivery thread's channel.
+        // All workers are made before the first one runs: to make one, the channel to the delivery thread must be open.
         let workers: Vec<_> = inboxes
             .map(|(index, inbox)| self.new_worker(index, inbox, shared.clone()))
             .collect();

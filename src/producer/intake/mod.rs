@@ -1,25 +1,25 @@
-//! A record's path into its partition's batch. It is on the caller's thread, after key and value are serialized.
+//! The path of a record into its partition's batch. It runs on the caller's thread, after key and value are serialized.
 //!
 //! # The fast path
 //!
-//! Nearly every record takes it. It finds the topic among those that the thread keeps, chooses the partition, takes the
-//! partition's lock, and encodes the record into the open batch. `send` does this in [`Intake::append`]; `send_all` in
-//! [`Intake::append_run`], for up to 64 records with one look-up and one lock.
+//! Nearly every record takes the fast path. It finds the topic among those that the thread keeps, chooses the partition,
+//! takes the partition's lock, and encodes the record into the open batch. `send` does this in [`Intake::append`];
+//! `send_all` in [`Intake::append_run`], for up to 64 records with one look-up and one lock.
 //!
 //! The fast path is short because it waits for no memory and no metadata. It appends only if the open batch has room for
-//! this record and another one of the same size. So the batch does not become full, and no worker must be woken. It takes
-//! one lock. It allocates nothing, unless the list of callbacks grows or a callback is boxed. Its results fit two registers.
-//! A larger result would be written to memory and read back in other sizes at each return, and the processor waits for that.
-//! It took a third of the time of `send`.
+//! this record and another one of the same size. So the batch does not become full, and no worker must be woken. The only
+//! lock is the partition's. The fast path allocates nothing, unless the list of callbacks grows or a callback is boxed. Its
+//! results fit two registers. At each return, a larger result would be written to memory and read back in other sizes, and
+//! the processor would wait for that. These waits took a third of the time of `send`.
 //!
 //! Every other record takes the slow path (`slow_path.rs`). The fast path changes nothing before it leaves a record to the
 //! slow path. These are the reasons:
-//! - the topic or the partition is not known, or the thread does not keep the topic as it is now;
+//! - the topic or the partition is not known;
 //! - the user's partitioner must choose the partition;
-//! - no sticky partition is chosen, or its sticky turn may be over with this record (the rule is in
+//! - no sticky partition is chosen, or its sticky turn may end with this record (the rule is in
 //!   [`open_batch`](crate::accumulator::open_batch));
 //! - no batch is open, or the open batch has too little room for the record or for its callback;
-//! - other threads often hold the lock of the sticky partition, so that this thread moves to another sticky slot.
+//! - other threads often hold the lock of the sticky partition, so this thread moves to another sticky slot.
 
 mod slow_path;
 
@@ -170,9 +170,9 @@ impl Intake {
         })
     }
 
-    /// Appends the first of `records` on the fast path: as many as go to one partition and for which its open batch has room.
-    /// Returns the handle of the first record and the number of appended records. `None` if the first record needs the slow
-    /// path.
+    /// Appends the first of `records` on the fast path: those that go to the same partition and for which its open batch
+    /// has room. Returns the handle of the first record and the number of appended records. `None` if the first record
+    /// needs the slow path.
     pub(super) fn append_run(&self, records: &[Outbound<'_>]) -> Option<(RecordHandle, usize)> {
         let first = records
             .first()
@@ -206,8 +206,8 @@ impl Intake {
         })
     }
 
-    /// Locks the partition's open batch. Returns `None` if the thread has moved to another sticky slot. Then the record goes
-    /// to the partition of that slot.
+    /// Locks the partition's open batch. Returns `None` if the thread has moved to another sticky slot. Then the record
+    /// goes to the partition of that slot.
     #[inline]
     fn lock<'a>(
         &self,
@@ -262,8 +262,8 @@ impl Intake {
         }
     }
 
-    /// Returns the partition that the record names, or else the partition of its key. `None` if the sticky partitioner chooses
-    /// the partition.
+    /// Returns the partition that the record names, or else the partition of its key. `None` if the sticky partitioner
+    /// chooses the partition.
     #[inline]
     fn fixed_partition(
         &self,

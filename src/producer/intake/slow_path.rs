@@ -61,7 +61,8 @@ struct SlowAppend<'a, 'r> {
     /// The memory for which this call has waited and that is not used yet.
     spare: Option<Reservation>,
     max_block: Duration,
-    /// The time at which the waits of this call end. The first wait sets it, so a call without a wait does not read the clock.
+    /// The time at which the waits of this call end. The first wait sets it, so a call without a wait does not read the
+    /// clock.
     deadline: Option<Instant>,
 }
 
@@ -90,7 +91,8 @@ impl SlowAppend<'_, '_> {
             // The topic, or the partition that the record names, is not known yet.
             let Some(attempt) = attempt else {
                 self.wait_for_partition(self.named)?;
-                // After a close the metadata may have the topic, and the accumulator never gets it.
+                // After a close, the topic can be in the metadata and is never added to the accumulator. Without this check
+                // the loop would not end.
                 intake.engine.check_open()?;
                 continue;
             };
@@ -248,8 +250,8 @@ impl SlowAppend<'_, '_> {
             })
     }
 
-    /// Reserves the memory for which a reservation failed, and waits for it. Returns `None` if a partition of the share got
-    /// another leader. The caller must then try again.
+    /// Reserves the missing memory, and waits for it. Returns `None` if a partition of the share got another leader. The
+    /// caller must then try again.
     #[cold]
     fn wait_for_memory(
         &mut self,
@@ -300,8 +302,8 @@ fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, budget: u
 fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
     let Shortage { bytes, share, .. } = shortage;
     let mut message = match max_block.as_millis() {
-        0 => format!("no {bytes} bytes of buffer.memory={budget} are free"),
-        ms => format!("no {bytes} bytes of buffer.memory={budget} became free within {ms} ms"),
+        0 => format!("{bytes} bytes of buffer.memory={budget} are not free"),
+        ms => format!("{bytes} bytes of buffer.memory={budget} did not become free within {ms} ms"),
     };
     let Some(broker) = share.broker() else {
         return Error::new(ErrorKind::BufferExhausted, message);
@@ -353,7 +355,7 @@ mod tests {
             .build()
             .unwrap();
         producer.send(record(1, 1)).unwrap().get(PATIENCE).unwrap();
-        // The first request is refused when the caller waits, the second one is held until the callback has sent.
+        // The first request is refused when the caller waits. The second one is held until the callback has sent.
         let (refuse, refused) = mpsc::channel::<()>();
         let (hold, held) = mpsc::channel::<()>();
         let (refused, held) = (Mutex::new(refused), Mutex::new(held));
