@@ -292,13 +292,16 @@ impl KafkaCluster {
 
     /// Waits until every running broker's view of the cluster satisfies `condition`.
     fn wait_for(&self, what: &str, condition: impl Fn(&ClusterView) -> bool) {
-        let satisfied = |broker: &Broker| {
-            admin::metadata(broker.port(), None).is_ok_and(|view| condition(&view))
-        };
         let done = poll(Duration::from_secs(90), || {
-            self.running().all(satisfied).then_some(())
+            self.all_see(&condition).then_some(())
         });
         assert!(done.is_some(), "timed out waiting until {what}");
+    }
+
+    /// Whether every running broker's view of the cluster satisfies `condition`.
+    fn all_see(&self, condition: impl Fn(&ClusterView) -> bool) -> bool {
+        self.running()
+            .all(|broker| admin::metadata(broker.port(), None).is_ok_and(|view| condition(&view)))
     }
 
     fn running(&self) -> impl Iterator<Item = &Broker> {

@@ -1,5 +1,6 @@
 //! Topics, partitions and their leaders in a running cluster.
 
+use std::io;
 use std::time::Duration;
 
 use super::{ClusterView, KafkaCluster, PartitionView, Replicas, admin, poll};
@@ -70,10 +71,12 @@ impl KafkaCluster {
         self.wait_for("the new order of replicas", |view| {
             find_partition(view, topic, partition).is_some_and(|found| found.replicas == replicas)
         });
-        self.ask(|port| admin::elect_preferred_leader(port, topic, partition));
-        self.wait_for("the new leader", |view| {
-            find_partition(view, topic, partition).is_some_and(|found| found.leader == leader)
-        });
+        self.elect_until(
+            |port| admin::elect_preferred_leader(port, topic, partition),
+            |view| {
+                find_partition(view, topic, partition).is_some_and(|found| found.leader == leader)
+            },
+        );
     }
 
     /// Makes another replica of each partition of these topics lead: the one `by` positions further. Partitions with the same
@@ -92,11 +95,29 @@ impl KafkaCluster {
 
     /// Elects each partition's first replica as its leader, and waits until all of them lead.
     pub(crate) fn elect_preferred_leaders(&self) {
-        self.ask(admin::elect_preferred_leaders);
-        self.wait_for("the preferred leaders lead", |view| {
+        self.elect_until(admin::elect_preferred_leaders, |view| {
             let mut partitions = view.topics.iter().flat_map(|topic| &topic.partitions);
             partitions.all(|partition| partition.leader == partition.replicas[0])
         });
+    }
+
+    /// Asks for an election until every running broker sees its result. A replica that is not in sync at that moment is not
+    /// elected, and on a busy machine the replicas leave and join for some time.
+    fn elect_until(
+        &self,
+        elect: impl Fn(u16) -> io::Result<()>,
+        is_elected: impl Fn(&ClusterView) -> bool,
+    ) {
+        let done = poll(Duration::from_secs(120), || {
+            self.ask(&elect);
+            poll(Duration::from_secs(5), || {
+                self.all_see(&is_elected).then_some(())
+            })
+        });
+        assert!(
+            done.is_some(),
+            "timed out waiting until the preferred leaders lead"
+        );
     }
 
     /// A topic's partitions as a running broker sees them; empty for one that does not exist.
