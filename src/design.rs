@@ -247,12 +247,12 @@
 //! `acks=0`, where no answer is owed, a batch on the second link can overtake one that the broker has not read from the
 //! first.
 //!
-//! **If the transport accepted no byte of a request, the write is no attempt.** Its batches return to their positions as
-//! they were, certainly not written, and lose no retry; the link is given up. Java counts each disconnect as an attempt.
+//! **If the transport accepted no byte of a request, its batches lose no retry.** They return to their positions as they
+//! were, certainly not written; the link ends. Java counts each disconnect as an attempt.
 //!
 //! **The metadata thread has a connection of its own**, if the broker allows it, and tries another broker if one does not
 //! answer within two seconds (then four, ...), long before `request.timeout.ms`: a stopped broker must not stop all
-//! metadata. It gives up a slow look-up or connection early only if it has another address. The look-up continues, and
+//! metadata. It abandons a slow look-up or connection early only if it has another address. The look-up continues, and
 //! the next attempt uses its answer.
 //!
 //! **Leader epochs are kept across an outage.** When every known broker has failed since one last answered, the bootstrap

@@ -1,4 +1,4 @@
-//! Authentication: the step between version negotiation and the first request, in which the client proves its identity.
+//! Authentication: the step after version negotiation, in which the client proves its identity.
 
 use std::fmt;
 use std::time::Instant;
@@ -8,17 +8,18 @@ use crate::error::Error;
 
 /// Proves the client's identity to a broker.
 pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
-    /// Authenticates a new connection before its deadline. The broker serves no other request until then.
+    /// Authenticates a new connection before the connection's deadline. The broker serves no other request before this
+    /// succeeds.
     fn authenticate(&self, connection: &mut NewConnection<'_>) -> Result<Session, Error>;
 }
 
-/// What a broker grants with the authentication of a connection.
+/// The time for which a broker accepts a connection as authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// When the broker granted it.
+    /// When the broker accepted the authentication.
     pub(crate) begins: Instant,
-    /// Until when requests may be written. The broker closes the connection at the first request after the end of its session
-    /// (KIP-368), so the authenticator names a time somewhat before that. `None` if the session has no end.
+    /// The time until which requests may be written. `None` if the session has no end. The broker closes the connection at
+    /// the first request after the session (KIP-368), so the authenticator sets this somewhat before the session's end.
     pub(crate) ends: Option<Instant>,
 }
 

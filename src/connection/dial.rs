@@ -1,5 +1,5 @@
-//! Makes a connection in steps: resolve the name, connect to one of its addresses, set up the transport, negotiate versions,
-//! authenticate, check the cluster. Then the connection is ready for requests.
+//! Dials: makes a connection that is ready for requests. The steps are: resolve the name, connect to one of its addresses,
+//! set up the transport, negotiate versions, authenticate, check the cluster.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use crate::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind};
 use crate::sync::channel;
 
-/// An attempt to connect.
+/// What is needed to dial one endpoint.
 pub(super) struct Dial<'a> {
     pub(super) context: &'a ConnectionContext,
     pub(super) endpoint: &'a Endpoint,
     /// The cluster to which the broker must belong. `None` if any cluster is accepted.
     pub(super) cluster_id: Option<&'a Arc<str>>,
-    /// The number of attempts in a row that failed. It chooses which of several addresses is tried first.
+    /// The number of dials in a row that failed. It chooses which of several addresses is tried first.
     pub(super) failures: u32,
     pub(super) times: DialTimes,
-    /// The largest answer that is accepted after the authentication. Before, a smaller limit applies.
+    /// The largest answer that is accepted after authentication. Earlier answers have a smaller limit.
     pub(super) max_frame_bytes: usize,
-    /// Ends the attempt and the connection.
+    /// Cancels the dial, and later closes the connection.
     pub(super) control: &'a Arc<ConnectionControl>,
 }
 
-/// How long an attempt to connect may take.
+/// How long a dial may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialTimes {
-    /// The time for the whole attempt.
+    /// The time for the whole dial.
     pub(super) total: Duration,
-    /// The shorter time that applies if there is an alternative: another endpoint, or another address of this one. It applies
-    /// to the look-up, and again to the connection with its first exchange.
+    /// The shorter time that applies if there is an alternative: another endpoint, or another address of this one. It
+    /// limits the look-up, and then again the connect with the version negotiation.
     pub(super) patience: Duration,
-    /// Whether there is another endpoint that can be tried instead.
+    /// Whether another endpoint can be tried instead.
     pub(super) has_others: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Dialed {
     pub(super) session: Session,
 }
 
-/// A connection after the negotiation of versions, for the steps that follow.
+/// A connection whose versions are negotiated, for the steps that follow.
 pub(crate) struct NewConnection<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) versions: &'a BrokerVersions,
@@ -59,7 +59,7 @@ pub(crate) struct NewConnection<'a> {
     pub(super) deadline: Instant,
 }
 
-/// An attempt to connect that failed.
+/// Why a dial failed.
 #[derive(Debug)]
 pub(super) struct DialError {
     pub(super) error: Error,
@@ -79,7 +79,7 @@ impl From<Error> for DialError {
 }
 
 impl DialTimes {
-    /// Sets one time for the whole attempt.
+    /// Limits the whole dial to `total`. No shorter limit applies.
     pub(super) fn within(total: Duration) -> Self {
         Self {
             total,
@@ -96,13 +96,13 @@ impl DialTimes {
     }
 }
 
-/// Returns the time for one attempt to connect. It doubles with each failure in a row, up to a maximum (KIP-601).
+/// Returns the time for a dial after `failures` in a row. It doubles with each failure, up to a maximum (KIP-601).
 pub(super) fn setup_timeout(config: &ConnectionConfig, failures: u32) -> Duration {
     ExponentialBackoff::new(config.setup_timeout, config.setup_timeout_max).after(failures)
 }
 
 impl Dial<'_> {
-    /// Blocks until the connection is ready, the attempt is cancelled, or its time is over.
+    /// Dials. Blocks until the connection is ready, a step fails, the dial is cancelled, or its time is over.
     pub(super) fn run(&self) -> Result<Dialed, DialError> {
         let end = Instant::now() + self.times.total;
         let has_others = self.times.has_others;
@@ -110,7 +110,7 @@ impl Dial<'_> {
 
         let deadline = self.times.deadline(end, has_others || addresses.len() > 1);
         let socket = self.connect(addresses, deadline)?;
-        // A transport that has a handshake of its own makes it here.
+        // A transport that has a handshake makes it here.
         let connection = OwnConnection::new(transport::plain(&socket));
         let client_id = Arc::clone(&self.context.config.client_id);
         let mut exchange = Exchange::new(connection, client_id);
@@ -124,7 +124,7 @@ impl Dial<'_> {
         };
         let authenticator = &self.context.config.authenticator;
         let session = authenticator.authenticate(&mut connection)?;
-        // The list of brokers of a large cluster, which the next step asks for, is longer than all answers so far.
+        // The next step requests the list of brokers. In a large cluster it is longer than the earlier answers may be.
         connection
             .exchange
             .connection
@@ -140,8 +140,8 @@ impl Dial<'_> {
         })
     }
 
-    /// Returns the addresses of the host, each of them once. A look-up that has no answer by `deadline` is kept for the next
-    /// attempt.
+    /// Returns the addresses of the host without duplicates. A look-up that has no answer by `deadline` continues, and the
+    /// next dial of this endpoint uses it.
     fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
         let endpoint = self.endpoint;
         if let Ok(address) = endpoint.host.parse::<IpAddr>() {
@@ -183,13 +183,13 @@ impl Dial<'_> {
         let mut last_error = None;
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / (addresses.len() - tried) as u32;
-            if share.is_zero() {
+            let timeout = left / (addresses.len() - tried) as u32;
+            if timeout.is_zero() {
                 break;
             }
-            match self.connect_to(address, share) {
+            match self.connect_to(address, timeout) {
                 Ok(socket) => {
-                    // A cancel before the socket was connected shut nothing down, so this checks for it again.
+                    // A cancel before the socket was connected has shut nothing down, so this checks for one.
                     self.control.adopt(&socket)?;
                     return Ok(socket);
                 }
@@ -218,13 +218,13 @@ impl Dial<'_> {
         let first_versions = &self.context.config.first_versions;
         let first = first_versions.of(self.endpoint, Instant::now());
         negotiate_versions(exchange, first, deadline).map_err(|error| {
-            let is_own_doing = self.control.is_cancelled();
+            let is_cancelled = self.control.is_cancelled();
             let is_closed = exchange.connection.frames.is_closed_unheard();
-            if is_closed && !is_own_doing {
+            if is_closed && !is_cancelled {
                 first_versions.note_closed(self.endpoint, first, Instant::now());
             }
             DialError {
-                is_refused: !is_own_doing && (is_closed || is_reset(&error)),
+                is_refused: !is_cancelled && (is_closed || is_reset(&error)),
                 error: while_connecting(self.endpoint, error),
             }
         })
@@ -240,7 +240,7 @@ fn cannot_connect(
         .as_ref()
         .is_some_and(|(_, error)| is_out_of_descriptors(error));
     let error = match last_error {
-        // The message already has the address.
+        // The message names the address already.
         Some((address, source)) if address.to_string() == endpoint.to_string() => {
             error.with_source(source)
         }
@@ -258,7 +258,7 @@ fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
     Error::new(kind, format!("no Kafka connection to {endpoint}")).with_source(error)
 }
 
-/// Returns whether the broker had closed the connection before a write or read.
+/// Returns whether a write or read failed because the broker had closed the connection.
 fn is_reset(error: &Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let source = std::error::Error::source(error);

@@ -1,7 +1,7 @@
 //! Sends requests and waits for their answers, one after the other on one connection, each before a deadline.
 //!
 //! All requests except Produce use this path: version negotiation, authentication, metadata, producer ids. Only this module
-//! gives such requests their correlation ids, and rejects an answer to another request.
+//! gives such requests their correlation ids. It rejects an answer to another request.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::protocol::{
     ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
 };
 
-/// Sends one request after the other over a connection `C`. After an error the connection is unusable, because the answer can
-/// still come.
+/// Sends one request after the other over a connection `C`. After an error the connection is unusable, because the answer
+/// to the failed request can still come.
 pub(crate) struct Exchange<C> {
     pub(super) connection: C,
     client_id: Arc<str>,
@@ -25,12 +25,12 @@ pub(crate) struct Exchange<C> {
 
 /// A connection for an [`Exchange`].
 pub(crate) trait ExchangeConnection {
-    /// Writes the frame of a request and returns the frame that answers it, without its length, both before `deadline`.
+    /// Writes a request and returns the frame that answers it, without its length. Fails if this is not done by `deadline`.
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error>;
 }
 
 impl<C> Exchange<C> {
-    /// Replaces the connection by the value that `wrap` makes of it. Correlation ids continue.
+    /// Replaces the connection by `wrap(connection)`. Correlation ids continue.
     pub(super) fn map<D>(self, wrap: impl FnOnce(C) -> D) -> Exchange<D> {
         Exchange {
             connection: wrap(self.connection),
@@ -60,8 +60,8 @@ impl<C: ExchangeConnection> Exchange<C> {
         self.call_and_decode(request, version, deadline, decode)
     }
 
-    /// Sends `request` as [`call`](Self::call) does, for an answer whose layout does not follow from the request's version
-    /// alone. `decode` gets the bytes after the header.
+    /// As [`call`](Self::call), for an answer whose layout depends on more than the request's version. `decode` reads the
+    /// bytes after the header.
     pub(super) fn call_and_decode<R: Request, T>(
         &mut self,
         request: &R,
@@ -69,18 +69,19 @@ impl<C: ExchangeConnection> Exchange<C> {
         deadline: Instant,
         decode: impl FnOnce(&mut Reader<'_>) -> Result<T, ProtocolError>,
     ) -> Result<T, Error> {
-        let asked = self.next_correlation_id;
-        self.next_correlation_id = asked.checked_add(1).unwrap_or(0);
+        let id = self.next_correlation_id;
+        self.next_correlation_id = id.checked_add(1).unwrap_or(0);
         let mut bytes = Vec::new();
-        encode_request(request, version, asked, Some(&self.client_id), &mut bytes)
+        encode_request(request, version, id, Some(&self.client_id), &mut bytes)
             .map_err(not_encodable)?;
         let frame = self.connection.exchange(bytes, deadline)?;
         let mut reader = Reader::new(&frame);
-        let answered = decode_response_header(R::API_KEY, version, &mut reader);
-        match answered.map_err(not_kafka)? {
-            answered if answered == asked => decode(&mut reader).map_err(not_kafka),
-            answered => Err(other_answer(asked, answered)),
+        let answered_id = decode_response_header(R::API_KEY, version, &mut reader);
+        let answered_id = answered_id.map_err(not_kafka)?;
+        if answered_id != id {
+            return Err(other_answer(id, answered_id));
         }
+        decode(&mut reader).map_err(not_kafka)
     }
 }
 
@@ -89,12 +90,12 @@ fn not_encodable(error: ProtocolError) -> Error {
 }
 
 fn not_kafka(error: ProtocolError) -> Error {
-    let message = "the broker's answer is not Kafka's protocol";
+    let message = "the broker's answer does not follow Kafka's protocol";
     Error::new(ErrorKind::Protocol, message).with_source(error)
 }
 
-fn other_answer(asked: i32, answered: i32) -> Error {
-    let message = format!("the broker answered request {answered} instead of request {asked}");
+fn other_answer(id: i32, answered_id: i32) -> Error {
+    let message = format!("the broker answered request {answered_id} instead of request {id}");
     Error::new(ErrorKind::Protocol, message)
 }
 
@@ -150,21 +151,21 @@ mod tests {
     use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
     use std::time::Duration;
 
-    /// A connection that answers with prepared frames and keeps the requests.
+    /// A connection that answers with prepared frames and stores the requests.
     #[derive(Default)]
     struct Scripted {
         answers: Vec<Vec<u8>>,
-        asked: Vec<Vec<u8>>,
+        requests: Vec<Vec<u8>>,
     }
 
     impl ExchangeConnection for Scripted {
         fn exchange(&mut self, request: Vec<u8>, _: Instant) -> Result<Vec<u8>, Error> {
-            self.asked.push(request);
+            self.requests.push(request);
             Ok(self.answers.remove(0))
         }
     }
 
-    /// The answer of a broker that knows no API, in version 0.
+    /// Returns an ApiVersions answer in version 0 that lists no API.
     fn answer(correlation_id: i32) -> Vec<u8> {
         let mut frame = correlation_id.to_be_bytes().to_vec();
         frame.extend([0; 6]);
@@ -196,7 +197,7 @@ mod tests {
         // Length, API key and version come before the correlation id.
         let ids = exchange
             .connection
-            .asked
+            .requests
             .iter()
             .map(|request| &request[8..12]);
         assert_eq!(
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_too_soon_is_not_kafkas_protocol() {
+    fn an_answer_that_ends_too_soon_is_a_protocol_error() {
         for length in [0, 3, 5] {
             let frame = answer(0)[..length].to_vec();
             let error = ask(&mut exchange(vec![frame])).unwrap_err();

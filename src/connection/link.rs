@@ -1,7 +1,7 @@
 //! A link is a worker's use of one connection to a broker.
 //!
-//! The worker asks for a link, writes requests to it, and gets its events: ready, frames, end. Over TCP a link is one user of a
-//! connection ([`tcp_network`](super::tcp_network)); tests script their own network.
+//! The worker asks for a link, writes requests to it, and gets its events: connected, frames, end. Over TCP a link is one
+//! user of a connection ([`tcp_network`](super::tcp_network)). Tests implement [`Network`] by a script.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::error::Error;
 
 pub(crate) use super::outgoing::OutgoingRequest;
 
-/// The number of one link of a worker; never used again after its end.
+/// Identifies a link of a worker. A worker uses each number for one link only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
@@ -20,37 +20,37 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// The link is ready for requests.
-    Connected(LinkReady),
-    /// A frame arrived, without its length.
+    Connected(LinkProperties),
+    /// The broker sent this frame, here without its length.
     Frame(Vec<u8>),
     /// The broker has taken more of the request for which [`WriteStatus::InProgress`] was returned, or of one before it.
-    /// Comes now and then while the write goes on.
+    /// The event comes repeatedly while the write continues.
     WriteProgress,
     /// The request for which [`WriteStatus::InProgress`] was returned is written.
     WriteFinished,
-    /// The broker reads nothing from the connection until then: it asked another user of the connection to wait (KIP-219).
-    /// Can come before [`Connected`](Self::Connected).
+    /// The broker reads nothing from the connection until this time: it asked another user of the connection to wait
+    /// (KIP-219). The event can come before [`Connected`](Self::Connected).
     Throttled(Instant),
-    /// There is no connection, or it has ended. The final event of the link.
+    /// The link could not be made, or it has ended. This is the final event of the link.
     Closed(Error),
-    /// As [`Closed`](Self::Closed): the broker or the system allows no further connection, and there is none to share.
+    /// The link could not be made: the broker or the system allows no further connection, and there is none to share. This
+    /// is the final event of the link.
     ConnectionRefused(Error),
 }
 
 /// The properties of a link that is ready.
 #[derive(Debug)]
-pub(crate) struct LinkReady {
+pub(crate) struct LinkProperties {
     pub(crate) versions: BrokerVersions,
     /// The session of the connection. No request may be written after its end.
     pub(crate) session: Session,
 }
 
-/// Whether a request's last byte is written.
+/// Whether a request is written completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteStatus {
     Complete,
-    /// The rest is written by another thread. [`LinkEvent::WriteFinished`] follows; until then the worker must not write
-    /// to this link.
+    /// Another thread writes the rest. The worker must not write to this link until [`LinkEvent::WriteFinished`].
     InProgress,
 }
 
@@ -58,13 +58,13 @@ pub(crate) enum WriteStatus {
 #[derive(Debug)]
 pub(crate) struct LinkTarget {
     pub(crate) endpoint: Endpoint,
-    /// The cluster that the broker must be of, if known.
+    /// The cluster to which the broker must belong. `None` if any cluster is accepted.
     pub(crate) cluster_id: Option<Arc<str>>,
-    /// Failed attempts in a row: they lengthen the timeout of this one, and choose the address that is tried first.
+    /// The number of failures in a row. It lengthens the timeout of this dial, and chooses the address that is tried first.
     pub(crate) failures: u32,
 }
 
-/// Why a request was not written, and what happened to its bytes. The link is unusable.
+/// Why a request could not be written, and whether the broker may have bytes of it. The link is unusable afterwards.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     /// The connection accepted no byte of the request: its records are certainly not written.
@@ -83,18 +83,19 @@ impl From<WriteError> for Error {
 
 /// The network as a worker sees it.
 pub(crate) trait Network {
-    /// Starts to connect; the link's events follow. A broker of another cluster than that of `target` is an error.
+    /// Starts to connect and returns at once. The link's events report the result. A broker of another cluster than the one
+    /// in `target` is an error.
     fn connect(&mut self, link: LinkId, target: LinkTarget);
     /// Writes a request, or as much of it as a few milliseconds allow. An error makes the link unusable.
     fn write(&mut self, link: LinkId, request: OutgoingRequest) -> Result<WriteStatus, WriteError>;
-    /// Ends the link. Events that were sent before may still come. If the broker owes the link answers, the connection counts
-    /// as broken, and ends for other users too.
+    /// Ends the link. Earlier events may still come. If the broker owes answers on the link, the connection counts as
+    /// broken and ends for its other users, too.
     fn close(&mut self, link: LinkId);
-    /// Ends the link for a reason that is not a fault of the connection: other users keep it.
+    /// Ends the link for a reason that is no fault of the connection. Its other users keep the connection.
     fn abandon(&mut self, link: LinkId) {
         self.close(link);
     }
-    /// Reports that an answer on the link asked this client to wait (KIP-219). Other users of the connection are notified.
+    /// Notifies the other users of the connection that an answer on this link asked the client to wait (KIP-219).
     fn throttled(&mut self, _link: LinkId, _until: Instant) {}
 }
 

@@ -30,7 +30,7 @@ use super::dial::Dialed;
 use super::errors::{broken_error, cancelled_error, ended_error};
 use super::exchange::OwnConnection;
 use super::frames::{FrameLimit, FrameReader};
-use super::link::{EventSink, LinkEvent, LinkId, LinkReady, WriteError, WriteStatus};
+use super::link::{EventSink, LinkEvent, LinkId, LinkProperties, WriteError, WriteStatus};
 use super::outgoing::{OutgoingRequest, Remainder};
 use super::transport::{ReceiveHalf, SendHalf};
 use super::{BrokerVersions, ConnectionContext};
@@ -148,8 +148,8 @@ impl Connection {
     }
 
     /// Returns the properties of the connection that a user needs before its first request.
-    pub(super) fn ready(&self) -> LinkReady {
-        LinkReady {
+    pub(super) fn ready(&self) -> LinkProperties {
+        LinkProperties {
             versions: self.versions.clone(),
             session: self.session,
         }

@@ -11,59 +11,61 @@ use crate::connection::link::LinkId;
 use crate::error::Error;
 use crate::time::deadline_after;
 
-/// One broker as a worker sees it.
+/// One broker as a worker sees it: the link to it, and the partitions that have batches for it.
 pub(super) struct BrokerLink {
     pub(super) endpoint: Endpoint,
     pub(super) state: LinkState,
-    /// The partitions that have something to send, served one after the other so that none starves.
+    /// The partitions that have a batch to send. They are served in this order, so that none starves.
     pub(super) ready_queue: VecDeque<PartitionId>,
     /// The link that will replace a ready one before its session ends.
     pub(super) successor: Successor,
-    /// Failures in a row since the link was last ready.
+    /// The number of times that a link ended or could not be made, since one was last ready.
     pub(super) failures: u32,
-    /// Why the link was lost or could not be made, until it is ready again: the cause in the errors of batches that expire.
+    /// Why the latest link ended or could not be made, until a link is ready again. It is the cause in the errors of
+    /// batches that expire meanwhile.
     pub(super) last_error: Option<Error>,
-    /// Since when the ready queue is not empty and nothing was sent.
+    /// The time since which partitions have been ready and no request was sent.
     pub(super) blocked_since: Option<Instant>,
-    /// `Some` while the broker is known to take no data: see [`availability`](super::availability). If nothing waits for the
-    /// broker at this time, it is tried again.
+    /// `Some` while the broker counts as failing: see [`availability`](super::availability). If nothing waits for the broker
+    /// at this time, it no longer counts as failing.
     pub(super) failing_until: Option<Instant>,
+    /// Whether the latest report to the callers said that the broker takes no data.
     pub(super) reported_unavailable: bool,
-    /// The throttle that the broker asked for on a link that was lost since. The next link keeps to it (KIP-219).
+    /// Until when the next link must send nothing (KIP-219): the broker asked for this before that link was ready.
     pub(super) throttled_until: Option<Instant>,
 }
 
 pub(super) enum LinkState {
-    /// Not connected, and not to be connected before.
+    /// There is no link. The next one is dialled no earlier than `not_before`.
     Down {
         not_before: Option<Instant>,
     },
     Connecting {
-        link: LinkId,
+        link_id: LinkId,
         since: Instant,
     },
     Ready(ReadyLink),
 }
 
-/// A link that requests can be sent on.
+/// A link on which requests can be sent.
 pub(super) struct ReadyLink {
-    pub(super) link: LinkId,
+    pub(super) link_id: LinkId,
     /// The highest version of Produce that both sides know.
     pub(super) version: i16,
-    /// In the order in which they were sent, which is the order of the answers.
+    /// The requests without an answer, in the order in which they were sent. Their answers come in the same order.
     pub(super) in_flight: VecDeque<InFlightRequest>,
-    /// `Some` while the latest request is being written: nothing may follow it yet. The link fails if the broker has taken
-    /// nothing more of it by then.
+    /// `Some` while the latest request is being written, and no other may be written. The link ends if the broker takes
+    /// nothing more of the request until this time.
     pub(super) writing_until: Option<Instant>,
     pub(super) throttled_until: Option<Instant>,
     pub(super) last_used: Instant,
-    /// `None` if the broker lets the link be used for ever.
+    /// `None` if the link need never be replaced.
     pub(super) session: Option<SessionTimes>,
     pub(super) silence: SilenceCheck,
     next_correlation_id: i32,
 }
 
-/// A worker's number for a request: never used again in the worker's life, unlike a correlation id.
+/// Identifies a request of a worker. Unlike correlation ids, these ids are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RequestId(pub(super) u64);
 
@@ -72,19 +74,20 @@ pub(super) struct InFlightRequest {
     pub(super) id: RequestId,
     pub(super) correlation_id: i32,
     pub(super) version: i16,
-    /// Not with `acks=0`: such a request is done when it is written.
+    /// Whether the broker answers the request. With `acks=0` it does not: the request is complete when it is written.
     pub(super) is_answered: bool,
-    /// Since when the answer is awaited: when the request was written, when the broker last took some of it, or when the
-    /// broker's throttle ends, during which it answers nothing.
+    /// The time from which the broker owes the answer: when its write last progressed or finished, or the end of a throttle
+    /// if that is later.
     pub(super) awaited_since: Instant,
-    /// When `request.timeout.ms` is over. It counts from the last byte written; `None` before.
+    /// When `request.timeout.ms` is over. It counts from the last byte written. `None` until that byte is written.
     pub(super) deadline: Option<Instant>,
-    /// The partitions in it, each with the topic's id with which it was sent: answers name topics by it (KIP-516).
+    /// The partitions in the request, each with the topic id that the request names. Answers name topics by this id
+    /// (KIP-516).
     pub(super) partitions: Vec<(PartitionId, [u8; 16])>,
 }
 
-/// The number of the first Produce request on a link. The requests that make a connection ready (versions, authentication, cluster
-/// check) count from 0, so a late answer to one of those matches none of these.
+/// The correlation id of the first Produce request on a link. The requests that make a connection ready (versions,
+/// authentication, cluster check) have ids from 0, so a late answer to one of them matches no Produce request.
 const FIRST_CORRELATION_ID: i32 = 1 << 16;
 
 impl BrokerLink {
@@ -103,24 +106,24 @@ impl BrokerLink {
         }
     }
 
-    pub(super) fn link(&self) -> Option<LinkId> {
+    pub(super) fn link_id(&self) -> Option<LinkId> {
         match &self.state {
             LinkState::Down { .. } => None,
-            LinkState::Connecting { link, .. } => Some(*link),
-            LinkState::Ready(ready) => Some(ready.link),
+            LinkState::Connecting { link_id, .. } => Some(*link_id),
+            LinkState::Ready(ready) => Some(ready.link_id),
         }
     }
 
-    /// The link has ended. Not before `not_before` is another one made, and until `retried_until` the broker counts as
-    /// failing. Returns the link if it was ready.
-    pub(super) fn fail(
+    /// Notes that the link has ended with `error`. The next one is dialled no earlier than `not_before`, and the broker
+    /// counts as failing until `failing_until`. Returns the link if it was ready.
+    pub(super) fn end(
         &mut self,
         error: Error,
         not_before: Instant,
-        retried_until: Instant,
+        failing_until: Instant,
     ) -> Option<ReadyLink> {
         self.failures = self.failures.saturating_add(1);
-        self.failing_until = Some(retried_until);
+        self.failing_until = Some(failing_until);
         self.last_error = Some(error);
         let not_before = Some(not_before);
         match std::mem::replace(&mut self.state, LinkState::Down { not_before }) {
@@ -140,7 +143,7 @@ impl BrokerLink {
         }
     }
 
-    /// When the broker has owed an answer, or a connection, for so long that it counts as failing.
+    /// Returns when the broker begins to count as failing, unless it answers or the link connects before.
     pub(super) fn fails_at(&self) -> Option<Instant> {
         match &self.state {
             LinkState::Down { .. } => None,
@@ -161,9 +164,9 @@ impl BrokerLink {
 }
 
 impl ReadyLink {
-    pub(super) fn new(link: LinkId, version: i16, now: Instant) -> Self {
+    pub(super) fn new(link_id: LinkId, version: i16, now: Instant) -> Self {
         Self {
-            link,
+            link_id,
             version,
             in_flight: VecDeque::new(),
             writing_until: None,
@@ -180,13 +183,13 @@ impl ReadyLink {
         self.next_correlation_id != FIRST_CORRELATION_ID
     }
 
-    /// When `request.timeout.ms` is over for the oldest answer or the write in progress.
+    /// Returns when `request.timeout.ms` is over for the oldest request or for the write in progress.
     pub(super) fn request_deadline(&self) -> Option<Instant> {
         let answer = self.in_flight.front().and_then(|request| request.deadline);
         answer.into_iter().chain(self.writing_until).min()
     }
 
-    /// When to check the broker if it goes on owing an answer. `None` if it owes none.
+    /// Returns when to check the broker if no answer comes before. `None` if it owes no answer.
     pub(super) fn next_silence_check(&self) -> Option<Instant> {
         let oldest = self.in_flight.front()?;
         Some(self.silence.next_check(oldest.awaited_since))
@@ -198,18 +201,18 @@ impl ReadyLink {
         oldest.is_some_and(|oldest| self.silence.check(oldest.awaited_since, now))
     }
 
-    /// Returns whether the broker has owed an answer for so long that another leader is believed more than it.
+    /// Returns whether the broker is silent: it has owed its oldest answer for [`SILENCE`].
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         let oldest = self.in_flight.front();
         oldest.is_some_and(|request| request.awaited_since + SILENCE <= now)
     }
 
-    /// Returns whether the link owes no answer and has nothing to write.
+    /// Returns whether the link owes no answer and no write is in progress.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.writing_until.is_none()
     }
 
-    /// The latest request is being written, and the broker took some of it `now`.
+    /// Notes that the write of the latest request continues, and that the broker took a part of the request `now`.
     pub(super) fn write_progressed(&mut self, now: Instant, request_timeout: Duration) {
         self.writing_until = Some(deadline_after(now, request_timeout));
         if let Some(request) = self.in_flight.back_mut() {
@@ -217,10 +220,10 @@ impl ReadyLink {
         }
     }
 
-    /// The latest request is written: its answer is awaited from now on.
+    /// Notes that the latest request is written. Its answer is awaited from `now`, or from the end of a throttle.
     pub(super) fn write_finished(&mut self, now: Instant, request_timeout: Duration) {
         self.writing_until = None;
-        // It has no deadline yet, unless a broker answered before it had the whole request.
+        // Only the request that was being written has no deadline. It is missing if the broker answered it early.
         let latest = self.in_flight.back_mut();
         if let Some(request) = latest.filter(|request| request.deadline.is_none()) {
             let begins = now.max(self.throttled_until.unwrap_or(now));
@@ -229,7 +232,7 @@ impl ReadyLink {
         }
     }
 
-    /// Waits longer for all answers and for the end of a write, by the time `by`.
+    /// Gives all answers, and a write in progress, as much more time as `by`.
     pub(super) fn wait_longer(&mut self, by: Duration) {
         for request in &mut self.in_flight {
             request.deadline = request.deadline.map(|at| deadline_after(at, by));
@@ -238,18 +241,18 @@ impl ReadyLink {
         self.writing_until = self.writing_until.map(|until| deadline_after(until, by));
     }
 
-    /// Positive numbers; after the highest comes 1.
+    /// Returns the next correlation id. After the highest number, the ids begin again at [`FIRST_CORRELATION_ID`].
     pub(super) fn next_correlation_id(&mut self) -> i32 {
         let id = self.next_correlation_id;
         self.next_correlation_id = id.checked_add(1).unwrap_or(FIRST_CORRELATION_ID);
         id
     }
 
-    /// The broker asks the client to wait until `until` (KIP-219). Nothing is sent before that, and the requests in flight
-    /// get as much more time, however much it is: to send earlier would evade the quota, and the broker reads nothing from
-    /// this connection meanwhile. Batches expire as usual.
+    /// Notes that the broker asked the client to wait until `until` (KIP-219). No request is sent before that time, because
+    /// it would evade the quota. The requests in flight get as much more time, however long, because the broker reads
+    /// nothing from this connection meanwhile. Batches expire as usual.
     pub(super) fn throttle(&mut self, until: Instant, now: Instant) {
-        // The time that an earlier answer asked for was added already.
+        // The deadlines already include the wait that an earlier answer asked for.
         let begins = self.throttled_until.map_or(now, |earlier| earlier.max(now));
         let wait = until.saturating_duration_since(begins);
         if wait.is_zero() {
@@ -260,7 +263,6 @@ impl ReadyLink {
             request.deadline = request.deadline.map(|at| deadline_after(at, wait));
             request.awaited_since = request.awaited_since.max(until);
         }
-        // Meanwhile the broker reads nothing either.
         self.writing_until = self.writing_until.map(|until| deadline_after(until, wait));
     }
 

@@ -1,9 +1,9 @@
-//! The brokers that a worker sends to: their links, and the partitions that are ready to be sent to each of them.
+//! The brokers that a worker sends to: their links and their ready queues.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::broker_link::{BrokerLink, LinkState, ReadyLink};
-use super::schedule::Noted;
+use super::schedule::QueueEntries;
 use crate::accumulator::partition::PartitionId;
 use crate::connection::link::LinkId;
 use crate::metadata::{Broker, BrokerId, Cluster};
@@ -11,13 +11,14 @@ use crate::metadata::{Broker, BrokerId, Cluster};
 /// All brokers of one worker.
 #[derive(Default)]
 pub(super) struct Brokers {
-    /// Served in the order of their ids, so that a simulated history is the same each time.
+    /// Sorted by id: brokers are served in a fixed order, so that a simulation can be repeated exactly.
     by_id: BTreeMap<BrokerId, BrokerLink>,
-    /// The broker of each link whose final event has not come yet.
+    /// The broker of each link whose final event is still to come.
     by_link: HashMap<LinkId, BrokerId>,
-    /// The number of links so far.
-    links: u64,
-    /// The broker after which the latest round ended early: the next round begins behind it.
+    /// The number of links that were ever added. It is the id of the next one.
+    links_added: u64,
+    /// The last broker that the latest round served, if that round ended early. The next round begins with the next
+    /// broker.
     served_last: Option<BrokerId>,
 }
 
@@ -30,79 +31,83 @@ impl Brokers {
         self.by_id.get_mut(&broker)
     }
 
-    /// In the order of their ids.
+    /// Iterates over the brokers in the order of their ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (BrokerId, &BrokerLink)> {
-        self.by_id.iter().map(|(id, link)| (*id, link))
+        self.by_id
+            .iter()
+            .map(|(id, broker_link)| (*id, broker_link))
     }
 
-    /// In the order of their ids.
+    /// Iterates over the brokers in the order of their ids.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (BrokerId, &mut BrokerLink)> {
-        self.by_id.iter_mut().map(|(id, link)| (*id, link))
+        self.by_id
+            .iter_mut()
+            .map(|(id, broker_link)| (*id, broker_link))
     }
 
-    /// The broker's link, if requests can be sent on it.
+    /// Returns the broker's link if it is ready.
     pub(super) fn ready(&self, broker: BrokerId) -> Option<&ReadyLink> {
         match &self.get(broker)?.state {
-            LinkState::Ready(ready) => Some(ready),
+            LinkState::Ready(ready_link) => Some(ready_link),
             _ => None,
         }
     }
 
     pub(super) fn ready_mut(&mut self, broker: BrokerId) -> Option<&mut ReadyLink> {
         match &mut self.get_mut(broker)?.state {
-            LinkState::Ready(ready) => Some(ready),
+            LinkState::Ready(ready_link) => Some(ready_link),
             _ => None,
         }
     }
 
-    /// The broker that `link` leads to, if the link has not said its final event.
-    pub(super) fn of_link(&self, link: LinkId) -> Option<BrokerId> {
-        self.by_link.get(&link).copied()
+    /// Returns the broker that the link leads to. `None` after the link's final event.
+    pub(super) fn of_link(&self, link_id: LinkId) -> Option<BrokerId> {
+        self.by_link.get(&link_id).copied()
     }
 
-    /// Returns the id of a new link to `broker`.
+    /// Adds a link to `broker` and returns the link's id.
     pub(super) fn add_link(&mut self, broker: BrokerId) -> LinkId {
-        let link = LinkId(self.links);
-        self.links += 1;
-        self.by_link.insert(link, broker);
-        link
+        let link_id = LinkId(self.links_added);
+        self.links_added += 1;
+        self.by_link.insert(link_id, broker);
+        link_id
     }
 
-    /// The final event of `link` has come.
-    pub(super) fn remove_link(&mut self, link: LinkId) {
-        self.by_link.remove(&link);
+    /// Removes a link after its final event.
+    pub(super) fn remove_link(&mut self, link_id: LinkId) {
+        self.by_link.remove(&link_id);
     }
 
-    /// Appends the partition to the ready queue of `broker`, unless it is there already. It leaves that of another broker,
-    /// which led it before.
-    pub(super) fn enqueue(&mut self, id: PartitionId, noted: &mut Noted, broker: &Broker) {
+    /// Appends the partition to the ready queue of `broker`, unless it is there already. Removes it from the ready queue of
+    /// its previous leader.
+    pub(super) fn enqueue(&mut self, id: PartitionId, entries: &mut QueueEntries, broker: &Broker) {
         let to = BrokerId(broker.id());
-        let before = noted.queued_at.replace(to);
+        let before = entries.queued_at.replace(to);
         if before == Some(to) {
             return;
         }
         if let Some(before) = before {
             self.remove_from_queue(id, before);
         }
-        let link = self.by_id.entry(to);
-        let link = link.or_insert_with(|| BrokerLink::new(broker.endpoint()));
-        link.ready_queue.push_back(id);
+        let broker_link = self.by_id.entry(to);
+        let broker_link = broker_link.or_insert_with(|| BrokerLink::new(broker.endpoint()));
+        broker_link.ready_queue.push_back(id);
     }
 
     /// Removes the partition from the ready queue of `broker`.
     pub(super) fn remove_from_queue(&mut self, id: PartitionId, broker: BrokerId) {
-        if let Some(link) = self.get_mut(broker) {
-            link.ready_queue.retain(|other| *other != id);
+        if let Some(broker_link) = self.get_mut(broker) {
+            broker_link.ready_queue.retain(|other| *other != id);
         }
     }
 
-    /// Returns whether a partition is ready that no broker has taken a request of.
+    /// Returns whether any ready queue has a partition.
     pub(super) fn has_ready_partitions(&self) -> bool {
-        let mut links = self.by_id.values();
-        links.any(|link| !link.ready_queue.is_empty())
+        let mut broker_links = self.by_id.values();
+        broker_links.any(|broker_link| !broker_link.ready_queue.is_empty())
     }
 
-    /// The brokers in the order in which a round serves them.
+    /// Returns the brokers in the order in which the round serves them.
     pub(super) fn serving_order(&mut self) -> Vec<BrokerId> {
         let mut ids: Vec<BrokerId> = self.by_id.keys().copied().collect();
         if let Some(last) = self.served_last.take() {
@@ -112,29 +117,30 @@ impl Brokers {
         ids
     }
 
-    /// The round ends after `broker`: the others come first in the next one.
+    /// Notes that the round ends early, after it served `broker`.
     pub(super) fn end_round_after(&mut self, broker: BrokerId) {
         self.served_last = Some(broker);
     }
 
-    /// Removes the brokers that are not part of `cluster` and that nothing needs. Brokers come and go for as long as a
-    /// producer lives.
+    /// Removes the brokers that left `cluster`, have no link, and have no ready partition. Without this, the brokers that
+    /// come and go during a producer's life would add up.
     pub(super) fn remove_departed(
         &mut self,
         cluster: &Cluster,
         mut on_removed: impl FnMut(BrokerId, &BrokerLink),
     ) {
-        self.by_id.retain(|id, link| {
+        self.by_id.retain(|id, broker_link| {
             let is_known = cluster.broker(id.0).is_some();
-            let is_needed = link.link().is_some() || !link.ready_queue.is_empty();
+            let has_link = broker_link.link_id().is_some();
+            let is_needed = has_link || !broker_link.ready_queue.is_empty();
             if !is_known && !is_needed {
-                on_removed(*id, link);
+                on_removed(*id, broker_link);
             }
             is_known || is_needed
         });
     }
 
-    /// Removes all brokers: they belong to a cluster that was replaced.
+    /// Removes and returns all brokers, because their cluster was replaced.
     pub(super) fn take_all(&mut self) -> BTreeMap<BrokerId, BrokerLink> {
         std::mem::take(&mut self.by_id)
     }

@@ -1,7 +1,7 @@
-//! The worker's codec, and the time that it takes.
+//! Compresses a worker's batches and measures how long that takes.
 //!
-//! Slow compression must not cause failures: batches that wait meanwhile get more time, and the thread of a link does not
-//! compress for long, because it reads no answers meanwhile.
+//! Slow compression must not cause failures. So batches that wait meanwhile get more time. And a link's thread runs no
+//! round that may compress for long, because it reads no answers meanwhile.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use crate::record::compression::{Compression, CompressionError, CompressionType, Compressor};
 use crate::time::monotonic_now;
 
-/// The time that compression may take before the round ends, even if others still wait: the next round begins at once. A
-/// round without compression is much shorter, and a codec needs less than this for the usual batch.
+/// A round ends when its compression has taken this time, even if batches are still ready; the next round begins at once. A
+/// round without compression is much shorter than this, and a codec compresses the usual batch in less.
 const MOST_COMPRESSION: Duration = Duration::from_millis(5);
 
-/// Compresses batches and measures the time.
+/// A worker's codec, and the time that it takes.
 pub(super) struct Codec {
     compressor: Compressor,
-    /// The time that compression took in this round.
+    /// The time that compression has taken in the current or latest round.
     in_this_round: Duration,
     time: CompressionTime,
     pace: CodecPace,
@@ -35,33 +35,33 @@ impl Codec {
         }
     }
 
-    /// Begins to measure the compression of a round.
+    /// Begins to measure a round's compression.
     pub(super) fn begin_round(&mut self) {
         self.in_this_round = Duration::ZERO;
     }
 
-    /// Adds the time of a round that ended because it [compressed enough](Self::has_worked_enough).
+    /// Adds the compression time of a round that has [compressed enough](Self::has_compressed_enough).
     pub(super) fn end_round(&mut self) {
         self.time.add(monotonic_now(), self.in_this_round);
     }
 
-    /// Returns whether this round has spent [`MOST_COMPRESSION`] on compression. If so, the round sends the batches that it has
-    /// and ends, so that answers and other brokers are served before the next batch.
-    pub(super) fn has_worked_enough(&self) -> bool {
+    /// Returns whether the round has spent [`MOST_COMPRESSION`] on compression. If so, it sends the batches that it has
+    /// taken and ends, so that answers and other brokers are served before the next batch.
+    pub(super) fn has_compressed_enough(&self) -> bool {
         self.in_this_round >= MOST_COMPRESSION
     }
 
-    /// The time that compression took in the latest round.
+    /// Returns the time that compression took in the latest round.
     pub(super) fn time_of_round(&self) -> Duration {
         self.in_this_round
     }
 
-    /// Returns whether a round may be long because of the compression in it.
+    /// Returns whether compression may make a round long.
     pub(super) fn may_be_slow(&self, now: Instant) -> bool {
         self.pace.may_be_slow(now)
     }
 
-    /// The time since `then` that slow compression took.
+    /// Returns how much of the time since `then` went into slow compression.
     pub(super) fn time_since(&self, then: Instant) -> Duration {
         self.time.since(then)
     }
@@ -82,23 +82,23 @@ impl Codec {
     }
 }
 
-/// The time that a worker has spent on compression, and when. Rounds with little of it do not count.
+/// How long and when a worker has compressed. Only rounds that compressed for [`MOST_COMPRESSION`] count.
 #[derive(Default)]
 struct CompressionTime {
-    /// The ends of rounds, in order, each with the total time of compression until then.
+    /// The ends of rounds in order, each with the total compression time until that end.
     marks: VecDeque<(Instant, Duration)>,
-    /// The total time before the first mark.
+    /// The total compression time at the last mark that was dropped.
     before: Duration,
 }
 
 /// Rounds that end within this time share a mark.
 const STEP: Duration = Duration::from_millis(100);
 
-/// The largest number of marks. With steps of 100 ms they cover several minutes.
+/// The largest number of marks. Even if every step has a mark, they cover several minutes.
 const MOST_MARKS: usize = 4096;
 
 impl CompressionTime {
-    /// Notes that a round that ended `now` compressed for `took`.
+    /// Adds a round that ended `now` and compressed for `took`.
     fn add(&mut self, now: Instant, took: Duration) {
         let total = self.total() + took;
         let (last, before) = (
@@ -113,13 +113,13 @@ impl CompressionTime {
             _ => self.marks.push_back((now, total)),
         }
         if self.marks.len() > MOST_MARKS {
-            if let Some((_, forgotten)) = self.marks.pop_front() {
-                self.before = forgotten;
+            if let Some((_, total)) = self.marks.pop_front() {
+                self.before = total;
             }
         }
     }
 
-    /// The time since `then` that went into compression.
+    /// Returns how much of the time since `then` went into compression.
     fn since(&self, then: Instant) -> Duration {
         if self.marks.back().is_none_or(|(at, _)| *at <= then) {
             return Duration::ZERO;
@@ -137,25 +137,26 @@ impl CompressionTime {
     }
 }
 
-/// Whether the next batch may take long to compress, judged by the batches before it.
+/// Whether the next batch may take long to compress, to judge by the earlier batches.
 #[derive(Clone, Copy)]
 enum CodecPace {
     /// No batch was compressed yet.
     Unknown,
     /// No batch took long.
     Quick,
-    /// The latest batch that took long was finished at this time.
+    /// The latest batch that took long was compressed at this time.
     Slow(Instant),
 }
 
-/// The time that a link's thread may spend on a batch: it reads no answers meanwhile.
+/// The longest time that a link's thread should spend on a batch, because it reads no answers meanwhile.
 const SLOW_COMPRESSION: Duration = Duration::from_millis(1);
 
-/// How long a slow batch counts. Even among many quick batches another slow one follows sooner or later.
+/// How long the codec counts as slow after a slow batch. Quick batches do not end this, because another slow one may
+/// follow.
 const SLOW_BATCH_COUNTS_FOR: Duration = Duration::from_secs(10);
 
 impl CodecPace {
-    /// Notes that a batch was finished `now` and took `took`.
+    /// Notes that a batch was compressed `now` and took `took`.
     fn learn(&mut self, now: Instant, took: Duration) {
         if took > SLOW_COMPRESSION {
             *self = Self::Slow(now);
@@ -180,7 +181,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn what_came_after_a_time_counts_and_what_came_before_does_not() {
+    fn only_compression_after_the_given_time_counts() {
         let start = Instant::now();
         let mut time = CompressionTime::default();
         assert_eq!(time.since(start), Duration::ZERO);
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn many_short_rounds_are_few_marks_and_none_is_lost() {
+    fn many_short_rounds_share_a_few_marks_and_all_of_them_count() {
         let start = Instant::now();
         let mut time = CompressionTime::default();
         for round in 1..=1_000_000 {

@@ -21,7 +21,7 @@ impl<N: Network> Sender<N> {
             };
             debug_assert!(state.queue.is_empty() && state.in_flight.is_empty());
             // The partition stays in a ready queue if its batch expired there.
-            if let Some(broker) = state.noted.queued_at {
+            if let Some(broker) = state.entries.queued_at {
                 self.brokers.remove_from_queue(id, broker);
             }
         }

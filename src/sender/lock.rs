@@ -12,21 +12,21 @@ use crate::sync::{Condvar, Mutex};
 pub(super) struct WorkerLock<N: Network> {
     handle: Arc<WorkerHandle>,
     state: Mutex<State<N>>,
-    /// Notified when `state` is no longer [`State::InRound`].
+    /// Notified when `state` changes from [`State::InRound`].
     released: Condvar,
 }
 
 enum State<N: Network> {
     /// No thread runs a round.
     Free(Box<Sender<N>>),
-    /// A [`RoundGuard`] has the sender.
+    /// A [`RoundGuard`] holds the sender.
     InRound,
-    /// The sender is gone: it had nothing left to do, or it panicked.
+    /// The sender was dropped: it had nothing left to do, or it panicked.
     Ended,
 }
 
-/// A guard that holds the sender, so that its thread can run rounds. Dropping the guard frees the sender for the next
-/// thread. If the thread panics or the sender has finished, dropping the guard ends the sender.
+/// Holds the sender for the thread that runs rounds. Dropping the guard frees the sender for the next thread. If the thread
+/// panics or the sender has finished, dropping the guard ends the sender.
 pub(super) struct RoundGuard<'a, N: Network> {
     lock: &'a WorkerLock<N>,
     /// `Some` until the guard is dropped.
@@ -42,7 +42,7 @@ impl<N: Network> WorkerLock<N> {
         }
     }
 
-    /// Blocks until the sender is free, at most for a round, and returns it. `None` after the sender's end.
+    /// Blocks until no other thread runs a round, and returns the sender. `None` if the sender has ended.
     pub(super) fn lock(&self) -> Option<RoundGuard<'_, N>> {
         let mut state = self.state.lock();
         while matches!(*state, State::InRound) {
@@ -51,7 +51,7 @@ impl<N: Network> WorkerLock<N> {
         self.take(&mut state)
     }
 
-    /// Returns the sender if no thread runs a round. `None` if one does, or after the sender's end.
+    /// Returns the sender. `None` if a thread runs a round or the sender has ended.
     pub(super) fn try_lock(&self) -> Option<RoundGuard<'_, N>> {
         self.take(&mut self.state.lock())
     }
@@ -74,13 +74,13 @@ impl<N: Network> WorkerLock<N> {
         *self.state.lock() = state;
         self.released.notify_all();
         if has_ended {
-            // The thread that ran the round may have panicked: the worker's own thread must learn of the end, too.
+            // If another thread ran the round, the worker's own thread may sleep. It must notice the end.
             self.handle.wakeup().wake_for_event();
         }
     }
 }
 
-const HAS_SENDER: &str = "a guard has the sender until it is dropped";
+const HAS_SENDER: &str = "a guard holds the sender until it is dropped";
 
 impl<N: Network> Deref for RoundGuard<'_, N> {
     type Target = Sender<N>;
@@ -99,7 +99,7 @@ impl<N: Network> DerefMut for RoundGuard<'_, N> {
 impl<N: Network> Drop for RoundGuard<'_, N> {
     fn drop(&mut self) {
         let sender = self.sender.take();
-        // A sender that has ended is dropped here, and not under the mutex.
+        // A sender that ends is dropped here, before `release` locks the mutex.
         let sender = sender.filter(|sender| !std::thread::panicking() && !sender.is_finished());
         self.lock.release(sender.map_or(State::Ended, State::Free));
     }

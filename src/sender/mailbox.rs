@@ -1,11 +1,11 @@
-//! How other threads reach a worker: a channel of events, and the wake-up that makes it look at them.
+//! How other threads reach a worker: a channel of events, and a wake-up so that the worker receives them.
 
 use std::sync::Arc;
 
 use super::message::Event;
 use crate::sync::{Wakeup, channel};
 
-/// The sending end of a worker's events. Its clones lead to the same worker.
+/// The sending end of a worker's event channel. Clones send to the same worker.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     events: channel::Sender<Event>,
@@ -13,29 +13,30 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// A mailbox for the worker that sleeps on `wakeup`, and the end from which that worker reads.
+    /// Creates the mailbox of the worker that sleeps on `wakeup`, and the receiver that this worker reads.
     pub(crate) fn new(wakeup: Arc<Wakeup>) -> (Self, channel::Receiver<Event>) {
-        let (events, received) = channel::unbounded();
-        (Self { events, wakeup }, received)
+        let (events, receiver) = channel::unbounded();
+        (Self { events, wakeup }, receiver)
     }
 
-    /// Posts an event and wakes the worker if it sleeps. Without effect after the worker's end.
+    /// Sends an event and wakes the worker if it sleeps. Does nothing after the worker has ended.
     pub(crate) fn post(&self, event: Event) {
         self.put(event);
         self.wakeup.wake_for_event();
     }
 
-    /// Posts the event that `event` makes of a reply channel. The channel closes without an answer if the worker ends.
+    /// Posts the event `event(reply)` and returns the receiver of its reply. If the worker ends, the receiver is
+    /// disconnected.
     pub(crate) fn ask<T>(
         &self,
         event: impl FnOnce(channel::Sender<T>) -> Event,
     ) -> channel::Receiver<T> {
-        let (reply, answer) = channel::bounded(1);
+        let (reply, receiver) = channel::bounded(1);
         self.post(event(reply));
-        answer
+        receiver
     }
 
-    /// Posts an event and wakes no thread. The caller then wakes the worker, or runs its round.
+    /// Sends an event without waking the worker. The caller then wakes the worker, or runs the worker's round itself.
     pub(super) fn put(&self, event: Event) {
         let _ = self.events.send(event);
     }

@@ -1,4 +1,4 @@
-//! How a batch ends, or returns to its position to be sent again.
+//! Ends batches, or puts them back to their positions to be sent again.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::protocol::ErrorCode;
 use crate::time::deadline_after;
 
 impl<N: Network> Sender<N> {
-    /// Returns when a batch expires that was created at `created`. `timeout` is its `delivery.timeout.ms`. The time that this
-    /// worker has spent on slow compression since then is added, at most `timeout` again: slow compression must not fail a
-    /// batch whose broker works.
+    /// Returns when a batch expires. It was created at `created`, and `timeout` is its `delivery.timeout.ms`. The batch
+    /// gets as much more time as this worker has spent on slow compression since, at most `timeout` again: slow compression
+    /// must not fail a batch whose broker works.
     pub(super) fn delivery_deadline(&self, timeout: Duration, created: Instant) -> Instant {
-        let excused = self.codec.time_since(created).min(timeout);
-        deadline_after(deadline_after(created, timeout), excused)
+        let extension = self.codec.time_since(created).min(timeout);
+        deadline_after(deadline_after(created, timeout), extension)
     }
 
     fn is_expired(&self, batch: &ProducerBatch, now: Instant) -> bool {
@@ -46,11 +46,11 @@ impl<N: Network> Sender<N> {
             }
         }
         if let Some(oldest) = self.state(id).oldest_created() {
-            self.look_at_expiry(id, oldest);
+            self.reschedule_at_expiry(id, oldest);
         }
     }
 
-    /// Queues the open batch if it has expired, so that it fails like the others.
+    /// Moves the open batch to the queue if it has expired, so that it fails like the others.
     fn queue_expired_open_batch(&mut self, id: PartitionId, now: Instant) {
         let state = self.state(id);
         if !state.has_open_batch() || !state.queue.is_empty() {
@@ -90,8 +90,8 @@ impl<N: Network> Sender<N> {
         self.give_up(id, batch, Outcome::Failed(error));
     }
 
-    /// Returns why the metadata no longer has the partition's topic: it was deleted, or this client may not use it. `None` if
-    /// the topic is known.
+    /// Returns why the metadata no longer has the partition's topic: the topic was deleted, or this client may not use it.
+    /// `None` if the topic is known.
     fn denied_topic(&self, partition: &Partition) -> Option<Error> {
         let topic = partition.topic();
         if self.cluster.topic(topic).is_some() {
@@ -100,7 +100,7 @@ impl<N: Network> Sender<N> {
         self.metadata.topic_error(topic)
     }
 
-    /// Returns what keeps the partition's batches from being sent, if the worker knows it.
+    /// Returns why the partition's batches are not sent or not answered, if the worker knows it.
     fn obstacle(&self, partition: &Partition) -> Option<Error> {
         let topic = self.cluster.topic(partition.topic());
         let known = topic.and_then(|topic| topic.partitions().get(partition.partition() as usize));
@@ -114,8 +114,8 @@ impl<N: Network> Sender<N> {
     }
 
     fn obstacle_at(&self, leader: BrokerId, partition: &Partition) -> Option<Error> {
-        let link = self.brokers.get(leader);
-        if let Some(error) = link.and_then(|link| link.last_error.clone()) {
+        let broker_link = self.brokers.get(leader);
+        if let Some(error) = broker_link.and_then(|broker_link| broker_link.last_error.clone()) {
             return Some(error);
         }
         let state = self.partitions.get(&partition.id())?;
@@ -123,29 +123,31 @@ impl<N: Network> Sender<N> {
             let message = "no broker has given a producer id yet";
             return Some(Error::new(ErrorKind::Broker, message));
         }
-        let link = link?;
-        let LinkState::Ready(ready) = &link.state else {
+        let broker_link = broker_link?;
+        let LinkState::Ready(ready_link) = &broker_link.state else {
             return None;
         };
-        let message = if ready.throttled_until.is_some() {
+        let message = if ready_link.throttled_until.is_some() {
             "the broker asked this client to wait (KIP-219)"
-        } else if !ready.is_idle() {
+        } else if !ready_link.is_idle() {
             "the broker has not answered yet"
         } else {
             return None;
         };
-        let address = format!("broker {leader} at {}", link.endpoint);
+        let address = format!("broker {leader} at {}", broker_link.endpoint);
         Some(Error::new(ErrorKind::Broker, message).with_broker(address))
     }
 
-    /// Ends a batch without success and reports that to the identity policy. If the batch had a current stamp, the partition
-    /// continues under another identity: the next sequence would leave a gap if this batch was not written.
+    /// Gives a batch up: ends it with `outcome` and reports that to the identity policy. If the batch had a current stamp,
+    /// the partition continues under another identity, because the next sequence would leave a gap if this batch was not
+    /// written.
     pub(super) fn give_up(&mut self, id: PartitionId, batch: Box<ProducerBatch>, outcome: Outcome) {
         self.report(id, Report::GivenUp(batch.facts()));
         self.complete(batch, outcome);
     }
 
-    /// Ends a batch: its futures wake, its callbacks go to the delivery thread, its memory returns to the budget.
+    /// Ends a batch with `outcome`. If it has callbacks, it goes to the delivery thread at the next `hand_over_completed`.
+    /// Otherwise its memory returns to the budget, and its futures wake.
     pub(super) fn complete(&mut self, batch: Box<ProducerBatch>, outcome: Outcome) {
         if self.closing && !outcome.is_written() {
             self.handle().count_undelivered(batch.record_count());
@@ -155,17 +157,18 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Sends all completed batches to the delivery thread at once, because waking that thread costs more than many callbacks.
+    /// Sends all completed batches to the delivery thread at once, because waking that thread costs more than many
+    /// callbacks.
     pub(super) fn hand_over_completed(&mut self) {
         if !self.completed.is_empty() {
             let completed = std::mem::take(&mut self.completed);
-            // Without a delivery thread the batches are dropped, which wakes their futures as well.
+            // Without a delivery thread the batches are dropped, which also wakes their futures.
             let _ = self.deliveries.send(DeliveryTask::RunCallbacks(completed));
         }
     }
 
-    /// Puts a batch whose attempt failed back to its position, to be sent again after a backoff. Fails the batch if no retry or
-    /// no time is left.
+    /// Puts a batch back to its position, to be sent again after a backoff. `failed` is the leader that it was sent to.
+    /// Fails the batch if it has no retry or no time left.
     pub(super) fn retry(
         &mut self,
         id: PartitionId,
@@ -197,9 +200,9 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Puts a batch that was refused because of an earlier one back to its position. It is sent again without a backoff when
-    /// the earlier ones are acknowledged, and this attempt does not count.
-    pub(super) fn put_behind(
+    /// Puts a batch that was refused because of an earlier one back to its position. It loses no retry. It is sent again
+    /// without a backoff when the earlier batches are acknowledged.
+    pub(super) fn wait_for_earlier(
         &mut self,
         id: PartitionId,
         mut batch: Box<ProducerBatch>,
@@ -210,13 +213,13 @@ impl<N: Network> Sender<N> {
         if self.is_expired(&batch, now) {
             return self.fail_expired(id, batch);
         }
-        // A batch that is sent again goes alone.
+        // This makes the batch a retry, which is sent only when no earlier batch is in flight.
         batch.attempts = batch.attempts.max(1);
         batch.partition.batches_requeued(1);
         self.state(id).put_back(batch);
     }
 
-    /// Fails all batches that have reached this worker, each partition's in order.
+    /// Fails all batches that this worker holds or finds in its channel, in the order of each partition.
     pub(super) fn fail_everything(&mut self, error: &Error) {
         self.closing = true;
         while let Some(message) = self.records.try_recv() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::broker_link::RequestId;
-use super::schedule::Noted;
+use super::schedule::QueueEntries;
 use crate::accumulator::batch::ProducerBatch;
 use crate::accumulator::partition::Partition;
 use crate::identity::{Candidate, InFlightFacts, PartitionIdentity};
@@ -26,7 +26,7 @@ pub(super) struct PartitionState {
     /// The backoff before the first batch in the queue is sent again.
     pub(super) retry: Option<Retry>,
     /// Where the schedule and the brokers hold the partition.
-    pub(super) noted: Noted,
+    pub(super) entries: QueueEntries,
     /// The topic's id when it was last looked up. Another id means another topic of the same name.
     pub(super) topic_id: Option<TopicId>,
     /// The number of the next new batch, which is the first part of its position.
@@ -61,9 +61,9 @@ pub(super) struct Retry {
     pub(super) failed: PartitionLeader,
 }
 
-impl AsMut<Noted> for PartitionState {
-    fn as_mut(&mut self) -> &mut Noted {
-        &mut self.noted
+impl AsMut<QueueEntries> for PartitionState {
+    fn as_mut(&mut self) -> &mut QueueEntries {
+        &mut self.entries
     }
 }
 
@@ -77,7 +77,7 @@ impl PartitionState {
             received: 0,
             open: OpenBatchState::NoneKnown,
             retry: None,
-            noted: Noted::default(),
+            entries: QueueEntries::default(),
             topic_id: None,
             next_order: 0,
         }
@@ -148,7 +148,7 @@ impl PartitionState {
             }
         }
         lost.make_contiguous().sort_by_key(|batch| batch.position());
-        (self.retry, self.noted.queued_at) = (None, None);
+        (self.retry, self.entries.queued_at) = (None, None);
         self.topic_id = None;
         lost
     }

@@ -13,9 +13,9 @@ use crate::identity::Report;
 use crate::metadata::Cluster;
 
 impl<N: Network> Sender<N> {
-    /// Takes the latest metadata snapshot, and returns the previous one. If the new snapshot is of another cluster, gives up
-    /// everything that belongs to the old one. If the cluster was restored from an older copy, reports that the logs were
-    /// replaced.
+    /// Takes the latest metadata snapshot, and returns the previous one. If the new snapshot is of another cluster,
+    /// abandons the old one with all that belongs to it. If the cluster was restored from an older copy, reports that the
+    /// logs were replaced.
     pub(super) fn take_snapshot(&mut self) -> Arc<Cluster> {
         let before = std::mem::replace(&mut self.cluster, self.metadata.cluster());
         if self.cluster.is_other_than(before.cluster_id()) {
@@ -29,8 +29,8 @@ impl<N: Network> Sender<N> {
     }
 
     /// Abandons all links and fails the batches that are maybe written, also without idempotence: the new cluster does not
-    /// recognize them, and consumers may read their records in the old one. Batches that are certainly not written go to the
-    /// new cluster.
+    /// recognize them, and consumers may read their records in the old one. Batches that are certainly not written go to
+    /// the new cluster.
     fn abandon_cluster(&mut self, before: &Cluster) {
         self.abandon_all_brokers();
         let error = replaced_error(before, &self.cluster);
@@ -45,12 +45,15 @@ impl<N: Network> Sender<N> {
 
     fn abandon_all_brokers(&mut self) {
         let accumulator = Arc::clone(&self.accumulator);
-        for (id, link) in self.brokers.take_all() {
-            for link in [link.link(), link.successor.link()].into_iter().flatten() {
-                self.network.abandon(link);
+        for (broker, broker_link) in self.brokers.take_all() {
+            for link_id in [broker_link.link_id(), broker_link.successor.link_id()]
+                .into_iter()
+                .flatten()
+            {
+                self.network.abandon(link_id);
             }
-            if link.reported_unavailable {
-                accumulator.report_availability(id, self.config.index, true);
+            if broker_link.reported_unavailable {
+                accumulator.report_availability(broker, self.config.index, true);
             }
         }
     }

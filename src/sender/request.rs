@@ -1,4 +1,4 @@
-//! A Produce request: from the batches that are ready for a broker to the bytes on its link.
+//! Makes Produce requests from the batches that are ready for a broker, and writes them to its link.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::metadata::{BrokerId, PartitionLeader};
 use crate::protocol::messages::{ProducePartition, ProduceRequest, ProduceTopic};
 use crate::time::monotonic_now;
 
-/// The last version that names topics, for brokers or topics without ids.
+/// The last version of Produce that identifies topics by name. Later versions use topic ids, which not all topics have.
 const LAST_VERSION_BY_NAME: i16 = 12;
 
 /// A batch taken for a request.
@@ -29,47 +29,50 @@ struct TakenBatch {
     batch: Box<ProducerBatch>,
 }
 
-/// A request whose batches count as in flight, to be written.
+/// An encoded request that is to be written.
 struct NewRequest {
-    link: LinkId,
+    link_id: LinkId,
     in_flight: InFlightRequest,
     bytes: OutgoingRequest,
-    /// The partitions whose batches are known to be in the log.
+    /// The partitions whose batches were known to be in the log before this request.
     appended: Vec<PartitionId>,
 }
 
 impl<N: Network> Sender<N> {
-    /// Sends as many requests as the link takes now.
+    /// Sends requests until no batch is ready, the link has no room in flight, or the round has compressed for long.
     pub(super) fn send_requests(&mut self, broker: BrokerId, now: Instant) {
         let max_in_flight = self.config.max_in_flight;
-        while (self.brokers.get(broker)).is_some_and(|link| link.has_room(max_in_flight, now)) {
+        while (self.brokers.get(broker))
+            .is_some_and(|broker_link| broker_link.has_room(max_in_flight, now))
+        {
             let taken = self.take_batches(broker, now);
             if taken.is_empty() {
                 return;
             }
             self.send_request(broker, taken, now);
-            if self.codec.has_worked_enough() {
+            if self.codec.has_compressed_enough() {
                 return;
             }
         }
     }
 
-    /// Takes one batch of each partition in the broker's ready queue, in its order, up to `max.request.size` and for as long
-    /// as a round may compress. Takes at least one, however large and slow it is. All of them have the same `acks`, which is
+    /// Takes one batch of each partition in the broker's ready queue, in the queue's order. Stops at `max.request.size`,
+    /// and when the round has compressed for long, but takes at least one batch. All of them have the same `acks`, which is
     /// a field of the request.
     fn take_batches(&mut self, broker: BrokerId, now: Instant) -> Vec<TakenBatch> {
         let mut taken: Vec<TakenBatch> = Vec::new();
         let mut bytes = 0;
-        let ready = self.brokers.get(broker);
-        for _ in 0..ready.map_or(0, |link| link.ready_queue.len()) {
-            if !taken.is_empty() && self.codec.has_worked_enough() {
+        let broker_link = self.brokers.get(broker);
+        for _ in 0..broker_link.map_or(0, |broker_link| broker_link.ready_queue.len()) {
+            if !taken.is_empty() && self.codec.has_compressed_enough() {
                 break;
             }
-            let link = self.brokers.get_mut(broker);
-            let Some(id) = link.and_then(|link| link.ready_queue.pop_front()) else {
+            let broker_link = self.brokers.get_mut(broker);
+            let Some(id) = broker_link.and_then(|broker_link| broker_link.ready_queue.pop_front())
+            else {
                 break;
             };
-            self.state(id).noted.queued_at = None;
+            self.state(id).entries.queued_at = None;
             let Some(next) = self.take_batch(id, broker, now) else {
                 self.reschedule(id, now);
                 continue;
@@ -79,7 +82,7 @@ impl<N: Network> Sender<N> {
                     && next.acks() == first.acks()
             });
             if !fits {
-                self.give_back(broker, next);
+                self.return_to_queue(broker, next);
                 break;
             }
             bytes += next.batch.size();
@@ -88,7 +91,7 @@ impl<N: Network> Sender<N> {
         taken
     }
 
-    /// Takes the partition's next batch, sealed, if it can be sent to the broker now.
+    /// Takes the partition's next batch and seals it, if the batch can be sent to the broker now.
     fn take_batch(
         &mut self,
         id: PartitionId,
@@ -109,17 +112,19 @@ impl<N: Network> Sender<N> {
         })
     }
 
-    /// The batch is sent with the next request: its partition is the first in the ready queue again.
-    fn give_back(&mut self, broker: BrokerId, taken: TakenBatch) {
+    /// Returns the batch to its partition's queue, and the partition to the front of the ready queue. So the batch is the
+    /// first in the next request.
+    fn return_to_queue(&mut self, broker: BrokerId, taken: TakenBatch) {
         let state = self.state(taken.partition_id);
         state.queue.push_front(taken.batch);
-        state.noted.queued_at = Some(broker);
-        if let Some(link) = self.brokers.get_mut(broker) {
-            link.ready_queue.push_front(taken.partition_id);
+        state.entries.queued_at = Some(broker);
+        if let Some(broker_link) = self.brokers.get_mut(broker) {
+            broker_link.ready_queue.push_front(taken.partition_id);
         }
     }
 
-    /// Takes the partition's next batch from its queue, or the open one, and seals it.
+    /// Takes the partition's next batch from its queue, or else the open batch, and seals it. Fails batches that cannot be
+    /// sent and splits batches that are too large, until one fits.
     fn next_sealed_batch(
         &mut self,
         id: PartitionId,
@@ -130,7 +135,7 @@ impl<N: Network> Sender<N> {
             if self.state(id).queue.is_empty() {
                 self.queue_open_batch(id);
             }
-            // Each batch is admitted separately: the end of the one before can change the identity.
+            // The policy is asked for each batch: if the one before failed, the identity may have changed.
             let numbering = match self.admit(id, leader, now) {
                 Admission::Go(numbering) => Ok(numbering),
                 Admission::Fail(error) => Err(error),
@@ -183,7 +188,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Numbers and encodes the request for these batches. `None` if the link is not ready.
+    /// Creates and encodes the request for these batches. `None` if the link is not ready.
     fn new_request(
         &mut self,
         broker: BrokerId,
@@ -192,16 +197,16 @@ impl<N: Network> Sender<N> {
     ) -> Option<Result<NewRequest, Error>> {
         let id = self.next_request;
         self.next_request.0 += 1;
-        let ready = self.brokers.ready_mut(broker)?;
-        ready.last_used = now;
-        let link = ready.link;
+        let ready_link = self.brokers.ready_mut(broker)?;
+        ready_link.last_used = now;
+        let link_id = ready_link.link_id;
         let has_ids = taken.iter().all(|taken| taken.topic_id != [0; 16]);
         let in_flight = InFlightRequest {
             id,
-            correlation_id: ready.next_correlation_id(),
+            correlation_id: ready_link.next_correlation_id(),
             version: match has_ids {
-                true => ready.version,
-                false => ready.version.min(LAST_VERSION_BY_NAME),
+                true => ready_link.version,
+                false => ready_link.version.min(LAST_VERSION_BY_NAME),
             },
             is_answered: taken.first()?.acks() != 0,
             awaited_since: now,
@@ -214,7 +219,7 @@ impl<N: Network> Sender<N> {
         let appended = taken.iter().filter(|taken| taken.batch.is_appended);
         let appended = appended.map(|taken| taken.partition_id).collect();
         Some(self.encode(taken, &in_flight).map(|bytes| NewRequest {
-            link,
+            link_id,
             in_flight,
             bytes,
             appended,
@@ -223,40 +228,43 @@ impl<N: Network> Sender<N> {
 
     fn write_request(&mut self, broker: BrokerId, request: NewRequest, now: Instant) {
         let NewRequest {
-            link,
+            link_id,
             in_flight,
             bytes,
             appended,
         } = request;
-        let written = self.network.write(link, bytes);
-        // Compressing the batches and writing them can take longer than the rest of a round, and than a timeout.
+        let written = self.network.write(link_id, bytes);
+        // `now` is the start of the round. Compressing and writing since then can have taken longer than a timeout.
         let written_at = monotonic_now().max(now);
         let request_timeout = self.config.request_timeout;
         let is_answered = in_flight.is_answered;
         if let Err(WriteError::NothingWritten(error)) = written {
-            self.take_back(&in_flight, &appended);
-            return self.link_failed(broker, error, now);
+            self.undo_send(&in_flight, &appended);
+            return self.end_link(broker, error, now);
         }
-        if let Some(link) = self.brokers.get_mut(broker) {
-            link.blocked_since = None;
+        if let Some(broker_link) = self.brokers.get_mut(broker) {
+            broker_link.blocked_since = None;
         }
-        if let Some(ready) = self.brokers.ready_mut(broker) {
-            ready.in_flight.push_back(in_flight);
+        if let Some(ready_link) = self.brokers.ready_mut(broker) {
+            ready_link.in_flight.push_back(in_flight);
             match written {
-                Ok(WriteStatus::InProgress) => ready.write_progressed(written_at, request_timeout),
-                _ => ready.write_finished(written_at, request_timeout),
+                Ok(WriteStatus::InProgress) => {
+                    ready_link.write_progressed(written_at, request_timeout)
+                }
+                _ => ready_link.write_finished(written_at, request_timeout),
             }
         }
         match written {
             Ok(WriteStatus::Complete) if !is_answered => self.complete_unanswered(broker, now),
             Ok(_) => {}
-            Err(error) => self.link_failed(broker, error.into(), now),
+            Err(error) => self.end_link(broker, error.into(), now),
         }
     }
 
-    /// Nothing of the request was written: its batches go back to their positions as they were, those in `appended` known to
-    /// be in the log. This costs no retry, because nothing was tried; `delivery.timeout.ms` goes on.
-    fn take_back(&mut self, request: &InFlightRequest, appended: &[PartitionId]) {
+    /// Puts the batches of a request of which nothing was written back to their positions, as they were before. Those of
+    /// the partitions `appended` were known to be in the log. The batches lose no retry, because nothing was sent.
+    /// `delivery.timeout.ms` continues.
+    fn undo_send(&mut self, request: &InFlightRequest, appended: &[PartitionId]) {
         for (partition_id, _) in &request.partitions {
             if let Some(InFlightBatch { mut batch, .. }) =
                 self.take_in_flight(*partition_id, request.id)
@@ -268,7 +276,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Fails batches whose request cannot be encoded: another attempt would end the same way.
+    /// Fails batches whose request cannot be encoded, because a retry would fail in the same way.
     fn give_up_taken(&mut self, taken: Vec<TakenBatch>, error: &Error) {
         for taken in taken {
             taken.batch.partition.batch_drained();
@@ -319,41 +327,42 @@ impl<N: Network> Sender<N> {
 
     pub(super) fn on_write_progress(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
-        if let Some(ready) = self.brokers.ready_mut(broker) {
-            // Not while the broker throttles, which gives the write more time.
-            if ready.writing_until.is_some() && ready.throttled_until.is_none() {
-                ready.write_progressed(now, request_timeout);
+        if let Some(ready_link) = self.brokers.ready_mut(broker) {
+            // During a throttle the write already has more time than this would give it.
+            if ready_link.writing_until.is_some() && ready_link.throttled_until.is_none() {
+                ready_link.write_progressed(now, request_timeout);
             }
         }
     }
 
     pub(super) fn on_write_finished(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
-        if let Some(ready) = self.brokers.ready_mut(broker) {
-            ready.write_finished(now, request_timeout);
+        if let Some(ready_link) = self.brokers.ready_mut(broker) {
+            ready_link.write_finished(now, request_timeout);
             self.complete_unanswered(broker, now);
         }
     }
 
-    /// Completes the batches of a request with `acks=0`, which is written. No answer follows, and the offsets stay unknown.
+    /// If the latest request, which is written, has `acks=0`, completes its batches. No answer follows, so their offsets
+    /// are unknown.
     fn complete_unanswered(&mut self, broker: BrokerId, now: Instant) {
-        let Some(link) = self.brokers.get_mut(broker) else {
+        let Some(broker_link) = self.brokers.get_mut(broker) else {
             return;
         };
-        let LinkState::Ready(ready) = &mut link.state else {
+        let LinkState::Ready(ready_link) = &mut broker_link.state else {
             return;
         };
-        if ready
+        if ready_link
             .in_flight
             .back()
             .is_none_or(|latest| latest.is_answered)
         {
             return;
         }
-        let Some(request) = ready.in_flight.pop_back() else {
+        let Some(request) = ready_link.in_flight.pop_back() else {
             return;
         };
-        link.failing_until = None;
+        broker_link.failing_until = None;
         for (partition_id, _) in request.partitions {
             if let Some(InFlightBatch { batch, .. }) = self.take_in_flight(partition_id, request.id)
             {
@@ -374,7 +383,7 @@ impl TakenBatch {
     }
 }
 
-/// The topics of a request. Batches of a topic are neighbours.
+/// Returns the topics of a request. In `taken`, the batches of a topic are neighbours.
 fn topics(taken: &[TakenBatch]) -> Vec<ProduceTopic<'_, &SealedBatch>> {
     let mut topics: Vec<ProduceTopic<'_, &SealedBatch>> = Vec::new();
     for taken in taken {

@@ -12,23 +12,23 @@ use crate::identity::{Admission, Report, WaitFor};
 use crate::metadata::{BrokerId, Cluster, PartitionLeader};
 use crate::time::deadline_after;
 
-/// The shortest time until a worker looks again for a partition's leader.
-const LEADER_PAUSE: Duration = Duration::from_millis(10);
+/// The shortest time until a worker reschedules a partition without a leader.
+const SHORTEST_LEADER_WAIT: Duration = Duration::from_millis(10);
 
-/// Whether a partition has a batch to send, whatever its leader and its identity.
+/// Whether a partition has a batch to send. The leader and the identity are not considered.
 enum NextBatch {
     /// The partition has no batch.
     Nothing,
     /// The open batch may get more records until this time.
     LingersUntil(Instant),
-    /// A batch is to be sent now.
+    /// A batch should be sent now.
     Due,
 }
 
 impl<N: Network> Sender<N> {
-    /// Fails the partition's expired batches, decides what its next batch waits for, and applies the decision: puts the
-    /// partition in its leader's ready queue, or notes when to look again. If the batch waits for an answer, a leader or a
-    /// producer id, the event that brings it calls this again.
+    /// Fails the partition's expired batches, decides what its next batch waits for, and applies the decision. A partition
+    /// whose batch waits for nothing goes to its leader's ready queue. If the batch waits for a time, a timer calls this
+    /// again. If it waits for an answer, a leader or a producer id, the event that brings it calls this again.
     pub(super) fn reschedule(&mut self, id: PartitionId, now: Instant) {
         if !self.partitions.contains_key(&id) {
             // The partition was forgotten.
@@ -37,7 +37,7 @@ impl<N: Network> Sender<N> {
         self.expire(id, now);
         match self.next(id, now) {
             Next::Nothing | Next::WaitForAnswer | Next::WaitForIdentity => {}
-            Next::WaitUntil(at) => self.look_at(id, at),
+            Next::WaitUntil(at) => self.reschedule_at(id, at),
             Next::WaitForLeader => self.wait_for_leader(id, now),
             Next::Ready(leader) => {
                 let Self {
@@ -48,7 +48,7 @@ impl<N: Network> Sender<N> {
                 } = self;
                 let broker = cluster.broker(leader.broker.0);
                 if let (Some(broker), Some(state)) = (broker, partitions.get_mut(&id)) {
-                    brokers.enqueue(id, &mut state.noted, broker);
+                    brokers.enqueue(id, &mut state.entries, broker);
                 }
             }
         }
@@ -97,22 +97,23 @@ impl<N: Network> Sender<N> {
         self.next_at(id, leader, now)
     }
 
-    /// Returns whether order and identity allow the partition's next batch to be sent to `leader` now.
+    /// Asks the identity policy whether the partition's next batch may be sent to `leader` now.
     fn next_at(&mut self, id: PartitionId, leader: PartitionLeader, now: Instant) -> Next {
         match self.admit(id, leader, now) {
             Admission::Wait(WaitFor::Answer) => Next::WaitForAnswer,
             Admission::Wait(WaitFor::ProducerId) => Next::WaitForIdentity,
-            // A batch that must not be sent fails when the broker is served.
+            // A batch that must fail goes to the ready queue, too. It fails when the broker is served.
             Admission::Go(_) | Admission::Fail(_) => Next::Ready(leader),
         }
     }
 
-    /// Notes that the partition waits for a leader. Unless a newer snapshot is there already, also ends the sticky turns that
-    /// chose the partition, requests metadata, and notes when to look again.
+    /// Notes that the partition waits for a leader. If this worker has the newest snapshot, also ends the sticky turns of
+    /// the partition, requests metadata, and sets a timer.
     fn wait_for_leader(&mut self, id: PartitionId, now: Instant) {
         self.schedule.wait_for_leader(id);
         if self.is_cluster_outdated() {
-            // The caller that appended has probably seen the newer snapshot. This worker follows it soon.
+            // The caller that appended the record has probably used that snapshot. This worker takes it in its next round
+            // at the latest.
             return;
         }
         let partition = Arc::clone(&self.state(id).partition);
@@ -121,30 +122,30 @@ impl<N: Network> Sender<N> {
             .end_sticky_turns_of_partition(&partition);
         self.metadata.keep_topic(partition.topic());
         self.metadata.request_refresh();
-        let pause = self.config.retry_backoff.after(0).max(LEADER_PAUSE);
-        self.look_at(id, now + pause);
+        let wait = self.config.retry_backoff.after(0).max(SHORTEST_LEADER_WAIT);
+        self.reschedule_at(id, now + wait);
     }
 
-    /// Sets a time at which the partition is rescheduled: `at`, or an earlier one that is set already.
-    pub(super) fn look_at(&mut self, id: PartitionId, at: Instant) {
+    /// Sets the partition's timer: it is rescheduled at `at`, or earlier if its timer is earlier already.
+    pub(super) fn reschedule_at(&mut self, id: PartitionId, at: Instant) {
         if let Some(state) = self.partitions.get_mut(&id) {
-            self.schedule.look_at(id, &mut state.noted, at);
+            self.schedule.set_timer(id, &mut state.entries, at);
         }
     }
 
-    /// Sets the time at which the partition is rescheduled because its oldest batch, created at `created`, may expire.
-    pub(super) fn look_at_expiry(&mut self, id: PartitionId, created: Instant) {
-        if self.state(id).noted.has_expiry() {
+    /// Sets when the partition is rescheduled because its oldest batch, created at `created`, may expire.
+    pub(super) fn reschedule_at_expiry(&mut self, id: PartitionId, created: Instant) {
+        if self.state(id).entries.has_expiry() {
             return;
         }
         let timeout = self.state(id).partition.config().delivery_timeout;
         let expires = self.delivery_deadline(timeout, created);
         if let Some(state) = self.partitions.get_mut(&id) {
-            self.schedule.expire_at(id, &mut state.noted, expires);
+            self.schedule.expire_at(id, &mut state.entries, expires);
         }
     }
 
-    /// Returns whether the partition has a batch to send now.
+    /// Returns whether the partition has a batch to send now, queued or open.
     fn next_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
         match self.state(id).queue.is_empty() {
             true => self.next_open_batch(id, now),
@@ -152,13 +153,13 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Returns whether there is an open batch that need not linger any more.
+    /// Returns whether the partition has an open batch, or one that has become full, that should be sent now.
     pub(super) fn open_batch_is_due(&mut self, id: PartitionId, now: Instant) -> bool {
         matches!(self.next_open_batch(id, now), NextBatch::Due)
     }
 
-    /// Returns whether the partition's open batch is to be sent now. Corrects what the worker knows of the open batch: if there
-    /// is none, this notes it; if the batch has become full, this receives it.
+    /// Returns whether the partition's open batch should be sent now. Also brings the worker's knowledge up to date: notes
+    /// if there is no open batch, and receives the batch if it has become full.
     fn next_open_batch(&mut self, id: PartitionId, now: Instant) -> NextBatch {
         let state = self.state(id);
         let may_linger = match state.open {
@@ -172,7 +173,7 @@ impl<N: Network> Sender<N> {
                 if may_linger && due > self.schedule.horizon(now) && !self.is_sent_at_once(id) {
                     return NextBatch::LingersUntil(due);
                 }
-                self.look_at_expiry(id, since);
+                self.reschedule_at_expiry(id, since);
                 NextBatch::Due
             }
             Peek::None => {
@@ -180,7 +181,7 @@ impl<N: Network> Sender<N> {
                 NextBatch::Nothing
             }
             Peek::FullBatchQueued => {
-                // The partition's next full batch is already in the channel.
+                // The partition's next full batch is in the channel.
                 let received = self.state(id).received + 1;
                 self.receive_full_batches_of(id, received, now);
                 match self.state(id).queue.is_empty() {
@@ -191,7 +192,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Returns whether the partition's open batch is sent without linger: the producer closes, or callers wait for memory.
+    /// Returns whether the partition's open batch does not linger, because the producer closes or callers wait for memory.
     fn is_sent_at_once(&self, id: PartitionId) -> bool {
         let memory = &self.accumulator.memory;
         self.closing
@@ -204,9 +205,9 @@ impl<N: Network> Sender<N> {
         state.is_some_and(|state| state.partition.has_share_waiters())
     }
 
-    /// Returns the partition's leader, if it has one whose address is known. Also notes the topic's id. If the id has changed,
-    /// this reports [`Report::LogReplaced`]: the topic was recreated, perhaps in a cluster that was wiped. Its log does not
-    /// know the sequences so far, and the producer id may belong to another producer there.
+    /// Returns the partition's leader, if it has one whose address is known. Also notes the topic's id. If the id has
+    /// changed, reports [`Report::LogReplaced`]: the topic was recreated, perhaps in a cluster that was wiped. The new log
+    /// does not have the sequences so far, and in a wiped cluster the producer id may belong to another producer.
     pub(super) fn follow_leader(&mut self, id: PartitionId) -> Option<PartitionLeader> {
         let cluster = Arc::clone(&self.cluster);
         let state = self.partitions.get_mut(&id)?;

@@ -1,4 +1,4 @@
-//! The answer to a request, and what it means for each batch: written, sent again, split, or failed.
+//! Processes the answer to a Produce request: each of its batches is written, sent again, split, or failed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use crate::protocol::messages::{
 use crate::threads::logging::log_line;
 use crate::time::deadline_after;
 
-/// Since this version the broker answers before it throttles, and the client waits (KIP-219).
+/// From this version on, the broker answers first and expects the client to wait (KIP-219).
 const FIRST_VERSION_WITH_CLIENT_THROTTLING: i16 = 6;
 
 impl<N: Network> Sender<N> {
     pub(super) fn on_frame(&mut self, broker: BrokerId, frame: &[u8], now: Instant) {
-        let Some(link) = self.brokers.get_mut(broker) else {
+        let Some(broker_link) = self.brokers.get_mut(broker) else {
             return;
         };
-        let LinkState::Ready(ready) = &mut link.state else {
+        let LinkState::Ready(ready_link) = &mut broker_link.state else {
             return;
         };
-        let Some(request) = ready.in_flight.pop_front() else {
+        let Some(request) = ready_link.in_flight.pop_front() else {
             let error = Error::new(
                 ErrorKind::Protocol,
-                "the broker sent an answer to no request",
+                "the broker sent an answer that no request waits for",
             );
-            return self.link_failed(broker, error, now);
+            return self.end_link(broker, error, now);
         };
         let decoded = decode_response::<ProduceRequest<'_, Vec<u8>>>(request.version, frame);
         let error = match decoded {
-            // Each answer is searched for among the partitions of the request. A stray one does no harm, but millions would
-            // hold the worker up.
+            // The partition of each answer is searched for in the request. A few stray answers do no harm. Millions would
+            // keep the worker busy for long.
             Ok((_, response)) if answer_count(&response) / 2 > request.partitions.len() => {
                 Error::new(
                     ErrorKind::Protocol,
@@ -50,18 +50,18 @@ impl<N: Network> Sender<N> {
                 )
             }
             Ok((correlation_id, response)) if correlation_id == request.correlation_id => {
-                ready.last_used = now;
-                ready.silence.heard(request.awaited_since, now);
-                let id = ready.link;
+                ready_link.last_used = now;
+                ready_link.silence.answered(request.awaited_since, now);
+                let link_id = ready_link.link_id;
                 let throttled = requested_wait(request.version, &response);
                 if let Some(wait) = throttled {
-                    ready.throttle(deadline_after(now, wait), now);
+                    ready_link.throttle(deadline_after(now, wait), now);
                 }
-                if !ready.is_silent(now) {
-                    link.failing_until = None;
+                if !ready_link.is_silent(now) {
+                    broker_link.failing_until = None;
                 }
                 if let Some(wait) = throttled {
-                    self.network.throttled(id, deadline_after(now, wait));
+                    self.network.throttled(link_id, deadline_after(now, wait));
                     self.warn_of_long_throttle(broker, wait);
                 }
                 return self.on_response(broker, request, response, now);
@@ -69,44 +69,44 @@ impl<N: Network> Sender<N> {
             Ok((correlation_id, _)) => {
                 let expected = request.correlation_id;
                 let message = format!(
-                    "the broker answered request {correlation_id} where {expected} was next"
+                    "the broker answered request {correlation_id} instead of request {expected}"
                 );
                 Error::new(ErrorKind::Protocol, message)
             }
             Err(error) => Error::new(
                 ErrorKind::Protocol,
-                "the broker's answer is not Kafka's protocol",
+                "the broker's answer does not follow Kafka's protocol",
             )
             .with_source(error),
         };
-        // Its batches are sent again with those of the requests behind it.
-        ready.in_flight.push_front(request);
-        self.link_failed(broker, error, now);
+        // `end_link` sends the batches of this request again, too.
+        ready_link.in_flight.push_front(request);
+        self.end_link(broker, error, now);
     }
 
-    /// Notes a throttle that the broker requested from another user of the connection. It applies to this link too.
+    /// Notes a throttle that the broker requested from another user of the connection. It applies to this link, too.
     pub(super) fn on_throttled(&mut self, broker: BrokerId, until: Instant, now: Instant) {
-        let Some(link) = self.brokers.get_mut(broker) else {
+        let Some(broker_link) = self.brokers.get_mut(broker) else {
             return;
         };
-        match &mut link.state {
-            LinkState::Ready(ready) => ready.throttle(until, now),
-            // The link will share a connection that is throttled: it begins with the throttle.
-            _ => link.throttled_until = link.throttled_until.max(Some(until)),
+        match &mut broker_link.state {
+            LinkState::Ready(ready_link) => ready_link.throttle(until, now),
+            // The link that is being made will share the throttled connection.
+            _ => broker_link.throttled_until = broker_link.throttled_until.max(Some(until)),
         }
         self.warn_of_long_throttle(broker, until.saturating_duration_since(now));
     }
 
-    /// Warns if the wait is longer than `delivery.timeout.ms`: records for the broker expire until it is over.
+    /// Warns if the wait is longer than `delivery.timeout.ms`. During such a wait, records for the broker expire.
     fn warn_of_long_throttle(&self, broker: BrokerId, wait: Duration) {
         if wait < self.config.topics.delivery_timeout {
             return;
         }
-        if let Some(link) = self.brokers.get(broker) {
+        if let Some(broker_link) = self.brokers.get(broker) {
             log_line!(log::Level::Warn, target: "kafka_producer::sender",
                 "broker {broker} at {} asks this client to send nothing for {} s, longer than delivery.timeout.ms={}: \
                  records for it expire until then; check its quotas",
-                link.endpoint, wait.as_secs(), self.config.topics.delivery_timeout.as_millis()
+                broker_link.endpoint, wait.as_secs(), self.config.topics.delivery_timeout.as_millis()
             );
         }
     }
@@ -131,12 +131,12 @@ impl<N: Network> Sender<N> {
                 .apply_leader_hints(&self.cluster, &std::mem::take(&mut self.hints));
         }
         for (partition_id, _) in partitions {
-            self.retry_unanswered(partition_id, id, now);
+            self.retry_if_left_out(partition_id, id, now);
             self.reschedule(partition_id, now);
         }
     }
 
-    /// Finds the partition of each answer in the request.
+    /// Finds the partition of each answer among the partitions of the request.
     fn assign(
         &self,
         broker: BrokerId,
@@ -144,7 +144,7 @@ impl<N: Network> Sender<N> {
         topics: Vec<ProduceTopicResponse>,
     ) -> Vec<(PartitionId, ProducePartitionResponse)> {
         let mut answers = Vec::with_capacity(partitions.len());
-        // Brokers answer in the order of the request, so the search begins with the next partition.
+        // Brokers answer in the order of the request, so each search begins behind the last match.
         let mut next = 0;
         for topic in topics {
             for answer in topic.partitions {
@@ -175,8 +175,8 @@ impl<N: Network> Sender<N> {
         answers
     }
 
-    /// Sends the partition's batch again if the answer left the partition out. The batch is then maybe written.
-    fn retry_unanswered(&mut self, partition_id: PartitionId, request: RequestId, now: Instant) {
+    /// Sends the partition's batch again if the answer left the partition out. The batch is maybe written.
+    fn retry_if_left_out(&mut self, partition_id: PartitionId, request: RequestId, now: Instant) {
         if let Some(InFlightBatch {
             mut batch, leader, ..
         }) = self.take_in_flight(partition_id, request)
@@ -208,7 +208,7 @@ impl<N: Network> Sender<N> {
             return self.on_written(partition_id, sent, written, now);
         }
         if CodeRule::of(answer.error).batch == BatchAnswer::Duplicate {
-            // An earlier attempt wrote it; the broker no longer knows the offset.
+            // The broker wrote the batch when it was sent before, and no longer knows its offset.
             let written = WrittenBatch {
                 base_offset: None,
                 log_append_time_ms: None,
@@ -250,8 +250,8 @@ impl<N: Network> Sender<N> {
             ..
         } = sent;
         let rule = CodeRule::of(answer.error);
-        // Whatever the code: a base offset says that the leader appended the batch before something went wrong, such as a move
-        // of the leadership while the leader waited for the replicas.
+        // A base offset means, with any error code, that the leader appended the batch. Then something went wrong: for
+        // example, the leadership moved while the leader waited for the replicas.
         batch.maybe_written |= rule.batch == BatchAnswer::MaybeWritten || answer.base_offset >= 0;
         batch.is_appended = rule.batch == BatchAnswer::Appended;
         batch.maybe_written |= batch.is_appended;
@@ -269,7 +269,9 @@ impl<N: Network> Sender<N> {
             _ => None,
         };
         match after_refusal {
-            Some(AfterRefusal::WaitForEarlier) => self.put_behind(partition_id, batch, error, now),
+            Some(AfterRefusal::WaitForEarlier) => {
+                self.wait_for_earlier(partition_id, batch, error, now)
+            }
             Some(AfterRefusal::Retry) => self.retry(partition_id, batch, error, sent_to, now),
             Some(AfterRefusal::Fail) => {
                 let outcome = Outcome::Failed(error.with_retriable(false));
@@ -295,7 +297,7 @@ fn answer_count(response: &ProduceResponse) -> usize {
         .sum()
 }
 
-/// Returns the new leader if the answer names one (KIP-951). Then the batch need not wait for metadata.
+/// Returns the new leader if the answer names one (KIP-951). The batch then goes there without waiting for metadata.
 fn leader_hint(
     batch: &ProducerBatch,
     sent_to: PartitionLeader,
@@ -336,7 +338,7 @@ fn requested_wait(version: i16, response: &ProduceResponse) -> Option<Duration> 
     (version >= FIRST_VERSION_WITH_CLIENT_THROTTLING).then(|| Duration::from_millis(ms))
 }
 
-/// Returns the error of a whole batch.
+/// Returns the error that the answer means for the whole batch.
 fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Error {
     let code = answer.error;
     let mut error = Error::answered(code, code.message())
@@ -354,13 +356,13 @@ fn broker_error(batch: &ProducerBatch, answer: &ProducePartitionResponse) -> Err
     error
 }
 
-/// Returns the outcome of a refused batch. A record that the broker named gets the broker's error for it; the others get an
-/// error that other records caused the refusal (KIP-467).
+/// Returns the outcome of a refused batch. The records that the broker named get the broker's errors. The other records get
+/// an error which says that other records caused the refusal (KIP-467).
 fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Outcome {
     if answer.record_errors.is_empty() {
         return Outcome::Failed(error);
     }
-    // A broker can name any index, and each of them many times.
+    // A broker can name an index that does not exist, or name one several times.
     let mut faults: BTreeMap<u32, Option<&str>> = BTreeMap::new();
     for refused in &answer.record_errors {
         let index = u32::try_from(refused.batch_index).ok();
@@ -381,7 +383,7 @@ fn refusal(records: u32, answer: &ProducePartitionResponse, error: Error) -> Out
         "the broker refused the whole batch because of other records in it",
     )
     .with_broker_code(code)
-    // Without the faulty records the broker can accept this one.
+    // The broker can accept these records without the faulty ones.
     .with_retriable(true)
     .with_delivery(error.delivery());
     if let Some(topic_partition) = error.topic_partition() {

@@ -1,4 +1,4 @@
-//! The worker's round, and what it receives: events, records, new snapshots of the cluster.
+//! The worker's round, and what a round receives: events, batches and announcements, metadata snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::identity::{EpochPerPartition, IdentityPolicy, ProducerIdSource};
 use crate::metadata::{Cluster, LeaderHint, MetadataCache};
 use crate::sync::channel;
 
-/// One worker.
+/// One worker: its state and its rounds.
 pub(crate) struct Sender<N: Network> {
     pub(super) config: SenderConfig,
     pub(super) accumulator: Arc<RecordAccumulator>,
@@ -31,7 +31,7 @@ pub(crate) struct Sender<N: Network> {
     pub(super) records: HandoverReceiver<Message>,
     events: channel::Receiver<Event>,
     pub(super) deliveries: channel::Sender<DeliveryTask>,
-    /// Completed batches with callbacks, until they go to the delivery thread.
+    /// Completed batches with callbacks, which go to the delivery thread together.
     pub(super) completed: Vec<CompletedBatch>,
 
     pub(super) partitions: BTreeMap<PartitionId, PartitionState>,
@@ -41,10 +41,11 @@ pub(crate) struct Sender<N: Network> {
     pub(super) brokers: Brokers,
     pub(super) next_request: RequestId,
     pub(super) cluster: Arc<Cluster>,
+    /// The generation of the metadata snapshot in `cluster`.
     generation: u64,
     pub(super) identity: IdentityPolicy,
     pub(super) codec: Codec,
-    /// New leaders that the response in hand named.
+    /// The new leaders that the current response names.
     pub(super) hints: Vec<LeaderHint>,
     /// The number of full batches received so far.
     full_batches: u64,
@@ -62,8 +63,8 @@ pub(crate) struct Shared {
     pub(crate) producer_ids: Arc<ProducerIdSource>,
 }
 
-/// However the worker ends, also by a panic, every batch gets its outcome. First the accumulator is closed: a channel that
-/// callers can still send into could not be emptied.
+/// Gives every batch its outcome when the worker ends, also by a panic. Closes the accumulator first: while callers can
+/// still send into the channel, it cannot be emptied.
 impl<N: Network> Drop for Sender<N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -80,7 +81,7 @@ impl<N: Network> Drop for Sender<N> {
     }
 }
 
-/// The messages received in one round, so that responses and deadlines are served under any load.
+/// The most messages that one round receives. The limit lets the worker process responses and deadlines under any load.
 const MOST_MESSAGES: usize = 4096;
 
 impl<N: Network> Sender<N> {
@@ -131,16 +132,16 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Runs one round: receives what happened and moves every batch as far as possible. Returns when the next round is due if
-    /// nothing happens before.
+    /// Runs one round: receives what happened and moves every batch as far as possible. Returns when the next round is due
+    /// if nothing happens before.
     pub(crate) fn run_once(&mut self, now: Instant) -> Option<Instant> {
         self.forget_partitions();
         self.receive_events(now);
         let more = self.receive_records(now);
         self.follow_metadata(now);
-        self.relieve_memory(now);
+        self.reschedule_for_waiters(now);
         self.reschedule_due(now);
-        // Compression and writing can take long.
+        // `serve_brokers` can take long, so the completed batches go to the delivery thread before it.
         self.hand_over_completed();
         let more = self.serve_brokers(now) || more;
         self.hand_over_completed();
@@ -151,7 +152,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Returns whether something happened that `run_once` has not seen. The last check before a sleep.
+    /// Returns whether something happened that `run_once` has not seen. This is the last check before the worker sleeps.
     pub(crate) fn has_news(&self) -> bool {
         !self.records.is_empty()
             || !self.events.is_empty()
@@ -170,12 +171,12 @@ impl<N: Network> Sender<N> {
         self.codec.may_be_slow(now)
     }
 
-    /// Returns whether batches are ready for brokers that have no room in flight.
+    /// Returns whether batches wait in a ready queue, after a round, for room in flight.
     pub(super) fn waits_for_room(&self) -> bool {
         self.brokers.has_ready_partitions()
     }
 
-    /// The number of full batches that ever came from callers.
+    /// Returns the number of full batches received so far.
     pub(super) fn batches_received(&self) -> u64 {
         self.full_batches
     }
@@ -192,7 +193,7 @@ impl<N: Network> Sender<N> {
         self.handle().undelivered()
     }
 
-    /// This worker, as callers see it.
+    /// The part of this worker that callers see.
     pub(super) fn handle(&self) -> &WorkerHandle {
         &self.accumulator.workers()[self.config.index]
     }
@@ -219,12 +220,13 @@ impl<N: Network> Sender<N> {
     fn receive_events(&mut self, now: Instant) {
         while let Ok(event) = self.events.try_recv() {
             match event {
-                Event::Link(link, event) => self.on_link_event(link, event, now),
+                Event::Link(link_id, event) => self.on_link_event(link_id, event, now),
                 Event::Identity(result) => self.on_identity(result, now),
                 Event::Flush(reply) => {
                     self.receive_all_records(now);
                     let completions = self.flush(now);
-                    // The caller waits behind them until the callbacks that are due have run.
+                    // The caller waits until the delivery thread has run the callbacks that are due, so they go there
+                    // first.
                     self.hand_over_completed();
                     let _ = reply.send(completions);
                 }
@@ -244,12 +246,12 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Receives batches and announcements from callers. Returns whether there may be more.
+    /// Receives full batches and announcements from callers. Returns whether there may be more.
     fn receive_records(&mut self, now: Instant) -> bool {
         self.receive_messages(MOST_MESSAGES, now)
     }
 
-    /// Receives what callers have handed over so far, and not what they hand over meanwhile.
+    /// Receives what callers have handed over until now, and nothing that they hand over meanwhile.
     fn receive_all_records(&mut self, now: Instant) {
         self.receive_messages(self.records.len(), now);
     }
@@ -265,7 +267,7 @@ impl<N: Network> Sender<N> {
         true
     }
 
-    /// Notes what a message brings. Returns its partition, which the caller reschedules.
+    /// Adds a message to its partition's state. Returns the partition, which must be rescheduled afterwards.
     fn receive(&mut self, message: Message) -> PartitionId {
         match message {
             Message::Opened(partition) => {
@@ -292,7 +294,7 @@ impl<N: Network> Sender<N> {
         state.or_insert_with(|| PartitionState::new(Arc::clone(partition)))
     }
 
-    /// If there is a new snapshot of the cluster, reschedules the partitions for which it changes anything.
+    /// If there is a new metadata snapshot, takes it and reschedules the partitions that it concerns.
     fn follow_metadata(&mut self, now: Instant) {
         let generation = self.metadata.generation();
         if generation == self.generation {
@@ -313,31 +315,34 @@ impl<N: Network> Sender<N> {
         self.remove_departed_brokers();
     }
 
-    /// Forgets the brokers that left the cluster and are not needed any more.
+    /// Removes the brokers that left the cluster and are not needed.
     fn remove_departed_brokers(&mut self) {
         let (accumulator, index) = (&self.accumulator, self.config.index);
-        self.brokers.remove_departed(&self.cluster, |id, link| {
-            if link.reported_unavailable {
-                accumulator.report_availability(id, index, true);
-            }
-        });
+        self.brokers
+            .remove_departed(&self.cluster, |id, broker_link| {
+                if broker_link.reported_unavailable {
+                    accumulator.report_availability(id, index, true);
+                }
+            });
     }
 
-    /// Returns whether there is a newer snapshot of the cluster, which this worker has not looked at yet.
+    /// Returns whether there is a newer metadata snapshot than the one that this worker has.
     pub(super) fn is_cluster_outdated(&self) -> bool {
         self.metadata.generation() != self.generation
     }
 
-    /// A broker that moved to another address is connected to again.
+    /// Abandons the link to each broker whose address has changed. The broker may be dialled again at once.
     fn follow_addresses(&mut self, now: Instant) {
         let mut moved = Vec::new();
-        for (id, link) in self.brokers.iter_mut() {
+        for (id, broker_link) in self.brokers.iter_mut() {
             let Some(broker) = self.cluster.broker(id.0) else {
                 continue;
             };
-            if *link.endpoint.host != *broker.host() || link.endpoint.port != broker.port() {
-                link.endpoint = broker.endpoint();
-                link.failures = 0;
+            if *broker_link.endpoint.host != *broker.host()
+                || broker_link.endpoint.port != broker.port()
+            {
+                broker_link.endpoint = broker.endpoint();
+                broker_link.failures = 0;
                 moved.push(id);
             }
         }
@@ -358,21 +363,23 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// While callers wait for memory no batch lingers. If they wait for a broker's share, no batch of that broker lingers.
-    fn relieve_memory(&mut self, now: Instant) {
+    /// Reschedules the partitions with an open batch if callers wait for memory. Open batches do not linger while callers
+    /// wait for the budget. While callers wait for a broker's share, the open batches of that broker do not linger.
+    fn reschedule_for_waiters(&mut self, now: Instant) {
         let memory = &self.accumulator.memory;
         let waits = memory.waits();
         let is_new = std::mem::replace(&mut self.seen_waits, waits) != waits;
         if memory.has_budget_waiters() || is_new && memory.has_share_waiters() {
-            for id in self
-                .partitions_where(|state| state.has_open_batch() && state.noted.queued_at.is_none())
-            {
+            for id in self.partitions_where(|state| {
+                state.has_open_batch() && state.entries.queued_at.is_none()
+            }) {
                 self.reschedule(id, now);
             }
         }
     }
 
-    /// Receives messages until `received` full batches of the partition have ever come. They are known to be in the channel.
+    /// Receives messages until the worker has received `received` full batches of the partition in total. The caller knows
+    /// that they are in the channel.
     pub(super) fn receive_full_batches_of(&mut self, id: PartitionId, received: u64, now: Instant) {
         let mut others = Vec::new();
         while self.state(id).received < received {
@@ -381,9 +388,9 @@ impl<N: Network> Sender<N> {
             };
             others.push(self.receive(message));
         }
-        // The time that this sets reschedules them: here the calls would nest.
+        // Their timers reschedule these partitions. `reschedule` itself can call this function, and the calls would nest.
         for other in others {
-            self.look_at(other, now);
+            self.reschedule_at(other, now);
         }
     }
 
@@ -396,12 +403,13 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Lets no batch linger, and returns the completions of all batches.
+    /// Ends the linger of all batches, and returns the completions of all batches.
     fn flush(&mut self, now: Instant) -> Vec<Arc<Completion>> {
         let mut completions = Vec::new();
         for id in self.partitions_where(|state| !state.is_empty()) {
             let state = self.state(id);
-            // The open batch can be full, and in the channel, a moment later: both are read at once.
+            // A caller may fill the open batch and hand it over at any time, so the open batch and the count of full
+            // batches are read under one lock.
             let (pushed, open) = state.partition.handed_over();
             if state.received != pushed {
                 self.receive_full_batches_of(id, pushed, now);
@@ -435,7 +443,7 @@ impl<N: Network> Sender<N> {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let partitions = self.schedule.next_deadline().into_iter();
         let links = self.brokers.iter();
-        let links = links.filter_map(|(_, link)| self.link_deadline(link, now));
+        let links = links.filter_map(|(_, broker_link)| self.link_deadline(broker_link, now));
         partitions.chain(links).min()
     }
 }

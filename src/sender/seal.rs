@@ -1,4 +1,4 @@
-//! The last step of a batch before it is sent: its bytes become final.
+//! Seals batches: makes their bytes final before they are sent.
 
 use std::sync::Arc;
 
@@ -13,25 +13,24 @@ use crate::record::builder::BatchBuilder;
 use crate::record::compression::CompressionType;
 use crate::record::header::{Attributes, BATCH_HEADER_BYTES, ProducerStamp, restamp, seal};
 
-/// Whether a batch is small enough for the brokers, as far as its topic has learnt.
+/// Whether a batch is within the size limit that its topic has learnt.
 pub(super) enum Fit {
     Fits,
-    /// It would have this many bytes.
+    /// The batch would have this many bytes.
     TooLarge(usize),
 }
 
 impl<N: Network> Sender<N> {
-    /// Makes the batch's bytes final: compresses them, stamps them with identity and sequence, and adds the CRC. A batch that
-    /// was sealed before keeps its bytes, unless the partition has a new identity since. Does nothing if the batch is too
-    /// large.
+    /// Makes the batch's bytes final: compresses the records, writes the producer stamp, and adds the CRC. A batch that was
+    /// sealed before keeps its bytes, unless it gets another stamp. A batch that is too large is not sealed.
     pub(super) fn seal(
         &mut self,
         partition_id: PartitionId,
         batch: &mut ProducerBatch,
         numbering: Numbering,
     ) -> Result<Fit, Error> {
-        // The batch keeps its records while the codec works: if that panics, they still get their outcome. If it fails, no
-        // sequence is used.
+        // The batch keeps its records during compression, so they get their outcome even if the codec panics. The stamp
+        // comes after it, so a batch that cannot be compressed uses up no sequence.
         let compressed = self.compress(batch)?;
         if matches!(batch.contents, Contents::Building { .. }) && batch.record_count() > 1 {
             let bytes = compressed.as_ref().map_or(batch.size(), Vec::len);
@@ -65,7 +64,7 @@ impl<N: Network> Sender<N> {
                 let bytes = if sealed_with == stamp {
                     bytes
                 } else {
-                    // Certainly not written under its old stamp, or it would have kept it.
+                    // The batch gets another stamp only if it is certainly not written.
                     (batch.maybe_written, batch.is_appended) = (false, false);
                     restamped(bytes, stamp, batch)
                 };
@@ -81,8 +80,8 @@ impl<N: Network> Sender<N> {
         Ok(Fit::Fits)
     }
 
-    /// Returns the compressed records of a batch that is not sealed yet, after room for the header. `None` if there is nothing
-    /// to compress.
+    /// Returns the compressed records of a batch, with room for the header before them. `None` if the batch is sealed
+    /// already or is not to be compressed.
     fn compress(&mut self, batch: &ProducerBatch) -> Result<Option<Vec<u8>>, Error> {
         let compression = batch.partition.config().compression;
         let Contents::Building { builder, .. } = &batch.contents else {
@@ -92,7 +91,7 @@ impl<N: Network> Sender<N> {
             return Ok(None);
         }
         let compressed = self.codec.compress(compression, builder.records());
-        // Compression makes a round long, and records take their time from the worker's clock.
+        // Callers take the time of their records from the worker's clock. A long round must not delay it.
         self.handle().clock().tick_if_running();
         let bytes = compressed.map_err(|error| {
             Error::new(ErrorKind::Compression, "the batch cannot be compressed")
@@ -105,7 +104,7 @@ impl<N: Network> Sender<N> {
     }
 }
 
-/// Returns the buffer that goes to the broker. The memory that compression saved returns to the budget at once.
+/// Returns the buffer that goes to the broker. The memory that compression saved goes back to the budget.
 fn final_bytes(
     builder: BatchBuilder,
     compressed: Option<Vec<u8>>,
@@ -120,7 +119,7 @@ fn final_bytes(
     bytes
 }
 
-/// Returns the batch's bytes under another identity. If the network still reads the old bytes, these are a copy.
+/// Returns the batch's bytes with another stamp. Copies them if the network still reads the old ones.
 fn restamped(
     sealed: Arc<SealedBatch>,
     stamp: ProducerStamp,

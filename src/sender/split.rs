@@ -1,4 +1,4 @@
-//! Batches that are too large for their topic are split into smaller ones.
+//! Splits batches that are too large for their topic into smaller ones.
 
 use std::time::Instant;
 
@@ -12,9 +12,13 @@ use crate::record::compression::{CompressionType, decompress};
 use crate::record::header::{BATCH_HEADER_BYTES, base_timestamp};
 use crate::record::split::{Part, split};
 
+/// A split makes about this many parts at most, because each part needs memory of its own.
+const MOST_PARTS: usize = 16;
+
 impl<N: Network> Sender<N> {
-    /// Splits a batch that the broker refused as too large, at least into halves, and notes that the topic's batches must be
-    /// smaller. Order and sequences stay. The attempt does not count as a retry, and there is no backoff.
+    /// Splits a batch that the broker refused as too large, and lowers the size limit of its topic. The parts keep the
+    /// order and the sequences of the records. They are sent without a backoff, and lose no retry. Fails the batch if it
+    /// cannot be split.
     pub(super) fn split(
         &mut self,
         partition_id: PartitionId,
@@ -28,7 +32,7 @@ impl<N: Network> Sender<N> {
         };
         let bytes = &bytes.bytes;
         batch.partition.sizes().limit.refused(bytes.len());
-        // The batch is our own, so its uncompressed size was bounded when it was built.
+        // No limit is needed: this producer built the batch, so its uncompressed size is bounded.
         let parts = decompress(codec, &bytes[BATCH_HEADER_BYTES..], usize::MAX)
             .ok()
             .and_then(|records| {
@@ -50,8 +54,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Splits a batch that was not sent yet and would be too large for the broker with `bytes`. Returns the batch if it cannot
-    /// be split.
+    /// Splits a batch that was not sent yet, because its `bytes` would exceed the size limit of its topic. Returns the
+    /// batch if it cannot be split.
     pub(super) fn split_to_fit(
         &mut self,
         partition_id: PartitionId,
@@ -65,7 +69,7 @@ impl<N: Network> Sender<N> {
         let most = part_bytes(&batch, records.len(), bytes);
         match split(records, builder.base_timestamp(), most) {
             Ok(parts) if parts.len() > 1 => {
-                // The batch itself counted as one.
+                // The batch itself is counted already.
                 batch.partition.batches_requeued(parts.len() - 1);
                 self.queue_parts(partition_id, batch, parts);
                 Ok(())
@@ -88,11 +92,11 @@ impl<N: Network> Sender<N> {
     }
 }
 
-/// Returns the uncompressed size for the parts of a batch of several records that was, or would be, sent with `bytes`. The
-/// topic's limit and `batch.size` hold. It is always less than the batch, and not so small that there are very many parts,
-/// each of which needs memory of its own. Parts that are still too large are split before they are sent.
+/// Returns the largest uncompressed size for the parts of a batch of several records. `records` is the uncompressed size of
+/// the records, and `bytes` the size of the whole batch as it was, or would be, sent. The parts respect the topic's limit
+/// and `batch.size`. A part is always smaller than the batch. There are about [`MOST_PARTS`] of them at most. Parts that
+/// are still too large are split again before they are sent.
 fn part_bytes(batch: &ProducerBatch, records: usize, bytes: usize) -> usize {
-    const MOST_PARTS: usize = 16;
     let uncompressed = BATCH_HEADER_BYTES + records;
     let limit = batch.partition.sizes().limit.most() as u128;
     let fits = limit * uncompressed as u128 / bytes.max(1) as u128;

@@ -1,8 +1,8 @@
 //! A worker's thread, and the threads that may run its rounds instead.
 //!
-//! If an answer comes while the worker's thread sleeps, the link's thread that brings it runs the round: to wake another
-//! thread for it would cost as much as the rest of the path back to the caller. The [lock](super::lock) lets one thread at
-//! a time have the [`Sender`]; nothing in it depends on which thread that is.
+//! If an answer comes while the worker's thread sleeps, the link's thread that read the answer runs the round. To wake the
+//! worker's thread instead would cost as much as the rest of the answer's path to the caller. The [lock](super::lock) gives
+//! the [`Sender`] to one thread at a time. Nothing in the sender depends on which thread that is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,14 +28,14 @@ const LONGEST_PAUSE: Duration = Duration::from_micros(150);
 
 /// The result of a round.
 pub(super) struct Round {
-    /// When the next one is due if nothing happens before.
+    /// When the next round is due if nothing happens before.
     next: Option<Instant>,
     received_batches: bool,
     is_last: bool,
 }
 
 impl<N: Network> Worker<N> {
-    /// Creates a worker that runs `sender`, which receives the events of `mailbox`.
+    /// Creates a worker that runs the rounds of `sender`. The sender receives the events of `mailbox`.
     pub(crate) fn new(handle: Arc<WorkerHandle>, mailbox: Mailbox, sender: Sender<N>) -> Self {
         Self {
             linger: sender.config.topics.linger,
@@ -45,11 +45,12 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// Runs rounds on the worker's thread until it ends. Returns when the producer is closed and nothing is left to send.
+    /// Runs rounds on the worker's thread. Returns when the producer is closed and nothing is left to send.
     ///
-    /// After a round that took full batches the worker pauses for a moment. More batches will come; that callers need not
-    /// wake the worker, and that a broker gets larger requests, is worth far more than the moment. If batches wait until an
-    /// answer makes room in flight, the answer ends the pause: otherwise the broker would have nothing to do meanwhile.
+    /// After a round that received full batches the worker pauses, because more batches will come. During the pause callers
+    /// need not wake the worker, and after it the requests are larger. Both are worth far more than the time. If batches
+    /// wait for room in flight, an answer ends the pause: otherwise the broker would have nothing to do until the end of
+    /// the pause.
     pub(crate) fn run(&self) {
         let (clock, wakeup) = (self.handle.clock(), self.handle.wakeup());
         let pause = (self.linger / 8).min(LONGEST_PAUSE);
@@ -59,7 +60,7 @@ impl<N: Network> Worker<N> {
             if round.is_last {
                 return;
             }
-            // Each closure takes the guard with it, so the lock is free before the thread sleeps.
+            // Each closure owns the guard and drops it when it returns, so the lock is free while the thread sleeps.
             if !round.received_batches || pause.is_zero() {
                 clock.stop();
                 wakeup.sleep_until(round.next, move || guard.has_news());
@@ -72,11 +73,11 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// On a link's thread: reports `event` to the worker. If the worker's thread sleeps, the round that follows runs here.
+    /// On a link's thread: reports `event` to the worker. If the worker's thread sleeps, this thread runs the next round.
     pub(crate) fn report(&self, event: Event) {
         let comes_from_a_round = event.comes_from_a_round();
-        let link = match &event {
-            Event::Link(link, _) => Some(*link),
+        let link_id = match &event {
+            Event::Link(link_id, _) => Some(*link_id),
             _ => None,
         };
         self.mailbox.put(event);
@@ -84,21 +85,22 @@ impl<N: Network> Worker<N> {
         if !wakeup.waits_for_event() {
             return;
         }
-        // A thread that panics runs nothing more. Inside another worker's round none begins: rounds would nest on one stack.
+        // A thread that panics runs no round. A thread in another worker's round does not run one either: rounds must not
+        // nest.
         let guard = match std::thread::panicking() || comes_from_a_round {
             true => None,
             false => self.lock.try_lock(),
         };
-        // While this thread compresses, no thread reads the link, and answers that came in time would be missed.
+        // While this thread compresses, no thread reads the link. Answers that came in time would count as late.
         let guard = guard.filter(|guard| !guard.may_compress_slowly(monotonic_now()));
         let Some(mut guard) = guard else {
             return wakeup.wake_for_event();
         };
         self.handle.clock().tick_if_running();
         let round = guard.run_round();
-        // A batch can be slow that was not expected to be.
-        if let Some(link) = link {
-            guard.extend_unread_link(link);
+        // A batch can take longer to compress than expected.
+        if let Some(link_id) = link_id {
+            guard.extend_unread_link(link_id);
         }
         drop(guard);
         if let Some(next) = round.next {

@@ -27,7 +27,7 @@ impl Connection {
             let frame = frames.next(&mut receive.until(None))?;
             let owed = self.state.lock().owed.pop_front();
             let Some(user) = owed else {
-                let message = "the broker sent an answer to no request";
+                let message = "the broker sent an answer that no request waits for";
                 return Err(Error::new(ErrorKind::Protocol, message));
             };
             user.notify(LinkEvent::Frame(frame));

@@ -9,7 +9,8 @@ use super::request::{Sent, decode};
 use crate::connection::BrokerVersions;
 use crate::connection::authentication::Session;
 use crate::connection::link::{
-    LinkEvent, LinkId, LinkReady, LinkTarget, Network, OutgoingRequest, WriteError, WriteStatus,
+    LinkEvent, LinkId, LinkProperties, LinkTarget, Network, OutgoingRequest, WriteError,
+    WriteStatus,
 };
 use crate::error::{Error, ErrorKind};
 use crate::protocol::ApiKey;
@@ -364,7 +365,7 @@ fn ready((min_version, max_version): (i16, i16), session: Session) -> LinkEvent 
         }],
         ..ApiVersionsResponse::default()
     });
-    LinkEvent::Connected(LinkReady { versions, session })
+    LinkEvent::Connected(LinkProperties { versions, session })
 }
 
 /// The link is ready, and the broker has Produce up to `produce_version`.
