@@ -19,7 +19,7 @@ const FIRST_VERSION_WITH_RELIABLE_EPOCHS: i16 = 9;
 /// What a response changes.
 pub(crate) struct Update {
     pub(crate) cluster: Cluster,
-    /// The errors of topics. The retriable ones can end without an action of the user.
+    /// The errors of topics. A retriable error may disappear without an action of the user.
     pub(super) errors: Vec<(Arc<str>, Error)>,
     /// Whether to ask again: some topic is not created yet, or some partition has no leader.
     pub(super) is_incomplete: bool,
@@ -29,13 +29,16 @@ pub(crate) struct Update {
 
 /// Returns the snapshot after `response`, which answers a request for the topics `asked`.
 ///
-/// A request for all topics (`is_full`) drops the others; any other request keeps them as they are in `before`. A known
-/// topic that the broker cannot describe at the moment stays: when a batch is sent to one of its leaders, that broker
-/// reports whether it still leads.
+/// If the request was for all topics in use (`is_full`), topics that were not asked for are dropped. Otherwise they stay as
+/// they are in `before`. A known topic that the broker cannot describe at the moment stays: when a batch is sent to one of
+/// its leaders, that broker reports whether it still leads.
 ///
-/// The identity era rises if a known topic is gone or was created again, or if the cluster is another one. The user may have
-/// deleted only the topic. But the whole cluster may have been wiped, too, and started under the same id. Such a cluster
-/// gives producer ids from the start, and those that were given before may be another producer's now.
+/// The identity era rises if the response removes a known topic that was asked for, or describes it with another topic id,
+/// or if the cluster is another one. The user may have deleted only the topic. But the whole cluster may have been wiped,
+/// too, and started again under the same cluster id. Such a cluster gives producer ids from the start, and those that were
+/// given before may be another producer's now. The era rises already when the topic is removed, because the snapshot then
+/// has no id with which a later description could be compared. That includes a topic that is refused to this client: a
+/// wiped cluster has no access rules yet.
 pub(crate) fn update(
     before: &Cluster,
     response: MetadataResponse,
@@ -73,7 +76,10 @@ pub(crate) fn update(
         identity_era: before.identity_era,
         restorations: before.restorations,
     };
-    if update.is_topic_lost || cluster.is_other_than(before.cluster_id()) {
+    let is_removed =
+        |name: &Arc<str>| before.topics.get(name).is_some() && !update.kept.contains(name);
+    let is_topic_lost = update.is_topic_recreated || asked.iter().any(is_removed);
+    if is_topic_lost || cluster.is_other_than(before.cluster_id()) {
         cluster.identity_era += 1;
     }
     Update {
@@ -94,8 +100,8 @@ struct TopicUpdate {
     errors: Vec<(Arc<str>, Error)>,
     is_incomplete: bool,
     has_older_epochs: bool,
-    /// Whether a known topic is gone or was created again.
-    is_topic_lost: bool,
+    /// Whether a known topic is described with another topic id.
+    is_topic_recreated: bool,
 }
 
 impl TopicUpdate {
@@ -107,7 +113,7 @@ impl TopicUpdate {
             errors: Vec::new(),
             is_incomplete: false,
             has_older_epochs: false,
-            is_topic_lost: false,
+            is_topic_recreated: false,
         }
     }
 
@@ -130,7 +136,6 @@ impl TopicUpdate {
         if known.is_some_and(is_the_same) && !denies_topic(error) {
             self.kept.insert(Arc::clone(&name));
         }
-        self.is_topic_lost |= known.is_some() && error == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         let error = topic_error(&name, error);
         self.errors.push((name, error));
     }
@@ -141,7 +146,7 @@ impl TopicUpdate {
         known: Option<&TopicMetadata>,
         topic: TopicMetadata,
     ) {
-        self.is_topic_lost |= known.is_some_and(|known| known.is_other_than(&topic));
+        self.is_topic_recreated |= known.is_some_and(|known| known.is_other_than(&topic));
         let mut partitions = topic.partitions.iter();
         self.is_incomplete |= partitions.any(|partition| partition.leader.is_none());
         self.topics.insert(topic);
@@ -155,8 +160,9 @@ impl TopicUpdate {
         known: Option<&TopicMetadata>,
     ) -> TopicMetadata {
         let id = topic_id(&topic);
-        // The epochs of an earlier topic with the same name mean nothing for this one. Without ids it is unknown which of
-        // the two is meant. An outdated leader costs less than a new one that is ignored for ever.
+        // The epochs of an earlier topic with the same name mean nothing for this one. Without ids it is unknown whether
+        // the topic is the same, so the answer is accepted: it costs less to follow an outdated leader for a while than to
+        // ignore a new one for ever.
         let known = known.filter(|known| id.is_some() && known.id == id);
         let mut partitions = contiguous_partitions(topic.partitions, self.version);
         for (partition, before) in partitions
@@ -369,6 +375,46 @@ mod tests {
     }
 
     #[test]
+    fn the_identity_era_rises_even_if_a_recreated_topic_has_no_leader_at_first() {
+        let described = |id| vec![topic("t", id, vec![partition(0, 1, 7)])];
+        let first = after(&Cluster::default(), described(1), &["t"], true).cluster;
+        let without_leader = MetadataTopic {
+            error: ErrorCode::LEADER_NOT_AVAILABLE,
+            ..topic("t", 2, vec![])
+        };
+        let without_partitions = topic("t", 2, vec![]);
+        for answer in [without_leader, without_partitions] {
+            for is_full in [true, false] {
+                let created = after(&first, vec![answer.clone()], &["t"], is_full).cluster;
+                let complete = after(&created, described(2), &["t"], is_full).cluster;
+                assert!(complete.topic("t").is_some());
+                assert!(complete.identity_era > first.identity_era);
+            }
+        }
+    }
+
+    #[test]
+    fn the_identity_era_rises_when_an_answer_removes_a_known_topic() {
+        let described = |id| vec![topic("t", id, vec![partition(0, 1, 7)])];
+        let first = after(&Cluster::default(), described(1), &["t"], true).cluster;
+        let refused = MetadataTopic {
+            error: ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ..topic("t", 0, vec![])
+        };
+        for answer in [vec![refused], vec![]] {
+            for is_full in [true, false] {
+                let removed = after(&first, answer.clone(), &["t"], is_full).cluster;
+                assert!(removed.topic("t").is_none());
+                assert!(removed.identity_era > first.identity_era);
+            }
+        }
+        // A topic that the producer does not use and does not ask for is no loss.
+        let forgotten = after(&first, vec![], &[], true).cluster;
+        assert!(forgotten.topic("t").is_none());
+        assert_eq!(forgotten.identity_era, first.identity_era);
+    }
+
+    #[test]
     fn topics_that_were_not_asked_for_are_left_out() {
         let topics = vec![
             topic("t", 1, vec![partition(0, 1, 7)]),
@@ -471,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn only_after_a_refusal_the_topic_is_not_asked_for_again() {
+    fn a_topic_is_asked_for_again_unless_it_was_refused() {
         for (error, is_final) in [
             (ErrorCode::INVALID_REPLICATION_FACTOR, false),
             (ErrorCode::UNKNOWN_SERVER_ERROR, false),
