@@ -8,8 +8,8 @@
 //! holds `3/(1 + 3n)` of the budget, and the rest stays free. (Network switches divide their memory among ports by the
 //! same rule: Choudhury and Hahne, "Dynamic queue length thresholds", 1998.)
 //!
-//! A caller whose reservation fails waits in two queues, one after the other. The first queue has the waiters for room
-//! in a share, for all shares. The second queue has the waiters for the budget:
+//! A caller whose reservation fails waits in two queues, one after the other. The first queue, one for all shares, holds
+//! the callers that wait for room in their share. The second queue holds the callers that wait for the budget:
 //! - The waiters for one share are served in the order in which they came. They do not delay the waiters for other
 //!   shares.
 //! - The waiters for the budget are served in the order in which their shares got room. A large request delays the
@@ -129,7 +129,7 @@ impl Waiter {
 /// An immediate reservation that failed.
 #[derive(Debug)]
 pub(crate) struct Shortage {
-    /// The missing bytes: the least number with which the caller can go on.
+    /// The bytes to reserve before the caller can continue.
     pub(crate) bytes: usize,
     /// The share from which the caller requested the bytes.
     pub(crate) share: Arc<BrokerShare>,
@@ -219,7 +219,7 @@ impl BufferMemory {
             shares.push(&waiter.share);
             is_first
                 && self
-                    .share_with(waiter.share.reserved(), waiter.bytes)
+                    .share_after(waiter.share.reserved(), waiter.bytes)
                     .is_some()
         });
         has_room_for_share_waiter || first.is_some_and(|waiter| to_i64(waiter.bytes) <= available)
@@ -378,13 +378,13 @@ impl BufferMemory {
         }
         share
             .reserved
-            .fetch_update(SeqCst, SeqCst, |reserved| self.share_with(reserved, bytes))
+            .fetch_update(SeqCst, SeqCst, |reserved| self.share_after(reserved, bytes))
             .is_ok()
     }
 
     /// Returns the size of a share of `reserved` bytes after `bytes` more are reserved. `None` if that exceeds the share's
     /// limit. An empty share has no limit, because otherwise a large record would wait for ever.
-    fn share_with(&self, reserved: i64, bytes: usize) -> Option<i64> {
+    fn share_after(&self, reserved: i64, bytes: usize) -> Option<i64> {
         let sum = reserved.saturating_add(to_i64(bytes));
         if reserved == 0 || self.requested_shares.load(SeqCst) <= 1 {
             return Some(sum);
@@ -394,7 +394,8 @@ impl BufferMemory {
     }
 
     /// Returns the limit to report for a reservation that the share has no room for: the share's own limit if the share is
-    /// well above the average size, otherwise the budget.
+    /// well above the average size, otherwise the budget. If the shares are about equal, no broker is the cause, and a
+    /// record without a key would find no more room at another broker.
     fn exceeded_limit(&self, share: &BrokerShare) -> MemoryLimit {
         let shares = self.requested_shares.load(SeqCst) as i128;
         let reserved = to_i64(self.budget) - self.available.load(SeqCst);
@@ -427,7 +428,7 @@ impl BufferMemory {
     }
 
     /// Wakes the workers if a waiter moved to the queue for the budget. From then on no batch of any partition lingers.
-    /// While the waiter waited for its share, only the batches of the share's partitions did not linger.
+    /// Before, only the batches of the waiter's share were sent without linger.
     fn alarm_if(&self, has_new_budget_waiter: bool) {
         if let (true, Some(alarm)) = (has_new_budget_waiter, self.alarm.get()) {
             alarm();

@@ -1,7 +1,7 @@
 //! Sends requests and waits for their answers, one after the other on one connection, each before a deadline.
 //!
 //! All requests except Produce use this path: version negotiation, authentication, metadata, producer ids. Only this module
-//! gives such requests their correlation ids. It rejects an answer to another request.
+//! gives such requests their correlation ids. It rejects an answer with a different correlation id.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::protocol::{
     ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
 };
 
-/// Sends one request after the other over a connection `C`. After an error the connection is unusable, because the answer
-/// to the failed request can still come.
+/// Sends one request after the other over a connection `C`. After an error the connection is unusable, because a late
+/// answer would be read instead of the answer to the next request.
 pub(crate) struct Exchange<C> {
     pub(super) connection: C,
     client_id: Arc<str>,
@@ -25,7 +25,8 @@ pub(crate) struct Exchange<C> {
 
 /// A connection for an [`Exchange`].
 pub(crate) trait ExchangeConnection {
-    /// Writes a request and returns the frame that answers it, without its length. Fails if this is not done by `deadline`.
+    /// Writes `request`, which begins with its length prefix, and returns the answer, without its length prefix. The write
+    /// and the read share `deadline`.
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error>;
 }
 
@@ -76,10 +77,10 @@ impl<C: ExchangeConnection> Exchange<C> {
             .map_err(not_encodable)?;
         let frame = self.connection.exchange(bytes, deadline)?;
         let mut reader = Reader::new(&frame);
-        let answered_id = decode_response_header(R::API_KEY, version, &mut reader);
-        let answered_id = answered_id.map_err(not_kafka)?;
-        if answered_id != id {
-            return Err(other_answer(id, answered_id));
+        let answer_id =
+            decode_response_header(R::API_KEY, version, &mut reader).map_err(not_kafka)?;
+        if answer_id != id {
+            return Err(other_answer(id, answer_id));
         }
         decode(&mut reader).map_err(not_kafka)
     }
@@ -94,8 +95,8 @@ fn not_kafka(error: ProtocolError) -> Error {
     Error::new(ErrorKind::Protocol, message).with_source(error)
 }
 
-fn other_answer(id: i32, answered_id: i32) -> Error {
-    let message = format!("the broker answered request {answered_id} instead of request {id}");
+fn other_answer(id: i32, answer_id: i32) -> Error {
+    let message = format!("the broker answered request {answer_id} instead of request {id}");
     Error::new(ErrorKind::Protocol, message)
 }
 
@@ -125,7 +126,8 @@ impl OwnConnection {
             let result = match bytes {
                 [] => match self.send.flush(timeout) {
                     Ok(true) => return Ok(()),
-                    unfinished => unfinished.map(|_| 0),
+                    Ok(false) => Ok(0),
+                    Err(error) => Err(error),
                 },
                 _ => self.send.write_vectored(&[IoSlice::new(bytes)], timeout),
             };

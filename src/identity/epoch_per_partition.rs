@@ -6,9 +6,11 @@
 //! Only this policy decides that an epoch rises. There are three cases:
 //!
 //! - A batch with a current stamp is given up: the next sequence would leave a gap if that batch was not written.
-//! - The leader refuses the earliest batch because of its sequence or epoch, and the batch is certainly not written.
+//! - The leader refuses the earliest batch because of its sequence or epoch. The batch has a current stamp and is certainly
+//!   not written.
 //! - A partition begins: it gets an epoch above those of forgotten partitions
-//!   ([`ForgottenEpochs::fresh`](super::sequence::ForgottenEpochs)), because it can be one of them.
+//!   ([`ForgottenEpochs::fresh`](super::sequence::ForgottenEpochs)), because it may have existed before, been forgotten,
+//!   and be known to the leader.
 
 use std::sync::Arc;
 
@@ -78,8 +80,8 @@ impl EpochPerPartition {
         if is_elsewhere {
             return false;
         }
-        // A leader that does not know the producer accepts any sequence: see `design`, "One batch is in flight until the broker
-        // knows the identity".
+        // A leader that does not know the producer accepts any sequence: see `design`, "One batch is in flight until the
+        // broker knows the identity".
         if count >= self.max_in_flight.min(MOST_REMEMBERED)
             || !partition.is_known_to(candidate.leader, candidate.now)
         {
@@ -91,18 +93,20 @@ impl EpochPerPartition {
             return false;
         }
         // This retry can be in the log already, and batches that were sent with its first attempt can follow it there. If
-        // more batches followed, the leader could forget the retry and no longer recognize it.
+        // more batches followed, the leader, which remembers only the latest five, could no longer recognize the retry.
         if earliest.is_retry && earliest.maybe_written {
             return false;
         }
+        // The leader refuses the batches in flight until it has an earlier retry, so that retry goes at once. A later retry
+        // waits, because the leader would refuse it until it has the earlier batches in flight.
         match candidate.next {
             Some(next) if next.is_retry => next.position < earliest.position,
             _ => true,
         }
     }
 
-    /// Gives the partition an identity and returns `true`. Returns `false` and requests a producer id if there is none yet,
-    /// or if the partition or a forgotten one has exhausted or discarded the present one.
+    /// Gives the partition an identity and returns `true`. Returns `false` after requesting a producer id: none is known
+    /// yet, or the known one is exhausted or discarded.
     fn begin(&mut self, partition: &mut PartitionIdentity, cluster: &Cluster) -> bool {
         if self.era != cluster.identity_era {
             self.era = cluster.identity_era;
@@ -111,15 +115,15 @@ impl EpochPerPartition {
         let unusable = partition.sequence.unusable();
         let mut given = self.current;
         loop {
-            let refused = given.map(|identity| identity.producer_id);
-            let usable = given.filter(|_| refused != unusable);
+            let rejected_id = given.map(|identity| identity.producer_id);
+            let usable = given.filter(|_| rejected_id != unusable);
             if let Some(begun) = usable.and_then(|it| self.forgotten.fresh(it)) {
                 self.current = given;
                 self.forgotten.keep_only(begun.producer_id);
                 partition.sequence.begin(begun);
                 return true;
             }
-            given = self.source.identity(cluster, refused.or(unusable));
+            given = self.source.identity(cluster, rejected_id.or(unusable));
             if given.is_none() {
                 return false;
             }
@@ -152,8 +156,8 @@ impl EpochPerPartition {
     }
 
     /// Returns what to do with `batch`, which the leader refused because of its sequence or epoch. It is the earliest batch
-    /// without an acknowledgement, so no earlier batch can be the cause. So the leader misses a batch that was given up, or
-    /// it has lost its knowledge of this producer, or it has lost records.
+    /// without an acknowledgement, so no earlier batch in flight can be the cause. The leader lacks a batch that was given
+    /// up, or it has lost its knowledge of this producer, or it has lost records.
     pub(super) fn after_refusal(
         &mut self,
         partition: &mut PartitionIdentity,
@@ -175,8 +179,9 @@ impl EpochPerPartition {
 /// Returns how the next batch is numbered, or the error with which it fails.
 ///
 /// A batch keeps its stamp if the stamp is of the current identity. A batch that can be in the log keeps an older stamp
-/// too, because the leader can recognize it only by that stamp. It is queued before the batches with later stamps, so it is
-/// sent first.
+/// too, because the leader can recognize it only by that stamp. Such a batch is queued before the batches with later
+/// stamps, so it is sent first. There are two exceptions. Behind a sequence gap, the batch is not in the log and gets a new
+/// stamp. If the producer id of its stamp is discarded, the batch fails.
 fn number(partition: &PartitionIdentity, next: Option<BatchFacts>) -> Admission {
     let sequence = &partition.sequence;
     let Some((next, stamp)) = next.and_then(|next| Some((next, next.stamp?))) else {

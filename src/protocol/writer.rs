@@ -15,7 +15,7 @@ pub(crate) trait Writer {
     fn put_unsigned_varint(&mut self, value: u32);
     fn put_string(&mut self, form: Form, value: &str) -> Result<()>;
     fn put_nullable_string(&mut self, form: Form, value: Option<&str>) -> Result<()>;
-    /// Writes the length before bytes or an array; `None` means null.
+    /// Writes the length prefix of bytes or an array; `None` means null.
     fn put_length(&mut self, form: Form, length: Option<usize>) -> Result<()>;
     fn put_array<T>(
         &mut self,
@@ -23,7 +23,7 @@ pub(crate) trait Writer {
         elements: &[T],
         element: impl FnMut(&mut Self, &T) -> Result<()>,
     ) -> Result<()>;
-    /// Writes the end of a structure without tagged fields.
+    /// Writes an empty list of tagged fields, if the form has such lists.
     fn put_no_tagged_fields(&mut self, form: Form);
 }
 
@@ -62,8 +62,8 @@ impl Writer for Vec<u8> {
 
     fn put_nullable_string(&mut self, form: Form, value: Option<&str>) -> Result<()> {
         let length = value.map_or(0, str::len);
-        let classic = i16::try_from(length);
-        let Ok(classic) = classic else {
+        // In both forms a string has at most this length: readers refuse a longer one.
+        let Ok(classic) = i16::try_from(length) else {
             return Err(ProtocolError::LengthTooLarge {
                 length,
                 max: MAX_STRING_LENGTH,
@@ -119,7 +119,7 @@ pub(crate) struct TaggedFields {
 
 #[cfg(any(test, feature = "mock"))]
 impl TaggedFields {
-    /// Adds a field. `tag` is above the tags that were added before.
+    /// Adds a field. Tags must be added in ascending order.
     pub(crate) fn add(
         &mut self,
         tag: u32,

@@ -9,8 +9,8 @@ use super::instance::InstanceId;
 use super::logging::{Line, Lines};
 use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
 
-/// A producer's own threads. They are counted, so that `close` can wait for them until a deadline. A thread that hangs in
-/// `getaddrinfo` or in a user's callback is then left behind.
+/// A producer's own threads. They are counted, so that `close` can wait for them until a deadline. A thread that still runs
+/// at the deadline, because it hangs in `getaddrinfo` or in a user's callback, is left behind.
 #[derive(Default)]
 pub(crate) struct ThreadGroup {
     instance: InstanceId,
@@ -61,9 +61,10 @@ impl ThreadGroup {
         Ok(())
     }
 
-    /// Starts a thread as [`spawn`](Self::spawn) does, for code of the program. This code may leave thread-locals, whose
-    /// destructors run after the body and may take any time. So such a thread is not joined.
-    pub(crate) fn spawn_for_foreign_code(
+    /// Starts a thread as [`spawn`](Self::spawn) does, for user code. User code may leave thread-locals, whose destructors
+    /// run after the body and may take any time. So [`join_until`](Self::join_until) waits until the body of such a thread
+    /// has returned, and does not join the thread.
+    pub(crate) fn spawn_for_user_code(
         self: &Arc<Self>,
         name: String,
         stack_bytes: usize,
@@ -124,14 +125,15 @@ impl ThreadGroup {
         self.lines.are_handed_over()
     }
 
-    /// Passes `line` to the program's logger on a thread for which no other thread waits.
+    /// Passes `line` to the program's logger on the `kp-log` thread, so that a slow logger delays no other thread of the
+    /// producer. Only [`join_until`](Self::join_until) waits for `kp-log`, until its deadline.
     pub(super) fn log(self: &Arc<Self>, line: Line) {
         if self.lines.push(line) {
             let group = Arc::clone(self);
             let hand_over = move || group.lines.hand_over();
-            let started = self.spawn_for_foreign_code("kp-log".into(), STACK_BYTES, hand_over);
+            let started = self.spawn_for_user_code("kp-log".into(), STACK_BYTES, hand_over);
             if started.is_err() {
-                self.lines.await_next();
+                self.lines.thread_not_started();
             }
         }
     }

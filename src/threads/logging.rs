@@ -1,8 +1,8 @@
-//! Log lines of a producer's own threads. A thread for which no other thread waits passes them to the program's logger.
+//! Log lines of a producer's own threads. A thread without other duties, `kp-log`, passes them to the program's logger.
 //!
-//! A logger is foreign code. It may wait for a lock that a caller holds, and the caller may be waiting in `send` for one of the
-//! producer's threads. It may send the line with the same producer. So no thread with other duties calls it. The lines of one
-//! producer keep their order. If the logger is too slow, lines are dropped, and a line reports how many.
+//! A logger is user code. It may wait for a lock that a caller holds, and that caller may be waiting in `send` for one of
+//! the producer's threads. It may send the line with the same producer. So no thread with other duties calls it. The lines
+//! of one producer keep their order. If the logger is too slow, lines are dropped, and a line reports how many.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -143,7 +143,7 @@ impl Lines {
     }
 
     /// Notes that no thread could be started. The next line tries again.
-    pub(super) fn await_next(&self) {
+    pub(super) fn thread_not_started(&self) {
         self.0.lock().has_thread = false;
     }
 
@@ -170,7 +170,7 @@ impl Lines {
             for line in lines.into_iter().chain(of_lost) {
                 // A panic of the logger ends only this call.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| line.call_logger())) {
-                    // Its destructor is foreign code, too.
+                    // The destructor of the panic's payload is user code, too.
                     std::mem::forget(panic);
                 }
             }
@@ -242,7 +242,7 @@ mod tests {
     fn a_thread_that_cannot_be_started_is_tried_again_with_the_next_line() {
         let lines = Lines::default();
         assert!(lines.push(line("first")));
-        lines.await_next();
+        lines.thread_not_started();
         assert!(lines.push(line("second")));
         assert_eq!(lines.0.lock().lines.len(), 2);
     }

@@ -96,7 +96,7 @@ fn the_error_distinguishes_a_full_share_from_a_full_buffer() {
     };
     assert_eq!(error.kind(), ErrorKind::BufferExhausted);
     let message = error.to_string();
-    assert!(message.contains("for records to broker 1"), "{message}");
+    assert!(message.contains("for broker 1"), "{message}");
     deliver(&producer, 0, "still sent").unwrap();
     let _ = producer.close(Duration::ZERO);
 }

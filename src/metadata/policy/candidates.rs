@@ -8,11 +8,12 @@ use crate::connection::{Endpoint, LONGEST_THROTTLE};
 /// What is remembered about the addresses that were asked.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    records: HashMap<Endpoint, Record>,
+    histories: HashMap<Endpoint, History>,
 }
 
+/// What earlier attempts at one address have shown.
 #[derive(Debug, Default)]
-struct Record {
+struct History {
     /// Failed attempts in a row.
     failures: u32,
     /// When the latest attempt failed, if it did.
@@ -30,23 +31,25 @@ pub(super) struct Sources<'a> {
     pub(super) known: Vec<Endpoint>,
     /// The addresses of `bootstrap.servers`, if they are to be asked, too.
     pub(super) bootstrap: Vec<Endpoint>,
-    /// The bootstrap addresses come first (KIP-899).
+    /// Whether the bootstrap addresses come first (KIP-899).
     pub(super) is_rebootstrap: bool,
+    /// The broker to which the metadata thread has a connection. It is asked first, after those of a rebootstrap.
     pub(super) connected: Option<&'a Endpoint>,
-    /// To be asked after the brokers that promise an answer.
+    /// A broker that is asked only after the promising ones ([`Candidates::is_promising`]).
     pub(super) avoided: Option<&'a Endpoint>,
 }
 
-/// The thread abandons a broker that does not answer within this time, long before `request.timeout.ms`: one stopped broker
-/// must not keep all threads from new metadata. The time doubles with each request that ran into it.
+/// The metadata thread abandons a broker that does not answer within this time, long before `request.timeout.ms`: one
+/// stopped broker must not keep all threads from new metadata. The time doubles with each request that ran into it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A failure that is older than this does not predict the result of the next attempt.
 const OLD_FAILURE: Duration = Duration::from_secs(30);
 
 impl Candidates {
-    /// Returns the addresses to ask, in order: the connected broker, then the others in random order, those that failed
-    /// last. The error is the end of the first throttle, if every broker that can be asked throttles this client.
+    /// Returns the addresses to ask, in order: the connected broker, then the others in random order, those with recent
+    /// failures at the end ([`Sources`] says what changes this order). Brokers that throttle this client are left out. If all of
+    /// them do, returns `Err` with the time at which the first throttle ends.
     pub(super) fn in_order(
         &self,
         sources: Sources<'_>,
@@ -61,17 +64,17 @@ impl Candidates {
         } = sources;
         fastrand::shuffle(&mut known);
         fastrand::shuffle(&mut bootstrap);
-        let waits = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
-        if known.iter().any(|endpoint| waits(endpoint).is_some()) && !is_rebootstrap {
-            // A bootstrap address can be another name of the same broker, and must not evade its quota.
+        let throttle = |endpoint: &Endpoint| self.throttled_until(endpoint, now);
+        if known.iter().any(|endpoint| throttle(endpoint).is_some()) && !is_rebootstrap {
+            // A bootstrap address can be another name of a throttled broker, and must not evade the quota.
             bootstrap.retain(|endpoint| known.contains(endpoint));
         }
         let is_first = |endpoint: &Endpoint| is_rebootstrap && bootstrap.contains(endpoint);
         let mut seen = HashSet::new();
         let mut all: Vec<Endpoint> = known.iter().chain(&bootstrap).cloned().collect();
         all.retain(|endpoint| seen.insert(endpoint.clone()));
-        let until = all.iter().filter_map(waits).min();
-        all.retain(|endpoint| waits(endpoint).is_none());
+        let until = all.iter().filter_map(throttle).min();
+        all.retain(|endpoint| throttle(endpoint).is_none());
         all.sort_by_key(|endpoint| {
             let is_connected = connected == Some(endpoint);
             let rank = match avoided {
@@ -91,9 +94,10 @@ impl Candidates {
         }
     }
 
-    /// Failed attempts in a row.
+    /// The number of failed attempts in a row.
     pub(super) fn failures(&self, endpoint: &Endpoint) -> u32 {
-        self.records.get(endpoint).map_or(0, |known| known.failures)
+        let history = self.histories.get(endpoint);
+        history.map_or(0, |history| history.failures)
     }
 
     /// Returns whether the broker neither failed lately nor throttles this client.
@@ -106,17 +110,17 @@ impl Candidates {
             .is_some_and(|at| now.saturating_duration_since(at) < OLD_FAILURE)
     }
 
-    /// Returns whether the latest attempt at this address failed, and not before `since`.
+    /// Returns whether the latest attempt at this address failed at `since` or later.
     pub(super) fn failed_since(&self, endpoint: &Endpoint, since: Instant) -> bool {
         self.failed_at(endpoint).is_some_and(|at| at >= since)
     }
 
     fn failed_at(&self, endpoint: &Endpoint) -> Option<Instant> {
-        self.records.get(endpoint)?.failed_at
+        self.histories.get(endpoint)?.failed_at
     }
 
     pub(super) fn throttled_until(&self, endpoint: &Endpoint, now: Instant) -> Option<Instant> {
-        let until = self.records.get(endpoint)?.throttled_until;
+        let until = self.histories.get(endpoint)?.throttled_until;
         until.filter(|until| *until > now)
     }
 
@@ -127,44 +131,45 @@ impl Candidates {
 
     /// How long to wait for an answer from this address.
     pub(super) fn answer_patience(&self, endpoint: &Endpoint) -> Duration {
-        doubled(self.records.get(endpoint).map_or(0, |known| known.slowness))
+        let history = self.histories.get(endpoint);
+        doubled(history.map_or(0, |history| history.slowness))
     }
 
     pub(super) fn note_failure(&mut self, endpoint: &Endpoint, now: Instant) {
-        let record = self.record(endpoint);
-        record.failures = record.failures.saturating_add(1);
-        record.failed_at = Some(now);
+        let history = self.history(endpoint);
+        history.failures = history.failures.saturating_add(1);
+        history.failed_at = Some(now);
     }
 
     pub(super) fn note_success(&mut self, endpoint: &Endpoint) {
-        let record = self.record(endpoint);
-        (record.failures, record.failed_at) = (0, None);
+        let history = self.history(endpoint);
+        (history.failures, history.failed_at) = (0, None);
     }
 
-    /// Notes how long an answer took, or how long the thread waited for it. A broker that is always slow gets more time after
-    /// one timeout, and keeps it.
+    /// Notes how long an answer took, or how long the thread waited for it. A broker that is always slow gets more time
+    /// after one timeout, and keeps it.
     pub(super) fn note_time(&mut self, endpoint: &Endpoint, took: Duration, patience: Duration) {
-        let record = self.record(endpoint);
+        let history = self.history(endpoint);
         if took >= patience {
-            record.slowness = record.slowness.saturating_add(1);
+            history.slowness = history.slowness.saturating_add(1);
         } else if took < patience / 4 {
-            record.slowness = record.slowness.saturating_sub(1);
+            history.slowness = history.slowness.saturating_sub(1);
         }
     }
 
     pub(super) fn note_throttle(&mut self, endpoint: &Endpoint, wait: Duration, now: Instant) {
         let until = now + wait.min(LONGEST_THROTTLE);
-        let record = self.record(endpoint);
-        record.throttled_until = record.throttled_until.max(Some(until));
+        let history = self.history(endpoint);
+        history.throttled_until = history.throttled_until.max(Some(until));
     }
 
     /// Forgets the addresses that are not asked any more.
     pub(super) fn retain(&mut self, is_asked: impl Fn(&Endpoint) -> bool) {
-        self.records.retain(|endpoint, _| is_asked(endpoint));
+        self.histories.retain(|endpoint, _| is_asked(endpoint));
     }
 
-    fn record(&mut self, endpoint: &Endpoint) -> &mut Record {
-        self.records.entry(endpoint.clone()).or_default()
+    fn history(&mut self, endpoint: &Endpoint) -> &mut History {
+        self.histories.entry(endpoint.clone()).or_default()
     }
 }
 
@@ -197,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connected_broker_is_asked_first_and_those_that_failed_last() {
+    fn the_connected_broker_is_asked_first_and_those_with_recent_failures_at_the_end() {
         let now = Instant::now();
         let connected = &endpoints(&[3])[0];
         for _ in 0..20 {

@@ -1,4 +1,5 @@
-//! Settings of Kafka's other clients and of parts of the JVM. They occur in files that several programs share.
+//! Setting names that are not this producer's. Names of Kafka's other clients and of Java classes are accepted, because
+//! programs share files. Names of brokers and of old producers are refused.
 
 use std::fmt::Write as _;
 
@@ -363,7 +364,8 @@ const BROKER_PREFIXES: &[&str] = &[
     "zookeeper.",
 ];
 
-/// Names that Kafka's producers had once, and the names that replaced them. Empty if nothing did.
+/// Names that Kafka's producers had once, each with the name that replaced it. The second is empty if there is no
+/// replacement.
 const OLD: &[(&str, &str)] = &[
     ("block.on.buffer.full", "max.block.ms"),
     ("broker.list", "bootstrap.servers"),

@@ -42,14 +42,13 @@ pub(crate) use validate::ValidatedConfig;
 ///
 /// Set them by type ([`linger`](Self::linger)), by Kafka's name ([`set`](Self::set)), or from a Java `.properties` file.
 /// `set` and the methods that read a text or file check at once that each name is known, and that its value has the right
-/// type and range. One error lists the first 20 faults and counts the others. `build` checks the rest: values from typed setters, missing settings, conflicts between settings, the
-/// length of `client.id`, and whether this build has the codec.
+/// type and range. One error lists the first 20 faults and counts the others. `build` checks the rest: values from typed
+/// setters, missing settings, conflicts between settings, the length of `client.id`, and whether this build has the codec.
 ///
-/// Settings of Java's producer that this one does not support
-/// yet are refused, unless the value asks for nothing that is missing here (as Java's defaults do). Names that
-/// only have a meaning in a JVM, such as `key.serializer`, or for Kafka's other clients, such as `group.id`, are accepted
-/// with a warning in the log. A setting that another setting makes useless is accepted silently, for example the level of
-/// a codec that is not used.
+/// Settings of Java's producer that this one does not support yet are refused, unless the value needs no unsupported
+/// feature (Java's defaults need none). Names that only have a meaning in a JVM, such as `key.serializer`, or for Kafka's
+/// other clients, such as `group.id`, are accepted with a warning in the log. A setting that another setting makes useless
+/// is accepted silently, for example the level of a codec that is not used.
 ///
 /// ```
 /// # use std::time::Duration;

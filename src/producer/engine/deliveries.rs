@@ -71,7 +71,7 @@ impl Engine {
         };
         let name = self.thread_name("delivery");
         self.threads
-            .spawn_for_foreign_code(name, STACK_BYTES, move || run(&deliveries))
+            .spawn_for_user_code(name, STACK_BYTES, move || run(&deliveries))
             .map_err(|error| thread_error("delivery", error))?;
         *receiver = None;
         self.deliveries.is_started.store(true, Ordering::Release);

@@ -1,7 +1,6 @@
 //! The slow path of a record into its partition's batch: it waits for metadata and memory, asks the user's partitioner,
 //! opens batches, wakes workers, and ends sticky turns.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use crate::producer::record::check_topic_name;
 use crate::time::deadline_after;
 use crate::topic_partition::TopicPartition;
 
-/// How many times a record without a key tries another partition before it waits for memory.
+/// How many times a record without a key tries another sticky choice before it waits for memory.
 const MOST_DETOURS: usize = 24;
 
 impl Intake {
@@ -71,7 +70,7 @@ struct Attempt {
     append: Append,
     timestamp_ms: i64,
     partition: i32,
-    /// Whether the record must try another partition, because there is no memory for this one.
+    /// Whether the record is to be tried once more with a new sticky choice (a *detour*), without waiting for memory.
     takes_detour: bool,
     to_wake: Option<(Arc<Partition>, Wake)>,
 }
@@ -91,8 +90,8 @@ impl SlowAppend<'_, '_> {
             // The topic, or the partition that the record names, is not known yet.
             let Some(attempt) = attempt else {
                 self.wait_for_partition(self.named)?;
-                // After a close, the topic can be in the metadata and is never added to the accumulator. Without this check
-                // the loop would not end.
+                // After a close, topics in the metadata are not added to the accumulator any more, so `look_up` would find
+                // nothing for ever.
                 intake.engine.check_open()?;
                 continue;
             };
@@ -121,7 +120,8 @@ impl SlowAppend<'_, '_> {
 
     /// Tries to append. Returns `None` if the topic has no such partition.
     ///
-    /// The thread's topic is borrowed meanwhile. So nothing here may look up topics, or wait for memory or metadata.
+    /// Called inside `look_up`, which borrows the thread's topic cache. So nothing here may look up topics, or wait for
+    /// memory or metadata.
     fn attempt(&mut self, topic: &Topic, slot: &StickySlot) -> Option<Attempt> {
         slot.reset_collisions();
         let choice = match self
@@ -166,7 +166,7 @@ impl SlowAppend<'_, '_> {
     }
 
     /// Changes the thread's sticky partition or sticky slot if the result of the append requires it. Returns whether this
-    /// record must try again there, instead of waiting for memory.
+    /// record is to be tried once more with the new choice (a *detour*), without waiting for memory.
     fn update_sticky_choice(
         &self,
         append: &Append,
@@ -230,7 +230,7 @@ impl SlowAppend<'_, '_> {
             return Ok(chosen);
         }
         Err(failed(format!(
-            "the partitioner chose partition {chosen} of a topic with {count}"
+            "the partitioner chose partition {chosen} of a topic with {count} partitions"
         )))
     }
 
@@ -250,7 +250,7 @@ impl SlowAppend<'_, '_> {
             })
     }
 
-    /// Reserves the missing memory, and waits for it. Returns `None` if a partition of the share got another leader. The
+    /// Waits for the missing memory and reserves it. Returns `None` if a partition of the share got another leader. The
     /// caller must then try again.
     #[cold]
     fn wait_for_memory(
@@ -301,17 +301,17 @@ fn too_large_with_callback(record: &Outbound<'_>, shortage: &Shortage, budget: u
 /// The error of a wait for memory that timed out.
 fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
     let Shortage { bytes, share, .. } = shortage;
-    let mut message = match max_block.as_millis() {
-        0 => format!("{bytes} bytes of buffer.memory={budget} are not free"),
-        ms => format!("{bytes} bytes of buffer.memory={budget} did not become free within {ms} ms"),
+    let waited = match max_block.as_millis() {
+        0 => String::new(),
+        ms => format!(" within {ms} ms"),
     };
     let Some(broker) = share.broker() else {
+        let message = format!("no room for {bytes} bytes{waited} in buffer.memory={budget}");
         return Error::new(ErrorKind::BufferExhausted, message);
     };
-    let _ = write!(
-        message,
-        " for records to broker {broker}, which hold {}",
-        share.reserved()
+    let held = share.reserved();
+    let message = format!(
+        "no room for {bytes} bytes for broker {broker}{waited}: its records hold {held} bytes of buffer.memory={budget}"
     );
     let advice = format!(
         "check that broker {broker} accepts data, send more slowly, or raise buffer.memory or max.block.ms"
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_sends_its_record_again_though_a_caller_has_the_memory_that_it_gave_back() {
+    fn a_callback_can_resend_although_a_waiting_caller_took_its_batchs_memory() {
         let cluster = MockCluster::start(1).unwrap();
         cluster.create_topic("t", 2);
         let producer = KafkaProducer::<Vec<u8>, Vec<u8>>::builder()

@@ -6,14 +6,15 @@ macro_rules! bootstrap {
             $($before)*
 
             /// Addresses of a few brokers, from which the producer learns all others: `host:port,host:port`, IPv6 addresses
-            /// in brackets. Required. Duplicates are dropped. `build` resolves the names (for later, see
-            /// `bootstrap.resolve.timeout.ms`). Each new connection resolves its name again.
+            /// in brackets. Required. Duplicates are dropped. `build` resolves the names (to resolve them in the
+            /// background, see `bootstrap.resolve.timeout.ms`). Each new connection resolves its name again.
             "bootstrap.servers", bootstrap_servers(impl Into<String>): String = addresses(),
                 default "", range "host:port, separated by commas";
 
-            /// 0: `build` resolves the names of `bootstrap.servers`, and fails if none resolves. If the name server does not
-            /// answer for 5 s, `build` succeeds. More than 0: `build` returns at once and a thread resolves them for up
-            /// to this time. After that, calls that need the cluster fail at once until a name resolves.
+            /// 0: `build` resolves the names of `bootstrap.servers`, and fails if none resolves. If the name server does
+            /// not answer for 5 s, `build` succeeds, and each new connection resolves its name. More than 0: `build`
+            /// returns at once, and a thread resolves the names. If none resolves within this time, calls that need the
+            /// cluster fail at once, and the thread keeps trying until a name resolves.
             "bootstrap.resolve.timeout.ms", bootstrap_resolve_timeout(Duration): Duration = millis(0, i64::MAX),
                 default "0", range "0 or more";
 
