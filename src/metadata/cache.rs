@@ -11,7 +11,7 @@ use super::policy::{Action, Decision, PendingRequests, Policy, Situation};
 use super::response::Update;
 use super::snapshot::{ClusterObserver, PublishedCluster};
 use super::tracked_topics::TrackedTopics;
-use super::waiters::{Waiters, Wanted};
+use super::waiters::{AttemptResults, Wanted};
 use crate::connection::Endpoint;
 use crate::error::Error;
 use crate::sync::{Condvar, Mutex};
@@ -29,7 +29,7 @@ pub(crate) struct MetadataCache {
 #[derive(Default)]
 struct State {
     topics: TrackedTopics,
-    waiters: Waiters,
+    results: AttemptResults,
     /// Whether the metadata of all topics is requested.
     refresh: bool,
     /// A broker refused a worker a connection to this address: the metadata thread's own connection may
@@ -86,16 +86,16 @@ impl MetadataCache {
             max_block,
         };
         let mut state = self.state.lock();
-        let first_attempt = state.waiters.attempts();
+        let attempts_before = state.results.attempts();
         let mut is_over = false;
         loop {
             let cluster = self.cluster();
-            if state.waiters.check(wanted, &cluster, first_attempt)? {
+            if state.results.check(wanted, &cluster, attempts_before)? {
                 return Ok(cluster);
             }
             let now = Instant::now();
             if is_over {
-                return Err(state.waiters.timeout(wanted, &cluster, now));
+                return Err(state.results.timeout(wanted, &cluster, now));
             }
             state.topics.request(topic, now);
             self.requested.notify_one();
@@ -114,7 +114,7 @@ impl MetadataCache {
 
     /// Returns the error that the latest answer has for the topic instead of its description, if any.
     pub(crate) fn topic_error(&self, topic: &str) -> Option<Error> {
-        self.state.lock().waiters.topic_error(topic)
+        self.state.lock().results.topic_error(topic)
     }
 
     /// Requests the metadata of all topics, for example because a leader has changed.
@@ -158,7 +158,7 @@ impl MetadataCache {
 
     /// Ends the wait of every caller with an error. The metadata thread continues, because the workers still need it.
     pub(crate) fn close(&self) {
-        self.state.lock().waiters.close();
+        self.state.lock().results.close();
         self.answered.notify_all();
     }
 
@@ -196,7 +196,7 @@ impl MetadataCache {
             match policy.next(&situation, now) {
                 Decision::Act(action) => {
                     if let Some(endpoint) = policy.asked() {
-                        state.waiters.begin_to_ask(endpoint);
+                        state.results.begin_to_ask(endpoint);
                     }
                     return Some(action);
                 }
@@ -225,10 +225,10 @@ impl MetadataCache {
         // A refresh that is requested from here on is a new request.
         state.refresh = false;
         let State {
-            topics, waiters, ..
+            topics, results, ..
         } = &mut *state;
         topics.drop_idle(max_idle, Instant::now(), take_used);
-        waiters.retain_topics(|topic| topics.contains(topic));
+        results.retain_topics(|topic| topics.contains(topic));
         topics.all()
     }
 
@@ -254,7 +254,7 @@ impl MetadataCache {
         });
         let mut state = self.state.lock();
         state.topics.note_answer(asked);
-        state.waiters.note_answer(asked, errors, Instant::now());
+        state.results.note_answer(asked, errors, Instant::now());
         drop(state);
         self.answered.notify_all();
     }
@@ -262,7 +262,7 @@ impl MetadataCache {
     /// Notes that no broker answered. Callers continue to wait. If they time out, their error has this one as its cause.
     pub(super) fn note_failure(&self, error: Error, asked: PendingRequests) {
         let mut state = self.state.lock();
-        state.waiters.note_failure(error);
+        state.results.note_failure(error);
         state.refresh |= asked.refresh;
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The results of the metadata thread's attempts, as far as waiting callers need them.
 #[derive(Default)]
-pub(super) struct Waiters {
+pub(super) struct AttemptResults {
     /// The number of attempts that have ended.
     attempts: u64,
     /// The topics about which the latest answer was an error.
@@ -41,23 +41,23 @@ pub(super) struct Wanted<'a> {
     pub(super) max_block: Duration,
 }
 
-/// For this long after a broker refused a topic to this client, a call that cannot wait returns that refusal. The metadata
+/// How long a broker's refusal of a topic is returned to calls that time out, such as those that cannot wait. The metadata
 /// thread nevertheless asks for the topic again.
 const RECENT: Duration = Duration::from_secs(30);
 
-impl Waiters {
+impl AttemptResults {
     /// The number of attempts that have ended.
     pub(super) fn attempts(&self) -> u64 {
         self.attempts
     }
 
-    /// Returns whether the caller has what it waits for. Returns an error if waiting longer cannot help. `first_attempt` is
-    /// the number of attempts when the wait began: the errors of these attempts do not count.
+    /// Returns whether the caller has what it waits for. Returns an error if waiting longer cannot help. `attempts_before`
+    /// is the number of attempts when the wait began: the errors of these attempts do not count.
     pub(super) fn check(
         &self,
         wanted: Wanted<'_>,
         cluster: &Cluster,
-        first_attempt: u64,
+        attempts_before: u64,
     ) -> Result<bool, Error> {
         if self.is_closed {
             return Err(Error::new(
@@ -66,7 +66,7 @@ impl Waiters {
             ));
         }
         if let Some(received) = self.topic_errors.get(wanted.topic) {
-            if received.attempt > first_attempt && !received.error.is_retriable() {
+            if received.attempt > attempts_before && !received.error.is_retriable() {
                 return Err(received.error.clone());
             }
         }
@@ -81,12 +81,12 @@ impl Waiters {
         let received = self.topic_errors.get(wanted.topic);
         if let Some(received) = received {
             let age = now.saturating_duration_since(received.received_at);
-            let is_latest = self.last_error.is_none() && age < RECENT;
-            if is_latest && !received.error.is_retriable() {
+            let is_recent = self.last_error.is_none() && age < RECENT;
+            if is_recent && !received.error.is_retriable() {
                 return received.error.clone();
             }
         }
-        // An attempt that failed is later than any answer.
+        // An answer clears `last_error`, so an error here is later than every answer.
         let cause = (self.last_error.as_ref()).or(received.map(|received| &received.error));
         let silent = self
             .asked
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_topic_is_enough_if_it_has_the_partition() {
-        let waiters = Waiters::default();
+        let waiters = AttemptResults::default();
         let mut cluster = Cluster::default();
         assert!(!waiters.check(wanted(None, SECOND), &cluster, 0).unwrap());
         cluster.topics = [topic("t", &[1, 1])].into_iter().collect();
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_error_that_waiting_does_not_cure_ends_the_waits_that_began_before_it() {
-        let (mut waiters, cluster) = (Waiters::default(), Cluster::default());
+        let (mut waiters, cluster) = (AttemptResults::default(), Cluster::default());
         let began = waiters.attempts();
         waiters.note_answer(&asked(), vec![("t".into(), refusal())], Instant::now());
         let error = waiters.check(wanted(None, SECOND), &cluster, began);
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn a_call_that_cannot_wait_gets_a_recent_refusal_unless_a_failure_is_later() {
-        let (mut waiters, cluster) = (Waiters::default(), Cluster::default());
+        let (mut waiters, cluster) = (AttemptResults::default(), Cluster::default());
         let now = Instant::now();
-        let kind = |waiters: &Waiters, now| {
+        let kind = |waiters: &AttemptResults, now| {
             let wanted = wanted(None, Duration::ZERO);
             waiters.timeout(wanted, &cluster, now).kind()
         };
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_timeout_names_the_broker_that_has_not_answered() {
-        let (mut waiters, cluster) = (Waiters::default(), Cluster::default());
+        let (mut waiters, cluster) = (AttemptResults::default(), Cluster::default());
         waiters.begin_to_ask(&Endpoint {
             host: "h".into(),
             port: 9092,
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn after_a_close_each_wait_ends() {
-        let mut waiters = Waiters::default();
+        let mut waiters = AttemptResults::default();
         waiters.close();
         let error = waiters.check(wanted(None, SECOND), &Cluster::default(), 0);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Closed);
