@@ -56,6 +56,7 @@
 
 pub(crate) mod backoff;
 pub mod design;
+pub(crate) mod secret;
 pub(crate) mod sync;
 pub(crate) mod threads;
 pub(crate) mod time;
@@ -89,6 +90,14 @@ pub use record::compression::{CompressionType, UnknownCompressionType};
 
 mod metadata;
 pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
+
+#[cfg(feature = "tls-core")]
+#[allow(dead_code, reason = "its parts come one after the other")]
+pub(crate) mod tls;
+
+#[cfg(feature = "sasl")]
+#[allow(dead_code, reason = "its parts come one after the other")]
+pub(crate) mod sasl;
 
 pub(crate) mod connection;
 

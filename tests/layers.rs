@@ -4,15 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bottom-up. Every layer may use the first five.
-const LAYERS: [&str; 18] = [
+/// Bottom-up. Every layer may use the first six.
+const LAYERS: [&str; 21] = [
     "time",
     "sync",
     "threads",
     "backoff",
     "topic_partition",
+    "secret",
     "protocol",
     "error",
+    "tls",
+    "sasl",
     "record",
     "connection",
     "metadata",

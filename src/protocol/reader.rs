@@ -107,6 +107,11 @@ impl<'a> Reader<'a> {
         Ok(Some(text))
     }
 
+    pub(crate) fn bytes(&mut self, form: Form) -> Result<&'a [u8]> {
+        self.nullable_bytes(form)?
+            .ok_or(ProtocolError::UnexpectedNull)
+    }
+
     pub(crate) fn nullable_bytes(&mut self, form: Form) -> Result<Option<&'a [u8]>> {
         let length = self.length(form)?;
         length.map(|length| self.take(length)).transpose()

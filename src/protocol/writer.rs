@@ -17,6 +17,7 @@ pub(crate) trait Writer {
     fn put_nullable_string(&mut self, form: Form, value: Option<&str>) -> Result<()>;
     /// Writes the length prefix of bytes or an array; `None` means null.
     fn put_length(&mut self, form: Form, length: Option<usize>) -> Result<()>;
+    fn put_bytes(&mut self, form: Form, value: &[u8]) -> Result<()>;
     fn put_array<T>(
         &mut self,
         form: Form,
@@ -89,6 +90,12 @@ impl Writer for Vec<u8> {
             Form::Classic => self.put_i32(length),
             Form::Flexible => self.put_unsigned_varint((i64::from(length) + 1) as u32),
         }
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, form: Form, value: &[u8]) -> Result<()> {
+        self.put_length(form, Some(value.len()))?;
+        self.extend_from_slice(value);
         Ok(())
     }
 

@@ -191,9 +191,10 @@ fn check<K: Kind>(property: &str, kind: &K, range: &str, value: &K::Value, fault
 mod tests {
     //! A small table through the same macro, with rows of both forms and secrets.
 
-    use super::super::secret::{Secret, SecretText};
+    use super::super::secret::SecretText;
     use super::super::text_settings::TextSettings;
     use super::*;
+    use crate::secret::Secret;
 
     #[derive(Clone)]
     struct ProducerConfig {

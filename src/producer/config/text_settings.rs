@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::secret::Secret;
 
-use super::secret::Secret;
 use super::settings::{Row, parse};
 use super::value::Kind;
 

@@ -4,6 +4,8 @@ mod api_versions;
 mod init_producer_id;
 mod metadata;
 mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 
 pub(crate) use api_versions::{ApiVersionRange, ApiVersionsRequest, ApiVersionsResponse};
 #[cfg(test)]
@@ -19,3 +21,5 @@ pub(crate) use produce::{
     LeaderIdAndEpoch, NodeEndpoint, ProducePartition, ProducePartitionResponse, ProduceRequest,
     ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
 };
+pub(crate) use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
+pub(crate) use sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};

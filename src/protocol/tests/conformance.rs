@@ -106,6 +106,34 @@ conforms!(
     InitProducerIdResponse,
     theirs::InitProducerIdResponse
 );
+conforms!(
+    sasl_handshake_requests,
+    "SaslHandshakeRequest",
+    SaslHandshakeRequest::VERSIONS,
+    SaslHandshakeRequest<'_>,
+    theirs::SaslHandshakeRequest
+);
+conforms!(
+    sasl_handshake_responses,
+    "SaslHandshakeResponse",
+    SaslHandshakeRequest::VERSIONS,
+    SaslHandshakeResponse,
+    theirs::SaslHandshakeResponse
+);
+conforms!(
+    sasl_authenticate_requests,
+    "SaslAuthenticateRequest",
+    SaslAuthenticateRequest::VERSIONS,
+    SaslAuthenticateRequest<'_>,
+    theirs::SaslAuthenticateRequest
+);
+conforms!(
+    sasl_authenticate_responses,
+    "SaslAuthenticateResponse",
+    SaslAuthenticateRequest::VERSIONS,
+    SaslAuthenticateResponse,
+    theirs::SaslAuthenticateResponse
+);
 
 /// Checks that the message has every field of the schema at this version, with the same value.
 fn assert_same_fields(schema: &Value, message: &Value, version: i16) {
@@ -210,6 +238,8 @@ fn versions_spoken_are_valid_in_the_schemas() {
     check::<MetadataRequest<'_>>();
     check::<ProduceRequest<'_, &[u8]>>();
     check::<InitProducerIdRequest<'_>>();
+    check::<SaslHandshakeRequest<'_>>();
+    check::<SaslAuthenticateRequest<'_>>();
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn decode_all(version: i16, bytes: &[u8]) {
     let _ = MetadataResponse::decode(version, &mut Reader::new(bytes));
     let _ = ProduceResponse::decode(version, &mut Reader::new(bytes));
     let _ = InitProducerIdResponse::decode(version, &mut Reader::new(bytes));
+    let _ = SaslHandshakeResponse::decode(version, &mut Reader::new(bytes));
+    let _ = SaslAuthenticateResponse::decode(version, &mut Reader::new(bytes));
+    let _ = SaslHandshakeRequest::decode(version, &mut Reader::new(bytes));
+    let _ = SaslAuthenticateRequest::decode(version, &mut Reader::new(bytes));
     let _ = ApiVersionsRequest::decode(version, &mut Reader::new(bytes));
     let _ = MetadataRequest::decode(version, &mut Reader::new(bytes));
     let _ = ProduceRequest::decode(version, &mut Reader::new(bytes));

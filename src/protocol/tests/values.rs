@@ -78,6 +78,37 @@ impl From<&InitProducerIdResponse> for Value {
     }
 }
 
+impl From<&SaslHandshakeRequest<'_>> for Value {
+    fn from(request: &SaslHandshakeRequest<'_>) -> Self {
+        fields! { Mechanism: request.mechanism }
+    }
+}
+
+impl From<&SaslHandshakeResponse> for Value {
+    fn from(response: &SaslHandshakeResponse) -> Self {
+        let mechanisms = response.mechanisms.iter();
+        let mechanisms = mechanisms.map(|name| Value::from(&name[..])).collect();
+        fields! { ErrorCode: response.error, Mechanisms: Value::Array(mechanisms) }
+    }
+}
+
+impl From<&SaslAuthenticateRequest<'_>> for Value {
+    fn from(request: &SaslAuthenticateRequest<'_>) -> Self {
+        fields! { AuthBytes: Value::Bytes(request.message.to_vec()) }
+    }
+}
+
+impl From<&SaslAuthenticateResponse> for Value {
+    fn from(response: &SaslAuthenticateResponse) -> Self {
+        fields! {
+            ErrorCode: response.error,
+            ErrorMessage: response.error_message.as_deref(),
+            AuthBytes: Value::Bytes(response.message.clone()),
+            SessionLifetimeMs: response.session_lifetime_ms,
+        }
+    }
+}
+
 impl From<&MetadataRequest<'_>> for Value {
     fn from(request: &MetadataRequest<'_>) -> Self {
         fields! {
