@@ -12,7 +12,8 @@ use super::errors::cancelled_error;
 use super::exchange::{Exchange, OwnConnection};
 use super::negotiation::negotiate_versions;
 use super::socket::TcpSocket;
-use super::{BrokerVersions, ConnectionConfig, ConnectionContext, Endpoint, transport};
+use super::transport::{ReceiveHalf, SendHalf};
+use super::{BrokerVersions, ConnectionConfig, ConnectionContext, Encryption, Endpoint, transport};
 use crate::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind};
 use crate::sync::channel;
@@ -110,8 +111,7 @@ impl Dial<'_> {
 
         let deadline = self.times.deadline(end, has_others || addresses.len() > 1);
         let socket = self.connect(addresses, deadline)?;
-        // A transport that has a handshake makes it here.
-        let connection = OwnConnection::new(transport::plain(&socket));
+        let connection = OwnConnection::new(self.set_up_transport(&socket, deadline)?);
         let client_id = Arc::clone(&self.context.config.client_id);
         let mut exchange = Exchange::new(connection, client_id);
         let versions = self.negotiate_versions(&mut exchange, deadline)?;
@@ -123,7 +123,9 @@ impl Dial<'_> {
             deadline: end,
         };
         let authenticator = &self.context.config.authenticator;
-        let session = authenticator.authenticate(&mut connection)?;
+        let session = authenticator
+            .authenticate(&mut connection)
+            .map_err(|error| while_connecting(self.endpoint, error))?;
         // The next step requests the list of brokers. In a large cluster it is longer than the earlier answers may be.
         connection
             .exchange
@@ -208,6 +210,29 @@ impl Dial<'_> {
         self.control.adopt(&socket).map_err(std::io::Error::other)?;
         socket.connect(*address, timeout)?;
         Ok(socket)
+    }
+
+    /// Makes the halves of the transport, and its handshake if it has one.
+    fn set_up_transport(
+        &self,
+        socket: &Arc<TcpSocket>,
+        deadline: Instant,
+    ) -> Result<(SendHalf, ReceiveHalf), DialError> {
+        match &self.context.config.encryption {
+            Encryption::None => {
+                let _ = deadline;
+                Ok(transport::plain(socket))
+            }
+            #[cfg(feature = "tls-core")]
+            Encryption::Tls(client) => {
+                let host = &self.endpoint.host;
+                let connected = transport::tls::connect(client, host, socket, deadline);
+                connected.map_err(|failed| DialError {
+                    is_refused: failed.is_closed_unheard && !self.control.is_cancelled(),
+                    error: while_connecting(self.endpoint, failed.error),
+                })
+            }
+        }
     }
 
     fn negotiate_versions(

@@ -1,5 +1,6 @@
 //! The errors that several parts of a connection report.
 
+use super::transport::transport_error;
 use crate::error::{Error, ErrorKind};
 
 /// The error of a connection that this client ended.
@@ -12,8 +13,11 @@ pub(super) fn ended_error() -> Error {
     Error::new(ErrorKind::Network, "the connection has ended")
 }
 
-/// The error of a socket that failed.
+/// The error of a socket that failed, or the error of its transport.
 pub(super) fn broken_error(error: std::io::Error) -> Error {
+    if let Some(reason) = transport_error(&error) {
+        return reason.clone();
+    }
     Error::new(ErrorKind::Network, "the connection to the broker broke").with_source(error)
 }
 

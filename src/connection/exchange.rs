@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::errors::broken_error;
 use super::frames::FrameReader;
@@ -142,8 +142,23 @@ impl OwnConnection {
 
 impl ExchangeConnection for OwnConnection {
     fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
-        self.write_all(&request, deadline)?;
+        if let Err(error) = self.write_all(&request, deadline) {
+            return Err(self.reason_of_end().unwrap_or(error));
+        }
         self.frames.next(&mut self.receive.until(Some(deadline)))
+    }
+}
+
+/// How long a thread looks for the reason why the broker ended a connection.
+const REASON_PATIENCE: Duration = Duration::from_millis(200);
+
+impl OwnConnection {
+    /// After a failed write, reads what the broker sent before it closed the connection. With TLS 1.3 this can be the alert
+    /// that refuses the client's certificate. `None` if there is no such reason.
+    fn reason_of_end(&mut self) -> Option<Error> {
+        let deadline = Instant::now() + REASON_PATIENCE;
+        let read = self.frames.next(&mut self.receive.until(Some(deadline)));
+        read.err().filter(|error| error.kind() == ErrorKind::Tls)
     }
 }
 
@@ -151,7 +166,6 @@ impl ExchangeConnection for OwnConnection {
 mod tests {
     use super::*;
     use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-    use std::time::Duration;
 
     /// A connection that answers with prepared frames and stores the requests.
     #[derive(Default)]

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::errors::no_answer_error;
+use super::errors::{broken_error, no_answer_error};
 use super::transport::is_timeout;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
@@ -112,12 +112,7 @@ impl FrameReader {
                     return Err(self.closed().with_source(error));
                 }
                 Err(error) if is_timeout(&error) => return Err(no_answer_error()),
-                Err(error) => {
-                    return Err(
-                        Error::new(ErrorKind::Network, "reading from the broker failed")
-                            .with_source(error),
-                    );
-                }
+                Err(error) => return Err(broken_error(error)),
             }
         }
         Ok(())

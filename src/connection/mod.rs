@@ -4,8 +4,9 @@
 //! | to | see |
 //! |---|---|
 //! | make a connection, step by step | [`dial`], its steps [`resolve`], [`negotiation`], [`authentication`], [`cluster_check`] |
+//! | authenticate by SASL | [`sasl`] carries the messages of a mechanism, which the layer `sasl` makes |
 //! | find the address of a broker, and its API versions | [`endpoint`], [`versions`] |
-//! | carry bytes (plain TCP) | [`transport`] over a [`socket`], [`frames`] |
+//! | carry bytes (plain TCP, TLS) | [`transport`] over a [`socket`], [`frames`] |
 //! | send a request and wait for the answer | [`exchange`], [`client`] |
 //! | write requests and read answers for a worker | [`link`] (what the worker sees), [`tcp_network`], [`shared`], [`outgoing`] |
 //! | look up the hosts of `bootstrap.servers` | [`bootstrap`]; `producer::bootstrap` decides when, and for how long |
@@ -26,6 +27,8 @@ pub(crate) mod link;
 mod negotiation;
 mod outgoing;
 pub(crate) mod resolve;
+#[cfg(feature = "sasl")]
+pub(crate) mod sasl;
 mod shared;
 mod socket;
 pub(crate) mod tcp_network;
@@ -61,9 +64,18 @@ pub(crate) struct ConnectionConfig {
     pub(crate) setup_timeout: Duration,
     pub(crate) setup_timeout_max: Duration,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) encryption: Encryption,
     // Shared by all connections of a producer.
     pub(crate) first_versions: Arc<FirstVersions>,
     pub(crate) resolver: Arc<Resolver>,
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Debug)]
+pub(crate) enum Encryption {
+    None,
+    #[cfg(feature = "tls-core")]
+    Tls(Arc<crate::tls::TlsClient>),
 }
 
 /// What a connection needs of the producer to which it belongs.
@@ -86,6 +98,7 @@ impl ConnectionConfig {
             setup_timeout: Duration::from_secs(20),
             setup_timeout_max: Duration::from_secs(20),
             authenticator: Arc::new(authentication::NoAuthentication),
+            encryption: Encryption::None,
             first_versions: Arc::default(),
             resolver: Arc::default(),
         }

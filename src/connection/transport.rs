@@ -1,14 +1,14 @@
 //! The transport carries bytes between this client and a broker. It has a half that sends and a half that receives. One
 //! thread at a time uses each half, and neither half waits for the other.
 //!
-//! The only transport now is plain TCP. The halves are enums. A transport that encrypts becomes another variant of each, and
-//! callers do not change. These are the rules for every transport:
+//! There are two transports: plain TCP and TLS. The halves are enums, so that callers need not know which. These are the
+//! rules for every transport:
 //!
 //! - **The caller counts plaintext.** [`SendHalf::write_vectored`] returns how many of the caller's bytes the transport
 //!   accepted. The transport may still hold them in another form: they are *pending*.
 //! - **Pending bytes belong to the request in progress.** A request is written when all of its bytes are accepted and
 //!   [`SendHalf::flush`] has returned true. Until then the request keeps its record batches, so pending bytes count
-//!   against `buffer.memory`. While bytes are pending, `write_vectored` writes these first and accepts no others.
+//!   against `buffer.memory`. `write_vectored` writes pending bytes first. It returns 0 if some of them are left.
 //! - **Accepted means maybe written.** Only if no byte of a request was accepted is it certain that the broker did not
 //!   get it.
 //! - **A receive half does not write to the socket.** It may have to answer the peer (a TLS key update, an alert). It then
@@ -22,31 +22,28 @@
 //!   at an orderly end (`close_notify`) is an operation of the send half before that.
 //!
 //! A handshake of the transport itself needs both halves. The thread that dials makes the handshake, because it has both
-//! halves at first. A broker at its connection limit may close the connection during this handshake. The dialler must then
-//! report [`is_refused`](super::dial::DialError::is_refused), as it does during the negotiation of versions.
+//! halves at first. A broker at its connection limit may close the connection during this handshake. The dialler then
+//! reports [`is_refused`](super::dial::DialError::is_refused), as it does during the negotiation of versions.
 
 use std::io::{self, IoSlice, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::socket::TcpSocket;
+use crate::error::Error;
 
 /// The two halves of plain TCP over a connected socket.
 pub(super) fn plain(socket: &Arc<TcpSocket>) -> (SendHalf, ReceiveHalf) {
-    let send = SendHalf::Plain(PlainSendHalf {
-        socket: Arc::clone(socket),
-        timeout: None,
-    });
-    let receive = ReceiveHalf::Plain(PlainReceiveHalf {
-        socket: Arc::clone(socket),
-        timeout: None,
-    });
+    let send = SendHalf::Plain(PlainSendHalf::new(socket));
+    let receive = ReceiveHalf::Plain(PlainReceiveHalf::new(socket));
     (send, receive)
 }
 
 /// The half that writes requests.
 pub(super) enum SendHalf {
     Plain(PlainSendHalf),
+    #[cfg(feature = "tls-core")]
+    Tls(tls::TlsSendHalf),
     #[cfg(test)]
     Scripted(scripted::ScriptedSendHalf),
 }
@@ -54,11 +51,14 @@ pub(super) enum SendHalf {
 /// The half that reads answers.
 pub(super) enum ReceiveHalf {
     Plain(PlainReceiveHalf),
+    #[cfg(feature = "tls-core")]
+    Tls(tls::TlsReceiveHalf),
 }
 
 impl SendHalf {
-    /// Offers the bytes of `slices` and returns how many of them the transport accepted, at least one. Blocks for up to
-    /// `timeout`. A write that times out ([`is_timeout`]) has accepted nothing, and may be repeated.
+    /// Offers the bytes of `slices` and returns how many of them the transport accepted: at least one, or none if it wrote
+    /// pending bytes instead. Blocks for up to `timeout`. A write that times out ([`is_timeout`]) has accepted and written
+    /// nothing, and may be repeated.
     pub(super) fn write_vectored(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -66,6 +66,8 @@ impl SendHalf {
     ) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.write_vectored(slices, timeout),
+            #[cfg(feature = "tls-core")]
+            Self::Tls(half) => half.write_vectored(slices, timeout),
             #[cfg(test)]
             Self::Scripted(half) => half.write_vectored(slices, timeout),
         }
@@ -81,8 +83,22 @@ impl SendHalf {
                 let _ = timeout;
                 Ok(true)
             }
+            #[cfg(feature = "tls-core")]
+            Self::Tls(half) => half.flush(timeout),
             #[cfg(test)]
             Self::Scripted(half) => half.flush(timeout),
+        }
+    }
+
+    /// Tells the peer that nothing more comes, if the transport has a message for that (`close_notify`). Blocks for up to
+    /// `timeout`. Does nothing if bytes are pending. The half must not be used afterwards.
+    pub(super) fn end(&mut self, timeout: Duration) {
+        match self {
+            #[cfg(feature = "tls-core")]
+            Self::Tls(half) => half.end(timeout),
+            _ => {
+                let _ = timeout;
+            }
         }
     }
 }
@@ -93,6 +109,8 @@ impl ReceiveHalf {
     fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.read(buffer, deadline),
+            #[cfg(feature = "tls-core")]
+            Self::Tls(half) => half.read(buffer, deadline),
         }
     }
 
@@ -128,6 +146,13 @@ pub(super) struct PlainSendHalf {
 }
 
 impl PlainSendHalf {
+    fn new(socket: &Arc<TcpSocket>) -> Self {
+        Self {
+            socket: Arc::clone(socket),
+            timeout: None,
+        }
+    }
+
     fn write_vectored(&mut self, slices: &[IoSlice<'_>], timeout: Duration) -> io::Result<usize> {
         let timeout = timeout.max(SHORTEST_TIMEOUT);
         if self.timeout != Some(timeout) {
@@ -149,6 +174,13 @@ pub(super) struct PlainReceiveHalf {
 }
 
 impl PlainReceiveHalf {
+    fn new(socket: &Arc<TcpSocket>) -> Self {
+        Self {
+            socket: Arc::clone(socket),
+            timeout: None,
+        }
+    }
+
     fn read(&mut self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
@@ -163,6 +195,11 @@ impl PlainReceiveHalf {
     }
 }
 
+/// Returns the error of the transport itself that an I/O error carries; `None` if the socket failed.
+pub(super) fn transport_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// Returns whether the error is a timeout.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
@@ -170,6 +207,9 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
 }
+
+#[cfg(feature = "tls-core")]
+pub(super) mod tls;
 
 #[cfg(test)]
 pub(super) mod scripted;

@@ -83,6 +83,9 @@ error_kinds! {
     Serialization = 27;
     /// A partitioner failed or chose a partition that does not exist.
     Partitioner = 28;
+    /// TLS failed: one side refuses the other's certificate, or both have no version or cipher suite in common, or only
+    /// one side speaks TLS.
+    Tls = 29;
 }
 
 /// Whether the record that an [`Error`](crate::Error) is about was written to the topic's log.
@@ -165,6 +168,10 @@ impl ErrorKind {
                 (NotWritten, Later, Usable, Record, advice)
             }
             Self::Authentication => (NotWritten, Never, Usable, Other, "check the credentials"),
+            Self::Tls => {
+                let advice = "compare the settings ssl.* with the broker's";
+                (NotWritten, Never, Usable, Other, advice)
+            }
             Self::Authorization => {
                 let advice = "ask for the permission on the broker";
                 (NotWritten, Never, Usable, Record, advice)
@@ -229,6 +236,7 @@ mod tests {
             (ErrorKind::Internal, 21),
             (ErrorKind::Serialization, 27),
             (ErrorKind::Partitioner, 28),
+            (ErrorKind::Tls, 29),
         ];
         for (kind, number) in numbers {
             assert_eq!(kind.code(), number, "{kind:?}");
@@ -239,7 +247,7 @@ mod tests {
             numbers.map(|(kind, _)| kind),
             "pin the number of a new kind here"
         );
-        for number in [i32::MIN, -1, 0, 22, 26, 29, i32::MAX] {
+        for number in [i32::MIN, -1, 0, 22, 26, 30, i32::MAX] {
             assert_eq!(ErrorKind::from_code(number), None, "{number}");
         }
     }

@@ -1,2 +1,21 @@
 //! TLS: what a user's settings mean for it, stores of certificates and keys, and why a handshake failed. rustls does the
 //! protocol itself. `connection::transport` carries the bytes.
+//!
+//! | to | see |
+//! |---|---|
+//! | set up TLS for all connections of a producer, with the stores as they are now | [`client`] |
+//! | read the stores | [`material`] |
+//! | read the settings' names of versions and cipher suites | [`settings`] |
+//! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
+//! | choose the client's certificate | [`client_key`] |
+//! | explain a failure | [`fault`] |
+
+mod certificate;
+pub(crate) mod client;
+mod client_key;
+mod fault;
+mod material;
+pub(crate) mod settings;
+mod verifier;
+
+pub(crate) use client::TlsClient;

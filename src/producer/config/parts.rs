@@ -7,7 +7,7 @@ use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
 use crate::connection::authentication::NoAuthentication;
 use crate::connection::resolve::Resolver;
-use crate::connection::{ConnectionConfig, Endpoint};
+use crate::connection::{ConnectionConfig, Encryption, Endpoint};
 use crate::metadata::refresh::RefreshConfig;
 use crate::producer::bootstrap::BootstrapConfig;
 use crate::record::compression::Compression;
@@ -62,6 +62,7 @@ impl ValidatedConfig {
             setup_timeout: self.socket_connection_setup_timeout,
             setup_timeout_max: self.socket_connection_setup_timeout_max,
             authenticator: Arc::new(NoAuthentication),
+            encryption: Encryption::None,
             first_versions: Arc::default(),
             resolver: Arc::new(Resolver::new(Arc::clone(&self.names))),
         }

@@ -1,0 +1,364 @@
+//! TLS: encrypts what is sent and decrypts what is received.
+//!
+//! rustls keeps the keys and the state of both directions in one value. Both halves share it under a lock, which a thread
+//! holds only while it encrypts up to 64 KiB or processes what it has read: some 20 us. No thread holds it during a call
+//! to the system. So a broker that stops reading holds up no reader, and the other way round.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConnection;
+
+use super::{PlainReceiveHalf, PlainSendHalf, ReceiveHalf, SendHalf, is_timeout};
+use crate::connection::socket::TcpSocket;
+use crate::error::{Error, ErrorKind};
+use crate::sync::Mutex;
+use crate::tls::TlsClient;
+
+/// How many bytes of a request are encrypted at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The number of encrypted bytes that one read asks for: one record (RFC 8446, 5.2) with its header.
+const READ_BYTES: usize = 16 * 1024 + 256 + 5;
+
+/// Makes a handshake with the broker at `host` before `deadline`, and returns the two halves.
+pub(in crate::connection) fn connect(
+    client: &Arc<TlsClient>,
+    host: &str,
+    socket: &Arc<TcpSocket>,
+    deadline: Instant,
+) -> Result<(SendHalf, ReceiveHalf), HandshakeFailure> {
+    let mut connection = client.connection(host).map_err(|error| HandshakeFailure {
+        error,
+        is_closed_unheard: false,
+    })?;
+    connection.set_buffer_limit(Some(CHUNK_BYTES));
+    let tls = Arc::new(Mutex::new(connection));
+    let mut send = TlsSendHalf {
+        socket: PlainSendHalf::new(socket),
+        tls: Arc::clone(&tls),
+        pending: Pending::default(),
+    };
+    let mut receive = TlsReceiveHalf {
+        socket: PlainReceiveHalf::new(socket),
+        tls,
+        client: Arc::clone(client),
+        received: vec![0; READ_BYTES].into(),
+        unread: 0..0,
+    };
+    Handshake {
+        send: &mut send,
+        receive: &mut receive,
+        first_bytes: FirstBytes::default(),
+        is_closed: false,
+    }
+    .run(deadline)?;
+    Ok((SendHalf::Tls(send), ReceiveHalf::Tls(receive)))
+}
+
+/// Why a handshake failed.
+pub(in crate::connection) struct HandshakeFailure {
+    pub(in crate::connection) error: Error,
+    /// Whether the peer closed the connection before its first byte, as a broker at its connection limit does.
+    pub(in crate::connection) is_closed_unheard: bool,
+}
+
+/// The send half of TLS.
+pub(in crate::connection) struct TlsSendHalf {
+    socket: PlainSendHalf,
+    tls: Arc<Mutex<ClientConnection>>,
+    /// Encrypted bytes that the socket has not accepted yet.
+    pending: Pending,
+}
+
+/// Bytes of which the first `written` are written.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.written = 0;
+    }
+}
+
+impl TlsSendHalf {
+    /// See [`SendHalf::write_vectored`].
+    pub(super) fn write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        timeout: Duration,
+    ) -> io::Result<usize> {
+        if !self.pending.is_empty() && !self.flush(timeout)? {
+            return Ok(0);
+        }
+        let accepted = {
+            let mut tls = self.tls.lock();
+            let accepted = tls.writer().write_vectored(slices)?;
+            take_encrypted(&mut tls, &mut self.pending)?;
+            accepted
+        };
+        if accepted == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        match self.flush(timeout) {
+            Err(error) if !is_timeout(&error) => Err(error),
+            // The rest is pending.
+            _ => Ok(accepted),
+        }
+    }
+
+    /// See [`SendHalf::flush`].
+    pub(super) fn flush(&mut self, timeout: Duration) -> io::Result<bool> {
+        if self.pending.is_empty() {
+            return Ok(true);
+        }
+        let unwritten = IoSlice::new(&self.pending.bytes[self.pending.written..]);
+        self.pending.written += self.socket.write_vectored(&[unwritten], timeout)?;
+        let is_written = self.pending.is_empty();
+        if is_written {
+            self.pending.clear();
+        }
+        Ok(is_written)
+    }
+
+    /// See [`SendHalf::end`].
+    pub(super) fn end(&mut self, timeout: Duration) {
+        // Between two records of a half-written one, a peer could not read the message.
+        if !self.pending.is_empty() {
+            return;
+        }
+        {
+            let mut tls = self.tls.lock();
+            tls.send_close_notify();
+            if take_encrypted(&mut tls, &mut self.pending).is_err() {
+                return;
+            }
+        }
+        let _ = self.flush(timeout);
+    }
+
+    /// Moves what rustls wants to send, such as a message of the handshake, to the pending bytes.
+    fn take_from_tls(&mut self) -> io::Result<()> {
+        take_encrypted(&mut self.tls.lock(), &mut self.pending)
+    }
+}
+
+fn take_encrypted(tls: &mut ClientConnection, pending: &mut Pending) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(&mut pending.bytes)?;
+    }
+    Ok(())
+}
+
+/// The receive half of TLS.
+pub(in crate::connection) struct TlsReceiveHalf {
+    socket: PlainReceiveHalf,
+    tls: Arc<Mutex<ClientConnection>>,
+    client: Arc<TlsClient>,
+    /// A buffer for encrypted bytes.
+    received: Box<[u8]>,
+    /// The part of `received` that rustls has not got yet.
+    unread: std::ops::Range<usize>,
+}
+
+impl TlsReceiveHalf {
+    /// See [`ReceiveHalf::read`].
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        loop {
+            {
+                let mut tls = self.tls.lock();
+                match tls.reader().read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // A peer that does not announce the end. Frames have lengths, so nothing is cut unnoticed.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                    read => return read,
+                }
+                if !self.unread.is_empty() {
+                    let processed = process(&mut tls, &self.received, &mut self.unread);
+                    drop(tls);
+                    processed.map_err(|error| failure(&self.client, &error))?;
+                    continue;
+                }
+            }
+            self.receive(deadline)?;
+        }
+    }
+
+    /// Reads encrypted bytes. At the end of the stream, rustls learns of it.
+    fn receive(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let read = self.socket.read(&mut self.received, deadline)?;
+        self.unread = 0..read;
+        if read == 0 {
+            self.tls.lock().read_tls(&mut io::empty())?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives rustls the bytes in `unread`, as many as it takes.
+fn process(
+    tls: &mut ClientConnection,
+    received: &[u8],
+    unread: &mut std::ops::Range<usize>,
+) -> Result<(), rustls::Error> {
+    let mut bytes = &received[unread.clone()];
+    // Never fails: memory gives the bytes, and all plaintext was taken before.
+    let taken = tls.read_tls(&mut bytes).unwrap_or(0);
+    unread.start += taken;
+    tls.process_new_packets()?;
+    match taken {
+        0 => Err(rustls::Error::General("rustls takes no bytes".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an I/O error that carries the error of a TLS failure: see [`transport_error`](super::transport_error).
+fn failure(client: &TlsClient, error: &rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, client.error_of(error))
+}
+
+/// A handshake in progress, on the one thread that has both halves.
+struct Handshake<'a> {
+    send: &'a mut TlsSendHalf,
+    receive: &'a mut TlsReceiveHalf,
+    first_bytes: FirstBytes,
+    is_closed: bool,
+}
+
+/// The first bytes that came from the peer. They tell what it is if it does not speak TLS.
+#[derive(Default)]
+struct FirstBytes {
+    bytes: [u8; 8],
+    length: usize,
+}
+
+impl Handshake<'_> {
+    fn run(mut self, deadline: Instant) -> Result<(), HandshakeFailure> {
+        self.exchange_messages(deadline)
+            .map_err(|error| HandshakeFailure {
+                is_closed_unheard: self.is_closed && self.first_bytes.length == 0,
+                error,
+            })
+    }
+
+    fn exchange_messages(&mut self, deadline: Instant) -> Result<(), Error> {
+        while self.receive.tls.lock().is_handshaking() {
+            self.step(deadline)?;
+        }
+        // The last message of the handshake.
+        self.write(deadline)
+    }
+
+    /// Writes what rustls wants to write, then reads once.
+    fn step(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.write(deadline)?;
+        if let Err(error) = self.receive.receive(Some(deadline)) {
+            return Err(self.broken(error));
+        }
+        if self.receive.unread.is_empty() {
+            return Err(self.closed());
+        }
+        self.first_bytes
+            .note(&self.receive.received[self.receive.unread.clone()]);
+        if let Err(error) = self.process() {
+            // The alert that tells the peer why.
+            let _ = self.write(deadline.min(Instant::now() + ALERT_PATIENCE));
+            return Err(self.failed(&error));
+        }
+        Ok(())
+    }
+
+    /// Gives rustls what was read, up to the end of the handshake. The rest belongs to the first answer.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let receive = &mut *self.receive;
+        let mut tls = receive.tls.lock();
+        while tls.is_handshaking() && !receive.unread.is_empty() {
+            process(&mut tls, &receive.received, &mut receive.unread)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, deadline: Instant) -> Result<(), Error> {
+        if let Err(error) = self.send.take_from_tls() {
+            return Err(self.broken(error));
+        }
+        loop {
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            if timeout.is_zero() {
+                return Err(took_too_long());
+            }
+            match self.send.flush(timeout) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
+    }
+
+    fn failed(&self, error: &rustls::Error) -> Error {
+        if self.first_bytes.is_http() {
+            let message = "the peer answers with HTTP: it is no Kafka broker";
+            return Error::new(ErrorKind::Protocol, message)
+                .with_advice("check the port in bootstrap.servers or advertised.listeners");
+        }
+        self.receive.client.error_of(error)
+    }
+
+    fn closed(&mut self) -> Error {
+        self.is_closed = true;
+        let message = match self.first_bytes.length {
+            0 => "the broker closed the connection at the first message of TLS",
+            _ => "the broker closed the connection during the TLS handshake",
+        };
+        Error::new(ErrorKind::Network, message).with_advice(match self.first_bytes.length {
+            0 => {
+                "if the listener does not speak TLS, set security.protocol=PLAINTEXT (or SASL_PLAINTEXT); a proxy without a \
+                 route for this host name also closes the connection"
+            }
+            _ => "check the broker's log and the network",
+        })
+    }
+
+    fn broken(&mut self, error: io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset => self.closed().with_source(error),
+            _ if is_timeout(&error) => took_too_long(),
+            _ => super::super::errors::broken_error(error),
+        }
+    }
+}
+
+/// How long a thread waits until the peer accepts an alert.
+const ALERT_PATIENCE: Duration = Duration::from_millis(200);
+
+fn took_too_long() -> Error {
+    Error::new(ErrorKind::Network, "the TLS handshake took too long")
+}
+
+impl FirstBytes {
+    fn note(&mut self, bytes: &[u8]) {
+        let free = &mut self.bytes[self.length..];
+        let noted = bytes.len().min(free.len());
+        free[..noted].copy_from_slice(&bytes[..noted]);
+        self.length += noted;
+    }
+
+    fn is_http(&self) -> bool {
+        self.bytes[..self.length].starts_with(b"HTTP")
+    }
+}

@@ -1,0 +1,167 @@
+//! Why a TLS handshake failed, as a sentence with advice.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use rustls::{
+    AlertDescription, CertificateError, Error as RustlsError, InvalidMessage, PeerIncompatible,
+};
+
+use crate::error::{Error, ErrorKind};
+
+/// What is wrong with a broker's certificate, and what to do. It passes through rustls as
+/// [`CertificateError::Other`].
+#[derive(Debug)]
+pub(super) struct CertificateFault {
+    pub(super) message: String,
+    pub(super) advice: Cow<'static, str>,
+}
+
+impl fmt::Display for CertificateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CertificateFault {}
+
+impl From<CertificateFault> for RustlsError {
+    fn from(fault: CertificateFault) -> Self {
+        CertificateError::Other(rustls::OtherError(std::sync::Arc::new(fault))).into()
+    }
+}
+
+/// What the client did about the broker's request for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCertificate {
+    /// The broker has asked for none.
+    NotAsked,
+    /// No key store is set.
+    NoKeyStore,
+    /// No entry of the key store fits what the broker accepts.
+    NoneFits,
+    Sent,
+}
+
+/// Makes the error of a connection on which rustls reported `error`.
+pub(super) fn error_of(error: &RustlsError, sent: ClientCertificate) -> Error {
+    match error {
+        RustlsError::InvalidCertificate(CertificateError::Other(other)) => {
+            match other.0.downcast_ref::<CertificateFault>() {
+                Some(fault) => tls_error(fault.message.clone(), fault.advice.clone()),
+                None => tls_error(
+                    format!("the broker's certificate is not valid: {error}"),
+                    "",
+                ),
+            }
+        }
+        RustlsError::AlertReceived(alert) => error_of_alert(*alert, sent),
+        RustlsError::InvalidMessage(InvalidMessage::InvalidContentType) => tls_error(
+            "the broker's bytes are not TLS",
+            "check the port: the listener may be one without TLS (security.protocol=PLAINTEXT or SASL_PLAINTEXT), or no \
+             broker at all",
+        ),
+        RustlsError::PeerIncompatible(reason) => error_of_incompatible_peer(reason),
+        _ => tls_error(format!("the TLS connection failed: {error}"), ""),
+    }
+}
+
+fn error_of_incompatible_peer(reason: &PeerIncompatible) -> Error {
+    match reason {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 => tls_error(
+            "the broker has neither TLS 1.2 nor TLS 1.3",
+            "enable TLSv1.2 or TLSv1.3 in the broker's ssl.enabled.protocols",
+        ),
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => tls_error(
+            "the broker chose a TLS version that ssl.enabled.protocols or ssl.protocol excludes",
+            "enable the version here, or another one in the broker's ssl.enabled.protocols",
+        ),
+        PeerIncompatible::NoCipherSuitesInCommon => no_common_suite(),
+        _ => tls_error(
+            format!("the broker and this client cannot agree on TLS: {reason:?}"),
+            "compare ssl.enabled.protocols and ssl.cipher.suites of both sides",
+        ),
+    }
+}
+
+/// What a broker reports in an alert. Java's and other brokers use different alerts for the same fault.
+fn error_of_alert(alert: AlertDescription, sent: ClientCertificate) -> Error {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
+        DecryptError, HandshakeFailure, InsufficientSecurity, InternalError, ProtocolVersion,
+        UnknownCA, UnrecognisedName, UnsupportedCertificate,
+    };
+    match (alert, sent) {
+        (
+            BadCertificate | CertificateRequired | HandshakeFailure | CertificateUnknown,
+            ClientCertificate::NoKeyStore,
+        ) => tls_error(
+            format!("the broker demands a client certificate (alert {alert:?})"),
+            "set ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain",
+        ),
+        (
+            BadCertificate | CertificateRequired | HandshakeFailure | CertificateUnknown,
+            ClientCertificate::NoneFits,
+        ) => tls_error(
+            format!(
+                "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the \
+                 broker accepts (alert {alert:?})"
+            ),
+            "put a certificate into the key store that one of the issuers in the broker's trust store has signed, or add \
+             its issuer there",
+        ),
+        (CertificateExpired, _) => tls_error(
+            "the broker says that the client's certificate has expired",
+            "renew the certificate of the key store, or check the broker's clock",
+        ),
+        (
+            BadCertificate
+            | CertificateUnknown
+            | UnknownCA
+            | UnsupportedCertificate
+            | AccessDenied
+            | DecryptError,
+            ClientCertificate::Sent,
+        ) => tls_error(
+            format!("the broker does not accept the client's certificate (alert {alert:?})"),
+            "check that the broker's trust store has the issuer of the key store's certificate",
+        ),
+        (HandshakeFailure | InsufficientSecurity, _) => no_common_suite(),
+        (ProtocolVersion, _) => tls_error(
+            "the broker has none of the TLS versions of ssl.enabled.protocols",
+            "compare ssl.enabled.protocols and ssl.protocol of both sides",
+        ),
+        (UnrecognisedName, _) => tls_error(
+            "the broker, or a proxy before it, does not know the host name of this connection",
+            "check bootstrap.servers and advertised.listeners",
+        ),
+        (InternalError, _) => tls_error(
+            "the broker reports an internal error in the TLS handshake",
+            "see the broker's log; a broker that gets bytes without TLS also answers so",
+        ),
+        _ => tls_error(
+            format!("the broker ended the TLS connection (alert {alert:?})"),
+            "see the broker's log",
+        ),
+    }
+}
+
+fn no_common_suite() -> Error {
+    tls_error(
+        "the broker and this client have no cipher suite in common",
+        "compare ssl.cipher.suites and ssl.enabled.protocols of both sides; suites without forward secrecy and suites with \
+         CBC are not available here",
+    )
+}
+
+/// Makes an error of TLS. An empty `advice` keeps the usual one.
+pub(super) fn tls_error(
+    message: impl Into<Cow<'static, str>>,
+    advice: impl Into<Cow<'static, str>>,
+) -> Error {
+    let error = Error::new(ErrorKind::Tls, message);
+    match advice.into() {
+        advice if advice.is_empty() => error,
+        advice => error.with_advice(advice),
+    }
+}

@@ -1,0 +1,226 @@
+//! The contents of the stores: read from files or settings, then parsed.
+
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error as RustlsError, InconsistentKeys};
+use zeroize::Zeroizing;
+
+use super::fault::tls_error;
+use super::settings::{KeySource, StoreContents, StoreFile, TlsSettings, TrustSource};
+use crate::error::Error;
+
+/// The largest store that is read. A list of all public issuers is below one MiB.
+const MAX_STORE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The bytes of the stores that are files. What stands in the settings themselves does not change.
+pub(super) struct Material {
+    keys: Option<Zeroizing<Vec<u8>>>,
+    trust: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Hash for Material {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for bytes in [&self.keys, &self.trust] {
+            bytes.as_ref().map(|bytes| &bytes[..]).hash(state);
+        }
+    }
+}
+
+/// The certificates to trust.
+pub(super) struct Trust {
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// See [`Anchors::origin`](super::verifier::Anchors).
+    pub(super) origin: String,
+}
+
+impl Material {
+    /// Reads the files that the settings name.
+    pub(super) fn read(settings: &TlsSettings) -> Result<Self, Error> {
+        Ok(Self {
+            keys: match &settings.keys {
+                Some(KeySource::File(store)) => read(store, "ssl.keystore.location")?,
+                _ => None,
+            },
+            trust: match &settings.trust {
+                Some(TrustSource::File(store)) => read(store, "ssl.truststore.location")?,
+                _ => None,
+            },
+        })
+    }
+
+    /// Makes certificates and keys of the bytes.
+    pub(super) fn parse(
+        self,
+        settings: &TlsSettings,
+        provider: &CryptoProvider,
+    ) -> Result<(Trust, Vec<Arc<CertifiedKey>>), Error> {
+        let trust = self.parse_trust(settings)?;
+        let keys = self.parse_keys(settings, provider)?;
+        Ok((trust, keys))
+    }
+}
+
+fn read(store: &StoreFile, setting: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    match &store.contents {
+        StoreContents::Bytes(_) => Ok(None),
+        StoreContents::Path(path) => read_file(path)
+            .map(Some)
+            .map_err(|error| error_about(setting, path, &error)),
+    }
+}
+
+fn error_about(setting: &str, path: &Path, error: &std::io::Error) -> Error {
+    tls_error(
+        format!("{setting}={} cannot be read: {error}", path.display()),
+        "check the path and the permissions",
+    )
+}
+
+fn read_file(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    // To open a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)?
+        .take(MAX_STORE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_STORE_BYTES {
+        let message = format!("it has more than {MAX_STORE_BYTES} bytes");
+        return Err(std::io::Error::other(message));
+    }
+    Ok(bytes)
+}
+
+impl Material {
+    fn parse_trust(&self, settings: &TlsSettings) -> Result<Trust, Error> {
+        let Some(source) = &settings.trust else {
+            return system_trust();
+        };
+        match source {
+            TrustSource::Inline(text) => {
+                let origin = "ssl.truststore.certificates".to_owned();
+                let certificates = certificates_in(text.as_bytes(), &origin)?;
+                Ok(Trust {
+                    certificates,
+                    origin,
+                })
+            }
+            TrustSource::File(store) => {
+                let origin = origin_of("ssl.truststore.location", store);
+                let bytes = bytes_of(self.trust.as_ref(), store);
+                let certificates = certificates_in(bytes, &origin)?;
+                Ok(Trust {
+                    certificates,
+                    origin,
+                })
+            }
+        }
+    }
+
+    fn parse_keys(
+        &self,
+        settings: &TlsSettings,
+        provider: &CryptoProvider,
+    ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+        let (entries, origin) = match &settings.keys {
+            None => return Ok(Vec::new()),
+            Some(KeySource::Inline { key, chain }) => {
+                let origin = "ssl.keystore.certificate.chain".to_owned();
+                let chain = certificates_in(chain.as_bytes(), &origin)?;
+                let key = key_in(key.reveal().as_bytes(), "ssl.keystore.key")?;
+                (vec![(chain, key)], origin)
+            }
+            Some(KeySource::File(store)) => {
+                let origin = origin_of("ssl.keystore.location", store);
+                let bytes = bytes_of(self.keys.as_ref(), store);
+                let chain = certificates_in(bytes, &origin)?;
+                (vec![(chain, key_in(bytes, &origin)?)], origin)
+            }
+        };
+        entries
+            .into_iter()
+            .map(|(chain, key)| certified_key(chain, key, &origin, provider))
+            .collect()
+    }
+}
+
+fn certificates_in(bytes: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    use rustls::pki_types::pem::PemObject as _;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    certificates.map_err(|error| tls_error(format!("{origin} cannot be read: {error}"), ""))
+}
+
+fn key_in(bytes: &[u8], origin: &str) -> Result<PrivateKeyDer<'static>, Error> {
+    use rustls::pki_types::pem::PemObject as _;
+    PrivateKeyDer::from_pem_slice(bytes)
+        .map_err(|error| tls_error(format!("{origin} has no usable private key: {error}"), ""))
+}
+
+fn bytes_of<'a>(file: Option<&'a Zeroizing<Vec<u8>>>, store: &'a StoreFile) -> &'a [u8] {
+    match (&store.contents, file) {
+        (StoreContents::Bytes(bytes), _) => bytes,
+        (StoreContents::Path(_), Some(bytes)) => bytes,
+        (StoreContents::Path(_), None) => &[],
+    }
+}
+
+/// Returns how messages name a store.
+fn origin_of(setting: &str, store: &StoreFile) -> String {
+    match &store.contents {
+        StoreContents::Path(path) => format!("{setting}={}", path.display()),
+        StoreContents::Bytes(_) => "the trust store given in code".to_owned(),
+    }
+}
+
+/// Returns the certificates that the system trusts.
+fn system_trust() -> Result<Trust, Error> {
+    let loaded = rustls_native_certs::load_native_certs();
+    if loaded.certs.is_empty() {
+        let mut message = "the system has no certificates to trust".to_owned();
+        if let Some(error) = loaded.errors.first() {
+            message = format!("{message}: {error}");
+        }
+        let advice = "set ssl.truststore.location or ssl.truststore.certificates, or install the system's certificates \
+                      (the package ca-certificates)";
+        return Err(tls_error(message, advice));
+    }
+    Ok(Trust {
+        certificates: loaded.certs,
+        origin: "the system's trust store".to_owned(),
+    })
+}
+
+/// Joins a key with its certificates, and checks that they belong together.
+fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    origin: &str,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, Error> {
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| {
+            tls_error(
+                format!("{origin} has a private key that cannot be used: {error}"),
+                "use an RSA key of 2048 bits or more, or an EC key on P-256 or P-384",
+            )
+        })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Err(RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(tls_error(
+            format!("{origin} has a private key that is not the one of its certificate"),
+            "put the certificate that was issued for this key first in the chain",
+        )),
+        // The provider cannot tell, or the certificate is of version 1, which rustls does not read: the broker decides.
+        _ => Ok(Arc::new(certified)),
+    }
+}

@@ -1,0 +1,238 @@
+//! The settings of TLS, and the names that they use for versions and cipher suites.
+
+use std::path::PathBuf;
+
+use rustls::crypto::CryptoProvider;
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
+
+use crate::secret::Secret;
+
+/// The settings of TLS (`ssl.*`).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsSettings {
+    pub(crate) keys: Option<KeySource>,
+    /// `None` for the certificates that the system trusts.
+    pub(crate) trust: Option<TrustSource>,
+    /// `ssl.key.password`.
+    pub(crate) key_password: Option<Secret>,
+    pub(crate) checks_name: CheckName,
+    pub(crate) versions: Versions,
+    /// `ssl.cipher.suites`; empty for all.
+    pub(crate) suites: Vec<String>,
+}
+
+/// Whether a broker's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CheckName {
+    #[default]
+    Yes,
+    No,
+}
+
+/// Where the client's certificate and key come from.
+#[derive(Clone, Debug)]
+pub(crate) enum KeySource {
+    File(StoreFile),
+    /// `ssl.keystore.key` and `ssl.keystore.certificate.chain`, in PEM.
+    Inline {
+        key: Secret,
+        chain: String,
+    },
+}
+
+/// Where the trusted certificates come from.
+#[derive(Clone, Debug)]
+pub(crate) enum TrustSource {
+    File(StoreFile),
+    /// `ssl.truststore.certificates`, in PEM.
+    Inline(String),
+}
+
+/// A store in a file, or its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreFile {
+    pub(crate) contents: StoreContents,
+    pub(crate) password: Option<Secret>,
+    /// The format by its setting, such as `ssl.keystore.type`; upper case. The contents decide; a difference is warned of.
+    pub(crate) declared: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) enum StoreContents {
+    Path(PathBuf),
+    Bytes(std::sync::Arc<[u8]>),
+}
+
+impl std::fmt::Debug for StoreContents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Bytes(bytes) => write!(f, "[{} bytes]", bytes.len()),
+        }
+    }
+}
+
+/// The versions of TLS that may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) tls12: bool,
+    pub(crate) tls13: bool,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self {
+            tls12: true,
+            tls13: true,
+        }
+    }
+}
+
+impl Versions {
+    /// Reads `ssl.enabled.protocols` and `ssl.protocol`. As in Java, `ssl.protocol=TLSv1.2` excludes TLS 1.3. Versions
+    /// before 1.2 are left out. An error is a phrase that names the fault.
+    pub(crate) fn of(enabled: &str, protocol: &str) -> Result<Self, String> {
+        let mut versions = Self {
+            tls12: false,
+            tls13: false,
+        };
+        for name in names_of(enabled) {
+            match &*name.to_ascii_uppercase() {
+                "TLSV1.3" => versions.tls13 = true,
+                "TLSV1.2" => versions.tls12 = true,
+                "TLSV1.1" | "TLSV1" | "SSLV3" | "SSLV2HELLO" | "SSLV2" => {}
+                _ => return Err(format!("names the unknown version {name}")),
+            }
+        }
+        match &*protocol.to_ascii_uppercase() {
+            "TLSV1.3" | "TLS" => {}
+            "TLSV1.2" => versions.tls13 = false,
+            "TLSV1.1" | "TLSV1" | "SSL" | "SSLV2" | "SSLV3" => {
+                return Err(format!(
+                    "allows {protocol} only, which is not secure: this client has TLSv1.2 and TLSv1.3"
+                ));
+            }
+            _ => return Err(format!("names the unknown version {protocol}")),
+        }
+        if !versions.tls12 && !versions.tls13 {
+            return Err("leaves none of TLSv1.2 and TLSv1.3".to_owned());
+        }
+        Ok(versions)
+    }
+
+    pub(super) fn supported(self) -> Vec<&'static SupportedProtocolVersion> {
+        let tls13 = self.tls13.then_some(&version::TLS13);
+        let tls12 = self.tls12.then_some(&version::TLS12);
+        tls13.into_iter().chain(tls12).collect()
+    }
+}
+
+/// Splits a list by commas.
+pub(crate) fn names_of(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+/// Returns the suites of `provider` that have one of `names`, and the names that no suite has. A name is Java's, such as
+/// `TLS_AES_128_GCM_SHA256`, or OpenSSL's for TLS 1.2, such as `ECDHE-RSA-AES128-GCM-SHA256`, which librdkafka's files use.
+pub(super) fn suites_of(
+    names: &[String],
+    provider: &CryptoProvider,
+) -> (Vec<SupportedCipherSuite>, Vec<String>) {
+    let mut suites = Vec::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        let named = |suite: &&SupportedCipherSuite| {
+            let (java, openssl) = suite_names(**suite);
+            java.eq_ignore_ascii_case(name) || openssl.eq_ignore_ascii_case(name)
+        };
+        match provider.cipher_suites.iter().find(named) {
+            Some(suite) => suites.push(*suite),
+            None => unknown.push(name.clone()),
+        }
+    }
+    (suites, unknown)
+}
+
+/// Returns Java's name of a suite.
+pub(super) fn java_name(suite: SupportedCipherSuite) -> String {
+    suite_names(suite).0
+}
+
+/// Returns Java's and OpenSSL's name of a suite.
+fn suite_names(suite: SupportedCipherSuite) -> (String, String) {
+    let name = format!("{:?}", suite.suite());
+    let java = name.replace("TLS13_", "TLS_");
+    let openssl = name
+        .replace("TLS_", "")
+        .replace("_WITH", "")
+        .replace("AES_", "AES")
+        .replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
+        .replace('_', "-");
+    (java, openssl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_that_both_settings_allow() {
+        let both = "TLSv1.2,TLSv1.3";
+        for (enabled, protocol, tls12, tls13) in [
+            (both, "TLSv1.3", true, true),
+            (both, "TLSv1.2", true, false),
+            (" TLSv1.3 , TLSv1.1", "TLS", false, true),
+            ("TLSv1.2", "TLSv1.3", true, false),
+        ] {
+            let versions = Versions::of(enabled, protocol).unwrap();
+            assert_eq!(versions, Versions { tls12, tls13 }, "{enabled} {protocol}");
+        }
+        for (enabled, protocol) in [
+            ("TLSv1.1", "TLSv1.3"),
+            ("TLSv1.3", "TLSv1.2"),
+            (both, "TLSv1.1"),
+            (both, "TLSv1.4"),
+            ("TLSv9", "TLSv1.3"),
+        ] {
+            assert!(
+                Versions::of(enabled, protocol).is_err(),
+                "{enabled} {protocol}"
+            );
+        }
+    }
+
+    #[test]
+    fn suites_have_javas_and_openssls_names() {
+        let provider = super::super::client::provider();
+        let java = [
+            "TLS_AES_256_GCM_SHA384",
+            "TLS_AES_128_GCM_SHA256",
+            "TLS_CHACHA20_POLY1305_SHA256",
+            "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+            "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        ];
+        let openssl = [
+            "ECDHE-RSA-AES256-GCM-SHA384",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-RSA-CHACHA20-POLY1305",
+        ];
+        for names in [&java[..], &openssl[..]] {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let (suites, unknown) = suites_of(&names, &provider);
+            assert_eq!(
+                (suites.len(), unknown.len()),
+                (names.len(), 0),
+                "{unknown:?}"
+            );
+        }
+        let old = ["TLS_RSA_WITH_AES_128_CBC_SHA".to_owned()];
+        let (suites, unknown) = suites_of(&old, &provider);
+        assert!(suites.is_empty() && unknown == old);
+    }
+}
