@@ -89,16 +89,19 @@ fn parse_address(address: &str) -> Result<BootstrapAddress, &'static str> {
     })
 }
 
-/// A broker's `listeners` begin with a security protocol, and people copy addresses from there. A protocol that is not
-/// supported must not be dropped: the client would speak plaintext to a port of another protocol.
+/// A broker's `listeners` begin with a security protocol, and people copy addresses from there. A scheme must not be
+/// dropped: the client would speak plaintext to a port of another protocol.
 fn without_scheme(address: &str) -> Result<&str, &'static str> {
     let Some((scheme, rest)) = address.split_once("://") else {
         return Ok(address);
     };
     match scheme.to_ascii_uppercase().as_str() {
         "PLAINTEXT" => Ok(rest),
-        "SSL" => Err("asks for SSL: SSL is not supported yet"),
-        "SASL_PLAINTEXT" | "SASL_SSL" => Err("asks for SASL: SASL is not supported yet"),
+        "SSL" => Err("has a scheme: write host:port, and set security.protocol=SSL"),
+        "SASL_PLAINTEXT" => {
+            Err("has a scheme: write host:port, and set security.protocol=SASL_PLAINTEXT")
+        }
+        "SASL_SSL" => Err("has a scheme: write host:port, and set security.protocol=SASL_SSL"),
         _ => Err("has a scheme that is none of Kafka's: write host:port"),
     }
 }
@@ -207,10 +210,13 @@ mod tests {
             ("a:1;b:2", "separate addresses with commas"),
             (
                 "SSL://b:1",
-                "\"SSL://b:1\" asks for SSL: SSL is not supported yet",
+                "\"SSL://b:1\" has a scheme: write host:port, and set security.protocol=SSL",
             ),
-            ("SASL_SSL://b:1", "SASL is not supported yet"),
-            ("a:1,sasl_plaintext://b:1", "SASL is not supported yet"),
+            ("SASL_SSL://b:1", "set security.protocol=SASL_SSL"),
+            (
+                "a:1,sasl_plaintext://b:1",
+                "security.protocol=SASL_PLAINTEXT",
+            ),
             ("http://b:1", "has a scheme that is none of Kafka's"),
             ("://b:1", "has a scheme that is none of Kafka's"),
             ("PLAINTEXT://", "has no port"),

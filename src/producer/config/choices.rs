@@ -128,11 +128,31 @@ pub enum SecurityProtocol {
     /// Neither encrypted nor authenticated.
     #[default]
     Plaintext,
+    /// Encrypted by TLS. The client can have a certificate.
+    Ssl,
+    /// Authenticated by SASL, not encrypted.
+    SaslPlaintext,
+    /// Encrypted by TLS and authenticated by SASL.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    pub(super) fn uses_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    pub(super) fn uses_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
 }
 
 impl Choice for SecurityProtocol {
-    const NAMES: &'static [(&'static str, Self)] = &[("PLAINTEXT", Self::Plaintext)];
-    const NOT_YET: &'static [&'static str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("PLAINTEXT", Self::Plaintext),
+        ("SSL", Self::Ssl),
+        ("SASL_PLAINTEXT", Self::SaslPlaintext),
+        ("SASL_SSL", Self::SaslSsl),
+    ];
     const IGNORES_CASE: bool = true;
 }
 

@@ -12,6 +12,7 @@ mod parts;
 mod properties;
 mod reference;
 mod secret;
+mod security;
 mod settings;
 mod shown;
 pub(super) mod table;
@@ -238,8 +239,8 @@ mod tests {
             "compression.gzip.level=0 is out of range (range: -1 or 1 to 9)"
         );
         assert_eq!(
-            refused("security.protocol", "sasl_ssl"),
-            "security.protocol=sasl_ssl is not supported yet (values: PLAINTEXT)"
+            refused("security.protocol", "tls"),
+            "security.protocol=tls is not a legal value (values: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)"
         );
         assert!(refused("batch.size", "99999999999999999999999").contains("is out of range"));
         assert!(refused("compression.type", "GZIP").contains("is not a legal value"));

@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use crate::accumulator::topic_config::TopicConfig;
 use crate::backoff::ExponentialBackoff;
-use crate::connection::authentication::NoAuthentication;
 use crate::connection::resolve::Resolver;
-use crate::connection::{ConnectionConfig, Encryption, Endpoint};
+use crate::connection::{ConnectionConfig, Endpoint};
 use crate::metadata::refresh::RefreshConfig;
 use crate::producer::bootstrap::BootstrapConfig;
 use crate::record::compression::Compression;
@@ -61,8 +60,8 @@ impl ValidatedConfig {
             receive_buffer: self.receive_buffer,
             setup_timeout: self.socket_connection_setup_timeout,
             setup_timeout_max: self.socket_connection_setup_timeout_max,
-            authenticator: Arc::new(NoAuthentication),
-            encryption: Encryption::None,
+            authenticator: Arc::clone(&self.protection.authenticator),
+            encryption: self.protection.encryption.clone(),
             first_versions: Arc::default(),
             resolver: Arc::new(Resolver::new(Arc::clone(&self.names))),
         }

@@ -138,14 +138,14 @@ pub(super) enum Access {
     /// It is set by its typed setter or by name. Its value is in a field of [`Settings`].
     Typed { setter: &'static str },
     /// It is set by name only. Its value is in [`TextSettings`](super::TextSettings).
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "TLS will have the first such rows; today only the tests' table has some"
-        )
-    )]
     ByName { kind: &'static dyn TextKind },
+}
+
+impl ProducerConfig {
+    /// Returns the text of a setting that is set by name only: the text that was set, or else the default.
+    pub(super) fn text(&self, name: &'static str) -> &str {
+        text_row(ROWS, name).map_or("", |row| self.texts.text(row))
+    }
 }
 
 /// The row of a setting that is set by name only. `None` if `name` is not such a setting.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::record::compression::CompressionType;
 
 use super::choices::Acks;
+use super::security::Protection;
 use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap};
 
 /// Settings that are in range and do not conflict. Values that depend on other settings are filled in.
@@ -20,6 +21,7 @@ pub(crate) struct ValidatedConfig {
     settings: Settings,
     pub(crate) bootstrap_addresses: Vec<BootstrapAddress>,
     pub(crate) names: Arc<dyn NameService>,
+    pub(crate) protection: Protection,
 }
 
 impl ValidatedConfig {
@@ -70,6 +72,8 @@ impl ProducerConfig {
             .value_or_add(self.delivery_timeout_for_linger_and_request())
             .unwrap_or_default();
         faults.value_or_add(codec_is_compiled_in(settings.compression));
+        let protection = self.protection().map_err(|error| error.to_string());
+        let protection = faults.value_or_add(protection);
         faults.into_result()?;
         self.warn_of_changes(&settings);
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {
@@ -92,6 +96,7 @@ impl ProducerConfig {
             settings,
             bootstrap_addresses,
             names: Arc::clone(&self.names),
+            protection: protection.unwrap_or_else(Protection::none),
         })
     }
 

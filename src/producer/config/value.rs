@@ -49,15 +49,13 @@ pub(super) const fn text() -> Text {
 }
 
 /// A text that is never shown.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "TLS and SASL will have the first secrets; today only the tests' table has some"
-    )
-)]
 pub(super) const fn secret() -> SecretText {
     SecretText
+}
+
+/// `https` or nothing.
+pub(super) const fn host_check() -> HostCheck {
+    HostCheck
 }
 
 /// `true` or `false`.
@@ -143,6 +141,33 @@ impl Kind for Text {
 
     fn write(&self, value: &String) -> String {
         value.clone()
+    }
+}
+
+/// Whether a broker's certificate must name the host.
+pub(super) struct HostCheck;
+
+impl Kind for HostCheck {
+    type Value = bool;
+    const RANGE_IS: &'static str = "values";
+
+    fn parse(&self, text: &str) -> Result<bool, String> {
+        match text {
+            "" => Ok(false),
+            _ if text.eq_ignore_ascii_case("https") => Ok(true),
+            _ if text.eq_ignore_ascii_case("none") => {
+                Err("is librdkafka's value: leave it empty".to_owned())
+            }
+            _ => Err("is not a legal value".to_owned()),
+        }
+    }
+
+    fn check(&self, _value: &bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn write(&self, value: &bool) -> String {
+        if *value { "https" } else { "" }.to_owned()
     }
 }
 

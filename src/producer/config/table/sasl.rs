@@ -1,0 +1,18 @@
+//! SASL: how a client proves its identity.
+
+macro_rules! sasl {
+    ($($before:tt)*) => {
+        $crate::producer::config::table::next_group! {
+            $($before)*
+
+            /// The mechanism by which the client proves its identity.
+            "sasl.mechanism" = text(), default "GSSAPI",
+                range "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, GSSAPI, AWS_MSK_IAM";
+
+            /// The credentials, as in Java's files: the name of a login module and its options.
+            "sasl.jaas.config" = secret(), default "", range "a login module";
+        }
+    };
+}
+
+pub(crate) use sasl;
