@@ -279,8 +279,7 @@ fn cannot_connect(
 }
 
 fn while_connecting(endpoint: &Endpoint, error: Error) -> Error {
-    let kind = error.kind();
-    Error::new(kind, format!("no Kafka connection to {endpoint}")).with_source(error)
+    error.in_context(format_args!("no Kafka connection to {endpoint}"))
 }
 
 /// Returns whether a write or read failed because the broker had closed the connection.

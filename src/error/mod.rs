@@ -224,6 +224,19 @@ impl Error {
         self
     }
 
+    /// Puts `context` and a colon before the message. All else stays.
+    pub(crate) fn in_context(mut self, context: impl fmt::Display) -> Self {
+        let inner = self.inner_mut();
+        inner.message = format!("{context}: {}", inner.message).into();
+        self
+    }
+
+    /// Returns whether one side of a new connection refuses the other: a certificate, a password or a token is not accepted.
+    /// Such a failure lasts until someone changes it, so whoever waits for the connection is told at once.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls)
+    }
+
     /// Returns what happened, without the broker's answer and the cause.
     pub(crate) fn message(&self) -> &str {
         &self.inner.message

@@ -18,6 +18,8 @@ pub(super) struct AttemptResults {
     topic_errors: HashMap<Arc<str>, TopicError>,
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
+    /// The number of the latest attempt that failed.
+    failed_attempt: u64,
     /// The broker that was asked last: it explains the timeout of a caller that gives up before an answer.
     asked: Option<Endpoint>,
     is_closed: bool,
@@ -65,6 +67,9 @@ impl AttemptResults {
                 "the producer was closed while the record waited for metadata",
             ));
         }
+        if let Some(refusal) = self.refusal().filter(|_| self.failed_attempt > first_attempt) {
+            return Err(refusal.clone());
+        }
         if let Some(received) = self.topic_errors.get(wanted.topic) {
             if received.attempt > attempts_before && !received.error.is_retriable() {
                 return Err(received.error.clone());
@@ -78,6 +83,9 @@ impl AttemptResults {
 
     /// Returns the error of a caller whose wait timed out.
     pub(super) fn timeout(&self, wanted: Wanted<'_>, cluster: &Cluster, now: Instant) -> Error {
+        if let Some(refusal) = self.refusal() {
+            return refusal.clone();
+        }
         let received = self.topic_errors.get(wanted.topic);
         if let Some(received) = received {
             let age = now.saturating_duration_since(received.received_at);
@@ -140,7 +148,13 @@ impl AttemptResults {
     /// Notes an attempt that ended without an answer.
     pub(super) fn note_failure(&mut self, error: Error) {
         self.attempts += 1;
+        self.failed_attempt = self.attempts;
         self.last_error = Some(error);
+    }
+
+    /// Returns why the brokers refuse this client, or it them, if the latest attempt failed because of that.
+    fn refusal(&self) -> Option<&Error> {
+        self.last_error.as_ref().filter(|error| error.is_refusal())
     }
 
     /// Ends each wait with an error from now on.
@@ -217,6 +231,24 @@ mod tests {
         assert!(later.to_string().contains("no broker answers"), "{later}");
         waiters.note_answer(&asked(), Vec::new(), now);
         assert_eq!(kind(&waiters, now), ErrorKind::MetadataTimeout);
+    }
+
+    #[test]
+    fn a_refused_connection_ends_the_waits_that_began_before_it() {
+        let (mut waiters, cluster) = (Waiters::default(), Cluster::default());
+        let wanted = wanted(None, SECOND);
+        let began = waiters.attempts();
+        waiters.note_failure(Error::new(ErrorKind::Network, "no broker answers"));
+        assert!(!waiters.check(wanted, &cluster, began).unwrap());
+        waiters.note_failure(Error::new(ErrorKind::Authentication, "wrong password"));
+        let error = waiters.check(wanted, &cluster, began).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+        let later = waiters.attempts();
+        assert!(!waiters.check(wanted, &cluster, later).unwrap());
+        let error = waiters.timeout(wanted, &cluster, Instant::now());
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+        waiters.note_answer(&asked(), Vec::new(), Instant::now());
+        assert!(!waiters.check(wanted, &cluster, began).unwrap());
     }
 
     #[test]

@@ -136,7 +136,10 @@ impl Attempt {
     /// Notes that the broker that was asked failed. Returns its address.
     pub(super) fn fail(&mut self, error: Error) -> Option<Endpoint> {
         let current = self.current.take()?;
-        self.last_error = Some(error);
+        // Another broker that cannot be reached does not hide that one refuses this client.
+        if !self.last_error.as_ref().is_some_and(Error::is_refusal) || error.is_refusal() {
+            self.last_error = Some(error);
+        }
         // If an old connection ends, a new one to the same address can still succeed.
         if current.is_new_connection {
             self.failed.insert(current.endpoint.clone());
@@ -152,6 +155,11 @@ impl Attempt {
 
     pub(super) fn add_candidate(&mut self, endpoint: Endpoint) {
         self.candidates.push_back(endpoint);
+    }
+
+    /// Whether a broker refuses this client, or the client the broker.
+    pub(super) fn is_refused(&self) -> bool {
+        self.last_error.as_ref().is_some_and(Error::is_refusal)
     }
 
     /// Why the attempt failed.
