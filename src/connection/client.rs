@@ -9,6 +9,7 @@ use super::errors::{cancelled_error, ended_error, no_answer_error};
 use super::exchange::{Exchange, ExchangeConnection, OwnConnection};
 use super::frames::MAX_METADATA_FRAME_BYTES;
 use super::link::{LinkEvent, LinkId, OutgoingRequest};
+use super::outgoing::WRITE_PATIENCE;
 use super::shared::{Connection, ConnectionUser, OwedAnswers};
 use super::{BrokerVersions, ConnectionContext, Endpoint};
 use crate::error::Error;
@@ -165,7 +166,12 @@ impl ExchangeConnection for ClientConnection {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        if let Self::Own { control, .. } = self {
+        if let Self::Own {
+            connection,
+            control,
+        } = self
+        {
+            connection.send.end(WRITE_PATIENCE);
             control.cancel();
         }
     }

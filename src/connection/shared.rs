@@ -31,7 +31,7 @@ use super::errors::{broken_error, cancelled_error, ended_error};
 use super::exchange::OwnConnection;
 use super::frames::{FrameLimit, FrameReader};
 use super::link::{EventSink, LinkEvent, LinkId, LinkProperties, WriteError, WriteStatus};
-use super::outgoing::{OutgoingRequest, Remainder};
+use super::outgoing::{OutgoingRequest, Remainder, WRITE_PATIENCE};
 use super::transport::{ReceiveHalf, SendHalf};
 use super::{BrokerVersions, ConnectionContext};
 use crate::error::Error;
@@ -217,8 +217,17 @@ impl Connection {
         match goes_on {
             true => user.notify(LinkEvent::Closed(cancelled_error())),
             // The reader thread sees the end and notifies all users.
-            false => self.control.cancel(),
+            false => self.close(),
         }
+    }
+
+    /// Ends the connection, and tells the broker so if no request is being written.
+    fn close(&self) {
+        let half = self.state.lock().send_half.take();
+        if let Some(mut half) = half {
+            half.end(WRITE_PATIENCE);
+        }
+        self.control.cancel();
     }
 
     /// Writes a request, for a few milliseconds at most. Then the writer thread writes the rest.

@@ -67,7 +67,10 @@ impl AttemptResults {
                 "the producer was closed while the record waited for metadata",
             ));
         }
-        if let Some(refusal) = self.refusal().filter(|_| self.failed_attempt > first_attempt) {
+        if let Some(refusal) = self
+            .refusal()
+            .filter(|_| self.failed_attempt > first_attempt)
+        {
             return Err(refusal.clone());
         }
         if let Some(received) = self.topic_errors.get(wanted.topic) {
