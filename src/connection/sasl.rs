@@ -42,7 +42,7 @@ impl Authenticator for SaslAuthenticator {
         let mut message = conversation.first()?;
         for _ in 0..MOST_MESSAGES {
             let asked = Instant::now();
-            let answer = self.send(connection, &message)?;
+            let answer = self.send(connection, &*conversation, &message)?;
             match conversation.next(&answer.message)? {
                 Next::Send(next) => message = next,
                 Next::Done => return Ok(session(asked, answer.session_lifetime_ms)),
@@ -98,6 +98,7 @@ impl SaslAuthenticator {
     fn send(
         &self,
         connection: &mut NewConnection<'_>,
+        conversation: &dyn Conversation,
         message: &Message,
     ) -> Result<SaslAuthenticateResponse, Error> {
         let message = message.bytes();
@@ -119,15 +120,8 @@ impl SaslAuthenticator {
         if answer.error.is_none() {
             return Ok(answer);
         }
-        let name = self.mechanism.name();
-        let error = Error::answered(
-            answer.error,
-            format!("the broker refused to authenticate by {name}"),
-        );
-        Err(match &answer.error_message {
-            Some(text) => error.with_broker_message(text),
-            None => error,
-        })
+        let error = conversation.refused(answer.error_message.as_deref());
+        Err(error.with_broker_code(answer.error))
     }
 }
 

@@ -52,6 +52,35 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         Ok(self)
     }
 
+    /// Authenticates by PLAIN: see [`ProducerConfig::sasl_plain`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_plain(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.config = self.config.sasl_plain(user, password);
+        self
+    }
+
+    /// Authenticates by SCRAM-SHA-256: see [`ProducerConfig::sasl_scram_sha_256`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_scram_sha_256(
+        mut self,
+        user: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.config = self.config.sasl_scram_sha_256(user, password);
+        self
+    }
+
+    /// Authenticates by SCRAM-SHA-512: see [`ProducerConfig::sasl_scram_sha_512`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_scram_sha_512(
+        mut self,
+        user: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        self.config = self.config.sasl_scram_sha_512(user, password);
+        self
+    }
+
     /// Serializes keys with `serializer`.
     pub fn key_serializer<S: Serializer<K> + 'static>(
         self,

@@ -11,6 +11,8 @@ mod not_yet;
 mod parts;
 mod properties;
 mod reference;
+#[cfg(feature = "sasl")]
+mod sasl_credentials;
 mod secret;
 mod security;
 mod settings;
@@ -68,6 +70,9 @@ pub struct ProducerConfig {
     /// Which of `settings` were set.
     explicit: Explicit,
     texts: TextSettings,
+    /// Set in code: they take precedence over `sasl.jaas.config`.
+    #[cfg(feature = "sasl")]
+    sasl_credentials: Option<sasl_credentials::SaslCredentials>,
     /// The system's, except in tests.
     names: Arc<dyn NameService>,
 }
@@ -80,6 +85,8 @@ impl ProducerConfig {
             settings: DEFAULTS.clone(),
             explicit: Explicit::default(),
             texts: TextSettings::default(),
+            #[cfg(feature = "sasl")]
+            sasl_credentials: None,
             names: Arc::new(SystemNames),
         }
     }

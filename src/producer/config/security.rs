@@ -201,10 +201,79 @@ mod tls {
 #[cfg(feature = "sasl")]
 mod sasl {
     use super::*;
+    use crate::connection::sasl::SaslAuthenticator;
+    use crate::producer::config::sasl_credentials::SaslCredentials;
+    use crate::sasl::Mechanism;
+    use crate::sasl::jaas::Jaas;
+    use crate::sasl::plain::Plain;
+    use crate::sasl::scram::{Hash, Identity, Scram};
 
     impl ProducerConfig {
         pub(super) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
-            Err(config_error("SASL".to_owned()))
+            let mechanism = match &self.sasl_credentials {
+                Some(credentials) => self.mechanism_of_credentials(credentials)?,
+                None => self.mechanism_of_jaas()?,
+            };
+            Ok(Arc::new(SaslAuthenticator { mechanism }))
         }
+
+        fn mechanism_of_credentials(
+            &self,
+            credentials: &SaslCredentials,
+        ) -> Result<Arc<dyn Mechanism>, Error> {
+            let SaslCredentials { user, password } = credentials;
+            let scram = |hash| Scram::new(hash, user, password.clone(), Identity::User);
+            Ok(match self.text("sasl.mechanism") {
+                "PLAIN" => Arc::new(Plain::new(user, password.clone())?),
+                "SCRAM-SHA-256" => Arc::new(scram(Hash::Sha256)?),
+                "SCRAM-SHA-512" => Arc::new(scram(Hash::Sha512)?),
+                other => return Err(no_user_and_password(other)),
+            })
+        }
+
+        fn mechanism_of_jaas(&self) -> Result<Arc<dyn Mechanism>, Error> {
+            let text = self.text("sasl.jaas.config");
+            let mechanism = self.text("sasl.mechanism");
+            let is_set = self.is_set("sasl.mechanism");
+            if text.is_empty() {
+                return Err(no_jaas(mechanism, is_set));
+            }
+            let jaas = Jaas::parse(text)?;
+            for warning in jaas.warnings() {
+                log::warn!(target: "kafka_producer::config", "{warning}");
+            }
+            jaas.check_mechanism(is_set.then_some(mechanism))?;
+            Ok(match mechanism {
+                "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
+                "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
+                "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
+                other => return Err(no_mechanism(other)),
+            })
+        }
+    }
+
+    fn no_mechanism(name: &str) -> Error {
+        config_error(format!(
+            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
+            crate::error::printable(name)
+        ))
+    }
+
+    fn no_user_and_password(name: &str) -> Error {
+        config_error(format!(
+            "sasl.mechanism={} does not use a user name and password",
+            crate::error::printable(name)
+        ))
+    }
+
+    fn no_jaas(mechanism: &str, is_set: bool) -> Error {
+        let mechanism = match is_set {
+            true => format!("sasl.mechanism={}", crate::error::printable(mechanism)),
+            false => "SASL".to_owned(),
+        };
+        config_error(format!(
+            "sasl.jaas.config is not set, and {mechanism} needs its credentials: set it, or use a setter such as \
+             sasl_plain; a file named by java.security.auth.login.config is not read"
+        ))
     }
 }

@@ -146,6 +146,15 @@ impl ProducerConfig {
     pub(super) fn text(&self, name: &'static str) -> &str {
         text_row(ROWS, name).map_or("", |row| self.texts.text(row))
     }
+
+    /// Sets a setting that is set by name only to a text that is legal.
+    #[cfg(feature = "sasl")]
+    pub(super) fn set_text(&mut self, name: &'static str, text: &str) {
+        if let Some(row) = text_row(ROWS, name) {
+            let set = self.texts.set(row, text);
+            debug_assert!(set.is_ok(), "{name}");
+        }
+    }
 }
 
 /// The row of a setting that is set by name only. `None` if `name` is not such a setting.

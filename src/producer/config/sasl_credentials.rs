@@ -1,0 +1,43 @@
+//! Setters for SASL that need no JAAS text.
+
+use crate::secret::Secret;
+
+use super::ProducerConfig;
+
+/// A user name and password that were set in code.
+#[derive(Clone, Debug)]
+pub(super) struct SaslCredentials {
+    pub(super) user: String,
+    pub(super) password: Secret,
+}
+
+/// Setters for SASL. They set `sasl.mechanism`, and take precedence over `sasl.jaas.config`. `security.protocol` must be
+/// `SASL_SSL` or `SASL_PLAINTEXT`.
+impl ProducerConfig {
+    /// Authenticates by PLAIN: the broker gets the password itself. Use it with `SASL_SSL` only.
+    #[must_use]
+    pub fn sasl_plain(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.with_user("PLAIN", user.into(), password.into())
+    }
+
+    /// Authenticates by SCRAM-SHA-256 (RFC 7677): the broker does not get the password, and proves that it knows it, too.
+    #[must_use]
+    pub fn sasl_scram_sha_256(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.with_user("SCRAM-SHA-256", user.into(), password.into())
+    }
+
+    /// Authenticates by SCRAM-SHA-512: as [`sasl_scram_sha_256`](Self::sasl_scram_sha_256) with a longer hash.
+    #[must_use]
+    pub fn sasl_scram_sha_512(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.with_user("SCRAM-SHA-512", user.into(), password.into())
+    }
+
+    fn with_user(mut self, mechanism: &'static str, user: String, password: String) -> Self {
+        self.set_text("sasl.mechanism", mechanism);
+        self.sasl_credentials = Some(SaslCredentials {
+            user,
+            password: Secret::new(password),
+        });
+        self
+    }
+}
