@@ -41,7 +41,8 @@ pub(crate) struct FrameReader {
     /// The bytes from `start` on belong to frames that are not returned yet.
     buffer: Vec<u8>,
     start: usize,
-    seen_frame: bool,
+    /// The number of frames so far.
+    frames: u64,
     /// Whether the stream ended before its first byte.
     closed_unheard: bool,
 }
@@ -52,7 +53,7 @@ impl Default for FrameReader {
             max_bytes: FrameLimit(Arc::new(AtomicUsize::new(MAX_HANDSHAKE_FRAME_BYTES))),
             buffer: Vec::new(),
             start: 0,
-            seen_frame: false,
+            frames: 0,
             closed_unheard: false,
         }
     }
@@ -86,7 +87,7 @@ impl FrameReader {
         self.fill(length, stream)?;
         let frame = self.buffer[self.start..self.start + length].to_vec();
         self.start += length;
-        self.seen_frame = true;
+        self.frames += 1;
         self.shrink();
         Ok(frame)
     }
@@ -107,7 +108,7 @@ impl FrameReader {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error)
-                    if error.kind() == io::ErrorKind::ConnectionReset && !self.seen_frame =>
+                    if error.kind() == io::ErrorKind::ConnectionReset && self.frames == 0 =>
                 {
                     return Err(self.closed().with_source(error));
                 }
@@ -128,32 +129,45 @@ impl FrameReader {
     }
 
     fn closed(&mut self) -> Error {
-        self.closed_unheard = !self.seen_frame && self.buffer.is_empty();
-        let message = if self.seen_frame {
-            "the broker closed the connection"
-        } else {
-            "the server closed the connection before its first answer: either it has reached its connection limit \
-             (max.connections.per.ip, max.connections), or the listener expects TLS"
-        };
-        Error::new(ErrorKind::Network, message)
+        self.closed_unheard = self.frames == 0 && self.buffer.is_empty();
+        let error = |message| Error::new(ErrorKind::Network, message);
+        match self.frames {
+            0 => error(
+                "the server closed the connection before its first answer: either it has reached its connection limit \
+                 (max.connections.per.ip, max.connections), or the listener expects TLS",
+            )
+            .with_advice("if the listener expects TLS, set security.protocol=SSL or SASL_SSL"),
+            // What a listener with SASL does with a client that does not authenticate itself.
+            1 => error("the broker closed the connection at the first request after ApiVersions")
+                .with_advice(
+                    "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+                ),
+            _ => error("the broker closed the connection"),
+        }
     }
 
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
         let known = match &prefix {
-            _ if self.seen_frame => None,
-            [0x15, 0x03, ..] => {
-                Some("the broker answered in TLS: this listener expects an encrypted connection")
-            }
-            b"HTTP" => Some("the server answered in HTTP: this is not a Kafka listener"),
+            _ if self.frames > 0 => None,
+            [0x15, 0x03, ..] => Some((
+                ErrorKind::Tls,
+                "the broker answered in TLS: this listener expects an encrypted connection",
+                "set security.protocol=SSL or SASL_SSL",
+            )),
+            b"HTTP" => Some((
+                ErrorKind::Protocol,
+                "the server answered in HTTP: this is not a Kafka listener",
+                "check the port in bootstrap.servers or advertised.listeners",
+            )),
             _ => None,
         };
-        if let Some(known) = known {
+        if let Some((kind, known, advice)) = known {
             // The decoder's error would only distract from this.
-            return Error::new(ErrorKind::Protocol, known);
+            return Error::new(kind, known).with_advice(advice);
         }
-        let message = match self.seen_frame {
-            true => "the broker sent bytes that are not Kafka's protocol",
-            false => "the server's first bytes are not Kafka's protocol",
+        let message = match self.frames {
+            0 => "the server's first bytes are not Kafka's protocol",
+            _ => "the broker sent bytes that are not Kafka's protocol",
         };
         Error::new(ErrorKind::Protocol, message).with_source(error)
     }
