@@ -7,6 +7,8 @@
 mod batches;
 mod frames;
 mod responses;
+#[cfg(feature = "sasl")]
+mod sasl;
 mod text;
 mod worker;
 
@@ -15,13 +17,15 @@ pub use frames::frames;
 pub use responses::{
     api_versions_response, init_producer_id_response, metadata_response, produce_response,
 };
+#[cfg(feature = "sasl")]
+pub use sasl::{jaas, scram_messages};
 pub use text::{partitioner, properties};
 pub use worker::worker;
 
 /// A target's name, the target, and its first inputs.
 type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
-const TARGETS: [Target; 10] = [
+const TARGETS: &[Target] = &[
     (
         "api_versions_response",
         api_versions_response,
@@ -34,6 +38,8 @@ const TARGETS: [Target; 10] = [
         init_producer_id_response,
         responses::init_producer_id_seeds,
     ),
+    #[cfg(feature = "sasl")]
+    ("jaas", jaas, sasl::jaas_seeds),
     (
         "metadata_response",
         metadata_response,
@@ -47,12 +53,14 @@ const TARGETS: [Target; 10] = [
     ),
     ("properties", properties, text::properties_seeds),
     ("record_batch", record_batch, batches::record_batch_seeds),
+    #[cfg(feature = "sasl")]
+    ("scram_messages", scram_messages, sasl::scram_seeds),
     ("worker", worker, worker::seeds),
 ];
 
 /// Returns the first inputs of a target: valid ones, from this crate's own encoders.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let target = TARGETS.into_iter().find(|(name, ..)| *name == target);
+    let target = TARGETS.iter().find(|(name, ..)| *name == target);
     target.map_or_else(Vec::new, |(_, _, seeds)| seeds())
 }
 

@@ -1,10 +1,15 @@
 //! SASL: the mechanisms by which a client proves its identity to a broker (RFC 4422). They turn the broker's messages into
 //! the client's. `connection::sasl` carries them.
 
+pub(crate) mod jaas;
+pub(crate) mod plain;
+pub(crate) mod scram;
+
 use std::fmt;
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::secret::Secret;
 
 /// A SASL mechanism with its credentials. All connections of a producer share it.
 pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
@@ -23,6 +28,11 @@ pub(crate) trait Conversation: Send {
 
     /// Returns what follows the broker's answer `challenge` to the latest message.
     fn next(&mut self, challenge: &[u8]) -> Result<Next, Error>;
+
+    /// Returns the error of an authentication that the broker refuses now, with the error code of its answer still to be
+    /// added. The error holds what the messages so far say about the reason, and `explanation`, which is the broker's own
+    /// text, as far as that may be shown.
+    fn refused(&self, explanation: Option<&str>) -> Error;
 }
 
 /// What follows an answer of the broker.
@@ -54,4 +64,45 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message({} bytes)", self.0.len())
     }
+}
+
+/// Makes the error of an authentication that the peer prevents.
+fn failed(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Authentication, message)
+}
+
+/// Makes the error of an authentication that the user's settings prevent.
+fn misconfigured(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+/// Adds the broker's own text to `error`, unless that text repeats the secret that the broker was given.
+fn with_explanation(error: Error, explanation: Option<&str>, given: &Secret) -> Error {
+    match explanation {
+        Some(text) if !text.is_empty() && !text.contains(given.reveal()) => {
+            error.with_broker_message(text)
+        }
+        _ => error,
+    }
+}
+
+/// Returns the user name and the password of a user, or says which of them is missing.
+fn credentials(user: &str, password: Secret) -> Result<(String, Secret), Error> {
+    if user.is_empty() {
+        return Err(misconfigured("the user name for SASL is empty")
+            .with_advice("set the option username in sasl.jaas.config"));
+    }
+    if password.reveal().is_empty() {
+        return Err(misconfigured("the password for SASL is empty")
+            .with_advice("set the option password in sasl.jaas.config"));
+    }
+    Ok((user.to_owned(), password))
+}
+
+/// Returns the value of an option that the mechanism needs.
+fn option<'a>(jaas: &'a jaas::Jaas, name: &str) -> Result<&'a Secret, Error> {
+    jaas.option(name).ok_or_else(|| {
+        misconfigured(format!("sasl.jaas.config has no option {name}"))
+            .with_advice(format!("add {name}=\"...\" before its semicolon"))
+    })
 }
