@@ -145,7 +145,7 @@ impl ErrorKind {
         use Producer::{Ended, Usable};
         use Subject::{Other, Record};
         let (delivery, again, producer, subject, advice) = match self {
-            Self::Config => (NotWritten, Never, Usable, Other, ""),
+            Self::Config | Self::UnsupportedVersion => (NotWritten, Never, Usable, Other, ""),
             Self::InvalidArgument
             | Self::Serialization
             | Self::Partitioner
@@ -168,10 +168,7 @@ impl ErrorKind {
                 (NotWritten, Later, Usable, Record, advice)
             }
             Self::Authentication => (NotWritten, Never, Usable, Other, "check the credentials"),
-            Self::Tls => {
-                let advice = "compare the settings ssl.* with the broker's";
-                (NotWritten, Never, Usable, Other, advice)
-            }
+            Self::Tls => (NotWritten, Never, Usable, Other, "check the settings ssl.*"),
             Self::Authorization => {
                 let advice = "ask for the permission on the broker";
                 (NotWritten, Never, Usable, Record, advice)
@@ -184,7 +181,6 @@ impl ErrorKind {
                 let advice = "check the brokers and the network";
                 (MaybeWritten, Later, Usable, Other, advice)
             }
-            Self::UnsupportedVersion => (NotWritten, Never, Usable, Other, ""),
             Self::Protocol => (MaybeWritten, Never, Usable, Other, ""),
             Self::Timeout => {
                 let advice = "wait longer: the work goes on";

@@ -208,9 +208,10 @@ mod tests {
                 "\"a b:9092\" has a character that no host name has",
             ),
             ("a:1;b:2", "separate addresses with commas"),
+            ("SSL://b:1", "\"SSL://b:1\" has a scheme"),
             (
                 "SSL://b:1",
-                "\"SSL://b:1\" has a scheme: write host:port, and set security.protocol=SSL",
+                "write host:port, and set security.protocol=SSL",
             ),
             ("SASL_SSL://b:1", "set security.protocol=SASL_SSL"),
             (

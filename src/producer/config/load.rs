@@ -401,7 +401,7 @@ mod tests {
         );
         assert!(!error.contains("hunter2"), "{error}");
         assert!(
-            !error.contains("me:") && error.starts_with("9 faults"),
+            !error.contains("me:") && error.starts_with("7 faults"),
             "{error}"
         );
     }

@@ -272,8 +272,8 @@ mod tests {
             ),
             (
                 "test.protocol",
-                "SSL",
-                "test.protocol=SSL is not supported yet (values: PLAINTEXT)",
+                "TLS",
+                "test.protocol=TLS is not a legal value (values: PLAINTEXT)",
             ),
         ] {
             assert_eq!(config.set(name, text).unwrap_err().to_string(), error);

@@ -22,4 +22,6 @@ pub(crate) use produce::{
     ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
 };
 pub(crate) use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
-pub(crate) use sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
+pub(crate) use sasl_handshake::SaslHandshakeRequest;
+#[cfg(test)]
+pub(crate) use sasl_handshake::SaslHandshakeResponse;

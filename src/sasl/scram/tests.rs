@@ -170,104 +170,97 @@ fn credentials_that_no_broker_takes_are_refused_before_a_connection() {
     }
 }
 
+/// First messages of a hostile broker, and what the refusal says. The names in braces stand for the constants.
+const HOSTILE: &[(&str, &str)] = &[
+    ("r={NONCE}", "has no salt"),
+    ("r={NONCE}x,s={SALT}", "has no iteration count"),
+    ("r={NONCE}x,s={SALT},i=", "is not a list of names"),
+    ("r={NONCE}x,i=4096,s={SALT}", "has no salt"),
+    ("s={SALT},r={NONCE}x,i=4096", "has no nonce"),
+    (
+        "r={NONCE},s={SALT},i=4096",
+        "adds nothing to this client's nonce",
+    ),
+    (
+        "r=x{NONCE},s={SALT},i=4096",
+        "does not answer this client's message",
+    ),
+    (
+        "r={NONCE} x,s={SALT},i=4096",
+        "characters that a nonce cannot have",
+    ),
+    (
+        "r={NONCE}é,s={SALT},i=4096",
+        "characters that a nonce cannot have",
+    ),
+    ("r={NONCE}x,s=,i=4096", "is not a list of names"),
+    ("r={NONCE}x,s=QUI,i=4096", "a salt that is not base64"),
+    ("r={NONCE}x,s=????,i=4096", "a salt that is not base64"),
+    (
+        "r={NONCE}x,s={SALT},i=4095",
+        "the broker asks for 4095 iterations of SCRAM, less",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=0",
+        "the broker asks for 0 iterations of SCRAM, less",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=1000001",
+        "for 1000001 iterations of SCRAM, more",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=4294967296",
+        "for 4294967296 iterations of SCRAM, more",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=-4096",
+        "an iteration count that is no number",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=+4096",
+        "an iteration count that is no number",
+    ),
+    ("r={NONCE}x,s={SALT},i=4096,", "is not a list of names"),
+    ("r={NONCE}x,s={SALT},i=4096,1=2", "is not a list of names"),
+    ("r={NONCE}x,s={SALT},i=4096,x=a\0", "is not a list of names"),
+    (
+        "m=x,r={NONCE}x,s={SALT},i=4096",
+        "demands an extension of SCRAM",
+    ),
+    (
+        "r={NONCE}x,s={SALT},i=4096,m=x",
+        "demands an extension of SCRAM",
+    ),
+    (
+        "e=unknown-user",
+        "the broker ended SCRAM with the error unknown-user; check the user name",
+    ),
+];
+
 #[test]
 fn a_hostile_first_message_is_refused() {
     let long = "A".repeat(1368);
+    let constants = |text: &str| text.replace("{NONCE}", NONCE).replace("{SALT}", SALT);
+    let short = HOSTILE
+        .iter()
+        .map(|(message, expected)| (constants(message), *expected));
     let cases = [
         (String::new(), "is not a list of names with values"),
         ("x".repeat(8193), "has 8193 bytes"),
-        (format!("r={NONCE}"), "has no salt"),
-        (format!("r={NONCE}x,s={SALT}"), "has no iteration count"),
-        (format!("r={NONCE}x,s={SALT},i="), "is not a list of names"),
-        (format!("r={NONCE}x,i=4096,s={SALT}"), "has no salt"),
-        (format!("s={SALT},r={NONCE}x,i=4096"), "has no nonce"),
-        (
-            format!("r={NONCE},s={SALT},i=4096"),
-            "adds nothing to this client's nonce",
-        ),
         (
             format!("r={},s={SALT},i=4096", &NONCE[..19]),
             "does not answer this client's message",
-        ),
-        (
-            format!("r=x{NONCE},s={SALT},i=4096"),
-            "does not answer this client's message",
-        ),
-        (
-            format!("r={NONCE} x,s={SALT},i=4096"),
-            "characters that a nonce cannot have",
-        ),
-        (
-            format!("r={NONCE}é,s={SALT},i=4096"),
-            "characters that a nonce cannot have",
-        ),
-        (format!("r={NONCE}x,s=,i=4096"), "is not a list of names"),
-        (
-            format!("r={NONCE}x,s=QUI,i=4096"),
-            "a salt that is not base64",
-        ),
-        (
-            format!("r={NONCE}x,s=????,i=4096"),
-            "a salt that is not base64",
         ),
         (
             format!("r={NONCE}x,s={long},i=4096"),
             "has a salt of 1026 bytes",
         ),
         (
-            format!("r={NONCE}x,s={SALT},i=4095"),
-            "the broker asks for 4095 iterations of SCRAM, less",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=0"),
-            "the broker asks for 0 iterations of SCRAM, less",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=1000001"),
-            "for 1000001 iterations of SCRAM, more",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=4294967296"),
-            "for 4294967296 iterations of SCRAM, more",
-        ),
-        (
             format!("r={NONCE}x,s={SALT},i={}", "9".repeat(1000)),
             "for 99999999999999999999 iterations",
         ),
-        (
-            format!("r={NONCE}x,s={SALT},i=-4096"),
-            "an iteration count that is no number",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=+4096"),
-            "an iteration count that is no number",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=4096,"),
-            "is not a list of names",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=4096,1=2"),
-            "is not a list of names",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=4096,x=a\0"),
-            "is not a list of names",
-        ),
-        (
-            format!("m=x,r={NONCE}x,s={SALT},i=4096"),
-            "demands an extension of SCRAM",
-        ),
-        (
-            format!("r={NONCE}x,s={SALT},i=4096,m=x"),
-            "demands an extension of SCRAM",
-        ),
-        (
-            "e=unknown-user".to_owned(),
-            "the broker ended SCRAM with the error unknown-user; check the user name",
-        ),
     ];
-    for (message, expected) in cases {
+    for (message, expected) in cases.into_iter().chain(short) {
         let shown = refusal(&message);
         assert!(
             shown.contains(expected) && shown.len() < 400,
