@@ -130,7 +130,11 @@ impl<N: Network> Sender<N> {
             _ => error,
         };
         log_end(broker, broker_link, &error);
-        let not_before = now + self.config.reconnect_backoff.after(broker_link.failures);
+        let not_before = now
+            + self
+                .config
+                .reconnect_backoff
+                .before_reconnect(broker_link.failures, error.is_refusal());
         let failing_until = not_before + self.config.retry_backoff.longest();
         let ended = broker_link.end(error.clone(), not_before, failing_until);
         end(&mut self.network, link_id);

@@ -211,7 +211,11 @@ impl<N: Network> Sender<N> {
             }
             LinkEvent::Closed(error) => {
                 let failures = broker_link.successor.failures();
-                let not_before = now + self.config.reconnect_backoff.after(failures);
+                let not_before = now
+                    + self
+                        .config
+                        .reconnect_backoff
+                        .before_reconnect(failures, error.is_refusal());
                 let failures = failures.saturating_add(1);
                 self.end_successor(
                     broker,

@@ -97,11 +97,13 @@ fn without_scheme(address: &str) -> Result<&str, &'static str> {
     };
     match scheme.to_ascii_uppercase().as_str() {
         "PLAINTEXT" => Ok(rest),
-        "SSL" => Err("has a scheme: write host:port, and set security.protocol=SSL"),
+        "SSL" => Err("begins with a protocol: write host:port, and set security.protocol=SSL"),
         "SASL_PLAINTEXT" => {
-            Err("has a scheme: write host:port, and set security.protocol=SASL_PLAINTEXT")
+            Err("begins with a protocol: write host:port, and set security.protocol=SASL_PLAINTEXT")
         }
-        "SASL_SSL" => Err("has a scheme: write host:port, and set security.protocol=SASL_SSL"),
+        "SASL_SSL" => {
+            Err("begins with a protocol: write host:port, and set security.protocol=SASL_SSL")
+        }
         _ => Err("has a scheme that is none of Kafka's: write host:port"),
     }
 }
