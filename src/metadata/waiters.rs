@@ -69,7 +69,7 @@ impl AttemptResults {
         }
         if let Some(refusal) = self
             .refusal()
-            .filter(|_| self.failed_attempt > first_attempt)
+            .filter(|_| self.failed_attempt > attempts_before)
         {
             return Err(refusal.clone());
         }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_refused_connection_ends_the_waits_that_began_before_it() {
-        let (mut waiters, cluster) = (Waiters::default(), Cluster::default());
+        let (mut waiters, cluster) = (AttemptResults::default(), Cluster::default());
         let wanted = wanted(None, SECOND);
         let began = waiters.attempts();
         waiters.note_failure(Error::new(ErrorKind::Network, "no broker answers"));
