@@ -210,11 +210,7 @@ mod tests {
                 "\"a b:9092\" has a character that no host name has",
             ),
             ("a:1;b:2", "separate addresses with commas"),
-            ("SSL://b:1", "\"SSL://b:1\" has a scheme"),
-            (
-                "SSL://b:1",
-                "write host:port, and set security.protocol=SSL",
-            ),
+            ("SSL://b:1", "\"SSL://b:1\" begins with a protocol: write"),
             ("SASL_SSL://b:1", "set security.protocol=SASL_SSL"),
             (
                 "a:1,sasl_plaintext://b:1",
