@@ -5,6 +5,7 @@
 //! |---|---|
 //! | set up TLS for all connections of a producer, with the stores as they are now | [`client`] |
 //! | read the stores | [`material`] |
+//! | make certificates and keys of the bytes of a store | [`stores`] |
 //! | read the settings' names of versions and cipher suites | [`settings`] |
 //! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
 //! | choose the client's certificate | [`client_key`] |
@@ -16,6 +17,7 @@ mod client_key;
 mod fault;
 mod material;
 pub(crate) mod settings;
+pub(crate) mod stores;
 mod verifier;
 
 pub(crate) use client::TlsClient;
