@@ -9,6 +9,8 @@ mod frames;
 mod responses;
 #[cfg(feature = "sasl")]
 mod sasl;
+#[cfg(feature = "tls-core")]
+mod stores;
 mod text;
 mod worker;
 
@@ -19,6 +21,8 @@ pub use responses::{
 };
 #[cfg(feature = "sasl")]
 pub use sasl::{jaas, scram_messages};
+#[cfg(feature = "tls-core")]
+pub use stores::{jks, pem, pkcs12};
 pub use text::{partitioner, properties};
 pub use worker::worker;
 
@@ -56,6 +60,12 @@ const TARGETS: &[Target] = &[
     #[cfg(feature = "sasl")]
     ("scram_messages", scram_messages, sasl::scram_seeds),
     ("worker", worker, worker::seeds),
+    #[cfg(feature = "tls-core")]
+    ("jks", jks, stores::jks_seeds),
+    #[cfg(feature = "tls-core")]
+    ("pem", pem, stores::pem_seeds),
+    #[cfg(feature = "tls-core")]
+    ("pkcs12", pkcs12, stores::pkcs12_seeds),
 ];
 
 /// Returns the first inputs of a target: valid ones, from this crate's own encoders.

@@ -50,7 +50,9 @@ impl<'a> Reader<'a> {
 
     /// Reads an element that has this tag, and returns its contents.
     pub(super) fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|element| element.tag == tag).map(|element| element.contents)
+        self.next()
+            .filter(|element| element.tag == tag)
+            .map(|element| element.contents)
     }
 
     /// As [`Reader::read`], of a sequence.
@@ -104,7 +106,9 @@ fn join(pieces: &[u8], joined: &mut Vec<u8>, depth: usize) -> Option<()> {
     while !pieces.is_empty() {
         match pieces.next()? {
             piece if piece.tag == OCTETS => joined.extend_from_slice(piece.contents),
-            piece if piece.tag == OCTETS | CONSTRUCTED => join(piece.contents, joined, depth.checked_sub(1)?)?,
+            piece if piece.tag == OCTETS | CONSTRUCTED => {
+                join(piece.contents, joined, depth.checked_sub(1)?)?
+            }
             _ => return None,
         }
     }
@@ -116,7 +120,11 @@ fn number(contents: &[u8]) -> Option<u64> {
     if contents.is_empty() || contents.len() > 8 || contents[0] >= 0x80 {
         return None;
     }
-    Some(contents.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    Some(
+        contents
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+    )
 }
 
 fn element(bytes: &[u8], depth: usize) -> Option<(Element<'_>, &[u8])> {
@@ -131,13 +139,22 @@ fn element(bytes: &[u8], depth: usize) -> Option<(Element<'_>, &[u8])> {
         0x80 if tag & CONSTRUCTED != 0 => indefinite(after_first, depth.checked_sub(1)?)?,
         0x81..=0x84 => {
             let (length, after) = after_first.split_at_checked(usize::from(first - 0x80))?;
-            let length = length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            let length = length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
             after.split_at_checked(usize::try_from(length).ok()?)?
         }
         _ => return None,
     };
     let whole = &bytes[..bytes.len() - rest.len()];
-    Some((Element { tag, contents, whole }, rest))
+    Some((
+        Element {
+            tag,
+            contents,
+            whole,
+        },
+        rest,
+    ))
 }
 
 /// Returns the elements before two bytes of zero, and what follows these.
@@ -168,7 +185,9 @@ pub(super) fn is_certificate(bytes: &[u8]) -> bool {
 pub(super) fn begins_like_pkcs12(bytes: &[u8]) -> bool {
     let after_length = match bytes {
         [SEQUENCE, 0..=0x80, rest @ ..] => rest,
-        [SEQUENCE, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length - 0x80)..).unwrap_or_default(),
+        [SEQUENCE, length @ 0x81..=0x84, rest @ ..] => {
+            rest.get(usize::from(length - 0x80)..).unwrap_or_default()
+        }
         _ => return false,
     };
     after_length.starts_with(&[INTEGER, 1, 3])
@@ -230,7 +249,10 @@ mod tests {
     #[test]
     fn lengths_in_all_forms() {
         let long = [&[OCTETS, 0x82, 1, 0][..], &[7; 256]].concat();
-        assert_eq!(*Reader(&long).octets().expect("two bytes of length"), [7; 256]);
+        assert_eq!(
+            *Reader(&long).octets().expect("two bytes of length"),
+            [7; 256]
+        );
         let pieces = [0x24, 0x80, 4, 1, 1, 0x24, 4, 4, 2, 2, 3, 0, 0, 9];
         let mut reader = Reader(&pieces);
         assert_eq!(*reader.octets().expect("pieces"), [1, 2, 3]);
@@ -268,7 +290,10 @@ mod tests {
 
     #[test]
     fn object_identifiers() {
-        assert_eq!(dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13]), "1.2.840.113549.1.5.13");
+        assert_eq!(
+            dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13]),
+            "1.2.840.113549.1.5.13"
+        );
         assert_eq!(dotted(&[0x60, 0x86, 0x48, 1]), "2.16.840.1");
         assert_eq!(dotted(&[]), "");
         assert!(dotted(&[0x81; 1000]).len() < 100);

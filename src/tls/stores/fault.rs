@@ -77,9 +77,14 @@ impl Other {
         what: "it is a private key in DER",
         advice: "write it and its certificates into one file of PEM",
     };
-    pub(super) const PKCS7: Self = Self { what: "it is PKCS#7", advice: PKCS7 };
-    pub(super) const OTHER_DER: Self =
-        Self { what: "it is DER, but neither a certificate nor a store", advice: "write what it has as PEM" };
+    pub(super) const PKCS7: Self = Self {
+        what: "it is PKCS#7",
+        advice: PKCS7,
+    };
+    pub(super) const OTHER_DER: Self = Self {
+        what: "it is DER, but neither a certificate nor a store",
+        advice: "write what it has as PEM",
+    };
     pub(super) const PUBLIC_KEY: Self = Self {
         what: "it is a PKCS#12 store that is protected by a public key in place of a password",
         advice: "export it again with a password",
@@ -103,7 +108,7 @@ impl fmt::Display for StoreFault {
                 f.write_str("the private key is encrypted, and this build reads unencrypted keys only")
             }
             Self::Damaged(format, place) => {
-                write!(f, "it is not a complete {} store: its {place} cannot be read", format.spelt())
+                write!(f, "it is not a complete {} store: error in its {place}", format.spelt())
             }
             Self::StorePasswordMissing => f.write_str("it is an encrypted PKCS#12 store, and no password is given"),
             Self::WrongStorePassword(format) => {
@@ -139,11 +144,17 @@ impl StoreFault {
             Self::FormatNotBuilt(_) | Self::EncryptedKeyNotBuilt => {
                 "build kafka-producer with its feature `tls-stores`, or use PEM that is not encrypted"
             }
-            Self::StorePasswordMissing | Self::WrongStorePassword(_) => "give the password that opens it in keytool or openssl",
-            Self::Block(_, _, BlockFault::NoEnd) => "write the whole text again; it may be half-written",
+            Self::StorePasswordMissing | Self::WrongStorePassword(_) => {
+                "give the password that opens it in keytool or openssl"
+            }
+            Self::Block(_, _, BlockFault::NoEnd) => {
+                "write the whole text again; it may be half-written"
+            }
             Self::Block(..) => "write the text again",
             Self::NoCertificate(found) | Self::NoKey(found) => found.advice(),
-            Self::KeyWithoutCertificate => "add the certificate that was issued for the key, and those of its issuers",
+            Self::KeyWithoutCertificate => {
+                "add the certificate that was issued for the key, and those of its issuers"
+            }
             Self::SeveralKeys(_) => "leave only the key of the first certificate",
             Self::TraditionalKey => OPENSSL,
             Self::KeyPasswordMissing(_) => "set ssl.key.password",
@@ -200,7 +211,9 @@ impl Owner {
 
     fn advice_on_password(&self) -> &'static str {
         match self {
-            Self::Key(Format::Jks, _) => "set ssl.key.password to the key's own password; without it the store's is used",
+            Self::Key(Format::Jks, _) => {
+                "set ssl.key.password to the key's own password; without it the store's is used"
+            }
             Self::Key(Format::Pkcs12, _) => {
                 "check ssl.key.password; keytool gives the key of a PKCS#12 store the store's password, which is used without it"
             }
@@ -247,7 +260,11 @@ fn keytool(store_type: &str) -> String {
 /// An alias is a text of the file's: it is cut, and shown without control characters.
 fn shortened(alias: &str) -> String {
     const LONGEST: usize = 60;
-    let mut shown: String = alias.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut shown: String = alias
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
     if alias.chars().nth(LONGEST).is_some() {
         shown.push_str("...");
     }

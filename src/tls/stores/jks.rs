@@ -20,15 +20,24 @@ const KEY_PROTECTION: &[u8] = &[0x2b, 6, 1, 4, 1, 42, 2, 17, 1, 1];
 
 /// Returns the trusted entries, and of key entries the certificate that belongs to the key. Without a password the store is
 /// read unchecked, as Java does.
-pub(super) fn read_trust(bytes: &[u8], password: Option<&Secret>) -> Result<TrustStore, StoreFault> {
+pub(super) fn read_trust(
+    bytes: &[u8],
+    password: Option<&Secret>,
+) -> Result<TrustStore, StoreFault> {
     let trusted = |entry: Entry<'_>| {
         let certificate = match entry.content {
             Content::Trusted(certificate) => certificate,
             Content::Key { chain, .. } => *chain.first()?,
         };
-        Some(Trusted { alias: Some(entry.alias), certificate: owned(certificate) })
+        Some(Trusted {
+            alias: Some(entry.alias),
+            certificate: owned(certificate),
+        })
     };
-    let certificates: Vec<_> = entries(bytes, password)?.into_iter().filter_map(trusted).collect();
+    let certificates: Vec<_> = entries(bytes, password)?
+        .into_iter()
+        .filter_map(trusted)
+        .collect();
     if certificates.is_empty() {
         return Err(StoreFault::NoCertificate(Found::default()));
     }
@@ -74,7 +83,10 @@ struct Entry<'a> {
 
 enum Content<'a> {
     Trusted(&'a [u8]),
-    Key { protected: &'a [u8], chain: Vec<&'a [u8]> },
+    Key {
+        protected: &'a [u8],
+        chain: Vec<&'a [u8]>,
+    },
 }
 
 fn entries<'a>(bytes: &'a [u8], password: Option<&Secret>) -> Result<Vec<Entry<'a>>, StoreFault> {
@@ -91,7 +103,7 @@ fn entries<'a>(bytes: &'a [u8], password: Option<&Secret>) -> Result<Vec<Entry<'
     let count = input.u32().ok_or(damaged("number of entries"))?;
     let mut entries = Vec::new();
     for _ in 0..count {
-        entries.push(input.entry(has_types).ok_or(damaged("an entry"))?);
+        entries.push(input.entry(has_types).ok_or(damaged("entries"))?);
     }
     if !input.0.is_empty() {
         return Err(damaged("end"));
@@ -103,7 +115,9 @@ fn entries<'a>(bytes: &'a [u8], password: Option<&Secret>) -> Result<Vec<Entry<'
 }
 
 fn store_digest(password: &Secret, body: &[u8]) -> [u8; DIGEST] {
-    let hash = Sha1::new().chain_update(&*utf16(password)).chain_update("Mighty Aphrodite");
+    let hash = Sha1::new()
+        .chain_update(&*utf16(password))
+        .chain_update("Mighty Aphrodite");
     hash.chain_update(body).finalize().into()
 }
 
@@ -138,7 +152,8 @@ impl<'a> Input<'a> {
 
     /// Returns the version.
     fn header(&mut self) -> Option<u32> {
-        self.take(Format::JKS.len()).filter(|magic| *magic == Format::JKS)?;
+        self.take(Format::JKS.len())
+            .filter(|magic| *magic == Format::JKS)?;
         self.u32()
     }
 
@@ -177,10 +192,16 @@ fn modified_utf8(bytes: &[u8]) -> String {
     while let Some(&first) = rest.first() {
         let bits = |index: usize| rest.get(index).map(|byte| u16::from(byte & 0x3f));
         let (unit, length) = match first {
-            0xc0..0xe0 => (bits(1).map(|second| u16::from(first & 0x1f) << 6 | second), 2),
+            0xc0..0xe0 => (
+                bits(1).map(|second| u16::from(first & 0x1f) << 6 | second),
+                2,
+            ),
             0xe0..0xf0 => {
                 let unit = bits(1).zip(bits(2));
-                (unit.map(|(second, third)| u16::from(first & 0x0f) << 12 | second << 6 | third), 3)
+                (
+                    unit.map(|(second, third)| u16::from(first & 0x0f) << 12 | second << 6 | third),
+                    3,
+                )
             }
             _ => (Some(u16::from(first)), 1),
         };
@@ -191,12 +212,20 @@ fn modified_utf8(bytes: &[u8]) -> String {
 }
 
 /// Decrypts a private key: salt, then the key XORed with a chain of hashes, then a hash of the key.
-fn unprotect(bytes: &[u8], password: Option<&Secret>, alias: &str) -> Result<PrivateKeyDer<'static>, StoreFault> {
+fn unprotect(
+    bytes: &[u8],
+    password: Option<&Secret>,
+    alias: &str,
+) -> Result<PrivateKeyDer<'static>, StoreFault> {
     let owner = || Owner::Key(Format::Jks, Some(alias.to_owned()));
-    let (mut algorithm, data) = key::encrypted_parts(bytes).ok_or_else(|| StoreFault::BadKey(owner()))?;
+    let (mut algorithm, data) =
+        key::encrypted_parts(bytes).ok_or_else(|| StoreFault::BadKey(owner()))?;
     let id = algorithm.read(der::OID).unwrap_or_default();
     if id != KEY_PROTECTION {
-        return Err(StoreFault::UnknownAlgorithm(owner(), format!("the encryption {}", der::dotted(id))));
+        return Err(StoreFault::UnknownAlgorithm(
+            owner(),
+            format!("the encryption {}", der::dotted(id)),
+        ));
     }
     let Some(password) = password else {
         return Err(StoreFault::KeyPasswordMissing(owner()));
@@ -211,11 +240,20 @@ fn unprotect(bytes: &[u8], password: Option<&Secret>, alias: &str) -> Result<Pri
     let mut plaintext = Zeroizing::new(encrypted.to_vec());
     let mut hash = Zeroizing::new(salt.to_vec());
     for chunk in plaintext.chunks_mut(DIGEST) {
-        let next = Sha1::new().chain_update(&*password).chain_update(&*hash).finalize();
+        let next = Sha1::new()
+            .chain_update(&*password)
+            .chain_update(&*hash)
+            .finalize();
         hash.copy_from_slice(&next);
-        chunk.iter_mut().zip(&*hash).for_each(|(byte, key)| *byte ^= key);
+        chunk
+            .iter_mut()
+            .zip(&*hash)
+            .for_each(|(byte, key)| *byte ^= key);
     }
-    let found = Sha1::new().chain_update(&*password).chain_update(&*plaintext).finalize();
+    let found = Sha1::new()
+        .chain_update(&*password)
+        .chain_update(&*plaintext)
+        .finalize();
     if found[..] != *check {
         return Err(StoreFault::WrongKeyPassword(owner()));
     }

@@ -58,7 +58,11 @@ fn shape(bytes: &[u8], form: KeyForm) -> Option<Shape> {
         KeyForm::Pkcs8 => {
             let algorithm = parts.sequence()?.read(der::OID)?;
             parts.read(der::OCTETS)?;
-            Some(if algorithm == DSA { Shape::Dsa } else { Shape::Other })
+            Some(if algorithm == DSA {
+                Shape::Dsa
+            } else {
+                Shape::Other
+            })
         }
         KeyForm::Pkcs1 => parts.read(der::INTEGER).map(|_| Shape::Other),
         KeyForm::Sec1 => parts.read(der::OCTETS).map(|_| Shape::Other),
@@ -86,7 +90,13 @@ pub(super) fn decrypt(
         return Err(StoreFault::KeyPasswordMissing(owner));
     };
     let password = Password::new(password);
-    decrypt_parts(algorithm, &data, &password, &mut Budget::of_a_store(), owner)
+    decrypt_parts(
+        algorithm,
+        &data,
+        &password,
+        &mut Budget::of_a_store(),
+        owner,
+    )
 }
 
 /// As [`decrypt`], with the two parts of an EncryptedPrivateKeyInfo.
@@ -113,6 +123,10 @@ pub(super) fn decrypt_parts(
 }
 
 #[cfg(not(feature = "tls-stores"))]
-pub(super) fn decrypt(_: &[u8], _: Option<&Secret>, _: Owner) -> Result<PrivateKeyDer<'static>, StoreFault> {
+pub(super) fn decrypt(
+    _: &[u8],
+    _: Option<&Secret>,
+    _: Owner,
+) -> Result<PrivateKeyDer<'static>, StoreFault> {
     Err(StoreFault::EncryptedKeyNotBuilt)
 }

@@ -101,7 +101,10 @@ pub(crate) struct KeyEntry {
 /// Reads a trust store. It holds the trusted entries, and of key entries the certificate of the key, as in Java.
 ///
 /// JKS without a password is read unchecked. PKCS#12 without one can be read if its certificates are not encrypted.
-pub(crate) fn read_trust(bytes: &[u8], password: Option<&Secret>) -> Result<TrustStore, StoreFault> {
+pub(crate) fn read_trust(
+    bytes: &[u8],
+    password: Option<&Secret>,
+) -> Result<TrustStore, StoreFault> {
     match format(bytes)? {
         Format::Pem => Ok(unnamed(pem_certificates(bytes)?)),
         Format::Der => Ok(unnamed(vec![CertificateDer::from(bytes.to_vec())])),
@@ -117,8 +120,13 @@ pub(crate) fn read_trust(bytes: &[u8], password: Option<&Secret>) -> Result<Trus
 }
 
 fn unnamed(certificates: Vec<CertificateDer<'static>>) -> TrustStore {
-    let certificates = certificates.into_iter().map(|certificate| Trusted { alias: None, certificate });
-    TrustStore { certificates: certificates.collect() }
+    let certificates = certificates.into_iter().map(|certificate| Trusted {
+        alias: None,
+        certificate,
+    });
+    TrustStore {
+        certificates: certificates.collect(),
+    }
 }
 
 /// Reads the private keys of a key store, at least one. Without `key_password` the keys of JKS and PKCS#12 have the store's.

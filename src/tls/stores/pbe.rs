@@ -27,13 +27,22 @@ pub(super) enum PbeFault {
 pub(super) struct Budget(u64);
 
 impl Budget {
-    /// Some seconds of work. A store of JDK 9 to 15 takes 100,000 for itself, and up to 150,000 for each key.
+    /// Some seconds of work. A store of JDK 9 to 15 takes 200,000 for itself, and 150,000 for each key. Changed stores have
+    /// to be quick in tests.
+    const ROUNDS: u64 = match (cfg!(fuzzing), cfg!(test)) {
+        (true, _) => 10_000,
+        (_, true) => 1_000_000,
+        _ => 10_000_000,
+    };
+
     pub(super) fn of_a_store() -> Self {
-        Self(if cfg!(fuzzing) { 10_000 } else { 10_000_000 })
+        Self(Self::ROUNDS)
     }
 
     fn spend(&mut self, rounds: u64, blocks: usize) -> Result<(), PbeFault> {
-        let cost = rounds.checked_mul(blocks as u64).ok_or(PbeFault::TooCostly)?;
+        let cost = rounds
+            .checked_mul(blocks as u64)
+            .ok_or(PbeFault::TooCostly)?;
         self.0 = self.0.checked_sub(cost).ok_or(PbeFault::TooCostly)?;
         Ok(())
     }
@@ -51,7 +60,10 @@ impl<'a> Password<'a> {
     pub(super) fn new(secret: &'a Secret) -> Self {
         let mut utf16 = utf16(secret);
         utf16.extend([0, 0]);
-        Self { utf8: secret.reveal().as_bytes(), utf16 }
+        Self {
+            utf8: secret.reveal().as_bytes(),
+            utf16,
+        }
     }
 
     /// Some tools leave out the zeros at the end of the empty password.
@@ -92,7 +104,8 @@ pub(super) fn decrypt(
         _ => return Err(unknown("the encryption", id)),
     };
     let (salt, rounds) = salt_and_rounds(algorithm).ok_or(PbeFault::Malformed)?;
-    let mut derive = |purpose, size| Hash::Sha1.derive_pkcs12(password, salt, rounds, purpose, size, budget);
+    let mut derive =
+        |purpose, size| Hash::Sha1.derive_pkcs12(password, salt, rounds, purpose, size, budget);
     let key = derive(Purpose::Key, key_size)?;
     let iv = derive(Purpose::Iv, 8)?;
     cipher.decrypt(&key, &iv, data)
@@ -109,7 +122,8 @@ fn pbes2(
     password: &Password<'_>,
     budget: &mut Budget,
 ) -> Result<Zeroizing<Vec<u8>>, PbeFault> {
-    let (Some(derivation), Some(mut encryption)) = (parameters.sequence(), parameters.sequence()) else {
+    let (Some(derivation), Some(mut encryption)) = (parameters.sequence(), parameters.sequence())
+    else {
         return Err(PbeFault::Malformed);
     };
     let id = encryption.read(der::OID).ok_or(PbeFault::Malformed)?;
@@ -138,11 +152,15 @@ fn derive_key(
     let parameters = algorithm.sequence();
     match id {
         PBKDF2 => {
-            let parameters = parameters.and_then(Pbkdf2::read).ok_or(PbeFault::Malformed)?;
+            let parameters = parameters
+                .and_then(Pbkdf2::read)
+                .ok_or(PbeFault::Malformed)?;
             parameters.derive(size, password, budget)
         }
         SCRYPT => {
-            let parameters = parameters.and_then(Scrypt::read).ok_or(PbeFault::Malformed)?;
+            let parameters = parameters
+                .and_then(Scrypt::read)
+                .ok_or(PbeFault::Malformed)?;
             parameters.derive(size, password, budget)
         }
         _ => Err(unknown("the key derivation", id)),
@@ -166,7 +184,12 @@ impl<'a> Pbkdf2<'a> {
             Some(function) => Reader::new(function).read(der::OID)?,
             None => HMAC_SHA1,
         };
-        Some(Self { salt, rounds, key_size, function })
+        Some(Self {
+            salt,
+            rounds,
+            key_size,
+            function,
+        })
     }
 
     fn derive(
@@ -175,7 +198,8 @@ impl<'a> Pbkdf2<'a> {
         password: &Password<'_>,
         budget: &mut Budget,
     ) -> Result<Zeroizing<Vec<u8>>, PbeFault> {
-        let hash = Hash::of_hmac(self.function).ok_or_else(|| unknown("the key derivation", self.function))?;
+        let hash = Hash::of_hmac(self.function)
+            .ok_or_else(|| unknown("the key derivation", self.function))?;
         hash.derive_pbkdf2(password.utf8, self.salt, self.rounds, size, budget)
     }
 }
@@ -209,21 +233,28 @@ impl<'a> Scrypt<'a> {
         password: &Password<'_>,
         budget: &mut Budget,
     ) -> Result<Zeroizing<Vec<u8>>, PbeFault> {
-        if self.cost < 2 || !self.cost.is_power_of_two() || self.block_size == 0 || self.parallel == 0 {
+        if self.cost < 2
+            || !self.cost.is_power_of_two()
+            || self.block_size == 0
+            || self.parallel == 0
+        {
             return Err(PbeFault::Malformed);
         }
         let blocks = self.cost.checked_add(self.parallel);
-        let memory = blocks.and_then(|blocks| blocks.checked_mul(self.block_size)?.checked_mul(128));
+        let memory =
+            blocks.and_then(|blocks| blocks.checked_mul(self.block_size)?.checked_mul(128));
         if memory.is_none_or(|memory| memory > Self::MEMORY) {
             return Err(PbeFault::TooCostly);
         }
         // None of the numbers exceeds 2^19 here. A block of scrypt takes about as long as a round of a hash.
         budget.spend(self.cost * self.block_size, self.parallel as usize)?;
         let log_cost = self.cost.trailing_zeros() as u8;
-        let parameters = scrypt::Params::new(log_cost, self.block_size as u32, self.parallel as u32);
+        let parameters =
+            scrypt::Params::new(log_cost, self.block_size as u32, self.parallel as u32);
         let parameters = parameters.map_err(|_| PbeFault::Malformed)?;
         let mut key = Zeroizing::new(vec![0; size]);
-        scrypt::scrypt(password.utf8, self.salt, &parameters, &mut key).map_err(|_| PbeFault::Malformed)?;
+        scrypt::scrypt(password.utf8, self.salt, &parameters, &mut key)
+            .map_err(|_| PbeFault::Malformed)?;
         Ok(key)
     }
 }
@@ -259,7 +290,10 @@ fn decrypt_cbc<C: KeyInit + BlockCipherDecrypt>(
 ) -> Result<Zeroizing<Vec<u8>>, PbeFault> {
     let cipher = cbc::Decryptor::<C>::new_from_slices(key, iv).map_err(|_| PbeFault::Malformed)?;
     let mut bytes = Zeroizing::new(data.to_vec());
-    let length = cipher.decrypt_padded::<Pkcs7>(&mut bytes).map_err(|_| PbeFault::WrongPassword)?.len();
+    let length = cipher
+        .decrypt_padded::<Pkcs7>(&mut bytes)
+        .map_err(|_| PbeFault::WrongPassword)?
+        .len();
     bytes.truncate(length);
     Ok(bytes)
 }
@@ -353,7 +387,10 @@ impl Hash {
             return Err(PbeFault::Malformed);
         }
         let mut key = Zeroizing::new(vec![0; size]);
-        with_hash!(self, pkcs12_into(&password.utf16, salt, rounds, purpose, &mut key));
+        with_hash!(
+            self,
+            pkcs12_into(&password.utf16, salt, rounds, purpose, &mut key)
+        );
         Ok(key)
     }
 }
@@ -370,13 +407,22 @@ where
 }
 
 /// The key derivation of RFC 7292, appendix B.2.
-fn pkcs12_into<D: Digest + BlockSizeUser>(password: &[u8], salt: &[u8], rounds: u64, purpose: Purpose, key: &mut [u8]) {
+fn pkcs12_into<D: Digest + BlockSizeUser>(
+    password: &[u8],
+    salt: &[u8],
+    rounds: u64,
+    purpose: Purpose,
+    key: &mut [u8],
+) {
     let block = D::block_size();
     let diversifier = vec![purpose as u8; block];
     let mut input = Zeroizing::new(repeated(salt, block));
     input.extend_from_slice(&Zeroizing::new(repeated(password, block)));
     for chunk in key.chunks_mut(<D as Digest>::output_size()) {
-        let mut hash = D::new().chain_update(&diversifier).chain_update(&*input).finalize();
+        let mut hash = D::new()
+            .chain_update(&diversifier)
+            .chain_update(&*input)
+            .finalize();
         for _ in 1..rounds {
             hash = D::digest(&hash);
         }
@@ -412,7 +458,8 @@ pub(super) fn check_mac(
     budget: &mut Budget,
 ) -> Result<(), PbeFault> {
     let mut digest = mac.sequence().ok_or(PbeFault::Malformed)?;
-    let (Some(mut algorithm), Some(expected)) = (digest.sequence(), digest.read(der::OCTETS)) else {
+    let (Some(mut algorithm), Some(expected)) = (digest.sequence(), digest.read(der::OCTETS))
+    else {
         return Err(PbeFault::Malformed);
     };
     let id = algorithm.read(der::OID).ok_or(PbeFault::Malformed)?;
@@ -422,11 +469,22 @@ pub(super) fn check_mac(
     } else {
         let hash = Hash::of_digest(id).ok_or_else(|| unknown("the MAC", id))?;
         let salt = mac.read(der::OCTETS).ok_or(PbeFault::Malformed)?;
-        let rounds = if mac.is_empty() { 1 } else { mac.number().ok_or(PbeFault::Malformed)? };
-        (hash, hash.derive_pkcs12(password, salt, rounds, Purpose::Mac, hash.size(), budget)?)
+        let rounds = if mac.is_empty() {
+            1
+        } else {
+            mac.number().ok_or(PbeFault::Malformed)?
+        };
+        (
+            hash,
+            hash.derive_pkcs12(password, salt, rounds, Purpose::Mac, hash.size(), budget)?,
+        )
     };
     let agrees = with_hash!(hash, hmac_agrees(&key, data, expected));
-    if agrees { Ok(()) } else { Err(PbeFault::WrongPassword) }
+    if agrees {
+        Ok(())
+    } else {
+        Err(PbeFault::WrongPassword)
+    }
 }
 
 /// Returns the hash and the key of a MAC as RFC 9579 defines it.
@@ -435,18 +493,25 @@ fn pbmac1(
     password: &Password<'_>,
     budget: &mut Budget,
 ) -> Result<(Hash, Zeroizing<Vec<u8>>), PbeFault> {
-    let (Some(mut derivation), Some(mut function)) = (parameters.sequence(), parameters.sequence()) else {
+    let (Some(mut derivation), Some(mut function)) = (parameters.sequence(), parameters.sequence())
+    else {
         return Err(PbeFault::Malformed);
     };
     let id = derivation.read(der::OID).ok_or(PbeFault::Malformed)?;
     if id != PBKDF2 {
         return Err(unknown("the key derivation", id));
     }
-    let derivation = derivation.sequence().and_then(Pbkdf2::read).ok_or(PbeFault::Malformed)?;
+    let derivation = derivation
+        .sequence()
+        .and_then(Pbkdf2::read)
+        .ok_or(PbeFault::Malformed)?;
     let id = function.read(der::OID).ok_or(PbeFault::Malformed)?;
     let hash = Hash::of_hmac(id).ok_or_else(|| unknown("the MAC", id))?;
     // The size is not optional here. A short key would make the MAC worthless.
-    let size = derivation.key_size.filter(|size| (20..=64).contains(size)).ok_or(PbeFault::Malformed)?;
+    let size = derivation
+        .key_size
+        .filter(|size| (20..=64).contains(size))
+        .ok_or(PbeFault::Malformed)?;
     Ok((hash, derivation.derive(size as usize, password, budget)?))
 }
 
@@ -459,7 +524,10 @@ fn hmac_agrees<D: EagerHash + Digest>(key: &[u8], data: &[u8], expected: &[u8]) 
 }
 
 fn unknown(part: &str, id: &[u8]) -> PbeFault {
-    let known = NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name);
+    let known = NAMES
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map(|(_, name)| *name);
     let dotted = der::dotted(id);
     PbeFault::Unknown(match known {
         Some(name) => format!("{part} {name} ({dotted})"),
@@ -492,10 +560,25 @@ const HMAC_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 7];
 
 /// Names of what tools write and this module does not read.
 const NAMES: [(&[u8], &str); 6] = [
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 3], "pbeWithMD5AndDES-CBC"),
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 10], "pbeWithSHA1AndDES-CBC"),
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1, 1], "pbeWithSHAAnd128BitRC4"),
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1, 2], "pbeWithSHAAnd40BitRC4"),
-    (&[0x2a, 0x83, 0x08, 0x8c, 0x9a, 0x4b, 0x3d, 1, 1, 1, 4], "camellia256-cbc"),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 3],
+        "pbeWithMD5AndDES-CBC",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 10],
+        "pbeWithSHA1AndDES-CBC",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1, 1],
+        "pbeWithSHAAnd128BitRC4",
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1, 2],
+        "pbeWithSHAAnd40BitRC4",
+    ),
+    (
+        &[0x2a, 0x83, 0x08, 0x8c, 0x9a, 0x4b, 0x3d, 1, 1, 1, 4],
+        "camellia256-cbc",
+    ),
     (&[0x2b, 0x0e, 3, 2, 7], "des-cbc"),
 ];

@@ -54,12 +54,20 @@ pub(crate) struct PemKey {
 /// Reads one private key, and all certificates as its chain.
 pub(super) fn key_entry(text: &[u8], password: Option<&Secret>) -> Result<KeyEntry, StoreFault> {
     let blocks = blocks(text)?;
-    let PemKey { key, password_unused } = key_of(&blocks, password)?;
+    let PemKey {
+        key,
+        password_unused,
+    } = key_of(&blocks, password)?;
     let chain = certificates(&blocks)?;
     if chain.is_empty() {
         return Err(StoreFault::KeyWithoutCertificate);
     }
-    Ok(KeyEntry { alias: None, chain, key, password_unused })
+    Ok(KeyEntry {
+        alias: None,
+        chain,
+        key,
+        password_unused,
+    })
 }
 
 fn certificates(blocks: &[Block<'_>]) -> Result<Vec<CertificateDer<'static>>, StoreFault> {
@@ -68,7 +76,9 @@ fn certificates(blocks: &[Block<'_>]) -> Result<Vec<CertificateDer<'static>>, St
 }
 
 fn key_of(blocks: &[Block<'_>], password: Option<&Secret>) -> Result<PemKey, StoreFault> {
-    let mut keys = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY"));
+    let mut keys = blocks
+        .iter()
+        .filter(|block| block.label.ends_with("PRIVATE KEY"));
     let Some(block) = keys.next() else {
         return Err(StoreFault::NoKey(found(blocks)));
     };
@@ -105,7 +115,9 @@ impl Block<'_> {
         let mut bytes = self.decode()?;
         if self.label == "TRUSTED CERTIFICATE" {
             // OpenSSL appends what the certificate may be used for.
-            let length = der::Reader::new(&bytes).next().map_or(0, |element| element.whole.len());
+            let length = der::Reader::new(&bytes)
+                .next()
+                .map_or(0, |element| element.whole.len());
             bytes.truncate(length);
         }
         if !der::is_certificate(&bytes) {
@@ -125,13 +137,19 @@ impl Block<'_> {
             "EC PRIVATE KEY" => KeyForm::Sec1,
             "ENCRYPTED PRIVATE KEY" => {
                 let key = key::decrypt(&self.decode()?, password, owner())?;
-                return Ok(PemKey { key, password_unused: false });
+                return Ok(PemKey {
+                    key,
+                    password_unused: false,
+                });
             }
             "DSA PRIVATE KEY" => return Err(StoreFault::DsaKey(owner())),
             _ => return Err(StoreFault::NoKey(Found(vec![self.label.clone()]))),
         };
         let key = key::plain(self.decode()?, form, owner())?;
-        Ok(PemKey { key, password_unused: password.is_some() })
+        Ok(PemKey {
+            key,
+            password_unused: password.is_some(),
+        })
     }
 
     fn decode(&self) -> Result<Zeroizing<Vec<u8>>, StoreFault> {
@@ -220,5 +238,6 @@ fn lines(text: &[u8]) -> usize {
 }
 
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
-    text.windows(pattern.len()).position(|window| window == pattern)
+    text.windows(pattern.len())
+        .position(|window| window == pattern)
 }

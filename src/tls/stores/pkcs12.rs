@@ -20,16 +20,30 @@ const LONGEST_CHAIN: usize = 32;
 
 /// Returns the certificates that Java trusts: those with Java's attribute of trust, and those that belong to a private key.
 /// A store with neither was made by another tool for the certificates in it, so all of them are trusted.
-pub(super) fn read_trust(bytes: &[u8], password: Option<&Secret>) -> Result<TrustStore, StoreFault> {
+pub(super) fn read_trust(
+    bytes: &[u8],
+    password: Option<&Secret>,
+) -> Result<TrustStore, StoreFault> {
     let contents = Contents::read(bytes, password)?;
-    let as_java = !contents.keys.is_empty() || contents.certificates.iter().any(|certificate| certificate.trusted);
+    let as_java = !contents.keys.is_empty()
+        || contents
+            .certificates
+            .iter()
+            .any(|certificate| certificate.trusted);
     let links = Links::of(&contents);
-    let leaves: HashSet<_> = contents.keys.iter().filter_map(|key| links.leaf(key)).collect();
+    let leaves: HashSet<_> = contents
+        .keys
+        .iter()
+        .filter_map(|key| links.leaf(key))
+        .collect();
     let encrypted = contents.left_encrypted;
     let mut certificates = Vec::new();
     for (index, certificate) in contents.certificates.into_iter().enumerate() {
         if !as_java || certificate.trusted || leaves.contains(&index) {
-            certificates.push(Trusted { alias: certificate.alias, certificate: certificate.der });
+            certificates.push(Trusted {
+                alias: certificate.alias,
+                certificate: certificate.der,
+            });
         }
     }
     match certificates.is_empty() {
@@ -64,9 +78,16 @@ pub(super) fn read_keys(
         };
         let chain = links.chain(leaf, &contents.certificates);
         let password_unused = key_password.is_some() && matches!(key.bytes, KeyBytes::Plain(_));
-        let alias = key.alias.or_else(|| contents.certificates[leaf].alias.clone());
+        let alias = key
+            .alias
+            .or_else(|| contents.certificates[leaf].alias.clone());
         let key = decrypt_key(key.bytes, password, &mut contents.budget, alias.clone())?;
-        entries.push(KeyEntry { alias, chain, key, password_unused });
+        entries.push(KeyEntry {
+            alias,
+            chain,
+            key,
+            password_unused,
+        });
     }
     if entries.is_empty() {
         return Err(StoreFault::KeyWithoutCertificate);
@@ -129,35 +150,45 @@ struct Certificate {
 impl Contents {
     fn read(bytes: &[u8], password: Option<&Secret>) -> Result<Self, StoreFault> {
         let store = Store::read(bytes)?;
-        let mut contents =
-            Self { keys: Vec::new(), certificates: Vec::new(), left_encrypted: false, budget: Budget::of_a_store() };
+        let mut contents = Self {
+            keys: Vec::new(),
+            certificates: Vec::new(),
+            left_encrypted: false,
+            budget: Budget::of_a_store(),
+        };
         let mut password = password.map(Password::new);
-        if let (Some(mac), Some(password)) = (store.mac, &mut password) {
-            check_mac(mac, &store.safe, password, &mut contents.budget)?;
+        if let (Some(mac), Some(password)) = (&store.mac, &mut password) {
+            check_mac(mac.clone(), &store.safe, password, &mut contents.budget)?;
         }
         let checked = store.mac.is_some();
-        let mut parts = Reader::new(&store.safe).sequence().ok_or(damaged("list of parts"))?;
+        let mut parts = Reader::new(&store.safe)
+            .sequence()
+            .ok_or(damaged("list of parts"))?;
         while !parts.is_empty() {
-            let (id, mut content) = content(&mut parts).ok_or(damaged("a part"))?;
+            let (id, mut content) = content(&mut parts).ok_or(damaged("parts"))?;
             match id {
                 DATA => {
-                    let bags = content.octets().ok_or(damaged("a part"))?;
-                    contents.add_bags(&bags).ok_or(damaged("an entry"))?;
+                    let bags = content.octets().ok_or(damaged("parts"))?;
+                    contents.add_bags(&bags).ok_or(damaged("entries"))?;
                 }
                 ENCRYPTED_DATA => {
                     let Some(password) = &password else {
                         contents.left_encrypted = true;
                         continue;
                     };
-                    let (algorithm, data) = encrypted(content).ok_or(damaged("an encrypted part"))?;
+                    let (algorithm, data) = encrypted(content).ok_or(damaged("encrypted parts"))?;
                     let bags = pbe::decrypt(algorithm, &data, password, &mut contents.budget);
                     let bags = bags.map_err(|fault| of_store(fault, checked))?;
                     // Without a MAC a wrong password shows here at the latest: it leaves random bytes.
-                    let wrong = if checked { damaged("an entry") } else { StoreFault::WrongStorePassword(Format::Pkcs12) };
+                    let wrong = if checked {
+                        damaged("entries")
+                    } else {
+                        StoreFault::WrongStorePassword(Format::Pkcs12)
+                    };
                     contents.add_bags(&bags).ok_or(wrong)?;
                 }
                 ENVELOPED_DATA => return Err(StoreFault::Instead(&Other::PUBLIC_KEY)),
-                _ => return Err(damaged("kind of a part")),
+                _ => return Err(damaged("parts")),
             }
         }
         Ok(contents)
@@ -174,11 +205,19 @@ impl Contents {
             match id.strip_prefix(BAGS) {
                 Some([1]) => {
                     let bytes = KeyBytes::Plain(Zeroizing::new(value.next()?.whole.to_vec()));
-                    self.keys.push(Key { alias: attributes.alias, local_id: attributes.local_id, bytes });
+                    self.keys.push(Key {
+                        alias: attributes.alias,
+                        local_id: attributes.local_id,
+                        bytes,
+                    });
                 }
                 Some([2]) => {
                     let bytes = KeyBytes::Encrypted(value.next()?.whole.to_vec());
-                    self.keys.push(Key { alias: attributes.alias, local_id: attributes.local_id, bytes });
+                    self.keys.push(Key {
+                        alias: attributes.alias,
+                        local_id: attributes.local_id,
+                        bytes,
+                    });
                 }
                 Some([3]) => {
                     let mut certificate = value.sequence()?;
@@ -189,9 +228,18 @@ impl Contents {
                     if !der::is_certificate(&bytes) {
                         return None;
                     }
-                    let Attributes { alias, local_id, trusted } = attributes;
+                    let Attributes {
+                        alias,
+                        local_id,
+                        trusted,
+                    } = attributes;
                     let der = CertificateDer::from(bytes.into_owned());
-                    self.certificates.push(Certificate { alias, local_id, trusted, der });
+                    self.certificates.push(Certificate {
+                        alias,
+                        local_id,
+                        trusted,
+                        der,
+                    });
                 }
                 _ => {}
             }
@@ -264,10 +312,10 @@ fn check_mac(
 fn of_store(fault: PbeFault, checked: bool) -> StoreFault {
     let owner = Owner::Store;
     match fault {
-        PbeFault::Malformed => damaged("an encrypted part"),
+        PbeFault::Malformed => damaged("encrypted parts"),
         PbeFault::Unknown(name) => StoreFault::UnknownAlgorithm(owner, name),
         PbeFault::TooCostly => StoreFault::TooCostly(owner),
-        PbeFault::WrongPassword if checked => damaged("an encrypted part"),
+        PbeFault::WrongPassword if checked => damaged("encrypted parts"),
         PbeFault::WrongPassword => StoreFault::WrongStorePassword(Format::Pkcs12),
     }
 }
@@ -306,7 +354,10 @@ impl Attributes {
 }
 
 fn utf16_text(bytes: &[u8]) -> String {
-    let units: Vec<_> = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let units: Vec<_> = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+        .collect();
     String::from_utf16_lossy(&units)
 }
 
@@ -320,8 +371,11 @@ struct Links {
 
 impl Links {
     fn of(contents: &Contents) -> Self {
-        let mut links =
-            Self { by_local_id: HashMap::new(), by_subject: HashMap::new(), first_without_id: None };
+        let mut links = Self {
+            by_local_id: HashMap::new(),
+            by_subject: HashMap::new(),
+            first_without_id: None,
+        };
         for (index, certificate) in contents.certificates.iter().enumerate() {
             match &certificate.local_id {
                 Some(id) => _ = links.by_local_id.entry(id.clone()).or_insert(index),
@@ -336,7 +390,10 @@ impl Links {
     }
 
     fn leaf(&self, key: &Key) -> Option<usize> {
-        let by_id = key.local_id.as_ref().and_then(|id| self.by_local_id.get(id));
+        let by_id = key
+            .local_id
+            .as_ref()
+            .and_then(|id| self.by_local_id.get(id));
         by_id.copied().or(self.first_without_id)
     }
 
@@ -346,14 +403,21 @@ impl Links {
         let mut last = leaf;
         while let Some((issuer, subject)) = der::names(&certificates[last].der) {
             match self.by_subject.get(issuer) {
-                Some(next) if issuer != subject && !positions.contains(next) && positions.len() < LONGEST_CHAIN => {
+                Some(next)
+                    if issuer != subject
+                        && !positions.contains(next)
+                        && positions.len() < LONGEST_CHAIN =>
+                {
                     positions.push(*next);
                     last = *next;
                 }
                 _ => break,
             }
         }
-        positions.into_iter().map(|position| certificates[position].der.clone()).collect()
+        positions
+            .into_iter()
+            .map(|position| certificates[position].der.clone())
+            .collect()
     }
 }
 
@@ -371,4 +435,6 @@ const FRIENDLY_NAME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 20];
 /// 1.2.840.113549.1.9.21
 const LOCAL_KEY_ID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 21];
 /// 2.16.840.1.113894.746875.1.1
-const JAVA_TRUST: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf9, 0x66, 0xad, 0xca, 0x7b, 1, 1];
+const JAVA_TRUST: &[u8] = &[
+    0x60, 0x86, 0x48, 1, 0x86, 0xf9, 0x66, 0xad, 0xca, 0x7b, 1, 1,
+];

@@ -3,12 +3,11 @@
 #
 #   sh tests/data/stores/make.sh
 #
-# The stores are in the repository, because src/tls/stores/tests compares what it reads from them with chain.pem,
-# other.pem, leaf.key.der and other.key.der. All keys here are published, so they protect nothing. Each certificate is valid for a hundred years. The chain is
-# leaf, middle, root; `other` is a certificate of its own.
+# The stores are in the repository: src/tls/stores/tests compares what it reads from them with chain.pem, other.pem,
+# leaf.key.der and other.key.der. All keys here are public, so they protect nothing. Each certificate is valid for a hundred
+# years. The chain is leaf, middle, root; `other` is a certificate by itself.
 #
-# Passwords: the store's is `store-secret`, a key's own is `key-secret`. The Unicode ones are in unicode.p12 and
-# unicode.jks: `pässwörd-€`.
+# Passwords: the store's is `store-secret`, a key's own is `key-secret`. unicode.jks and the unicode*.p12 have `pässwörd-€`.
 
 set -eu
 cd "$(dirname "$0")"
@@ -97,7 +96,7 @@ pkcs12_by_openssl() {
     $with_key -legacy -certpbe PBE-SHA1-RC4-128 -out openssl-rc4.p12
     $with_key -macalg sha512 -out openssl-mac-sha512.p12
     $with_key -iter 1 -out openssl-quick.p12
-    $with_key -nomac -out openssl-no-mac.p12
+    $with_key -nomac -certpbe AES-256-CBC -out openssl-no-mac.p12
     $with_key -certpbe NONE -keypbe NONE -out openssl-plain.p12
     $export -nokeys -in chain.pem -out openssl-certificates.p12
     openssl pkcs12 -export -nokeys -certpbe NONE -nomac -passout pass: -in chain.pem -out openssl-plain-certificates.p12
