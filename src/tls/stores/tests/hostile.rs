@@ -262,4 +262,42 @@ mod work {
         let fault = read_trust(&store_of(&[&part, &part]), Some(&password));
         assert!(too_costly(&fault.expect_err("too costly")));
     }
+
+    /// Gives the contents of a plain store a MAC as RFC 9579 defines it.
+    fn with_pbmac1(name: &str, key_size: u64) -> Vec<u8> {
+        const PBMAC1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14];
+        const HMAC_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 9];
+        let whole = file(name);
+        let mut outer = Reader::new(&whole).sequence().expect("store");
+        outer.number().expect("version");
+        let info = outer.next().expect("contents");
+        let mut content = Reader::new(info.contents);
+        content.read(der::OID).expect("kind");
+        let tagged = content.read(der::TAGGED).expect("contents");
+        let safe = Reader::new(tagged).read(der::OCTETS).expect("contents");
+        let key = pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(STORE.as_bytes(), b"salt", 10);
+        let mut mac =
+            <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(&key).expect("any key");
+        hmac::Mac::update(&mut mac, safe);
+        let mac = hmac::Mac::finalize(mac).into_bytes();
+        let function = sequence(&[&id(HMAC_SHA256)]);
+        let derivation = sequence(&[&octets(b"salt"), &number(10), &number(key_size), &function]);
+        let derivation = sequence(&[&id(PBKDF2), &derivation]);
+        let algorithm = sequence(&[&id(PBMAC1), &sequence(&[&derivation, &function])]);
+        let digest = sequence(&[&algorithm, &octets(&mac)]);
+        let mac = sequence(&[&digest, &octets(b"unused"), &number(1)]);
+        sequence(&[&number(3), info.whole, &mac])
+    }
+
+    #[test]
+    fn a_mac_by_pbkdf2() {
+        let store = with_pbmac1("trust-plain.p12", 32);
+        let read = |password: &str| read_trust(&store, Some(&password.into()));
+        assert_eq!(read(STORE).expect("right password").certificates.len(), 2);
+        let wrong = read("wrong").expect_err("wrong password");
+        assert_eq!(wrong, StoreFault::WrongStorePassword(Format::Pkcs12));
+        let short = with_pbmac1("trust-plain.p12", 1);
+        let fault = read_trust(&short, Some(&STORE.into())).expect_err("a key of one byte");
+        assert_eq!(fault, StoreFault::Damaged(Format::Pkcs12, "MAC"));
+    }
 }
