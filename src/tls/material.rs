@@ -7,17 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as RustlsError, InconsistentKeys};
 use zeroize::Zeroizing;
 
 use super::fault::tls_error;
 use super::settings::{KeySource, StoreContents, StoreFile, TlsSettings, TrustSource};
+use super::stores::{self, Format, KeyEntry, StoreFault};
 use crate::error::Error;
+use crate::threads::logging::log_line;
 
-/// The largest store that is read. A list of all public issuers is below one MiB.
-const MAX_STORE_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest store that is read.
+const MAX_STORE_BYTES: u64 = stores::MAX_BYTES as u64;
 
 /// The bytes of the stores that are files. What stands in the settings themselves does not change.
 pub(super) struct Material {
@@ -104,25 +106,22 @@ impl Material {
         let Some(source) = &settings.trust else {
             return system_trust();
         };
-        match source {
+        let (certificates, origin) = match source {
             TrustSource::Inline(text) => {
                 let origin = "ssl.truststore.certificates".to_owned();
-                let certificates = certificates_in(text.as_bytes(), &origin)?;
-                Ok(Trust {
-                    certificates,
-                    origin,
-                })
+                (stores::pem_certificates(text.as_bytes()), origin)
             }
             TrustSource::File(store) => {
                 let origin = origin_of("ssl.truststore.location", store);
                 let bytes = bytes_of(self.trust.as_ref(), store);
-                let certificates = certificates_in(bytes, &origin)?;
-                Ok(Trust {
-                    certificates,
-                    origin,
-                })
+                warn_of_type(store, bytes, "ssl.truststore.type", &origin);
+                (trusted_in(bytes, store), origin)
             }
-        }
+        };
+        Ok(Trust {
+            certificates: certificates.map_err(|fault| unusable(&origin, &fault))?,
+            origin,
+        })
     }
 
     fn parse_keys(
@@ -130,38 +129,61 @@ impl Material {
         settings: &TlsSettings,
         provider: &CryptoProvider,
     ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+        let key_password = settings.key_password.as_ref();
         let (entries, origin) = match &settings.keys {
             None => return Ok(Vec::new()),
             Some(KeySource::Inline { key, chain }) => {
                 let origin = "ssl.keystore.certificate.chain".to_owned();
-                let chain = certificates_in(chain.as_bytes(), &origin)?;
-                let key = key_in(key.reveal().as_bytes(), "ssl.keystore.key")?;
-                (vec![(chain, key)], origin)
+                let chain = stores::pem_certificates(chain.as_bytes())
+                    .map_err(|fault| unusable(&origin, &fault))?;
+                let key = stores::pem_key(key.reveal().as_bytes(), key_password)
+                    .map_err(|fault| unusable("ssl.keystore.key", &fault))?;
+                let entry = KeyEntry {
+                    alias: None,
+                    chain,
+                    key: key.key,
+                    password_unused: key.password_unused,
+                };
+                (vec![entry], origin)
             }
             Some(KeySource::File(store)) => {
                 let origin = origin_of("ssl.keystore.location", store);
                 let bytes = bytes_of(self.keys.as_ref(), store);
-                let chain = certificates_in(bytes, &origin)?;
-                (vec![(chain, key_in(bytes, &origin)?)], origin)
+                warn_of_type(store, bytes, "ssl.keystore.type", &origin);
+                let entries = stores::read_keys(bytes, store.password.as_ref(), key_password);
+                (entries.map_err(|fault| unusable(&origin, &fault))?, origin)
             }
         };
         entries
             .into_iter()
-            .map(|(chain, key)| certified_key(chain, key, &origin, provider))
+            .map(|entry| certified_key(entry, &origin, provider))
             .collect()
     }
 }
 
-fn certificates_in(bytes: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    use rustls::pki_types::pem::PemObject as _;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    certificates.map_err(|error| tls_error(format!("{origin} cannot be read: {error}"), ""))
+fn trusted_in(bytes: &[u8], store: &StoreFile) -> Result<Vec<CertificateDer<'static>>, StoreFault> {
+    let trusted = stores::read_trust(bytes, store.password.as_ref())?;
+    let trusted = trusted.certificates.into_iter();
+    Ok(trusted.map(|trusted| trusted.certificate).collect())
 }
 
-fn key_in(bytes: &[u8], origin: &str) -> Result<PrivateKeyDer<'static>, Error> {
-    use rustls::pki_types::pem::PemObject as _;
-    PrivateKeyDer::from_pem_slice(bytes)
-        .map_err(|error| tls_error(format!("{origin} has no usable private key: {error}"), ""))
+fn unusable(origin: &str, fault: &StoreFault) -> Error {
+    tls_error(format!("{origin}: {fault}"), "")
+}
+
+/// Warns if a store has another format than its setting says.
+fn warn_of_type(store: &StoreFile, bytes: &[u8], setting: &str, origin: &str) {
+    let (Some(declared), Some(found)) = (&store.declared, Format::of(bytes)) else {
+        return;
+    };
+    if *declared != found.to_string() {
+        log_line!(
+            log::Level::Warn,
+            target: "kafka_producer",
+            "{setting}={} and {origin} is {found}: the contents decide",
+            crate::error::printable(declared)
+        );
+    }
 }
 
 fn bytes_of<'a>(file: Option<&'a Zeroizing<Vec<u8>>>, store: &'a StoreFile) -> &'a [u8] {
@@ -200,11 +222,11 @@ fn system_trust() -> Result<Trust, Error> {
 
 /// Joins a key with its certificates, and checks that they belong together.
 fn certified_key(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    entry: KeyEntry,
     origin: &str,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, Error> {
+    let KeyEntry { chain, key, .. } = entry;
     let key = provider
         .key_provider
         .load_private_key(key)

@@ -23,7 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::fault::Other;
 pub(crate) use self::fault::StoreFault;
-pub(crate) use self::pem::{PemKey, pem_certificates, pem_key};
+pub(crate) use self::pem::{pem_certificates, pem_key};
 use crate::secret::Secret;
 
 /// No store has more bytes. The authorities that a JDK brings take 200 KB.
