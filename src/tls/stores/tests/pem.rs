@@ -1,5 +1,6 @@
 use super::*;
-use crate::tls::stores::{PemKey, pem_certificates, pem_key};
+use crate::tls::stores::pem::PemKey;
+use crate::tls::stores::{pem_certificates, pem_key};
 
 fn key(name: &str, password: Option<&str>) -> Result<PemKey, StoreFault> {
     pem_key(&file(name), password.map(Secret::from).as_ref())
