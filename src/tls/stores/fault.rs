@@ -120,7 +120,7 @@ impl fmt::Display for StoreFault {
             Self::KeyWithoutCertificate => f.write_str("it has no certificate for its private key"),
             Self::SeveralKeys(count) => write!(f, "it has {count} private keys, and one is needed"),
             Self::TraditionalKey => {
-                f.write_str("its private key is encrypted in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), which is unsafe")
+                f.write_str("its private key is encrypted in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), which is weak")
             }
             Self::KeyPasswordMissing(owner) => write!(f, "{owner} is encrypted, and no password is given"),
             Self::WrongKeyPassword(owner) => write!(f, "{owner} cannot be decrypted: the password of the key is wrong"),

@@ -100,7 +100,7 @@ fn unknown_encryption_is_named() {
 #[test]
 fn keys_that_cannot_be_used_are_told_apart() {
     let told = |name| told(&key(name, Some(KEY)).expect_err(name));
-    let traditional = "its private key is encrypted in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), which is unsafe => convert \
+    let traditional = "its private key is encrypted in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), which is weak => convert \
                        the key: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW";
     assert_eq!(told("key-traditional.pem"), traditional);
     let inline = pem_key(&in_one_line(&file("key-traditional.pem")), None);
