@@ -24,6 +24,7 @@ pub use sasl::{jaas, scram_messages};
 #[cfg(feature = "tls-core")]
 pub use stores::{jks, pem, pkcs12};
 pub use text::{partitioner, properties};
+pub use text::{partitioner, placeholders, properties};
 pub use worker::worker;
 
 /// A target's name, the target, and its first inputs.
@@ -50,6 +51,7 @@ const TARGETS: &[Target] = &[
         responses::metadata_seeds,
     ),
     ("partitioner", partitioner, text::partitioner_seeds),
+    ("placeholders", placeholders, text::placeholders_seeds),
     (
         "produce_response",
         produce_response,

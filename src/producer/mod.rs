@@ -19,6 +19,8 @@ mod send_error;
 mod serializer;
 
 pub use builder::ProducerBuilder;
+#[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
+pub(crate) use config::providers;
 pub use config::{
     Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
     SecurityProtocol,

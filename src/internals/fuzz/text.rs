@@ -1,6 +1,7 @@
 //! Targets for a user's own files and keys: properties, and the choice of a partition by key.
 
 use super::Input;
+use crate::producer::providers::{Lookup, Pattern, Piece, Placeholder, fill, pieces};
 use crate::{ProducerConfig, partition_for_key};
 
 /// Input: the text of a properties file. It is accepted or refused; an accepted text is accepted again.
@@ -12,6 +13,48 @@ pub fn properties(data: &[u8]) {
     let mut config = ProducerConfig::new();
     if config.load_properties(text).is_ok() {
         assert!(config.load_properties(text).is_ok());
+    }
+}
+
+/// Input: the length of a pattern, the pattern, then a value with placeholders. The pattern is read or refused. The pieces
+/// of the value are the whole value, and each placeholder is looked up once.
+pub fn placeholders(data: &[u8]) {
+    let mut input = Input(data);
+    let length = input.below(256);
+    let pattern = String::from_utf8_lossy(input.bytes(length));
+    let value = String::from_utf8_lossy(input.bytes(usize::MAX));
+    let pattern = Pattern::new(&pattern);
+    let (mut whole, mut expected) = (String::new(), String::new());
+    let mut is_refused = false;
+    for piece in pieces(&value) {
+        match piece {
+            Piece::Text(text) => {
+                whole += text;
+                expected += text;
+            }
+            Piece::Placeholder(placeholder) => {
+                whole += placeholder.written;
+                match found(&placeholder, &pattern) {
+                    Lookup::Value(value) => expected += value.reveal(),
+                    Lookup::NoProvider => expected += placeholder.written,
+                    Lookup::Fault(_) => is_refused = true,
+                }
+            }
+        }
+    }
+    assert_eq!(whole, value);
+    match fill(&value, |placeholder| found(placeholder, &pattern)) {
+        Ok(filled) => assert!(!is_refused && filled.text.reveal() == expected),
+        Err(_) => assert!(is_refused),
+    }
+}
+
+/// The provider `p` has what the pattern matches. There is a provider `q`, which has nothing.
+fn found(placeholder: &Placeholder<'_>, pattern: &Result<Pattern, String>) -> Lookup {
+    match (placeholder.provider, pattern) {
+        ("p", Ok(pattern)) if pattern.matches(placeholder.key) => Lookup::Value("${p:k}".into()),
+        ("p" | "q", _) => Lookup::Fault("it is missing".to_owned()),
+        _ => Lookup::NoProvider,
     }
 }
 
@@ -57,6 +100,18 @@ pub(super) fn properties_seeds() -> Vec<Vec<u8>> {
         "send.buffer.bytes=-1\nreceive.buffer.bytes=32768\nmetadata.max.age.ms=300000\nclient.dns.lookup=use_all_dns_ips\n",
     ];
     files.map(|file| file.as_bytes().to_vec()).to_vec()
+}
+
+pub(super) fn placeholders_seeds() -> Vec<Vec<u8>> {
+    [
+        &b"\x02.*user=\"${p:user}\" password=\"${p:/run/secrets:password}\";"[..],
+        b"\x11KAFKA_[A-Z_\\d]+$${p:KAFKA_1}${p::KAFKA_A} ${r:a:b:c} ${p:${p:x}}",
+        b"\x15^(a|[^b-d]*|(?:\\.)?)+$${p:a}${foo} ${p:eee",
+        b"\x01(${q:k}",
+        b"\0$$ ${ } ${:} ${::} ${p:}",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
 }
 
 pub(super) fn partitioner_seeds() -> Vec<Vec<u8>> {

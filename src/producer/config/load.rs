@@ -8,7 +8,7 @@ use crate::error::Error;
 use super::foreign::Owner;
 use super::names::{self, Refusal};
 use super::shown::ShownName;
-use super::{ProducerConfig, config_error, encoding, hints, properties};
+use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties};
 
 impl ProducerConfig {
     /// Reads a list of names and values, as [`set`](Self::set) reads each of them. If a name occurs several times, the last
@@ -125,9 +125,18 @@ impl ProducerConfig {
         warnings: &mut Warnings,
     ) -> Result<(), Refusal<'a>> {
         let value = value.trim();
+        if let Some(result) = self.providers.set(name, value) {
+            return Ok(result?);
+        }
+        if let Some(row) = ROWS.iter().find(|row| row.property == name)
+            && self.providers.keep(row.property, value)
+        {
+            return Ok(());
+        }
         match self.set_supported(name, value) {
             Some(result) => {
                 result?;
+                self.providers.forget(name);
                 // The value is legal but seldom intended.
                 if hints::is_placeholder(value) {
                     let warning =

@@ -10,6 +10,7 @@ mod names;
 mod not_yet;
 mod parts;
 mod properties;
+pub(crate) mod providers;
 mod reference;
 #[cfg(feature = "sasl")]
 mod sasl_credentials;
@@ -29,6 +30,7 @@ use crate::connection::resolve::{NameService, SystemNames};
 use crate::error::{Error, ErrorKind};
 
 use load::Faults;
+use providers::Providers;
 use settings::{Explicit, ROWS, Settings};
 use shown::Shown;
 use text_settings::TextSettings;
@@ -53,6 +55,11 @@ pub(crate) use validate::ValidatedConfig;
 /// other clients, such as `group.id`, are accepted with a warning in the log. A setting that another setting makes useless
 /// is accepted silently, for example the level of a codec that is not used.
 ///
+/// A value may have placeholders, `${NAME:KEY}` or `${NAME:PATH:KEY}`, which the [config
+/// providers](https://kafka.apache.org/documentation/#config_providers) of `config.providers` fill in when the producer is
+/// built, so the order of settings has no effect. Typed setters take a text as it is. Until then `get` and `Debug` show the
+/// text as it was set. `build` reports what a provider does not have, and values that are not legal, without the values.
+///
 /// ```
 /// # use std::time::Duration;
 /// # use kafka_producer::{Acks, ProducerConfig};
@@ -73,6 +80,7 @@ pub struct ProducerConfig {
     /// Set in code: they take precedence over `sasl.jaas.config`.
     #[cfg(feature = "sasl")]
     sasl_credentials: Option<sasl_credentials::SaslCredentials>,
+    providers: Providers,
     /// The system's, except in tests.
     names: Arc<dyn NameService>,
 }
@@ -87,6 +95,7 @@ impl ProducerConfig {
             texts: TextSettings::default(),
             #[cfg(feature = "sasl")]
             sasl_credentials: None,
+            providers: Providers::default(),
             names: Arc::new(SystemNames),
         }
     }
@@ -103,12 +112,18 @@ impl ProducerConfig {
     }
 
     fn set_names(&self) -> impl Iterator<Item = &'static str> {
-        self.explicit.names().into_iter().chain(self.texts.names())
+        let filled = self.explicit.names().into_iter().chain(self.texts.names());
+        filled
+            .filter(|name| self.providers.unfilled(name).is_none())
+            .chain(self.providers.unfilled_names())
     }
 
-    fn explicitly_set(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.set_names()
-            .filter_map(|name| Some((name, self.get(name)?)))
+    fn explicitly_set(&self) -> impl Iterator<Item = (&str, String)> {
+        let settings = self
+            .set_names()
+            .filter_map(|name| Some((name, self.get(name)?)));
+        let of_providers = self.providers.settings();
+        settings.chain(of_providers.filter_map(|name| Some((name, self.providers.show(name)?))))
     }
 }
 

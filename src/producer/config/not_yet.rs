@@ -10,10 +10,6 @@ pub(super) enum NotYet {
 
 /// Accepts or refuses a setting that is not supported yet. `None` if the name is not one of them.
 pub(super) fn judge(name: &str, value: &str) -> Option<NotYet> {
-    // `config.providers.NAME.class` and the settings of that class.
-    if name.starts_with("config.providers.") {
-        return Some(NotYet::Missing("config providers"));
-    }
     let (_, inert) = NOT_YET.iter().find(|(known, _)| *known == name)?;
     let changes_nothing = inert.iter().any(|inert| inert.eq_ignore_ascii_case(value));
     Some(match changes_nothing {
@@ -33,7 +29,6 @@ fn missing_part(name: &str) -> &'static str {
         "ssl" => "TLS",
         "transaction" | "transactional" => "transactions",
         "interceptor" => "interceptors",
-        "config" => "config providers",
         _ if name == "enable.metrics.push" => "metrics",
         _ => "such setting",
     }
@@ -46,7 +41,6 @@ const EMPTY: &[&str] = &[""];
 const NOT_YET: &[(&str, &[&str])] = &[
     ("buffer.memory.allocation.strategy", &["full"]),
     ("client.rack", EMPTY),
-    ("config.providers", EMPTY),
     ("enable.metrics.push", &["false", "true"]),
     ("interceptor.classes", EMPTY),
     ("metadata.cluster.check.enable", &["false", "true"]),
@@ -141,8 +135,6 @@ mod tests {
             ("interceptor.classes", "interceptors"),
             ("enable.metrics.push", "metrics"),
             ("client.rack", "such setting"),
-            ("config.providers", "config providers"),
-            ("config.providers.env.class", "config providers"),
         ] {
             let error = ProducerConfig::new().set(name, "x").unwrap_err();
             assert_eq!(

@@ -3,6 +3,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::secret::Secret;
+
 /// A name and its value, or the fault of the line.
 pub(super) type Property = Result<(String, String), &'static str>;
 
@@ -12,7 +14,9 @@ pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
     logical_lines(text)
         .into_iter()
         .map(|(line, logical)| {
-            let (name, value) = split(&logical);
+            // It may have a password.
+            let logical = Secret::new(logical);
+            let (name, value) = split(logical.reveal());
             let property = unescape(name).and_then(|name| Ok((name, unescape(value)?)));
             (line, property)
         })

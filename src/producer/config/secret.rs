@@ -28,6 +28,10 @@ impl Kind for SecretText {
         }
     }
 
+    fn show_unfilled(&self, _text: &str) -> String {
+        HIDDEN.to_owned()
+    }
+
     fn refusal(property: &str, _text: &str, fault: &str, range: &str) -> String {
         format!("{property} {fault} ({}: {range})", Self::RANGE_IS)
     }

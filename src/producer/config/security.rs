@@ -77,8 +77,11 @@ mod tls {
             let versions = versions.map_err(|fault| {
                 config_error(format!(
                     "ssl.enabled.protocols={} with ssl.protocol={} {fault}",
-                    self.text("ssl.enabled.protocols"),
-                    self.text("ssl.protocol")
+                    self.shown(
+                        &["ssl.enabled.protocols"],
+                        self.text("ssl.enabled.protocols")
+                    ),
+                    self.shown(&["ssl.protocol"], self.text("ssl.protocol"))
                 ))
             })?;
             let checks_name = match self.text("ssl.endpoint.identification.algorithm") {
@@ -227,7 +230,11 @@ mod sasl {
                 "PLAIN" => Arc::new(Plain::new(user, password.clone())?),
                 "SCRAM-SHA-256" => Arc::new(scram(Hash::Sha256)?),
                 "SCRAM-SHA-512" => Arc::new(scram(Hash::Sha512)?),
-                other => return Err(no_user_and_password(other)),
+                other => {
+                    return Err(no_user_and_password(
+                        &self.shown(&["sasl.mechanism"], other),
+                    ));
+                }
             })
         }
 
@@ -236,7 +243,7 @@ mod sasl {
             let mechanism = self.text("sasl.mechanism");
             let is_set = self.is_set("sasl.mechanism");
             if text.is_empty() {
-                return Err(no_jaas(mechanism, is_set));
+                return Err(no_jaas(&self.shown(&["sasl.mechanism"], mechanism), is_set));
             }
             let jaas = Jaas::parse(text)?;
             for warning in jaas.warnings() {
@@ -247,7 +254,7 @@ mod sasl {
                 "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
                 "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
                 "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
-                other => return Err(no_mechanism(other)),
+                other => return Err(no_mechanism(&self.shown(&["sasl.mechanism"], other))),
             })
         }
     }

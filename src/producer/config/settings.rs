@@ -8,6 +8,7 @@ use crate::record::compression::CompressionType;
 use super::choices::{
     Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, SecurityProtocol,
 };
+use super::providers::provider_names;
 use super::table::for_each_setting;
 use super::text_settings::{TextKind, TextRow};
 use super::value::*;
@@ -60,9 +61,16 @@ macro_rules! define_settings {
             /// The value of the setting that Kafka calls `name`, as text: the value that was set, or else the default. A
             /// secret that was set is returned as `[hidden]`. `None` if this crate does not support that name.
             pub fn get(&self, name: &str) -> Option<String> {
+                let unfilled = self.providers.unfilled(name);
                 match name {
-                    $( $( $property => Some($kind.show(&self.settings.$setter)), )? )+
-                    _ => Some(self.texts.show(text_row(ROWS, name)?)),
+                    $( $( $property => Some(show(&$kind, &self.settings.$setter, unfilled)), )? )+
+                    _ => match text_row(ROWS, name) {
+                        Some(row) => Some(match unfilled {
+                            Some(text) => row.kind.show_unfilled_text(text),
+                            None => self.texts.show(row),
+                        }),
+                        None => self.providers.show(name),
+                    },
                 }
             }
 
@@ -104,6 +112,7 @@ macro_rules! define_setter {
         pub fn $setter(mut self, value: $argument) -> Self {
             self.settings.$setter = value.into();
             self.explicit.$setter = true;
+            self.providers.forget($property);
             self
         }
     };
@@ -153,6 +162,7 @@ impl ProducerConfig {
         if let Some(row) = text_row(ROWS, name) {
             let set = self.texts.set(row, text);
             debug_assert!(set.is_ok(), "{name}");
+            self.providers.forget(name);
         }
     }
 }
@@ -189,6 +199,11 @@ pub(super) fn parse<K: Kind>(
     checked.map_err(|fault| config_error(K::refusal(property, text, &fault, range)))
 }
 
+/// What may be shown of a setting: of the text that waits for config providers, or else of the value.
+fn show<K: Kind>(kind: &K, value: &K::Value, unfilled: Option<&str>) -> String {
+    unfilled.map_or_else(|| kind.show(value), |text| kind.show_unfilled(text))
+}
+
 fn check<K: Kind>(property: &str, kind: &K, range: &str, value: &K::Value, faults: &mut Faults) {
     if let Err(fault) = kind.check(value) {
         faults.add(K::refusal(property, &kind.show(value), &fault, range));
@@ -200,6 +215,7 @@ fn check<K: Kind>(property: &str, kind: &K, range: &str, value: &K::Value, fault
 mod tests {
     //! A small table through the same macro, with rows of both forms and secrets.
 
+    use super::super::providers::Providers;
     use super::super::secret::SecretText;
     use super::super::text_settings::TextSettings;
     use super::*;
@@ -210,6 +226,7 @@ mod tests {
         settings: Settings,
         explicit: Explicit,
         texts: TextSettings,
+        providers: Providers,
     }
 
     define_settings! {
@@ -233,6 +250,7 @@ mod tests {
                 settings: Settings::defaults(),
                 explicit: Explicit::default(),
                 texts: TextSettings::default(),
+                providers: Providers::default(),
             }
         }
 
@@ -311,6 +329,19 @@ mod tests {
         assert_eq!(kept, "hunter2");
         let secret = Secret::from("hunter2");
         let shown = format!("{secret} {secret:?} {:?}", config.texts);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_while_it_waits_for_a_config_provider() {
+        let mut config = ProducerConfig::new();
+        for name in SECRETS {
+            assert!(config.providers.keep(name, "hunter2 ${env:A}"));
+            assert_eq!(config.get(name).as_deref(), Some("[hidden]"));
+        }
+        assert!(config.providers.keep("test.wait.ms", "${env:A}"));
+        assert_eq!(config.get("test.wait.ms").as_deref(), Some("${env:A}"));
+        let shown = format!("{:?}", config.providers);
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 

@@ -26,6 +26,9 @@ pub(super) trait TextKind: Sync {
 
     /// What may be shown of a text that [`read`](Self::read) returned.
     fn show_text(&self, text: &str) -> String;
+
+    /// What may be shown of a text whose placeholders are not filled in yet.
+    fn show_unfilled_text(&self, text: &str) -> String;
 }
 
 impl<K: Kind + Sync> TextKind for K {
@@ -36,6 +39,10 @@ impl<K: Kind + Sync> TextKind for K {
     fn show_text(&self, text: &str) -> String {
         self.parse(text)
             .map_or_else(|_| String::new(), |value| self.show(&value))
+    }
+
+    fn show_unfilled_text(&self, text: &str) -> String {
+        self.show_unfilled(text)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checks settings that depend on each other, as Java's `ProducerConfig` and `KafkaProducer` do.
 
+use std::fmt::Display;
 use std::num::NonZero;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::connection::resolve::NameService;
 use crate::error::Error;
 use crate::record::compression::CompressionType;
+use crate::secret::HIDDEN;
 
 use super::choices::Acks;
 use super::security::Protection;
@@ -53,9 +55,14 @@ impl Deref for ValidatedConfig {
 }
 
 impl ProducerConfig {
-    /// Checks the range of each setting and the conflicts between settings. One error lists the first 20 faults and counts
+    /// Fills in placeholders, and checks the range of each setting and the conflicts between settings. One error lists the first 20 faults and counts
     /// the others.
     pub(crate) fn validate(&self) -> Result<ValidatedConfig, Error> {
+        self.filled()?.validate_filled()
+    }
+
+    /// Checks the configuration when its placeholders are filled in.
+    fn validate_filled(&self) -> Result<ValidatedConfig, Error> {
         let mut faults = Faults::default();
         self.settings.check(&mut faults);
         let mut settings = self.settings.clone();
@@ -89,7 +96,7 @@ impl ProducerConfig {
             log::warn!(
                 target: "kafka_producer::config",
                 "compression.lz4.level={} has no effect: the lz4 codec has one level",
-                settings.compression_lz4_level
+                self.shown(&["compression.lz4.level"], settings.compression_lz4_level)
             );
         }
         Ok(ValidatedConfig {
@@ -98,6 +105,14 @@ impl ProducerConfig {
             names: Arc::clone(&self.names),
             protection: protection.unwrap_or_else(Protection::none),
         })
+    }
+
+    /// A value that follows from the settings `names`, as an error may show it: not if a config provider gave one of them.
+    pub(super) fn shown(&self, names: &[&str], value: impl Display) -> String {
+        match names.iter().any(|name| self.providers.gave(name)) {
+            true => HIDDEN.to_owned(),
+            false => value.to_string(),
+        }
     }
 
     /// Returns whether idempotence is on. If `enable.idempotence` was not set, `acks` or `retries` can turn it off. Even
@@ -119,7 +134,10 @@ impl ProducerConfig {
             return Err(format!(
                 "max.in.flight.requests.per.connection={} is more than the {MOST_IN_FLIGHT} that idempotence allows: \
                  lower it or set enable.idempotence=false",
-                settings.max_in_flight_requests_per_connection
+                self.shown(
+                    &["max.in.flight.requests.per.connection"],
+                    settings.max_in_flight_requests_per_connection
+                )
             ));
         }
         Ok(obstacle.is_none())
@@ -150,7 +168,10 @@ impl ProducerConfig {
             log::warn!(
                 target: "kafka_producer::config",
                 "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
-                settings.delivery_timeout.as_millis()
+                self.shown(
+                    &["linger.ms", "request.timeout.ms"],
+                    settings.delivery_timeout.as_millis()
+                )
             );
         }
     }
@@ -171,8 +192,11 @@ impl ProducerConfig {
             return Err(format!(
                 "delivery.timeout.ms={} is less than linger.ms + request.timeout.ms = {}: raise it or lower \
                  request.timeout.ms or linger.ms",
-                settings.delivery_timeout.as_millis(),
-                least.as_millis()
+                self.shown(
+                    &["delivery.timeout.ms"],
+                    settings.delivery_timeout.as_millis()
+                ),
+                self.shown(&["linger.ms", "request.timeout.ms"], least.as_millis())
             ));
         }
         Ok(least)

@@ -31,6 +31,11 @@ pub(super) trait Kind {
         self.write(value)
     }
 
+    /// What `get` and `Debug` may show of a text whose placeholders are not filled in yet.
+    fn show_unfilled(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
     /// The error's message about a value that was refused.
     fn refusal(property: &str, text: &str, fault: &str, range: &str) -> String {
         let text = Shown::value(text);

@@ -19,6 +19,7 @@ mod connection;
 mod delivery;
 mod metadata;
 mod partitioning;
+mod providers;
 mod sasl;
 mod security;
 mod threads;
@@ -30,6 +31,7 @@ pub(crate) use connection::connection;
 pub(crate) use delivery::delivery;
 pub(crate) use metadata::metadata;
 pub(crate) use partitioning::partitioning;
+pub(crate) use providers::providers;
 pub(crate) use sasl::sasl;
 pub(crate) use security::security;
 pub(crate) use threads::threads;
@@ -38,7 +40,7 @@ pub(crate) use threads::threads;
 macro_rules! for_each_setting {
     ($callback:ident) => {
         $crate::producer::config::table::next_group! {
-            $callback [bootstrap metadata batching compression partitioning delivery connection security sasl threads]
+            $callback [bootstrap metadata batching compression partitioning delivery connection security sasl threads providers]
         }
     };
 }

@@ -1,0 +1,203 @@
+//! The three kinds of provider: a properties file, the files of a directory, and the environment.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use crate::producer::config::properties;
+use crate::secret::Secret;
+
+use super::allowlist::Pattern;
+use super::fill::shown;
+use super::placeholder::Placeholder;
+
+/// One provider.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(Option<AllowedPaths>),
+    Directory(Option<AllowedPaths>),
+    Env(Option<Pattern>),
+}
+
+/// The folders that a provider may read: absolute and without `.` and `..`.
+#[derive(Debug)]
+pub(super) struct AllowedPaths(Vec<PathBuf>);
+
+impl AllowedPaths {
+    /// Reads a list of paths. As in Java, each must be absolute and exist. Empty means that all paths are allowed.
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, String> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let paths = text
+            .split(',')
+            .map(str::trim)
+            .filter(|path| !path.is_empty());
+        let allowed = paths.map(|path| {
+            let normal = normalized(Path::new(path));
+            if !normal.is_absolute() {
+                return Err(format!("has a path that is not absolute: {}", shown(path)));
+            }
+            match normal.exists() {
+                true => Ok(normal),
+                false => Err(format!("has a path that does not exist: {}", shown(path))),
+            }
+        });
+        Ok(Some(Self(allowed.collect::<Result<_, _>>()?)))
+    }
+
+    /// The path to open. `None` if it is not allowed. As in Java, symbolic links are not followed for this.
+    fn allow(&self, path: &Path) -> Option<PathBuf> {
+        let path = normalized(path);
+        let is_allowed = self.0.iter().any(|allowed| path.starts_with(allowed));
+        is_allowed.then_some(path)
+    }
+}
+
+/// The path without `.` and `..`, as far as that is possible without the file system.
+fn normalized(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match (component, normal.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                normal.pop();
+            }
+            (Component::ParentDir, Some(Component::RootDir)) => {}
+            (component, _) => normal.push(component),
+        }
+    }
+    normal
+}
+
+/// What providers have read. A file is read once, so several placeholders see the same content.
+#[derive(Default)]
+pub(super) struct Reads {
+    files: BTreeMap<PathBuf, Result<BTreeMap<String, Secret>, String>>,
+    bytes: usize,
+}
+
+/// The length of a file, and of a value.
+pub(super) const LONGEST: usize = 1 << 20;
+/// The length of all files together.
+const LONGEST_TOGETHER: usize = 8 << 20;
+
+impl Source {
+    /// The value for a placeholder. The error is a sentence about the placeholder, without its name.
+    pub(super) fn get(
+        &self,
+        placeholder: &Placeholder<'_>,
+        read: &mut Reads,
+    ) -> Result<Secret, String> {
+        let Placeholder { path, key, .. } = *placeholder;
+        match self {
+            Self::File(allowed) => {
+                let file = open_path(path, allowed.as_ref(), "FILE")?;
+                read.properties(&file)?
+                    .get(key)
+                    .cloned()
+                    .ok_or_else(|| format!("the file has no key {}", shown(key)))
+            }
+            Self::Directory(allowed) => {
+                let folder = open_path(path, allowed.as_ref(), "DIRECTORY")?;
+                let mut parts = Path::new(key).components();
+                let is_a_name = matches!(
+                    (parts.next(), parts.next()),
+                    (Some(Component::Normal(_)), None)
+                ) && !key.contains(std::path::is_separator);
+                if !is_a_name {
+                    return Err("the key is not the name of a file".to_owned());
+                }
+                read.text(&folder.join(key))
+            }
+            Self::Env(allowed) => variable(path, key, allowed.as_ref()),
+        }
+    }
+}
+
+fn variable(path: &str, key: &str, allowed: Option<&Pattern>) -> Result<Secret, String> {
+    if !path.is_empty() {
+        return Err("the environment has no paths: write ${PROVIDER:VARIABLE}".to_owned());
+    }
+    if allowed.is_some_and(|pattern| !pattern.matches(key)) {
+        return Err("allowlist.pattern does not allow this variable".to_owned());
+    }
+    match std::env::var(key) {
+        Ok(value) => Ok(Secret::new(value)),
+        Err(std::env::VarError::NotPresent) => {
+            Err(format!("there is no environment variable {}", shown(key)))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => Err("the variable is not UTF-8".to_owned()),
+    }
+}
+
+fn open_path(path: &str, allowed: Option<&AllowedPaths>, what: &str) -> Result<PathBuf, String> {
+    if path.is_empty() {
+        return Err(format!("it has no path: write ${{PROVIDER:{what}:KEY}}"));
+    }
+    match allowed {
+        None => Ok(PathBuf::from(path)),
+        Some(allowed) => allowed
+            .allow(Path::new(path))
+            .ok_or_else(|| "allowed.paths does not allow this path".to_owned()),
+    }
+}
+
+impl Reads {
+    fn properties(&mut self, path: &Path) -> Result<&BTreeMap<String, Secret>, String> {
+        if !self.files.contains_key(path) {
+            let properties = self.text(path).and_then(|text| parse(text.reveal()));
+            self.files.insert(path.to_owned(), properties);
+        }
+        match self.files.entry(path.to_owned()) {
+            Entry::Occupied(entry) => entry.into_mut().as_ref().map_err(Clone::clone),
+            Entry::Vacant(_) => unreachable!("inserted above"),
+        }
+    }
+
+    fn text(&mut self, path: &Path) -> Result<Secret, String> {
+        let text = read_file(path)?;
+        self.bytes += text.reveal().len();
+        match self.bytes > LONGEST_TOGETHER {
+            true => Err(format!(
+                "the files of all placeholders are longer than {LONGEST_TOGETHER} bytes"
+            )),
+            false => Ok(text),
+        }
+    }
+}
+
+/// The last value of each name, as in Java.
+fn parse(text: &str) -> Result<BTreeMap<String, Secret>, String> {
+    let mut values = BTreeMap::new();
+    for (line, property) in properties::parse(text) {
+        let (name, value) =
+            property.map_err(|fault| format!("line {line} of the file: {fault}"))?;
+        values.insert(name, Secret::new(value));
+    }
+    Ok(values)
+}
+
+/// Reads a file of at most 1 MiB. It must be a regular file: others may never end.
+fn read_file(path: &Path) -> Result<Secret, String> {
+    let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    // A buffer that grows would leave copies behind.
+    let length = usize::try_from(metadata.len()).unwrap_or(LONGEST);
+    let mut bytes = Vec::with_capacity(length.min(LONGEST) + 1);
+    let mut file = File::open(path)
+        .map_err(unreadable)?
+        .take(LONGEST as u64 + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    let is_too_long = bytes.len() > LONGEST;
+    match String::from_utf8(bytes).map(Secret::new) {
+        Ok(_) | Err(_) if is_too_long => Err(format!("the file is longer than {LONGEST} bytes")),
+        Ok(text) => Ok(text),
+        Err(_) => Err("the file is not UTF-8".to_owned()),
+    }
+}
