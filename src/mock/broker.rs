@@ -179,10 +179,13 @@ impl Connections {
             connections: Arc::clone(self),
             id,
         };
-        let mut connection = Connection::new(Arc::clone(&self.shared), self.broker, stream, stop);
+        let (shared, broker) = (Arc::clone(&self.shared), self.broker);
         let body = move || {
             let _open = open;
-            connection.run();
+            // Without a connection the client sees the end of its stream.
+            if let Ok(mut connection) = Connection::accept(shared, broker, stream, stop) {
+                connection.run();
+            }
         };
         // If the thread cannot be started, `body` is dropped, and with it `OpenConnection`.
         let _ = threads.spawn(

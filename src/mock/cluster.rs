@@ -11,6 +11,8 @@ use super::fault::{Fault, HookId, Hooks};
 use super::log::{MockBatch, MockRecord};
 use super::request::{LoggedRequest, MockApi, MockRequest};
 use super::state::{Partition, State};
+#[cfg(feature = "mock-tls")]
+use super::tls::{ClusterTls, MockTls};
 use crate::metadata::TopicId;
 use crate::sync::{Condvar, Mutex};
 use crate::time::deadline_after;
@@ -21,7 +23,7 @@ use crate::time::deadline_after;
 /// Methods that change a topic, partition or broker panic if it does not exist: a test that changes nothing would prove
 /// nothing. Methods that only read return `None` or an empty list then.
 pub struct MockCluster {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     brokers: Vec<Broker>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Options {
     pub(super) check_batches: bool,
     /// The id at the start; `None` for a random one.
     pub(super) cluster_id: Option<String>,
+    #[cfg(feature = "mock-tls")]
+    pub(super) tls: Option<MockTls>,
 }
 
 /// What brokers and connections share. No thread takes a lock or runs a hook while it holds another lock.
@@ -53,6 +57,8 @@ pub(super) struct Shared {
     pub(super) max_message_bytes: AtomicUsize,
     /// The number of connections that each broker serves at the same time.
     pub(super) max_connections: AtomicUsize,
+    #[cfg(feature = "mock-tls")]
+    pub(super) tls: Option<ClusterTls>,
     pub(super) state: Mutex<State>,
     /// Used with `state`: notified after each event that `wait_until` may wait for.
     pub(super) happened: Condvar,
@@ -78,6 +84,8 @@ impl MockCluster {
             retain_records: true,
             check_batches: true,
             cluster_id: None,
+            #[cfg(feature = "mock-tls")]
+            tls: None,
         };
         MockClusterBuilder {
             brokers: 1,
@@ -101,7 +109,7 @@ impl MockCluster {
 
     /// Replaces this cluster with another one at the same addresses. The new one has another id and no topics, and its
     /// producer ids begin from the start again. Brokers that were down are up. Connections are closed after the requests
-    /// in progress are finished. Hooks, restrictions of versions and the list of requests stay.
+    /// in progress are finished. Hooks, restrictions of versions, the list of requests, TLS and SASL stay.
     ///
     /// # Errors
     /// If a broker cannot listen on its port any more or a thread cannot be started.
@@ -397,6 +405,10 @@ impl MockCluster {
     /// Removes all hooks.
     pub fn remove_all_hooks(&self) {
         self.shared.hooks.clear();
+        #[cfg(feature = "mock-tls")]
+        if let Some(tls) = &self.shared.tls {
+            tls.clear_faults();
+        }
     }
 
     /// Returns how many requests of an API all brokers have received since the start.
@@ -527,7 +539,7 @@ impl MockClusterBuilder {
     /// Starts the cluster.
     ///
     /// # Errors
-    /// If a listener cannot be opened or a thread cannot be started.
+    /// If a listener cannot be opened or a thread cannot be started. If a certificate or key that you gave cannot be used.
     pub fn start(self) -> io::Result<MockCluster> {
         let mut brokers = Vec::with_capacity(self.brokers);
         for id in (0..).take(self.brokers) {
@@ -539,6 +551,11 @@ impl MockClusterBuilder {
             max_message_bytes: AtomicUsize::new(self.options.max_message_bytes),
             max_connections: AtomicUsize::new(usize::MAX),
             hooks: Hooks::default(),
+            #[cfg(feature = "mock-tls")]
+            tls: match &self.options.tls {
+                Some(tls) => Some(ClusterTls::start(tls.clone())?),
+                None => None,
+            },
             state: Mutex::new(State::new(
                 self.options.cluster_id.clone(),
                 ports,

@@ -11,12 +11,13 @@ use super::cluster::Shared;
 use super::dispatch::{AnyRequest, AnyResponse, Context};
 use super::fault::{Corruption, Fault};
 use super::request::{LoggedRequest, MockApi, MockRequest};
+use super::stream::Stream;
 use crate::protocol::{ProtocolError, Reader, ReceivedHeader, encode_response, frame_length};
 
 pub(super) struct Connection {
     shared: Arc<Shared>,
     broker: i32,
-    stream: TcpStream,
+    stream: Stream,
     stop: Arc<Stop>,
     client_id: Option<Arc<str>>,
     client_software: Option<Arc<str>>,
@@ -44,13 +45,15 @@ struct Call {
 }
 
 impl Connection {
-    pub(super) fn new(
+    /// Begins a connection. Waits for the TLS handshake if the cluster uses TLS.
+    pub(super) fn accept(
         shared: Arc<Shared>,
         broker: i32,
-        stream: TcpStream,
+        socket: TcpStream,
         stop: Arc<Stop>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let stream = Stream::accept(socket, &shared, &stop)?;
+        Ok(Self {
             shared,
             broker,
             stream,
@@ -59,19 +62,19 @@ impl Connection {
             client_software: None,
             out: Vec::new(),
             kept_back: 0,
-        }
+        })
     }
 
     /// Serves the connection until it ends.
     pub(super) fn run(&mut self) {
         let mut input = Input::default();
         // Errors are ignored: the client sees the end of the connection.
-        let _ = self.stream.set_nodelay(true);
         let end = self.serve_until_end(&mut input);
         let _ = self.flush();
         if let Ok(End::Ignore) = end {
             let _ = io::copy(&mut self.stream, &mut io::sink());
         }
+        self.stream.end();
     }
 
     fn serve_until_end(&mut self, input: &mut Input) -> io::Result<End> {

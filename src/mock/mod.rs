@@ -16,7 +16,9 @@
 //! ```
 //!
 //! It has no replication: the partitions of a broker that is down have no leader until [`MockCluster::set_leader`] moves
-//! them. It has no fetching, transactions, TLS or SASL, and writes nothing to disk.
+//! them. It has no fetching and no transactions, and writes nothing to disk.
+//!
+//! It can use TLS (Cargo feature `mock-tls`): see `MockTls`.
 
 mod api_versions;
 mod batch;
@@ -31,6 +33,9 @@ mod produce;
 mod producer_ids;
 mod request;
 mod state;
+mod stream;
+#[cfg(feature = "mock-tls")]
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -39,3 +44,7 @@ pub use cluster::{MockCluster, MockClusterBuilder};
 pub use fault::{Corruption, Fault, HookId, PartitionError};
 pub use log::{MockBatch, MockRecord};
 pub use request::{LoggedRequest, MockApi, MockRequest, ProducedBatch};
+#[cfg(feature = "mock-tls")]
+pub use tls::{
+    BrokerCertificate, ClientAuth, HandshakeFault, MockCertificate, MockTls, TlsVersion,
+};

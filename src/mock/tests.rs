@@ -6,6 +6,8 @@ mod faults;
 mod metadata;
 mod produce;
 mod producers;
+#[cfg(feature = "mock-tls")]
+mod tls;
 
 use super::*;
 use crate::ErrorCode;

@@ -129,7 +129,7 @@ impl TlsClient {
 }
 
 /// Returns the cryptography of this build.
-pub(super) fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     #[cfg(feature = "tls")]
     return rustls::crypto::ring::default_provider();
     #[cfg(not(feature = "tls"))]

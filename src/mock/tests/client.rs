@@ -23,8 +23,8 @@ pub(super) fn cluster_with_topic(brokers: usize, partitions: i32) -> MockCluster
     cluster
 }
 
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(super) struct Client<S = TcpStream> {
+    pub(super) stream: S,
     last_correlation_id: i32,
 }
 
@@ -32,6 +32,27 @@ impl Client {
     pub(super) fn connect(cluster: &MockCluster, broker: usize) -> Self {
         let stream = TcpStream::connect(address(cluster, broker)).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        Self::over(stream)
+    }
+
+    pub(super) fn expect_silence(&mut self) {
+        self.stream
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let error = self.stream.read(&mut [0; 1]).unwrap_err();
+        assert!(
+            matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ),
+            "{error}"
+        );
+        self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(super) fn over(stream: S) -> Self {
         Self {
             stream,
             last_correlation_id: 0,
@@ -93,21 +114,6 @@ impl Client {
             Ok(_) => panic!("an answer instead of the end"),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
         }
-    }
-
-    pub(super) fn expect_silence(&mut self) {
-        self.stream
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-        let error = self.stream.read(&mut [0; 1]).unwrap_err();
-        assert!(
-            matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            ),
-            "{error}"
-        );
-        self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     }
 }
 
