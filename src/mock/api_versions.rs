@@ -51,6 +51,7 @@ impl Versions {
 }
 
 pub(super) fn handle(context: Context<'_>) -> ApiVersionsResponse {
+    context.session.borrow_mut().versions_were_told();
     let state = context.shared.state.lock();
     let ranges = MockApi::ALL.into_iter();
     ApiVersionsResponse {

@@ -10,6 +10,7 @@ use super::broker::Broker;
 use super::fault::{Fault, HookId, Hooks};
 use super::log::{MockBatch, MockRecord};
 use super::request::{LoggedRequest, MockApi, MockRequest};
+use super::sasl::MockSasl;
 use super::state::{Partition, State};
 #[cfg(feature = "mock-tls")]
 use super::tls::{ClusterTls, MockTls};
@@ -46,6 +47,8 @@ pub(super) struct Options {
     pub(super) check_batches: bool,
     /// The id at the start; `None` for a random one.
     pub(super) cluster_id: Option<String>,
+    /// The value at the start.
+    pub(super) sasl: Option<MockSasl>,
     #[cfg(feature = "mock-tls")]
     pub(super) tls: Option<MockTls>,
 }
@@ -57,6 +60,8 @@ pub(super) struct Shared {
     pub(super) max_message_bytes: AtomicUsize,
     /// The number of connections that each broker serves at the same time.
     pub(super) max_connections: AtomicUsize,
+    /// `None` if clients need not authenticate.
+    pub(super) sasl: Mutex<Option<Arc<MockSasl>>>,
     #[cfg(feature = "mock-tls")]
     pub(super) tls: Option<ClusterTls>,
     pub(super) state: Mutex<State>,
@@ -84,6 +89,7 @@ impl MockCluster {
             retain_records: true,
             check_batches: true,
             cluster_id: None,
+            sasl: None,
             #[cfg(feature = "mock-tls")]
             tls: None,
         };
@@ -551,6 +557,7 @@ impl MockClusterBuilder {
             max_message_bytes: AtomicUsize::new(self.options.max_message_bytes),
             max_connections: AtomicUsize::new(usize::MAX),
             hooks: Hooks::default(),
+            sasl: Mutex::new(self.options.sasl.clone().map(Arc::new)),
             #[cfg(feature = "mock-tls")]
             tls: match &self.options.tls {
                 Some(tls) => Some(ClusterTls::start(tls.clone())?),

@@ -1,5 +1,6 @@
 //! One connection: reads requests, applies faults, and writes responses in the order of the requests.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
@@ -11,7 +12,9 @@ use super::cluster::Shared;
 use super::dispatch::{AnyRequest, AnyResponse, Context};
 use super::fault::{Corruption, Fault};
 use super::request::{LoggedRequest, MockApi, MockRequest};
+use super::session::{Admission, Session};
 use super::stream::Stream;
+use crate::ErrorCode;
 use crate::protocol::{ProtocolError, Reader, ReceivedHeader, encode_response, frame_length};
 
 pub(super) struct Connection {
@@ -19,6 +22,7 @@ pub(super) struct Connection {
     broker: i32,
     stream: Stream,
     stop: Arc<Stop>,
+    session: RefCell<Session>,
     client_id: Option<Arc<str>>,
     client_software: Option<Arc<str>>,
     /// Responses that are not written yet. The responses to all requests of one read are written together.
@@ -53,11 +57,14 @@ impl Connection {
         stop: Arc<Stop>,
     ) -> io::Result<Self> {
         let stream = Stream::accept(socket, &shared, &stop)?;
+        let uses_sasl = shared.sasl.lock().is_some();
+        let session = RefCell::new(Session::new(uses_sasl, stream.client_subject()));
         Ok(Self {
             shared,
             broker,
             stream,
             stop,
+            session,
             client_id: None,
             client_software: None,
             out: Vec::new(),
@@ -79,7 +86,11 @@ impl Connection {
 
     fn serve_until_end(&mut self, input: &mut Input) -> io::Result<End> {
         loop {
-            while let Some(frame) = input.next_frame().map_err(io::Error::other)? {
+            loop {
+                let most = self.session.borrow().max_frame_bytes(MAX_REQUEST_BYTES);
+                let Some(frame) = input.next_frame(most).map_err(io::Error::other)? else {
+                    break;
+                };
                 if let ControlFlow::Break(end) = self.serve(frame) {
                     return Ok(end);
                 }
@@ -118,6 +129,11 @@ impl Connection {
         if self.client_id.as_deref() != header.client_id {
             self.client_id = header.client_id.map(Arc::from);
         }
+        let admission = self.session.borrow_mut().admit(api, Instant::now());
+        if admission == Admission::Close {
+            self.log(call);
+            return close();
+        }
         if !self.shared.state.lock().versions.contain(api, call.version) {
             self.log(call);
             return self.refuse_version(call);
@@ -125,6 +141,12 @@ impl Connection {
         let Ok(request) = AnyRequest::decode(api, call.version, &mut reader) else {
             return close();
         };
+        if admission == Admission::Refuse {
+            self.log(call);
+            let refusal = request.refuse(self.context(call), ErrorCode::ILLEGAL_SASL_STATE);
+            self.answer(call, &refusal)?;
+            return close();
+        }
         if let AnyRequest::ApiVersions(client) = &request {
             if call.version >= 3 {
                 let software = format!(
@@ -155,6 +177,7 @@ impl Connection {
             at: Instant::now(),
             client_id: self.client_id.clone(),
             client_software: self.client_software.clone(),
+            principal: Arc::clone(self.session.borrow().principal()),
         };
         self.shared.state.lock().requests.add(request);
         self.shared.notify();
@@ -167,6 +190,7 @@ impl Connection {
             broker: self.broker,
             correlation_id: call.correlation_id,
             client_id: self.client_id.clone(),
+            principal: Arc::clone(self.session.borrow().principal()),
             acks: request.acks(),
             topics: request.topics(self.context(call)),
             batches: request.batches(self.context(call)),
@@ -178,6 +202,7 @@ impl Connection {
             shared: &self.shared,
             broker: self.broker,
             version: call.version,
+            session: &self.session,
         }
     }
 
@@ -231,7 +256,11 @@ impl Connection {
             Fault::Disconnect | Fault::Delay(..) | Fault::KeepBack(..) => return close(),
         };
         if request.is_answered() {
-            self.answer(call, &answer)
+            self.answer(call, &answer)?;
+            match self.session.borrow().has_failed() {
+                true => close(),
+                false => Flow::Continue(()),
+            }
         } else if answer.is_failure() {
             // With acks 0, closing the connection is a broker's only way to report an error.
             close()
@@ -306,12 +335,12 @@ struct Input {
 impl Input {
     const FIRST_BYTES: usize = 64 << 10;
 
-    /// Returns the next whole frame, without its length.
-    fn next_frame(&mut self) -> Result<Option<&[u8]>, ProtocolError> {
+    /// Returns the next whole frame of at most `most` bytes, without its length.
+    fn next_frame(&mut self, most: usize) -> Result<Option<&[u8]>, ProtocolError> {
         let Some((prefix, rest)) = self.buffer[self.start..self.end].split_first_chunk() else {
             return Ok(None);
         };
-        let length = frame_length(*prefix, MAX_REQUEST_BYTES)?;
+        let length = frame_length(*prefix, most)?;
         let Some(frame) = rest.get(..length) else {
             return Ok(None);
         };

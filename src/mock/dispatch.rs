@@ -2,25 +2,29 @@
 //!
 //! A new API gets a module with its `handle` and `refuse`, a variant in [`MockApi`], and a line in each match here.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use super::cluster::Shared;
 use super::fault::PartitionError;
 use super::request::{MockApi, ProducedBatch};
+use super::session::{self, Session};
 use super::{api_versions, metadata, produce, producer_ids};
 use crate::ErrorCode;
 use crate::protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse,
-    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use crate::protocol::{DecodeRequest, EncodeResponse, ProtocolError, Reader};
 
-/// The context of a request: the cluster, the broker that received it, and its version.
+/// The context of a request: the cluster, the broker that received it, its version, and the session of its connection.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) shared: &'a Shared,
     pub(super) broker: i32,
     pub(super) version: i16,
+    pub(super) session: &'a RefCell<Session>,
 }
 
 /// A request, borrowing from its frame.
@@ -29,6 +33,8 @@ pub(super) enum AnyRequest<'a> {
     Metadata(MetadataRequest<'a>),
     ApiVersions(ApiVersionsRequest<'a>),
     InitProducerId(InitProducerIdRequest<'a>),
+    SaslHandshake(SaslHandshakeRequest<'a>),
+    SaslAuthenticate(SaslAuthenticateRequest<'a>),
 }
 
 /// The response to the request of the same name.
@@ -37,6 +43,8 @@ pub(super) enum AnyResponse {
     Metadata(MetadataResponse),
     ApiVersions(ApiVersionsResponse),
     InitProducerId(InitProducerIdResponse),
+    SaslHandshake(SaslHandshakeResponse),
+    SaslAuthenticate(SaslAuthenticateResponse),
 }
 
 impl<'a> AnyRequest<'a> {
@@ -52,6 +60,10 @@ impl<'a> AnyRequest<'a> {
             MockApi::ApiVersions => Self::ApiVersions(DecodeRequest::decode(version, reader)?),
             MockApi::InitProducerId => {
                 Self::InitProducerId(DecodeRequest::decode(version, reader)?)
+            }
+            MockApi::SaslHandshake => Self::SaslHandshake(DecodeRequest::decode(version, reader)?),
+            MockApi::SaslAuthenticate => {
+                Self::SaslAuthenticate(DecodeRequest::decode(version, reader)?)
             }
         };
         reader.finish()?;
@@ -69,6 +81,12 @@ impl<'a> AnyRequest<'a> {
             Self::InitProducerId(request) => {
                 AnyResponse::InitProducerId(producer_ids::handle(context, request))
             }
+            Self::SaslHandshake(request) => {
+                AnyResponse::SaslHandshake(session::handshake(context, request))
+            }
+            Self::SaslAuthenticate(request) => {
+                AnyResponse::SaslAuthenticate(session::authenticate(context, request))
+            }
         }
     }
 
@@ -81,6 +99,12 @@ impl<'a> AnyRequest<'a> {
             }
             Self::ApiVersions(_) => AnyResponse::ApiVersions(api_versions::refuse(error)),
             Self::InitProducerId(_) => AnyResponse::InitProducerId(producer_ids::refuse(error)),
+            Self::SaslHandshake(_) => {
+                AnyResponse::SaslHandshake(session::refuse_handshake(context, error))
+            }
+            Self::SaslAuthenticate(_) => {
+                AnyResponse::SaslAuthenticate(session::refuse_authentication(context, error))
+            }
         }
     }
 
@@ -128,6 +152,8 @@ impl AnyResponse {
             Self::Metadata(response) => &mut response.throttle_time_ms,
             Self::ApiVersions(response) => &mut response.throttle_time_ms,
             Self::InitProducerId(response) => &mut response.throttle_time_ms,
+            // Their responses have no such field.
+            Self::SaslHandshake(_) | Self::SaslAuthenticate(_) => return,
         };
         *throttle_time_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     }
@@ -155,6 +181,8 @@ impl EncodeResponse for AnyResponse {
             }
             Self::ApiVersions(response) => response.encode(version, out),
             Self::InitProducerId(response) => response.encode(version, out),
+            Self::SaslHandshake(response) => response.encode(version, out),
+            Self::SaslAuthenticate(response) => response.encode(version, out),
         }
     }
 }

@@ -18,7 +18,8 @@
 //! It has no replication: the partitions of a broker that is down have no leader until [`MockCluster::set_leader`] moves
 //! them. It has no fetching and no transactions, and writes nothing to disk.
 //!
-//! It can use TLS (Cargo feature `mock-tls`): see `MockTls`.
+//! Clients can be made to authenticate: see [`MockSasl`]. With the Cargo feature `mock-tls` the brokers can use TLS: see
+//! `MockTls`.
 
 mod api_versions;
 mod batch;
@@ -32,6 +33,8 @@ mod metadata;
 mod produce;
 mod producer_ids;
 mod request;
+mod sasl;
+mod session;
 mod state;
 mod stream;
 #[cfg(feature = "mock-tls")]
@@ -44,6 +47,7 @@ pub use cluster::{MockCluster, MockClusterBuilder};
 pub use fault::{Corruption, Fault, HookId, PartitionError};
 pub use log::{MockBatch, MockRecord};
 pub use request::{LoggedRequest, MockApi, MockRequest, ProducedBatch};
+pub use sasl::{BearerToken, MockSasl, TokenVerdict};
 #[cfg(feature = "mock-tls")]
 pub use tls::{
     BrokerCertificate, ClientAuth, HandshakeFault, MockCertificate, MockTls, TlsVersion,

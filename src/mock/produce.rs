@@ -176,6 +176,7 @@ impl Target<'_> {
             shared,
             broker,
             version,
+            ..
         } = self.context;
         let mut response = ProducePartitionResponse {
             index: partition.index,

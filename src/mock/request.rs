@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::protocol::messages::{
     ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
+    SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use crate::protocol::{ApiKey, Request};
 use crate::topic_partition::TopicPartition;
@@ -25,14 +26,22 @@ pub enum MockApi {
     ApiVersions,
     /// Returns the id and epoch of an idempotent producer.
     InitProducerId,
+    /// Names the mechanism of the authentication that follows. A refusal with [`Fault::Error`](super::Fault::Error) ends the
+    /// connection.
+    SaslHandshake,
+    /// Carries one message of the mechanism. A refusal with [`Fault::Error`](super::Fault::Error), as that of a wrong password
+    /// with `SASL_AUTHENTICATION_FAILED`, ends the connection.
+    SaslAuthenticate,
 }
 
 impl MockApi {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Produce,
         Self::Metadata,
         Self::ApiVersions,
         Self::InitProducerId,
+        Self::SaslHandshake,
+        Self::SaslAuthenticate,
     ];
 
     pub(super) fn from_code(code: i16) -> Option<Self> {
@@ -45,6 +54,8 @@ impl MockApi {
             Self::Metadata => ApiKey::Metadata,
             Self::ApiVersions => ApiKey::ApiVersions,
             Self::InitProducerId => ApiKey::InitProducerId,
+            Self::SaslHandshake => ApiKey::SaslHandshake,
+            Self::SaslAuthenticate => ApiKey::SaslAuthenticate,
         }
     }
 
@@ -55,6 +66,8 @@ impl MockApi {
             Self::Metadata => MetadataRequest::VERSIONS,
             Self::ApiVersions => ApiVersionsRequest::VERSIONS,
             Self::InitProducerId => InitProducerIdRequest::VERSIONS,
+            Self::SaslHandshake => SaslHandshakeRequest::VERSIONS,
+            Self::SaslAuthenticate => SaslAuthenticateRequest::VERSIONS,
         }
     }
 }
@@ -74,6 +87,7 @@ pub struct MockRequest {
     pub(super) broker: i32,
     pub(super) correlation_id: i32,
     pub(super) client_id: Option<Arc<str>>,
+    pub(super) principal: Arc<str>,
     pub(super) acks: Option<i16>,
     pub(super) topics: Vec<String>,
     pub(super) batches: Vec<ProducedBatch>,
@@ -103,6 +117,12 @@ impl MockRequest {
     /// Returns the producer's `client.id`.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
+    }
+
+    /// Returns who the client is to the broker: `User:alice` after an authentication as alice, `User:CN=alice` with a
+    /// client certificate for `CN=alice` and without SASL, otherwise `User:ANONYMOUS`.
+    pub fn principal(&self) -> &str {
+        &self.principal
     }
 
     /// Returns the acks of a Produce request, as the protocol encodes them: 0, 1 or -1 (all). `None` for other requests.
@@ -156,6 +176,8 @@ pub struct LoggedRequest {
     pub client_id: Option<Arc<str>>,
     /// The client's software as `name/version`; `None` if the connection's ApiVersions request did not name it (KIP-511).
     pub client_software: Option<Arc<str>>,
+    /// Who the client was to the broker: see [`MockRequest::principal`].
+    pub principal: Arc<str>,
 }
 
 /// The latest requests, and the number of requests of each API.

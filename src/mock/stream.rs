@@ -31,6 +31,15 @@ impl Stream {
         Ok(Self::Plain(socket))
     }
 
+    /// Returns the subject of the client's certificate, if the client has shown one.
+    pub(super) fn client_subject(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            #[cfg(feature = "mock-tls")]
+            Self::Tls(stream) => stream.client_subject(),
+        }
+    }
+
     /// Announces the end of the stream to the client. TLS has a message for it.
     pub(super) fn end(&mut self) {
         match self {

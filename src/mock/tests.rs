@@ -6,6 +6,7 @@ mod faults;
 mod metadata;
 mod produce;
 mod producers;
+mod sasl;
 #[cfg(feature = "mock-tls")]
 mod tls;
 

@@ -33,6 +33,8 @@ mod programs;
 mod rebootstrap;
 mod recreated_topics;
 mod replaced;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod secure;
 mod send_all;
 mod sending;
 mod sequences;

@@ -60,7 +60,7 @@ fn restricted_versions_are_named_and_a_refusal_has_the_layout_of_version_0() {
             .iter()
             .map(|range| range.api_code)
             .collect::<Vec<_>>(),
-        [0, 3, 18]
+        [0, 3, 18, 17, 36]
     );
     assert_eq!(
         (

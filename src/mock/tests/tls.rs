@@ -120,6 +120,18 @@ fn client_certificates_are_asked_for_as_set() {
 }
 
 #[test]
+fn a_client_certificate_is_the_name_of_its_client() {
+    let cluster = tls_cluster(MockTls::generated().client_auth(ClientAuth::Requested));
+    let alice = cluster.client_certificate("alice").unwrap();
+    let ca = cluster.ca_pem();
+    call(&cluster, config(&ca, Some(&alice))).unwrap();
+    call(&cluster, config(&ca, None)).unwrap();
+    let requests = cluster.requests();
+    let names: Vec<_> = requests.iter().map(|request| &*request.principal).collect();
+    assert_eq!(names, ["User:CN=alice", "User:ANONYMOUS"]);
+}
+
+#[test]
 fn client_certificates_of_given_issuers_are_trusted() {
     let other = tls_cluster(MockTls::generated());
     let tls = MockTls::generated().client_auth(ClientAuth::Required);

@@ -13,6 +13,10 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::invalid;
 use crate::secret::Secret;
@@ -183,6 +187,24 @@ fn set_validity(parameters: &mut CertificateParams, days: RangeInclusive<i64>) {
     let seconds = |days: i64| Duration::from_secs(now.saturating_add(days * DAY).unsigned_abs());
     parameters.not_before = rcgen::date_time_ymd(1970, 1, 1) + seconds(*days.start());
     parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + seconds(*days.end());
+}
+
+/// Returns the subject of a certificate in the form of Kafka's principals: `CN=alice,O=Example`.
+pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let mut parts: Vec<_> = certificate.subject().iter_attributes().map(part).collect();
+    // A certificate has the widest part first.
+    parts.reverse();
+    Some(parts.join(","))
+}
+
+fn part(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let name = attribute.attr_type();
+    let value = attribute.as_str().unwrap_or("?");
+    match oid2abbrev(name, oid_registry()) {
+        Ok(abbreviation) => format!("{abbreviation}={value}"),
+        Err(_) => format!("{name}={value}"),
+    }
 }
 
 /// Reads the certificates of a text. An empty text has none.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use rustls::ServerConnection;
 
+use super::certificate::subject;
 use super::handshake::write_alert;
 
 /// A TLS connection over a blocking socket, whose handshake has been made.
@@ -52,6 +53,11 @@ impl TlsStream {
             let _ = write_alert(&self.socket, INTERNAL_ERROR);
         }
         is_tls
+    }
+
+    /// Returns the subject of the client's certificate, if the client has shown one.
+    pub(in crate::mock) fn client_subject(&self) -> Option<String> {
+        subject(self.tls.peer_certificates()?.first()?)
     }
 
     /// Announces the end.

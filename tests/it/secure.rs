@@ -1,0 +1,219 @@
+//! TLS and SASL: the producer on a cluster that asks for them.
+
+use std::time::Duration;
+
+use kafka_producer::mock::{
+    BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls, TokenVerdict,
+};
+
+use crate::support::{
+    Builder, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, values,
+};
+
+const RECORDS: usize = 10_000;
+
+fn cluster(tls: Option<MockTls>, sasl: Option<MockSasl>) -> MockCluster {
+    let mut builder = MockCluster::builder();
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
+    if let Some(sasl) = sasl {
+        builder = builder.sasl(sasl);
+    }
+    let cluster = builder.start().unwrap();
+    cluster.create_topic("t", 1);
+    cluster
+}
+
+fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
+    for (name, value) in settings {
+        builder = builder.set(name, value).unwrap();
+    }
+    builder
+}
+
+/// A builder of a producer that trusts the cluster's authority.
+fn tls_builder(cluster: &MockCluster, protocol: &str) -> Builder {
+    let settings = [
+        ("security.protocol", protocol),
+        ("ssl.truststore.certificates", &*cluster.ca_pem()),
+    ];
+    with(builder(cluster), &settings)
+}
+
+fn jaas(module: &str, user: &str, password: &str) -> String {
+    format!(
+        "org.apache.kafka.common.security.{module} required username=\"{user}\" password=\"{password}\";"
+    )
+}
+
+const PLAIN: &str = "plain.PlainLoginModule";
+const SCRAM: &str = "scram.ScramLoginModule";
+
+fn all() -> Vec<usize> {
+    (0..RECORDS).collect()
+}
+
+#[test]
+fn records_are_delivered_over_tls() {
+    let cluster = cluster(Some(MockTls::generated()), None);
+    let producer = tls_builder(&cluster, "SSL").build().unwrap();
+    get_all(send_numbers(&producer, 0..RECORDS));
+    assert_eq!(numbers(&cluster), all());
+    producer.close(PATIENCE).unwrap();
+    assert!(cluster.wait_until(SOON, |cluster| cluster.connections(0) == 0));
+}
+
+#[test]
+fn records_are_delivered_with_a_client_certificate_and_not_without() {
+    let tls = MockTls::generated().client_auth(ClientAuth::Required);
+    let cluster = cluster(Some(tls), None);
+    let certificate = cluster.client_certificate("alice").unwrap();
+    let settings = [
+        (
+            "ssl.keystore.certificate.chain",
+            certificate.certificate_pem(),
+        ),
+        ("ssl.keystore.key", certificate.private_key_pem()),
+    ];
+    let alice = with(tls_builder(&cluster, "SSL"), &settings);
+    let alice = alice.build().unwrap();
+    get_all(send_numbers(&alice, 0..RECORDS));
+    assert_eq!(numbers(&cluster), all());
+    let requests = cluster.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| &*request.principal == "User:CN=alice")
+    );
+
+    let nobody = tls_builder(&cluster, "SSL").max_block(Duration::from_millis(500));
+    let nobody = nobody.build().unwrap();
+    assert!(nobody.send(record(0, "n")).is_err());
+}
+
+#[test]
+fn records_are_delivered_while_certificates_are_exchanged() {
+    let cluster = cluster(Some(MockTls::generated()), None);
+    let producer = tls_builder(&cluster, "SSL").build().unwrap();
+    let mut futures = Vec::new();
+    for part in 0..10 {
+        let first = part * RECORDS / 10;
+        futures.extend(send_numbers(&producer, first..first + RECORDS / 10));
+        cluster
+            .set_broker_certificate(BrokerCertificate::Valid)
+            .unwrap();
+        cluster.disconnect(0);
+    }
+    get_all(futures);
+    assert_eq!(numbers(&cluster), all());
+}
+
+#[test]
+fn records_wait_for_a_certificate_that_is_in_order() {
+    let cluster = cluster(Some(MockTls::generated()), None);
+    let producer = tls_builder(&cluster, "SSL").build().unwrap();
+    deliver(&producer, 0, "0").unwrap();
+    cluster
+        .set_broker_certificate(BrokerCertificate::Expired)
+        .unwrap();
+    cluster.disconnect(0);
+    let waiting = producer.send(record(0, "1")).unwrap();
+    assert!(waiting.get(Duration::from_millis(100)).is_err());
+    cluster
+        .set_broker_certificate(BrokerCertificate::Valid)
+        .unwrap();
+    waiting.get(PATIENCE).unwrap();
+    assert_eq!(values(&cluster, 0), ["0", "1"]);
+}
+
+#[test]
+fn records_are_delivered_with_each_mechanism_with_and_without_tls() {
+    for tls in [None, Some(MockTls::generated())] {
+        let sasl = MockSasl::new()
+            .plain("alice", "pass;word")
+            .scram_sha_256("a,b=c", "pencil")
+            .scram_sha_512("bob", "pencil")
+            .delegation_token("carol", "token-id", "aG1hYw==");
+        let cluster = cluster(tls.clone(), Some(sasl));
+        let token = "scram.ScramLoginModule required tokenauth=true username=\"token-id\" password=\"aG1hYw==\";";
+        for (mechanism, jaas, principal) in [
+            ("PLAIN", jaas(PLAIN, "alice", "pass;word"), "User:alice"),
+            (
+                "SCRAM-SHA-256",
+                jaas(SCRAM, "a,b=c", "pencil"),
+                "User:a,b=c",
+            ),
+            ("SCRAM-SHA-512", jaas(SCRAM, "bob", "pencil"), "User:bob"),
+            (
+                "SCRAM-SHA-256",
+                format!("org.apache.kafka.common.security.{token}"),
+                "User:carol",
+            ),
+        ] {
+            let builder = match tls {
+                Some(_) => tls_builder(&cluster, "SASL_SSL"),
+                None => with(
+                    builder(&cluster),
+                    &[("security.protocol", "SASL_PLAINTEXT")],
+                ),
+            };
+            let settings = [("sasl.mechanism", mechanism), ("sasl.jaas.config", &*jaas)];
+            let producer = with(builder, &settings).build().unwrap();
+            deliver(&producer, 0, "v").unwrap();
+            let requests = cluster.requests();
+            let last = requests
+                .iter()
+                .rfind(|request| request.api == MockApi::Produce);
+            assert_eq!(&*last.unwrap().principal, principal);
+        }
+        assert_eq!(cluster.end_offset("t", 0), Some(4));
+    }
+}
+
+#[test]
+fn records_wait_while_the_password_is_wrong() {
+    let cluster = cluster(None, Some(MockSasl::new().plain("alice", "right")));
+    let jaas = jaas(PLAIN, "alice", "right");
+    let settings = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.jaas.config", &*jaas),
+    ];
+    let producer = with(builder(&cluster), &settings).build().unwrap();
+    deliver(&producer, 0, "0").unwrap();
+    cluster.set_password("alice", "other");
+    cluster.disconnect(0);
+    let before = cluster.request_count(MockApi::SaslAuthenticate);
+    let waiting = producer.send(record(0, "1")).unwrap();
+    assert!(cluster.wait_until(SOON, |cluster| {
+        cluster.request_count(MockApi::SaslAuthenticate) > before
+    }));
+    assert!(!waiting.is_done());
+    cluster.set_password("alice", "right");
+    waiting.get(PATIENCE).unwrap();
+    assert_eq!(values(&cluster, 0), ["0", "1"]);
+}
+
+#[test]
+fn records_are_delivered_across_the_ends_of_sessions() {
+    let sasl = MockSasl::new()
+        .plain("alice", "alice-secret")
+        .oauthbearer(|_| TokenVerdict::refuse("invalid_token"))
+        .session_lifetime(Duration::from_millis(300));
+    let cluster = cluster(None, Some(sasl));
+    let jaas = jaas(PLAIN, "alice", "alice-secret");
+    let settings = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.jaas.config", &*jaas),
+    ];
+    let producer = with(builder(&cluster), &settings).build().unwrap();
+    let mut sent = 0;
+    // Each round waits for the broker, so that they last for several sessions.
+    while cluster.request_count(MockApi::SaslHandshake) < 8 {
+        get_all(send_numbers(&producer, sent..sent + 10));
+        sent += 10;
+    }
+    assert_eq!(numbers(&cluster), (0..sent).collect::<Vec<_>>());
+}
