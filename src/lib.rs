@@ -51,6 +51,7 @@
 //! | `gzip`, `snappy`, `lz4` | yes | codecs in pure Rust |
 //! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
+//! | `mock-tls` | no | TLS for that cluster, with certificates that it makes itself |
 //!
 //! The module [`design`] explains how it works inside.
 

@@ -18,8 +18,8 @@
 //! It has no replication: the partitions of a broker that is down have no leader until [`MockCluster::set_leader`] moves
 //! them. It has no fetching and no transactions, and writes nothing to disk.
 //!
-//! Clients can be made to authenticate: see [`MockSasl`]. With the Cargo feature `mock-tls` the brokers can use TLS: see
-//! `MockTls`.
+//! It can ask clients for a password or a token: see [`MockSasl`]. With the Cargo feature `mock-tls` it can use TLS, also
+//! with certificates that clients must refuse, and ask clients for certificates: see `MockTls`.
 
 mod api_versions;
 mod batch;

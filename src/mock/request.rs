@@ -26,11 +26,11 @@ pub enum MockApi {
     ApiVersions,
     /// Returns the id and epoch of an idempotent producer.
     InitProducerId,
-    /// Names the mechanism of the authentication that follows. A refusal with [`Fault::Error`](super::Fault::Error) ends the
-    /// connection.
+    /// Names the mechanism of the authentication that follows. A refusal with [`Fault::Error`](super::Fault::Error) ends
+    /// the connection.
     SaslHandshake,
-    /// Carries one message of the mechanism. A refusal with [`Fault::Error`](super::Fault::Error), as that of a wrong password
-    /// with `SASL_AUTHENTICATION_FAILED`, ends the connection.
+    /// Carries one message of the mechanism. A refusal with [`Fault::Error`](super::Fault::Error), as that of a wrong
+    /// password with `SASL_AUTHENTICATION_FAILED`, ends the connection.
     SaslAuthenticate,
 }
 

@@ -102,7 +102,8 @@ impl Session {
         }
     }
 
-    /// Decides on a request that has been read. A SaslHandshake can begin a new authentication, also after the session's end.
+    /// Decides on a request that has been read. A SaslHandshake can begin a new authentication, also after the session's
+    /// end.
     pub(super) fn admit(&mut self, api: MockApi, now: Instant) -> Admission {
         use Admission::{Close, Refuse, Serve};
         match (&self.state, api) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_producer::mock::{
-    BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls, TokenVerdict,
+    BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls,
 };
 
 use crate::support::{
@@ -109,6 +109,28 @@ fn records_are_delivered_while_certificates_are_exchanged() {
     assert_eq!(numbers(&cluster), all());
 }
 
+/// A new authority, which the producer learns of from its trust store's file.
+#[test]
+fn records_are_delivered_after_the_trust_store_was_exchanged() {
+    let cluster = cluster(Some(MockTls::generated()), None);
+    let name = format!("kafka-producer-trust-{}.pem", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, cluster.ca_pem()).unwrap();
+    let settings = [
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.location", path.to_str().unwrap()),
+    ];
+    let producer = with(builder(&cluster), &settings).build().unwrap();
+    get_all(send_numbers(&producer, 0..100));
+    cluster.renew_ca().unwrap();
+    std::fs::write(&path, cluster.ca_pem()).unwrap();
+    cluster.disconnect(0);
+    get_all(send_numbers(&producer, 100..200));
+    assert_eq!(numbers(&cluster), (0..200).collect::<Vec<_>>());
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn records_wait_for_a_certificate_that_is_in_order() {
     let cluster = cluster(Some(MockTls::generated()), None);
@@ -199,7 +221,6 @@ fn records_wait_while_the_password_is_wrong() {
 fn records_are_delivered_across_the_ends_of_sessions() {
     let sasl = MockSasl::new()
         .plain("alice", "alice-secret")
-        .oauthbearer(|_| TokenVerdict::refuse("invalid_token"))
         .session_lifetime(Duration::from_millis(300));
     let cluster = cluster(None, Some(sasl));
     let jaas = jaas(PLAIN, "alice", "alice-secret");

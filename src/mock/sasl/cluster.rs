@@ -6,8 +6,8 @@ use super::MockSasl;
 use crate::mock::{MockCluster, MockClusterBuilder};
 
 impl MockClusterBuilder {
-    /// Makes all brokers demand that clients authenticate: clients need `security.protocol=SASL_PLAINTEXT`, or `SASL_SSL` if
-    /// the cluster also uses TLS. By default clients cannot authenticate.
+    /// Makes all brokers demand that clients authenticate: clients need `security.protocol=SASL_PLAINTEXT`, or `SASL_SSL`
+    /// if the cluster also uses TLS. By default clients cannot authenticate.
     pub fn sasl(mut self, sasl: MockSasl) -> Self {
         self.options.sasl = Some(sasl);
         self

@@ -21,13 +21,27 @@ use scram::{Credential, Hash};
 /// brokers offer each mechanism that has a user. A mechanism has its own users.
 ///
 /// ```
+/// use kafka_producer::KafkaProducer;
 /// use kafka_producer::mock::{MockCluster, MockSasl};
 ///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let sasl = MockSasl::new().plain("alice", "alice-secret");
 /// let cluster = MockCluster::builder().sasl(sasl).start()?;
-/// // Clients need security.protocol=SASL_PLAINTEXT, sasl.mechanism=PLAIN, and this user in sasl.jaas.config.
+/// # #[cfg(feature = "sasl")] {
+/// let login = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+///     username=\"alice\" password=\"alice-secret\";";
+/// let producer = KafkaProducer::<String, String>::builder()
+///     .bootstrap_servers(cluster.bootstrap_servers())
+///     .set("security.protocol", "SASL_PLAINTEXT")?
+///     .set("sasl.mechanism", "PLAIN")?
+///     .set("sasl.jaas.config", login)?
+///     .build()?;
+/// // From here on, new connections of this producer are refused.
 /// cluster.set_password("alice", "new-secret");
-/// # Ok::<(), std::io::Error>(())
+/// # drop(producer);
+/// # }
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MockSasl {
@@ -87,8 +101,8 @@ impl MockSasl {
         self
     }
 
-    /// Adds a delegation token of a user. A client authenticates with it by SCRAM, with the token's id as the user name, its
-    /// HMAC as the password, and the option `tokenauth=true`. Needs the Cargo feature `sasl`, which is on by default.
+    /// Adds a delegation token of a user. A client authenticates with it by SCRAM, with the token's id as the user name,
+    /// its HMAC as the password, and the option `tokenauth=true`. Needs the Cargo feature `sasl`, which is on by default.
     #[cfg(feature = "sasl")]
     pub fn delegation_token(mut self, user: &str, token_id: &str, hmac: &str) -> Self {
         let iterations = self.scram_iterations.0;
@@ -110,8 +124,8 @@ impl MockSasl {
         })
     }
 
-    /// Makes the brokers call `check` for each token of OAUTHBEARER. If there are several checks, the first one that accepts
-    /// the token decides. Checks run on the brokers' threads, also several at the same time.
+    /// Makes the brokers call `check` for each token of OAUTHBEARER. If there are several checks, the first one that
+    /// accepts the token decides. Checks run on the brokers' threads, also several at the same time.
     pub fn oauthbearer(
         mut self,
         check: impl Fn(&BearerToken<'_>) -> TokenVerdict + Send + Sync + 'static,

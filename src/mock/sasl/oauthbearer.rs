@@ -113,7 +113,7 @@ impl Exchange for OauthBearer {
                 return Err(Refusal::Reason(refusal));
             }
         }
-        let text = str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
+        let text = std::str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
         let (authorization_id, token) = parse(text).ok_or(Refusal::InvalidCredentials)?;
         match self.check(&token) {
             Verdict::Accept { user, .. } if authorization_id.is_some_and(|id| id != user) => {
@@ -138,8 +138,8 @@ impl Exchange for OauthBearer {
     }
 }
 
-/// Reads `n,[a=<authorization id>],^A(<key>=<value>^A)*^A`, where ^A is the byte 1, `auth` is among the keys and its value is
-/// `Bearer <token>`. Returns the authorization id and the token.
+/// Reads `n,[a=<authorization id>],^A(<key>=<value>^A)*^A`, where ^A is the byte 1, `auth` is among the keys and its value
+/// is `Bearer <token>`. Returns the authorization id and the token.
 fn parse(text: &str) -> Option<(Option<&str>, BearerToken<'_>)> {
     let (authorization_id, pairs) = text.strip_prefix("n,")?.split_once(",\u{1}")?;
     let authorization_id = match authorization_id {

@@ -19,7 +19,7 @@ impl Plain {
 
 impl Exchange for Plain {
     fn next(&mut self, message: &[u8]) -> Result<Step, Refusal> {
-        let text = str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
+        let text = std::str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
         let parts: Vec<_> = text.split('\0').collect();
         let [authorization_id, user, password] = parts[..] else {
             return Err(Refusal::InvalidCredentials);

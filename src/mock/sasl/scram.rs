@@ -183,7 +183,7 @@ impl Scram {
 
 impl Exchange for Scram {
     fn next(&mut self, message: &[u8]) -> Result<Step, Refusal> {
-        let text = str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
+        let text = std::str::from_utf8(message).map_err(|_| Refusal::InvalidCredentials)?;
         match std::mem::replace(&mut self.state, State::Over) {
             State::First => {
                 let (begun, answer) = self.first(text)?;
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_wrong_proof_nonce_or_header_is_refused() {
-        let text = str::from_utf8(FINAL).unwrap();
+        let text = std::str::from_utf8(FINAL).unwrap();
         for wrong in [
             text.replace("p=dHz", "p=dHy"),
             text.replace("NEkqO%h", "NEkqO%i"),

@@ -30,8 +30,8 @@ pub struct MockCertificate {
 
 impl MockCertificate {
     /// Makes a certificate of its PEM texts: the certificate, followed by those of its issuers if a peer does not have
-    /// them, and the key in PKCS#8, PKCS#1 or SEC1 form. [`MockClusterBuilder::start`](crate::mock::MockClusterBuilder::start)
-    /// checks them.
+    /// them, and the key in PKCS#8, PKCS#1 or SEC1 form.
+    /// [`MockClusterBuilder::start`](crate::mock::MockClusterBuilder::start) checks them.
     pub fn from_pem(certificate_chain: &str, private_key: &str) -> Self {
         Self {
             chain: certificate_chain.to_owned(),

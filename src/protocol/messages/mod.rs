@@ -23,5 +23,5 @@ pub(crate) use produce::{
 };
 pub(crate) use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 pub(crate) use sasl_handshake::SaslHandshakeRequest;
-#[cfg(test)]
+#[cfg(any(test, feature = "mock"))]
 pub(crate) use sasl_handshake::SaslHandshakeResponse;
