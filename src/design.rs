@@ -9,9 +9,14 @@
 //! | Which partitions are ready for which broker? | `sender::brokers`: each broker's ready queue |
 //! | Who may raise an epoch, and when? | only `identity::epoch_per_partition`: its first comment lists the cases. It calls `raise_epoch` in `identity::sequence` |
 //! | Which thread asks for a producer id? | `identity::acquire`, on the metadata thread |
-//! | Where does TLS go? | another variant of the two halves in `connection::transport`, and a function there that makes the two halves; `Dial::run` in `connection::dial` calls it |
-//! | Where does SASL go? | another `Authenticator` (`connection::authentication`); `Dial::run` calls it after version negotiation |
-//! | Where are TLS and SASL settings refused today, and where would they go? | `producer::config::not_yet`; `config::table::security`, then `config::parts` |
+//! | What makes a transport and an authenticator of the settings? | `producer::config::security`, from the rows of `config::table::security` and `config::table::sasl` |
+//! | Who encrypts and decrypts, and who makes the handshake? | `connection::transport::tls`; `Dial::run` in `connection::dial` calls it |
+//! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
+//! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
+//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`. `sasl::jaas` reads `sasl.jaas.config` |
+//! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::security` |
+//! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
+//! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::security` |
 //! | How is a broker's answer processed? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
 //! | Where does a new setting go? | a row in `producer::config::table`, a line in `producer::config::parts` |
@@ -44,6 +49,9 @@
 //! - **Sticky turn**: the time for which records without a key go to one partition.
 //! - **Sticky slot**: one of a topic's sticky partitions, with the threads that use it. Threads with the same slot send
 //!   to the same sticky partition. A topic uses several slots only while threads collide.
+//! - **Refusal**: a failure of a new connection because one side does not accept the other's certificate, password or
+//!   protocol. Its kind is `Tls` or `Authentication`.
+//! - **Pinned certificate**: a broker's certificate that is itself in the trust store that the user named.
 //! - **Session**: the time for which a broker accepts a connection as authenticated (KIP-368).
 //! - **Successor**: the link that replaces one whose session ends.
 //! - **Release** (memory): to give reserved bytes of `buffer.memory` back to the budget. Allocated memory is *freed*.
@@ -87,7 +95,7 @@
 //! |---|---|---|---|
 //! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
 //! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its wake-up ([below](#wake-ups)); a write, for a few ms |
-//! | `kp-link-N` | one a connection | dials (look-up, TCP, ApiVersions), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; in a round, as `kp-sender-N` |
+//! | `kp-link-N` | one a connection | dials (look-up, TCP, TLS, ApiVersions, SASL), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; in a round, as `kp-sender-N` |
 //! | `kp-writer-N` | one a connection that stalled | writes what the worker could not; rounds, as `kp-link-N` | its socket; in a round, as `kp-sender-N` |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
@@ -245,7 +253,7 @@
 //!
 //! **A connection is two halves over a transport.** One thread at a time sends, one receives, and neither waits for the
 //! other. A request counts as written when the transport holds nothing of it any more. Closing only shuts the socket
-//! down. A TLS transport is another variant beside the plain one (`connection::transport`).
+//! down. There are two transports, plain TCP and TLS (`connection::transport`).
 //!
 //! **Writes block for a few milliseconds at most.** Then a writer thread, which only this connection has, writes the
 //! rest of the request. A stopped broker costs its worker one such wait. A connection that keeps up never gets the
@@ -306,6 +314,49 @@
 //! partitions of changed topics and those without a leader, and all partitions if the set of brokers, the cluster or
 //! the identity era changed. Rejected: each answer rebuilds the whole snapshot. With that, the first record to the
 //! 20,000th topic took 19 ms.
+//!
+//! # Decisions: security
+//!
+//! **The two halves of a TLS connection share one state under a short lock** (`connection::transport::tls`). rustls keeps
+//! the keys of both directions in one value. A thread holds the lock while it encrypts up to 64 KiB or decrypts what it
+//! has read, and never during a call to the system. So a broker that stops reading holds up no reader, and the other way
+//! round. Encrypted bytes that the socket has not accepted belong to the request in progress, and its memory stays
+//! reserved. Rejected: two independent halves, made of the keys that rustls can give out. Key updates, alerts and session
+//! tickets concern both directions, and would be our code. Rejected: TLS in the kernel. It gets the same keys, needs a
+//! kernel module that many hosts do not load, and `unsafe` calls.
+//!
+//! **The stores are read again for each connection, and compared by a hash of their contents** (`tls::client`). Files are
+//! replaced by a rename, by a symbolic link or by a write in place, and the time of a file does not show all of these. To
+//! read a few kilobytes costs little beside a handshake. Contents are parsed only if they are new. If they are not usable,
+//! the last usable ones stay, because a file may be half-written when it is read. The log has one warning for each such
+//! contents, and one for each connection while a file cannot be read at all.
+//!
+//! **A pinned certificate needs no chain** (`tls::verifier`). Java accepts it, and many clusters have one self-signed
+//! certificate for each broker, which rustls refuses: it is a CA's, or of version 1. So a pinned certificate is accepted
+//! if its dates and its name are right. Without subjectAltName, the common name counts. The signature of the handshake is
+//! checked as always, because it proves that the broker has the key. The certificates of the system pin nothing.
+//!
+//! **A refusal is told at once, and ends nothing.** It lasts until somebody changes something. So if no other broker
+//! answers, the callers that wait for metadata get the refusal and do not wait for `max.block.ms`. Accepted records stay
+//! queued until `delivery.timeout.ms`, and their error has the refusal as its cause. Java's idempotent producer must be
+//! made anew after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
+//! second, because brokers delay and limit such attempts. A broker that just closes the connection is no refusal, because
+//! one at its connection limit does that, too.
+//!
+//! **The successor of a link handles the end of its session.** Java authenticates again on the same connection (KIP-368),
+//! which meanwhile carries no request. A new connection authenticates as every other does, so there is one way to
+//! authenticate, and the old connection serves until the new one is ready. The authenticator takes the end of a session
+//! for 5 % earlier than the broker says, at most 10 s, counted from the time at which it sent its last message.
+//!
+//! **A peer cannot make the client work without limit before it is authenticated.** An answer has at most 1 MiB, a
+//! mechanism at most 20 messages. SCRAM accepts 4096 to 1,000,000 iterations: with fewer, somebody who pretends to be the
+//! broker would find the password sooner. The result of the iterations is kept once the broker has proved that it knows
+//! the password, so a reconnect does not repeat them.
+//!
+//! **Secrets are texts of their own type** (`secret`). `Debug` and `Display` of a `Secret` show `[hidden]`, and its bytes
+//! are overwritten when it is dropped. Mechanisms and stores overwrite what they derive from it as far as the libraries
+//! allow. An error shows an option of `sasl.jaas.config` only if its name is a known one: with a missing quote, a part of
+//! the password stands where a name should be. A broker's text is dropped if it repeats the password.
 //!
 //! # Decisions: batches and topics
 //!
@@ -384,6 +435,7 @@
 //! | a partition | the worker's channel; memory's waiters; the pool of buffers; the wake-ups of all workers |
 //! | the state of the metadata cache | topics (shared); the snapshot (shared); the producer id source |
 //! | a batch's outcomes, a connection's control, the thread group | none, and none of these is held when they are taken |
+//! | the state of a TLS connection, the configuration of `tls::client`, the salted password of SCRAM | none, and none of these is held when they are taken |
 //!
 //! - The thread that writes to a connection owns its send half, so no lock of a connection is held for a write.
 //! - A round holds no lock: the lock of a worker gives out the worker's sender, and is free again at once.
@@ -426,7 +478,7 @@
 //!
 //! # Layers
 //!
-//! `time`, `sync`, `threads`, `backoff`, `topic_partition` → `protocol` → `error` → `record` → `connection` → `metadata`
-//! → `identity` → `accumulator` → `sender` → `producer` → `mock` → `internals`. A module uses only modules before it (the
-//! first five also each other). `tests/layers.rs` checks it, and `tests/shape.rs` checks the sizes of files and
-//! functions.
+//! `time`, `sync`, `threads`, `backoff`, `topic_partition`, `secret` → `protocol` → `error` → `tls` → `sasl` → `record` →
+//! `connection` → `metadata` → `identity` → `accumulator` → `sender` → `producer` → `mock` → `internals`. A module uses
+//! only modules before it (the first six also each other). `tests/layers.rs` checks it, and `tests/shape.rs` checks the
+//! sizes of files and functions.

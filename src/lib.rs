@@ -39,6 +39,9 @@
 //! - Memory for records stays within `buffer.memory`, plus at most 64 KiB for records that callbacks send. The section
 //!   "Memory" of the README lists what the producer allocates beyond that.
 //! - A slow or failing broker delays records for other brokers by a few milliseconds at most.
+//! - If a broker refuses the client's certificate or password, or the client the broker's certificate, callers that wait
+//!   for metadata get this error at once ([`Tls`](ErrorKind::Tls), [`Authentication`](ErrorKind::Authentication)). It does
+//!   not end the producer: delivery goes on when the cause is mended.
 //! - A callback that panics ends only itself, unless the program is built with `panic=abort`. A slow callback delays no
 //!   sending until `buffer.memory`, or one broker's share of it, is full of records whose callbacks have not run.
 //! - [`close`](KafkaProducer::close) returns at most about two seconds after its timeout. Your own
@@ -50,6 +53,9 @@
 //! |---|---|---|
 //! | `gzip`, `snappy`, `lz4` | yes | codecs in pure Rust |
 //! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
+//! | `tls` | yes | TLS by rustls and ring, which needs a C compiler |
+//! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` |
+//! | `sasl` | yes | SASL: PLAIN and SCRAM |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
 //! | `mock-tls` | no | TLS for that cluster, with certificates that it makes itself |
 //!
@@ -125,6 +131,6 @@ pub mod mock;
 pub mod internals;
 
 /// The README's code compiles: `cargo test --doc --features mock` reads it here.
-#[cfg(all(doctest, feature = "mock"))]
+#[cfg(all(doctest, feature = "mock", feature = "sasl"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -27,11 +27,11 @@ fn no_development_dependency_brings_an_async_runtime() {
 }
 
 #[test]
-fn the_codecs_without_zstd_need_no_c_compiler() {
+fn sasl_and_the_codecs_without_zstd_need_no_c_compiler() {
     let packages = packages(&[
         "--no-default-features",
         "--features",
-        "gzip,snappy,lz4",
+        "gzip,snappy,lz4,sasl",
         "--edges",
         "normal,build",
     ]);

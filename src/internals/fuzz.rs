@@ -23,7 +23,6 @@ pub use responses::{
 pub use sasl::{jaas, scram_messages};
 #[cfg(feature = "tls-core")]
 pub use stores::{jks, pem, pkcs12};
-pub use text::{partitioner, properties};
 pub use text::{partitioner, placeholders, properties};
 pub use worker::worker;
 

@@ -284,3 +284,28 @@ mod sasl {
         ))
     }
 }
+
+#[cfg(all(test, feature = "tls-core", feature = "sasl"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_property_files_in_the_readme_are_accepted_but_for_stores_that_do_not_exist() {
+        let readme = include_str!("../../../README.md");
+        let blocks = readme.split("```properties\n").skip(1);
+        let texts: Vec<_> = blocks
+            .filter_map(|block| block.split("```").next())
+            .collect();
+        assert_eq!(texts.len(), 6);
+        for text in texts {
+            let config = ProducerConfig::from_properties(text).unwrap();
+            if config.settings.security_protocol.uses_sasl() {
+                config.sasl().unwrap();
+            }
+            if text.contains("ssl.") {
+                let error = config.tls().err().unwrap();
+                assert!(error.to_string().contains("cannot be read"), "{error}");
+            }
+        }
+    }
+}
