@@ -20,7 +20,7 @@ pub use responses::{
     api_versions_response, init_producer_id_response, metadata_response, produce_response,
 };
 #[cfg(feature = "sasl")]
-pub use sasl::{jaas, scram_messages};
+pub use sasl::{jaas, oauthbearer_failure, scram_messages};
 #[cfg(feature = "tls-core")]
 pub use stores::{jks, pem, pkcs12};
 pub use text::{partitioner, placeholders, properties};
@@ -48,6 +48,12 @@ const TARGETS: &[Target] = &[
         "metadata_response",
         metadata_response,
         responses::metadata_seeds,
+    ),
+    #[cfg(feature = "sasl")]
+    (
+        "oauthbearer_failure",
+        oauthbearer_failure,
+        sasl::oauthbearer_seeds,
     ),
     ("partitioner", partitioner, text::partitioner_seeds),
     ("placeholders", placeholders, text::placeholders_seeds),

@@ -134,8 +134,8 @@ struct Fault {
     advice: &'static str,
 }
 
-const FORM: &str = "write the class of a login module, the word required, options as name=\"value\" with blanks between them, and one \
-     semicolon at the end";
+const FORM: &str = "write the class of a login module, the word required, options as name=\"value\" with blanks between \
+     them, and one semicolon at the end";
 
 impl Fault {
     fn new(says: impl Into<String>) -> Self {
@@ -375,8 +375,8 @@ impl Slip {
 /// Returns the name of an option if it can be shown. Another name may be a part of a value that was not quoted.
 fn shown(name: &str) -> Option<&str> {
     const OPTIONS: &str = "username password tokenauth clientId clientSecret scope useKeyTab keyTab principal storeKey \
-        useTicketCache ticketCache renewTGT doNotPrompt refreshKrb5Config isInitiator serviceName useKeytab credsType debug \
-        awsProfileName awsRoleArn awsRoleSessionName awsRoleExternalId awsRoleAccessKeyId awsRoleSecretAccessKey \
+        useTicketCache ticketCache renewTGT doNotPrompt refreshKrb5Config isInitiator serviceName useKeytab credsType \
+        debug awsProfileName awsRoleArn awsRoleSessionName awsRoleExternalId awsRoleAccessKeyId awsRoleSecretAccessKey \
         awsRoleSessionToken awsStsRegion awsAddDefaultProviders awsShouldUseFips awsMaxRetries awsMaxBackOffTimeMs \
         awsDebugCreds";
     const BEGINNINGS: [&str; 3] = ["unsecuredLogin", "extension_", "ssl."];

@@ -243,8 +243,8 @@ impl ScramConversation {
     }
 }
 
-/// Gives a conversation two messages of a hostile broker, unless the first asks for more than the fewest iterations. Returns
-/// whether the client takes the broker for one that knows the password.
+/// Gives a conversation two messages of a hostile broker, unless the first asks for more than the fewest iterations.
+/// Returns whether the client takes the broker for one that knows the password.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn trusts(nonce: &str, first: &[u8], last: &[u8]) -> bool {
     let scram = Scram::new(Hash::Sha256, "user", Secret::from("pencil"), Identity::User);

@@ -2,6 +2,7 @@
 
 use super::Input;
 use crate::sasl::jaas::Jaas;
+use crate::sasl::oauthbearer;
 use crate::sasl::scram;
 
 /// The exchange of RFC 7677.
@@ -38,8 +39,8 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped.replace('\n', "\\n").replace('\r', "\\r"))
 }
 
-/// Input: the length of the broker's first message of SCRAM, that message, and its last one. A broker that does not know the
-/// password is not trusted.
+/// Input: the length of the broker's first message of SCRAM, that message, and its last one. A broker that does not know
+/// the password is not trusted.
 pub fn scram_messages(data: &[u8]) {
     let mut input = Input(data);
     let length = usize::from(input.i16().unsigned_abs());
@@ -52,12 +53,34 @@ pub fn scram_messages(data: &[u8]) {
     }
 }
 
+/// Input: what a broker answers to a token of OAUTHBEARER. The error does not show the token.
+pub fn oauthbearer_failure(data: &[u8]) {
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+    let shown = oauthbearer::refusal(token, data);
+    assert!(
+        !token.split('.').any(|part| shown.contains(part)),
+        "{shown}"
+    );
+    assert!(shown.len() < 4096, "{shown}");
+}
+
+pub(super) fn oauthbearer_seeds() -> Vec<Vec<u8>> {
+    let answers = [
+        r#"{"status":"invalid_token"}"#,
+        r#"{"status":"insufficient_scope", "scope":"a b", "openid-configuration":"https://x/\u00e9\n"}"#,
+        r#"{"status":"eyJzdWIiOiJhbGljZSJ9","n":[1,{"a":null}]}"#,
+    ];
+    answers.map(|answer| answer.as_bytes().to_vec()).to_vec()
+}
+
 pub(super) fn jaas_seeds() -> Vec<Vec<u8>> {
     let texts = [
         "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password='a\\n\\\"\\377';",
-        "org.apache.kafka.common.security.scram.ScramLoginModule required\n username=u // name\n password=p /* x */ tokenauth=true;",
+        "org.apache.kafka.common.security.scram.ScramLoginModule required\n username=u // name\n password=p /* x */ \
+         tokenauth=true;",
         "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"a\";",
-        "com.sun.security.auth.module.Krb5LoginModule optional useKeyTab=true keyTab=\"/etc/k.keytab\" principal=\"k/h@R\";",
+        "com.sun.security.auth.module.Krb5LoginModule optional useKeyTab=true keyTab=\"/etc/k.keytab\" \
+         principal=\"k/h@R\";",
         "software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=default;",
     ];
     texts.map(|text| text.as_bytes().to_vec()).to_vec()

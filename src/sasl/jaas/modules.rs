@@ -94,7 +94,8 @@ impl LoginModule {
         }
     }
 
-    /// Returns the mechanisms that Java's client can use with the module. PLAIN takes the user of a `ScramLoginModule`, too.
+    /// Returns the mechanisms that Java's client can use with the module. PLAIN takes the user of a `ScramLoginModule`,
+    /// too.
     pub(crate) fn mechanisms(self) -> &'static [&'static str] {
         match self {
             Self::Plain => &["PLAIN"],
