@@ -5,8 +5,8 @@
 #   sh tests/run.sh
 #
 # Apache Kafka comes from KAFKA_HOME if that is set. Otherwise Maven gets it into the build folder; the script writes nowhere
-# else. A missing Java runtime or Maven is installed by the system's package manager when this runs as root.
-# If Kafka is not available, the tests that need it are listed as skipped at the end, and the others run.
+# else. A missing Java runtime, Maven, openssl or Kerberos KDC is installed by the system's package manager when this runs as
+# root. If Kafka is not available, the tests that need it are listed as skipped at the end, and the others run.
 #
 #   KAFKA_TESTS=required   a missing Kafka is a failure, as in CI
 #   KAFKA_TESTS=off        skip the tests that need Kafka
@@ -30,7 +30,11 @@ main() {
     remove_kept_clusters
     case $KAFKA_TESTS in
         off) ;;
-        auto | required) get_kafka ;;
+        auto | required)
+            get_kafka
+            get_openssl
+            get_kerberos
+            ;;
         *)
             echo "KAFKA_TESTS is '$KAFKA_TESTS': it can be auto, required or off" >&2
             exit 2
@@ -70,6 +74,32 @@ get_kafka() {
             continue
         fi
         [ -d "$kafka/$version/libs" ] || fetch "$version" || return
+    done
+}
+
+# Makes the certificates of secure clusters.
+get_openssl() {
+    command -v openssl >/dev/null 2>&1 || install_packages openssl openssl openssl
+    command -v openssl >/dev/null 2>&1 ||
+        lacks "openssl is missing; install it: $(how_to_install openssl openssl openssl)"
+}
+
+# A KDC with its tools, and the library that a client loads.
+get_kerberos() {
+    has_kerberos || {
+        install_packages krb5-kdc krb5-server krb5-server
+        install_packages krb5-admin-server krb5-server krb5-server
+        install_packages krb5-user krb5-workstation krb5
+        install_packages libgssapi-krb5-2 krb5-libs krb5-libs
+    }
+    has_kerberos || lacks "a Kerberos KDC is missing; install it: $(how_to_install "krb5-kdc krb5-admin-server krb5-user" \
+        "krb5-server krb5-workstation" "krb5-server krb5")"
+}
+
+# The programs of administrators are not in every user's PATH.
+has_kerberos() {
+    for program in krb5kdc kdb5_util kadmin.local kinit; do
+        command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || return 1
     done
 }
 

@@ -14,13 +14,14 @@ mod limits;
 mod outages;
 mod producing;
 mod programs;
+mod secure;
 mod tools;
 mod wiped;
 
 use std::env;
 use std::process::ExitCode;
 
-use support::kafka::{ClusterOptions, Install, KafkaCluster, KafkaVersion};
+use support::kafka::{ClusterOptions, Install, KafkaCluster, KafkaVersion, Listener};
 use support::suite::{Suite, Test, Unavailable};
 
 fn main() -> ExitCode {
@@ -59,6 +60,22 @@ fn main() -> ExitCode {
         &[("kafka_2_4_1", compatibility::TESTS)],
     );
     group(
+        &one(KafkaVersion::V4_3_1).secure(&Listener::COMMON),
+        &[("secure", secure::TESTS)],
+    );
+    group(
+        &one(KafkaVersion::V4_3_1).secure(&[Listener::Kerberos]),
+        &[("kerberos", secure::TESTS_WITH_KERBEROS)],
+    );
+    group(
+        &one(KafkaVersion::V3_9_1).secure(&secure::OLD_LISTENERS),
+        &[("secure_3_9_1", secure::TESTS_OF_OLD_BROKERS)],
+    );
+    group(
+        &one(KafkaVersion::V2_4_1).secure(&secure::OLD_LISTENERS),
+        &[("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS)],
+    );
+    group(
         &one(KafkaVersion::V4_3_1)
             .brokers(3)
             .behind_proxies()
@@ -84,7 +101,8 @@ fn start(options: &ClusterOptions) -> Result<KafkaCluster, Unavailable> {
     if env::var("KAFKA_TESTS").is_ok_and(|value| value == "off") {
         return Err(Unavailable::Skipped("KAFKA_TESTS=off".to_owned()));
     }
-    if let Err(missing) = Install::find(options.version()) {
+    let found = Install::find(options.version()).and_then(|_| options.find_tools());
+    if let Err(missing) = found {
         return Err(
             match env::var("KAFKA_TESTS").is_ok_and(|value| value == "required") {
                 true => Unavailable::Failed(missing),

@@ -6,4 +6,5 @@
 pub(crate) mod kafka;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod security;
 pub(crate) mod suite;

@@ -310,7 +310,7 @@ fn partition_view(answer: &mut Answer) -> io::Result<PartitionView> {
     })
 }
 
-fn refuse(what: &str, name: &str, code: i16, message: Option<String>) -> io::Result<()> {
+pub(super) fn refuse(what: &str, name: &str, code: i16, message: Option<String>) -> io::Result<()> {
     if code == 0 {
         return Ok(());
     }
@@ -321,7 +321,7 @@ fn refuse(what: &str, name: &str, code: i16, message: Option<String>) -> io::Res
 }
 
 /// One request and its answer on a connection of their own.
-fn call(port: u16, api_key: i16, version: i16, body: Body) -> io::Result<Answer> {
+pub(super) fn call(port: u16, api_key: i16, version: i16, body: Body) -> io::Result<Answer> {
     const CORRELATION_ID: i32 = 1;
     let mut request = Body::default();
     request.i16(api_key);
@@ -357,35 +357,35 @@ fn call(port: u16, api_key: i16, version: i16, body: Body) -> io::Result<Answer>
 
 /// A request's body, written from the front.
 #[derive(Default)]
-struct Body(Vec<u8>);
+pub(super) struct Body(Vec<u8>);
 
 impl Body {
-    fn i8(&mut self, value: i8) {
+    pub(super) fn i8(&mut self, value: i8) {
         self.0.extend(value.to_be_bytes());
     }
 
-    fn i16(&mut self, value: i16) {
+    pub(super) fn i16(&mut self, value: i16) {
         self.0.extend(value.to_be_bytes());
     }
 
-    fn i32(&mut self, value: i32) {
+    pub(super) fn i32(&mut self, value: i32) {
         self.0.extend(value.to_be_bytes());
     }
 
-    fn i64(&mut self, value: i64) {
+    pub(super) fn i64(&mut self, value: i64) {
         self.0.extend(value.to_be_bytes());
     }
 
-    fn bool(&mut self, value: bool) {
+    pub(super) fn bool(&mut self, value: bool) {
         self.i8(i8::from(value));
     }
 
-    fn string(&mut self, value: &str) {
+    pub(super) fn string(&mut self, value: &str) {
         self.i16(i16::try_from(value.len()).expect("a short string"));
         self.0.extend(value.as_bytes());
     }
 
-    fn array<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Body, &T)) {
+    pub(super) fn array<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Body, &T)) {
         self.i32(i32::try_from(items.len()).expect("a short array"));
         items.iter().for_each(|item| write(self, item));
     }
@@ -407,7 +407,7 @@ impl Body {
 }
 
 /// A response's body, read from the front.
-struct Answer {
+pub(super) struct Answer {
     bytes: Vec<u8>,
     at: usize,
 }
@@ -422,27 +422,27 @@ impl Answer {
         Ok(bytes.try_into().expect("N bytes"))
     }
 
-    fn i8(&mut self) -> io::Result<i8> {
+    pub(super) fn i8(&mut self) -> io::Result<i8> {
         self.take().map(i8::from_be_bytes)
     }
 
-    fn i16(&mut self) -> io::Result<i16> {
+    pub(super) fn i16(&mut self) -> io::Result<i16> {
         self.take().map(i16::from_be_bytes)
     }
 
-    fn i32(&mut self) -> io::Result<i32> {
+    pub(super) fn i32(&mut self) -> io::Result<i32> {
         self.take().map(i32::from_be_bytes)
     }
 
-    fn i64(&mut self) -> io::Result<i64> {
+    pub(super) fn i64(&mut self) -> io::Result<i64> {
         self.take().map(i64::from_be_bytes)
     }
 
-    fn bool(&mut self) -> io::Result<bool> {
+    pub(super) fn bool(&mut self) -> io::Result<bool> {
         self.i8().map(|value| value != 0)
     }
 
-    fn string(&mut self) -> io::Result<Option<String>> {
+    pub(super) fn string(&mut self) -> io::Result<Option<String>> {
         let Ok(length) = usize::try_from(self.i16()?) else {
             return Ok(None);
         };
@@ -454,7 +454,7 @@ impl Answer {
         Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
     }
 
-    fn array<T>(
+    pub(super) fn array<T>(
         &mut self,
         mut read: impl FnMut(&mut Answer) -> io::Result<T>,
     ) -> io::Result<Vec<T>> {

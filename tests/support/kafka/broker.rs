@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::properties::Listeners;
+use super::secure::{Listener, ListenerPort};
 use super::{Install, Process, Proxy};
 
 pub(super) const PORT_TAKEN: &str = "its port was taken";
@@ -21,6 +22,9 @@ pub(super) struct Broker {
     /// `None` while the broker is down.
     pub(super) process: Mutex<Option<Process>>,
     pub(super) paused: AtomicBool,
+    /// Besides the plaintext one.
+    pub(super) listeners: Vec<ListenerPort>,
+    pub(super) jvm_options: Vec<String>,
 }
 
 impl Broker {
@@ -34,6 +38,8 @@ impl Broker {
             proxy: None,
             process: Mutex::new(None),
             paused: AtomicBool::new(false),
+            listeners: Vec::new(),
+            jvm_options: Vec::new(),
         }
     }
 
@@ -52,6 +58,25 @@ impl Broker {
         })
     }
 
+    /// Adds a listener on the port `port`, and if `proxy` is a port, a proxy on it that clients use instead.
+    pub(super) fn add_listener(
+        &mut self,
+        listener: Listener,
+        port: u16,
+        proxy: Option<u16>,
+    ) -> Result<(), String> {
+        let start = |proxy| match Proxy::start(proxy, port) {
+            Ok(started) => Ok((proxy, started)),
+            Err(error) => Err(format!("start a proxy: {PORT_TAKEN}: {error}")),
+        };
+        self.listeners.push(ListenerPort {
+            listener,
+            port,
+            proxy: proxy.map(start).transpose()?,
+        });
+        Ok(())
+    }
+
     /// The port that clients use.
     pub(super) fn client_port(&self) -> u16 {
         self.proxy.as_ref().map_or(self.port(), |(port, _)| *port)
@@ -59,7 +84,7 @@ impl Broker {
 
     pub(super) fn spawn(&self, install: &Install) -> io::Result<Process> {
         let log = append_to(&self.log_file())?;
-        let mut command = install.java("kafka.Kafka", 512, &self.folder);
+        let mut command = install.java_with(&self.jvm_options, "kafka.Kafka", 512, &self.folder);
         command
             .arg(self.properties_file())
             .stdin(Stdio::null())

@@ -67,6 +67,17 @@ impl Install {
     /// A command that runs a Java class of this version with what it loads at start kept small: a broker's start
     /// takes half the time with these options. `folder` takes the libraries that the JVM unpacks.
     pub(crate) fn java(&self, class: &str, heap_mib: u32, folder: &Path) -> Command {
+        self.java_with(&[], class, heap_mib, folder)
+    }
+
+    /// The same with more options of the JVM.
+    pub(crate) fn java_with(
+        &self,
+        options: &[String],
+        class: &str,
+        heap_mib: u32,
+        folder: &Path,
+    ) -> Command {
         let mut command = Command::new(java());
         command
             .arg(format!("-Xmx{heap_mib}m"))
@@ -82,6 +93,7 @@ impl Install {
                 "-Dsun.stdout.encoding=UTF-8",
                 "-Dstdout.encoding=UTF-8",
             ])
+            .args(options)
             .arg(format!("-Djava.io.tmpdir={}", folder.display()))
             .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
             .arg("-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS")

@@ -2,6 +2,7 @@
 //!
 //! Methods panic if the test cannot continue. Only starting a cluster returns an error.
 
+mod acls;
 mod admin;
 mod broker;
 mod consume;
@@ -10,6 +11,7 @@ mod install;
 mod ports;
 mod properties;
 mod proxy;
+mod secure;
 mod start;
 mod tools;
 mod topics;
@@ -24,15 +26,18 @@ use std::thread;
 use std::time::Duration;
 
 use broker::{Broker, PORT_TAKEN};
+use secure::Security;
 use start::START_TIMEOUT;
 
 pub(crate) use super::process::{Process, Signal, poll};
+pub(crate) use acls::{Acl, AclResource, Operation};
 pub(crate) use admin::{ClusterView, PartitionView, Replicas, TopicView};
 pub(crate) use consume::{ConsumedRecord, TimestampType};
 pub(crate) use dump::{DumpedBatch, DumpedRecord};
 pub(crate) use install::{Install, KafkaVersion};
 pub(crate) use ports::free_ports;
 pub(crate) use proxy::{Proxy, Way, Weather};
+pub(crate) use secure::{Listener, Mechanism, USERS, jaas, password};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -40,6 +45,7 @@ pub(crate) struct ClusterOptions {
     version: KafkaVersion,
     brokers: usize,
     is_proxied: bool,
+    listeners: Vec<Listener>,
     properties: Vec<(String, String)>,
 }
 
@@ -50,6 +56,7 @@ impl ClusterOptions {
             version,
             brokers: 1,
             is_proxied: false,
+            listeners: Vec::new(),
             properties: Vec::new(),
         }
     }
@@ -92,7 +99,9 @@ pub(crate) const CLUSTER_ID: &str = "kafka-producer-tests00";
 pub(crate) struct KafkaCluster {
     // Dropped in this order: a broker that loses its ZooKeeper first waits for it.
     brokers: Vec<Broker>,
-    zookeeper: Option<Process>,
+    /// With its port.
+    zookeeper: Option<(Process, u16)>,
+    security: Option<Security>,
     install: Install,
     tools: Install,
     folder: PathBuf,
@@ -261,20 +270,7 @@ impl KafkaCluster {
 
     /// The number of open connections to the broker's port.
     pub(crate) fn connections(&self, broker: i32) -> usize {
-        const ESTABLISHED: &str = "01";
-        let port = format!(":{:04X}", self.broker(broker).client_port());
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
-        let lines = tables.iter().flatten().flat_map(|table| table.lines());
-        let mut fields = lines.map(|line| line.split_whitespace().skip(1));
-        let is_connection = |fields: &mut dyn Iterator<Item = &str>| {
-            let is_here = fields.next().is_some_and(|local| local.ends_with(&port));
-            is_here && fields.nth(1) == Some(ESTABLISHED)
-        };
-        let mut count = 0;
-        for mut fields in &mut fields {
-            count += usize::from(is_connection(&mut fields));
-        }
-        count
+        connections_to(self.broker(broker).client_port())
     }
 
     /// Asks the running brokers one after the other until one answers.
@@ -316,6 +312,24 @@ impl KafkaCluster {
             .find(|broker| broker.id == id)
             .expect("a broker of this cluster")
     }
+}
+
+/// The number of open connections to a port of this machine.
+fn connections_to(port: u16) -> usize {
+    const ESTABLISHED: &str = "01";
+    let port = format!(":{port:04X}");
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    let mut fields = lines.map(|line| line.split_whitespace().skip(1));
+    let is_connection = |fields: &mut dyn Iterator<Item = &str>| {
+        let is_here = fields.next().is_some_and(|local| local.ends_with(&port));
+        is_here && fields.nth(1) == Some(ESTABLISHED)
+    };
+    let mut count = 0;
+    for mut fields in &mut fields {
+        count += usize::from(is_connection(&mut fields));
+    }
+    count
 }
 
 impl Drop for KafkaCluster {

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::secure::ListenerPort;
+
 /// The position of a broker in its cluster: its id, port, listeners and folder.
 pub(crate) struct BrokerPosition<'a> {
     pub(crate) id: i32,
     pub(crate) port: u16,
     pub(crate) listeners: Listeners,
+    pub(super) secure: &'a [ListenerPort],
     pub(crate) folder: &'a Path,
     pub(crate) brokers: usize,
     pub(crate) coordination: Coordination<'a>,
@@ -115,10 +118,7 @@ fn coordination(broker: &BrokerPosition<'_>) -> Vec<(String, String)> {
                     format!("{},CONTROLLER://127.0.0.1:{own}", listeners(broker)),
                 ),
                 ("controller.listener.names", "CONTROLLER".to_owned()),
-                (
-                    "listener.security.protocol.map",
-                    "PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
-                ),
+                ("listener.security.protocol.map", protocols(broker)),
                 (
                     "inter.broker.listener.name",
                     match broker.listeners {
@@ -133,6 +133,8 @@ fn coordination(broker: &BrokerPosition<'_>) -> Vec<(String, String)> {
         Coordination::Zookeeper(port) => vec![
             ("broker.id", broker.id.to_string()),
             ("listeners", listeners(broker)),
+            ("listener.security.protocol.map", protocols(broker)),
+            ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
             ("zookeeper.connect", format!("127.0.0.1:{port}")),
             ("zookeeper.connection.timeout.ms", "30000".to_owned()),
         ],
@@ -144,23 +146,41 @@ fn coordination(broker: &BrokerPosition<'_>) -> Vec<(String, String)> {
 }
 
 fn listeners(broker: &BrokerPosition<'_>) -> String {
-    let clients = format!("PLAINTEXT://127.0.0.1:{}", broker.port);
-    match broker.listeners {
-        Listeners::Direct => clients,
-        Listeners::Proxied { brokers, .. } => format!("{clients},BROKERS://127.0.0.1:{brokers}"),
+    let mut all = format!("PLAINTEXT://127.0.0.1:{}", broker.port);
+    if let Listeners::Proxied { brokers, .. } = broker.listeners {
+        write!(all, ",BROKERS://127.0.0.1:{brokers}").expect("write to a String");
     }
+    for secure in broker.secure {
+        let (name, port) = (secure.listener.name(), secure.port);
+        write!(all, ",{name}://127.0.0.1:{port}").expect("write to a String");
+    }
+    all
+}
+
+fn protocols(broker: &BrokerPosition<'_>) -> String {
+    let mut all = "PLAINTEXT:PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+    for secure in broker.secure {
+        let (name, protocol) = (secure.listener.name(), secure.listener.protocol());
+        write!(all, ",{name}:{protocol}").expect("write to a String");
+    }
+    all
 }
 
 fn advertised(broker: &BrokerPosition<'_>) -> String {
-    match broker.listeners {
-        Listeners::Direct => listeners(broker),
+    let mut all = match broker.listeners {
+        Listeners::Direct => format!("PLAINTEXT://127.0.0.1:{}", broker.port),
         Listeners::Proxied { proxy, brokers } => {
             format!("PLAINTEXT://127.0.0.1:{proxy},BROKERS://127.0.0.1:{brokers}")
         }
+    };
+    for secure in broker.secure {
+        let (name, port) = (secure.listener.name(), secure.client_port());
+        write!(all, ",{name}://localhost:{port}").expect("write to a String");
     }
+    all
 }
 
-fn to_text(lines: &[(String, String)]) -> String {
+pub(super) fn to_text(lines: &[(String, String)]) -> String {
     let mut text = String::new();
     for (name, value) in lines {
         // Backslashes are the format's escape character.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::broker::{Broker, append_to};
 use super::properties::{self, BrokerPosition, Coordination, Listeners};
+use super::secure::Security;
 use super::{
     CLUSTER_ID, ClusterOptions, Install, KafkaCluster, Process, admin, free_ports, poll, tools,
 };
@@ -24,7 +25,8 @@ impl KafkaCluster {
     ) -> Result<KafkaCluster, String> {
         let folder =
             new_folder(options).map_err(|error| format!("no folder for a cluster: {error}"))?;
-        let ports = free_ports(options.brokers * 4);
+        let count = options.listeners.len();
+        let ports = free_ports(options.brokers * (4 + 2 * count));
         let mut ports = ports.chunks(options.brokers);
         let mut next_ports = || ports.next().expect("ports for all brokers");
         let (broker_ports, controller_ports) = (next_ports(), next_ports());
@@ -37,15 +39,32 @@ impl KafkaCluster {
         let mut cluster = KafkaCluster {
             brokers,
             zookeeper: None,
+            security: None,
             install: install.clone(),
             tools: tools.clone(),
             folder,
             keep_folder: AtomicBool::new(false),
         };
+        let mut properties = options.properties.clone();
         let coordination = match options.version.needs_zookeeper() {
             true => Coordination::Zookeeper(controller_ports[0]),
             false => Coordination::Kraft(&controllers),
         };
+        if !options.listeners.is_empty() {
+            let kdc_port = free_ports(1)[0];
+            let security = Security::prepare(&options.listeners, &cluster.folder, kdc_port)?;
+            for listener in &options.listeners {
+                let (inner, proxies) = (next_ports(), next_ports());
+                for (broker, (port, proxy)) in
+                    cluster.brokers.iter_mut().zip(inner.iter().zip(proxies))
+                {
+                    broker.add_listener(*listener, *port, options.is_proxied.then_some(*proxy))?;
+                    broker.jvm_options = security.jvm_options();
+                }
+            }
+            properties = [security.broker_properties(options.version), properties].concat();
+            cluster.security = Some(security);
+        }
         let client_ports = proxy_ports.iter().zip(inner_ports);
         for (broker, (proxy, inner)) in cluster.brokers.iter_mut().zip(client_ports) {
             let listeners = match options.is_proxied {
@@ -57,19 +76,24 @@ impl KafkaCluster {
                 port: broker.port(),
                 listeners,
                 folder: &broker.folder,
+                secure: &broker.listeners,
                 brokers: options.brokers,
                 coordination,
             };
-            let properties = properties::broker(&position, &options.properties);
+            let properties = properties::broker(&position, &properties);
             fs::write(broker.properties_file(), properties)
                 .map_err(|error| format!("write a broker's properties: {error}"))?;
         }
         if options.version.needs_zookeeper() {
-            cluster.zookeeper = Some(cluster.start_zookeeper(controller_ports[0])?);
+            let port = controller_ports[0];
+            cluster.zookeeper = Some((cluster.start_zookeeper(port)?, port));
         } else {
             cluster.format_storage(CLUSTER_ID)?;
         }
         cluster.start_brokers()?;
+        if options.version.needs_zookeeper() && cluster.security.is_some() {
+            cluster.make_users();
+        }
         Ok(cluster)
     }
 
@@ -110,15 +134,13 @@ impl KafkaCluster {
 
     /// Formats all brokers' folders at the same time.
     fn format_storage(&self, cluster_id: &str) -> Result<(), String> {
+        let security = self.security.as_ref();
+        let users = security.map_or(Vec::new(), Security::format_arguments);
         let format = |broker: &Broker| {
             let properties = broker.properties_file();
-            let arguments = [
-                "format",
-                "-t",
-                cluster_id,
-                "-c",
-                &properties.display().to_string(),
-            ];
+            let properties = properties.display().to_string();
+            let mut arguments = vec!["format", "-t", cluster_id, "-c", &properties];
+            arguments.extend(users.iter().map(String::as_str));
             let output = self
                 .install
                 .run("kafka.tools.StorageTool", &arguments, &broker.folder)?;

@@ -11,12 +11,25 @@ use super::{Install, KafkaCluster, Process};
 impl KafkaCluster {
     /// Runs one of Kafka's tools by its class, with `input` as its standard input. Panics if it fails.
     pub(crate) fn run_tool(&self, class: &str, arguments: &[&str], input: &[u8]) -> Output {
-        let output = self
-            .tools
-            .run_with_input(class, arguments, &self.folder, input);
+        let output =
+            self.tools
+                .run_with_input(&self.jvm_options(), class, arguments, &self.folder, input);
         let output = output.unwrap_or_else(|error| panic!("{error}"));
         assert!(output.status.success(), "{}", describe(class, &output));
         output
+    }
+
+    /// Runs a tool of the cluster's own version to its end.
+    pub(super) fn run_own_tool(&self, class: &str, arguments: &[&str]) {
+        let output = self.install.run(class, arguments, &self.folder);
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
+        assert!(output.status.success(), "{}", describe(class, &output));
+    }
+
+    /// What the JVMs of brokers and tools need besides the usual options.
+    pub(super) fn jvm_options(&self) -> Vec<String> {
+        let security = self.security.as_ref();
+        security.map_or(Vec::new(), |security| security.jvm_options())
     }
 
     /// A line for each of a topic's partitions, as TopicCommand describes them.
@@ -41,17 +54,18 @@ impl Install {
         arguments: &[&str],
         folder: &Path,
     ) -> Result<Output, String> {
-        self.run_with_input(class, arguments, folder, b"")
+        self.run_with_input(&[], class, arguments, folder, b"")
     }
 
     fn run_with_input(
         &self,
+        jvm_options: &[String],
         class: &str,
         arguments: &[&str],
         folder: &Path,
         input: &[u8],
     ) -> Result<Output, String> {
-        let mut command = self.java(class, 512, folder);
+        let mut command = self.java_with(jvm_options, class, 512, folder);
         command
             .args(arguments)
             .stdin(Stdio::piped())

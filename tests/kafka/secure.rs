@@ -1,0 +1,138 @@
+//! Secure clusters: Kafka's own producer comes in through the listeners, so a client that does not is at fault itself.
+
+use std::thread;
+
+use crate::Tests;
+use crate::support::kafka::{
+    Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
+};
+use crate::support::security::Cert;
+
+/// For a cluster with every listener of [`Listener::COMMON`].
+pub(crate) const TESTS: Tests = &[
+    (
+        "kafkas_own_producer_comes_in_through_the_listeners",
+        |kafka| {
+            let doors = [
+                (Listener::SslClientAuth, None),
+                (Listener::SaslPlaintext, Some(Mechanism::Plain)),
+                (Listener::SaslSsl, Some(Mechanism::OauthBearer)),
+                (Listener::ReauthSsl, Some(Mechanism::ScramSha512)),
+            ];
+            assert_open(kafka, &doors)
+        },
+    ),
+    (
+        "a_password_of_scram_changes_while_the_cluster_runs",
+        a_password_of_scram_changes_while_the_cluster_runs,
+    ),
+    (
+        "a_delegation_token_is_created",
+        a_delegation_token_is_created,
+    ),
+    (
+        "a_rule_refuses_a_topic_until_it_is_gone",
+        a_rule_refuses_a_topic_until_it_is_gone,
+    ),
+    (
+        "a_broker_presents_another_certificate",
+        a_broker_presents_another_certificate,
+    ),
+];
+
+/// For a cluster of older brokers with [`OLD_LISTENERS`].
+pub(crate) const TESTS_OF_OLD_BROKERS: Tests = &[(
+    "kafkas_own_producer_comes_in_through_the_listeners",
+    |kafka| {
+        let doors = [
+            (Listener::SslClientAuth, None),
+            (Listener::SaslSsl, Some(Mechanism::ScramSha256)),
+        ];
+        assert_open(kafka, &doors)
+    },
+)];
+
+pub(crate) const OLD_LISTENERS: [Listener; 3] = [
+    Listener::SslClientAuth,
+    Listener::SaslPlaintext,
+    Listener::SaslSsl,
+];
+
+/// For a cluster with a KDC.
+pub(crate) const TESTS_WITH_KERBEROS: Tests =
+    &[("kafkas_own_producer_comes_in_with_a_ticket", |kafka| {
+        assert_open(kafka, &[(Listener::Kerberos, Some(Mechanism::Gssapi))])
+    })];
+
+type Door = (Listener, Option<Mechanism>);
+
+/// Sends a record through each door with Kafka's console producer.
+fn assert_open(kafka: &KafkaCluster, doors: &[Door]) {
+    let topic = "secure-doors";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let name = |(listener, mechanism): &Door| format!("{listener:?} {mechanism:?}");
+    let printed: Vec<_> = thread::scope(|scope| {
+        let produce = |door| scope.spawn(move || produce(kafka, topic, door, &name(door)));
+        let running: Vec<_> = doors.iter().map(produce).collect();
+        let join = |produced: thread::ScopedJoinHandle<'_, _>| produced.join();
+        running.into_iter().map(join).collect()
+    });
+    let mut expected: Vec<_> = doors.iter().map(name).collect();
+    expected.sort_unstable();
+    assert_eq!(values(kafka, topic), expected, "{printed:?}");
+}
+
+/// Returns what the console producer logged.
+fn produce(kafka: &KafkaCluster, topic: &str, (listener, mechanism): &Door, line: &str) -> String {
+    let settings = kafka.settings(*listener, *mechanism);
+    let output = kafka.java_produce(topic, &settings, &format!("{line}\n"));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn values(kafka: &KafkaCluster, topic: &str) -> Vec<String> {
+    let records = kafka.consume(topic);
+    let mut values: Vec<_> = records.iter().map(|r| r.text().to_owned()).collect();
+    values.sort_unstable();
+    values
+}
+
+fn a_password_of_scram_changes_while_the_cluster_runs(kafka: &KafkaCluster) {
+    let topic = "secure-scram";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let mechanism = Mechanism::ScramSha512;
+    let door = (Listener::SaslPlaintext, Some(mechanism));
+    kafka.set_scram("alice", "changed", &[mechanism]);
+    let refused = produce(kafka, topic, &door, "another password");
+    kafka.set_scram("alice", &password("alice"), &[mechanism]);
+    produce(kafka, topic, &door, "the password");
+    assert_eq!(values(kafka, topic), ["the password"], "{refused}");
+    assert!(
+        refused.contains("invalid credentials with SASL mechanism SCRAM-SHA-512"),
+        "{refused}"
+    );
+}
+
+fn a_delegation_token_is_created(kafka: &KafkaCluster) {
+    let (id, hmac) = kafka.delegation_token();
+    assert_eq!((id.len(), hmac.len()), (22, 88), "{id}");
+}
+
+fn a_rule_refuses_a_topic_until_it_is_gone(kafka: &KafkaCluster) {
+    let topic = "secure-acl";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let door = (Listener::SaslPlaintext, Some(Mechanism::Plain));
+    let resource = AclResource::topic(topic);
+    let acl = Acl::deny("User:alice", Operation::Write, resource);
+    kafka.add_acl(&acl);
+    let refused = produce(kafka, topic, &door, "refused");
+    kafka.remove_acl(&acl);
+    produce(kafka, topic, &door, "allowed");
+    assert_eq!(values(kafka, topic), ["allowed"], "{refused}");
+    assert!(refused.contains("Not authorized to access"), "{refused}");
+}
+
+fn a_broker_presents_another_certificate(kafka: &KafkaCluster) {
+    for cert in [Cert::Expired, Cert::WrongHost, Cert::BrokerEc, Cert::Broker] {
+        kafka.present(cert);
+    }
+}

@@ -1,0 +1,155 @@
+//! A Kerberos key distribution centre: Debian's krb5-kdc with a database of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::run;
+use super::super::process::{Process, poll};
+
+/// A running KDC with the principals `kafka/localhost` and `alice`, and a keytab of each.
+pub(crate) struct Kdc {
+    folder: PathBuf,
+    /// Ends with it.
+    _process: Process,
+}
+
+pub(crate) const REALM: &str = "TEST.LOCAL";
+const PROGRAMS: [&str; 4] = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"];
+
+impl Kdc {
+    /// Says what is missing if this machine has no KDC.
+    pub(crate) fn find() -> Result<(), String> {
+        match PROGRAMS.iter().find(|name| program(name).is_none()) {
+            Some(name) => Err(format!("no {name} of Kerberos; sh tests/run.sh gets it")),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a KDC on this port of 127.0.0.1, with its files in the folder.
+    pub(crate) fn start(folder: &Path, port: u16) -> Result<Kdc, String> {
+        fs::create_dir_all(folder).expect("create a folder for a KDC");
+        let write = |name: &str, text: String| {
+            fs::write(folder.join(name), text).expect("write a KDC's configuration");
+        };
+        write("krb5.conf", client_config(folder, port));
+        write("kdc.conf", server_config(folder, port));
+        let kerberos = |name: &str, arguments: &[&str]| {
+            run(command(folder, name).args(arguments), b"");
+        };
+        kerberos("kdb5_util", &["create", "-s", "-P", "master-secret"]);
+        for (principal, keytab) in [
+            ("kafka/localhost", "kafka.keytab"),
+            ("alice", "alice.keytab"),
+        ] {
+            let add = format!("addprinc -randkey {principal}");
+            kerberos("kadmin.local", &["-q", &add]);
+            let keytab = folder.join(keytab);
+            let export = format!("ktadd -k {} {principal}", keytab.display());
+            kerberos("kadmin.local", &["-q", &export]);
+        }
+        let log = fs::File::create(folder.join("kdc.log")).expect("create a log file");
+        let mut server = command(folder, "krb5kdc");
+        let errors = log.try_clone().expect("a second handle");
+        server
+            .arg("-n")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let process =
+            Process::spawn(&mut server).map_err(|error| format!("start a KDC: {error}"))?;
+        let kdc = Kdc {
+            folder: folder.to_owned(),
+            _process: process,
+        };
+        kdc.wait_until_it_answers()?;
+        Ok(kdc)
+    }
+
+    /// The file for `KRB5_CONFIG` and for Java's `java.security.krb5.conf`.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("krb5.conf")
+    }
+
+    /// The keys of `kafka/localhost`.
+    pub(crate) fn broker_keytab(&self) -> PathBuf {
+        self.folder.join("kafka.keytab")
+    }
+
+    /// The keys of `alice`.
+    pub(crate) fn keytab(&self) -> PathBuf {
+        self.folder.join("alice.keytab")
+    }
+
+    /// Gets a ticket for `alice`, of this lifetime such as `60s`, and returns the file for `KRB5CCNAME`.
+    pub(crate) fn ticket_cache(&self, lifetime: &str) -> PathBuf {
+        let cache = self.folder.join(format!("alice-{lifetime}.ccache"));
+        let mut kinit = command(&self.folder, "kinit");
+        kinit
+            .arg("-c")
+            .arg(&cache)
+            .args(["-l", lifetime, "-k", "-t"]);
+        run(kinit.arg(self.keytab()).arg("alice"), b"");
+        cache
+    }
+
+    fn wait_until_it_answers(&self) -> Result<(), String> {
+        let answers = poll(Duration::from_secs(20), || {
+            let mut kinit = command(&self.folder, "kinit");
+            kinit
+                .arg("-c")
+                .arg(self.folder.join("start.ccache"))
+                .args(["-k", "-t"]);
+            kinit.arg(self.keytab()).arg("alice");
+            let status = kinit
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            status.is_ok_and(|status| status.success()).then_some(())
+        });
+        let log = || fs::read_to_string(self.folder.join("kdc.log")).unwrap_or_default();
+        answers.ok_or_else(|| format!("the KDC gives no ticket: {}", log()))
+    }
+}
+
+/// A command of Kerberos that uses the folder's configuration and nothing of the system's.
+fn command(folder: &Path, name: &str) -> Command {
+    let mut command = Command::new(program(name).unwrap_or_else(|| PathBuf::from(name)));
+    command
+        .env("KRB5_CONFIG", folder.join("krb5.conf"))
+        .env("KRB5_KDC_PROFILE", folder.join("kdc.conf"))
+        .env_remove("KRB5CCNAME")
+        .current_dir(folder);
+    command
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // The programs of administrators are not in every user's PATH.
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+fn client_config(folder: &Path, port: u16) -> String {
+    format!(
+        "[libdefaults]\ndefault_realm = {REALM}\nudp_preference_limit = 1\ndns_lookup_kdc = false\n\
+         dns_lookup_realm = false\nrdns = false\ndns_canonicalize_hostname = false\n\
+         default_ccache_name = FILE:{folder}/default.ccache\n\
+         [realms]\n{REALM} = {{\nkdc = 127.0.0.1:{port}\n}}\n[domain_realm]\nlocalhost = {REALM}\n",
+        folder = folder.display()
+    )
+}
+
+fn server_config(folder: &Path, port: u16) -> String {
+    let folder = folder.display();
+    format!(
+        "[kdcdefaults]\nkdc_listen = 127.0.0.1:{port}\nkdc_tcp_listen = 127.0.0.1:{port}\n\
+         [realms]\n{REALM} = {{\ndatabase_name = {folder}/principal\nkey_stash_file = {folder}/stash\n\
+         acl_file = {folder}/kadm5.acl\nmax_life = 10m\n}}\n\
+         [logging]\nkdc = FILE:{folder}/kdc.log\n"
+    )
+}
