@@ -8,6 +8,7 @@ mod support;
 
 mod chaos;
 mod compatibility;
+mod credentials;
 mod delivery;
 mod faults;
 mod limits;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         &[("secure", secure::TESTS)],
     );
     group(
-        &one(KafkaVersion::V4_3_1).secure(&[Listener::Kerberos]),
+        &one(KafkaVersion::V4_3_1).secure(&Listener::KERBEROS),
         &[("kerberos", secure::TESTS_WITH_KERBEROS)],
     );
     group(
@@ -90,6 +91,11 @@ fn main() -> ExitCode {
             ("verdict", chaos::VERDICT_TESTS),
         ],
     );
+    suite.group(
+        credentials::start,
+        |_| (),
+        &[("credentials", credentials::TESTS)],
+    );
     suite.finish()
 }
 
@@ -101,14 +107,16 @@ fn start(options: &ClusterOptions) -> Result<KafkaCluster, Unavailable> {
     if env::var("KAFKA_TESTS").is_ok_and(|value| value == "off") {
         return Err(Unavailable::Skipped("KAFKA_TESTS=off".to_owned()));
     }
-    let found = Install::find(options.version()).and_then(|_| options.find_tools());
-    if let Err(missing) = found {
-        return Err(
-            match env::var("KAFKA_TESTS").is_ok_and(|value| value == "required") {
-                true => Unavailable::Failed(missing),
-                false => Unavailable::Skipped(missing),
-            },
-        );
-    }
+    Install::find(options.version())
+        .and_then(|_| options.find_tools())
+        .map_err(unavailable)?;
     KafkaCluster::start(options).map_err(Unavailable::Failed)
+}
+
+/// A machine without what a test needs is a failure only if the environment says so.
+fn unavailable(missing: String) -> Unavailable {
+    match env::var("KAFKA_TESTS").is_ok_and(|value| value == "required") {
+        true => Unavailable::Failed(missing),
+        false => Unavailable::Skipped(missing),
+    }
 }

@@ -61,7 +61,8 @@ pub(crate) const OLD_LISTENERS: [Listener; 3] = [
 /// For a cluster with a KDC.
 pub(crate) const TESTS_WITH_KERBEROS: Tests =
     &[("kafkas_own_producer_comes_in_with_a_ticket", |kafka| {
-        assert_open(kafka, &[(Listener::Kerberos, Some(Mechanism::Gssapi))])
+        let doors = Listener::KERBEROS.map(|listener| (listener, Some(Mechanism::Gssapi)));
+        assert_open(kafka, &doors)
     })];
 
 type Door = (Listener, Option<Mechanism>);

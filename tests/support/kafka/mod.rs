@@ -339,6 +339,7 @@ impl Drop for KafkaCluster {
         }
         self.brokers.clear();
         self.zookeeper = None;
+        self.security = None;
         if !self.keep_folder.load(Ordering::Relaxed) {
             // A folder that cannot be removed stays in the build folder.
             let _ = fs::remove_dir_all(&self.folder);

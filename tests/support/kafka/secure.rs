@@ -15,7 +15,7 @@
 //!   certificate of alice is `User:CN=alice`; one without an identity is `User:ANONYMOUS`, which is a super user.
 //! - Users may do what no ACL rules. `.property("allow.everyone.if.no.acl.found", "false")` makes a cluster strict.
 //! - Behind proxies each listener has a proxy of its own: `kafka.listener_proxy`.
-//! - [`Listener::Kerberos`] starts a KDC with the cluster: `kafka.kdc()`. Give it a cluster of its own, because not every
+//! - [`Listener::KERBEROS`] start a KDC with the cluster: `kafka.kdc()`. They have a cluster of their own, because not every
 //!   machine has a KDC: `ClusterOptions::find_tools` says so before the start.
 
 use std::fs;
@@ -24,7 +24,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::broker::Broker;
+use super::broker::{Broker, PORT_TAKEN};
 use super::{ClusterOptions, KafkaCluster, KafkaVersion, Proxy, admin, poll};
 use crate::support::security::{
     self, AUDIENCE, Cert, ISSUER, Issuer, Kdc, KeyForm, KeyStore, Pki, STORE_PASSWORD, TrustStore,
@@ -52,6 +52,8 @@ pub(crate) enum Listener {
     ReauthSsl,
     /// GSSAPI without TLS.
     Kerberos,
+    /// GSSAPI with TLS.
+    KerberosSsl,
 }
 
 impl Listener {
@@ -66,6 +68,7 @@ impl Listener {
         Listener::ReauthPlaintext,
         Listener::ReauthSsl,
     ];
+    pub(crate) const KERBEROS: [Listener; 2] = [Listener::Kerberos, Listener::KerberosSsl];
 
     /// The name in the broker's properties.
     pub(super) fn name(self) -> &'static str {
@@ -79,6 +82,7 @@ impl Listener {
             Listener::ReauthPlaintext => "REAUTH",
             Listener::ReauthSsl => "REAUTHTLS",
             Listener::Kerberos => "KRB",
+            Listener::KerberosSsl => "KRBTLS",
         }
     }
 
@@ -92,11 +96,16 @@ impl Listener {
             Listener::SaslPlaintext | Listener::ReauthPlaintext | Listener::Kerberos => {
                 "SASL_PLAINTEXT"
             }
-            Listener::SaslSsl | Listener::ReauthSsl => "SASL_SSL",
+            Listener::SaslSsl | Listener::ReauthSsl | Listener::KerberosSsl => "SASL_SSL",
         }
     }
 
-    fn prefix(self) -> String {
+    fn needs_kdc(self) -> bool {
+        matches!(self, Listener::Kerberos | Listener::KerberosSsl)
+    }
+
+    /// How the names of its own properties at a broker begin.
+    pub(crate) fn prefix(self) -> String {
         format!("listener.name.{}", self.name().to_lowercase())
     }
 }
@@ -177,10 +186,14 @@ impl Security {
         folder: &Path,
         kdc_port: u16,
     ) -> Result<Security, String> {
-        let needs_kdc = listeners.contains(&Listener::Kerberos);
+        let needs_kdc = listeners.iter().any(|listener| listener.needs_kdc());
         let kdc = needs_kdc
             .then(|| Kdc::start(&folder.join("kdc"), kdc_port))
-            .transpose()?;
+            .transpose()
+            .map_err(|error: String| match error.contains("already in use") {
+                true => format!("{PORT_TAKEN}: {error}"),
+                false => error,
+            })?;
         Ok(Security {
             listeners: listeners.to_vec(),
             pki: Pki::new(&folder.join("pki")),
@@ -276,7 +289,7 @@ impl Security {
                 add("ssl.allow.dn.changes", "true");
                 add("ssl.allow.san.changes", "true");
             }
-            Listener::Kerberos => {
+            Listener::Kerberos | Listener::KerberosSsl => {
                 let kdc = self.kdc.as_ref().expect("a KDC");
                 add("sasl.enabled.mechanisms", "GSSAPI");
                 add("gssapi.sasl.jaas.config", &broker_keytab_jaas(kdc));
@@ -366,7 +379,7 @@ impl ClusterOptions {
         if !self.listeners.is_empty() {
             security::find_tools()?;
         }
-        match self.listeners.contains(&Listener::Kerberos) {
+        match self.listeners.iter().any(|listener| listener.needs_kdc()) {
             true => Kdc::find(),
             false => Ok(()),
         }

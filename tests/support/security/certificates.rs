@@ -355,17 +355,7 @@ impl Maker {
         let signer = text(&self.authority(authority));
         let key = format!("{}.key", authority.name());
         let Some(extensions) = extensions else {
-            // Newer releases of openssl add extensions of their own unless they are told not to.
-            let none = "subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n";
-            self.write("none.cnf", none.as_bytes());
-            let arguments = ["x509", "-req", "-in", request, "-CA", &signer, "-CAkey"];
-            let more = [&key, "-CAcreateserial", "-days", "30", "-out", part];
-            let none = ["-extfile", "none.cnf"];
-            self.openssl(&[&arguments[..], &more, &none].concat());
-            let shown = self.openssl(&["x509", "-in", part, "-noout", "-text"]);
-            let shown = String::from_utf8_lossy(&shown).into_owned();
-            assert!(shown.contains("Version: 1 "), "not version 1: {shown}");
-            return;
+            return self.sign_without_extensions(&signer, &key, request, part);
         };
         let config = format!("{}-signs.cnf", authority.name());
         let database = format!("{}.txt", authority.name());
@@ -380,6 +370,25 @@ impl Maker {
         let extensions = ["-extfile", extensions, "-extensions", "extensions"];
         let out = ["-out", part];
         self.openssl(&[&arguments[..], &signer, &validity, &extensions, &out].concat());
+    }
+
+    /// Makes a certificate of X.509 version 1.
+    fn sign_without_extensions(&self, signer: &str, key: &str, request: &str, part: &str) {
+        // Newer releases of openssl add extensions of their own unless a file says that there are none; for older ones the
+        // file alone makes version 3.
+        let none = "subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n";
+        self.write("none.cnf", none.as_bytes());
+        let arguments = ["x509", "-req", "-in", request, "-CA", signer, "-CAkey", key];
+        let more = ["-CAcreateserial", "-days", "30", "-out", part];
+        let has_version_1 = [&[][..], &["-extfile", "none.cnf"]].iter().any(|file| {
+            self.openssl(&[&arguments[..], &more, file].concat());
+            let shown = self.openssl(&["x509", "-in", part, "-noout", "-text"]);
+            String::from_utf8_lossy(&shown).contains("Version: 1 ")
+        });
+        assert!(
+            has_version_1,
+            "this openssl makes no certificate of version 1"
+        );
     }
 
     /// The authority's certificate.

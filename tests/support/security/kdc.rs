@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::run;
 use super::super::process::{Process, poll};
+use super::{find_program, run};
 
 /// A running KDC with the principals `kafka/localhost` and `alice`, and a keytab of each.
 pub(crate) struct Kdc {
     folder: PathBuf,
-    /// Ends with it.
-    _process: Process,
+    process: Process,
 }
 
 pub(crate) const REALM: &str = "TEST.LOCAL";
@@ -21,10 +20,9 @@ const PROGRAMS: [&str; 4] = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"];
 impl Kdc {
     /// Says what is missing if this machine has no KDC.
     pub(crate) fn find() -> Result<(), String> {
-        match PROGRAMS.iter().find(|name| program(name).is_none()) {
-            Some(name) => Err(format!("no {name} of Kerberos; sh tests/run.sh gets it")),
-            None => Ok(()),
-        }
+        PROGRAMS
+            .iter()
+            .try_for_each(|name| find_program(name).map(drop))
     }
 
     /// Starts a KDC on this port of 127.0.0.1, with its files in the folder.
@@ -61,7 +59,7 @@ impl Kdc {
             Process::spawn(&mut server).map_err(|error| format!("start a KDC: {error}"))?;
         let kdc = Kdc {
             folder: folder.to_owned(),
-            _process: process,
+            process,
         };
         kdc.wait_until_it_answers()?;
         Ok(kdc)
@@ -95,43 +93,35 @@ impl Kdc {
     }
 
     fn wait_until_it_answers(&self) -> Result<(), String> {
-        let answers = poll(Duration::from_secs(20), || {
+        let gives_ticket = || {
             let mut kinit = command(&self.folder, "kinit");
-            kinit
-                .arg("-c")
-                .arg(self.folder.join("start.ccache"))
-                .args(["-k", "-t"]);
-            kinit.arg(self.keytab()).arg("alice");
-            let status = kinit
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-            status.is_ok_and(|status| status.success()).then_some(())
+            let cache = self.folder.join("start.ccache");
+            kinit.arg("-c").arg(cache).args(["-k", "-t"]);
+            kinit.arg(self.keytab()).arg("alice").stdin(Stdio::null());
+            let status = kinit.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            status.is_ok_and(|status| status.success())
+        };
+        let answers = poll(Duration::from_secs(20), || {
+            let has_ended = self.process.exit_status().is_some();
+            (has_ended || gives_ticket()).then_some(!has_ended)
         });
         let log = || fs::read_to_string(self.folder.join("kdc.log")).unwrap_or_default();
-        answers.ok_or_else(|| format!("the KDC gives no ticket: {}", log()))
+        match answers {
+            Some(true) => Ok(()),
+            _ => Err(format!("the KDC gives no ticket: {}", log())),
+        }
     }
 }
 
 /// A command of Kerberos that uses the folder's configuration and nothing of the system's.
 fn command(folder: &Path, name: &str) -> Command {
-    let mut command = Command::new(program(name).unwrap_or_else(|| PathBuf::from(name)));
+    let mut command = Command::new(find_program(name).unwrap_or_else(|_| PathBuf::from(name)));
     command
         .env("KRB5_CONFIG", folder.join("krb5.conf"))
         .env("KRB5_KDC_PROFILE", folder.join("kdc.conf"))
         .env_remove("KRB5CCNAME")
         .current_dir(folder);
     command
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // The programs of administrators are not in every user's PATH.
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
 }
 
 fn client_config(folder: &Path, port: u16) -> String {
