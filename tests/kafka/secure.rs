@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::Tests;
+use crate::producing::{outcome, producer, record};
 use crate::support::kafka::{
     Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
 };
@@ -22,6 +23,9 @@ pub(crate) const TESTS: Tests = &[
             assert_open(kafka, &doors)
         },
     ),
+    ("a_producer_comes_in_through_each_listener", |kafka| {
+        a_producer_comes_in_through(kafka, &Listener::COMMON)
+    }),
     (
         "a_password_of_scram_changes_while_the_cluster_runs",
         a_password_of_scram_changes_while_the_cluster_runs,
@@ -41,16 +45,21 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 /// For a cluster of older brokers with [`OLD_LISTENERS`].
-pub(crate) const TESTS_OF_OLD_BROKERS: Tests = &[(
-    "kafkas_own_producer_comes_in_through_the_listeners",
-    |kafka| {
-        let doors = [
-            (Listener::SslClientAuth, None),
-            (Listener::SaslSsl, Some(Mechanism::ScramSha256)),
-        ];
-        assert_open(kafka, &doors)
-    },
-)];
+pub(crate) const TESTS_OF_OLD_BROKERS: Tests = &[
+    (
+        "kafkas_own_producer_comes_in_through_the_listeners",
+        |kafka| {
+            let doors = [
+                (Listener::SslClientAuth, None),
+                (Listener::SaslSsl, Some(Mechanism::ScramSha256)),
+            ];
+            assert_open(kafka, &doors)
+        },
+    ),
+    ("a_producer_comes_in_through_each_listener", |kafka| {
+        a_producer_comes_in_through(kafka, &OLD_LISTENERS)
+    }),
+];
 
 pub(crate) const OLD_LISTENERS: [Listener; 3] = [
     Listener::SslClientAuth,
@@ -89,6 +98,38 @@ fn produce(kafka: &KafkaCluster, topic: &str, (listener, mechanism): &Door, line
     let output = kafka.java_produce(topic, &settings, &format!("{line}\n"));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+/// With each mechanism that takes a password.
+fn a_producer_comes_in_through(kafka: &KafkaCluster, listeners: &[Listener]) {
+    let topic = "secure-producer";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let mut expected = Vec::new();
+    for listener in listeners {
+        let doors = match listener.protocol() {
+            "SSL" => vec![None],
+            _ => PASSWORDS.map(Some).to_vec(),
+        };
+        for mechanism in doors {
+            let settings = kafka.settings(*listener, mechanism);
+            let settings: Vec<_> = settings
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            let value = format!("{listener:?} {mechanism:?}");
+            let sent = outcome(&producer(kafka, &settings), record(topic, value.as_str()));
+            sent.unwrap_or_else(|error| panic!("{value}: {error}"));
+            expected.push(value);
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!(values(kafka, topic), expected);
+}
+
+const PASSWORDS: [Mechanism; 3] = [
+    Mechanism::Plain,
+    Mechanism::ScramSha256,
+    Mechanism::ScramSha512,
+];
 
 fn values(kafka: &KafkaCluster, topic: &str) -> Vec<String> {
     let records = kafka.consume(topic);
