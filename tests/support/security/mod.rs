@@ -80,7 +80,7 @@ pub(crate) fn presented(port: u16) -> Option<Vec<u8>> {
     Some(openssl(
         Path::new("/"),
         &arguments,
-        printed[begin..].as_bytes(),
+        &printed.as_bytes()[begin..],
     ))
 }
 
