@@ -60,22 +60,7 @@ fn main() -> ExitCode {
         &one(KafkaVersion::V2_4_1).property(AUTO_CREATE, "true"),
         &[("kafka_2_4_1", compatibility::TESTS)],
     );
-    group(
-        &one(KafkaVersion::V4_3_1).secure(&Listener::COMMON),
-        &[("secure", secure::TESTS)],
-    );
-    group(
-        &one(KafkaVersion::V4_3_1).secure(&Listener::KERBEROS),
-        &[("kerberos", secure::TESTS_WITH_KERBEROS)],
-    );
-    group(
-        &one(KafkaVersion::V3_9_1).secure(&secure::OLD_LISTENERS),
-        &[("secure_3_9_1", secure::TESTS_OF_OLD_BROKERS)],
-    );
-    group(
-        &one(KafkaVersion::V2_4_1).secure(&secure::OLD_LISTENERS),
-        &[("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS)],
-    );
+    secure_groups(&mut group);
     group(
         &one(KafkaVersion::V4_3_1)
             .brokers(3)
@@ -97,6 +82,29 @@ fn main() -> ExitCode {
         &[("credentials", credentials::TESTS)],
     );
     suite.finish()
+}
+
+/// Starts a group's cluster and runs its tests.
+type Group<'a> = &'a mut dyn FnMut(&ClusterOptions, &[(&str, Tests)]);
+
+fn secure_groups(group: Group<'_>) {
+    let one = ClusterOptions::new;
+    group(
+        &one(KafkaVersion::V4_3_1).secure(&Listener::COMMON),
+        &[("secure", secure::TESTS)],
+    );
+    group(
+        &one(KafkaVersion::V4_3_1).secure(&Listener::KERBEROS),
+        &[("kerberos", secure::TESTS_WITH_KERBEROS)],
+    );
+    group(
+        &one(KafkaVersion::V3_9_1).secure(&secure::OLD_LISTENERS),
+        &[("secure_3_9_1", secure::TESTS_OF_OLD_BROKERS)],
+    );
+    group(
+        &one(KafkaVersion::V2_4_1).secure(&secure::OLD_LISTENERS),
+        &[("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS)],
+    );
 }
 
 type Tests = &'static [Test<KafkaCluster>];

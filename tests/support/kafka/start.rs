@@ -25,8 +25,7 @@ impl KafkaCluster {
     ) -> Result<KafkaCluster, String> {
         let folder =
             new_folder(options).map_err(|error| format!("no folder for a cluster: {error}"))?;
-        let count = options.listeners.len();
-        let ports = free_ports(options.brokers * (4 + 2 * count));
+        let ports = free_ports(options.brokers * 4);
         let mut ports = ports.chunks(options.brokers);
         let mut next_ports = || ports.next().expect("ports for all brokers");
         let (broker_ports, controller_ports) = (next_ports(), next_ports());
@@ -45,26 +44,12 @@ impl KafkaCluster {
             folder,
             keep_folder: AtomicBool::new(false),
         };
-        let mut properties = options.properties.clone();
+        let mut properties = cluster.add_listeners(options)?;
+        properties.extend(options.properties.iter().cloned());
         let coordination = match options.version.needs_zookeeper() {
             true => Coordination::Zookeeper(controller_ports[0]),
             false => Coordination::Kraft(&controllers),
         };
-        if !options.listeners.is_empty() {
-            let kdc_port = free_ports(1)[0];
-            let security = Security::prepare(&options.listeners, &cluster.folder, kdc_port)?;
-            for listener in &options.listeners {
-                let (inner, proxies) = (next_ports(), next_ports());
-                for (broker, (port, proxy)) in
-                    cluster.brokers.iter_mut().zip(inner.iter().zip(proxies))
-                {
-                    broker.add_listener(*listener, *port, options.is_proxied.then_some(*proxy))?;
-                    broker.jvm_options = security.jvm_options();
-                }
-            }
-            properties = [security.broker_properties(options.version), properties].concat();
-            cluster.security = Some(security);
-        }
         let client_ports = proxy_ports.iter().zip(inner_ports);
         for (broker, (proxy, inner)) in cluster.brokers.iter_mut().zip(client_ports) {
             let listeners = match options.is_proxied {
@@ -84,17 +69,41 @@ impl KafkaCluster {
             fs::write(broker.properties_file(), properties)
                 .map_err(|error| format!("write a broker's properties: {error}"))?;
         }
-        if options.version.needs_zookeeper() {
-            let port = controller_ports[0];
-            cluster.zookeeper = Some((cluster.start_zookeeper(port)?, port));
-        } else {
-            cluster.format_storage(CLUSTER_ID)?;
-        }
-        cluster.start_brokers()?;
-        if options.version.needs_zookeeper() && cluster.security.is_some() {
-            cluster.make_users();
-        }
+        cluster.start_processes(controller_ports[0])?;
         Ok(cluster)
+    }
+
+    /// Starts ZooKeeper on its port if the version needs it, then the brokers.
+    fn start_processes(&mut self, zookeeper_port: u16) -> Result<(), String> {
+        if !self.version().needs_zookeeper() {
+            self.format_storage(CLUSTER_ID)?;
+            return self.start_brokers();
+        }
+        self.zookeeper = Some((self.start_zookeeper(zookeeper_port)?, zookeeper_port));
+        self.start_brokers()?;
+        if self.security.is_some() {
+            self.make_users();
+        }
+        Ok(())
+    }
+
+    /// Adds the secure listeners to every broker and returns their properties.
+    fn add_listeners(&mut self, options: &ClusterOptions) -> Result<Vec<(String, String)>, String> {
+        if options.listeners.is_empty() {
+            return Ok(Vec::new());
+        }
+        let security = Security::prepare(&options.listeners, &self.folder, free_ports(1)[0])?;
+        for broker in &mut self.brokers {
+            broker.jvm_options = security.jvm_options();
+            for listener in &options.listeners {
+                let port = free_ports(1)[0];
+                let proxy = options.is_proxied.then(|| free_ports(1)[0]);
+                broker.add_listener(*listener, port, proxy)?;
+            }
+        }
+        let properties = security.broker_properties(options.version);
+        self.security = Some(security);
+        Ok(properties)
     }
 
     fn start_zookeeper(&self, port: u16) -> Result<Process, String> {

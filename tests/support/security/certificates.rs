@@ -100,40 +100,18 @@ const CLIENT: &str = "extendedKeyUsage=clientAuth\n";
 
 impl Cert {
     fn recipe(self) -> Recipe {
-        let broker = |name| Recipe {
-            name,
+        let mut recipe = Recipe {
+            name: self.name(),
             common_name: "localhost",
             key: KeyType::Rsa(2048),
             signer: Signer::Authority(Authority::Root),
             extensions: Some(BROKER),
             days: (-1, 30),
         };
-        let alice = |name| Recipe {
-            common_name: "alice",
-            extensions: Some(CLIENT),
-            ..broker(name)
-        };
-        let mut recipe = match self {
-            Cert::Broker => broker("broker"),
-            Cert::BrokerRenewed => broker("broker-renewed"),
-            Cert::BrokerEc => broker("broker-ec"),
-            Cert::BrokerChained => broker("broker-chained"),
-            Cert::Alice => alice("alice"),
-            Cert::AliceRenewed => alice("alice-renewed"),
-            Cert::AliceEc => alice("alice-ec"),
-            Cert::AliceExpired => alice("alice-expired"),
-            Cert::Stranger => alice("stranger"),
-            Cert::Expired => broker("expired"),
-            Cert::NotYetValid => broker("not-yet-valid"),
-            Cert::WrongHost => broker("wrong-host"),
-            Cert::IpOnly => broker("ip-only"),
-            Cert::CommonNameOnly => broker("common-name-only"),
-            Cert::Version1 => broker("version-1"),
-            Cert::SelfSigned => broker("self-signed"),
-            Cert::Rsa1024 => broker("rsa-1024"),
-            Cert::NoServerAuth => broker("no-server-auth"),
-            Cert::Untrusted => broker("untrusted"),
-        };
+        if self.is_clients() {
+            recipe.common_name = "alice";
+            recipe.extensions = Some(CLIENT);
+        }
         match self {
             Cert::BrokerEc | Cert::AliceEc => recipe.key = KeyType::P256,
             Cert::BrokerChained => recipe.signer = Signer::Authority(Authority::Intermediate),
@@ -166,8 +144,36 @@ impl Cert {
         recipe
     }
 
+    fn is_clients(self) -> bool {
+        use Cert::{Alice, AliceEc, AliceExpired, AliceRenewed, Stranger};
+        matches!(
+            self,
+            Alice | AliceRenewed | AliceEc | AliceExpired | Stranger
+        )
+    }
+
     pub(super) fn name(self) -> &'static str {
-        self.recipe().name
+        match self {
+            Cert::Broker => "broker",
+            Cert::BrokerRenewed => "broker-renewed",
+            Cert::BrokerEc => "broker-ec",
+            Cert::BrokerChained => "broker-chained",
+            Cert::Alice => "alice",
+            Cert::AliceRenewed => "alice-renewed",
+            Cert::AliceEc => "alice-ec",
+            Cert::AliceExpired => "alice-expired",
+            Cert::Stranger => "stranger",
+            Cert::Expired => "expired",
+            Cert::NotYetValid => "not-yet-valid",
+            Cert::WrongHost => "wrong-host",
+            Cert::IpOnly => "ip-only",
+            Cert::CommonNameOnly => "common-name-only",
+            Cert::Version1 => "version-1",
+            Cert::SelfSigned => "self-signed",
+            Cert::Rsa1024 => "rsa-1024",
+            Cert::NoServerAuth => "no-server-auth",
+            Cert::Untrusted => "untrusted",
+        }
     }
 }
 
