@@ -47,9 +47,13 @@ impl fmt::Display for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.0).into_bytes();
-        bytes.fill(0);
-        // Without this the compiler may leave out a write that nothing reads.
-        std::hint::black_box(&bytes);
+        wipe(&mut std::mem::take(&mut self.0).into_bytes());
     }
+}
+
+/// Overwrites bytes that may hold a secret.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Without this the compiler may leave out a write that nothing reads.
+    std::hint::black_box(bytes);
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::{
     ProtocolError, Reader, Request, Response, decode_response_header, encode_request,
 };
+use crate::secret::wipe;
 
 /// Sends one request after the other over a connection `C`. After an error the connection is unusable, because a late
 /// answer would be read instead of the answer to the next request.
@@ -72,7 +73,8 @@ impl<C: ExchangeConnection> Exchange<C> {
     ) -> Result<T, Error> {
         let id = self.next_correlation_id;
         self.next_correlation_id = id.checked_add(1).unwrap_or(0);
-        let mut bytes = Vec::new();
+        let header = HEADER_BYTES + self.client_id.len();
+        let mut bytes = Vec::with_capacity(header + request.size_hint());
         encode_request(request, version, id, Some(&self.client_id), &mut bytes)
             .map_err(not_encodable)?;
         let frame = self.connection.exchange(bytes, deadline)?;
@@ -99,6 +101,9 @@ fn other_answer(id: i32, answer_id: i32) -> Error {
     let message = format!("the broker answered request {answer_id} instead of request {id}");
     Error::new(ErrorKind::Protocol, message)
 }
+
+/// Enough for the fields of a request's frame and header, without the client's id.
+const HEADER_BYTES: usize = 32;
 
 /// A connection that only one thread uses.
 pub(crate) struct OwnConnection {
@@ -141,8 +146,11 @@ impl OwnConnection {
 }
 
 impl ExchangeConnection for OwnConnection {
-    fn exchange(&mut self, request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
-        if let Err(error) = self.write_all(&request, deadline) {
+    fn exchange(&mut self, mut request: Vec<u8>, deadline: Instant) -> Result<Vec<u8>, Error> {
+        let written = self.write_all(&request, deadline);
+        // It may hold a password.
+        wipe(&mut request);
+        if let Err(error) = written {
             return Err(self.reason_of_end().unwrap_or(error));
         }
         self.frames.next(&mut self.receive.until(Some(deadline)))

@@ -259,11 +259,17 @@ impl MetadataCache {
         self.answered.notify_all();
     }
 
-    /// Notes that no broker answered. Callers continue to wait. If they time out, their error has this one as its cause.
+    /// Notes that no broker answered. If a broker refuses this client, or the client the broker, callers that wait get this
+    /// error. Otherwise they continue to wait. If they time out, their error has this one as its cause.
     pub(super) fn note_failure(&self, error: Error, asked: PendingRequests) {
+        let is_refusal = error.is_refusal();
         let mut state = self.state.lock();
         state.results.note_failure(error);
         state.refresh |= asked.refresh;
+        drop(state);
+        if is_refusal {
+            self.answered.notify_all();
+        }
     }
 }
 

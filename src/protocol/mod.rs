@@ -41,6 +41,11 @@ pub(crate) trait Request {
 
     /// Appends the body, without header and frame. `version` is within `VERSIONS`.
     fn encode(&self, version: i16, out: &mut Vec<u8>) -> Result<(), ProtocolError>;
+
+    /// Returns how many bytes to reserve for the body. A buffer that grows leaves copies behind, which matters for secrets.
+    fn size_hint(&self) -> usize {
+        0
+    }
 }
 
 /// A message that a client receives.

@@ -55,6 +55,11 @@ impl<'a> Certificate<'a> {
         time_text(self.0.validity().not_before)
     }
 
+    /// Returns whether the names of the subjectAltName extension can be read. True without the extension.
+    pub(super) fn has_readable_names(&self) -> bool {
+        self.0.subject_alternative_name().is_ok()
+    }
+
     /// Returns the names of the subjectAltName extension that can name a broker.
     pub(super) fn names(&self) -> Vec<Name> {
         let Ok(Some(extension)) = self.0.subject_alternative_name() else {

@@ -87,10 +87,13 @@ fn error_about(setting: &str, path: &Path, error: &std::io::Error) -> Error {
 
 fn read_file(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // To open a pipe would wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
         return Err(std::io::Error::other("it is not a file"));
     }
-    let mut bytes = Zeroizing::new(Vec::new());
+    // Room for all of it: a buffer that grows leaves copies of its contents behind.
+    let size = usize::try_from(metadata.len().min(MAX_STORE_BYTES)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 2));
     File::open(path)?
         .take(MAX_STORE_BYTES + 1)
         .read_to_end(&mut bytes)?;
@@ -134,7 +137,7 @@ impl Material {
             None => return Ok(Vec::new()),
             Some(KeySource::Inline { key, chain }) => {
                 let origin = "ssl.keystore.certificate.chain".to_owned();
-                let chain = stores::pem_certificates(chain.as_bytes())
+                let chain = stores::pem_certificates(chain.reveal().as_bytes())
                     .map_err(|fault| unusable(&origin, &fault))?;
                 let key = stores::pem_key(key.reveal().as_bytes(), key_password)
                     .map_err(|fault| unusable("ssl.keystore.key", &fault))?;
@@ -168,7 +171,7 @@ fn trusted_in(bytes: &[u8], store: &StoreFile) -> Result<Vec<CertificateDer<'sta
 }
 
 fn unusable(origin: &str, fault: &StoreFault) -> Error {
-    tls_error(format!("{origin}: {fault}"), "")
+    tls_error(format!("{origin} cannot be read: {fault}"), fault.advice())
 }
 
 /// Warns if a store has another format than its setting says.

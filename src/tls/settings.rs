@@ -36,7 +36,7 @@ pub(crate) enum KeySource {
     /// `ssl.keystore.key` and `ssl.keystore.certificate.chain`, in PEM.
     Inline {
         key: Secret,
-        chain: String,
+        chain: Secret,
     },
 }
 

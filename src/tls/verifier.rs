@@ -280,10 +280,9 @@ fn names_host(contents: &Certificate<'_>, host: &ServerName<'_>) -> bool {
                     Name::Ip(_) => None,
                 })
                 .collect();
-            let names = if dns.is_empty() {
-                contents.common_names()
-            } else {
-                dns
+            let names = match dns.is_empty() && contents.has_readable_names() {
+                true => contents.common_names(),
+                false => dns,
             };
             names.iter().any(|name| matches_host(name, host.as_ref()))
         }

@@ -15,7 +15,9 @@ mod limits;
 mod outages;
 mod producing;
 mod programs;
+mod refusals;
 mod secure;
+mod sessions;
 mod tools;
 mod wiped;
 
@@ -91,7 +93,11 @@ fn secure_groups(group: Group<'_>) {
     let one = ClusterOptions::new;
     group(
         &one(KafkaVersion::V4_3_1).secure(&Listener::COMMON),
-        &[("secure", secure::TESTS)],
+        &[
+            ("secure", secure::TESTS),
+            ("refusals", refusals::TESTS),
+            ("sessions", sessions::TESTS),
+        ],
     );
     group(
         &one(KafkaVersion::V4_3_1).secure(&Listener::KERBEROS),

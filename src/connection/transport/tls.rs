@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ProtocolVersion};
 
 use super::{PlainReceiveHalf, PlainSendHalf, ReceiveHalf, SendHalf, is_timeout};
 use crate::connection::socket::TcpSocket;
@@ -39,6 +39,7 @@ pub(in crate::connection) fn connect(
         socket: PlainSendHalf::new(socket),
         tls: Arc::clone(&tls),
         pending: Pending::default(),
+        records_left: MOST_WRITES,
     };
     let mut receive = TlsReceiveHalf {
         socket: PlainReceiveHalf::new(socket),
@@ -46,6 +47,7 @@ pub(in crate::connection) fn connect(
         client: Arc::clone(client),
         received: vec![0; READ_BYTES].into(),
         unread: 0..0,
+        failure: None,
     };
     Handshake {
         send: &mut send,
@@ -70,7 +72,13 @@ pub(in crate::connection) struct TlsSendHalf {
     tls: Arc<Mutex<ClientConnection>>,
     /// Encrypted bytes that the socket has not accepted yet.
     pending: Pending,
+    /// The number of writes for which TLS 1.2 may use the keys.
+    records_left: u32,
 }
+
+/// The number of writes with the keys of a TLS 1.2 connection. rustls uses AES-GCM keys for 2^24 records, and a write has
+/// up to [`CHUNK_BYTES`], that is at most five records.
+const MOST_WRITES: u32 = (1 << 24) / 6;
 
 /// Bytes of which the first `written` are written.
 #[derive(Default)]
@@ -102,6 +110,7 @@ impl TlsSendHalf {
         }
         let accepted = {
             let mut tls = self.tls.lock();
+            reserve_records(&tls, &mut self.records_left)?;
             let accepted = tls.writer().write_vectored(slices)?;
             take_encrypted(&mut tls, &mut self.pending)?;
             accepted
@@ -110,8 +119,9 @@ impl TlsSendHalf {
             return Err(io::ErrorKind::WriteZero.into());
         }
         match self.flush(timeout) {
-            Err(error) if !is_timeout(&error) => Err(error),
-            // The rest is pending.
+            // The socket failed before it took a byte of them.
+            Err(error) if !is_timeout(&error) && !is_interrupted(&error) => Err(error),
+            // The rest is pending: these bytes must not be encrypted a second time.
             _ => Ok(accepted),
         }
     }
@@ -152,6 +162,30 @@ impl TlsSendHalf {
     }
 }
 
+/// Counts the records of one write. Returns an error if TLS 1.2 allows no more of them with these keys: rustls would
+/// accept the bytes and drop them. TLS 1.3 exchanges the keys in time.
+fn reserve_records(tls: &ClientConnection, left: &mut u32) -> io::Result<()> {
+    if tls.protocol_version() != Some(ProtocolVersion::TLSv1_2) {
+        return Ok(());
+    }
+    if *left == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            Error::new(
+                ErrorKind::Network,
+                "the keys of the TLS 1.2 connection are used up: it is replaced",
+            ),
+        ));
+    }
+    *left -= 1;
+    Ok(())
+}
+
+/// Returns whether a signal ended the call to the system before it did anything.
+fn is_interrupted(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted
+}
+
 fn take_encrypted(tls: &mut ClientConnection, pending: &mut Pending) -> io::Result<()> {
     while tls.wants_write() {
         tls.write_tls(&mut pending.bytes)?;
@@ -168,6 +202,8 @@ pub(in crate::connection) struct TlsReceiveHalf {
     received: Box<[u8]>,
     /// The part of `received` that rustls has not got yet.
     unread: std::ops::Range<usize>,
+    /// Why the connection failed. What was decrypted before that is returned first.
+    failure: Option<Error>,
 }
 
 impl TlsReceiveHalf {
@@ -186,10 +222,12 @@ impl TlsReceiveHalf {
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                     read => return read,
                 }
+                if let Some(error) = &self.failure {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
+                }
                 if !self.unread.is_empty() {
                     let processed = process(&mut tls, &self.received, &mut self.unread);
-                    drop(tls);
-                    processed.map_err(|error| failure(&self.client, &error))?;
+                    self.failure = processed.err().map(|error| self.client.error_of(&error));
                     continue;
                 }
             }
@@ -223,11 +261,6 @@ fn process(
         0 => Err(rustls::Error::General("rustls takes no bytes".to_owned())),
         _ => Ok(()),
     }
-}
-
-/// Makes an I/O error that carries the error of a TLS failure: see [`transport_error`](super::transport_error).
-fn failure(client: &TlsClient, error: &rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, client.error_of(error))
 }
 
 /// A handshake in progress, on the one thread that has both halves.
@@ -265,8 +298,10 @@ impl Handshake<'_> {
     /// Writes what rustls wants to write, then reads once.
     fn step(&mut self, deadline: Instant) -> Result<(), Error> {
         self.write(deadline)?;
-        if let Err(error) = self.receive.receive(Some(deadline)) {
-            return Err(self.broken(error));
+        match self.receive.receive(Some(deadline)) {
+            Err(error) if is_interrupted(&error) => return Ok(()),
+            Err(error) => return Err(self.broken(error)),
+            Ok(()) => {}
         }
         if self.receive.unread.is_empty() {
             return Err(self.closed());

@@ -124,14 +124,15 @@ impl ProducerConfig {
         value: &str,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal<'a>> {
-        let value = value.trim();
+        // What Java's `String.trim` removes: a password may end in another kind of space.
+        let value = value.trim_matches(|character| character <= ' ');
         if let Some(result) = self.providers.set(name, value) {
             return Ok(result?);
         }
-        if let Some(row) = ROWS.iter().find(|row| row.property == name)
-            && self.providers.keep(row.property, value)
-        {
-            return Ok(());
+        if let Some(row) = ROWS.iter().find(|row| row.property == name) {
+            if self.providers.keep(row.property, value) {
+                return Ok(());
+            }
         }
         match self.set_supported(name, value) {
             Some(result) => {

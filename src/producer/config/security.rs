@@ -6,7 +6,7 @@ use crate::connection::Encryption;
 use crate::connection::authentication::{Authenticator, NoAuthentication};
 use crate::error::Error;
 
-use super::{ProducerConfig, config_error};
+use super::{ProducerConfig, SecurityProtocol, config_error};
 
 /// What protects the connections of a producer.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ impl ProducerConfig {
     /// Makes what `security.protocol` asks for. Reads the stores of TLS.
     pub(super) fn protection(&self) -> Result<Protection, Error> {
         let protocol = self.settings.security_protocol;
+        self.check_use(protocol)?;
         let mut protection = Protection::none();
         if protocol.uses_tls() {
             protection.encryption = self.tls()?;
@@ -37,6 +38,33 @@ impl ProducerConfig {
             protection.authenticator = self.sasl()?;
         }
         Ok(protection)
+    }
+
+    /// Refuses credentials that were set in code and would not be used. Warns of settings without effect, which a file may
+    /// have, as in Java.
+    fn check_use(&self, protocol: SecurityProtocol) -> Result<(), Error> {
+        #[cfg(feature = "sasl")]
+        if self.sasl_credentials.is_some() && !protocol.uses_sasl() {
+            return Err(config_error(
+                "credentials for SASL are set, and security.protocol is not SASL_SSL or SASL_PLAINTEXT: set it".to_owned(),
+            ));
+        }
+        let unused: Vec<_> = self
+            .set_names()
+            .filter(|name| {
+                name.starts_with("ssl.") && !protocol.uses_tls()
+                    || name.starts_with("sasl.") && !protocol.uses_sasl()
+            })
+            .collect();
+        if !unused.is_empty() {
+            log::warn!(
+                target: "kafka_producer::config",
+                "{}: no effect with security.protocol={}",
+                unused.join(", "),
+                self.get("security.protocol").unwrap_or_default()
+            );
+        }
+        Ok(())
     }
 
     #[cfg(not(feature = "tls-core"))]
@@ -127,7 +155,7 @@ mod tls {
                 }
                 (Some(key), chain) => Ok(Some(KeySource::Inline {
                     key,
-                    chain: chain.to_owned(),
+                    chain: Secret::from(chain),
                 })),
                 (None, _) if !location.is_empty() => Ok(Some(KeySource::File(self.store(
                     location,

@@ -30,6 +30,10 @@ impl Request for SaslAuthenticateRequest<'_> {
         out.put_no_tagged_fields(form);
         Ok(())
     }
+
+    fn size_hint(&self) -> usize {
+        self.message.len() + 16
+    }
 }
 
 /// The message can hold what a secret was made into, so `Debug` shows its length only.

@@ -1,0 +1,282 @@
+//! What a client is told that a listener refuses, or that refuses it: at once, and what to change.
+
+use std::time::{Duration, Instant};
+
+use kafka_producer::{Error, ErrorKind};
+
+use crate::Tests;
+use crate::producing::{BytesProducer, outcome, record};
+use crate::support::kafka::{KafkaCluster, Listener, Mechanism, jaas, password};
+use crate::support::security::{Cert, KeyForm, KeyStore, TrustStore, Trusted};
+
+/// For a cluster with every listener of [`Listener::COMMON`].
+pub(crate) const TESTS: Tests = &[
+    (
+        "each_fault_of_a_brokers_certificate_has_its_sentence",
+        each_fault_of_a_brokers_certificate_has_its_sentence,
+    ),
+    (
+        "a_certificate_that_is_itself_in_the_trust_store_is_accepted",
+        a_certificate_that_is_itself_in_the_trust_store_is_accepted,
+    ),
+    (
+        "the_name_in_a_certificate_is_not_checked_if_the_user_says_so",
+        the_name_in_a_certificate_is_not_checked_if_the_user_says_so,
+    ),
+    (
+        "a_client_without_an_accepted_certificate_is_told_so",
+        a_client_without_an_accepted_certificate_is_told_so,
+    ),
+    (
+        "a_wrong_user_or_password_is_told_at_once",
+        a_wrong_user_or_password_is_told_at_once,
+    ),
+    ("each_wrong_door_is_named", each_wrong_door_is_named),
+    (
+        "every_store_that_people_have_opens_the_door",
+        every_store_that_people_have_opens_the_door,
+    ),
+];
+
+type Settings = Vec<(String, String)>;
+
+/// Certainly less than `max.block.ms`, with a busy machine's delays.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+const TOPIC: &str = "secure-refusals";
+
+fn producer(settings: &Settings) -> Result<BytesProducer, Error> {
+    let mut builder = BytesProducer::builder();
+    for (name, value) in settings {
+        builder = builder.set(name, value)?;
+    }
+    builder.build()
+}
+
+/// The settings with others in place of those of the same name.
+fn with(mut settings: Settings, others: impl IntoIterator<Item = (String, String)>) -> Settings {
+    for (name, value) in others {
+        settings.retain(|(other, _)| *other != name);
+        settings.push((name, value));
+    }
+    settings
+}
+
+fn pair(name: &str, value: impl ToString) -> (String, String) {
+    (name.to_owned(), value.to_string())
+}
+
+/// Returns why a record is refused, which must come soon.
+fn refusal(settings: &Settings) -> Error {
+    let began = Instant::now();
+    let producer = producer(settings).expect("a producer");
+    let error = outcome(&producer, record(TOPIC, "never")).expect_err("a refusal");
+    let took = began.elapsed();
+    assert!(took < AT_ONCE, "after {took:?}: {error}");
+    error
+}
+
+fn assert_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
+    let error = refusal(settings);
+    let shown = error.to_string();
+    assert_eq!(error.kind(), kind, "{shown}");
+    assert!(
+        parts.iter().all(|part| shown.contains(part)),
+        "{parts:?}: {shown}"
+    );
+    let detailed = format!("{error:?}");
+    for secret in ["-secret", "wrong password"] {
+        assert!(
+            !shown.contains(secret) && !detailed.contains(secret),
+            "{detailed}"
+        );
+    }
+}
+
+fn assert_delivers(settings: &Settings, what: &str) {
+    let producer = producer(settings).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let sent = outcome(&producer, record(TOPIC, what));
+    sent.unwrap_or_else(|error| panic!("{what}: {error}"));
+}
+
+fn each_fault_of_a_brokers_certificate_has_its_sentence(kafka: &KafkaCluster) {
+    kafka.create_topic(TOPIC, 1, 1, &[]);
+    let settings = kafka.settings(Listener::SslExchanged, None);
+    for (cert, parts) in [
+        (
+            Cert::Expired,
+            &["is valid from", "and the clock here says", "renew"][..],
+        ),
+        (Cert::NotYetValid, &["is valid from", "set the clock right"]),
+        (
+            Cert::WrongHost,
+            &[
+                "is not for localhost: it names elsewhere.test, other.test",
+                "SAN=DNS:localhost",
+            ],
+        ),
+        (Cert::IpOnly, &["is not for localhost: it names 127.0.0.1"]),
+        (
+            Cert::CommonNameOnly,
+            &["it has a common name only (CN=localhost), and no subjectAltName"],
+        ),
+        (
+            Cert::Version1,
+            &["is of X.509 version 1", "subjectAltName=DNS:"],
+        ),
+        (Cert::NoServerAuth, &["lacks serverAuth", "EKU=serverAuth"]),
+        (
+            Cert::Untrusted,
+            &[
+                "is signed by \"",
+                "which is not among the 1 certificates of ssl.truststore.location=",
+            ],
+        ),
+    ] {
+        kafka.present(cert);
+        assert_refused(&settings, ErrorKind::Tls, parts);
+    }
+    kafka.present(Cert::Broker);
+    assert_delivers(&settings, "the right certificate");
+}
+
+fn a_certificate_that_is_itself_in_the_trust_store_is_accepted(kafka: &KafkaCluster) {
+    for cert in [Cert::SelfSigned, Cert::CommonNameOnly, Cert::Version1] {
+        kafka.present(cert);
+        let trusted = kafka.trust_store_settings(&[Trusted::Certificate(cert)], TrustStore::Pem);
+        let settings = with(kafka.settings(Listener::SslExchanged, None), trusted);
+        for protocol in ["TLSv1.3", "TLSv1.2"] {
+            let settings = with(settings.clone(), [pair("ssl.protocol", protocol)]);
+            assert_delivers(&settings, &format!("{cert:?} by {protocol}"));
+        }
+    }
+    kafka.present(Cert::Broker);
+}
+
+fn the_name_in_a_certificate_is_not_checked_if_the_user_says_so(kafka: &KafkaCluster) {
+    kafka.present(Cert::WrongHost);
+    let unchecked = pair("ssl.endpoint.identification.algorithm", "");
+    let settings = with(kafka.settings(Listener::SslExchanged, None), [unchecked]);
+    assert_delivers(&settings, "another host's certificate");
+    kafka.present(Cert::Expired);
+    assert_refused(&settings, ErrorKind::Tls, &["is valid from"]);
+    kafka.present(Cert::Broker);
+}
+
+fn a_client_without_an_accepted_certificate_is_told_so(kafka: &KafkaCluster) {
+    let settings = kafka.settings(Listener::SslClientAuth, None);
+    let mut without = settings.clone();
+    without.retain(|(name, _)| !name.starts_with("ssl.key"));
+    for protocol in ["TLSv1.3", "TLSv1.2"] {
+        let protocol = pair("ssl.protocol", protocol);
+        let without = with(without.clone(), [protocol.clone()]);
+        assert_refused(
+            &without,
+            ErrorKind::Tls,
+            &["demands a client certificate", "ssl.keystore.location"],
+        );
+        for cert in [Cert::Stranger, Cert::AliceExpired] {
+            let keys = kafka.key_store_settings(cert, KeyStore::Pem(KeyForm::Pkcs8));
+            let settings = with(with(settings.clone(), keys), [protocol.clone()]);
+            assert_refused(&settings, ErrorKind::Tls, &["client"]);
+        }
+    }
+}
+
+fn a_wrong_user_or_password_is_told_at_once(kafka: &KafkaCluster) {
+    for listener in [Listener::SaslPlaintext, Listener::SaslSsl] {
+        for mechanism in [
+            Mechanism::Plain,
+            Mechanism::ScramSha256,
+            Mechanism::ScramSha512,
+        ] {
+            let settings = kafka.settings(listener, Some(mechanism));
+            for (user, password) in [("alice", "wrong password"), ("nobody", &*password("alice"))] {
+                let jaas = pair("sasl.jaas.config", jaas(mechanism, user, password));
+                let parts = [
+                    "no Kafka connection to localhost:",
+                    "SASL_AUTHENTICATION_FAILED",
+                ];
+                assert_refused(
+                    &with(settings.clone(), [jaas]),
+                    ErrorKind::Authentication,
+                    &parts,
+                );
+            }
+        }
+    }
+}
+
+fn each_wrong_door_is_named(kafka: &KafkaCluster) {
+    let door = |listener| kafka.settings(listener, None);
+    let short = || [pair("max.block.ms", 3000)];
+    let at = |listener| pair("bootstrap.servers", kafka.listener_servers(listener));
+    let plaintext = vec![pair("bootstrap.servers", kafka.bootstrap_servers())];
+    let alice = kafka.settings(Listener::SaslPlaintext, Some(Mechanism::Plain));
+    // Plaintext to TLS.
+    let to_tls = with(plaintext.clone(), [at(Listener::Ssl)]);
+    assert_refused(
+        &to_tls,
+        ErrorKind::Tls,
+        &["answered in TLS", "set security.protocol=SSL or SASL_SSL"],
+    );
+    // TLS to plaintext.
+    let to_plain = with(with(door(Listener::Ssl), plaintext.clone()), short());
+    assert_refused(
+        &to_plain,
+        ErrorKind::MetadataTimeout,
+        &["at the first message of TLS"],
+    );
+    // SASL to a listener without.
+    let to_plain = with(alice, plaintext.clone());
+    assert_refused(
+        &to_plain,
+        ErrorKind::Authentication,
+        &[
+            "the listener does not use SASL",
+            "security.protocol=PLAINTEXT",
+        ],
+    );
+    // No SASL to a listener with it.
+    let to_sasl = with(with(plaintext, [at(Listener::SaslPlaintext)]), short());
+    assert_refused(
+        &to_sasl,
+        ErrorKind::MetadataTimeout,
+        &["at the first request after ApiVersions"],
+    );
+    let to_sasl = with(with(door(Listener::Ssl), [at(Listener::SaslSsl)]), short());
+    assert_refused(
+        &to_sasl,
+        ErrorKind::MetadataTimeout,
+        &["at the first request after ApiVersions"],
+    );
+}
+
+fn every_store_that_people_have_opens_the_door(kafka: &KafkaCluster) {
+    let settings = kafka.settings(Listener::SslClientAuth, None);
+    let keys = [
+        KeyStore::Jks,
+        KeyStore::JksKeyPassword,
+        KeyStore::Pkcs12,
+        KeyStore::Pkcs12Legacy,
+        KeyStore::Pkcs12Openssl,
+        KeyStore::Pkcs12OpensslLegacy,
+        KeyStore::Pem(KeyForm::Pkcs8),
+        KeyStore::Pem(KeyForm::Pbes2),
+    ];
+    let trusts = [
+        TrustStore::Jks,
+        TrustStore::Pkcs12,
+        TrustStore::Pkcs12Legacy,
+        TrustStore::Pkcs12Openssl,
+        TrustStore::Pem,
+    ];
+    for (number, key) in keys.into_iter().enumerate() {
+        let trust = trusts[number % trusts.len()];
+        let mut settings = settings.clone();
+        settings.retain(|(name, _)| !name.starts_with("ssl."));
+        settings.extend(kafka.key_store_settings(Cert::Alice, key));
+        settings.extend(kafka.trust_store_settings(&[Trusted::Root], trust));
+        assert_delivers(&settings, &format!("{key:?} {trust:?}"));
+    }
+}
