@@ -320,7 +320,9 @@ mod tests {
     #[test]
     fn the_property_files_in_the_readme_are_accepted_but_for_stores_that_do_not_exist() {
         let readme = include_str!("../../../README.md");
-        let blocks = readme.split("```properties\n").skip(1);
+        let section = readme.split("## Secure clusters").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let blocks = section.split("```properties\n").skip(1);
         let texts: Vec<_> = blocks
             .filter_map(|block| block.split("```").next())
             .collect();
