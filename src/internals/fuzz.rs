@@ -44,6 +44,8 @@ const TARGETS: &[Target] = &[
     ),
     #[cfg(feature = "sasl")]
     ("jaas", jaas, sasl::jaas_seeds),
+    #[cfg(feature = "tls-core")]
+    ("jks", jks, stores::jks_seeds),
     (
         "metadata_response",
         metadata_response,
@@ -57,6 +59,10 @@ const TARGETS: &[Target] = &[
     ),
     ("partitioner", partitioner, text::partitioner_seeds),
     ("placeholders", placeholders, text::placeholders_seeds),
+    #[cfg(feature = "tls-core")]
+    ("pem", pem, stores::pem_seeds),
+    #[cfg(feature = "tls-core")]
+    ("pkcs12", pkcs12, stores::pkcs12_seeds),
     (
         "produce_response",
         produce_response,
@@ -67,12 +73,6 @@ const TARGETS: &[Target] = &[
     #[cfg(feature = "sasl")]
     ("scram_messages", scram_messages, sasl::scram_seeds),
     ("worker", worker, worker::seeds),
-    #[cfg(feature = "tls-core")]
-    ("jks", jks, stores::jks_seeds),
-    #[cfg(feature = "tls-core")]
-    ("pem", pem, stores::pem_seeds),
-    #[cfg(feature = "tls-core")]
-    ("pkcs12", pkcs12, stores::pkcs12_seeds),
 ];
 
 /// Returns the first inputs of a target: valid ones, from this crate's own encoders.

@@ -201,6 +201,9 @@ fn bytes_of<'a>(file: Option<&'a Zeroizing<Vec<u8>>>, store: &'a StoreFile) -> &
 fn origin_of(setting: &str, store: &StoreFile) -> String {
     match &store.contents {
         StoreContents::Path(path) => format!("{setting}={}", path.display()),
+        StoreContents::Bytes(_) if setting.starts_with("ssl.keystore") => {
+            "the key store given in code".to_owned()
+        }
         StoreContents::Bytes(_) => "the trust store given in code".to_owned(),
     }
 }
@@ -229,7 +232,19 @@ fn certified_key(
     origin: &str,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, Error> {
-    let KeyEntry { chain, key, .. } = entry;
+    let KeyEntry {
+        chain,
+        key,
+        password_unused,
+        ..
+    } = entry;
+    if password_unused {
+        log_line!(
+            log::Level::Warn,
+            target: "kafka_producer",
+            "{origin} has a private key that is not encrypted, so ssl.key.password has no effect"
+        );
+    }
     let key = provider
         .key_provider
         .load_private_key(key)
@@ -247,5 +262,85 @@ fn certified_key(
         )),
         // The provider cannot tell, or the certificate is of version 1, which rustls does not read: the broker decides.
         _ => Ok(Arc::new(certified)),
+    }
+}
+
+#[cfg(all(test, feature = "tls", feature = "tls-stores"))]
+mod tests {
+    use super::super::TlsClient;
+    use super::*;
+
+    fn file(name: &str, password: Option<&str>) -> StoreFile {
+        let path = format!("{}/tests/data/stores/{name}", env!("CARGO_MANIFEST_DIR"));
+        StoreFile {
+            contents: StoreContents::Path(path.into()),
+            password: password.map(From::from),
+            declared: None,
+        }
+    }
+
+    fn settings(keys: StoreFile, key_password: Option<&str>, trust: StoreFile) -> TlsSettings {
+        TlsSettings {
+            keys: Some(KeySource::File(keys)),
+            trust: Some(TrustSource::File(trust)),
+            key_password: key_password.map(From::from),
+            ..TlsSettings::default()
+        }
+    }
+
+    #[test]
+    fn every_format_makes_a_client() {
+        let (store, key) = (Some("store-secret"), Some("key-secret"));
+        for (keys, key_password, trust) in [
+            (file("keytool.jks", store), key, file("trust.jks", store)),
+            (file("several.p12", store), None, file("trust.p12", store)),
+            (
+                file("openssl-legacy.p12", store),
+                None,
+                file("trust-plain.p12", None),
+            ),
+            (file("keystore.pem", None), None, file("chain.pem", None)),
+            (
+                file("keystore-encrypted.pem", None),
+                key,
+                file("root.der", None),
+            ),
+        ] {
+            let settings = settings(keys, key_password, trust);
+            TlsClient::new(settings.clone())
+                .unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_fault_names_the_setting_the_file_and_the_way_out() {
+        let jks = || file("trust.jks", None);
+        let keys = file("keytool.jks", Some("store-secret"));
+        let error =
+            TlsClient::new(settings(keys, Some("wrong"), jks())).expect_err("wrong key password");
+        let shown = error.to_string();
+        assert!(shown.contains("ssl.keystore.location=/"), "{shown}");
+        assert!(
+            shown.contains(
+                "keytool.jks cannot be read: the private key `client` cannot be decrypted"
+            ),
+            "{shown}"
+        );
+        assert!(shown.contains("set ssl.key.password"), "{shown}");
+        let other = TlsSettings {
+            keys: Some(KeySource::Inline {
+                key: "hidden".into(),
+                chain: "none".into(),
+            }),
+            ..TlsSettings::default()
+        };
+        let shown = TlsClient::new(other)
+            .expect_err("no certificate")
+            .to_string();
+        assert!(
+            shown.contains("ssl.keystore.certificate.chain cannot be read: it has no certificate"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 }

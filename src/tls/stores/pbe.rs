@@ -399,10 +399,7 @@ fn size_of_output<D: OutputSizeUser>() -> usize {
     D::output_size()
 }
 
-fn pbkdf2_into<D>(password: &[u8], salt: &[u8], rounds: u32, key: &mut [u8])
-where
-    D: Digest + EagerHash,
-{
+fn pbkdf2_into<D: EagerHash>(password: &[u8], salt: &[u8], rounds: u32, key: &mut [u8]) {
     pbkdf2::pbkdf2_hmac::<D>(password, salt, rounds, key);
 }
 

@@ -1,6 +1,6 @@
 //! PKCS#12 (RFC 7292), the store format of Java from JDK 9 on, and of OpenSSL.
 //!
-//! Read here and not by a crate: the one there is panics, or computes for minutes, if a file asks for it.
+//! This module reads it by itself: the crate `p12-keystore` panics, or computes for minutes, if a file asks for it.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tls::stores::pem_key;
 
 const FILES: [&str; 10] = [
     "several.jks",
@@ -86,6 +85,7 @@ mod work {
 
     use super::*;
     use crate::tls::stores::fault::Found;
+    use crate::tls::stores::pem_key;
 
     const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
     const ENCRYPTED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 6];
