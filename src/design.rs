@@ -5,12 +5,12 @@
 //! | question | answer |
 //! |---|---|
 //! | How does `send` put a record into a batch? | `producer::intake`, then `accumulator::open_batch` |
-//! | What decides when a partition's batch is sent? | `Sender::next` in `sender::reschedule` decides whether it is ready. `Sender::reschedule` moves the partition to the ready queue, and `sender::request` asks again when it fills a request. Then the link must have room (the limit in flight, a throttle): `has_room` in `sender::broker_link` |
+//! | What decides when a partition's batch is sent? | `Sender::next` in `sender::reschedule` decides whether the batch is ready. `Sender::reschedule` moves the partition to the ready queue, and `sender::request` asks again when it fills a request. Then the link must have room (the limit in flight, a throttle, a write in progress, a session that ends): `has_room` in `sender::broker_link` |
 //! | Which partitions are ready for which broker? | `sender::brokers`: each broker's ready queue |
-//! | Who may raise an epoch, and when? | only `identity::epoch_per_partition`: its first comment lists the cases. It calls `raise_epoch` in `identity::sequence` |
+//! | Who may raise an epoch, and when? | only `identity::epoch_per_partition`: its first comment lists the cases. The mechanism is in `identity::sequence` |
 //! | Which thread asks for a producer id? | `identity::acquire`, on the metadata thread |
 //! | What makes a transport and an authenticator of the settings? | `producer::config::security`, from the rows of `config::table::security` and `config::table::sasl` |
-//! | Who encrypts and decrypts, and who makes the handshake? | `connection::transport::tls`; `Dial::run` in `connection::dial` calls it |
+//! | Who encrypts and decrypts, and who makes the handshake? | `connection::transport::tls`: its `connect` wraps the socket in the two halves. `Dial::set_up_transport` in `connection::dial` calls it |
 //! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
 //! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`. `sasl::jaas` reads `sasl.jaas.config` |

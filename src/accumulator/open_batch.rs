@@ -30,11 +30,11 @@ pub(super) const BATCH_OVERHEAD_BYTES: usize = 512;
 /// `batch.size`.
 const MIN_BUFFER_BYTES: usize = 512;
 
-/// The least memory that is reserved for callbacks at a time, if it is free.
+/// Memory for callbacks is reserved in steps of at least this size. If less is free, only the necessary memory is reserved.
 const CALLBACKS_STEP_BYTES: usize = 2048;
 
-/// Returns the size of the largest record that fits the whole budget, alone in a batch. A record is compared with it by the
-/// upper bound of its size, and is refused at once if it is larger. Returns 0 if the budget is too small for any record.
+/// Returns the size of the largest record that fits the whole budget, alone in a batch. A record is refused
+/// at once if the upper bound of its size is larger than this. Returns 0 if the budget is too small for any record.
 pub(crate) fn largest_record(buffer_memory: usize) -> usize {
     match buffer_memory.saturating_sub(BATCH_OVERHEAD_BYTES + CALLBACKS_STEP_BYTES) {
         too_little if too_little < MIN_BUFFER_BYTES => 0,
@@ -114,8 +114,8 @@ impl Wake {
 #[derive(Default)]
 pub(super) struct OpenBatch {
     pub(super) batch: Option<Box<ProducerBatch>>,
-    /// Whether an open batch is announced: the worker was notified of one, and since then has neither taken one nor found
-    /// that there is none. While a batch is announced, the worker looks here within `linger.ms` after any batch is opened.
+    /// Whether an open batch is announced. True from the notice to the worker until the worker takes a batch or finds none.
+    /// Meanwhile the worker looks here within `linger.ms` after any batch is opened, so later batches need no notice.
     pub(super) announced: bool,
     /// The number of full batches pushed to the worker so far.
     pub(super) pushed: u64,
@@ -158,10 +158,10 @@ impl StickyTurn {
 }
 
 impl OpenBatch {
-    /// Appends `records` in order, each of them with an upper bound of its size. Stops before the first record for which
-    /// the open batch has no room, or has no room for another record of the same size behind it. So the batch is not full
-    /// afterwards. With `is_sticky` it also stops before a record with which the sticky turn may end. Returns the index of
-    /// the first record in the batch and the number of appended records. `None` if it appended none.
+    /// Appends `records` in order, each of them with an upper bound of its size. Stops before the first record that
+    /// would not fit twice. So the batch is not full afterwards. With `is_sticky` it also stops before a record with which
+    /// the sticky turn may end. Returns the index of the first record in the batch and the number of appended records. `None`
+    /// if it appended none.
     #[inline]
     fn append_while_room<'a, H: RecordHeader + 'a>(
         &mut self,
@@ -199,7 +199,7 @@ impl OpenBatch {
         (count > 0).then_some((first as u32, count))
     }
 
-    /// Takes the open batch out. The next batch starts with a buffer of its size.
+    /// Takes the open batch out. The next batch starts with a buffer of its size and a margin.
     pub(super) fn take_batch(&mut self) -> Option<Box<ProducerBatch>> {
         let batch = self.batch.take()?;
         self.usual_bytes = batch.size();
@@ -242,7 +242,7 @@ impl OpenBatchGuard<'_> {
         })
     }
 
-    /// Appends as many of the first `records` as [`append_in_room`](Self::append_in_room) would append one by one. They
+    /// Appends the first `records`, as [`append_in_room`](Self::append_in_room) would one by one until it refuses one. They
     /// have no callbacks. Returns the handle of the first record and the number of appended records. `None` if it appended
     /// none.
     #[inline]
@@ -356,7 +356,7 @@ impl Partition {
         self.open.lock().turn = StickyTurn::default();
     }
 
-    /// Opens a batch that has room for `record`. So the append that follows cannot fail and leave the batch empty.
+    /// Opens a batch that has room for `record`. So the append that follows cannot fail, and no empty batch stays open.
     fn open_batch<H: RecordHeader>(
         self: &Arc<Self>,
         open: &mut OpenBatch,
@@ -406,7 +406,7 @@ impl Partition {
     fn announce(self: &Arc<Self>, open: &mut OpenBatch, now: Instant) -> Wake {
         let announced = std::mem::replace(&mut open.announced, true);
         let has_share_waiters = open.share.has_waiters();
-        // While a caller waits for the leader's share, the worker must look at this partition at once.
+        // While a caller waits for memory in the leader's share, the worker must look at this partition at once.
         if !announced || has_share_waiters {
             self.worker.push(Message::Opened(Arc::clone(self)));
         }
@@ -420,8 +420,8 @@ impl Partition {
         }
     }
 
-    /// Returns the size up to which a batch is filled, before compression. After compression, the batch is expected to have
-    /// `batch.size` bytes, with Java's margin of 5 %. The limit is smaller while brokers refuse such batches of the topic
+    /// Returns the size up to which a batch is filled, before compression. After compression, the batch is expected to
+    /// stay 5 % below `batch.size`, as in Java. The limit is smaller while brokers refuse such batches of the topic
     /// as too large.
     fn batch_limit(&self) -> usize {
         let config = self.config();
@@ -463,7 +463,7 @@ struct Appended {
     record: RecordHandle,
     /// The bytes that it takes in the batch.
     size: usize,
-    /// Whether the batch has no room for another record of the usual size.
+    /// Whether the batch has room neither for another record of this size nor for one of the average size.
     is_full: bool,
 }
 
@@ -501,7 +501,8 @@ impl GrowingBatch<'_> {
         let before = builder.len();
         let index = builder.append(timestamp_ms, key, value, headers) as u32;
         let (len, size) = (builder.len(), builder.len() - before);
-        // A batch without room for another record of the usual size is full: more time would not fill it.
+        // Without room for another record of this size, or of the average size, the batch is full: more time would not fill
+        // it.
         let is_full = len + size > limit && len + len / (index as usize + 1) > limit;
         callback.give_to(&mut self.batch.callbacks, index, record.details());
         let completion = Arc::clone(self.batch.completion());

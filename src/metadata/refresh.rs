@@ -1,6 +1,6 @@
 //! The metadata thread: it asks brokers about the cluster, one request after the other, on one connection.
 //!
-//! The [`Policy`] decides what it does. Here are the sockets, the clock and the waits.
+//! The [`Policy`] decides what the thread does next, and this file does it. The thread waits in the cache.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) trait RefreshObserver: Send {
 
 /// What the metadata thread connects with.
 pub(crate) struct RefreshNetwork {
-    /// With the workers' connections: the thread shares one if the broker refuses it a connection of its own.
+    /// Includes the registry of the workers' connections: the thread shares one if the broker refuses it its own.
     pub(crate) connections: ConnectionContext,
     /// Lets another thread end the connection in use.
     pub(crate) current: Arc<CurrentConnection>,
@@ -45,6 +45,7 @@ pub(crate) struct MetadataRefresher<O> {
     policy: Policy,
     network: RefreshNetwork,
     observer: O,
+    /// The requests of other layers, such as those for a producer id.
     calls: Box<dyn BrokerCalls>,
     client: Option<BlockingClient>,
 }
@@ -143,12 +144,12 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let is_full = scope == Scope::AllTopics;
         let (mut is_incomplete, mut has_older_epochs) = (false, false);
         self.cache.publish_answer(&asked, |known| {
-            let unknown;
+            let emptied;
             let known = match basis {
                 Basis::Known => known,
                 Basis::ClusterIdOnly => {
-                    unknown = known.reset();
-                    &unknown
+                    emptied = known.reset();
+                    &emptied
                 }
             };
             let update = update(known, response, version, &asked, is_full);
@@ -194,7 +195,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         })
     }
 
-    /// The broker that was asked failed.
+    /// Ends the connection, and tells the policy that the broker failed.
     fn fail(&mut self, error: Error) {
         self.client = None;
         // The connections of a closed producer are cancelled: that is no failure of the broker.

@@ -47,7 +47,7 @@ impl<N: Network> Sender<N> {
             LinkEvent::Closed(error) => self.end_link(broker, error, now),
             LinkEvent::ConnectionRefused(error) => {
                 self.end_link(broker, error, now);
-                // `end_link` requests metadata. In the other order, that request would open the released connection again.
+                // This comes last: `end_link` requests metadata, which would open a connection that was released before.
                 if let Some(broker_link) = self.brokers.get(broker) {
                     self.metadata.release_connection(&broker_link.endpoint);
                 }
@@ -80,7 +80,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Fails the batches in the ready queue of a broker that supports no version of Produce that we know.
+    /// Fails the batches of the partitions in the ready queue of a broker. It supports no version of Produce that we know.
     fn fail_ready_queue(&mut self, broker: BrokerId, error: &Error, now: Instant) {
         let Some(broker_link) = self.brokers.get_mut(broker) else {
             return;
@@ -164,8 +164,8 @@ impl<N: Network> Sender<N> {
     }
 
     /// Gives the requests of this link as much more time as the latest round spent on slow compression. That round ran on
-    /// the link's thread, which read no answers meanwhile. Links that other threads read get no more time; otherwise the
-    /// worker would not notice a lost broker while it compresses.
+    /// the link's thread, which read no answers meanwhile. Other links were read meanwhile, so their requests get no
+    /// more time, and the worker notices a lost broker while it compresses.
     pub(super) fn extend_unread_link(&mut self, link_id: LinkId) {
         if !self.codec.has_compressed_enough() {
             return;
@@ -216,8 +216,8 @@ impl<N: Network> Sender<N> {
         self.report_availability(broker, now);
     }
 
-    /// Sends the partition's batch in `request` again, because its answer cannot come any more or is not waited for. Does
-    /// nothing if the batch is no longer in flight.
+    /// Sends the partition's batch in `request` again, because its answer can no longer come, or the worker no longer waits
+    /// for it. Does nothing if the batch is no longer in flight.
     pub(super) fn retry_without_answer(
         &mut self,
         partition_id: PartitionId,
@@ -236,8 +236,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Connects to the broker if batches are still ready for it. Batches may have expired in the ready queue, so this
-    /// reschedules its partitions first.
+    /// Connects to the broker if batches are still ready for it. Batches may have expired meanwhile, so this reschedules
+    /// the partitions of the ready queue first.
     fn connect(&mut self, broker: BrokerId, now: Instant) {
         let ready_queue = match self.brokers.get_mut(broker) {
             Some(broker_link) => std::mem::take(&mut broker_link.ready_queue),
@@ -294,7 +294,7 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Returns when the broker must be served next. This is a time in the past only if there is something to do now.
+    /// Returns when the broker must be served next. A time that is not in the future means: at once.
     pub(super) fn link_deadline(&self, broker_link: &BrokerLink, now: Instant) -> Option<Instant> {
         let has_ready_partitions = !broker_link.ready_queue.is_empty();
         let availability = self.availability_deadline(broker_link, now);

@@ -34,7 +34,8 @@ struct NewRequest {
     link_id: LinkId,
     in_flight: InFlightRequest,
     bytes: OutgoingRequest,
-    /// The partitions whose batches were known to be in the log before this request.
+    /// The partitions whose batches were known to be in the log before this request. A leader can append a batch and still
+    /// answer with an error that asks for a retry.
     appended: Vec<PartitionId>,
 }
 
@@ -56,9 +57,9 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Takes one batch of each partition in the broker's ready queue, in the queue's order. Stops at `max.request.size`,
-    /// and when the round has compressed for long, but takes at least one batch. All of them have the same `acks`, which is
-    /// a field of the request.
+    /// Takes one batch of each partition in the broker's ready queue, in the queue's order. Stops before a
+    /// batch that exceeds `max.request.size` or has other `acks`, which is a field of the request, or when the round has
+    /// compressed for long. None of these stops the first batch. Returns none if no batch can be sent.
     fn take_batches(&mut self, broker: BrokerId, now: Instant) -> Vec<TakenBatch> {
         let mut taken: Vec<TakenBatch> = Vec::new();
         let mut bytes = 0;
@@ -261,8 +262,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// Puts the batches of a request of which nothing was written back to their positions, as they were before. Those of
-    /// the partitions `appended` were known to be in the log. The batches lose no retry, because nothing was sent.
+    /// Nothing of this request was written: returns its batches to their positions, as they were before. Those of the
+    /// partitions `appended` were known to be in the log. The batches lose no retry, because nothing was sent.
     /// `delivery.timeout.ms` continues.
     fn undo_send(&mut self, request: &InFlightRequest, appended: &[PartitionId]) {
         for (partition_id, _) in &request.partitions {
@@ -328,7 +329,7 @@ impl<N: Network> Sender<N> {
     pub(super) fn on_write_progress(&mut self, broker: BrokerId, now: Instant) {
         let request_timeout = self.config.request_timeout;
         if let Some(ready_link) = self.brokers.ready_mut(broker) {
-            // During a throttle the write already has more time than this would give it.
+            // A throttle has already moved the deadline of the write past the one that this would set.
             if ready_link.writing_until.is_some() && ready_link.throttled_until.is_none() {
                 ready_link.write_progressed(now, request_timeout);
             }
@@ -343,8 +344,8 @@ impl<N: Network> Sender<N> {
         }
     }
 
-    /// If the latest request, which is written, has `acks=0`, completes its batches. No answer follows, so their offsets
-    /// are unknown.
+    /// The latest request is written. If it has `acks=0`, completes its batches: no answer follows, so their offsets are
+    /// unknown.
     fn complete_unanswered(&mut self, broker: BrokerId, now: Instant) {
         let Some(broker_link) = self.brokers.get_mut(broker) else {
             return;

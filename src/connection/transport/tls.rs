@@ -2,7 +2,7 @@
 //!
 //! rustls keeps the keys and the state of both directions in one value. Both halves share it under a lock, which a thread
 //! holds only while it encrypts up to 64 KiB or processes what it has read: some 20 us. No thread holds it during a call
-//! to the system. So a broker that stops reading holds up no reader, and the other way round.
+//! to the system. So a blocked write delays no read, and a waiting read delays no write.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(in crate::connection) fn connect(
         socket: PlainSendHalf::new(socket),
         tls: Arc::clone(&tls),
         pending: Pending::default(),
-        records_left: MOST_WRITES,
+        writes_left: MOST_WRITES,
     };
     let mut receive = TlsReceiveHalf {
         socket: PlainReceiveHalf::new(socket),
@@ -73,11 +73,11 @@ pub(in crate::connection) struct TlsSendHalf {
     /// Encrypted bytes that the socket has not accepted yet.
     pending: Pending,
     /// The number of writes for which TLS 1.2 may use the keys.
-    records_left: u32,
+    writes_left: u32,
 }
 
 /// The number of writes with the keys of a TLS 1.2 connection. rustls uses AES-GCM keys for 2^24 records, and a write has
-/// up to [`CHUNK_BYTES`], that is at most five records.
+/// up to [`CHUNK_BYTES`], which is at most five records. One more is a reserve for alerts.
 const MOST_WRITES: u32 = (1 << 24) / 6;
 
 /// Bytes of which the first `written` are written.
@@ -110,7 +110,7 @@ impl TlsSendHalf {
         }
         let accepted = {
             let mut tls = self.tls.lock();
-            reserve_records(&tls, &mut self.records_left)?;
+            reserve_write(&tls, &mut self.writes_left)?;
             let accepted = tls.writer().write_vectored(slices)?;
             take_encrypted(&mut tls, &mut self.pending)?;
             accepted
@@ -119,9 +119,10 @@ impl TlsSendHalf {
             return Err(io::ErrorKind::WriteZero.into());
         }
         match self.flush(timeout) {
-            // The socket failed before it took a byte of them.
+            // The socket failed and took none of the pending bytes.
             Err(error) if !is_timeout(&error) && !is_interrupted(&error) => Err(error),
-            // The rest is pending: these bytes must not be encrypted a second time.
+            // All accepted bytes are encrypted. Those that the socket did not take are pending, and the caller must not offer
+            // them again.
             _ => Ok(accepted),
         }
     }
@@ -142,7 +143,7 @@ impl TlsSendHalf {
 
     /// See [`SendHalf::end`].
     pub(super) fn end(&mut self, timeout: Duration) {
-        // Between two records of a half-written one, a peer could not read the message.
+        // After a half-written record, the peer would take the message for the rest of that record.
         if !self.pending.is_empty() {
             return;
         }
@@ -162,9 +163,9 @@ impl TlsSendHalf {
     }
 }
 
-/// Counts the records of one write. Returns an error if TLS 1.2 allows no more of them with these keys: rustls would
-/// accept the bytes and drop them. TLS 1.3 exchanges the keys in time.
-fn reserve_records(tls: &ClientConnection, left: &mut u32) -> io::Result<()> {
+/// Counts one write. Returns an error if TLS 1.2 allows no more of them with these keys: rustls would accept the bytes and
+/// drop them. TLS 1.3 exchanges the keys in time.
+fn reserve_write(tls: &ClientConnection, left: &mut u32) -> io::Result<()> {
     if tls.protocol_version() != Some(ProtocolVersion::TLSv1_2) {
         return Ok(());
     }
@@ -173,7 +174,7 @@ fn reserve_records(tls: &ClientConnection, left: &mut u32) -> io::Result<()> {
             io::ErrorKind::InvalidData,
             Error::new(
                 ErrorKind::Network,
-                "the keys of the TLS 1.2 connection are used up: it is replaced",
+                "the TLS 1.2 connection reached the limit of its keys: the producer makes a new connection",
             ),
         ));
     }
@@ -218,7 +219,7 @@ impl TlsReceiveHalf {
                 let mut tls = self.tls.lock();
                 match tls.reader().read(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    // A peer that does not announce the end. Frames have lengths, so nothing is cut unnoticed.
+                    // The peer closed without `close_notify`. Frames have lengths, so a cut frame is noticed.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                     read => return read,
                 }
@@ -253,7 +254,7 @@ fn process(
     unread: &mut std::ops::Range<usize>,
 ) -> Result<(), rustls::Error> {
     let mut bytes = &received[unread.clone()];
-    // Never fails: memory gives the bytes, and all plaintext was taken before.
+    // Cannot fail: the bytes come from memory, and rustls's buffer of plaintext is empty.
     let taken = tls.read_tls(&mut bytes).unwrap_or(0);
     unread.start += taken;
     tls.process_new_packets()?;
@@ -271,7 +272,7 @@ struct Handshake<'a> {
     is_closed: bool,
 }
 
-/// The first bytes that came from the peer. They tell what it is if it does not speak TLS.
+/// The first bytes that came from the peer. If the peer does not speak TLS, they show what it speaks.
 #[derive(Default)]
 struct FirstBytes {
     bytes: [u8; 8],

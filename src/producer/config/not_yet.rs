@@ -25,8 +25,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The missing part that a setting needs. It follows `this version has no` in a message.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
-        "sasl" => "SASL",
-        "ssl" => "TLS",
+        "sasl" if name.starts_with("sasl.kerberos.") => "Kerberos",
+        "sasl" if name.starts_with("sasl.oauthbearer.") => "OAUTHBEARER",
+        "sasl" => "logins but those of PLAIN and SCRAM",
+        "ssl" => "TLS engines of your own",
         "transaction" | "transactional" => "transactions",
         "interceptor" => "interceptors",
         _ if name == "enable.metrics.push" => "metrics",
@@ -128,8 +130,10 @@ mod tests {
     #[test]
     fn a_setting_that_is_not_supported_yet_is_refused_with_the_missing_part() {
         for (name, part) in [
-            ("sasl.kerberos.service.name", "SASL"),
-            ("ssl.engine.factory.class", "TLS"),
+            ("sasl.kerberos.service.name", "Kerberos"),
+            ("ssl.engine.factory.class", "TLS engines of your own"),
+            ("sasl.oauthbearer.scope", "OAUTHBEARER"),
+            ("sasl.login.class", "logins but those of PLAIN and SCRAM"),
             ("transactional.id", "transactions"),
             ("transaction.timeout.ms", "transactions"),
             ("interceptor.classes", "interceptors"),
