@@ -90,7 +90,12 @@ impl Copy {
         let _ = fs::remove_dir_all(copy.folder.join("src"));
         fs::create_dir_all(&copy.folder).unwrap();
         copy_folder(&root().join("src"), &copy.folder.join("src"));
-        fs::write(copy.folder.join("src/protocol/tests/mod.rs"), "").unwrap();
+        for module in [
+            "protocol/tests/mod.rs",
+            "producer/config/providers/tests.rs",
+        ] {
+            fs::write(copy.folder.join("src").join(module), "").unwrap();
+        }
         for file in ["Cargo.lock", "README.md"] {
             fs::copy(root().join(file), copy.folder.join(file)).unwrap();
         }

@@ -216,7 +216,7 @@ fn after_endless_garbage_for_metadata_the_producer_pauses_between_requests() {
             });
         })
     };
-    assert_refused_with_pauses(port, &connections, "not Kafka's protocol");
+    assert_refused_with_pauses(port, &connections, "does not follow Kafka's protocol");
 }
 
 /// Checks that `send` fails after `max.block.ms` with the reason, and that the producer has made only a few attempts.
