@@ -284,10 +284,11 @@ impl Error {
 /// Returns a text from outside in a form for messages and log lines: control characters are escaped, and a long text is
 /// cut.
 pub(crate) fn printable(text: &str) -> String {
-    const MOST_CHARS: usize = 1000;
+    // Of the result: an escaped character takes up to six bytes.
+    const MOST_BYTES: usize = 1000;
     let mut shown = String::new();
-    for (number, character) in text.chars().enumerate() {
-        if number == MOST_CHARS {
+    for character in text.chars() {
+        if shown.len() >= MOST_BYTES {
             shown.push_str("...");
             break;
         }
@@ -413,6 +414,11 @@ mod tests {
         let shown = error.to_string();
         assert!(shown.contains("first\\nsecond \\u{1b}[31mxxx"), "{shown}");
         assert!(shown.len() < 1200 && !shown.contains('\n'));
+        let escaped = printable(&"\u{1c}".repeat(1000));
+        assert!(
+            escaped.len() < 1010 && escaped.ends_with("..."),
+            "{escaped}"
+        );
     }
 
     #[test]
