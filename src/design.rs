@@ -336,7 +336,7 @@
 //! if its dates and its name are right. Without subjectAltName, the common name counts. The signature of the handshake is
 //! checked as always, because it proves that the broker has the key. The certificates of the system pin nothing.
 //!
-//! **A refusal is told at once, and ends nothing.** It lasts until somebody changes something. So if no other broker
+//! **A refusal is told at once, and ends nothing.** It lasts until one side is configured anew. So if no other broker
 //! answers, the callers that wait for metadata get the refusal and do not wait for `max.block.ms`. Accepted records stay
 //! queued until `delivery.timeout.ms`, and their error has the refusal as its cause. Java's idempotent producer must be
 //! made anew after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
@@ -349,8 +349,8 @@
 //! for 5 % earlier than the broker says, at most 10 s, counted from the time at which it sent its last message.
 //!
 //! **A peer cannot make the client work without limit before it is authenticated.** An answer has at most 1 MiB, a
-//! mechanism at most 20 messages. SCRAM accepts 4096 to 1,000,000 iterations: with fewer, somebody who pretends to be the
-//! broker would find the password sooner. The result of the iterations is kept once the broker has proved that it knows
+//! mechanism at most 20 messages. SCRAM accepts 4096 to 1,000,000 iterations: with fewer, an attacker who pretends to be
+//! the broker would find the password sooner. The result of the iterations is kept once the broker has proved that it knows
 //! the password, so a reconnect does not repeat them.
 //!
 //! **Secrets are texts of their own type** (`secret`). `Debug` and `Display` of a `Secret` show `[hidden]`, and its bytes

@@ -99,11 +99,9 @@ mod metadata;
 pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 
 #[cfg(feature = "tls-core")]
-#[allow(dead_code, reason = "its parts come one after the other")]
 pub(crate) mod tls;
 
 #[cfg(feature = "sasl")]
-#[allow(dead_code, reason = "its parts come one after the other")]
 pub(crate) mod sasl;
 
 pub(crate) mod connection;

@@ -1,6 +1,9 @@
-//! A text that is never shown.
+//! Texts that are never shown, and files that have such texts.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 /// A password or a key, or a text that may be one. `Debug` and `Display` do not show it. Its bytes are overwritten when it
 /// is dropped. A clone is an independent copy.
@@ -56,4 +59,32 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     // Without this the compiler may leave out a write that nothing reads.
     std::hint::black_box(bytes);
+}
+
+/// Why a file is not read.
+pub(crate) enum FileFault {
+    Unreadable(io::Error),
+    /// A folder, a pipe, a device: to open a pipe would wait for its writer, and others may never end.
+    NotAFile,
+    TooLong,
+}
+
+/// Reads a regular file of at most `most` bytes, which may hold secrets.
+pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> {
+    let metadata = std::fs::metadata(path).map_err(FileFault::Unreadable)?;
+    if !metadata.is_file() {
+        return Err(FileFault::NotAFile);
+    }
+    let file = File::open(path).map_err(FileFault::Unreadable)?;
+    // Room for all of it: a buffer that grows would leave copies behind.
+    let length = usize::try_from(metadata.len()).unwrap_or(most);
+    let mut bytes = Vec::with_capacity(length.min(most) + 2);
+    let read = file.take(most as u64 + 1).read_to_end(&mut bytes);
+    let fault = match read {
+        Ok(_) if bytes.len() <= most => return Ok(bytes),
+        Ok(_) => FileFault::TooLong,
+        Err(error) => FileFault::Unreadable(error),
+    };
+    wipe(&mut bytes);
+    Err(fault)
 }

@@ -151,7 +151,7 @@ impl ExchangeConnection for OwnConnection {
         // It may hold a password.
         wipe(&mut request);
         if let Err(error) = written {
-            return Err(self.reason_of_end().unwrap_or(error));
+            return Err(self.reason_of_end(deadline).unwrap_or(error));
         }
         self.frames.next(&mut self.receive.until(Some(deadline)))
     }
@@ -163,8 +163,8 @@ const REASON_PATIENCE: Duration = Duration::from_millis(200);
 impl OwnConnection {
     /// After a failed write, reads what the broker sent before it closed the connection. With TLS 1.3 this can be the alert
     /// that refuses the client's certificate. `None` if there is no such reason.
-    fn reason_of_end(&mut self) -> Option<Error> {
-        let deadline = Instant::now() + REASON_PATIENCE;
+    fn reason_of_end(&mut self, deadline: Instant) -> Option<Error> {
+        let deadline = deadline.min(Instant::now() + REASON_PATIENCE);
         let read = self.frames.next(&mut self.receive.until(Some(deadline)));
         read.err().filter(|error| error.kind() == ErrorKind::Tls)
     }

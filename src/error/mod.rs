@@ -232,7 +232,8 @@ impl Error {
     }
 
     /// Returns whether one side of a new connection refuses the other: a certificate, a password or a token is not accepted.
-    /// Such a failure lasts until someone changes it, so whoever waits for the connection is told at once.
+    /// Such a failure lasts until the configuration of one side changes, so the threads that wait for the connection are told
+    /// at once.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls)
     }

@@ -18,8 +18,6 @@ pub(super) struct AttemptResults {
     topic_errors: HashMap<Arc<str>, TopicError>,
     /// Why the latest attempt failed, if it did.
     last_error: Option<Error>,
-    /// The number of the latest attempt that failed.
-    failed_attempt: u64,
     /// The broker that was asked last: it explains the timeout of a caller that gives up before an answer.
     asked: Option<Endpoint>,
     is_closed: bool,
@@ -67,10 +65,7 @@ impl AttemptResults {
                 "the producer was closed while the record waited for metadata",
             ));
         }
-        if let Some(refusal) = self
-            .refusal()
-            .filter(|_| self.failed_attempt > attempts_before)
-        {
+        if let Some(refusal) = self.refusal().filter(|_| self.attempts > attempts_before) {
             return Err(refusal.clone());
         }
         if let Some(received) = self.topic_errors.get(wanted.topic) {
@@ -151,7 +146,6 @@ impl AttemptResults {
     /// Notes an attempt that ended without an answer.
     pub(super) fn note_failure(&mut self, error: Error) {
         self.attempts += 1;
-        self.failed_attempt = self.attempts;
         self.last_error = Some(error);
     }
 

@@ -134,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Ends an authentication: the client is `user`. An error tells that the client was somebody else before.
+    /// Ends an authentication: the client is `user`. An error tells that the client was another user before.
     fn open(&mut self, stage: Stage, user: &str, lifetime: Option<Duration>) -> Result<(), String> {
         if stage == Stage::Again && *self.principal != *format!("User:{user}") {
             let before = self.principal.replacen(':', ".", 1);

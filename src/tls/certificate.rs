@@ -9,6 +9,8 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Version};
 use x509_parser::public_key::PublicKey;
 
+use super::stores::der::{self, Reader};
+
 /// The contents of a certificate.
 pub(super) struct Certificate<'a>(X509Certificate<'a>);
 
@@ -95,7 +97,7 @@ impl<'a> Certificate<'a> {
     /// length, as rustls compares it.
     pub(super) fn public_key(&self) -> Option<(&[u8], &[u8])> {
         let key = self.0.public_key();
-        let algorithm = inner_of_sequence(first_element(inner_of_sequence(key.raw)?)?)?;
+        let algorithm = Reader::new(key.raw).sequence()?.read(der::SEQUENCE)?;
         Some((&key.subject_public_key.data, algorithm))
     }
 }
@@ -142,38 +144,4 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         return Some(bytes.into());
     }
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
-}
-
-/// Returns the contents of a DER element whose tag is SEQUENCE.
-fn inner_of_sequence(der: &[u8]) -> Option<&[u8]> {
-    match der {
-        [0x30, ..] => {
-            let (header, length) = header(der)?;
-            der.get(header..header.checked_add(length)?)
-        }
-        _ => None,
-    }
-}
-
-/// Returns the first DER element of `der`, with its tag and length.
-fn first_element(der: &[u8]) -> Option<&[u8]> {
-    let (header, length) = header(der)?;
-    der.get(..header.checked_add(length)?)
-}
-
-/// Returns the lengths of a DER element's header and contents.
-fn header(der: &[u8]) -> Option<(usize, usize)> {
-    let first = *der.get(1)?;
-    if first < 0x80 {
-        return Some((2, usize::from(first)));
-    }
-    let count = usize::from(first & 0x7f);
-    if count == 0 || count > 4 {
-        return None;
-    }
-    let bytes = der.get(2..2 + count)?;
-    let length = bytes
-        .iter()
-        .fold(0, |length, byte| length << 8 | usize::from(*byte));
-    Some((2 + count, length))
 }

@@ -1,7 +1,8 @@
 //! TLS for the connections of one producer, with the stores as they are now.
 //!
 //! The stores are read when the producer is built, and again for each connection. If their contents have changed and are
-//! usable, the next connections use them. If not, the last usable ones stay, and a log line warns once for each such state.
+//! usable, the next connections use them. If not, the last usable ones stay. A log line warns of it: once for the same
+//! contents, and for each connection while a file cannot be read.
 //! So certificates can be replaced while the producer runs, whatever replaces the files: a rename, a symbolic link, a write
 //! in place that is read half done.
 
@@ -87,8 +88,8 @@ impl TlsClient {
     fn current_config(&self) -> Arc<ClientConfig> {
         let material = match Material::read(&self.settings) {
             Ok(material) => material,
-            // A missing file, which a rename may bring back at once. It has no hash: a number that no hash has is not needed,
-            // because a warning for each connection says what stays wrong.
+            // A file is missing, and a rename may bring it back at once. There are no contents to recognize this state by, so
+            // each connection warns.
             Err(error) => return self.keep(None, &error),
         };
         let hash = self.hashes.hash_one(&material);

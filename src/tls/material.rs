@@ -1,9 +1,6 @@
 //! The contents of the stores: read from files or settings, then parsed.
 
-use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -13,13 +10,11 @@ use rustls::{Error as RustlsError, InconsistentKeys};
 use zeroize::Zeroizing;
 
 use super::fault::tls_error;
-use super::settings::{KeySource, StoreContents, StoreFile, TlsSettings, TrustSource};
+use super::settings::{KeySource, StoreFile, TlsSettings, TrustSource};
 use super::stores::{self, Format, KeyEntry, StoreFault};
 use crate::error::Error;
+use crate::secret::{self, FileFault};
 use crate::threads::logging::log_line;
-
-/// The largest store that is read.
-const MAX_STORE_BYTES: u64 = stores::MAX_BYTES as u64;
 
 /// The bytes of the stores that are files. What stands in the settings themselves does not change.
 pub(super) struct Material {
@@ -47,11 +42,11 @@ impl Material {
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Error> {
         Ok(Self {
             keys: match &settings.keys {
-                Some(KeySource::File(store)) => read(store, "ssl.keystore.location")?,
+                Some(KeySource::File(store)) => Some(read(store, "ssl.keystore.location")?),
                 _ => None,
             },
             trust: match &settings.trust {
-                Some(TrustSource::File(store)) => read(store, "ssl.truststore.location")?,
+                Some(TrustSource::File(store)) => Some(read(store, "ssl.truststore.location")?),
                 _ => None,
             },
         })
@@ -69,39 +64,19 @@ impl Material {
     }
 }
 
-fn read(store: &StoreFile, setting: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    match &store.contents {
-        StoreContents::Bytes(_) => Ok(None),
-        StoreContents::Path(path) => read_file(path)
-            .map(Some)
-            .map_err(|error| error_about(setting, path, &error)),
-    }
-}
-
-fn error_about(setting: &str, path: &Path, error: &std::io::Error) -> Error {
-    tls_error(
-        format!("{setting}={} cannot be read: {error}", path.display()),
-        "check the path and the permissions",
-    )
-}
-
-fn read_file(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // To open a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    // Room for all of it: a buffer that grows leaves copies of its contents behind.
-    let size = usize::try_from(metadata.len().min(MAX_STORE_BYTES)).unwrap_or(0);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 2));
-    File::open(path)?
-        .take(MAX_STORE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_STORE_BYTES {
-        let message = format!("it has more than {MAX_STORE_BYTES} bytes");
-        return Err(std::io::Error::other(message));
-    }
-    Ok(bytes)
+fn read(store: &StoreFile, setting: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let bytes = secret::read_file(&store.path, stores::MAX_BYTES);
+    bytes.map(Zeroizing::new).map_err(|fault| {
+        let why = match fault {
+            FileFault::Unreadable(error) => error.to_string(),
+            FileFault::NotAFile => "it is not a file".to_owned(),
+            FileFault::TooLong => format!("it has more than {} bytes", stores::MAX_BYTES),
+        };
+        tls_error(
+            format!("{} cannot be read: {why}", origin_of(setting, store)),
+            "check the path and the permissions",
+        )
+    })
 }
 
 impl Material {
@@ -116,7 +91,7 @@ impl Material {
             }
             TrustSource::File(store) => {
                 let origin = origin_of("ssl.truststore.location", store);
-                let bytes = bytes_of(self.trust.as_ref(), store);
+                let bytes = bytes_of(self.trust.as_ref());
                 warn_of_type(store, bytes, "ssl.truststore.type", &origin);
                 (trusted_in(bytes, store), origin)
             }
@@ -151,7 +126,7 @@ impl Material {
             }
             Some(KeySource::File(store)) => {
                 let origin = origin_of("ssl.keystore.location", store);
-                let bytes = bytes_of(self.keys.as_ref(), store);
+                let bytes = bytes_of(self.keys.as_ref());
                 warn_of_type(store, bytes, "ssl.keystore.type", &origin);
                 let entries = stores::read_keys(bytes, store.password.as_ref(), key_password);
                 (entries.map_err(|fault| unusable(&origin, &fault))?, origin)
@@ -189,23 +164,13 @@ fn warn_of_type(store: &StoreFile, bytes: &[u8], setting: &str, origin: &str) {
     }
 }
 
-fn bytes_of<'a>(file: Option<&'a Zeroizing<Vec<u8>>>, store: &'a StoreFile) -> &'a [u8] {
-    match (&store.contents, file) {
-        (StoreContents::Bytes(bytes), _) => bytes,
-        (StoreContents::Path(_), Some(bytes)) => bytes,
-        (StoreContents::Path(_), None) => &[],
-    }
+fn bytes_of(file: Option<&Zeroizing<Vec<u8>>>) -> &[u8] {
+    file.map_or(&[], |bytes| bytes)
 }
 
 /// Returns how messages name a store.
 fn origin_of(setting: &str, store: &StoreFile) -> String {
-    match &store.contents {
-        StoreContents::Path(path) => format!("{setting}={}", path.display()),
-        StoreContents::Bytes(_) if setting.starts_with("ssl.keystore") => {
-            "the key store given in code".to_owned()
-        }
-        StoreContents::Bytes(_) => "the trust store given in code".to_owned(),
-    }
+    format!("{setting}={}", store.path.display())
 }
 
 /// Returns the certificates that the system trusts.
@@ -273,7 +238,7 @@ mod tests {
     fn file(name: &str, password: Option<&str>) -> StoreFile {
         let path = format!("{}/tests/data/stores/{name}", env!("CARGO_MANIFEST_DIR"));
         StoreFile {
-            contents: StoreContents::Path(path.into()),
+            path: path.into(),
             password: password.map(From::from),
             declared: None,
         }

@@ -48,28 +48,13 @@ pub(crate) enum TrustSource {
     Inline(String),
 }
 
-/// A store in a file, or its bytes.
+/// A store in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreFile {
-    pub(crate) contents: StoreContents,
+    pub(crate) path: PathBuf,
     pub(crate) password: Option<Secret>,
     /// The format by its setting, such as `ssl.keystore.type`; upper case. The contents decide; a difference is warned of.
     pub(crate) declared: Option<String>,
-}
-
-#[derive(Clone)]
-pub(crate) enum StoreContents {
-    Path(PathBuf),
-    Bytes(std::sync::Arc<[u8]>),
-}
-
-impl std::fmt::Debug for StoreContents {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Path(path) => path.fmt(f),
-            Self::Bytes(bytes) => write!(f, "[{} bytes]", bytes.len()),
-        }
-    }
 }
 
 /// The versions of TLS that may be used.

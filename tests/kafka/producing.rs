@@ -23,6 +23,15 @@ pub(crate) fn producer(kafka: &KafkaCluster, settings: &[(&str, &str)]) -> Bytes
     builder.build().expect("a producer")
 }
 
+/// A producer with just these settings.
+pub(crate) fn producer_of(settings: &[(String, String)]) -> Result<BytesProducer, Error> {
+    let mut builder = BytesProducer::builder();
+    for (name, value) in settings {
+        builder = builder.set(name, value)?;
+    }
+    builder.build()
+}
+
 /// A record whose value begins with its number and compresses well.
 pub(crate) fn numbered(topic: &str, partition: i32, number: usize) -> BytesRecord {
     let value = format!("{number:08} {}", "forest defense ".repeat(6));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kafka_producer::{Error, ErrorKind};
 
 use crate::Tests;
-use crate::producing::{BytesProducer, outcome, record};
+use crate::producing::{outcome, producer_of, record};
 use crate::support::kafka::{KafkaCluster, Listener, Mechanism, jaas, password};
 use crate::support::security::{Cert, KeyForm, KeyStore, TrustStore, Trusted};
 
@@ -45,14 +45,6 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 
 const TOPIC: &str = "secure-refusals";
 
-fn producer(settings: &Settings) -> Result<BytesProducer, Error> {
-    let mut builder = BytesProducer::builder();
-    for (name, value) in settings {
-        builder = builder.set(name, value)?;
-    }
-    builder.build()
-}
-
 /// The settings with others in place of those of the same name.
 fn with(mut settings: Settings, others: impl IntoIterator<Item = (String, String)>) -> Settings {
     for (name, value) in others {
@@ -69,7 +61,7 @@ fn pair(name: &str, value: impl ToString) -> (String, String) {
 /// Returns why a record is refused, which must come soon.
 fn refusal(settings: &Settings) -> Error {
     let began = Instant::now();
-    let producer = producer(settings).expect("a producer");
+    let producer = producer_of(settings).expect("a producer");
     let error = outcome(&producer, record(TOPIC, "never")).expect_err("a refusal");
     let took = began.elapsed();
     assert!(took < AT_ONCE, "after {took:?}: {error}");
@@ -94,7 +86,7 @@ fn assert_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
 }
 
 fn assert_delivers(settings: &Settings, what: &str) {
-    let producer = producer(settings).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let producer = producer_of(settings).unwrap_or_else(|error| panic!("{what}: {error}"));
     let sent = outcome(&producer, record(TOPIC, what));
     sent.unwrap_or_else(|error| panic!("{what}: {error}"));
 }

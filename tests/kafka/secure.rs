@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::Tests;
-use crate::producing::{outcome, producer, record};
+use crate::producing::{outcome, producer_of, record};
 use crate::support::kafka::{
     Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
 };
@@ -111,12 +111,9 @@ fn a_producer_comes_in_through(kafka: &KafkaCluster, listeners: &[Listener]) {
         };
         for mechanism in doors {
             let settings = kafka.settings(*listener, mechanism);
-            let settings: Vec<_> = settings
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect();
             let value = format!("{listener:?} {mechanism:?}");
-            let sent = outcome(&producer(kafka, &settings), record(topic, value.as_str()));
+            let sent = producer_of(&settings)
+                .and_then(|producer| outcome(&producer, record(topic, value.as_str())));
             sent.unwrap_or_else(|error| panic!("{value}: {error}"));
             expected.push(value);
         }

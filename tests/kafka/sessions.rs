@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_producer::{ErrorKind, Future};
 
 use crate::Tests;
-use crate::producing::{BytesProducer, SOON, record};
+use crate::producing::{BytesProducer, SOON, producer_of, record};
 use crate::support::kafka::{KafkaCluster, Listener, Mechanism, password};
 use crate::support::security::{Cert, TrustStore, Trusted};
 
@@ -28,11 +28,13 @@ pub(crate) const TESTS: Tests = &[
 ];
 
 fn producer(settings: &[(String, String)]) -> BytesProducer {
-    let mut builder = BytesProducer::builder();
-    for (name, value) in settings {
-        builder = builder.set(name, value).expect("a setting");
-    }
-    builder.build().expect("a producer")
+    producer_of(settings).expect("a producer")
+}
+
+fn send(producer: &BytesProducer, topic: &str, number: usize) -> Future {
+    producer
+        .send(record(topic, number.to_string()))
+        .expect("a record accepted")
 }
 
 /// Checks that the topic holds the numbers from 0, each once and in order.
@@ -54,11 +56,7 @@ fn send_for(producer: &BytesProducer, topic: &str, time: Duration) -> (usize, Du
     while Instant::now() < end {
         let began = Instant::now();
         let number = futures.len();
-        let sent = (number..number + 50).map(|number| {
-            producer
-                .send(record(topic, number.to_string()))
-                .expect("a record accepted")
-        });
+        let sent = (number..number + 50).map(|number| send(producer, topic, number));
         futures.extend(sent);
         futures[futures.len() - 1].get(SOON).expect("a delivery");
         longest = longest.max(began.elapsed());
@@ -96,11 +94,7 @@ fn a_producer_goes_on_when_its_password_is_right_again(kafka: &KafkaCluster) {
     let mechanism = Mechanism::ScramSha512;
     let settings = kafka.settings(Listener::ReauthPlaintext, Some(mechanism));
     let producer = producer(&settings);
-    let send = |number: usize| {
-        producer
-            .send(record(topic, number.to_string()))
-            .expect("accepted")
-    };
+    let send = |number: usize| send(&producer, topic, number);
     send(0).get(SOON).expect("a delivery");
 
     kafka.set_scram("alice", "another", &[mechanism]);
@@ -119,10 +113,7 @@ fn wait_until_kept(producer: &BytesProducer, topic: &str) -> Vec<Future> {
     let mut sent = Vec::new();
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
-        let number: usize = 1 + sent.len();
-        let future = producer
-            .send(record(topic, number.to_string()))
-            .expect("accepted");
+        let future = send(producer, topic, 1 + sent.len());
         let outcome = future.get(Duration::from_secs(2));
         sent.push(future);
         match outcome {
@@ -153,11 +144,7 @@ fn a_trust_store_is_exchanged_while_the_producer_runs(kafka: &KafkaCluster) {
         idle,
     ]);
     let producer = producer(&settings);
-    let send = |number: usize| {
-        producer
-            .send(record(topic, number.to_string()))
-            .expect("accepted")
-    };
+    let send = |number: usize| send(&producer, topic, number);
     send(0).get(SOON).expect("a delivery");
 
     kafka.present(Cert::Untrusted);

@@ -70,7 +70,7 @@ impl Default for ScramIterations {
 }
 
 impl MockSasl {
-    /// Makes settings without mechanisms, with which nobody can authenticate.
+    /// Makes settings without mechanisms: no client can authenticate with them.
     pub fn new() -> Self {
         Self::default()
     }

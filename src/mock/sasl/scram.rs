@@ -99,7 +99,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Returns a text that nobody can guess, without a comma.
+/// Returns a text that cannot be guessed, without a comma.
 fn random_text() -> String {
     let mut bytes = [0; 24];
     // Without random numbers of the system, these are good enough for a mock.

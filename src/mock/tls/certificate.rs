@@ -79,7 +79,7 @@ pub enum BrokerCertificate {
     NotYetValid,
     /// Like `Valid`, but only for the host `other-host.test`.
     OtherHost,
-    /// Like `Valid`, but of another authority, which nobody knows.
+    /// Like `Valid`, but of another authority, which no client trusts.
     OtherAuthority,
     /// Like `Valid`, but without an authority: only a client that trusts this very certificate accepts it.
     SelfSigned,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use super::foreign::Owner;
 use super::names::{self, Refusal};
 use super::shown::ShownName;
-use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties};
+use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties, settings};
 
 impl ProducerConfig {
     /// Reads a list of names and values, as [`set`](Self::set) reads each of them. If a name occurs several times, the last
@@ -124,12 +124,11 @@ impl ProducerConfig {
         value: &str,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal<'a>> {
-        // What Java's `String.trim` removes: a password may end in another kind of space.
-        let value = value.trim_matches(|character| character <= ' ');
+        let value = trimmed(value);
         if let Some(result) = self.providers.set(name, value) {
             return Ok(result?);
         }
-        if let Some(row) = ROWS.iter().find(|row| row.property == name) {
+        if let Some(row) = settings::row(ROWS, name) {
             if self.providers.keep(row.property, value) {
                 return Ok(());
             }
@@ -274,6 +273,11 @@ impl Faults {
         }
         Err(config_error(message))
     }
+}
+
+/// Returns a value without what Java's `String.trim` removes. A password may end in another kind of space.
+pub(super) fn trimmed(value: &str) -> &str {
+    value.trim_matches(|character| character <= ' ')
 }
 
 #[cfg(test)]

@@ -92,8 +92,7 @@ mod tls {
     use crate::secret::Secret;
     use crate::tls::TlsClient;
     use crate::tls::settings::{
-        CheckName, KeySource, StoreContents, StoreFile, TlsSettings, TrustSource, Versions,
-        names_of,
+        CheckName, KeySource, StoreFile, TlsSettings, TrustSource, Versions, names_of,
     };
 
     impl ProducerConfig {
@@ -200,7 +199,7 @@ mod tls {
             type_setting: &'static str,
         ) -> StoreFile {
             StoreFile {
-                contents: StoreContents::Path(location.into()),
+                path: location.into(),
                 password,
                 declared: self
                     .is_set(type_setting)

@@ -168,9 +168,14 @@ impl ProducerConfig {
     }
 }
 
+/// The row of a setting. `None` if the table `rows` does not have `name`.
+pub(super) fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+    rows.iter().find(|row| row.property == name)
+}
+
 /// The row of a setting that is set by name only. `None` if `name` is not such a setting.
 fn text_row(rows: &'static [Row], name: &str) -> Option<TextRow> {
-    let row = rows.iter().find(|row| row.property == name)?;
+    let row = row(rows, name)?;
     match row.access {
         Access::ByName { kind } => Some(TextRow { row, kind }),
         Access::Typed { .. } => None,

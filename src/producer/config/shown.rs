@@ -92,6 +92,17 @@ impl fmt::Display for ShownName<'_> {
     }
 }
 
+/// Displays a text that is no secret: whole, unless it is too long.
+pub(super) struct ShownWhole<'a>(pub(super) &'a str);
+
+impl fmt::Display for ShownWhole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 300;
+        let is_cut = show(self.0, LONGEST, f)?;
+        f.write_str(if is_cut { "..." } else { "" })
+    }
+}
+
 /// Returns whether a word is too long for a name, or mixes upper case, lower case and digits as base64 does.
 fn may_be_of_a_key(word: &str) -> bool {
     const LONGEST_WORD: usize = 30;

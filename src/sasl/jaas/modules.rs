@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_of_somebody_else_has_its_way_out() {
+    fn a_module_of_another_vendor_has_its_way_out() {
         let cases = [
             (
                 "com.oracle.bmc.auth.sasl.UserPrincipalsLoginModule",

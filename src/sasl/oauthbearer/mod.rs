@@ -1,4 +1,4 @@
-//! OAUTHBEARER (RFC 7628): the client sends a token that somebody else issued, and the broker checks it.
+//! OAUTHBEARER (RFC 7628): the client sends a token that a token server issued, and the broker checks it.
 
 mod json;
 mod message;

@@ -1,5 +1,5 @@
 //! Tokens without a signature, from the options `unsecuredLogin...` of `OAuthBearerLoginModule`. They are for tests:
-//! anybody can make one.
+//! every program can make one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -82,7 +82,7 @@ impl TokenProvider for UnsecuredTokens {
 
 fn no_principal(option: &str) -> Error {
     misconfigured(format!(
-        "sasl.jaas.config names nobody for OAUTHBEARER: it has no option {}",
+        "sasl.jaas.config names no principal for OAUTHBEARER: it has no option {}",
         printable(option)
     ))
     .with_advice(

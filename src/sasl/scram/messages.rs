@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::failed;
 use crate::error::{Error, printable};
 
-/// Kafka's broker stores credentials with at least so many iterations, and Java's client demands them. With fewer, somebody
-/// who pretends to be the broker finds a password sooner.
+/// Kafka's broker stores credentials with at least so many iterations, and Java's client demands them. With fewer, an
+/// attacker who pretends to be the broker finds a password sooner.
 const FEWEST_ITERATIONS: u32 = 4096;
 /// Half a second of work. A hostile broker may not ask for more of it.
 const MOST_ITERATIONS: u32 = 1_000_000;

@@ -10,7 +10,7 @@ pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTETS: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
 pub(super) const BMP_STRING: u8 = 0x1e;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(in crate::tls) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 /// `[0]`, constructed.
 pub(super) const TAGGED: u8 = 0xa0;
@@ -31,10 +31,10 @@ pub(super) struct Element<'a> {
 
 /// The elements of some bytes, one after the other. Every method returns `None` if the bytes are not what it expects.
 #[derive(Clone)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(in crate::tls) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::tls) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
@@ -49,14 +49,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an element that has this tag, and returns its contents.
-    pub(super) fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(in crate::tls) fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next()
             .filter(|element| element.tag == tag)
             .map(|element| element.contents)
     }
 
     /// As [`Reader::read`], of a sequence.
-    pub(super) fn sequence(&mut self) -> Option<Reader<'a>> {
+    pub(in crate::tls) fn sequence(&mut self) -> Option<Reader<'a>> {
         self.read(SEQUENCE).map(Reader)
     }
 

@@ -18,6 +18,10 @@ pub(crate) enum StoreFault {
     Instead(&'static Other),
     /// This build has no part that reads it.
     FormatNotBuilt(Format),
+    #[cfg_attr(
+        feature = "tls-stores",
+        expect(dead_code, reason = "with this feature every key is read")
+    )]
     EncryptedKeyNotBuilt,
     /// The bytes break the rules of their format at this place.
     Damaged(Format, &'static str),

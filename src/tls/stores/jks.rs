@@ -1,7 +1,7 @@
 //! JKS, the store format of Java up to JDK 8. Its numbers are big-endian, and no length in it is trusted.
 //!
-//! A key's password is its own: the store's password protects the store as a whole, and nobody without it can tell that a
-//! certificate was exchanged.
+//! A key's password is its own: the store's password protects the store as a whole, and without it a reader cannot
+//! tell that a certificate was exchanged.
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha1::{Digest, Sha1};

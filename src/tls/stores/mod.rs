@@ -4,7 +4,7 @@
 //! Whatever the bytes are, a call ends within seconds and takes no more memory than a few times their size, and 64 MiB
 //! for scrypt.
 
-mod der;
+pub(super) mod der;
 mod fault;
 #[cfg(feature = "tls-stores")]
 mod jks;
@@ -82,6 +82,10 @@ pub(crate) struct TrustStore {
 #[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     /// PEM has none.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests tell the entries of a store by it")
+    )]
     pub(crate) alias: Option<String>,
     pub(crate) certificate: CertificateDer<'static>,
 }
@@ -90,6 +94,10 @@ pub(crate) struct Trusted {
 #[derive(Debug)]
 pub(crate) struct KeyEntry {
     /// PEM has none.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests tell the entries of a store by it")
+    )]
     pub(crate) alias: Option<String>,
     /// The certificate of the key comes first. PEM has the order of the text, and there is at least one.
     pub(crate) chain: Vec<CertificateDer<'static>>,

@@ -203,20 +203,15 @@ impl Contents {
             let mut value = Reader::new(bag.read(der::TAGGED)?);
             let attributes = Attributes::read(bag)?;
             match id.strip_prefix(BAGS) {
-                Some([1]) => {
-                    let bytes = KeyBytes::Plain(Zeroizing::new(value.next()?.whole.to_vec()));
+                Some([kind @ (1 | 2)]) => {
+                    let bytes = value.next()?.whole.to_vec();
                     self.keys.push(Key {
                         alias: attributes.alias,
                         local_id: attributes.local_id,
-                        bytes,
-                    });
-                }
-                Some([2]) => {
-                    let bytes = KeyBytes::Encrypted(value.next()?.whole.to_vec());
-                    self.keys.push(Key {
-                        alias: attributes.alias,
-                        local_id: attributes.local_id,
-                        bytes,
+                        bytes: match kind {
+                            1 => KeyBytes::Plain(Zeroizing::new(bytes)),
+                            _ => KeyBytes::Encrypted(bytes),
+                        },
                     });
                 }
                 Some([3]) => {

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::Error;
-use crate::producer::config::settings::ROWS;
+use crate::producer::config::load::trimmed;
+use crate::producer::config::settings::{ROWS, row};
+use crate::producer::config::shown::ShownWhole;
 use crate::producer::config::{Faults, ProducerConfig};
 use crate::secret::{HIDDEN, Secret};
 
@@ -114,7 +116,7 @@ impl ProducerConfig {
     ) -> Result<(), String> {
         // A secret's refusal does not quote it, and its text is shown as hidden before it is filled in.
         let is_secret = self.get(name).as_deref() == Some(HIDDEN);
-        let set = config.set_supported(name, filled.text.reveal().trim());
+        let set = config.set_supported(name, trimmed(filled.text.reveal()));
         let refusal = set.and_then(Result::err);
         if filled.is_provided {
             config.providers.provided.insert(name);
@@ -128,8 +130,7 @@ impl ProducerConfig {
         }
         match (refusal, filled.no_provider) {
             (Some(_), _) if filled.is_provided && !is_secret => {
-                let row = ROWS.iter().find(|row| row.property == name);
-                let range = row.map_or("", |row| row.range);
+                let range = row(ROWS, name).map_or("", |row| row.range);
                 Err(format!(
                     "{name}: the value that a config provider gave is not legal; it is not shown (legal: {range})"
                 ))
@@ -249,13 +250,7 @@ fn is_drive(placeholder: &Placeholder<'_>) -> bool {
     placeholder.path.len() == 1 && placeholder.key.starts_with(['\\', '/'])
 }
 
-/// A placeholder or a part of it in an error: printable and not too long. It is a reference to a secret, and none itself.
+/// A placeholder or a part of it in an error. It is a reference to a secret, and none itself.
 pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut shown: String = text.chars().take(LONGEST).map(printable).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown += "...";
-    }
-    shown
+    ShownWhole(text).to_string()
 }

@@ -1,13 +1,10 @@
 //! The three kinds of provider: a properties file, the files of a directory, and the environment.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use crate::producer::config::properties;
-use crate::secret::Secret;
+use crate::secret::{self, FileFault, Secret};
 
 use super::allowlist::Pattern;
 use super::fill::shown;
@@ -151,10 +148,7 @@ impl Reads {
             let properties = self.text(path).and_then(|text| parse(text.reveal()));
             self.files.insert(path.to_owned(), properties);
         }
-        match self.files.entry(path.to_owned()) {
-            Entry::Occupied(entry) => entry.into_mut().as_ref().map_err(Clone::clone),
-            Entry::Vacant(_) => unreachable!("inserted above"),
-        }
+        self.files[path].as_ref().map_err(Clone::clone)
     }
 
     fn text(&mut self, path: &Path) -> Result<Secret, String> {
@@ -180,24 +174,14 @@ fn parse(text: &str) -> Result<BTreeMap<String, Secret>, String> {
     Ok(values)
 }
 
-/// Reads a file of at most 1 MiB. It must be a regular file: others may never end.
+/// Reads a file of at most 1 MiB.
 fn read_file(path: &Path) -> Result<Secret, String> {
-    let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    // A buffer that grows would leave copies behind.
-    let length = usize::try_from(metadata.len()).unwrap_or(LONGEST);
-    let mut bytes = Vec::with_capacity(length.min(LONGEST) + 1);
-    let mut file = File::open(path)
-        .map_err(unreadable)?
-        .take(LONGEST as u64 + 1);
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
-    let is_too_long = bytes.len() > LONGEST;
-    match String::from_utf8(bytes).map(Secret::new) {
-        Ok(_) | Err(_) if is_too_long => Err(format!("the file is longer than {LONGEST} bytes")),
-        Ok(text) => Ok(text),
-        Err(_) => Err("the file is not UTF-8".to_owned()),
-    }
+    let bytes = secret::read_file(path, LONGEST).map_err(|fault| match fault {
+        FileFault::Unreadable(error) => format!("the file cannot be read: {error}"),
+        FileFault::NotAFile => "it is not a regular file".to_owned(),
+        FileFault::TooLong => format!("the file is longer than {LONGEST} bytes"),
+    })?;
+    String::from_utf8(bytes)
+        .map(Secret::new)
+        .map_err(|_| "the file is not UTF-8".to_owned())
 }

@@ -662,3 +662,15 @@ fn credentials_may_have_placeholders_and_are_never_shown() {
     ]);
     assert!(refused.contains("sasl.mechanism"), "{refused}");
 }
+
+/// As Java's `String.trim` does it: a password may end in a no-break space.
+#[test]
+fn what_a_provider_gives_keeps_spaces_that_java_does_not_trim() {
+    let folder = Folder::new();
+    folder.write("id", "  team\u{a0}  \n".as_bytes());
+    let mut config = folder.config();
+    config
+        .set("client.id", &folder.with_path("${dir:DIR:id}"))
+        .unwrap();
+    assert_eq!(config.validate().unwrap().client_id, "team\u{a0}");
+}
