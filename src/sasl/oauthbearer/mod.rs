@@ -13,10 +13,11 @@ use super::{Conversation, Mechanism, Message, Next, failed};
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// Supplies tokens. It is asked for one each time a connection is authenticated.
-pub(crate) trait TokenProvider: Send + Sync {
-    /// Returns a token that is valid now. An error ends the attempt to connect, and a later one asks again.
-    fn token(&self) -> Result<Token, Error>;
+/// Supplies tokens: a file, a token server, code of the user.
+pub(crate) trait TokenSource: Send + Sync {
+    /// Gets a token that is valid now. May wait for it until `deadline`. An error ends the attempt to connect, and a later one
+    /// asks again.
+    fn fetch(&self, deadline: Instant) -> Result<Token, Error>;
 }
 
 /// A bearer token, and what is known of it. `Debug` shows neither the token nor its extensions.
@@ -82,12 +83,12 @@ impl fmt::Debug for Token {
 
 /// The mechanism OAUTHBEARER with a source of tokens.
 pub(crate) struct OAuthBearer {
-    provider: Arc<dyn TokenProvider>,
+    source: Arc<dyn TokenSource>,
 }
 
 impl OAuthBearer {
-    pub(crate) fn new(provider: Arc<dyn TokenProvider>) -> Self {
-        Self { provider }
+    pub(crate) fn new(source: Arc<dyn TokenSource>) -> Self {
+        Self { source }
     }
 }
 
@@ -96,8 +97,8 @@ impl Mechanism for OAuthBearer {
         "OAUTHBEARER"
     }
 
-    fn begin(&self, _: &str, _: Instant) -> Result<Box<dyn Conversation>, Error> {
-        let token = self.provider.token()?;
+    fn begin(&self, _: &str, deadline: Instant) -> Result<Box<dyn Conversation>, Error> {
+        let token = self.source.fetch(deadline)?;
         Ok(Box::new(OAuthConversation {
             message: client_message(&token)?,
             token,

@@ -17,8 +17,8 @@ const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJodW50ZXIifQ.c2lnbmF0dXJl";
 
 struct Fixed(Token);
 
-impl TokenProvider for Fixed {
-    fn token(&self) -> Result<Token, Error> {
+impl TokenSource for Fixed {
+    fn fetch(&self, _: Instant) -> Result<Token, Error> {
         Ok(self.0.clone())
     }
 }
@@ -272,7 +272,7 @@ fn a_token_expires_after_its_lifetime() {
     assert!(
         unsecured("unsecuredLoginStringClaim_sub=a")
             .unwrap()
-            .token()
+            .fetch(Instant::now())
             .is_ok()
     );
 }

@@ -1,14 +1,14 @@
 //! Tokens without a signature, from the options `unsecuredLogin...` of `OAuthBearerLoginModule`. They are for tests:
 //! every program can make one.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::jaas::Jaas;
 use super::super::misconfigured;
-use super::{Token, TokenProvider, check_extension, json};
+use super::{Token, TokenSource, check_extension, json};
 use crate::error::{Error, printable};
 use crate::secret::Secret;
 
@@ -74,8 +74,8 @@ impl UnsecuredTokens {
     }
 }
 
-impl TokenProvider for UnsecuredTokens {
-    fn token(&self) -> Result<Token, Error> {
+impl TokenSource for UnsecuredTokens {
+    fn fetch(&self, _: Instant) -> Result<Token, Error> {
         Ok(self.token_at(SystemTime::now()))
     }
 }
