@@ -21,6 +21,7 @@
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
 //! | Where does a new setting go? | a row in `producer::config::table`, a line in `producer::config::parts` |
 //! | Which settings could differ by topic? | `accumulator::topic_config` (today all topics have the same) |
+//! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
 //! | How does a producer start, close, or end after a panic? | `engine::start`, `engine::close`, `engine::panics` in `producer` |
 //!
 //! # Glossary
@@ -100,7 +101,7 @@
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, its own pauses |
-//! | `kp-resolve` | one a look-up; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
+//! | `kp-resolve` | one a look-up, `http`'s included; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
 //!
@@ -478,7 +479,7 @@
 //!
 //! # Layers
 //!
-//! `time`, `sync`, `threads`, `backoff`, `topic_partition`, `secret` → `protocol` → `error` → `tls` → `sasl` → `record` →
-//! `connection` → `metadata` → `identity` → `accumulator` → `sender` → `producer` → `mock` → `internals`. A module uses
-//! only modules before it (the first six also each other). `tests/layers.rs` checks it, and `tests/shape.rs` checks the
-//! sizes of files and functions.
+//! `time`, `sync`, `threads`, `backoff`, `topic_partition`, `secret` → `protocol` → `error` → `tls` → `http` → `sasl` →
+//! `record` → `connection` → `metadata` → `identity` → `accumulator` → `sender` → `producer` → `mock` → `internals`. A
+//! module uses only modules before it (the first six also each other). `tests/layers.rs` checks it, and
+//! `tests/shape.rs` checks the sizes of files and functions.

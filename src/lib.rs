@@ -101,6 +101,13 @@ pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
 
+#[cfg(feature = "sasl-oidc")]
+#[allow(
+    dead_code,
+    reason = "what gets credentials by HTTP follows, and each user needs a part of it"
+)]
+pub(crate) mod http;
+
 #[cfg(feature = "sasl")]
 pub(crate) mod sasl;
 

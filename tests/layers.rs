@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom-up. Every layer may use the first six.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "time",
     "sync",
     "threads",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 21] = [
     "protocol",
     "error",
     "tls",
+    "http",
     "sasl",
     "record",
     "connection",

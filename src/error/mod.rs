@@ -231,6 +231,16 @@ impl Error {
         self
     }
 
+    /// Replaces a term in the message and the advice, for an error about a peer that its maker does not know.
+    #[cfg(feature = "sasl-oidc")]
+    pub(crate) fn replacing(mut self, term: &str, by: &str) -> Self {
+        let advice = self.advice().replace(term, by);
+        let inner = self.inner_mut();
+        inner.message = inner.message.replace(term, by).into();
+        inner.advice = Some(advice.into());
+        self
+    }
+
     /// Returns whether one side of a new connection refuses the other: a certificate, a password or a token is not accepted.
     /// Such a failure lasts until the configuration of one side changes, so the threads that wait for the connection are told
     /// at once.
