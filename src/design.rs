@@ -13,6 +13,7 @@
 //! | Who encrypts and decrypts, and who makes the handshake? | `connection::transport::tls`: its `connect` wraps the socket in the two halves. `Dial::set_up_transport` in `connection::dial` calls it |
 //! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
+//! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
 //! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`. `sasl::jaas` reads `sasl.jaas.config` |
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::security` |
 //! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
