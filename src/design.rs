@@ -15,6 +15,7 @@
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
 //! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
 //! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`. `sasl::jaas` reads `sasl.jaas.config` |
+//! | Where do AWS credentials come from, and when are they replaced? | `sasl::msk_iam`: its sources and its `provider` |
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::security` |
 //! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
 //! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::security` |
@@ -437,7 +438,7 @@
 //! | a partition | the worker's channel; memory's waiters; the pool of buffers; the wake-ups of all workers |
 //! | the state of the metadata cache | topics (shared); the snapshot (shared); the producer id source |
 //! | a batch's outcomes, a connection's control, the thread group | none, and none of these is held when they are taken |
-//! | the state of a TLS connection, the configuration of `tls::client`, the salted password of SCRAM | none, and none of these is held when they are taken |
+//! | the state of a TLS connection, the configuration of `tls::client`, the salted password of SCRAM, the AWS credentials | none, and none of these is held when they are taken |
 //!
 //! - The thread that writes to a connection owns its send half, so no lock of a connection is held for a write.
 //! - A round holds no lock: the lock of a worker gives out the worker's sender, and is free again at once.

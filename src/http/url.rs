@@ -64,7 +64,7 @@ impl Url {
     }
 
     /// Returns the value of the header `Host`.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let is_usual = self.port == if self.is_https { 443 } else { 80 };
         let port = if is_usual {
             String::new()
@@ -78,7 +78,7 @@ impl Url {
     }
 
     /// Returns the path and the query.
-    pub(super) fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         format!("{}{}", self.path, self.query)
     }
 }

@@ -20,6 +20,8 @@ mod leader_changes;
 mod lost_answers;
 mod memory;
 mod metadata;
+#[cfg(all(target_os = "linux", feature = "sasl-msk-iam"))]
+mod msk_iam;
 #[cfg(feature = "unstable-internals")]
 mod names;
 mod ordering;

@@ -1,6 +1,8 @@
 //! SASL of the cluster: what a test sets, and the broker's part of each mechanism.
 
 mod cluster;
+#[cfg(feature = "sasl-msk-iam")]
+mod msk_iam;
 mod oauthbearer;
 mod plain;
 #[cfg(feature = "sasl")]
@@ -54,6 +56,9 @@ pub struct MockSasl {
     #[cfg(feature = "sasl")]
     scram_iterations: ScramIterations,
     tokens: Vec<TokenCheck>,
+    /// The secret access keys of AWS by their ids.
+    #[cfg(feature = "sasl-msk-iam")]
+    aws_keys: HashMap<String, Secret>,
     session_lifetime: Option<Duration>,
 }
 
@@ -134,6 +139,16 @@ impl MockSasl {
         self
     }
 
+    /// Adds an access key of AWS for AWS_MSK_IAM. The principal of its clients is the key's id. The brokers accept any session
+    /// token and any region. Their names say no region, so clients need the environment variable `AWS_REGION`. Needs the
+    /// Cargo feature `sasl-msk-iam`.
+    #[cfg(feature = "sasl-msk-iam")]
+    pub fn aws_msk_iam(mut self, access_key_id: &str, secret_access_key: &str) -> Self {
+        let secret = Secret::from(secret_access_key);
+        self.aws_keys.insert(access_key_id.to_owned(), secret);
+        self
+    }
+
     /// Limits the time for which an authentication is valid, as Kafka's `connections.max.reauth.ms` (KIP-368). A broker
     /// closes a connection at the first request after this time, except if this request begins a new authentication. By
     /// default, only the end of a token ends a session.
@@ -185,6 +200,10 @@ impl MockSasl {
             OAUTHBEARER if !self.tokens.is_empty() => {
                 Some(Box::new(oauthbearer::OauthBearer::new(&self.tokens)))
             }
+            #[cfg(feature = "sasl-msk-iam")]
+            AWS_MSK_IAM if !self.aws_keys.is_empty() => {
+                Some(Box::new(msk_iam::MskIam::new(&self.aws_keys)))
+            }
             #[cfg(feature = "sasl")]
             _ => {
                 let hash = Hash::ALL
@@ -207,7 +226,14 @@ impl MockSasl {
 
 const PLAIN: &str = "PLAIN";
 const OAUTHBEARER: &str = "OAUTHBEARER";
-const MECHANISMS: [&str; 4] = [PLAIN, "SCRAM-SHA-256", "SCRAM-SHA-512", OAUTHBEARER];
+const AWS_MSK_IAM: &str = "AWS_MSK_IAM";
+const MECHANISMS: [&str; 5] = [
+    PLAIN,
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-512",
+    OAUTHBEARER,
+    AWS_MSK_IAM,
+];
 
 /// The broker's part in one authentication.
 pub(super) trait Exchange: Send {

@@ -6,6 +6,8 @@ mod encoding;
 mod foreign;
 mod hints;
 mod load;
+#[cfg(feature = "sasl")]
+mod msk_iam;
 mod names;
 mod not_yet;
 mod parts;

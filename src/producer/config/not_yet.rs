@@ -52,7 +52,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     // No value is accepted: Java refuses an empty id, too.
     ("transactional.id", &[]),
     ("ssl.engine.factory.class", EMPTY),
-    ("sasl.client.callback.handler.class", EMPTY),
     ("sasl.kerberos.kinit.cmd", &["/usr/bin/kinit"]),
     ("sasl.kerberos.min.time.before.relogin", &["60000"]),
     ("sasl.kerberos.service.name", EMPTY),

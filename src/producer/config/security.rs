@@ -232,6 +232,7 @@ mod tls {
 mod sasl {
     use super::*;
     use crate::connection::sasl::SaslAuthenticator;
+    use crate::producer::config::msk_iam::default_jaas;
     use crate::producer::config::sasl_credentials::SaslCredentials;
     use crate::sasl::Mechanism;
     use crate::sasl::jaas::Jaas;
@@ -239,7 +240,8 @@ mod sasl {
     use crate::sasl::scram::{Hash, Identity, Scram};
 
     impl ProducerConfig {
-        pub(super) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
+        pub(in crate::producer::config) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
+            self.check_client_handler()?;
             let mechanism = match &self.sasl_credentials {
                 Some(credentials) => self.mechanism_of_credentials(credentials)?,
                 None => self.mechanism_of_jaas()?,
@@ -266,9 +268,12 @@ mod sasl {
         }
 
         fn mechanism_of_jaas(&self) -> Result<Arc<dyn Mechanism>, Error> {
-            let text = self.text("sasl.jaas.config");
             let mechanism = self.text("sasl.mechanism");
             let is_set = self.is_set("sasl.mechanism");
+            let text = match self.text("sasl.jaas.config") {
+                "" => default_jaas(mechanism).unwrap_or_default(),
+                text => text,
+            };
             if text.is_empty() {
                 return Err(no_jaas(&self.shown(&["sasl.mechanism"], mechanism), is_set));
             }
@@ -281,6 +286,7 @@ mod sasl {
                 "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
                 "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
                 "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
+                "AWS_MSK_IAM" => self.msk_iam(&jaas)?,
                 other => return Err(no_mechanism(&self.shown(&["sasl.mechanism"], other))),
             })
         }
@@ -288,7 +294,8 @@ mod sasl {
 
     fn no_mechanism(name: &str) -> Error {
         config_error(format!(
-            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
+            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and \
+             AWS_MSK_IAM",
             crate::error::printable(name)
         ))
     }
@@ -325,10 +332,11 @@ mod tests {
         let texts: Vec<_> = blocks
             .filter_map(|block| block.split("```").next())
             .collect();
-        assert_eq!(texts.len(), 6);
+        assert_eq!(texts.len(), 7);
         for text in texts {
             let config = ProducerConfig::from_properties(text).unwrap();
-            if config.settings.security_protocol.uses_sasl() {
+            let needs_feature = text.contains("AWS_MSK_IAM") && cfg!(not(feature = "sasl-msk-iam"));
+            if config.settings.security_protocol.uses_sasl() && !needs_feature {
                 config.sasl().unwrap();
             }
             if text.contains("ssl.") {

@@ -1,6 +1,5 @@
 //! OAUTHBEARER (RFC 7628): the client sends a token that a token server issued, and the broker checks it.
 
-mod json;
 mod message;
 pub(crate) mod unsecured;
 
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use self::message::{FAILURE_RECEIVED, Failure, check_extension, client_message};
-use super::{Conversation, Mechanism, Message, Next, failed};
+use super::{Conversation, Mechanism, Message, Next, failed, json};
 use crate::error::Error;
 use crate::secret::Secret;
 

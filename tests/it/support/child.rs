@@ -13,8 +13,15 @@ pub(crate) fn addresses() -> Option<String> {
 /// Runs the test named `test`, with its module's path, again in a process of its own, and fails as it fails.
 #[track_caller]
 pub(crate) fn run(test: &str, addresses: &str) {
+    run_with(test, addresses, &[]);
+}
+
+/// As [`run`], with environment variables for the child.
+#[track_caller]
+pub(crate) fn run_with(test: &str, addresses: &str, variables: &[(&str, &str)]) {
     let output = Command::new(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .envs(variables.iter().copied())
         .env(ADDRESSES, addresses)
         .stdin(Stdio::null())
         .output()

@@ -11,6 +11,9 @@ macro_rules! sasl {
 
             /// The credentials, as in Java's files: the name of a login module and its options.
             "sasl.jaas.config" = secret(), default "", range "a login module";
+
+            /// Java's class for the client's part of a mechanism. AWS_MSK_IAM accepts its own class, which changes nothing.
+            "sasl.client.callback.handler.class" = text(), default "", range "a class of Java";
         }
     };
 }

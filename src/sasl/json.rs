@@ -1,4 +1,4 @@
-//! The little of JSON that OAUTHBEARER needs.
+//! The little of JSON that the mechanisms need.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -7,7 +7,7 @@ use std::str::Chars;
 const MOST_DEPTH: usize = 16;
 
 /// Returns the members of an object whose values are strings; `None` if the text is no JSON object.
-pub(super) fn strings(text: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn strings(text: &str) -> Option<Vec<(String, String)>> {
     let mut reader = Reader {
         chars: text.chars().peekable(),
     };
@@ -22,7 +22,7 @@ pub(super) fn strings(text: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// Returns the text as a JSON string, with its quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(2 + 6 * text.len());
     quoted.push('"');
     for character in text.chars() {

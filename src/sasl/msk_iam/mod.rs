@@ -1,0 +1,291 @@
+//! AWS_MSK_IAM: the client signs a request to connect with AWS credentials, and MSK's broker asks AWS whether it may.
+//!
+//! | to | see |
+//! |---|---|
+//! | sign | `sigv4` |
+//! | make tokens for OAUTHBEARER | `tokens` |
+//! | find credentials | `credentials` and its sources: `environment`, `profiles`, `sts`, `container`, `instance` |
+//! | keep credentials, and replace them in time | `provider` |
+//! | read the options of the login module | `options` |
+
+mod container;
+mod credentials;
+mod environment;
+mod instance;
+mod options;
+mod profile_files;
+mod profiles;
+mod provider;
+mod region;
+mod sigv4;
+mod sts;
+pub(crate) mod timestamp;
+#[allow(dead_code, reason = "no setting asks for OAUTHBEARER yet")]
+mod tokens;
+mod web;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
+
+use self::container::ContainerEndpoint;
+use self::credentials::{Attempt, Chain, Credentials, Source};
+use self::environment::{Environment, EnvironmentVariables};
+use self::instance::InstanceMetadata;
+use self::options::Options;
+use self::profiles::ProfileSource;
+use self::provider::{Provider, Retries};
+use self::sigv4::Signer;
+use self::sts::{RoleSource, WebIdentity};
+#[allow(unused_imports, reason = "no setting asks for OAUTHBEARER yet")]
+pub(crate) use self::tokens::MskTokens;
+use super::jaas::Jaas;
+use super::json;
+use super::{Conversation, Mechanism, Message, Next, failed, misconfigured};
+use crate::error::{Error, printable};
+
+const SERVICE: &str = "kafka-cluster";
+const ACTION: &str = "kafka-cluster:Connect";
+/// How long a signature is valid.
+const EXPIRES_SECONDS: u32 = 900;
+/// The version of the message's form.
+const VERSION: &str = "2020_10_22";
+const USER_AGENT: &str = concat!("kafka-producer/", env!("CARGO_PKG_VERSION"));
+
+/// The mechanism AWS_MSK_IAM with its sources of credentials.
+pub(crate) struct MskIam {
+    provider: Arc<Provider>,
+    /// The profile that the user named.
+    profile: Option<String>,
+    /// The region of the EC2 instance, once it is known.
+    instance_region: OnceLock<String>,
+}
+
+impl MskIam {
+    /// Takes the sources of credentials from the options of `IAMLoginModule`. The second value is what is probably not meant.
+    pub(crate) fn from_jaas(jaas: &Jaas) -> Result<(Self, Vec<String>), Error> {
+        let mut options = Options::of(jaas)?;
+        let warnings = std::mem::take(&mut options.warnings);
+        Ok((Self::new(options, Environment::of_process())?, warnings))
+    }
+
+    /// Makes the mechanism with the sources in the order of Java's library: those that the options name come first.
+    fn new(options: Options, environment: Environment) -> Result<Self, Error> {
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        if let Some(name) = &options.profile {
+            let name = Some(name.clone());
+            sources.push(Box::new(ProfileSource { name }));
+        }
+        if let Some(role) = options.role {
+            sources.push(Box::new(RoleSource {
+                role,
+                region: options.sts_region,
+                uses_fips: options.uses_fips,
+                base: Chain::new(default_sources()),
+            }));
+        }
+        if options.adds_default_sources {
+            sources.extend(default_sources());
+        }
+        if sources.is_empty() {
+            return Err(misconfigured(
+                "sasl.jaas.config: awsAddDefaultProviders is false, and no other option names credentials",
+            )
+            .with_advice("add awsProfileName or awsRoleArn, or remove awsAddDefaultProviders"));
+        }
+        let retries = Retries {
+            most: options.most_retries,
+            longest_backoff: options.longest_backoff,
+        };
+        let provider = Provider::new(Chain::new(sources), Arc::new(environment), retries);
+        Ok(Self {
+            provider: Arc::new(provider),
+            profile: options.profile,
+            instance_region: OnceLock::new(),
+        })
+    }
+
+    /// Returns the region of the cluster with a broker of this name.
+    fn region(&self, host: &str, now: SystemTime, deadline: Instant) -> Result<String, Error> {
+        let region = region::of_host(host).map(str::to_owned);
+        let region = region.or_else(|| self.own_region(now, deadline));
+        region.ok_or_else(|| {
+            failed(format!(
+                "the AWS region of the cluster is not known: the name of the broker, {}, has none",
+                printable(host)
+            ))
+            .with_advice("set the environment variable AWS_REGION")
+        })
+    }
+
+    /// Returns the region of the environment, the profile or the EC2 instance.
+    fn own_region(&self, now: SystemTime, deadline: Instant) -> Option<String> {
+        let environment = self.provider.environment();
+        let region = region::of_environment(environment);
+        let region = region.or_else(|| profiles::region(self.profile.as_deref(), environment));
+        let region = region.or_else(|| self.instance_region.get().cloned());
+        region.or_else(|| {
+            let attempt = Attempt {
+                environment,
+                now,
+                deadline,
+            };
+            let region = instance::region(&attempt)?;
+            Some(self.instance_region.get_or_init(|| region).clone())
+        })
+    }
+
+    fn begin_at(
+        &self,
+        host: &str,
+        region: String,
+        credentials: Arc<Credentials>,
+        now: SystemTime,
+    ) -> MskConversation {
+        MskConversation {
+            message: message(host, &region, &credentials, now),
+            provider: Arc::clone(&self.provider),
+            credentials,
+            region,
+            signed_at: now,
+        }
+    }
+}
+
+/// The sources that AWS's libraries ask, in their order.
+fn default_sources() -> Vec<Box<dyn Source>> {
+    vec![
+        Box::new(EnvironmentVariables),
+        Box::new(WebIdentity),
+        Box::new(ProfileSource { name: None }),
+        Box::new(ContainerEndpoint),
+        Box::new(InstanceMetadata),
+    ]
+}
+
+impl Mechanism for MskIam {
+    fn name(&self) -> &'static str {
+        "AWS_MSK_IAM"
+    }
+
+    fn begin(&self, host: &str, deadline: Instant) -> Result<Box<dyn Conversation>, Error> {
+        let asked = SystemTime::now();
+        let region = self.region(host, asked, deadline)?;
+        let credentials = self.provider.credentials(asked, deadline)?;
+        // The credentials may have taken a while.
+        let now = SystemTime::now();
+        Ok(Box::new(self.begin_at(host, region, credentials, now)))
+    }
+}
+
+impl fmt::Debug for MskIam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MskIam")
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the client's only message: a JSON object with the parts of a presigned URL.
+fn message(host: &str, region: &str, credentials: &Credentials, now: SystemTime) -> Message {
+    let signed =
+        Signer::new(credentials, region, SERVICE, now).presign(host, ACTION, EXPIRES_SECONDS);
+    let mut parts = vec![
+        "{\"version\":".to_owned(),
+        json::quoted(VERSION),
+        ",\"host\":".to_owned(),
+        json::quoted(host),
+        ",\"user-agent\":".to_owned(),
+        json::quoted(USER_AGENT),
+    ];
+    for (name, value) in &signed {
+        parts.push(format!(",\"{}\":", name.to_ascii_lowercase()));
+        parts.push(json::quoted(value.reveal()));
+    }
+    parts.push("}".to_owned());
+    let parts = zeroize::Zeroizing::new(parts);
+    Message::new(parts.concat().into_bytes())
+}
+
+struct MskConversation {
+    message: Message,
+    provider: Arc<Provider>,
+    credentials: Arc<Credentials>,
+    region: String,
+    signed_at: SystemTime,
+}
+
+impl Conversation for MskConversation {
+    fn first(&mut self) -> Result<Message, Error> {
+        Ok(self.message.clone())
+    }
+
+    /// The broker accepts the client with a JSON object that has the id of the request.
+    fn next(&mut self, challenge: &[u8]) -> Result<Next, Error> {
+        let text = std::str::from_utf8(challenge).ok();
+        if text.and_then(json::strings).is_some() {
+            return Ok(Next::Done);
+        }
+        let what = if challenge.is_empty() {
+            "without the JSON object that"
+        } else {
+            "with a text that is not the JSON object that"
+        };
+        Err(failed(format!(
+            "the broker answered AWS_MSK_IAM {what} accepts the client"
+        ))
+        .with_advice("check that bootstrap.servers names brokers of Amazon MSK"))
+    }
+
+    fn refused(&self, explanation: Option<&str>) -> Error {
+        self.provider.refused(&self.credentials, SystemTime::now());
+        let error = self.refusal(&explanation.unwrap_or_default().to_ascii_lowercase());
+        match explanation {
+            Some(text) if !text.is_empty() && !self.credentials.is_repeated_in(text) => {
+                error.with_broker_message(text)
+            }
+            _ => error,
+        }
+    }
+}
+
+impl MskConversation {
+    /// Returns the error of a refusal with this text of the broker, in lower case.
+    fn refusal(&self, text: &str) -> Error {
+        let origin = printable(&self.credentials.origin);
+        let region = &self.region;
+        if text.contains("too many connects") {
+            return failed("the broker gets too many new connections that authenticate by IAM")
+                .with_retriable(true)
+                .with_advice(
+                    "raise reconnect.backoff.ms and reconnect.backoff.max.ms, and start fewer producers at once: MSK limits \
+                     how many connections a second a broker accepts",
+                );
+        }
+        if text.contains("session too short") {
+            return failed(format!("the AWS credentials from {origin} end too soon for a session"))
+                .with_retriable(true)
+                .with_advice("use credentials that are valid for longer; the client asks their source for new ones");
+        }
+        let time = timestamp::compact(self.signed_at);
+        let sentence = format!(
+            "the broker refused the AWS credentials from {origin}, signed for {region} at {time}"
+        );
+        let clock = "that this machine's clock is right";
+        let advice = if text.contains("access denied") {
+            format!(
+                "check that the IAM policy of these credentials allows kafka-cluster:Connect on the cluster, that they have \
+                 not expired, that {region} is the cluster's region, and {clock}"
+            )
+        } else {
+            format!(
+                "check that the listener is the one for IAM (port 9098, or 9198 from outside), that the credentials have not \
+                 expired, and {clock}"
+            )
+        };
+        failed(sentence).with_advice(advice)
+    }
+}
+
+#[cfg(test)]
+mod tests;
