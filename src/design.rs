@@ -53,7 +53,7 @@
 //! - **Sticky slot**: one of a topic's sticky partitions, with the threads that use it. Threads with the same slot send
 //!   to the same sticky partition. A topic uses several slots only while threads collide.
 //! - **Refusal**: a failure of a new connection because one side does not accept the other's certificate, password or
-//!   protocol. Its kind is `Tls` or `Authentication`.
+//!   protocol. Its kind is `Tls` or `Authentication`, or `Protocol` if the peer is a web server.
 //! - **Pinned certificate**: a broker's certificate that is itself in the trust store that the user named.
 //! - **Session**: the time for which a broker accepts a connection as authenticated (KIP-368).
 //! - **Successor**: the link that replaces one whose session ends.
@@ -104,6 +104,7 @@
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, its own pauses |
 //! | `kp-resolve` | one a look-up, `http`'s included; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
+//! | `kp-stores` | one a connection with TLS stores in files | reads the stores, for which a file system may need any time. The thread that dials stops waiting after two seconds at most | the system |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
 //!
@@ -332,7 +333,9 @@
 //! replaced by a rename, by a symbolic link or by a write in place, and the time of a file does not show all of these. To
 //! read a few kilobytes costs little beside a handshake. Contents are parsed only if they are new. If they are not usable,
 //! the last usable ones stay, because a file may be half-written when it is read. The log has one warning for each such
-//! contents, and one for each connection while a file cannot be read at all.
+//! contents, and one for each connection while a file cannot be read at all. A thread of its own reads the files
+//! (`tls::reading`): a read from a file system of the network may hang, and no call to the system ends it. One read at
+//! most hangs for each connection that was being made, and no other begins until it ends.
 //!
 //! **A pinned certificate needs no chain** (`tls::verifier`). Java accepts it, and many clusters have one self-signed
 //! certificate for each broker, which rustls refuses: it is a CA's, or of version 1. So a pinned certificate is accepted
@@ -475,7 +478,9 @@
 //! - **One scripted network** (`sender::scripted`) serves the worker's unit tests, the simulation and the fuzz target.
 //!   Each of them decides in its own script what happens.
 //! - **Behaviour, one rule a test** (`tests/it`, on the mock cluster): `tests/it/origins.rs` lists for each case of
-//!   Java's and librdkafka's tests where ours is.
+//!   Java's and librdkafka's tests where ours is, and `tests/it/security_origins.rs` does for TLS and SASL.
+//!   `tests/it/handshakes.rs` lets a peer go wrong at each step of a handshake. `tests/data/properties` has settings files
+//!   as people have them, each with what becomes of it.
 //! - **Fuzzing** (`tests/fuzz/run.sh [seconds [target]]`): every decoder of what a broker sends, and a whole worker fed
 //!   with it, on stable Rust.
 //!

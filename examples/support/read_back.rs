@@ -1,11 +1,12 @@
 //! The cluster that the quick start uses, and how it reads records back: from the mock cluster, or from a real one with
-//! Kafka's Fetch and the `kafka-protocol` crate.
+//! Kafka's Fetch and the `kafka-protocol` crate. This client knows neither TLS nor SASL.
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use kafka_producer::ProducerConfig;
 use kafka_producer::mock::MockCluster;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -16,15 +17,16 @@ use kafka_protocol::records::{Record, RecordBatchDecoder};
 /// Where the quick start's records went.
 pub(crate) enum Log {
     Mock(MockCluster),
-    /// The addresses of a few brokers.
-    Real(String),
+    /// A cluster at the addresses of a few brokers, with the settings of a file.
+    Real(String, Box<ProducerConfig>),
 }
 
 impl Log {
-    /// The cluster of the command line: a real one at a broker's address, or without arguments a mock cluster with the
-    /// topic `topic`.
+    /// The cluster of the command line: a real one at a broker's address, with the settings of a file if there is one, or
+    /// without arguments a mock cluster with the topic `topic`.
     pub(crate) fn of_program(topic: &str) -> Result<Self, Box<dyn Error>> {
-        const USAGE: &str = "usage: quickstart [--bootstrap-server host:port]";
+        const USAGE: &str =
+            "usage: quickstart [--bootstrap-server host:port [--command-config file]]";
         // An address that is not UTF-8 fails as an unknown one.
         let arguments = std::env::args_os().skip(1);
         let arguments: Vec<String> = arguments
@@ -37,12 +39,18 @@ impl Log {
                 mock.create_topic(topic, 3);
                 Ok(Self::Mock(mock))
             }
-            ["--bootstrap-server", servers] => Ok(Self::Real(servers.to_owned())),
+            ["--bootstrap-server", servers] => Ok(Self::Real(servers.to_owned(), Box::default())),
+            ["--bootstrap-server", servers, "--command-config", file]
+            | ["--command-config", file, "--bootstrap-server", servers] => {
+                let config = ProducerConfig::from_properties_file(file)?;
+                Ok(Self::Real(servers.to_owned(), Box::new(config)))
+            }
             ["--help"] => {
                 writeln!(
                     std::io::stdout(),
-                    "{USAGE}\nWithout it the records go to a cluster inside this program.\n\
-                     Exit status: 0 if each record was delivered and read back, otherwise 1."
+                    "{USAGE}\nWithout them the records go to a cluster inside this program. The file has settings, such as \
+                     those of TLS and SASL.\n\
+                     Exit status: 0 if each record was delivered and read back (with TLS or SASL: delivered), otherwise 1."
                 )?;
                 std::process::exit(0);
             }
@@ -50,10 +58,22 @@ impl Log {
         }
     }
 
-    pub(crate) fn bootstrap_servers(&self) -> String {
+    /// The settings that reach the cluster.
+    pub(crate) fn config(&self) -> ProducerConfig {
         match self {
-            Self::Mock(mock) => mock.bootstrap_servers(),
-            Self::Real(servers) => servers.clone(),
+            Self::Mock(mock) => ProducerConfig::new().bootstrap_servers(mock.bootstrap_servers()),
+            Self::Real(servers, config) => ProducerConfig::clone(config).bootstrap_servers(servers),
+        }
+    }
+
+    /// Whether [`read`](Self::read) can read from the cluster.
+    pub(crate) fn is_readable(&self) -> bool {
+        match self {
+            Self::Mock(_) => true,
+            Self::Real(_, config) => {
+                let protocol = config.get("security.protocol");
+                protocol.is_none_or(|protocol| protocol.eq_ignore_ascii_case("PLAINTEXT"))
+            }
         }
     }
 
@@ -72,7 +92,7 @@ impl Log {
                     .ok_or("not in the log")?;
                 (record.key, record.value)
             }
-            Self::Real(servers) => {
+            Self::Real(servers, _) => {
                 let record = record_at(servers, topic, partition, offset)?;
                 (record.key.map(Vec::from), record.value.map(Vec::from))
             }

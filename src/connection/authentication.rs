@@ -11,6 +11,11 @@ pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
     /// Authenticates a new connection before the connection's deadline. The broker serves no other request before this
     /// succeeds.
     fn authenticate(&self, connection: &mut NewConnection<'_>) -> Result<Session, Error>;
+
+    /// Returns whether this is SASL, and not nothing.
+    fn is_sasl(&self) -> bool {
+        true
+    }
 }
 
 /// The time for which a broker accepts a connection as authenticated.
@@ -28,6 +33,10 @@ pub(crate) struct Session {
 pub(crate) struct NoAuthentication;
 
 impl Authenticator for NoAuthentication {
+    fn is_sasl(&self) -> bool {
+        false
+    }
+
     fn authenticate(&self, _: &mut NewConnection<'_>) -> Result<Session, Error> {
         Ok(Session {
             begins: Instant::now(),

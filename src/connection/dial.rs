@@ -10,6 +10,7 @@ use super::cluster_check::check_cluster;
 use super::control::ConnectionControl;
 use super::errors::cancelled_error;
 use super::exchange::{Exchange, OwnConnection};
+use super::frames::ClientProtocol;
 use super::negotiation::negotiate_versions;
 use super::socket::TcpSocket;
 use super::transport::{ReceiveHalf, SendHalf};
@@ -111,7 +112,8 @@ impl Dial<'_> {
 
         let deadline = self.times.deadline(end, has_others || addresses.len() > 1);
         let socket = self.connect(addresses, deadline)?;
-        let connection = OwnConnection::new(self.set_up_transport(&socket, deadline)?);
+        let mut connection = OwnConnection::new(self.set_up_transport(&socket, deadline)?);
+        connection.frames.explain_for(self.client_protocol());
         let client_id = Arc::clone(&self.context.config.client_id);
         let mut exchange = Exchange::new(connection, client_id);
         let versions = self.negotiate_versions(&mut exchange, deadline)?;
@@ -226,12 +228,21 @@ impl Dial<'_> {
             #[cfg(feature = "tls-core")]
             Encryption::Tls(client) => {
                 let host = &self.endpoint.host;
-                let connected = transport::tls::connect(client, host, socket, deadline);
+                let connected =
+                    transport::tls::connect(client, host, socket, deadline, &self.context.threads);
                 connected.map_err(|failed| DialError {
                     is_refused: failed.is_closed_unheard && !self.control.is_cancelled(),
                     error: while_connecting(self.endpoint, failed.error),
                 })
             }
+        }
+    }
+
+    fn client_protocol(&self) -> ClientProtocol {
+        let config = &self.context.config;
+        ClientProtocol {
+            uses_tls: !matches!(config.encryption, Encryption::None),
+            uses_sasl: config.authenticator.is_sasl(),
         }
     }
 

@@ -162,11 +162,14 @@ const REASON_PATIENCE: Duration = Duration::from_millis(200);
 
 impl OwnConnection {
     /// After a failed write, reads what the broker sent before it closed the connection. With TLS 1.3 this can be the alert
-    /// that refuses the client's certificate. `None` if there is no such reason.
+    /// that refuses the client's certificate. A broker that closes the connection before its first answer has the reasons
+    /// that the reader of frames tells. `None` if there is no such reason.
     fn reason_of_end(&mut self, deadline: Instant) -> Option<Error> {
         let deadline = deadline.min(Instant::now() + REASON_PATIENCE);
         let read = self.frames.next(&mut self.receive.until(Some(deadline)));
-        read.err().filter(|error| error.kind() == ErrorKind::Tls)
+        let is_closed_unheard = self.frames.is_closed_unheard();
+        read.err()
+            .filter(|error| is_closed_unheard || error.kind() == ErrorKind::Tls)
     }
 }
 

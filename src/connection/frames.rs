@@ -45,6 +45,14 @@ pub(crate) struct FrameReader {
     frames: u64,
     /// Whether the stream ended before its first byte.
     closed_unheard: bool,
+    client: ClientProtocol,
+}
+
+/// What the client uses besides Kafka's own protocol. It decides what the end of a new connection may mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClientProtocol {
+    pub(super) uses_tls: bool,
+    pub(super) uses_sasl: bool,
 }
 
 impl Default for FrameReader {
@@ -55,6 +63,7 @@ impl Default for FrameReader {
             start: 0,
             frames: 0,
             closed_unheard: false,
+            client: ClientProtocol::default(),
         }
     }
 }
@@ -63,6 +72,11 @@ impl FrameReader {
     /// Makes the reader refuse frames of more than `max_bytes` from now on.
     pub(crate) fn limit(&mut self, max_bytes: usize) {
         self.max_bytes.0.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// Tells the reader what the client uses.
+    pub(super) fn explain_for(&mut self, client: ClientProtocol) {
+        self.client = client;
     }
 
     /// Returns the limit, which can be raised while another thread reads.
@@ -132,11 +146,21 @@ impl FrameReader {
         self.closed_unheard = self.frames == 0 && self.buffer.is_empty();
         let error = |message| Error::new(ErrorKind::Network, message);
         match self.frames {
+            // With TLS 1.3 the broker sees the client's certificate after the client's handshake.
+            0 if self.client.uses_tls => error(
+                "the broker closed the connection before its first answer: either it has reached its connection limit \
+                 (max.connections.per.ip, max.connections), or it does not accept the client's certificate",
+            )
+            .with_advice("see the broker's log; ssl.keystore.location has the client's certificate"),
             0 => error(
                 "the server closed the connection before its first answer: either it has reached its connection limit \
                  (max.connections.per.ip, max.connections), or the listener expects TLS",
             )
             .with_advice("if the listener expects TLS, set security.protocol=SSL or SASL_SSL"),
+            1 if self.client.uses_sasl => {
+                error("the broker closed the connection at the SASL handshake")
+                    .with_advice("see the broker's log")
+            }
             // What a listener with SASL does with a client that does not authenticate itself.
             1 => error("the broker closed the connection at the first request after ApiVersions")
                 .with_advice(
@@ -147,31 +171,37 @@ impl FrameReader {
     }
 
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
-        let known = match &prefix {
-            _ if self.frames > 0 => None,
-            [0x15, 0x03, ..] => Some((
+        // The decoder's error would only distract from the first two.
+        match &prefix {
+            _ if self.frames > 0 => Error::new(
+                ErrorKind::Protocol,
+                "the broker sent bytes that are not Kafka's protocol",
+            )
+            .with_source(error),
+            [0x15, 0x03, ..] => Error::new(
                 ErrorKind::Tls,
                 "the broker answered in TLS: this listener expects an encrypted connection",
-                "set security.protocol=SSL or SASL_SSL",
-            )),
-            b"HTTP" => Some((
+            )
+            .with_advice("set security.protocol=SSL or SASL_SSL"),
+            b"HTTP" => Error::new(
                 ErrorKind::Protocol,
                 "the server answered in HTTP: this is not a Kafka listener",
-                "check the port in bootstrap.servers or advertised.listeners",
-            )),
-            _ => None,
-        };
-        if let Some((kind, known, advice)) = known {
-            // The decoder's error would only distract from this.
-            return Error::new(kind, known).with_advice(advice);
+            )
+            .with_advice(CHECK_THE_PORT)
+            .with_refusal(),
+            _ => Error::new(
+                ErrorKind::Protocol,
+                "the server's first bytes are not Kafka's protocol",
+            )
+            .with_advice(CHECK_THE_PORT)
+            .with_source(error),
         }
-        let message = match self.frames {
-            0 => "the server's first bytes are not Kafka's protocol",
-            _ => "the broker sent bytes that are not Kafka's protocol",
-        };
-        Error::new(ErrorKind::Protocol, message).with_source(error)
     }
 }
+
+/// What to do about a peer that is no broker.
+pub(super) const CHECK_THE_PORT: &str =
+    "check the port in bootstrap.servers or advertised.listeners";
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +281,36 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_new_connection_is_explained_by_what_the_client_uses() {
+        let shown = |stream: &[u8], uses_tls, uses_sasl| {
+            let mut frames = FrameReader::default();
+            frames.explain_for(ClientProtocol {
+                uses_tls,
+                uses_sasl,
+            });
+            let mut stream = stream;
+            loop {
+                if let Err(error) = frames.next(&mut stream) {
+                    return error.to_string();
+                }
+            }
+        };
+        assert!(shown(b"", false, true).contains("or the listener expects TLS"));
+        assert!(shown(b"", true, false).contains("the client's certificate"));
+        let one_answer = frame_of_zeros(1);
+        assert!(shown(&one_answer, true, false).contains("if the listener expects SASL"));
+        assert!(shown(&one_answer, true, true).contains("at the SASL handshake"));
+        let two = frame_of_zeros(1).repeat(2);
+        assert!(shown(&two, true, true).starts_with("the broker closed the connection;"));
+    }
+
+    fn frame_of_zeros(length: u32) -> Vec<u8> {
+        let mut frame = length.to_be_bytes().to_vec();
+        frame.resize(4 + length as usize, 0);
+        frame
+    }
+
+    #[test]
     fn other_protocols_are_recognised() {
         let tls_alert = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
         let error = FrameReader::default()
@@ -261,5 +321,6 @@ mod tests {
             .next(&mut &b"HTTP/1.1 400 Bad Request"[..])
             .unwrap_err();
         assert!(error.to_string().contains("HTTP"), "{error}");
+        assert!(error.is_refusal(), "the callers are told at once");
     }
 }

@@ -136,3 +136,30 @@ fn session(asked: Instant, lifetime_ms: i64) -> Session {
             .flatten(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_ends_somewhat_before_the_brokers_time() {
+        let asked = Instant::now();
+        let usable = |lifetime_ms| {
+            let session = session(asked, lifetime_ms);
+            assert_eq!(session.begins, asked);
+            session.ends.map(|ends| ends - asked)
+        };
+        assert_eq!(usable(1000), Some(Duration::from_millis(950)));
+        assert_eq!(usable(3_600_000), Some(Duration::from_secs(3590)));
+        assert_eq!(usable(1), Some(Duration::from_micros(950)));
+    }
+
+    #[test]
+    fn a_session_without_end_or_with_one_that_no_clock_has_is_not_replaced() {
+        for lifetime_ms in [0, -1, i64::MIN] {
+            assert_eq!(session(Instant::now(), lifetime_ms).ends, None);
+        }
+        // Nothing overflows. Some clocks count this far.
+        let _ = session(Instant::now(), i64::MAX).ends;
+    }
+}

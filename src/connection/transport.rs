@@ -143,6 +143,8 @@ pub(super) struct PlainSendHalf {
     socket: Arc<TcpSocket>,
     /// The socket's write timeout. `None` if it was never set.
     timeout: Option<Duration>,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 impl PlainSendHalf {
@@ -150,6 +152,8 @@ impl PlainSendHalf {
         Self {
             socket: Arc::clone(socket),
             timeout: None,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
         }
     }
 
@@ -159,6 +163,10 @@ impl PlainSendHalf {
             self.socket.set_write_timeout(Some(timeout))?;
             self.timeout = Some(timeout);
         }
+        #[cfg(test)]
+        let cut = self.faults.before_write(slices)?;
+        #[cfg(test)]
+        let slices = &cut[..];
         match self.socket.write_vectored(slices)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             written => Ok(written),
@@ -171,6 +179,8 @@ pub(super) struct PlainReceiveHalf {
     socket: Arc<TcpSocket>,
     /// The socket's read timeout. `None` if the socket has none.
     timeout: Option<Duration>,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 impl PlainReceiveHalf {
@@ -178,6 +188,8 @@ impl PlainReceiveHalf {
         Self {
             socket: Arc::clone(socket),
             timeout: None,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
         }
     }
 
@@ -191,6 +203,8 @@ impl PlainReceiveHalf {
             self.socket.set_read_timeout(timeout)?;
             self.timeout = timeout;
         }
+        #[cfg(test)]
+        let buffer = self.faults.before_read(buffer)?;
         self.socket.read(buffer)
     }
 }
@@ -211,6 +225,8 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 #[cfg(feature = "tls-core")]
 pub(super) mod tls;
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 pub(super) mod scripted;
 

@@ -36,6 +36,7 @@ struct Inner {
     broker_message: Option<Box<str>>,
     retriable: Option<bool>,
     subject: Option<Subject>,
+    is_refusal: bool,
     advice: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -126,6 +127,7 @@ impl Error {
                 broker_message: None,
                 retriable: None,
                 subject: None,
+                is_refusal: false,
                 advice: None,
                 source: None,
             }),
@@ -203,6 +205,30 @@ impl Error {
         }
     }
 
+    /// Sets the advice of a failed attempt, for an error that reports it as its cause. This is the advice that the cause or
+    /// a cause of it has of its own, or the usual one of a refusal. Other usual advice (check the brokers) says less than
+    /// that of the report.
+    pub(crate) fn with_advice_of_attempt(self, cause: &Error) -> Self {
+        match cause.advice_of_attempt() {
+            None => self,
+            Some(advice) => {
+                let advice = advice.to_owned();
+                self.with_advice(advice)
+            }
+        }
+    }
+
+    fn advice_of_attempt(&self) -> Option<&str> {
+        let own = self.inner.advice.as_deref();
+        let own = own.filter(|advice| !advice.is_empty());
+        let of_cause = || {
+            let cause = self.source()?.downcast_ref::<Error>()?;
+            cause.advice_of_attempt()
+        };
+        let usual = || self.is_refusal().then(|| self.advice());
+        own.or_else(of_cause).or_else(usual)
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -241,11 +267,17 @@ impl Error {
         self
     }
 
-    /// Returns whether one side of a new connection refuses the other: a certificate, a password or a token is not accepted.
-    /// Such a failure lasts until the configuration of one side changes, so the threads that wait for the connection are told
-    /// at once.
+    /// Marks the error as a refusal whatever its kind is: the peer is certainly no broker.
+    pub(crate) fn with_refusal(mut self) -> Self {
+        self.inner_mut().is_refusal = true;
+        self
+    }
+
+    /// Returns whether one side of a new connection refuses the other: a certificate, a password or a token is not accepted,
+    /// or the peer is certainly no broker. Such a failure lasts until the configuration of one side changes, so the threads
+    /// that wait for the connection are told at once.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls)
+        self.inner.is_refusal || matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls)
     }
 
     /// Returns what happened, without the broker's answer and the cause.
@@ -471,6 +503,28 @@ mod tests {
         let never_sent =
             Error::new(ErrorKind::DeliveryTimeout, "x").with_delivery(Delivery::NotWritten);
         assert_eq!(never_sent.delivery(), Delivery::NotWritten);
+    }
+
+    #[test]
+    fn a_report_of_a_failed_attempt_has_the_most_special_advice() {
+        let advice = |cause: Error| {
+            let report = Error::new(ErrorKind::DeliveryTimeout, "x").with_advice("usual");
+            let report = report.with_advice_of_attempt(&cause);
+            report.advice().to_owned()
+        };
+        let network = || Error::new(ErrorKind::Network, "broken");
+        assert_eq!(advice(network()), "usual");
+        assert_eq!(advice(network().with_advice("")), "usual");
+        assert_eq!(
+            advice(Error::new(ErrorKind::Authentication, "refused")),
+            "check the credentials"
+        );
+        let special = network().with_advice("set security.protocol=SSL");
+        assert_eq!(advice(special.clone()), "set security.protocol=SSL");
+        assert_eq!(
+            advice(network().with_source(special)),
+            "set security.protocol=SSL"
+        );
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) fn missing(wanted: Wanted<'_>, cluster: &Cluster, cause: Option<&Erro
         None => {
             let _ = write!(message, " (last attempt: {})", cause.summary());
             advise(Error::new(kind, message).with_source(cause.clone()))
+                .with_advice_of_attempt(cause)
         }
     }
 }

@@ -264,6 +264,28 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_has_the_advice_of_the_failed_attempt() {
+        let mut waiters = AttemptResults::default();
+        let broken = Error::new(ErrorKind::Network, "the broker closed the connection");
+        waiters.note_failure(broken.with_advice("set security.protocol=SASL_SSL"));
+        for max_block in [SECOND, Duration::ZERO] {
+            let wanted = wanted(None, max_block);
+            let error = waiters.timeout(wanted, &Cluster::default(), Instant::now());
+            let shown = error.to_string();
+            assert!(shown.ends_with("set security.protocol=SASL_SSL"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_no_broker_ends_the_waits_whatever_the_kind_is() {
+        let mut waiters = AttemptResults::default();
+        let web = Error::new(ErrorKind::Protocol, "the server answered in HTTP").with_refusal();
+        waiters.note_failure(web);
+        let error = waiters.check(wanted(None, SECOND), &Cluster::default(), 0);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Protocol);
+    }
+
+    #[test]
     fn after_a_close_each_wait_ends() {
         let mut waiters = AttemptResults::default();
         waiters.close();

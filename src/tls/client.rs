@@ -3,11 +3,13 @@
 //! The stores are read when the producer is built, and again for each connection. If their contents have changed and are
 //! usable, the next connections use them. If not, the last usable ones stay. A log line warns of it: once for the same
 //! contents, and for each connection while a file cannot be read.
+//! The same holds if a file system does not answer in time: a connection waits for it two seconds at most.
 //! So certificates can be replaced while the producer runs, whatever replaces the files: a rename, a symbolic link, a write
 //! in place that is read half done.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -16,20 +18,26 @@ use rustls::{ClientConfig, ClientConnection, Error as RustlsError};
 use super::client_key::{self, ClientKeys};
 use super::fault::{error_of, tls_error};
 use super::material::Material;
+use super::reading::StoreReads;
 use super::settings::{CheckName, TlsSettings, java_name, suites_of};
 use super::verifier::{Anchors, Verifier};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
+use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 
 /// Makes the TLS connections of a producer.
 pub(crate) struct TlsClient {
-    settings: TlsSettings,
+    settings: Arc<TlsSettings>,
+    reads: StoreReads,
     /// With the cipher suites of the settings only.
     provider: Arc<CryptoProvider>,
     hashes: RandomState,
     state: Mutex<State>,
 }
+
+/// How long a connection waits for the files of the stores, or half of its time if that is shorter.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
 
 struct State {
     config: Arc<ClientConfig>,
@@ -55,7 +63,9 @@ impl TlsClient {
         let material = Material::read(&settings).map_err(as_config_error)?;
         let used = hashes.hash_one(&material);
         let config = config_of(&settings, &provider, material).map_err(as_config_error)?;
+        let settings = Arc::new(settings);
         Ok(Self {
+            reads: StoreReads::new(Arc::clone(&settings), Material::read),
             settings,
             provider,
             hashes,
@@ -67,8 +77,30 @@ impl TlsClient {
         })
     }
 
-    /// Begins a connection to the broker at `host`, a name or an address. Reads files.
+    /// Begins a connection to the broker at `host`, a name or an address. Another thread reads the files of the stores, and
+    /// this waits for it, but leaves half of the time until `deadline`.
+    pub(crate) fn connection_until(
+        &self,
+        host: &str,
+        deadline: Instant,
+        threads: &Arc<ThreadGroup>,
+    ) -> Result<ClientConnection, Error> {
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        let patience = half.min(READ_PATIENCE);
+        self.begin(host, || self.reads.read_within(patience, threads))
+    }
+
+    /// Begins a connection to the server at `host`. Reads files on this thread.
+    #[cfg(feature = "sasl-oidc")]
     pub(crate) fn connection(&self, host: &str) -> Result<ClientConnection, Error> {
+        self.begin(host, || Material::read(&self.settings))
+    }
+
+    fn begin(
+        &self,
+        host: &str,
+        read: impl FnOnce() -> Result<Material, Error>,
+    ) -> Result<ClientConnection, Error> {
         let name = ServerName::try_from(host.trim_end_matches('.').to_owned()).map_err(|_| {
             let host = crate::error::printable(host);
             tls_error(
@@ -76,8 +108,9 @@ impl TlsClient {
                 "",
             )
         })?;
+        let config = self.current_config(read);
         client_key::begin_handshake();
-        ClientConnection::new(self.current_config(), name).map_err(|error| self.error_of(&error))
+        ClientConnection::new(config, name).map_err(|error| self.error_of(&error))
     }
 
     /// Makes the error of a connection on which rustls reported `error`. Call it on the thread that made the handshake.
@@ -85,8 +118,11 @@ impl TlsClient {
         error_of(error, client_key::answered())
     }
 
-    fn current_config(&self) -> Arc<ClientConfig> {
-        let material = match Material::read(&self.settings) {
+    fn current_config(&self, read: impl FnOnce() -> Result<Material, Error>) -> Arc<ClientConfig> {
+        if !self.settings.has_files() {
+            return Arc::clone(&self.state.lock().config);
+        }
+        let material = match read() {
             Ok(material) => material,
             // A file is missing, and a rename may bring it back at once. There are no contents to recognize this state by, so
             // each connection warns.

@@ -21,6 +21,14 @@ pub(crate) struct TlsSettings {
     pub(crate) suites: Vec<String>,
 }
 
+impl TlsSettings {
+    /// Returns whether a store is a file, so that its contents can change.
+    pub(super) fn has_files(&self) -> bool {
+        matches!(self.keys, Some(KeySource::File(_)))
+            || matches!(self.trust, Some(TrustSource::File(_)))
+    }
+}
+
 /// Whether a broker's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CheckName {

@@ -14,6 +14,8 @@ mod errors;
 mod fixed_memory;
 #[cfg(target_os = "linux")]
 mod forks;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod handshakes;
 mod hostile;
 mod isolation;
 mod leader_changes;
@@ -32,11 +34,18 @@ mod own_threads;
 mod partitioning;
 #[cfg(target_os = "linux")]
 mod programs;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod property_files;
 mod rebootstrap;
 mod recreated_topics;
 mod replaced;
+#[cfg(all(feature = "mock-tls", feature = "sasl", target_os = "linux"))]
+mod secrets;
 #[cfg(all(feature = "mock-tls", feature = "sasl"))]
 mod secure;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod secure_refusals;
+mod security_origins;
 mod send_all;
 mod sending;
 mod sequences;

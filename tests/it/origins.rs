@@ -58,58 +58,79 @@
 //! | 0144 (issue 3584) | `it::lost_answers::maybe_written_batches_*`, `it::lost_answers::a_duplicate_after_*`, `it::lost_answers::a_batch_that_was_appended_*` |
 //! | 0146 | `it::leader_changes`, `it::recreated_topics` |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[test]
 fn every_test_that_the_table_names_exists() {
-    let names = include_str!("origins.rs")
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .flat_map(|line| line.split('`').skip(1).step_by(2));
-    let names: Vec<&str> = names.filter(|name| is_test_path(name)).collect();
+    let names = tests_named_in(include_str!("origins.rs"));
     assert!(names.len() > 50, "{} names", names.len());
     let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// The paths of tests in the comment with which a file begins.
+pub(crate) fn tests_named_in(file: &str) -> Vec<&str> {
+    let names = file
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    names.filter(|name| is_test_path(name)).collect()
+}
+
 fn is_test_path(name: &str) -> bool {
     let first = name.split("::").next();
-    name.contains("::") && matches!(first, Some("it" | "worker" | "unit"))
+    name.contains("::") && matches!(first, Some("it" | "kafka" | "worker" | "unit"))
 }
 
-/// `it::FILE`, `it::FILE::TEST`, the same with `worker`, or `unit::LAYER::MODULE`. A test's name may end in `*`.
-fn exists(name: &str) -> bool {
+/// `it::FILE`, `it::FILE::TEST`, the same with `kafka` and `worker`, `unit::LAYER::MODULE` or `unit::LAYER::MODULE::TEST`. A
+/// test's name may end in `*`.
+pub(crate) fn exists(name: &str) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut parts = name.split("::");
-    let folder = match parts.next() {
+    let mut parts: Vec<_> = name.split("::").skip(1).collect();
+    let folder = match name.split("::").next() {
         Some("it") => "tests/it",
+        Some("kafka") => "tests/kafka",
         Some("worker") => "src/sender/tests",
-        _ => return unit_test_file(root, parts.collect()).is_some(),
+        _ => {
+            return has_unit_test(root, &parts, None) || {
+                let test = parts.pop();
+                has_unit_test(root, &parts, test)
+            };
+        }
     };
-    let file = parts.next().expect("the name of a file");
-    let Ok(text) = std::fs::read_to_string(root.join(folder).join(file).with_extension("rs"))
-    else {
-        return false;
-    };
-    match parts.next() {
-        None => text.contains("#[test]"),
-        Some(test) => text.contains(&match test.strip_suffix('*') {
-            Some(beginning) => format!("\nfn {beginning}"),
-            None => format!("\nfn {test}("),
-        }),
-    }
+    let file = root.join(folder).join(parts[0]).with_extension("rs");
+    has_test(&file, parts.get(1).copied())
 }
 
-/// A module's own file with tests, or the file of its tests.
-fn unit_test_file(root: &Path, modules: Vec<&str>) -> Option<PathBuf> {
+/// Returns whether a module's own file, or the file of its tests, has the test, or any.
+fn has_unit_test(root: &Path, modules: &[&str], test: Option<&str>) -> bool {
     let module = root.join("src").join(modules.join("/"));
     let files = [
         module.with_extension("rs"),
         module.join("mod.rs"),
         module.join("tests.rs"),
     ];
-    files.into_iter().find(|file| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.contains("#[test]")
-    })
+    files.iter().any(|file| has_test(file, test))
+}
+
+/// Returns whether a file has the test, or any.
+fn has_test(file: &Path, test: Option<&str>) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    // The tests against real Kafka are in lists.
+    let is_test = |line: &str| line.contains("#[test]") || line.contains("TESTS");
+    let functions = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("fn "));
+    text.lines().any(is_test)
+        && match test {
+            None => true,
+            Some(test) => {
+                let is_meant = |name: &str| match test.strip_suffix('*') {
+                    Some(beginning) => name.starts_with(beginning),
+                    None => name == test,
+                };
+                let mut names = functions.filter_map(|function| function.split('(').next());
+                names.any(is_meant) || text.contains(&format!("\"{test}\""))
+            }
+        }
 }

@@ -203,6 +203,104 @@ fn producer_performance_prints_its_totals_after_a_signal() {
 }
 
 #[test]
+fn quickstart_takes_the_settings_of_a_file() {
+    let cluster = MockCluster::start(1).unwrap();
+    cluster.create_topic("quickstart", 1);
+    let servers = cluster.bootstrap_servers();
+    let file = folder().join("quickstart.properties");
+    fs::write(&file, "client.id=from-the-file\n").unwrap();
+    let file = file.display().to_string();
+    // The mock cluster has no Fetch, so nothing is read back.
+    let arguments = ["--bootstrap-server", &servers, "--command-config", &file];
+    run("quickstart", &arguments, b"");
+    assert_eq!(cluster.end_offset("quickstart", 0), Some(10));
+    let requests = cluster.requests();
+    let mut produced = requests
+        .iter()
+        .filter(|request| request.api == MockApi::Produce);
+    assert!(produced.all(|request| request.client_id.as_deref() == Some("from-the-file")));
+    let arguments = [
+        "--bootstrap-server",
+        &servers,
+        "--command-config",
+        "/no/such",
+    ];
+    let output = assert_fails_orderly(program("quickstart", &arguments).stdin(Stdio::null()));
+    assert_failed(&output, "/no/such");
+}
+
+/// These programs use the mock cluster with TLS and SASL.
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod secure {
+    use kafka_producer::mock::{MockSasl, MockTls};
+
+    use super::*;
+
+    /// A cluster, and a file with the settings that reach it, but for `bootstrap.servers`.
+    fn secure_cluster(name: &str, topic: &str) -> (MockCluster, String) {
+        let cluster = MockCluster::builder()
+            .tls(MockTls::generated())
+            .sasl(MockSasl::new().plain("alice", "alice-secret"))
+            .start()
+            .unwrap();
+        cluster.create_topic(topic, 1);
+        let authority = folder().join(format!("{name}.pem"));
+        fs::write(&authority, cluster.ca_pem()).unwrap();
+        let file = folder().join(format!("{name}.properties"));
+        let settings = format!(
+            "security.protocol=SASL_SSL\nssl.truststore.type=PEM\nssl.truststore.location={}\nsasl.mechanism=PLAIN\n\
+             sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\\n  username=\"alice\" \
+             password=\"alice-secret\";\n",
+            authority.display()
+        );
+        fs::write(&file, settings).unwrap();
+        (cluster, file.display().to_string())
+    }
+
+    #[test]
+    fn quickstart_delivers_with_tls_and_sasl() {
+        let (cluster, file) = secure_cluster("quickstart-secure", "quickstart");
+        let servers = cluster.bootstrap_servers();
+        let arguments = ["--command-config", &file, "--bootstrap-server", &servers];
+        let output = succeed("quickstart", &arguments, b"");
+        let printed = text(&output.stdout);
+        assert!(printed.contains("10 records delivered; "), "{printed}");
+        assert_eq!(cluster.end_offset("quickstart", 0), Some(10));
+    }
+
+    #[test]
+    fn secure_needs_no_broker_and_shows_a_refusal() {
+        let output = succeed("secure", &[], b"");
+        let printed = text(&output.stdout);
+        assert!(printed.contains("delivered to secure-0@0"), "{printed}");
+        assert!(
+            printed.contains("the broker refused the password in SCRAM-SHA-512"),
+            "{printed}"
+        );
+    }
+
+    #[test]
+    fn secure_delivers_to_the_cluster_of_a_file() {
+        let (cluster, file) = secure_cluster("secure", "orders");
+        let settings = fs::read_to_string(&file).unwrap();
+        let servers = cluster.bootstrap_servers();
+        fs::write(&file, format!("bootstrap.servers={servers}\n{settings}")).unwrap();
+        let arguments = ["--command-config", &file, "--topic", "orders"];
+        succeed("secure", &arguments, b"");
+        assert_eq!(cluster.end_offset("orders", 0), Some(1));
+        let mut command = program("secure", &["--topic"]);
+        assert_fails_orderly(command.stdin(Stdio::null()));
+        for stdout in [full_device(), pipe_without_reader()] {
+            assert_fails_orderly(
+                program("secure", &[""; 0])
+                    .stdin(Stdio::null())
+                    .stdout(stdout),
+            );
+        }
+    }
+}
+
+#[test]
 fn an_output_that_fails_is_reported_by_the_status() {
     let cluster = cluster(1, 1);
     let servers = cluster.bootstrap_servers();

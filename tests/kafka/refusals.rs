@@ -217,7 +217,10 @@ fn each_wrong_door_is_named(kafka: &KafkaCluster) {
     assert_refused(
         &to_plain,
         ErrorKind::MetadataTimeout,
-        &["at the first message of TLS"],
+        &[
+            "at the first message of TLS",
+            "set security.protocol=PLAINTEXT",
+        ],
     );
     // SASL to a listener without.
     let to_plain = with(alice, plaintext.clone());
@@ -234,13 +237,19 @@ fn each_wrong_door_is_named(kafka: &KafkaCluster) {
     assert_refused(
         &to_sasl,
         ErrorKind::MetadataTimeout,
-        &["at the first request after ApiVersions"],
+        &[
+            "at the first request after ApiVersions",
+            "set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+        ],
     );
     let to_sasl = with(with(door(Listener::Ssl), [at(Listener::SaslSsl)]), short());
     assert_refused(
         &to_sasl,
         ErrorKind::MetadataTimeout,
-        &["at the first request after ApiVersions"],
+        &[
+            "at the first request after ApiVersions",
+            "set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+        ],
     );
 }
 

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, ProtocolVersion};
 
 use super::{PlainReceiveHalf, PlainSendHalf, ReceiveHalf, SendHalf, is_timeout};
+use crate::connection::frames::CHECK_THE_PORT;
 use crate::connection::socket::TcpSocket;
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
+use crate::threads::ThreadGroup;
 use crate::tls::TlsClient;
 
 /// How many bytes of a request are encrypted at once.
@@ -28,20 +30,35 @@ pub(in crate::connection) fn connect(
     host: &str,
     socket: &Arc<TcpSocket>,
     deadline: Instant,
+    threads: &Arc<ThreadGroup>,
 ) -> Result<(SendHalf, ReceiveHalf), HandshakeFailure> {
-    let mut connection = client.connection(host).map_err(|error| HandshakeFailure {
-        error,
-        is_closed_unheard: false,
-    })?;
+    let (mut send, mut receive) =
+        halves(client, host, socket, deadline, threads).map_err(|error| HandshakeFailure {
+            error,
+            is_closed_unheard: false,
+        })?;
+    Handshake::new(&mut send, &mut receive).run(deadline)?;
+    Ok((SendHalf::Tls(send), ReceiveHalf::Tls(receive)))
+}
+
+/// Returns the two halves before their handshake.
+fn halves(
+    client: &Arc<TlsClient>,
+    host: &str,
+    socket: &Arc<TcpSocket>,
+    deadline: Instant,
+    threads: &Arc<ThreadGroup>,
+) -> Result<(TlsSendHalf, TlsReceiveHalf), Error> {
+    let mut connection = client.connection_until(host, deadline, threads)?;
     connection.set_buffer_limit(Some(CHUNK_BYTES));
     let tls = Arc::new(Mutex::new(connection));
-    let mut send = TlsSendHalf {
+    let send = TlsSendHalf {
         socket: PlainSendHalf::new(socket),
         tls: Arc::clone(&tls),
         pending: Pending::default(),
         writes_left: MOST_WRITES,
     };
-    let mut receive = TlsReceiveHalf {
+    let receive = TlsReceiveHalf {
         socket: PlainReceiveHalf::new(socket),
         tls,
         client: Arc::clone(client),
@@ -49,14 +66,7 @@ pub(in crate::connection) fn connect(
         unread: 0..0,
         failure: None,
     };
-    Handshake {
-        send: &mut send,
-        receive: &mut receive,
-        first_bytes: FirstBytes::default(),
-        is_closed: false,
-    }
-    .run(deadline)?;
-    Ok((SendHalf::Tls(send), ReceiveHalf::Tls(receive)))
+    Ok((send, receive))
 }
 
 /// Why a handshake failed.
@@ -154,7 +164,15 @@ impl TlsSendHalf {
                 return;
             }
         }
-        let _ = self.flush(timeout);
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.flush(left) {
+                Ok(false) if !left.is_zero() => {}
+                Err(error) if is_interrupted(&error) && !left.is_zero() => {}
+                _ => return,
+            }
+        }
     }
 
     /// Moves what rustls wants to send, such as a message of the handshake, to the pending bytes.
@@ -279,7 +297,16 @@ struct FirstBytes {
     length: usize,
 }
 
-impl Handshake<'_> {
+impl<'a> Handshake<'a> {
+    fn new(send: &'a mut TlsSendHalf, receive: &'a mut TlsReceiveHalf) -> Self {
+        Self {
+            send,
+            receive,
+            first_bytes: FirstBytes::default(),
+            is_closed: false,
+        }
+    }
+
     fn run(mut self, deadline: Instant) -> Result<(), HandshakeFailure> {
         self.exchange_messages(deadline)
             .map_err(|error| HandshakeFailure {
@@ -345,11 +372,16 @@ impl Handshake<'_> {
         }
     }
 
-    fn failed(&self, error: &rustls::Error) -> Error {
+    fn failed(&mut self, error: &rustls::Error) -> Error {
+        // An orderly end, as when a broker shuts down. It says nothing about this client.
+        if *error == rustls::Error::AlertReceived(rustls::AlertDescription::CloseNotify) {
+            return self.closed();
+        }
         if self.first_bytes.is_http() {
             let message = "the peer answers with HTTP: it is no Kafka broker";
             return Error::new(ErrorKind::Protocol, message)
-                .with_advice("check the port in bootstrap.servers or advertised.listeners");
+                .with_advice(CHECK_THE_PORT)
+                .with_refusal();
         }
         self.receive.client.error_of(error)
     }
@@ -398,3 +430,6 @@ impl FirstBytes {
         self.bytes[..self.length].starts_with(b"HTTP")
     }
 }
+
+#[cfg(test)]
+mod tests;

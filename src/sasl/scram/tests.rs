@@ -41,6 +41,35 @@ fn refusal(message: impl AsRef<[u8]>) -> String {
     error.to_string()
 }
 
+/// What becomes of the password `pencil` with RFC 7677's salt and iterations.
+const SALTED: &str = "c4a49510323ab4f952cac1fa99441939e78ea74d6be81ddf7096e87513dc615d";
+
+#[test]
+fn neither_the_password_nor_what_the_salt_makes_of_it_is_shown() {
+    let scram = scram(Hash::Sha256, "user", "pencil");
+    let mut conversation = begun(&scram);
+    let answer = format!("r={NONCE}%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s={SALT},i=4096");
+    conversation.next(answer.as_bytes()).unwrap();
+    conversation
+        .next(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+        .unwrap();
+    let latest = scram.0.latest.lock().clone().expect("it is kept");
+    let salted = &latest.password[..];
+    let hex: String = salted.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, SALTED);
+    let numbers: Vec<_> = salted.iter().map(u8::to_string).collect();
+    let refused = conversation.refused(Some("wrong: pencil"));
+    for shown in [
+        format!("{scram:?}"),
+        format!("{scram:#?}"),
+        format!("{refused} {refused:?}"),
+    ] {
+        for secret in ["pencil", &hex, &numbers.join(", "), &numbers.join(",\n")] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
 #[test]
 fn the_exchange_of_rfc_7677() {
     let scram = scram(Hash::Sha256, "user", "pencil");

@@ -34,6 +34,12 @@ pub(crate) enum StoreFault {
     UnknownAlgorithm(Owner, String),
     /// No known tool makes stores that take so much work or memory to open.
     TooCostly(Owner),
+    /// The certificate chains of all keys of a PKCS#12 store take too much memory.
+    #[cfg_attr(
+        not(feature = "tls-stores"),
+        expect(dead_code, reason = "without this feature no PKCS#12 is read")
+    )]
+    LongChains,
     /// A block of PEM, with its label and the line of its BEGIN.
     Block(String, usize, BlockFault),
     NoCertificate(Found),
@@ -130,6 +136,7 @@ impl fmt::Display for StoreFault {
             Self::WrongKeyPassword(owner) => write!(f, "{owner} cannot be decrypted: the password of the key is wrong"),
             Self::UnknownAlgorithm(owner, name) => write!(f, "{owner} is protected by {name}, which is not supported"),
             Self::TooCostly(owner) => write!(f, "{owner} needs more work or memory to decrypt than is allowed"),
+            Self::LongChains => f.write_str("its keys have too many certificates together"),
             Self::DsaKey(owner) => write!(f, "{owner} is a DSA key, which TLS no longer uses"),
             Self::BadKey(owner) => write!(f, "{owner} is damaged, or has an unknown form"),
         }
@@ -164,6 +171,7 @@ impl StoreFault {
             Self::KeyPasswordMissing(_) => "set ssl.key.password",
             Self::WrongKeyPassword(owner) => owner.advice_on_password(),
             Self::UnknownAlgorithm(owner, _) | Self::TooCostly(owner) => return owner.command(),
+            Self::LongChains => "make a store with the key of this client only",
             Self::DsaKey(_) => "make an RSA or EC key, and a certificate for it",
             Self::BadKey(_) => "make it again",
         };

@@ -18,6 +18,10 @@ use crate::secret::Secret;
 /// No chain in use is longer.
 const LONGEST_CHAIN: usize = 32;
 
+/// The certificates of all chains together have no more bytes. A store has each certificate once, but each key gets its
+/// own copy of its chain, so a store of the largest size could take gigabytes.
+const MOST_CHAIN_BYTES: usize = super::MAX_BYTES;
+
 /// Returns the certificates that Java trusts: those with Java's attribute of trust, and those that belong to a private key.
 /// A store with neither was made by another tool for the certificates in it, so all of them are trusted.
 pub(super) fn read_trust(
@@ -72,11 +76,16 @@ pub(super) fn read_keys(
     let password = key_password.or(store_password);
     let links = Links::of(&contents);
     let mut entries = Vec::new();
+    let mut chain_bytes = 0;
     for key in contents.keys {
         let Some(leaf) = links.leaf(&key) else {
             continue;
         };
         let chain = links.chain(leaf, &contents.certificates);
+        chain_bytes += chain.iter().map(|part| part.len()).sum::<usize>();
+        if chain_bytes > MOST_CHAIN_BYTES {
+            return Err(StoreFault::LongChains);
+        }
         let password_unused = key_password.is_some() && matches!(key.bytes, KeyBytes::Plain(_));
         let alias = key
             .alias

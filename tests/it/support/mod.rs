@@ -4,6 +4,8 @@
 pub(crate) mod child;
 pub(crate) mod fake_broker;
 pub(crate) mod logger;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+pub(crate) mod meddler;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
 pub(crate) mod relay;

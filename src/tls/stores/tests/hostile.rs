@@ -100,7 +100,8 @@ mod work {
         let length = contents.len();
         let header = match length {
             0..0x80 => vec![tag, length as u8],
-            _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+            0x80..0x1_0000 => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+            _ => [&[tag, 0x84][..], &(length as u32).to_be_bytes()].concat(),
         };
         [header, contents].concat()
     }
@@ -261,6 +262,42 @@ mod work {
         );
         let fault = read_trust(&store_of(&[&part, &part]), Some(&password));
         assert!(too_costly(&fault.expect_err("too costly")));
+    }
+
+    /// A plain entry of a store, whose id is 1.
+    fn bag(kind: u8, value: &[u8]) -> Vec<u8> {
+        const BAGS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 10, 1];
+        const LOCAL_KEY_ID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 21];
+        let local_id = element(der::SET, &[&octets(b"1")]);
+        let attributes = element(der::SET, &[&sequence(&[&id(LOCAL_KEY_ID), &local_id])]);
+        let kind = id(&[BAGS, &[kind]].concat());
+        sequence(&[&kind, &element(der::TAGGED, &[value]), &attributes])
+    }
+
+    /// A store with `keys` keys that all have the chain leaf, middle, root.
+    fn store_with_keys(keys: usize) -> Vec<u8> {
+        const X509: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 22, 1];
+        let key = bag(1, &file("leaf.key.der"));
+        let mut bags = key.repeat(keys);
+        for certificate in chain() {
+            let bytes = element(der::TAGGED, &[&octets(&certificate)]);
+            bags.extend(bag(3, &sequence(&[&id(X509), &bytes])));
+        }
+        let content = element(der::TAGGED, &[&octets(&sequence(&[&bags]))]);
+        store_of(&[&sequence(&[&id(DATA), &content])])
+    }
+
+    #[test]
+    fn many_keys_with_one_chain_take_no_memory_without_measure() {
+        let few = read_keys(&store_with_keys(3), None, None).expect("three keys");
+        assert!(few.iter().all(|entry| entry.chain.len() == 3));
+        let many = store_with_keys(20_000);
+        assert!(many.len() < crate::tls::stores::MAX_BYTES);
+        let fault = read_keys(&many, None, None).expect_err("20 MB of chains");
+        assert_eq!(
+            told(&fault),
+            "its keys have too many certificates together => make a store with the key of this client only"
+        );
     }
 
     /// Gives the contents of a plain store a MAC as RFC 9579 defines it.

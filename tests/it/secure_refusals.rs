@@ -1,0 +1,215 @@
+//! What one side of a secure connection refuses of the other is told at once, and over as soon as it is in order.
+
+use std::time::{Duration, Instant};
+
+use kafka_producer::mock::{
+    BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls, TlsVersion,
+};
+use kafka_producer::{Error, ErrorKind};
+
+use crate::support::fake_broker::answering_versions;
+use crate::support::{Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, record};
+
+fn tls_cluster(tls: MockTls) -> MockCluster {
+    let cluster = MockCluster::builder().tls(tls).start().unwrap();
+    cluster.create_topic("t", 1);
+    cluster
+}
+
+fn sasl_cluster(sasl: MockSasl) -> MockCluster {
+    let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
+    cluster.create_topic("t", 1);
+    cluster
+}
+
+fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
+    for (name, value) in settings {
+        builder = builder.set(name, value).unwrap();
+    }
+    builder
+}
+
+fn tls_builder(cluster: &MockCluster) -> Builder {
+    let settings = [
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.certificates", &*cluster.ca_pem()),
+    ];
+    with(builder(cluster), &settings)
+}
+
+/// Returns the error of a record that is refused long before `max.block.ms`.
+#[track_caller]
+fn refusal(producer: &Producer) -> Error {
+    let began = Instant::now();
+    let refused = producer.send(record(0, "never")).unwrap_err();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    refused.error().clone()
+}
+
+#[track_caller]
+fn assert_refused(producer: &Producer, kind: ErrorKind, message: &str) {
+    let error = refusal(producer);
+    let shown = error.to_string();
+    assert_eq!(error.kind(), kind, "{shown}");
+    assert!(shown.contains(message), "{message}: {shown}");
+}
+
+/// The addresses of the cluster are numbers, and no name of them is looked up.
+#[test]
+fn each_fault_of_a_brokers_certificate_is_told_until_it_is_mended() {
+    let cluster = tls_cluster(MockTls::generated());
+    for (certificate, message) in [
+        (BrokerCertificate::Expired, "and the clock here says"),
+        (BrokerCertificate::NotYetValid, "and the clock here says"),
+        (
+            BrokerCertificate::OtherHost,
+            "is not for 127.0.0.1: it names other-host.test",
+        ),
+        (
+            BrokerCertificate::OtherAuthority,
+            "which is not among the 1 certificates of ssl.truststore.certificates",
+        ),
+        (BrokerCertificate::SelfSigned, "ssl.truststore.certificates"),
+    ] {
+        cluster.set_broker_certificate(certificate).unwrap();
+        let producer = tls_builder(&cluster).build().unwrap();
+        assert_refused(&producer, ErrorKind::Tls, message);
+        let right = BrokerCertificate::Valid;
+        cluster.set_broker_certificate(right).unwrap();
+        let end = Instant::now() + PATIENCE;
+        while let Err(error) = deliver(&producer, 0, "v") {
+            assert!(Instant::now() < end, "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_if_the_broker_asks_and_trusts_its_issuer() {
+    let stranger = tls_cluster(MockTls::generated());
+    for asks in [ClientAuth::None, ClientAuth::Requested] {
+        let cluster = tls_cluster(MockTls::generated().client_auth(asks));
+        let own = cluster.client_certificate("alice").unwrap();
+        let foreign = stranger.client_certificate("mallory").unwrap();
+        for (certificate, principal) in [
+            (None, "User:ANONYMOUS"),
+            (Some(&own), "User:CN=alice"),
+            // As in Java: none of the issuers that the broker names has signed it.
+            (Some(&foreign), "User:ANONYMOUS"),
+        ] {
+            let mut builder = tls_builder(&cluster);
+            if let Some(certificate) = certificate {
+                let settings = [
+                    (
+                        "ssl.keystore.certificate.chain",
+                        certificate.certificate_pem(),
+                    ),
+                    ("ssl.keystore.key", certificate.private_key_pem()),
+                ];
+                builder = with(builder, &settings);
+            }
+            deliver(&builder.build().unwrap(), 0, "v").unwrap();
+            let requests = cluster.requests();
+            let last = requests
+                .iter()
+                .rfind(|request| request.api == MockApi::Produce);
+            let expected = match asks {
+                ClientAuth::None => "User:ANONYMOUS",
+                _ => principal,
+            };
+            assert_eq!(&*last.unwrap().principal, expected, "{asks:?}");
+        }
+    }
+}
+
+/// The cases of Java's SslTransportTls12Tls13Test, and those of the versions.
+#[test]
+fn versions_and_cipher_suites_of_both_sides_must_agree() {
+    const PROTOCOLS: &str = "ssl.enabled.protocols";
+    const SUITES: &str = "ssl.cipher.suites";
+    const SUITE_OF_12: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    const SUITE_OF_13: &str = "TLS_AES_128_GCM_SHA256";
+    for (version, name, value, agree) in [
+        (TlsVersion::Tls12, PROTOCOLS, "TLSv1.2,TLSv1.3", true),
+        (TlsVersion::Tls13, PROTOCOLS, "TLSv1.2,TLSv1.3", true),
+        (TlsVersion::Tls12, PROTOCOLS, "TLSv1.2", true),
+        (TlsVersion::Tls12, PROTOCOLS, "TLSv1.3", false),
+        (TlsVersion::Tls13, PROTOCOLS, "TLSv1.2", false),
+        (TlsVersion::Tls12, SUITES, SUITE_OF_12, true),
+        (TlsVersion::Tls13, SUITES, SUITE_OF_13, true),
+        (TlsVersion::Tls12, SUITES, SUITE_OF_13, false),
+        (TlsVersion::Tls13, SUITES, SUITE_OF_12, false),
+    ] {
+        let cluster = tls_cluster(MockTls::generated().only_version(version));
+        let builder = with(tls_builder(&cluster), &[(name, value)]);
+        let producer = builder.build().unwrap();
+        if agree {
+            deliver(&producer, 0, "v").unwrap();
+        } else {
+            assert_refused(&producer, ErrorKind::Tls, "ssl.enabled.protocols");
+        }
+    }
+}
+
+#[test]
+fn a_user_that_only_the_other_scram_mechanism_has_is_refused() {
+    let sasl = MockSasl::new()
+        .scram_sha_256("alice", "alice-secret")
+        .scram_sha_512("bob", "bob-secret");
+    let cluster = sasl_cluster(sasl);
+    let builder = with(
+        builder(&cluster),
+        &[("security.protocol", "SASL_PLAINTEXT")],
+    );
+    let producer = builder.sasl_scram_sha_512("alice", "alice-secret");
+    assert_refused(
+        &producer.build().unwrap(),
+        ErrorKind::Authentication,
+        "the broker refused the user name in SCRAM-SHA-512",
+    );
+}
+
+#[test]
+fn a_disabled_mechanism_is_told_with_those_that_are_enabled() {
+    let cluster = sasl_cluster(MockSasl::new().scram_sha_256("alice", "alice-secret"));
+    let builder = with(
+        builder(&cluster),
+        &[("security.protocol", "SASL_PLAINTEXT")],
+    );
+    let producer = builder.sasl_plain("alice", "alice-secret").build().unwrap();
+    assert_refused(
+        &producer,
+        ErrorKind::Authentication,
+        "the listener does not have sasl.mechanism=PLAIN: it has SCRAM-SHA-256",
+    );
+}
+
+#[test]
+fn a_message_that_no_broker_accepts_is_not_sent() {
+    let cluster = sasl_cluster(MockSasl::new().plain("alice", "alice-secret"));
+    let builder = with(
+        builder(&cluster),
+        &[("security.protocol", "SASL_PLAINTEXT")],
+    );
+    let producer = builder.sasl_plain("alice", "x".repeat(16 << 20));
+    let producer = producer.build().unwrap();
+    assert_refused(
+        &producer,
+        ErrorKind::Authentication,
+        "the PLAIN message has 16777223 bytes, and brokers accept 523264",
+    );
+    assert_eq!(cluster.request_count(MockApi::SaslAuthenticate), 0);
+}
+
+#[test]
+fn a_broker_without_sasl_as_this_client_needs_it_is_told() {
+    let (port, _listener) = answering_versions(|_, _| ());
+    let builder = builder_at(&format!("127.0.0.1:{port}")).max_block(Duration::from_millis(500));
+    let builder = with(builder, &[("security.protocol", "SASL_PLAINTEXT")]);
+    let producer = builder.sasl_plain("alice", "alice-secret").build().unwrap();
+    let refused = producer.send(record(0, "never")).unwrap_err();
+    let shown = refused.error().to_string();
+    assert!(
+        shown.contains("the broker does not offer SASL as this client needs it"),
+        "{shown}"
+    );
+}
