@@ -14,8 +14,9 @@
 //! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
 //! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
-//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`. `sasl::jaas` reads `sasl.jaas.config` |
+//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::gssapi`. `sasl::jaas` reads `sasl.jaas.config` |
 //! | Where do AWS credentials come from, and when are they replaced? | `sasl::msk_iam`: its sources and its `provider` |
+//! | How does Kerberos work, and where is its C library called? | `sasl::gssapi`; only `sasl::gssapi::library` calls it |
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::security` |
 //! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
 //! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::security` |
@@ -105,6 +106,7 @@
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, its own pauses |
 //! | `kp-resolve` | one a look-up, `http`'s included; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
 //! | `kp-stores` | one a connection with TLS stores in files | reads the stores, for which a file system may need any time. The thread that dials stops waiting after two seconds at most | the system |
+//! | `kp-kerberos` | 0 or 1, with Kerberos | calls of the Kerberos library that may ask a KDC. Other threads stop waiting for the result after a while | the KDC |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
 //!
@@ -358,6 +360,23 @@
 //! mechanism at most 20 messages. SCRAM accepts 4096 to 1,000,000 iterations: with fewer, an attacker who pretends to be
 //! the broker would find the password sooner. The result of the iterations is kept once the broker has proved that it knows
 //! the password, so a reconnect does not repeat them.
+//!
+//! **The Kerberos library is loaded while the program runs** (`sasl::gssapi::library`). So one build of a program works with
+//! and without Kerberos, the build needs neither C headers nor bindgen, and the error about a missing library can name the
+//! package that brings it. The prototypes of its sixteen functions are written by hand, in one file, which has the only
+//! `unsafe` code besides the counter of forks. Rejected: linking to it. A program would not start on a machine without it.
+//!
+//! **A KDC that does not answer costs one thread, which nothing waits for** (`sasl::gssapi::calls`). GSSAPI has no deadline, and
+//! MIT's library waits 27 s for one silent KDC, and longer for several. All calls that can ask a KDC are made before the first
+//! message of a connection, on the thread `kp-kerberos`, one after the other. A dial waits for its call until its own
+//! deadline, and `close` ends that wait. Then the call is left alone, and later dials queue behind it until their deadlines.
+//! So `send` and `close` keep their limits, whatever the KDC does. Rejected: a thread for each call. With a silent KDC, the
+//! threads of all dials would add up, and the calls share a ticket cache, which one call could find half filled by another.
+//! The tickets of a keytab are in memory. They are dropped after a refusal, because the broker's key may be a new one.
+//!
+//! **The broker's Kerberos principal is taken literally**: service, host and realm. MIT's library would look the host up in
+//! DNS, forwards and backwards, and many clusters work with Java only because Java does not. The realm of a host is what
+//! krb5.conf says. Without that, the realm stays empty, and the client's KDC is asked for it.
 //!
 //! **Secrets are texts of their own type** (`secret`). `Debug` and `Display` of a `Secret` show `[hidden]`, and its bytes
 //! are overwritten when it is dropped. Mechanisms and stores overwrite what they derive from it as far as the libraries

@@ -57,6 +57,7 @@
 //! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` |
 //! | `sasl` | yes | SASL: PLAIN and SCRAM |
 //! | `sasl-msk-iam` | no | AWS credentials for Amazon MSK (AWS_MSK_IAM); only together with `tls` |
+//! | `sasl-gssapi` | no | SASL: GSSAPI (Kerberos) by MIT's library, which is loaded while the program runs |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
 //! | `mock-tls` | no | TLS for that cluster, with certificates that it makes itself |
 //!

@@ -16,6 +16,9 @@ pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
     fn is_sasl(&self) -> bool {
         true
     }
+
+    /// Ends the threads that serve authentication, if there are any. No connection is authenticated any more.
+    fn close(&self) {}
 }
 
 /// The time for which a broker accepts a connection as authenticated.

@@ -51,6 +51,10 @@ impl Authenticator for SaslAuthenticator {
         let message = format!("{} did not end", self.mechanism.name());
         Err(Error::new(ErrorKind::Authentication, message))
     }
+
+    fn close(&self) {
+        self.mechanism.close();
+    }
 }
 
 impl SaslAuthenticator {

@@ -81,6 +81,25 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
+    /// Authenticates by Kerberos with a keytab: see [`ProducerConfig::sasl_kerberos_keytab`].
+    #[cfg(feature = "sasl-gssapi")]
+    pub fn sasl_kerberos_keytab(
+        mut self,
+        service: impl Into<String>,
+        principal: impl Into<String>,
+        keytab: impl Into<std::path::PathBuf>,
+    ) -> Self {
+        self.config = self.config.sasl_kerberos_keytab(service, principal, keytab);
+        self
+    }
+
+    /// Authenticates by Kerberos with a ticket cache: see [`ProducerConfig::sasl_kerberos_ticket_cache`].
+    #[cfg(feature = "sasl-gssapi")]
+    pub fn sasl_kerberos_ticket_cache(mut self, service: impl Into<String>) -> Self {
+        self.config = self.config.sasl_kerberos_ticket_cache(service);
+        self
+    }
+
     /// Serializes keys with `serializer`.
     pub fn key_serializer<S: Serializer<K> + 'static>(
         self,

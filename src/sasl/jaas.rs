@@ -38,6 +38,12 @@ impl Jaas {
         })
     }
 
+    /// Returns the login module.
+    #[cfg(feature = "sasl-gssapi")]
+    pub(crate) fn module(&self) -> LoginModule {
+        self.module
+    }
+
     /// Returns the value of an option. If the text has the option several times, the last value counts.
     pub(crate) fn option(&self, name: &str) -> Option<&Secret> {
         self.options.get(name)

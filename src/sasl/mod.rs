@@ -1,6 +1,8 @@
 //! SASL: the mechanisms by which a client proves its identity to a broker (RFC 4422). They turn the broker's messages into
 //! the client's. `connection::sasl` carries them.
 
+#[cfg(all(feature = "sasl-gssapi", unix, not(target_vendor = "apple")))]
+pub(crate) mod gssapi;
 pub(crate) mod jaas;
 pub(crate) mod json;
 #[cfg(feature = "sasl-msk-iam")]
@@ -24,6 +26,9 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// Begins the authentication of a connection to the broker at `host`, which is the name or the address that the
     /// connection uses. May wait until `deadline`, for a token or a ticket.
     fn begin(&self, host: &str, deadline: Instant) -> Result<Box<dyn Conversation>, Error>;
+
+    /// Ends the threads of the mechanism, if it has any. No connection is authenticated any more.
+    fn close(&self) {}
 }
 
 /// The client's part in the authentication of one connection. An error ends it.

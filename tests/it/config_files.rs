@@ -87,14 +87,14 @@ fn a_quoted_text_keeps_its_quotes_as_in_java_and_is_logged() {
 fn a_refused_file_is_reported_by_its_error_alone() {
     let (config, logged) = load(
         "refused.properties",
-        b"group.id=g\nlinger.ms=5ms\nsasl.kerberos.service.name=hunter2\nacks=2\n",
+        b"group.id=g\nlinger.ms=5ms\ntransactional.id=hunter2\nacks=2\n",
     );
     let error = config.unwrap_err().to_string();
     assert!(
         error.ends_with(
             "refused.properties: 3 faults:\n  \
              line 2: linger.ms=5ms is not a whole number: write 5 (range: 0 to 2147483647)\n  \
-             line 3: sasl.kerberos.service.name is not supported yet: this version has no Kerberos\n  \
+             line 3: transactional.id is not supported yet: this version has no transactions\n  \
              line 4: acks=2 is not a legal value (values: all, -1, 0, 1)"
         ),
         "{error}"

@@ -11,6 +11,8 @@ mod compatibility;
 mod credentials;
 mod delivery;
 mod faults;
+#[cfg(feature = "sasl-gssapi")]
+mod kerberos;
 mod limits;
 mod outages;
 mod producing;
@@ -28,6 +30,14 @@ use support::kafka::{ClusterOptions, Install, KafkaCluster, KafkaVersion, Listen
 use support::suite::{Suite, Test, Unavailable};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "sasl-gssapi")]
+    if let Some(ended) = kerberos::run_child() {
+        return ended;
+    }
+    run_tests()
+}
+
+fn run_tests() -> ExitCode {
     let mut suite = Suite::from_args();
     let mut group = |options: &ClusterOptions, modules: &[(&str, Tests)]| {
         suite.group(|| start(options), KafkaCluster::keep_folder, modules);
@@ -100,8 +110,14 @@ fn secure_groups(group: Group<'_>) {
         ],
     );
     group(
-        &one(KafkaVersion::V4_3_1).secure(&Listener::KERBEROS),
-        &[("kerberos", secure::TESTS_WITH_KERBEROS)],
+        &one(KafkaVersion::V4_3_1)
+            .secure(&Listener::KERBEROS)
+            .property("listener.name.krbtls.connections.max.reauth.ms", "5000"),
+        &[
+            ("kerberos", secure::TESTS_WITH_KERBEROS),
+            #[cfg(feature = "sasl-gssapi")]
+            ("kerberos", kerberos::TESTS),
+        ],
     );
     group(
         &one(KafkaVersion::V3_9_1).secure(&secure::OLD_LISTENERS),

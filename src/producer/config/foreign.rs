@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Jvm,
+    Kinit,
     Consumer,
     Admin,
     Streams,
@@ -17,8 +18,9 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Jvm,
+        Self::Kinit,
         Self::Consumer,
         Self::Admin,
         Self::Streams,
@@ -55,6 +57,10 @@ impl Owner {
     pub(super) fn whose(self) -> &'static str {
         match self {
             Self::Jvm => "Java classes or a JVM",
+            Self::Kinit => {
+                "Java's renewal of Kerberos tickets (here the Kerberos library renews the tickets of a keytab, and a ticket \
+                 cache is read again for each connection)"
+            }
             Self::Consumer => "Kafka's consumer",
             Self::Admin => "Kafka's admin client",
             Self::Streams => "Kafka Streams",
@@ -68,6 +74,7 @@ impl Owner {
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Jvm => JVM,
+            Self::Kinit => KINIT,
             Self::Consumer => CONSUMER,
             Self::Admin => ADMIN,
             Self::Streams => STREAMS,
@@ -80,6 +87,7 @@ impl Owner {
     fn prefixes(self) -> &'static [&'static str] {
         match self {
             Self::Jvm => &["metrics.context."],
+            Self::Kinit => &[],
             Self::Consumer => &["consumer."],
             Self::Admin => &["admin."],
             Self::Streams => &[
@@ -151,6 +159,14 @@ pub(super) const JVM: &[&str] = &[
     "ssl.provider",
     "ssl.secure.random.implementation",
     "ssl.trustmanager.algorithm",
+];
+
+/// Settings of Java's producer about how it renews tickets: by the program kinit.
+pub(super) const KINIT: &[&str] = &[
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.min.time.before.relogin",
+    "sasl.kerberos.ticket.renew.jitter",
+    "sasl.kerberos.ticket.renew.window.factor",
 ];
 
 const CONSUMER: &[&str] = &[
@@ -416,6 +432,7 @@ mod tests {
                 Some(Owner::SpringSerializers),
             ),
             ("metrics.context.app", Some(Owner::Jvm)),
+            ("sasl.kerberos.kinit.cmd", Some(Owner::Kinit)),
             ("consumer.", None),
             ("producer.acks", None),
             ("min.insync.replicas", None),

@@ -5,6 +5,8 @@ mod choices;
 mod encoding;
 mod foreign;
 mod hints;
+#[cfg(feature = "sasl")]
+mod kerberos;
 mod load;
 #[cfg(feature = "sasl")]
 mod msk_iam;

@@ -250,6 +250,7 @@ fn known_names() -> impl Iterator<Item = &'static str> {
     supported
         .chain(not_yet::names())
         .chain(foreign::JVM.iter().copied())
+        .chain(foreign::KINIT.iter().copied())
 }
 
 /// Lower case, and dots for `_` and `-`: differences in these do not count as edits.
@@ -304,6 +305,11 @@ const LIBRDKAFKA: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", "buffer.memory (in bytes)"),
     ("queue.buffering.max.ms", "linger.ms"),
     ("request.required.acks", "acks"),
+    ("sasl.kerberos.keytab", "sasl.jaas.config (option keyTab)"),
+    (
+        "sasl.kerberos.principal",
+        "sasl.jaas.config (option principal)",
+    ),
     ("sasl.mechanisms", "sasl.mechanism"),
     ("sasl.password", "sasl.jaas.config (option password)"),
     ("sasl.username", "sasl.jaas.config (option username)"),

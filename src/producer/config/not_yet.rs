@@ -25,7 +25,6 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The missing part that a setting needs. It follows `this version has no` in a message.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
-        "sasl" if name.starts_with("sasl.kerberos.") => "Kerberos",
         "sasl" if name.starts_with("sasl.oauthbearer.") => "OAUTHBEARER",
         "sasl" => "logins but those of PLAIN and SCRAM",
         "ssl" => "TLS engines of your own",
@@ -52,11 +51,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     // No value is accepted: Java refuses an empty id, too.
     ("transactional.id", &[]),
     ("ssl.engine.factory.class", EMPTY),
-    ("sasl.kerberos.kinit.cmd", &["/usr/bin/kinit"]),
-    ("sasl.kerberos.min.time.before.relogin", &["60000"]),
-    ("sasl.kerberos.service.name", EMPTY),
-    ("sasl.kerberos.ticket.renew.jitter", &["0.05"]),
-    ("sasl.kerberos.ticket.renew.window.factor", &["0.8"]),
     ("sasl.login.callback.handler.class", EMPTY),
     ("sasl.login.class", EMPTY),
     ("sasl.login.connect.timeout.ms", EMPTY),
@@ -129,7 +123,6 @@ mod tests {
     #[test]
     fn a_setting_that_is_not_supported_yet_is_refused_with_the_missing_part() {
         for (name, part) in [
-            ("sasl.kerberos.service.name", "Kerberos"),
             ("ssl.engine.factory.class", "TLS engines of your own"),
             ("sasl.oauthbearer.scope", "OAUTHBEARER"),
             ("sasl.login.class", "logins but those of PLAIN and SCRAM"),
@@ -155,7 +148,6 @@ mod tests {
             }
         }
         for (name, value) in [
-            ("sasl.kerberos.ticket.renew.jitter", "0.05"),
             ("ssl.engine.factory.class", ""),
             ("transaction.timeout.ms", "60000"),
             ("enable.metrics.push", "true"),

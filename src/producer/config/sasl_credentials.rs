@@ -4,11 +4,15 @@ use crate::secret::Secret;
 
 use super::ProducerConfig;
 
-/// A user name and password that were set in code.
+/// Credentials that were set in code.
 #[derive(Clone, Debug)]
-pub(super) struct SaslCredentials {
-    pub(super) user: String,
-    pub(super) password: Secret,
+pub(super) enum SaslCredentials {
+    User {
+        user: String,
+        password: Secret,
+    },
+    #[cfg(feature = "sasl-gssapi")]
+    Kerberos(super::kerberos::Tickets),
 }
 
 /// Setters for SASL. They set `sasl.mechanism`, and take precedence over `sasl.jaas.config`. `security.protocol` must be
@@ -34,7 +38,7 @@ impl ProducerConfig {
 
     fn with_user(mut self, mechanism: &'static str, user: String, password: String) -> Self {
         self.set_text("sasl.mechanism", mechanism);
-        self.sasl_credentials = Some(SaslCredentials {
+        self.sasl_credentials = Some(SaslCredentials::User {
             user,
             password: Secret::new(password),
         });

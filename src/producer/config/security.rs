@@ -238,22 +238,27 @@ mod sasl {
     use crate::sasl::jaas::Jaas;
     use crate::sasl::plain::Plain;
     use crate::sasl::scram::{Hash, Identity, Scram};
+    use crate::secret::Secret;
 
     impl ProducerConfig {
         pub(in crate::producer::config) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
             self.check_client_handler()?;
             let mechanism = match &self.sasl_credentials {
-                Some(credentials) => self.mechanism_of_credentials(credentials)?,
+                Some(SaslCredentials::User { user, password }) => {
+                    self.mechanism_of_user(user, password)?
+                }
+                #[cfg(feature = "sasl-gssapi")]
+                Some(SaslCredentials::Kerberos(tickets)) => self.gssapi_of_code(tickets)?,
                 None => self.mechanism_of_jaas()?,
             };
             Ok(Arc::new(SaslAuthenticator { mechanism }))
         }
 
-        fn mechanism_of_credentials(
+        fn mechanism_of_user(
             &self,
-            credentials: &SaslCredentials,
+            user: &str,
+            password: &Secret,
         ) -> Result<Arc<dyn Mechanism>, Error> {
-            let SaslCredentials { user, password } = credentials;
             let scram = |hash| Scram::new(hash, user, password.clone(), Identity::User);
             Ok(match self.text("sasl.mechanism") {
                 "PLAIN" => Arc::new(Plain::new(user, password.clone())?),
@@ -286,6 +291,7 @@ mod sasl {
                 "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
                 "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
                 "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
+                "GSSAPI" => self.gssapi(&jaas)?,
                 "AWS_MSK_IAM" => self.msk_iam(&jaas)?,
                 other => return Err(no_mechanism(&self.shown(&["sasl.mechanism"], other))),
             })
@@ -294,8 +300,8 @@ mod sasl {
 
     fn no_mechanism(name: &str) -> Error {
         config_error(format!(
-            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and \
-             AWS_MSK_IAM",
+            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, \
+             GSSAPI and AWS_MSK_IAM",
             crate::error::printable(name)
         ))
     }
@@ -332,11 +338,19 @@ mod tests {
         let texts: Vec<_> = blocks
             .filter_map(|block| block.split("```").next())
             .collect();
-        assert_eq!(texts.len(), 7);
+        assert_eq!(texts.len(), 8);
         for text in texts {
             let config = ProducerConfig::from_properties(text).unwrap();
             let needs_feature = text.contains("AWS_MSK_IAM") && cfg!(not(feature = "sasl-msk-iam"));
-            if config.settings.security_protocol.uses_sasl() && !needs_feature {
+            if text.contains("GSSAPI") {
+                // Without the feature, without the library, or else without the keytab.
+                let error = config.sasl().err().unwrap().to_string();
+                let reasons = ["sasl-gssapi", "libgssapi_krb5", "cannot be read", "MIT's"];
+                assert!(
+                    reasons.iter().any(|reason| error.contains(reason)),
+                    "{error}"
+                );
+            } else if config.settings.security_protocol.uses_sasl() && !needs_feature {
                 config.sasl().unwrap();
             }
             if text.contains("ssl.") {

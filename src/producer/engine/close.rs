@@ -136,6 +136,7 @@ impl Engine {
         self.metadata.stop();
         self.bootstrap.cancel();
         self.current_connection.cancel();
+        self.connections.config.authenticator.close();
         self.deliveries.close();
         let undelivered = self.undelivered();
         let busy = match may_wait {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::process::{Process, poll};
+use super::super::process::{Process, Signal, poll};
 use super::{find_program, run};
 
-/// A running KDC with the principals `kafka/localhost` and `alice`, and a keytab of each.
+/// A running KDC with the principals `kafka/localhost` and `alice`, and a keytab of each. Its principals change while it runs.
 pub(crate) struct Kdc {
     folder: PathBuf,
     process: Process,
@@ -78,6 +78,75 @@ impl Kdc {
     /// The keys of `alice`.
     pub(crate) fn keytab(&self) -> PathBuf {
         self.folder.join("alice.keytab")
+    }
+
+    /// Adds a principal with random keys, and returns a keytab of it.
+    pub(crate) fn add_principal(&self, name: &str) -> PathBuf {
+        let keytab = self.folder.join(format!("{name}.keytab"));
+        self.administer(&format!("addprinc -randkey {name}"));
+        self.export_keys(name, &keytab);
+        keytab
+    }
+
+    /// Gives a principal new keys. Tickets and keytabs of the old ones are of no use from then on.
+    pub(crate) fn change_keys(&self, principal: &str) {
+        self.administer(&format!("cpw -randkey {principal}"));
+    }
+
+    pub(crate) fn delete_principal(&self, name: &str) {
+        self.administer(&format!("delprinc -force {name}"));
+    }
+
+    /// Locks a principal: it gets no tickets.
+    pub(crate) fn lock_principal(&self, name: &str) {
+        self.administer(&format!("modprinc -allow_tix {name}"));
+    }
+
+    /// Adds the keys of a principal to a keytab. They are new ones.
+    pub(crate) fn export_keys(&self, principal: &str, keytab: &Path) {
+        self.administer(&format!("ktadd -k {} {principal}", keytab.display()));
+    }
+
+    fn administer(&self, query: &str) {
+        run(
+            command(&self.folder, "kadmin.local").args(["-q", query]),
+            b"",
+        );
+    }
+
+    /// Stops the KDC: it accepts connections and answers nothing.
+    pub(crate) fn stop(&self) {
+        self.process.signal(Signal::Stop);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.process.signal(Signal::Continue);
+    }
+
+    /// Writes another configuration of clients: that of the folder with texts replaced. Returns the file for `KRB5_CONFIG`.
+    pub(crate) fn config_with(&self, name: &str, replacements: &[(&str, &str)]) -> PathBuf {
+        let mut text = fs::read_to_string(self.config()).expect("read a configuration");
+        for (from, to) in replacements {
+            assert!(text.contains(from), "{from} is not in {text}");
+            text = text.replace(from, to);
+        }
+        let file = self.folder.join(format!("{name}.conf"));
+        fs::write(&file, text).expect("write a configuration");
+        file
+    }
+
+    /// Waits until the ticket in a cache has expired, for the library too: it counts in seconds and includes the last one.
+    pub(crate) fn wait_until_expired(&self, cache: &Path) {
+        let is_valid = || {
+            let mut klist = command(&self.folder, "klist");
+            klist.arg("-s").arg("-c").arg(cache).stdin(Stdio::null());
+            klist.status().is_ok_and(|status| status.success())
+        };
+        let expired = poll(Duration::from_secs(60), || (!is_valid()).then(Instant::now));
+        let expired = expired.unwrap_or_else(|| panic!("{} does not expire", cache.display()));
+        poll(Duration::from_secs(2), || {
+            (expired.elapsed() >= Duration::from_secs(2)).then_some(())
+        });
     }
 
     /// Gets a ticket for `alice`, of this lifetime such as `60s`, and returns the file for `KRB5CCNAME`.

@@ -14,6 +14,10 @@ macro_rules! sasl {
 
             /// Java's class for the client's part of a mechanism. AWS_MSK_IAM accepts its own class, which changes nothing.
             "sasl.client.callback.handler.class" = text(), default "", range "a class of Java";
+
+            /// The first part of the brokers' Kerberos principals: `kafka` if they are `kafka/host@REALM`. The option
+            /// `serviceName` in `sasl.jaas.config` is the same.
+            "sasl.kerberos.service.name" = text(), default "", range "a name";
         }
     };
 }
