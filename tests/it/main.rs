@@ -34,7 +34,12 @@ mod own_threads;
 mod partitioning;
 #[cfg(target_os = "linux")]
 mod programs;
-#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+// The outcomes are those of a build with all mechanisms.
+#[cfg(all(
+    feature = "mock-tls",
+    feature = "sasl-gssapi",
+    feature = "sasl-msk-iam"
+))]
 mod property_files;
 mod rebootstrap;
 mod recreated_topics;
