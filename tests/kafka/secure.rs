@@ -7,6 +7,7 @@ use crate::producing::{outcome, producer_of, record};
 use crate::support::kafka::{
     Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
 };
+use crate::support::programs::succeed;
 use crate::support::security::Cert;
 
 /// For a cluster with every listener of [`Listener::COMMON`].
@@ -26,6 +27,10 @@ pub(crate) const TESTS: Tests = &[
     ("a_producer_comes_in_through_each_listener", |kafka| {
         a_producer_comes_in_through(kafka, &Listener::COMMON)
     }),
+    (
+        "the_examples_come_in_with_the_settings_of_a_file",
+        the_examples_come_in_with_the_settings_of_a_file,
+    ),
     (
         "a_password_of_scram_changes_while_the_cluster_runs",
         a_password_of_scram_changes_while_the_cluster_runs,
@@ -120,6 +125,25 @@ fn a_producer_comes_in_through(kafka: &KafkaCluster, listeners: &[Listener]) {
     }
     expected.sort_unstable();
     assert_eq!(values(kafka, topic), expected);
+}
+
+fn the_examples_come_in_with_the_settings_of_a_file(kafka: &KafkaCluster) {
+    let topic = "quickstart";
+    kafka.create_topic(topic, 1, 1, &[]);
+    for (listener, mechanism) in [
+        (Listener::SslClientAuth, None),
+        (Listener::SaslSsl, Some(Mechanism::ScramSha512)),
+    ] {
+        let settings = kafka.settings(listener, mechanism);
+        let file = kafka.properties_file(&format!("examples-{listener:?}"), &settings);
+        let file = file.display().to_string();
+        let servers = kafka.listener_servers(listener);
+        let arguments = ["--bootstrap-server", &servers, "--command-config", &file];
+        succeed("quickstart", &arguments, b"");
+        let arguments = ["--command-config", &file, "--topic", topic];
+        succeed("secure", &arguments, b"");
+    }
+    assert_eq!(values(kafka, topic).len(), 22);
 }
 
 const PASSWORDS: [Mechanism; 3] = [
