@@ -147,10 +147,13 @@ impl Verifier {
 
     fn unknown_issuer(&self, contents: &Certificate<'_>) -> CertificateFault {
         let anchors = &self.anchors;
+        let known = match anchors.certificates.len() {
+            1 => "not the one certificate".to_owned(),
+            count => format!("not among the {count} certificates"),
+        };
         let message = format!(
-            "the broker's certificate is signed by \"{}\", which is not among the {} certificates of {}",
+            "the broker's certificate is signed by \"{}\", which is {known} of {}",
             crate::error::printable(&contents.issuer()),
-            anchors.certificates.len(),
             anchors.origin,
         );
         let advice = match anchors.are_configured {

@@ -89,7 +89,10 @@ const AFTER_TLS: [Told; 5] = [
     NO_ANSWER,
     TLS_FIRST_ANSWER,
     TLS_FIRST_ANSWER,
-    NOT_TLS,
+    waits(
+        "the TLS connection broke: received corrupt message",
+        "; check the network between this client and the broker",
+    ),
 ];
 
 const TLS_STEPS: [Case; 4] = [

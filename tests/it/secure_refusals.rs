@@ -67,7 +67,7 @@ fn each_fault_of_a_brokers_certificate_is_told_until_it_is_mended() {
         ),
         (
             BrokerCertificate::OtherAuthority,
-            "which is not among the 1 certificates of ssl.truststore.certificates",
+            "which is not the one certificate of ssl.truststore.certificates",
         ),
         (BrokerCertificate::SelfSigned, "ssl.truststore.certificates"),
     ] {

@@ -121,7 +121,7 @@ fn each_fault_of_a_brokers_certificate_has_its_sentence(kafka: &KafkaCluster) {
             Cert::Untrusted,
             &[
                 "is signed by \"",
-                "which is not among the 1 certificates of ssl.truststore.location=",
+                "which is not the one certificate of ssl.truststore.location=",
             ],
         ),
     ] {

@@ -246,11 +246,26 @@ impl TlsReceiveHalf {
                 }
                 if !self.unread.is_empty() {
                     let processed = process(&mut tls, &self.received, &mut self.unread);
-                    self.failure = processed.err().map(|error| self.client.error_of(&error));
+                    self.failure = processed.err().map(|error| self.failed(&error));
                     continue;
                 }
             }
             self.receive(deadline)?;
+        }
+    }
+
+    /// Makes the error of a connection whose handshake is complete. Both sides have accepted each other, so bytes that are no
+    /// TLS are a fault on the way, and no refusal. An alert still can be one: with TLS 1.3 the broker checks the client's
+    /// certificate after the handshake.
+    fn failed(&self, error: &rustls::Error) -> Error {
+        use rustls::Error::{DecryptError, InvalidMessage, PeerMisbehaved};
+        match error {
+            DecryptError | InvalidMessage(_) | PeerMisbehaved(_) => {
+                let message = format!("the TLS connection broke: {error}");
+                Error::new(ErrorKind::Network, message)
+                    .with_advice("check the network between this client and the broker")
+            }
+            _ => self.client.error_of(error),
         }
     }
 

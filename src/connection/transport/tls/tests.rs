@@ -430,7 +430,7 @@ fn bytes_that_are_no_record_end_the_connection_after_what_came_before() {
     for _ in 0..2 {
         let read = connection.receive.read(&mut buffer, None);
         let error = super::super::super::errors::broken_error(read.unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Network, "{error}");
     }
 }
 
