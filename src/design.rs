@@ -14,17 +14,17 @@
 //! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
 //! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
-//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::gssapi`. `sasl::jaas` reads `sasl.jaas.config` |
+//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::oauthbearer`, `sasl::gssapi`. `sasl::jaas` reads `sasl.jaas.config` |
 //! | Where do AWS credentials come from, and when are they replaced? | `sasl::msk_iam`: its sources and its `provider` |
 //! | How does Kerberos work, and where is its C library called? | `sasl::gssapi`; only `sasl::gssapi::library` calls it |
-//! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::security` |
+//! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::mechanism` |
+//! | Where do the tokens of OAUTHBEARER come from? | a `sasl::oauthbearer::TokenSource`, chosen by `producer::config::oauth`; `sasl::oauthbearer::refresh` keeps a valid one |
 //! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
-//! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::security` |
+//! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::mechanism` |
 //! | How is a broker's answer processed? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
 //! | Where does a new setting go? | a row in `producer::config::table`, a line in `producer::config::parts` |
 //! | Which settings could differ by topic? | `accumulator::topic_config` (today all topics have the same) |
-//! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
 //! | How does a producer start, close, or end after a panic? | `engine::start`, `engine::close`, `engine::panics` in `producer` |
 //!
 //! # Glossary
@@ -100,6 +100,7 @@
 //! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
 //! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its wake-up ([below](#wake-ups)); a write, for a few ms |
 //! | `kp-link-N` | one a connection | dials (look-up, TCP, TLS, ApiVersions, SASL), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; in a round, as `kp-sender-N` |
+//! | `kp-login` | one, if code or a token server supplies the tokens of OAUTHBEARER | gets the first token when a connection needs it, and each next one ahead of time | the token source |
 //! | `kp-writer-N` | one a connection that stalled | writes what the worker could not; rounds, as `kp-link-N` | its socket; in a round, as `kp-sender-N` |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
@@ -355,6 +356,14 @@
 //! which meanwhile carries no request. A new connection authenticates as every other does, so there is one way to
 //! authenticate, and the old connection serves until the new one is ready. The authenticator takes the end of a session
 //! for 5 % earlier than the broker says, at most 10 s, counted from the time at which it sent its last message.
+//!
+//! **A thread of its own gets the tokens of OAUTHBEARER.** It gets the next one when 80 % to 85 % of the lifetime are over,
+//! as Java does. So no connection waits for a token server, and one that is down for a while is not noticed: the present
+//! token serves, and the thread tries again after a second at first, then every ten. Connections wait for the thread with
+//! their own deadline, so a provider that hangs delays neither `send` beyond `max.block.ms` nor the other threads. Java
+//! gets the first token while it builds the producer. Here the first connection asks for it, so `build` does not wait for
+//! another server, and a failure is told like every other refusal. A token in a file is read for each connection instead: it
+//! is cheap, and a file that was exchanged early is used at once.
 //!
 //! **A peer cannot make the client work without limit before it is authenticated.** An answer has at most 1 MiB, a
 //! mechanism at most 20 messages. SCRAM accepts 4096 to 1,000,000 iterations: with fewer, an attacker who pretends to be

@@ -112,6 +112,8 @@ pub(crate) mod http;
 
 #[cfg(feature = "sasl")]
 pub(crate) mod sasl;
+#[cfg(feature = "sasl")]
+pub use sasl::oauthbearer::{BearerToken, TokenProvider};
 
 pub(crate) mod connection;
 

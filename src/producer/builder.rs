@@ -100,6 +100,16 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
+    /// Authenticates by OAUTHBEARER: see [`ProducerConfig::sasl_oauthbearer`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_oauthbearer(
+        mut self,
+        provider: impl crate::sasl::oauthbearer::TokenProvider + 'static,
+    ) -> Self {
+        self.config = self.config.sasl_oauthbearer(provider);
+        self
+    }
+
     /// Serializes keys with `serializer`.
     pub fn key_serializer<S: Serializer<K> + 'static>(
         self,

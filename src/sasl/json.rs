@@ -6,19 +6,35 @@ use std::str::Chars;
 /// A text with more nesting is no object that a broker sends.
 const MOST_DEPTH: usize = 16;
 
-/// Returns the members of an object whose values are strings; `None` if the text is no JSON object.
-pub(crate) fn strings(text: &str) -> Option<Vec<(String, String)>> {
+/// A value, as far as it is of use here.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    Number(f64),
+    /// An object, an array, `true`, `false` or `null`.
+    Other,
+}
+
+/// Returns the members of an object; `None` if the text is no JSON object.
+pub(crate) fn members(text: &str) -> Option<Vec<(String, Value)>> {
     let mut reader = Reader {
         chars: text.chars().peekable(),
     };
     let mut members = Vec::new();
-    reader.object(0, &mut |name, value| {
-        if let Some(value) = value {
-            members.push((name, value));
-        }
-    })?;
+    reader.object(0, &mut |name, value| members.push((name, value)))?;
     reader.skip_spaces();
     reader.chars.next().is_none().then_some(members)
+}
+
+/// Returns the members of an object whose values are strings; `None` if the text is no JSON object.
+pub(crate) fn strings(text: &str) -> Option<Vec<(String, String)>> {
+    let strings = members(text)?
+        .into_iter()
+        .filter_map(|(name, value)| match value {
+            Value::Text(text) => Some((name, text)),
+            Value::Number(_) | Value::Other => None,
+        });
+    Some(strings.collect())
 }
 
 /// Returns the text as a JSON string, with its quotes.
@@ -41,12 +57,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads an object. `member` gets each name, with its value if that is a string.
-    fn object(
-        &mut self,
-        depth: usize,
-        member: &mut dyn FnMut(String, Option<String>),
-    ) -> Option<()> {
+    /// Reads an object. `member` gets each name with its value.
+    fn object(&mut self, depth: usize, member: &mut dyn FnMut(String, Value)) -> Option<()> {
         self.take('{')?;
         if self.take('}').is_some() {
             return Some(());
@@ -76,29 +88,32 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads any value. Returns it if it is a string.
-    fn value(&mut self, depth: usize) -> Option<Option<String>> {
+    fn value(&mut self, depth: usize) -> Option<Value> {
         if depth > MOST_DEPTH {
             return None;
         }
         self.skip_spaces();
         match self.chars.peek()? {
-            '"' => return self.string().map(Some),
+            '"' => return self.string().map(Value::Text),
             '{' => self.object(depth, &mut |_, _| {})?,
             '[' => self.array(depth)?,
-            _ => self.scalar()?,
+            _ => return self.scalar(),
         }
-        Some(None)
+        Some(Value::Other)
     }
 
     /// A number, `true`, `false` or `null`.
-    fn scalar(&mut self) -> Option<()> {
-        let mut length = 0;
+    fn scalar(&mut self) -> Option<Value> {
         let is_part = |next: &char| next.is_ascii_alphanumeric() || "+-.".contains(*next);
-        while self.chars.next_if(is_part).is_some() {
-            length += 1;
+        let mut text = String::new();
+        while let Some(part) = self.chars.next_if(is_part) {
+            text.push(part);
         }
-        (length > 0).then_some(())
+        let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if is_number => Some(Value::Number(number)),
+            _ => (!text.is_empty()).then_some(Value::Other),
+        }
     }
 
     fn string(&mut self) -> Option<String> {

@@ -7,7 +7,6 @@ pub(crate) mod jaas;
 pub(crate) mod json;
 #[cfg(feature = "sasl-msk-iam")]
 pub(crate) mod msk_iam;
-#[allow(dead_code, reason = "no setting asks for OAUTHBEARER yet")]
 pub(crate) mod oauthbearer;
 pub(crate) mod plain;
 pub(crate) mod scram;

@@ -32,7 +32,7 @@ thread_local! {
 
 impl ThreadGroup {
     /// Returns the group of the producer to which this thread belongs. `None` on a thread of the program.
-    pub(super) fn of_this_thread() -> Option<Arc<Self>> {
+    pub(crate) fn of_this_thread() -> Option<Arc<Self>> {
         GROUP
             .try_with(|group| group.borrow().clone())
             .ok()

@@ -69,6 +69,8 @@ mod support;
 #[cfg(target_os = "linux")]
 mod threads;
 mod timeouts;
+#[cfg(feature = "sasl")]
+mod tokens;
 mod topic_errors;
 mod topics;
 mod versions;

@@ -25,7 +25,12 @@ pub(crate) const TESTS: Tests = &[
         },
     ),
     ("a_producer_comes_in_through_each_listener", |kafka| {
-        a_producer_comes_in_through(kafka, &Listener::COMMON)
+        let tokens = [Mechanism::OauthBearer];
+        a_producer_comes_in_through(
+            kafka,
+            &Listener::COMMON,
+            &[&PASSWORDS[..], &tokens].concat(),
+        );
     }),
     (
         "the_examples_come_in_with_the_settings_of_a_file",
@@ -62,7 +67,7 @@ pub(crate) const TESTS_OF_OLD_BROKERS: Tests = &[
         },
     ),
     ("a_producer_comes_in_through_each_listener", |kafka| {
-        a_producer_comes_in_through(kafka, &OLD_LISTENERS)
+        a_producer_comes_in_through(kafka, &OLD_LISTENERS, &PASSWORDS);
     }),
 ];
 
@@ -104,15 +109,18 @@ fn produce(kafka: &KafkaCluster, topic: &str, (listener, mechanism): &Door, line
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// With each mechanism that takes a password.
-fn a_producer_comes_in_through(kafka: &KafkaCluster, listeners: &[Listener]) {
+fn a_producer_comes_in_through(
+    kafka: &KafkaCluster,
+    listeners: &[Listener],
+    mechanisms: &[Mechanism],
+) {
     let topic = "secure-producer";
     kafka.create_topic(topic, 1, 1, &[]);
     let mut expected = Vec::new();
     for listener in listeners {
         let doors = match listener.protocol() {
             "SSL" => vec![None],
-            _ => PASSWORDS.map(Some).to_vec(),
+            _ => mechanisms.iter().copied().map(Some).collect(),
         };
         for mechanism in doors {
             let settings = kafka.settings(*listener, mechanism);
@@ -146,6 +154,7 @@ fn the_examples_come_in_with_the_settings_of_a_file(kafka: &KafkaCluster) {
     assert_eq!(values(kafka, topic).len(), 22);
 }
 
+/// The mechanisms that take a password.
 const PASSWORDS: [Mechanism; 3] = [
     Mechanism::Plain,
     Mechanism::ScramSha256,

@@ -1,6 +1,7 @@
 //! Sessions that end, and credentials and certificates that are exchanged, while a producer sends.
 
 use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ pub(crate) const TESTS: Tests = &[
     (
         "links_are_replaced_before_their_sessions_end_and_no_record_notices",
         links_are_replaced_before_their_sessions_end_and_no_record_notices,
+    ),
+    (
+        "tokens_are_exchanged_before_they_end_and_no_record_notices",
+        tokens_are_exchanged_before_they_end_and_no_record_notices,
     ),
     (
         "a_producer_goes_on_when_its_password_is_right_again",
@@ -85,6 +90,32 @@ fn links_are_replaced_before_their_sessions_end_and_no_record_notices(kafka: &Ka
                 assert_holds_numbers(kafka, &topic, count);
             });
         }
+    });
+}
+
+/// The broker ends a session with its token, which lasts eight seconds. Another program writes the next one in time.
+fn tokens_are_exchanged_before_they_end_and_no_record_notices(kafka: &KafkaCluster) {
+    let topic = "sessions-tokens";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let write = move || kafka.issuer().token_file("carol", 8);
+    let url = format!("file://{}", write().display());
+    let name = "sasl.oauthbearer.token.endpoint.url";
+    let mut settings = kafka.settings(Listener::SaslSsl, Some(Mechanism::OauthBearer));
+    settings.retain(|(other, _)| other != name);
+    settings.push((name.to_owned(), url));
+    let producer = producer(&settings);
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(Duration::from_secs(2)) == Err(RecvTimeoutError::Timeout) {
+                write();
+            }
+        });
+        let (count, longest) = send_for(&producer, topic, Duration::from_secs(20));
+        drop(done);
+        producer.close(SOON).expect("a close");
+        println!("tokens: {count} records, the longest delivery {longest:?}");
+        assert_holds_numbers(kafka, topic, count);
     });
 }
 

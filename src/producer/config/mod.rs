@@ -9,9 +9,13 @@ mod hints;
 mod kerberos;
 mod load;
 #[cfg(feature = "sasl")]
+mod mechanism;
+#[cfg(feature = "sasl")]
 mod msk_iam;
 mod names;
 mod not_yet;
+#[cfg(feature = "sasl")]
+mod oauth;
 mod parts;
 mod properties;
 pub(crate) mod providers;

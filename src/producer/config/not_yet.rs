@@ -25,8 +25,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The missing part that a setting needs. It follows `this version has no` in a message.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
-        "sasl" if name.starts_with("sasl.oauthbearer.") => "OAUTHBEARER",
-        "sasl" => "logins but those of PLAIN and SCRAM",
+        "sasl" if name.starts_with("sasl.oauthbearer.") => "tokens of a token server",
+        "sasl" => "such logins",
         "ssl" => "TLS engines of your own",
         "transaction" | "transactional" => "transactions",
         "interceptor" => "interceptors",
@@ -51,14 +51,9 @@ const NOT_YET: &[(&str, &[&str])] = &[
     // No value is accepted: Java refuses an empty id, too.
     ("transactional.id", &[]),
     ("ssl.engine.factory.class", EMPTY),
-    ("sasl.login.callback.handler.class", EMPTY),
     ("sasl.login.class", EMPTY),
     ("sasl.login.connect.timeout.ms", EMPTY),
     ("sasl.login.read.timeout.ms", EMPTY),
-    ("sasl.login.refresh.buffer.seconds", &["300"]),
-    ("sasl.login.refresh.min.period.seconds", &["60"]),
-    ("sasl.login.refresh.window.factor", &["0.8"]),
-    ("sasl.login.refresh.window.jitter", &["0.05"]),
     ("sasl.login.retry.backoff.max.ms", &["10000"]),
     ("sasl.login.retry.backoff.ms", &["100"]),
     ("sasl.oauthbearer.allow.unverified.audience", &["false"]),
@@ -98,7 +93,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("sasl.oauthbearer.scope", EMPTY),
     ("sasl.oauthbearer.scope.claim.name", &["scope"]),
     ("sasl.oauthbearer.sub.claim.name", &["sub"]),
-    ("sasl.oauthbearer.token.endpoint.url", EMPTY),
 ];
 
 #[cfg(test)]
@@ -124,8 +118,8 @@ mod tests {
     fn a_setting_that_is_not_supported_yet_is_refused_with_the_missing_part() {
         for (name, part) in [
             ("ssl.engine.factory.class", "TLS engines of your own"),
-            ("sasl.oauthbearer.scope", "OAUTHBEARER"),
-            ("sasl.login.class", "logins but those of PLAIN and SCRAM"),
+            ("sasl.oauthbearer.scope", "tokens of a token server"),
+            ("sasl.login.class", "such logins"),
             ("transactional.id", "transactions"),
             ("transaction.timeout.ms", "transactions"),
             ("interceptor.classes", "interceptors"),

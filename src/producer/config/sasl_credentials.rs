@@ -1,11 +1,16 @@
 //! Setters for SASL that need no JAAS text.
 
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+
+use crate::sasl::oauthbearer::TokenProvider;
 use crate::secret::Secret;
 
 use super::ProducerConfig;
 
 /// Credentials that were set in code.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum SaslCredentials {
     User {
         user: String,
@@ -13,6 +18,25 @@ pub(super) enum SaslCredentials {
     },
     #[cfg(feature = "sasl-gssapi")]
     Kerberos(super::kerberos::Tickets),
+    Tokens(Arc<dyn TokenProvider>),
+}
+
+// A producer asks a provider again after a panic of it, so such a panic breaks nothing of a configuration.
+impl UnwindSafe for SaslCredentials {}
+impl RefUnwindSafe for SaslCredentials {}
+
+impl fmt::Debug for SaslCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { user, .. } => f
+                .debug_struct("User")
+                .field("user", user)
+                .finish_non_exhaustive(),
+            #[cfg(feature = "sasl-gssapi")]
+            Self::Kerberos(tickets) => f.debug_tuple("Kerberos").field(tickets).finish(),
+            Self::Tokens(_) => f.write_str("Tokens"),
+        }
+    }
 }
 
 /// Setters for SASL. They set `sasl.mechanism`, and take precedence over `sasl.jaas.config`. `security.protocol` must be
@@ -34,6 +58,14 @@ impl ProducerConfig {
     #[must_use]
     pub fn sasl_scram_sha_512(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user("SCRAM-SHA-512", user.into(), password.into())
+    }
+
+    /// Authenticates by OAUTHBEARER (RFC 7628) with tokens of `provider`: see [`TokenProvider`].
+    #[must_use]
+    pub fn sasl_oauthbearer(mut self, provider: impl TokenProvider + 'static) -> Self {
+        self.set_text("sasl.mechanism", "OAUTHBEARER");
+        self.sasl_credentials = Some(SaslCredentials::Tokens(Arc::new(provider)));
+        self
     }
 
     fn with_user(mut self, mechanism: &'static str, user: String, password: String) -> Self {

@@ -228,103 +228,6 @@ mod tls {
     }
 }
 
-#[cfg(feature = "sasl")]
-mod sasl {
-    use super::*;
-    use crate::connection::sasl::SaslAuthenticator;
-    use crate::producer::config::msk_iam::default_jaas;
-    use crate::producer::config::sasl_credentials::SaslCredentials;
-    use crate::sasl::Mechanism;
-    use crate::sasl::jaas::Jaas;
-    use crate::sasl::plain::Plain;
-    use crate::sasl::scram::{Hash, Identity, Scram};
-    use crate::secret::Secret;
-
-    impl ProducerConfig {
-        pub(in crate::producer::config) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
-            self.check_client_handler()?;
-            let mechanism = match &self.sasl_credentials {
-                Some(SaslCredentials::User { user, password }) => {
-                    self.mechanism_of_user(user, password)?
-                }
-                #[cfg(feature = "sasl-gssapi")]
-                Some(SaslCredentials::Kerberos(tickets)) => self.gssapi_of_code(tickets)?,
-                None => self.mechanism_of_jaas()?,
-            };
-            Ok(Arc::new(SaslAuthenticator { mechanism }))
-        }
-
-        fn mechanism_of_user(
-            &self,
-            user: &str,
-            password: &Secret,
-        ) -> Result<Arc<dyn Mechanism>, Error> {
-            let scram = |hash| Scram::new(hash, user, password.clone(), Identity::User);
-            Ok(match self.text("sasl.mechanism") {
-                "PLAIN" => Arc::new(Plain::new(user, password.clone())?),
-                "SCRAM-SHA-256" => Arc::new(scram(Hash::Sha256)?),
-                "SCRAM-SHA-512" => Arc::new(scram(Hash::Sha512)?),
-                other => {
-                    return Err(no_user_and_password(
-                        &self.shown(&["sasl.mechanism"], other),
-                    ));
-                }
-            })
-        }
-
-        fn mechanism_of_jaas(&self) -> Result<Arc<dyn Mechanism>, Error> {
-            let mechanism = self.text("sasl.mechanism");
-            let is_set = self.is_set("sasl.mechanism");
-            let text = match self.text("sasl.jaas.config") {
-                "" => default_jaas(mechanism).unwrap_or_default(),
-                text => text,
-            };
-            if text.is_empty() {
-                return Err(no_jaas(&self.shown(&["sasl.mechanism"], mechanism), is_set));
-            }
-            let jaas = Jaas::parse(text)?;
-            for warning in jaas.warnings() {
-                log::warn!(target: "kafka_producer::config", "{warning}");
-            }
-            jaas.check_mechanism(is_set.then_some(mechanism))?;
-            Ok(match mechanism {
-                "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
-                "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
-                "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
-                "GSSAPI" => self.gssapi(&jaas)?,
-                "AWS_MSK_IAM" => self.msk_iam(&jaas)?,
-                other => return Err(no_mechanism(&self.shown(&["sasl.mechanism"], other))),
-            })
-        }
-    }
-
-    fn no_mechanism(name: &str) -> Error {
-        config_error(format!(
-            "sasl.mechanism={} is not supported yet: this version has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, \
-             GSSAPI and AWS_MSK_IAM",
-            crate::error::printable(name)
-        ))
-    }
-
-    fn no_user_and_password(name: &str) -> Error {
-        config_error(format!(
-            "sasl.mechanism={} does not use a user name and password",
-            crate::error::printable(name)
-        ))
-    }
-
-    fn no_jaas(mechanism: &str, is_set: bool) -> Error {
-        let mechanism = match is_set {
-            true => format!("sasl.mechanism={}", crate::error::printable(mechanism)),
-            false => "SASL".to_owned(),
-        };
-        config_error(format!(
-            "sasl.jaas.config is not set, and {mechanism} needs its credentials: set it, or use a setter such as \
-             sasl_plain; a file named by java.security.auth.login.config is not read"
-        ))
-    }
-}
-
 #[cfg(all(test, feature = "tls-core", feature = "sasl"))]
 mod tests {
     use super::*;
@@ -338,7 +241,7 @@ mod tests {
         let texts: Vec<_> = blocks
             .filter_map(|block| block.split("```").next())
             .collect();
-        assert_eq!(texts.len(), 8);
+        assert_eq!(texts.len(), 9);
         for text in texts {
             let config = ProducerConfig::from_properties(text).unwrap();
             let needs_feature = text.contains("AWS_MSK_IAM") && cfg!(not(feature = "sasl-msk-iam"));

@@ -107,6 +107,16 @@ pub(super) const fn count(min: i64) -> Whole<u32> {
     Whole::new(min, i32::MAX as i64)
 }
 
+/// A whole number of seconds.
+pub(super) const fn seconds(min: i64, max: i64) -> Whole<u32> {
+    Whole::new(min, max)
+}
+
+/// A number that need not be whole.
+pub(super) const fn decimal(min: f64, max: f64) -> Decimal {
+    Decimal { min, max }
+}
+
 /// A level of compression.
 pub(super) const fn level(min: i64, max: i64) -> Whole<i32> {
     Whole::new(min, max)
@@ -355,6 +365,30 @@ impl<T: TryInto<i64> + TryFrom<i64> + Display + Copy> Kind for Whole<T> {
     }
 
     fn write(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+pub(super) struct Decimal {
+    min: f64,
+    max: f64,
+}
+
+impl Kind for Decimal {
+    type Value = f64;
+
+    fn parse(&self, text: &str) -> Result<f64, String> {
+        text.parse().map_err(|_| "is not a number".to_owned())
+    }
+
+    fn check(&self, value: &f64) -> Result<(), String> {
+        match (self.min..=self.max).contains(value) {
+            true => Ok(()),
+            false => Err("is out of range".to_owned()),
+        }
+    }
+
+    fn write(&self, value: &f64) -> String {
         value.to_string()
     }
 }

@@ -12,7 +12,7 @@ use super::{ACTION, EXPIRES_SECONDS, MskIam, SERVICE, USER_AGENT};
 use crate::error::Error;
 use crate::sasl::failed;
 use crate::sasl::jaas::Jaas;
-use crate::sasl::oauthbearer::{Token, TokenSource};
+use crate::sasl::oauthbearer::{BearerToken, TokenSource};
 use crate::secret::Secret;
 
 /// Makes tokens with AWS credentials.
@@ -28,7 +28,7 @@ impl MskTokens {
 }
 
 impl TokenSource for MskTokens {
-    fn fetch(&self, deadline: Instant) -> Result<Token, Error> {
+    fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error> {
         let now = SystemTime::now();
         let region = self.0.own_region(now, deadline).ok_or_else(|| {
             failed("the AWS region of the cluster is not known, and a token for MSK needs it")
@@ -36,7 +36,7 @@ impl TokenSource for MskTokens {
         })?;
         let credentials = self.0.provider.credentials(now, deadline)?;
         let (text, expires) = presigned(&region, &credentials, SystemTime::now());
-        Ok(Token::new(text.reveal()).expires(expires))
+        Ok(BearerToken::new(text.reveal()).expires(expires))
     }
 }
 

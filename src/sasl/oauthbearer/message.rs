@@ -1,13 +1,10 @@
 //! The messages of OAUTHBEARER (RFC 7628, section 3).
 
 use super::super::failed;
-use super::{Token, json};
+use super::{BearerToken, json};
 use crate::error::{Error, printable};
 use crate::sasl::Message;
 use crate::secret::HIDDEN;
-
-/// Separates the parts of the client's message.
-const SEPARATOR: char = '\u{1}';
 
 /// The client's whole answer to a failure.
 pub(super) const FAILURE_RECEIVED: u8 = 1;
@@ -16,7 +13,7 @@ pub(super) const FAILURE_RECEIVED: u8 = 1;
 const MOST_FAILURE_BYTES: usize = 64 << 10;
 
 /// Returns the message with the token and its extensions. No name to act as is in it: Kafka's broker takes the token's.
-pub(super) fn client_message(token: &Token) -> Result<Message, Error> {
+pub(super) fn client_message(token: &BearerToken) -> Result<Message, Error> {
     let value = token.value.reveal();
     check_token(value)?;
     let mut parts = vec!["n,,", "\u{1}auth=Bearer ", value];
@@ -31,7 +28,7 @@ pub(super) fn client_message(token: &Token) -> Result<Message, Error> {
         parts.extend(["\u{1}", name, "=", content.reveal()]);
     }
     parts.push("\u{1}\u{1}");
-    // One allocation, so that no part of the token stays behind.
+    // The byte 1 separates the parts. One allocation, so that no part of the token stays behind.
     Ok(Message::new(parts.concat().into_bytes()))
 }
 
@@ -136,7 +133,7 @@ impl Failure {
 mod tests {
     use super::*;
 
-    fn text(token: &Token) -> String {
+    fn text(token: &BearerToken) -> String {
         let message = client_message(token).unwrap();
         String::from_utf8(message.bytes().to_vec()).unwrap()
     }
@@ -144,7 +141,7 @@ mod tests {
     /// The example of RFC 7628, section 4.1, without the name to act as, and with extensions.
     #[test]
     fn the_message_has_the_token_and_its_extensions() {
-        let token = Token::new("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
+        let token = BearerToken::new("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
         assert_eq!(
             text(&token),
             "n,,\u{1}auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\u{1}\u{1}"
@@ -158,7 +155,7 @@ mod tests {
              \u{1}\u{1}"
         );
         assert_eq!(
-            text(&Token::new("a").extension("k", "a b\t\r\n~")),
+            text(&BearerToken::new("a").extension("k", "a b\t\r\n~")),
             "n,,\u{1}auth=Bearer a\u{1}k=a b\t\r\n~\u{1}\u{1}"
         );
     }
@@ -175,7 +172,7 @@ mod tests {
             "hunter2é",
             "hunter2,",
         ] {
-            let error = client_message(&Token::new(value)).unwrap_err();
+            let error = client_message(&BearerToken::new(value)).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Authentication);
             let shown = format!("{error} {error:?}");
             assert!(
@@ -195,7 +192,7 @@ mod tests {
             ("k", "é"),
             ("k", "hunter2\u{7f}"),
         ] {
-            let shown = client_message(&Token::new("t").extension(name, value))
+            let shown = client_message(&BearerToken::new("t").extension(name, value))
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -203,7 +200,9 @@ mod tests {
                 "{shown}"
             );
         }
-        let twice = Token::new("t").extension("k", "v").extension("k", "w");
+        let twice = BearerToken::new("t")
+            .extension("k", "v")
+            .extension("k", "w");
         assert!(
             client_message(&twice)
                 .unwrap_err()

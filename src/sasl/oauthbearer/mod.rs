@@ -1,14 +1,21 @@
 //! OAUTHBEARER (RFC 7628): the client sends a token that a token server issued, and the broker checks it.
 
+pub(crate) mod file;
+mod jwt;
 mod message;
+mod provider;
+pub(crate) mod refresh;
 pub(crate) mod unsecured;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::message::{FAILURE_RECEIVED, Failure, check_extension, client_message};
-use super::{Conversation, Mechanism, Message, Next, failed, json};
+pub(crate) use self::provider::ProvidedTokens;
+pub use self::provider::TokenProvider;
+use super::jaas::Jaas;
+use super::{Conversation, Mechanism, Message, Next, failed, json, misconfigured};
 use crate::error::Error;
 use crate::secret::Secret;
 
@@ -16,21 +23,24 @@ use crate::secret::Secret;
 pub(crate) trait TokenSource: Send + Sync {
     /// Gets a token that is valid now. May wait for it until `deadline`. An error ends the attempt to connect, and a later one
     /// asks again.
-    fn fetch(&self, deadline: Instant) -> Result<Token, Error>;
+    fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error>;
+
+    /// Ends the threads of the source, if it has any. No token is needed any more.
+    fn close(&self) {}
 }
 
-/// A bearer token, and what is known of it. `Debug` shows neither the token nor its extensions.
+/// A token for OAUTHBEARER, and what is known of it. `Debug` shows neither the token nor its extensions.
 #[derive(Clone)]
-pub(crate) struct Token {
+pub struct BearerToken {
     value: Secret,
     expires: Option<SystemTime>,
     extensions: Vec<(String, Secret)>,
     principal: Option<String>,
 }
 
-impl Token {
+impl BearerToken {
     /// Makes a token of its text, as it stands behind `Bearer` in HTTP.
-    pub(crate) fn new(value: impl Into<String>) -> Self {
+    pub fn new(value: impl Into<String>) -> Self {
         Self {
             value: Secret::new(value.into()),
             expires: None,
@@ -39,16 +49,24 @@ impl Token {
         }
     }
 
-    /// Sets when the token expires. Connections that use it are replaced before.
+    /// Makes a token of its text. If that is a JSON web token, its claims `exp` and `sub` say when it expires and whom it
+    /// stands for. The signature is not checked.
+    pub fn from_jwt(text: &str) -> Self {
+        jwt::token(text)
+    }
+
+    /// Sets when the token expires. The producer asks for the next one before, and brokers end the sessions of connections
+    /// that use it. Without it the producer asks for a token for each connection.
     #[must_use]
-    pub(crate) fn expires(mut self, expires: SystemTime) -> Self {
+    pub fn expires(mut self, expires: SystemTime) -> Self {
         self.expires = Some(expires);
         self
     }
 
-    /// Adds an extension (KIP-342), such as `logicalCluster`. Its name has letters only and is not `auth`.
+    /// Adds an extension (KIP-342), such as `logicalCluster`. Its name has letters only and is not `auth`. Its value has
+    /// printable ASCII characters. Another extension fails when the token is used.
     #[must_use]
-    pub(crate) fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions
             .push((name.into(), Secret::new(value.into())));
         self
@@ -56,9 +74,15 @@ impl Token {
 
     /// Sets whom the token stands for. It is shown in messages only.
     #[must_use]
-    pub(crate) fn principal(mut self, principal: impl Into<String>) -> Self {
+    pub fn principal(mut self, principal: impl Into<String>) -> Self {
         self.principal = Some(principal.into());
         self
+    }
+
+    /// Returns for how long after `now` the token is valid. `None` if its end is not known.
+    fn rest(&self, now: SystemTime) -> Option<Duration> {
+        let expires = self.expires?;
+        Some(expires.duration_since(now).unwrap_or_default())
     }
 
     /// Returns whether `text` repeats the token or a long part of it.
@@ -71,13 +95,26 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
+        f.debug_struct("BearerToken")
             .field("expires", &self.expires)
             .field("principal", &self.principal)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the extensions that options of `OAuthBearerLoginModule` add to a token: those whose names begin with `prefix`.
+pub(crate) fn extensions(jaas: &Jaas, prefix: &str) -> Result<Vec<(String, Secret)>, Error> {
+    let options = jaas.options();
+    let named = options.filter_map(|(option, value)| Some((option.strip_prefix(prefix)?, value)));
+    named
+        .map(|(name, value)| {
+            check_extension(name, value.reveal())
+                .map_err(|fault| misconfigured(format!("sasl.jaas.config: {fault}")))?;
+            Ok((name.to_owned(), value.clone()))
+        })
+        .collect()
 }
 
 /// The mechanism OAUTHBEARER with a source of tokens.
@@ -104,6 +141,10 @@ impl Mechanism for OAuthBearer {
             state: State::AwaitingAnswer,
         }))
     }
+
+    fn close(&self) {
+        self.source.close();
+    }
 }
 
 impl fmt::Debug for OAuthBearer {
@@ -114,7 +155,7 @@ impl fmt::Debug for OAuthBearer {
 
 struct OAuthConversation {
     message: Message,
-    token: Token,
+    token: BearerToken,
     state: State,
 }
 
@@ -177,7 +218,7 @@ impl OAuthConversation {
 pub(crate) fn refusal(token: &str, answer: &[u8]) -> String {
     let mut conversation = OAuthConversation {
         message: Message::new(Vec::new()),
-        token: Token::new(token),
+        token: BearerToken::new(token),
         state: State::AwaitingAnswer,
     };
     let _ = conversation.next(answer);

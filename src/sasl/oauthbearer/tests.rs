@@ -15,15 +15,15 @@ const JAVA: &str = include_str!("java_tokens.jsonl");
 
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJodW50ZXIifQ.c2lnbmF0dXJl";
 
-struct Fixed(Token);
+struct Fixed(BearerToken);
 
 impl TokenSource for Fixed {
-    fn fetch(&self, _: Instant) -> Result<Token, Error> {
+    fn fetch(&self, _: Instant) -> Result<BearerToken, Error> {
         Ok(self.0.clone())
     }
 }
 
-fn begin(token: Token) -> Box<dyn Conversation> {
+fn begin(token: BearerToken) -> Box<dyn Conversation> {
     let mechanism = OAuthBearer::new(Arc::new(Fixed(token)));
     assert_eq!(mechanism.name(), "OAUTHBEARER");
     mechanism.begin("localhost", Instant::now()).unwrap()
@@ -35,7 +35,7 @@ fn unsecured(options: &str) -> Result<UnsecuredTokens, Error> {
 }
 
 /// The error of a broker that answers the token with `failure`, and then refuses with `explanation`.
-fn refused(token: Token, failure: &[u8], explanation: Option<&str>) -> Error {
+fn refused(token: BearerToken, failure: &[u8], explanation: Option<&str>) -> Error {
     let mut conversation = begin(token);
     conversation.first().unwrap();
     match conversation.next(failure).unwrap() {
@@ -47,7 +47,7 @@ fn refused(token: Token, failure: &[u8], explanation: Option<&str>) -> Error {
 
 #[test]
 fn an_empty_answer_ends_the_conversation() {
-    let mut conversation = begin(Token::new(TOKEN));
+    let mut conversation = begin(BearerToken::new(TOKEN));
     let first = format!("n,,\u{1}auth=Bearer {TOKEN}\u{1}\u{1}");
     assert_eq!(conversation.first().unwrap().bytes(), first.as_bytes());
     assert!(matches!(conversation.next(b"").unwrap(), Next::Done));
@@ -57,7 +57,7 @@ fn an_empty_answer_ends_the_conversation() {
 fn a_failure_is_answered_and_told() {
     let json = br#"{"status":"insufficient_scope", "scope":"kafka produce", "openid-configuration":"https://x"}"#;
     let error = refused(
-        Token::new(TOKEN),
+        BearerToken::new(TOKEN),
         json,
         Some(std::str::from_utf8(json).unwrap()),
     );
@@ -67,7 +67,12 @@ fn a_failure_is_answered_and_told() {
         "the broker refused the token: insufficient_scope (scope kafka produce); request the token with the scope that \
          the broker demands (sasl.oauthbearer.scope)"
     );
-    let error = refused(Token::new(TOKEN), br#"{"status":"invalid_token"}"#, None).to_string();
+    let error = refused(
+        BearerToken::new(TOKEN),
+        br#"{"status":"invalid_token"}"#,
+        None,
+    )
+    .to_string();
     assert!(
         error.starts_with(
             "the broker refused the token: invalid_token; check that the broker expects"
@@ -75,14 +80,14 @@ fn a_failure_is_answered_and_told() {
         "{error}"
     );
     // Some brokers send their text with the refusal alone.
-    let refusal = begin(Token::new(TOKEN))
+    let refusal = begin(BearerToken::new(TOKEN))
         .refused(Some("{\"status\":\"invalid_token\"}"))
         .to_string();
     assert!(
         refusal.starts_with("the broker refused the token: invalid_token; "),
         "{refusal}"
     );
-    let refusal = begin(Token::new(TOKEN))
+    let refusal = begin(BearerToken::new(TOKEN))
         .refused(Some("[123]: Access denied"))
         .to_string();
     assert!(
@@ -93,7 +98,7 @@ fn a_failure_is_answered_and_told() {
 
 #[test]
 fn a_broker_that_says_no_more_after_a_failure_has_refused() {
-    let mut conversation = begin(Token::new(TOKEN));
+    let mut conversation = begin(BearerToken::new(TOKEN));
     conversation.next(br#"{"status":"invalid_token"}"#).unwrap();
     for answer in [&b""[..], b"x"] {
         let error = conversation.next(answer).unwrap_err().to_string();
@@ -107,13 +112,13 @@ fn a_broker_that_says_no_more_after_a_failure_has_refused() {
 #[test]
 fn an_expired_token_is_named_as_such() {
     let expired = SystemTime::now() - Duration::from_secs(90);
-    let error = refused(Token::new(TOKEN).expires(expired), b"{}", None).to_string();
+    let error = refused(BearerToken::new(TOKEN).expires(expired), b"{}", None).to_string();
     assert!(
         error.starts_with("the broker refused the token, which expired 9"),
         "{error}"
     );
     let later = SystemTime::now() + Duration::from_secs(90);
-    let error = refused(Token::new(TOKEN).expires(later), b"{}", None).to_string();
+    let error = refused(BearerToken::new(TOKEN).expires(later), b"{}", None).to_string();
     assert!(
         error.starts_with("the broker refused the token; "),
         "{error}"
@@ -129,14 +134,14 @@ fn nothing_shows_the_token() {
         format!("{{\"status\":\"{}{claims}\"}}", "y".repeat(99)),
         format!("not JSON {TOKEN}"),
     ] {
-        let error = refused(Token::new(TOKEN), failure.as_bytes(), Some(&failure));
+        let error = refused(BearerToken::new(TOKEN), failure.as_bytes(), Some(&failure));
         let shown = format!("{error} {error:?}");
         assert!(
             !shown.contains(TOKEN) && !shown.contains("eyJz") && shown.len() < 1500,
             "{shown}"
         );
     }
-    let token = Token::new(TOKEN)
+    let token = BearerToken::new(TOKEN)
         .principal("alice")
         .extension("k", "hunter2");
     let shown = format!(
@@ -197,7 +202,7 @@ fn check_token(tokens: &UnsecuredTokens, case: &Value) {
     assert_eq!(claims, javas);
     assert_eq!(token.principal.as_deref(), case["principal"].as_str());
 
-    let mut message = Token::new("T");
+    let mut message = BearerToken::new("T");
     message.extensions = token.extensions;
     assert_eq!(
         client_message(&message).unwrap().bytes(),
@@ -280,7 +285,7 @@ fn a_token_expires_after_its_lifetime() {
 proptest! {
     #[test]
     fn no_answer_panics_or_shows_the_token(answer in any::<Vec<u8>>(), text in any::<String>()) {
-        let mut conversation = begin(Token::new(TOKEN));
+        let mut conversation = begin(BearerToken::new(TOKEN));
         let _ = conversation.next(&answer);
         let shown = format!("{} {}", conversation.refused(Some(&text)), conversation.refused(None));
         prop_assert!(!shown.contains(TOKEN));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::jaas::Jaas;
 use super::super::misconfigured;
-use super::{Token, TokenSource, check_extension, json};
+use super::{BearerToken, TokenSource, extensions, json};
 use crate::error::{Error, printable};
 use crate::secret::Secret;
 
@@ -43,11 +43,11 @@ impl UnsecuredTokens {
             principal: principal.to_owned(),
             claims: claims(jaas)?,
             lifetime_seconds: lifetime(jaas)?,
-            extensions: extensions(jaas)?,
+            extensions: extensions(jaas, EXTENSION)?,
         })
     }
 
-    pub(super) fn token_at(&self, now: SystemTime) -> Token {
+    pub(super) fn token_at(&self, now: SystemTime) -> BearerToken {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_seconds = since.as_millis() as f64 / 1000.0;
         let mut claims = vec![
@@ -63,7 +63,7 @@ impl UnsecuredTokens {
         let header = encode("{\"alg\":\"none\"}");
         let claims = encode(&format!("{{{}}}", claims.join(",")));
 
-        let mut token = Token::new(format!("{header}.{claims}.")).principal(&self.principal);
+        let mut token = BearerToken::new(format!("{header}.{claims}.")).principal(&self.principal);
         let lifetime = Duration::from_secs(self.lifetime_seconds.unsigned_abs());
         token.expires = match self.lifetime_seconds {
             0.. => now.checked_add(lifetime),
@@ -75,7 +75,7 @@ impl UnsecuredTokens {
 }
 
 impl TokenSource for UnsecuredTokens {
-    fn fetch(&self, _: Instant) -> Result<Token, Error> {
+    fn fetch(&self, _: Instant) -> Result<BearerToken, Error> {
         Ok(self.token_at(SystemTime::now()))
     }
 }
@@ -172,19 +172,6 @@ fn lifetime(jaas: &Jaas) -> Result<i64, Error> {
     let text = jaas.option(LIFETIME).map_or("3600", Secret::reveal);
     text.parse()
         .map_err(|_| wrong(LIFETIME, "is not a whole number of seconds"))
-}
-
-fn extensions(jaas: &Jaas) -> Result<Vec<(String, Secret)>, Error> {
-    let options = jaas.options();
-    let named =
-        options.filter_map(|(option, value)| Some((option.strip_prefix(EXTENSION)?, value)));
-    named
-        .map(|(name, value)| {
-            check_extension(name, value.reveal())
-                .map_err(|fault| misconfigured(format!("sasl.jaas.config: {fault}")))?;
-            Ok((name.to_owned(), value.clone()))
-        })
-        .collect()
 }
 
 fn wrong(option: &str, what: &str) -> Error {

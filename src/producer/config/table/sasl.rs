@@ -18,6 +18,28 @@ macro_rules! sasl {
             /// The first part of the brokers' Kerberos principals: `kafka` if they are `kafka/host@REALM`. The option
             /// `serviceName` in `sasl.jaas.config` is the same.
             "sasl.kerberos.service.name" = text(), default "", range "a name";
+
+            /// Where the tokens of OAUTHBEARER come from, by Java's class names: `OAuthBearerLoginCallbackHandler` of Kafka
+            /// takes them from `sasl.oauthbearer.token.endpoint.url`. Empty: tokens without a signature, for tests.
+            "sasl.login.callback.handler.class" = text(), default "", range "a class of Kafka";
+
+            /// The source of the tokens of OAUTHBEARER: `file:///folder/file` is a file with one token, which is read for
+            /// each connection.
+            "sasl.oauthbearer.token.endpoint.url" = text(), default "", range "a file: URL";
+
+            /// The part of a token's lifetime after which the next one is fetched.
+            "sasl.login.refresh.window.factor" = decimal(0.5, 1.0), default "0.8", range "0.5 to 1.0";
+
+            /// The largest part of a token's lifetime that is added to `sasl.login.refresh.window.factor` at random.
+            "sasl.login.refresh.window.jitter" = decimal(0.0, 0.25), default "0.05", range "0.0 to 0.25";
+
+            /// The shortest time in seconds from one token to the next. It counts only if a token lasts longer than this and
+            /// `sasl.login.refresh.buffer.seconds` together.
+            "sasl.login.refresh.min.period.seconds" = seconds(0, 900), default "60", range "0 to 900";
+
+            /// The time in seconds before a token's end at which the next one is fetched at the latest. It counts only if a
+            /// token lasts longer than this and `sasl.login.refresh.min.period.seconds` together.
+            "sasl.login.refresh.buffer.seconds" = seconds(0, 3600), default "300", range "0 to 3600";
         }
     };
 }

@@ -1,0 +1,439 @@
+//! Keeps a valid token: a thread gets the next one ahead of time, so that no connection waits for the token server, and a
+//! token server that is down for a while is not noticed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{BearerToken, TokenSource};
+use crate::backoff::ExponentialBackoff;
+use crate::error::Error;
+use crate::sasl::failed;
+use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
+use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
+
+/// A token that ends sooner is not used for a new connection: the broker would refuse it.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// The time that a source has for one token. Its own limits are shorter.
+const LONGEST_FETCH: Duration = Duration::from_secs(60);
+
+/// When the thread gets the next token: `sasl.login.refresh.*`, as in Java.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefreshWindow {
+    /// The part of a token's lifetime after which the next one is fetched.
+    pub(crate) factor: f64,
+    /// The largest part of the lifetime that is added to `factor` at random.
+    pub(crate) jitter: f64,
+    /// The shortest time from one token to the next.
+    pub(crate) min_period: Duration,
+    /// The time before a token's end at which the next one is fetched at the latest.
+    pub(crate) buffer: Duration,
+}
+
+impl RefreshWindow {
+    /// Returns how long after `now` the token after one that ends at `ends` is fetched. `random` is from 0 to 1. The two
+    /// times of the window count only if the token lasts longer than both together.
+    fn delay(&self, now: SystemTime, ends: SystemTime, random: f64) -> Duration {
+        let left = ends.duration_since(now).unwrap_or_default();
+        let delay = left.mul_f64((self.factor + self.jitter * random).clamp(0.0, 1.0));
+        if left <= self.min_period + self.buffer {
+            return delay;
+        }
+        delay.min(left - self.buffer).max(self.min_period)
+    }
+
+    /// Returns how long the thread waits after `failures` failed attempts in a row, with a token that is valid for `left`.
+    fn delay_after(&self, failures: u32, left: Duration) -> Duration {
+        let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        backoff.after(failures - 1).min(left / 2)
+    }
+}
+
+/// A source that keeps the latest token of another one.
+///
+/// [`fetch`](TokenSource::fetch) returns that token at once while it is valid. The first call starts the thread that gets
+/// the tokens. The thread is a producer's own if the call comes from such a thread. It ends when this source is closed.
+pub(crate) struct RefreshedTokens(Arc<Shared>);
+
+struct Shared {
+    source: Box<dyn TokenSource>,
+    window: RefreshWindow,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    latest: Option<BearerToken>,
+    /// The error of the latest attempt. `None` if it succeeded.
+    error: Option<Error>,
+    /// The number of attempts that have begun.
+    begun: u64,
+    /// The number of attempts that have ended.
+    ended: u64,
+    /// The attempt for which connections wait, if it is later than `ended`.
+    wanted: u64,
+    failures: u32,
+    /// When the thread gets a token although no connection waits for it.
+    refresh_at: Option<Instant>,
+    has_thread: bool,
+    is_closed: bool,
+}
+
+impl RefreshedTokens {
+    pub(crate) fn new(source: Box<dyn TokenSource>, window: RefreshWindow) -> Self {
+        Self(Arc::new(Shared {
+            source,
+            window,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// Starts the thread if it does not run.
+    fn ensure_thread(&self, state: &mut State) -> Result<(), Error> {
+        if state.has_thread {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.0);
+        let run = move || shared.run();
+        let name = "kp-login".to_owned();
+        // The source can be the user's code.
+        let started = match ThreadGroup::of_this_thread() {
+            Some(group) => group.spawn_for_user_code(name, STACK_BYTES, run),
+            None => spawn(name, STACK_BYTES, run).map(drop),
+        };
+        started.map_err(|error| {
+            failed("the thread that gets tokens for OAUTHBEARER cannot be started")
+                .with_source(error)
+        })?;
+        state.has_thread = true;
+        Ok(())
+    }
+}
+
+impl TokenSource for RefreshedTokens {
+    fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error> {
+        let mut state = self.0.state.lock();
+        if let Some(token) = state.usable(SystemTime::now()) {
+            return Ok(token.clone());
+        }
+        if state.is_closed {
+            return Err(closed());
+        }
+        self.ensure_thread(&mut state)?;
+        let attempt = match state.begun > state.ended {
+            true => state.begun,
+            false => state.begun + 1,
+        };
+        state.wanted = attempt;
+        self.0.changed.notify_all();
+        while state.ended < attempt && !state.is_closed {
+            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        match (&state.error, &state.latest) {
+            _ if state.ended < attempt && state.is_closed => Err(closed()),
+            _ if state.ended < attempt => Err(no_token_in_time()),
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(token)) => Ok(token.clone()),
+            (None, None) => Err(no_token_in_time()),
+        }
+    }
+
+    fn close(&self) {
+        self.0.state.lock().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for RefreshedTokens {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn closed() -> Error {
+    failed("no token for OAUTHBEARER: the producer is closed")
+}
+
+fn no_token_in_time() -> Error {
+    failed("what supplies the tokens for OAUTHBEARER gave none in time")
+        .with_advice("the next connection tries again; see whether the token server answers")
+}
+
+impl State {
+    /// Returns the latest token if a new connection can use it.
+    fn usable(&self, now: SystemTime) -> Option<&BearerToken> {
+        let is_usable = |token: &&BearerToken| token.rest(now) > Some(SHORTEST_REST);
+        self.latest.as_ref().filter(is_usable)
+    }
+
+    /// Returns whether a token is to be fetched.
+    fn is_due(&self, now: Instant) -> bool {
+        self.wanted > self.begun || self.refresh_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl Shared {
+    /// Gets a token whenever a connection waits for one, or the latest one is near its end. Returns when the source is
+    /// closed.
+    fn run(&self) {
+        while self.wait_until_due() {
+            let got = catch_unwind(AssertUnwindSafe(|| {
+                self.source.fetch(Instant::now() + LONGEST_FETCH)
+            }));
+            let got = got.unwrap_or_else(|_| {
+                Err(failed(
+                    "the code that supplies tokens for OAUTHBEARER panicked",
+                ))
+            });
+            if let Some((error, left)) = self.note(got, SystemTime::now()) {
+                log_line!(log::Level::Warn, target: "kafka_producer::connection",
+                    "no new token for OAUTHBEARER yet; the present one is valid for {} s more: {error}", left.as_secs());
+            }
+        }
+    }
+
+    /// Returns whether an attempt begins; false if the source is closed.
+    fn wait_until_due(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.is_closed && !state.is_due(Instant::now()) {
+            match state.refresh_at {
+                Some(at) => drop(self.changed.wait_until(&mut state, at)),
+                None => self.changed.wait(&mut state),
+            }
+        }
+        state.begun += 1;
+        !state.is_closed
+    }
+
+    /// Notes the end of an attempt. Returns its error if the latest token is still valid, and for how long.
+    fn note(&self, got: Result<BearerToken, Error>, now: SystemTime) -> Option<(Error, Duration)> {
+        let mut state = self.state.lock();
+        state.ended = state.begun;
+        let failed = match got {
+            Ok(token) => {
+                let delay = token
+                    .rest(now)
+                    .filter(|rest| *rest > SHORTEST_REST)
+                    .map(|rest| self.window.delay(now, now + rest, fastrand::f64()));
+                state.refresh_at = delay.and_then(|delay| Instant::now().checked_add(delay));
+                state.latest = Some(token);
+                state.error = None;
+                state.failures = 0;
+                None
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                let left = state.usable(now).and_then(|token| token.rest(now));
+                state.refresh_at =
+                    left.map(|left| Instant::now() + self.window.delay_after(state.failures, left));
+                state.error = Some(error.clone());
+                left.map(|left| (error, left))
+            }
+        };
+        drop(state);
+        self.changed.notify_all();
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::channel::{Receiver, Sender, unbounded};
+
+    const WINDOW: RefreshWindow = RefreshWindow {
+        factor: 0.8,
+        jitter: 0.05,
+        min_period: Duration::from_secs(60),
+        buffer: Duration::from_secs(300),
+    };
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_next_token_comes_when_java_would_get_it() {
+        let now = SystemTime::now();
+        for (left, random, expected) in [
+            (3600, 0.0, 2880),
+            (3600, 1.0, 3060),
+            // 300 s before the end at the latest.
+            (1000, 0.0, 700),
+            // The first minute is too early.
+            (361, 0.0, 61),
+            // Too short for both times.
+            (360, 0.0, 288),
+            (100, 1.0, 85),
+            (0, 0.5, 0),
+        ] {
+            let delay = WINDOW.delay(now, now + seconds(left), random);
+            assert_eq!(delay.as_secs_f64().round() as u64, expected, "{left}");
+        }
+        assert_eq!(WINDOW.delay(now, now - seconds(5), 0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn failed_attempts_are_repeated_before_the_token_ends() {
+        assert_eq!(WINDOW.delay_after(1, seconds(1)), seconds(1) / 2);
+        for failures in 1..40 {
+            let delay = WINDOW.delay_after(failures, seconds(3600));
+            assert!(delay >= seconds(1).mul_f64(0.8) && delay <= seconds(10));
+        }
+    }
+
+    /// Gives what the test sends. Tells the test that it is asked.
+    struct Scripted {
+        asked: Sender<()>,
+        answers: Receiver<Result<BearerToken, Error>>,
+    }
+
+    struct Script {
+        asked: Receiver<()>,
+        answers: Sender<Result<BearerToken, Error>>,
+        tokens: Arc<RefreshedTokens>,
+    }
+
+    impl TokenSource for Scripted {
+        fn fetch(&self, _: Instant) -> Result<BearerToken, Error> {
+            self.asked.send(()).unwrap();
+            match self.answers.recv() {
+                Ok(answer) => answer,
+                Err(_) => panic!("the script is over"),
+            }
+        }
+    }
+
+    fn script(window: RefreshWindow) -> Script {
+        let (asked, is_asked) = unbounded();
+        let (answers, answer) = unbounded();
+        let source = Box::new(Scripted {
+            asked,
+            answers: answer,
+        });
+        Script {
+            asked: is_asked,
+            answers,
+            tokens: Arc::new(RefreshedTokens::new(source, window)),
+        }
+    }
+
+    fn token(text: &str, lifetime: Duration) -> BearerToken {
+        BearerToken::new(text).expires(SystemTime::now() + lifetime)
+    }
+
+    fn text(token: Result<BearerToken, Error>) -> String {
+        token.unwrap().value.reveal().to_owned()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + SOON
+    }
+
+    #[test]
+    fn many_connections_wait_for_one_attempt_and_then_share_its_token() {
+        let script = script(WINDOW);
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let tokens = Arc::clone(&script.tokens);
+                std::thread::spawn(move || text(tokens.fetch(soon())))
+            })
+            .collect();
+        script.asked.recv_timeout(SOON).unwrap();
+        script
+            .answers
+            .send(Ok(token("one", seconds(3600))))
+            .unwrap();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), "one");
+        }
+        assert_eq!(text(script.tokens.fetch(Instant::now())), "one");
+        assert!(script.asked.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_failed_refresh_keeps_the_token_and_is_repeated() {
+        let window = RefreshWindow {
+            factor: 0.0,
+            jitter: 0.0,
+            min_period: Duration::ZERO,
+            buffer: Duration::ZERO,
+        };
+        let script = script(window);
+        script
+            .answers
+            .send(Ok(token("one", seconds(3600))))
+            .unwrap();
+        assert_eq!(text(script.tokens.fetch(soon())), "one");
+        script.asked.recv_timeout(SOON).unwrap();
+        // The refresh is due at once.
+        script.asked.recv_timeout(SOON).unwrap();
+        script.answers.send(Err(failed("down"))).unwrap();
+        script.asked.recv_timeout(SOON).unwrap();
+        assert_eq!(text(script.tokens.fetch(Instant::now())), "one");
+        script
+            .answers
+            .send(Ok(token("two", seconds(3600))))
+            .unwrap();
+        script.asked.recv_timeout(SOON).unwrap();
+        assert_eq!(text(script.tokens.fetch(Instant::now())), "two");
+        script.answers.send(Err(failed("down"))).unwrap();
+    }
+
+    #[test]
+    fn a_token_without_a_known_end_is_fetched_for_each_connection() {
+        let script = script(WINDOW);
+        for name in ["one", "two"] {
+            script.answers.send(Ok(BearerToken::new(name))).unwrap();
+            assert_eq!(text(script.tokens.fetch(soon())), name);
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_over_is_passed_on_once() {
+        let script = script(WINDOW);
+        let over = BearerToken::new("over").expires(SystemTime::now() - seconds(5));
+        script.answers.send(Ok(over)).unwrap();
+        assert_eq!(text(script.tokens.fetch(soon())), "over");
+        script.answers.send(Ok(token("next", seconds(60)))).unwrap();
+        assert_eq!(text(script.tokens.fetch(soon())), "next");
+    }
+
+    #[test]
+    fn errors_panics_and_silence_end_a_fetch_and_the_next_one_asks_again() {
+        let script = script(WINDOW);
+        script.answers.send(Err(failed("no"))).unwrap();
+        let error = script.tokens.fetch(soon()).unwrap_err();
+        assert!(error.to_string().contains("no"), "{error}");
+
+        let error = script.tokens.fetch(Instant::now()).unwrap_err();
+        assert!(error.to_string().contains("in time"), "{error}");
+
+        // It joins the attempt that still runs, which then panics.
+        drop(script.answers);
+        let error = script.tokens.fetch(soon()).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
+
+    #[test]
+    fn a_close_ends_the_thread_and_those_who_wait() {
+        let script = script(WINDOW);
+        let tokens = Arc::clone(&script.tokens);
+        let waiting = std::thread::spawn(move || tokens.fetch(soon()).unwrap_err().to_string());
+        script.asked.recv_timeout(SOON).unwrap();
+        script.tokens.close();
+        assert!(waiting.join().unwrap().contains("closed"));
+        assert!(script.tokens.fetch(soon()).is_err());
+        // The attempt under way ends, and with it the thread and its part of the script.
+        script.answers.send(Err(failed("late"))).unwrap();
+        assert!(script.asked.recv_timeout(SOON).is_err());
+    }
+}
