@@ -122,7 +122,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         let observer = &self.observer;
         let asked = match scope {
             Scope::RequestedTopics => self.cache.requested_topics(),
-            Scope::AllTopics => self
+            Scope::TopicsInUse => self
                 .cache
                 .topics_to_refresh(self.policy.max_idle(), |topic| observer.take_used(topic)),
         };
@@ -141,7 +141,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         broker.note_throttle(version >= 6, response.throttle_time_ms);
         let before = self.cache.cluster();
         let basis = self.policy.accept(&response, &before, Instant::now())?;
-        let is_full = scope == Scope::AllTopics;
+        let is_full = scope == Scope::TopicsInUse;
         let (mut is_incomplete, mut has_older_epochs) = (false, false);
         self.cache.publish_answer(&asked, |known| {
             let emptied;

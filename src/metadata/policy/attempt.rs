@@ -103,7 +103,7 @@ impl Attempt {
 
     fn first_request(&self, asks_all: bool) -> Step {
         if self.pending.refresh || asks_all {
-            Step::AskMetadata(Scope::AllTopics)
+            Step::AskMetadata(Scope::TopicsInUse)
         } else if self.pending.topics {
             Step::AskMetadata(Scope::RequestedTopics)
         } else {

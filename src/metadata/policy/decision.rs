@@ -78,7 +78,8 @@ pub(in crate::metadata) struct ConnectPlan {
 /// The topics whose metadata is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::metadata) enum Scope {
-    AllTopics,
+    /// The topics that this producer uses; not those of the whole cluster.
+    TopicsInUse,
     /// The topics that callers or workers wait for.
     RequestedTopics,
 }

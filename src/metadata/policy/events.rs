@@ -200,6 +200,6 @@ impl Policy {
     /// Returns whether the metadata of all topics is being asked for.
     fn asks_all_topics(&self) -> bool {
         let step = self.attempt.as_ref().and_then(Attempt::step);
-        step == Some(Step::AskMetadata(Scope::AllTopics))
+        step == Some(Step::AskMetadata(Scope::TopicsInUse))
     }
 }

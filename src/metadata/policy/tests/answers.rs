@@ -26,7 +26,7 @@ fn a_broker_whose_answers_have_changes_or_that_is_the_only_one_is_kept() {
     let tell_news = |scene: &mut Scene, leader: i32| {
         scene.now += SECOND;
         scene.request_refresh();
-        assert_eq!(scene.asks_for(), Scope::AllTopics);
+        assert_eq!(scene.asks_for(), Scope::TopicsInUse);
         scene
             .answer_with(|answer| {
                 answer.asked = vec!["t".into()];
@@ -52,7 +52,7 @@ fn an_answer_without_brokers_is_none() {
     scene.request_refresh();
     assert_eq!(scene.connects_to(), 1);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     let result = scene.answer_with(|answer| answer.cluster = named("c", Cluster::default()));
     assert_eq!(result, Err(ErrorKind::Network));
     assert_eq!(scene.connects_to(), BOOTSTRAP);
@@ -64,13 +64,13 @@ fn another_cluster_at_a_known_address_is_not_accepted() {
     scene.request_refresh();
     scene.connects_to();
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     let result = scene.answer_with(|answer| answer.name("d"));
     assert_eq!(result, Err(ErrorKind::Network));
     // The cluster is searched for again.
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
 }
 
@@ -85,7 +85,7 @@ fn another_cluster_at_a_bootstrap_address_is_accepted_if_no_known_broker_answers
     for is_accepted in [false, true] {
         assert_eq!(scene.connects_to(), BOOTSTRAP);
         scene.connect();
-        assert_eq!(scene.asks_for(), Scope::AllTopics);
+        assert_eq!(scene.asks_for(), Scope::TopicsInUse);
         let result = scene.answer_with(|answer| answer.name("d"));
         let expected = match is_accepted {
             true => Ok(Basis::ClusterIdOnly),
@@ -96,7 +96,7 @@ fn another_cluster_at_a_bootstrap_address_is_accepted_if_no_known_broker_answers
     // The next one has to be proven again.
     scene.now += SECOND;
     scene.request_refresh();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     assert!(scene.answer_with(|answer| answer.name("c")).is_err());
 }
 
@@ -106,12 +106,12 @@ fn another_cluster_at_a_bootstrap_address_is_accepted_if_a_broker_sends_the_clie
     scene.request_refresh();
     scene.connects_to();
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     let result = scene.answer_with(|it| it.error = ErrorCode::REBOOTSTRAP_REQUIRED);
     assert!(result.is_err());
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     let basis = scene.answer_with(|answer| answer.name("d"));
     assert_eq!(basis, Ok(Basis::ClusterIdOnly));
 }
@@ -126,7 +126,7 @@ fn another_cluster_is_not_accepted_while_a_known_broker_only_throttles() {
     assert_eq!(scene.connects_to(), 3 - throttling);
     for _ in 0..2 {
         scene.connect();
-        assert_eq!(scene.asks_for(), Scope::AllTopics);
+        assert_eq!(scene.asks_for(), Scope::TopicsInUse);
         assert!(scene.answer_with(|answer| answer.name("d")).is_err());
         if scene.policy.attempt.as_ref().unwrap().has_candidates() {
             assert_eq!(scene.connects_to(), BOOTSTRAP);
@@ -139,7 +139,7 @@ fn another_cluster_is_not_accepted_while_a_known_broker_only_throttles() {
 fn outdated_metadata_is_accepted_after_an_outage_if_nothing_newer_comes() {
     let ask = |scene: &mut Scene| {
         scene.request_refresh();
-        assert_eq!(scene.asks_for(), Scope::AllTopics);
+        assert_eq!(scene.asks_for(), Scope::TopicsInUse);
         scene.answer_with(|answer| answer.has_older_epochs = true)
     };
     let mut scene = Scene::new(&[1]);
@@ -151,7 +151,7 @@ fn outdated_metadata_is_accepted_after_an_outage_if_nothing_newer_comes() {
     }
     scene.now += SECOND;
     scene.request_refresh();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.fail();
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();

@@ -55,7 +55,7 @@ fn a_new_connection_is_asked_about_all_topics_before_a_call() {
     scene.request_call();
     assert_eq!(scene.connects_to(), 1);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.makes_the_call();
     scene.complete_call();
@@ -89,7 +89,7 @@ fn a_call_that_fails_is_made_at_another_broker() {
     let second = scene.connects_to();
     assert_ne!(first, second);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.makes_the_call();
 }
@@ -100,7 +100,7 @@ fn after_the_end_of_an_old_connection_the_address_may_be_asked_again() {
     scene.refresh();
     scene.now += SECOND;
     scene.request_refresh();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.fail();
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.fail();
@@ -128,7 +128,7 @@ fn a_broker_that_left_the_cluster_is_forgotten() {
     scene.fail();
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene
         .answer_with(|answer| answer.cluster = named("c", cluster_at(&[2])))
         .unwrap();
@@ -141,14 +141,14 @@ fn a_call_is_not_made_at_a_broker_that_throttles_but_at_another() {
     scene.request_call();
     let first = scene.connects_to();
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene
         .answer_with(|answer| answer.throttle = Some(SECOND))
         .unwrap();
     let second = scene.connects_to();
     assert_ne!(first, second);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.makes_the_call();
 }
@@ -159,7 +159,7 @@ fn the_throttle_of_the_only_broker_is_waited_out() {
     scene.request_call();
     assert_eq!(scene.connects_to(), 1);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene
         .answer_with(|answer| answer.throttle = Some(7 * SECOND))
         .unwrap();

@@ -26,7 +26,7 @@ fn a_connection_whose_session_is_over_is_replaced_before_the_next_request() {
     };
     let cluster = Arc::clone(&scene.situation.cluster);
     scene.policy.connected(session, &cluster, scene.now);
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.now += 9 * SECOND;
     scene.refresh();
@@ -47,7 +47,7 @@ fn the_connection_is_released_if_a_worker_was_refused_one_there() {
     scene.request_refresh();
     assert_eq!(scene.connects_to(), 1);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene
         .answer_with(|answer| answer.is_incomplete = true)
         .unwrap();
@@ -89,7 +89,7 @@ fn only_a_connection_of_its_own_to_that_broker_is_released() {
     };
     let cluster = Arc::clone(&scene.situation.cluster);
     scene.policy.connected(shared, &cluster, scene.now);
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.situation.release = Some(endpoint(1));
     assert_eq!(scene.pause(), 300 * SECOND);
@@ -102,7 +102,7 @@ fn the_connection_to_a_bootstrap_address_is_released_for_any_broker() {
     scene.request_refresh();
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene
         .answer_with(|answer| answer.cluster = named("c", cluster_at(&[1])))
         .unwrap();

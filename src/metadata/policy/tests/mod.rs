@@ -215,10 +215,10 @@ impl Scene {
         let port = match self.action() {
             Action::Connect(plan) => {
                 self.connect();
-                assert_eq!(self.asks_for(), Scope::AllTopics);
+                assert_eq!(self.asks_for(), Scope::TopicsInUse);
                 plan.endpoint.port
             }
-            Action::AskMetadata(Scope::AllTopics) => self.policy.asked().unwrap().port,
+            Action::AskMetadata(Scope::TopicsInUse) => self.policy.asked().unwrap().port,
             other => panic!("no refresh: {other:?}"),
         };
         self.answer();

@@ -17,7 +17,7 @@ fn if_all_known_brokers_failed_the_bootstrap_servers_are_asked_first() {
     scene.now += SECOND;
     assert_eq!(scene.connects_to(), BOOTSTRAP);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     scene.now += SECOND;
     scene.request_topics();
@@ -29,7 +29,7 @@ fn a_broker_that_demands_it_begins_a_rebootstrap_once_until_there_is_an_answer()
     let mut scene = Scene::new(&[1, 2, 3]);
     let demand = |scene: &mut Scene| {
         scene.connect();
-        assert_eq!(scene.asks_for(), Scope::AllTopics);
+        assert_eq!(scene.asks_for(), Scope::TopicsInUse);
         let result = scene.answer_with(|it| it.error = ErrorCode::REBOOTSTRAP_REQUIRED);
         assert!(result.is_err());
     };

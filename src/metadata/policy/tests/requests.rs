@@ -12,7 +12,7 @@ fn age_requests_a_refresh_if_there_are_topics() {
     scene.wait();
     assert_eq!(scene.connects_to(), 1);
     scene.connect();
-    assert_eq!(scene.asks_for(), Scope::AllTopics);
+    assert_eq!(scene.asks_for(), Scope::TopicsInUse);
     scene.answer();
     assert_eq!(scene.pause(), 300 * SECOND);
 }
