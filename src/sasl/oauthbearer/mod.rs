@@ -214,7 +214,7 @@ impl OAuthConversation {
 }
 
 /// Returns the error of a broker that answers `token` with `answer`, and refuses it with the same text.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "unstable-internals"))]
 pub(crate) fn refusal(token: &str, answer: &[u8]) -> String {
     let mut conversation = OAuthConversation {
         message: Message::new(Vec::new()),
