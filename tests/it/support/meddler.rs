@@ -140,6 +140,10 @@ impl Shared {
         let client = self.watch(client);
         let is_mended = self.is_mended.load(Ordering::Acquire);
         if !is_mended && matches!(self.step, Step::Accept) {
+            if matches!(self.wrong, Wrong::Reset) {
+                // The client has connected when it writes: an earlier reset can be one of its connect.
+                let _ = client.peek(&mut [0]);
+            }
             return self.do_wrong(client, &self.first_bytes());
         }
         let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
