@@ -1,7 +1,7 @@
 //! AWS_MSK_IAM on a cluster that checks the signatures. The credentials are in environment variables, so each test has a
 //! process of its own.
 
-use kafka_producer::mock::{MockCluster, MockSasl};
+use kafka_producer::mock::{MockCluster, MockSasl, TokenVerdict};
 use kafka_producer::{Error, ErrorKind};
 
 use crate::support::{
@@ -30,6 +30,20 @@ const JAVA: &[(&str, &str)] = &[
     (
         "sasl.client.callback.handler.class",
         "software.amazon.msk.auth.iam.IAMClientCallbackHandler",
+    ),
+];
+
+/// MSK's tokens for OAUTHBEARER.
+const TOKENS: &[(&str, &str)] = &[
+    ("security.protocol", "SASL_PLAINTEXT"),
+    ("sasl.mechanism", "OAUTHBEARER"),
+    (
+        "sasl.jaas.config",
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+    ),
+    (
+        "sasl.login.callback.handler.class",
+        "software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler",
     ),
 ];
 
@@ -91,4 +105,28 @@ fn a_refused_key_is_told_at_once_with_what_to_check() {
     let cluster = cluster(MockSasl::new().aws_msk_iam(VARIABLES[0].1, "another key"));
     let test = "msk_iam::a_refused_key_is_told_at_once_with_what_to_check";
     child::run_with(test, &cluster.bootstrap_servers(), &VARIABLES);
+}
+
+#[test]
+fn records_are_delivered_with_tokens_of_msk() {
+    // The base64url of `https://kafka.eu-central-1.amazonaws.com/?Action=kafka-cluster%3AConnect&X-Amz-Algorith`.
+    const BEGINNING: &str = "aHR0cHM6Ly9rYWZrYS5ldS1jZW50cmFsLTEuYW1hem9uYXdzLmNvbS8_QWN0aW9uPWthZmthLWNsdXN0ZXIlM0FDb25uZ\
+        WN0JlgtQW16LUFsZ29yaXRo";
+    if let Some(addresses) = child::addresses() {
+        let producer = builder(&addresses, TOKENS).build().unwrap();
+        get_all(send_numbers(&producer, 0..100));
+        producer.close(PATIENCE).unwrap();
+        return;
+    }
+    let check = |token: &kafka_producer::mock::BearerToken<'_>| match token
+        .token()
+        .starts_with(BEGINNING)
+    {
+        true => TokenVerdict::accept("alice"),
+        false => TokenVerdict::refuse("invalid_token"),
+    };
+    let cluster = cluster(MockSasl::new().oauthbearer(check));
+    let test = "msk_iam::records_are_delivered_with_tokens_of_msk";
+    child::run_with(test, &cluster.bootstrap_servers(), &VARIABLES);
+    assert_eq!(numbers(&cluster).len(), 100);
 }

@@ -11,7 +11,7 @@ use crate::sasl::oauthbearer::refresh::{RefreshWindow, RefreshedTokens};
 use crate::sasl::oauthbearer::unsecured::UnsecuredTokens;
 use crate::sasl::oauthbearer::{self, OAuthBearer, ProvidedTokens, TokenProvider, TokenSource};
 
-use super::{ProducerConfig, config_error};
+use super::{ProducerConfig, config_error, msk_iam};
 
 /// The settings of logins, which only OAUTHBEARER has here.
 const LOGIN: [&str; 6] = [
@@ -43,7 +43,7 @@ const FOREIGN: [(&str, &str); 4] = [
     ),
     (
         "software.amazon.msk.",
-        "use sasl_oauthbearer with a provider that signs a token for MSK",
+        "set it to software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler, or use sasl.mechanism=AWS_MSK_IAM",
     ),
     (
         "io.confluent.",
@@ -72,23 +72,33 @@ impl ProducerConfig {
             Some(TOKENS_OF_ENDPOINT) => self.tokens_of_endpoint(jaas),
             Some(UNSECURED) => self.unsecured_tokens(jaas),
             None if class.is_empty() => self.unsecured_tokens(jaas),
+            None if msk_iam::makes_tokens(class) => {
+                self.refuse_endpoint()?;
+                self.msk_tokens(jaas)
+            }
             _ => Err(self.unknown_handler(class)),
         }
     }
 
     fn unsecured_tokens(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {
-        if self.is_set("sasl.oauthbearer.token.endpoint.url") {
-            return Err(config_error(format!(
-                "sasl.oauthbearer.token.endpoint.url is set, and sasl.login.callback.handler.class does not use it: set that \
-                 to {PACKAGE}{TOKENS_OF_ENDPOINT}"
-            )));
-        }
+        self.refuse_endpoint()?;
         let tokens = UnsecuredTokens::from_jaas(jaas)?;
         log::warn!(
             target: "kafka_producer::config",
             "OAUTHBEARER uses tokens without a signature, which are for tests only: every program can make one"
         );
         Ok(bearer(tokens))
+    }
+
+    /// Refuses a URL that the source of the tokens does not use.
+    fn refuse_endpoint(&self) -> Result<(), Error> {
+        if self.is_set("sasl.oauthbearer.token.endpoint.url") {
+            return Err(config_error(format!(
+                "sasl.oauthbearer.token.endpoint.url is set, and sasl.login.callback.handler.class does not use it: set that \
+                 to {PACKAGE}{TOKENS_OF_ENDPOINT}"
+            )));
+        }
+        Ok(())
     }
 
     fn tokens_of_endpoint(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {

@@ -20,7 +20,6 @@ mod region;
 mod sigv4;
 mod sts;
 pub(crate) mod timestamp;
-#[allow(dead_code, reason = "no setting asks for OAUTHBEARER yet")]
 mod tokens;
 mod web;
 
@@ -37,7 +36,6 @@ use self::profiles::ProfileSource;
 use self::provider::{Provider, Retries};
 use self::sigv4::Signer;
 use self::sts::{RoleSource, WebIdentity};
-#[allow(unused_imports, reason = "no setting asks for OAUTHBEARER yet")]
 pub(crate) use self::tokens::MskTokens;
 use super::jaas::Jaas;
 use super::json;

@@ -12,7 +12,8 @@ macro_rules! sasl {
             /// The credentials, as in Java's files: the name of a login module and its options.
             "sasl.jaas.config" = secret(), default "", range "a login module";
 
-            /// Java's class for the client's part of a mechanism. AWS_MSK_IAM accepts its own class, which changes nothing.
+            /// Java's class for the client's part of a mechanism. AWS_MSK_IAM and OAUTHBEARER accept their own classes, which
+            /// change nothing.
             "sasl.client.callback.handler.class" = text(), default "", range "a class of Java";
 
             /// The first part of the brokers' Kerberos principals: `kafka` if they are `kafka/host@REALM`. The option
@@ -20,7 +21,8 @@ macro_rules! sasl {
             "sasl.kerberos.service.name" = text(), default "", range "a name";
 
             /// Where the tokens of OAUTHBEARER come from, by Java's class names: `OAuthBearerLoginCallbackHandler` of Kafka
-            /// takes them from `sasl.oauthbearer.token.endpoint.url`. Empty: tokens without a signature, for tests.
+            /// takes them from `sasl.oauthbearer.token.endpoint.url`, `IAMOAuthBearerLoginCallbackHandler` of Amazon makes them
+            /// with AWS credentials. Empty: tokens without a signature, for tests.
             "sasl.login.callback.handler.class" = text(), default "", range "a class of Kafka";
 
             /// The source of the tokens of OAUTHBEARER: `file:///folder/file` is a file with one token, which is read for
