@@ -56,6 +56,7 @@
 //! | `tls` | yes | TLS by rustls and ring, which needs a C compiler |
 //! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` |
 //! | `sasl` | yes | SASL: PLAIN and SCRAM |
+//! | `sasl-oidc` | no | tokens for OAUTHBEARER from a token server, by HTTP; only together with `tls` |
 //! | `sasl-msk-iam` | no | AWS credentials for Amazon MSK (AWS_MSK_IAM); only together with `tls` |
 //! | `sasl-gssapi` | no | SASL: GSSAPI (Kerberos) by MIT's library, which is loaded while the program runs |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
@@ -106,7 +107,7 @@ pub(crate) mod tls;
 #[cfg(feature = "sasl-oidc")]
 #[allow(
     dead_code,
-    reason = "what gets credentials by HTTP follows, and each user needs a part of it"
+    reason = "one mechanism needs a part of it, another one the rest"
 )]
 pub(crate) mod http;
 

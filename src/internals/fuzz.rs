@@ -6,6 +6,8 @@
 
 mod batches;
 mod frames;
+#[cfg(feature = "sasl-oidc")]
+mod oidc;
 mod responses;
 #[cfg(feature = "sasl")]
 mod sasl;
@@ -16,6 +18,8 @@ mod worker;
 
 pub use batches::{compressed, record_batch};
 pub use frames::frames;
+#[cfg(feature = "sasl-oidc")]
+pub use oidc::{http_response, token_response};
 pub use responses::{
     api_versions_response, init_producer_id_response, metadata_response, produce_response,
 };
@@ -42,6 +46,8 @@ const TARGETS: &[Target] = &[
         init_producer_id_response,
         responses::init_producer_id_seeds,
     ),
+    #[cfg(feature = "sasl-oidc")]
+    ("http_response", http_response, oidc::http_seeds),
     #[cfg(feature = "sasl")]
     ("jaas", jaas, sasl::jaas_seeds),
     #[cfg(feature = "tls-core")]
@@ -72,6 +78,8 @@ const TARGETS: &[Target] = &[
     ("record_batch", record_batch, batches::record_batch_seeds),
     #[cfg(feature = "sasl")]
     ("scram_messages", scram_messages, sasl::scram_seeds),
+    #[cfg(feature = "sasl-oidc")]
+    ("token_response", token_response, oidc::token_seeds),
     ("worker", worker, worker::seeds),
 ];
 

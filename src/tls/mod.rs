@@ -11,6 +11,7 @@
 //! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
 //! | choose the client's certificate | [`client_key`] |
 //! | explain a failure | [`fault`] |
+//! | sign an assertion of OAuth | [`signature`] |
 
 mod certificate;
 pub(crate) mod client;
@@ -19,6 +20,8 @@ mod fault;
 mod material;
 mod reading;
 pub(crate) mod settings;
+#[cfg(feature = "sasl-oidc")]
+pub(crate) mod signature;
 pub(crate) mod stores;
 mod verifier;
 

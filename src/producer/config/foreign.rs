@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 pub(super) enum Owner {
     Jvm,
     Kinit,
+    BrokersTokenCheck,
     Consumer,
     Admin,
     Streams,
@@ -18,9 +19,10 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Jvm,
         Self::Kinit,
+        Self::BrokersTokenCheck,
         Self::Consumer,
         Self::Admin,
         Self::Streams,
@@ -61,6 +63,7 @@ impl Owner {
                 "Java's renewal of Kerberos tickets (here the Kerberos library renews the tickets of a keytab, and a ticket \
                  cache is read again for each connection)"
             }
+            Self::BrokersTokenCheck => "brokers that check tokens of OAUTHBEARER",
             Self::Consumer => "Kafka's consumer",
             Self::Admin => "Kafka's admin client",
             Self::Streams => "Kafka Streams",
@@ -75,6 +78,7 @@ impl Owner {
         match self {
             Self::Jvm => JVM,
             Self::Kinit => KINIT,
+            Self::BrokersTokenCheck => BROKERS_TOKEN_CHECK,
             Self::Consumer => CONSUMER,
             Self::Admin => ADMIN,
             Self::Streams => STREAMS,
@@ -88,6 +92,7 @@ impl Owner {
         match self {
             Self::Jvm => &["metrics.context."],
             Self::Kinit => &[],
+            Self::BrokersTokenCheck => &[],
             Self::Consumer => &["consumer."],
             Self::Admin => &["admin."],
             Self::Streams => &[
@@ -167,6 +172,19 @@ pub(super) const KINIT: &[&str] = &[
     "sasl.kerberos.min.time.before.relogin",
     "sasl.kerberos.ticket.renew.jitter",
     "sasl.kerberos.ticket.renew.window.factor",
+];
+
+/// Java's producer has these settings, and only a broker's check of tokens uses them.
+pub(super) const BROKERS_TOKEN_CHECK: &[&str] = &[
+    "sasl.oauthbearer.allow.unverified.audience",
+    "sasl.oauthbearer.allow.unverified.issuer",
+    "sasl.oauthbearer.clock.skew.seconds",
+    "sasl.oauthbearer.expected.audience",
+    "sasl.oauthbearer.expected.issuer",
+    "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+    "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+    "sasl.oauthbearer.jwks.endpoint.url",
 ];
 
 const CONSUMER: &[&str] = &[

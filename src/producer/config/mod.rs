@@ -16,6 +16,8 @@ mod names;
 mod not_yet;
 #[cfg(feature = "sasl")]
 mod oauth;
+#[cfg(feature = "sasl-oidc")]
+mod oidc;
 mod parts;
 mod properties;
 pub(crate) mod providers;

@@ -251,6 +251,7 @@ fn known_names() -> impl Iterator<Item = &'static str> {
         .chain(not_yet::names())
         .chain(foreign::JVM.iter().copied())
         .chain(foreign::KINIT.iter().copied())
+        .chain(foreign::BROKERS_TOKEN_CHECK.iter().copied())
 }
 
 /// Lower case, and dots for `_` and `-`: differences in these do not count as edits.

@@ -25,7 +25,6 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The missing part that a setting needs. It follows `this version has no` in a message.
 fn missing_part(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
-        "sasl" if name.starts_with("sasl.oauthbearer.") => "tokens of a token server",
         "sasl" => "such logins",
         "ssl" => "TLS engines of your own",
         "transaction" | "transactional" => "transactions",
@@ -52,47 +51,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("transactional.id", &[]),
     ("ssl.engine.factory.class", EMPTY),
     ("sasl.login.class", EMPTY),
-    ("sasl.login.connect.timeout.ms", EMPTY),
-    ("sasl.login.read.timeout.ms", EMPTY),
-    ("sasl.login.retry.backoff.max.ms", &["10000"]),
-    ("sasl.login.retry.backoff.ms", &["100"]),
-    ("sasl.oauthbearer.allow.unverified.audience", &["false"]),
-    ("sasl.oauthbearer.allow.unverified.issuer", &["false"]),
-    ("sasl.oauthbearer.assertion.algorithm", &["RS256"]),
-    ("sasl.oauthbearer.assertion.claim.aud", EMPTY),
-    ("sasl.oauthbearer.assertion.claim.exp.seconds", &["300"]),
-    ("sasl.oauthbearer.assertion.claim.iss", EMPTY),
-    ("sasl.oauthbearer.assertion.claim.jti.include", &["false"]),
-    ("sasl.oauthbearer.assertion.claim.nbf.seconds", &["60"]),
-    ("sasl.oauthbearer.assertion.claim.sub", EMPTY),
-    ("sasl.oauthbearer.assertion.file", EMPTY),
-    ("sasl.oauthbearer.assertion.private.key.file", EMPTY),
-    ("sasl.oauthbearer.assertion.private.key.passphrase", EMPTY),
-    ("sasl.oauthbearer.assertion.template.file", EMPTY),
-    ("sasl.oauthbearer.client.credentials.client.id", EMPTY),
-    ("sasl.oauthbearer.client.credentials.client.secret", EMPTY),
-    ("sasl.oauthbearer.clock.skew.seconds", &["30"]),
-    ("sasl.oauthbearer.expected.audience", EMPTY),
-    ("sasl.oauthbearer.expected.issuer", EMPTY),
-    ("sasl.oauthbearer.header.urlencode", &["false"]),
-    ("sasl.oauthbearer.jwks.endpoint.refresh.ms", &["3600000"]),
-    (
-        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
-        &["10000"],
-    ),
-    ("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", &["100"]),
-    ("sasl.oauthbearer.jwks.endpoint.url", EMPTY),
-    (
-        "sasl.oauthbearer.jwt.retriever.class",
-        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever"],
-    ),
-    (
-        "sasl.oauthbearer.jwt.validator.class",
-        &["org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator"],
-    ),
-    ("sasl.oauthbearer.scope", EMPTY),
-    ("sasl.oauthbearer.scope.claim.name", &["scope"]),
-    ("sasl.oauthbearer.sub.claim.name", &["sub"]),
 ];
 
 #[cfg(test)]
@@ -118,7 +76,6 @@ mod tests {
     fn a_setting_that_is_not_supported_yet_is_refused_with_the_missing_part() {
         for (name, part) in [
             ("ssl.engine.factory.class", "TLS engines of your own"),
-            ("sasl.oauthbearer.scope", "tokens of a token server"),
             ("sasl.login.class", "such logins"),
             ("transactional.id", "transactions"),
             ("transaction.timeout.ms", "transactions"),

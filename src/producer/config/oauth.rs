@@ -13,29 +13,33 @@ use crate::sasl::oauthbearer::{self, OAuthBearer, ProvidedTokens, TokenProvider,
 
 use super::{ProducerConfig, config_error, msk_iam};
 
-/// The settings of logins, which only OAUTHBEARER has here.
-const LOGIN: [&str; 6] = [
-    "sasl.login.callback.handler.class",
-    "sasl.login.refresh.window.factor",
-    "sasl.login.refresh.window.jitter",
-    "sasl.login.refresh.min.period.seconds",
-    "sasl.login.refresh.buffer.seconds",
-    "sasl.oauthbearer.token.endpoint.url",
-];
-
 /// The class by which tokens come from `sasl.oauthbearer.token.endpoint.url`, without its package. Kafka 3.1 to 3.9 have
 /// it in the package `secured`, too.
 const TOKENS_OF_ENDPOINT: &str = "OAuthBearerLoginCallbackHandler";
 const UNSECURED: &str = "OAuthBearerUnsecuredLoginCallbackHandler";
 const PACKAGE: &str = "org.apache.kafka.common.security.oauthbearer.";
 
+const RETRIEVER: &str = "sasl.oauthbearer.jwt.retriever.class";
+const VALIDATOR: &str = "sasl.oauthbearer.jwt.validator.class";
+
+/// How a token is asked for (`sasl.oauthbearer.jwt.retriever.class`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retriever {
+    /// By the scheme of the URL.
+    Default,
+    ClientCredentials,
+    JwtBearer,
+    File,
+}
+
 /// Classes by the beginning of their names, and what their users can do.
 const FOREIGN: [(&str, &str); 4] = [
     (
         "io.strimzi.kafka.oauth.",
-        "for oauth.access.token use sasl_oauthbearer; for a token file set this setting to \
+        "Kafka's own class does the same: set this setting to \
          org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler and \
-         sasl.oauthbearer.token.endpoint.url=file:///folder/file",
+         sasl.oauthbearer.token.endpoint.url to the value of oauth.token.endpoint.uri, and name the options clientId, \
+         clientSecret and scope; for oauth.access.token use sasl_oauthbearer",
     ),
     (
         "com.google.cloud.hosted.kafka.",
@@ -111,14 +115,57 @@ impl ProducerConfig {
             ));
         }
         let extensions = oauthbearer::extensions(jaas, "extension_")?;
-        match FileTokens::of_url(url, extensions) {
-            Some(tokens) => Ok(bearer(tokens?)),
-            None => Err(config_error(
-                "sasl.oauthbearer.token.endpoint.url: this version reads a token from a file: URL only: use that, or \
-                 sasl_oauthbearer with a provider that asks the token server"
+        self.check_validator()?;
+        let retriever = self.retriever()?;
+        match (FileTokens::of_url(url, extensions.clone()), retriever) {
+            (Some(tokens), Retriever::Default | Retriever::File) => Ok(bearer(tokens?)),
+            (Some(_), _) => Err(config_error(format!(
+                "{RETRIEVER} asks a token server, and sasl.oauthbearer.token.endpoint.url is a file: URL: change one of them"
+            ))),
+            (None, Retriever::File) => Err(config_error(format!(
+                "{RETRIEVER} reads a token from a file, and sasl.oauthbearer.token.endpoint.url is no file: URL: change one \
+                 of them"
+            ))),
+            #[cfg(feature = "sasl-oidc")]
+            (None, retriever) => {
+                let source = Box::new(self.tokens_of_server(jaas, retriever, extensions)?);
+                Ok(bearer(RefreshedTokens::new(source, self.refresh_window())))
+            }
+            #[cfg(not(feature = "sasl-oidc"))]
+            (None, _) => Err(config_error(
+                "sasl.oauthbearer.token.endpoint.url names a token server, which needs the Cargo feature \"sasl-oidc\" of \
+                 kafka-producer: it is off in this build; without it, use a file: URL, or sasl_oauthbearer with a provider \
+                 of your own"
                     .to_owned(),
             )),
         }
+    }
+
+    fn retriever(&self) -> Result<Retriever, Error> {
+        let class = self.text(RETRIEVER);
+        match kafkas_class(class) {
+            Some("DefaultJwtRetriever") => Ok(Retriever::Default),
+            Some("ClientCredentialsJwtRetriever") => Ok(Retriever::ClientCredentials),
+            Some("JwtBearerJwtRetriever") => Ok(Retriever::JwtBearer),
+            Some("FileJwtRetriever") => Ok(Retriever::File),
+            _ => Err(self.unknown_class(RETRIEVER, class)),
+        }
+    }
+
+    fn check_validator(&self) -> Result<(), Error> {
+        let class = self.text(VALIDATOR);
+        match kafkas_class(class) {
+            Some("DefaultJwtValidator" | "ClientJwtValidator") => Ok(()),
+            _ => Err(self.unknown_class(VALIDATOR, class)),
+        }
+    }
+
+    fn unknown_class(&self, setting: &'static str, class: &str) -> Error {
+        let class = printable(&self.shown(&[setting], class));
+        config_error(format!(
+            "{setting}={class} is a class that this client does not have, and it runs no Java: leave the setting out, or \
+             use sasl_oauthbearer with a provider of your own"
+        ))
     }
 
     fn unknown_handler(&self, class: &str) -> Error {
@@ -151,7 +198,9 @@ impl ProducerConfig {
 
     /// Warns of settings that another mechanism does not use.
     pub(super) fn warn_of_login_settings(&self, mechanism: &str) {
-        let unused: Vec<_> = LOGIN.into_iter().filter(|name| self.is_set(name)).collect();
+        let is_login =
+            |name: &str| name.starts_with("sasl.login.") || name.starts_with("sasl.oauthbearer.");
+        let unused: Vec<_> = self.set_names().filter(|name| is_login(name)).collect();
         if !unused.is_empty() {
             log::warn!(
                 target: "kafka_producer::config",
@@ -165,6 +214,12 @@ impl ProducerConfig {
 
 fn bearer(source: impl TokenSource + 'static) -> Arc<dyn Mechanism> {
     Arc::new(OAuthBearer::new(Arc::new(source)))
+}
+
+/// Returns the name of one of Kafka's classes for tokens without its package. A prefix is ignored as in [`kafkas_handler`].
+fn kafkas_class(class: &str) -> Option<&str> {
+    let (prefix, name) = class.rsplit_once(PACKAGE)?;
+    (prefix.is_empty() || prefix.ends_with('.')).then_some(name)
 }
 
 /// Returns which of Kafka's own handlers a class is. Libraries that contain Kafka's client put a prefix before the names of
@@ -238,7 +293,25 @@ mod tests {
                 vec![handler, (url.0, "file://other/token")],
                 "file:///folder/file",
             ),
-            (vec![handler, (url.0, "https://host/token")], "file: URL"),
+            (
+                vec![handler, (url.0, "https://host/token")],
+                "client.id is not set",
+            ),
+            (
+                vec![
+                    handler,
+                    url,
+                    (
+                        RETRIEVER,
+                        "org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever",
+                    ),
+                ],
+                "is a file: URL",
+            ),
+            (
+                vec![handler, url, (VALIDATOR, "a.B")],
+                "validator.class=a.B is a class that this client does not have",
+            ),
             (
                 vec![(
                     handler.0,

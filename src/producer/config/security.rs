@@ -97,6 +97,11 @@ mod tls {
 
     impl ProducerConfig {
         pub(super) fn tls(&self) -> Result<Encryption, Error> {
+            Ok(Encryption::Tls(Arc::new(self.tls_client()?)))
+        }
+
+        /// Makes what the settings `ssl.*` ask for. Reads the stores.
+        pub(in crate::producer::config) fn tls_client(&self) -> Result<TlsClient, Error> {
             let versions = Versions::of(
                 self.text("ssl.enabled.protocols"),
                 self.text("ssl.protocol"),
@@ -132,7 +137,7 @@ mod tls {
                     .map(str::to_owned)
                     .collect(),
             };
-            Ok(Encryption::Tls(Arc::new(TlsClient::new(settings)?)))
+            TlsClient::new(settings)
         }
 
         fn key_source(&self) -> Result<Option<KeySource>, Error> {
@@ -241,9 +246,15 @@ mod tests {
         let texts: Vec<_> = blocks
             .filter_map(|block| block.split("```").next())
             .collect();
-        assert_eq!(texts.len(), 9);
+        assert_eq!(texts.len(), 10);
         for text in texts {
             let config = ProducerConfig::from_properties(text).unwrap();
+            let asks_token_server = text.contains("token.endpoint.url=https:");
+            if asks_token_server && cfg!(not(feature = "sasl-oidc")) {
+                let error = config.sasl().err().unwrap();
+                assert!(error.to_string().contains("\"sasl-oidc\""), "{error}");
+                continue;
+            }
             let needs_feature = text.contains("AWS_MSK_IAM") && cfg!(not(feature = "sasl-msk-iam"));
             if text.contains("GSSAPI") {
                 // Without the feature, without the library, or else without the keytab.

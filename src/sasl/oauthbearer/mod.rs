@@ -3,6 +3,8 @@
 pub(crate) mod file;
 mod jwt;
 mod message;
+#[cfg(feature = "sasl-oidc")]
+pub(crate) mod oidc;
 mod provider;
 pub(crate) mod refresh;
 pub(crate) mod unsecured;

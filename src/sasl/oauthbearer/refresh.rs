@@ -147,6 +147,7 @@ impl TokenSource for RefreshedTokens {
     fn close(&self) {
         self.0.state.lock().is_closed = true;
         self.0.changed.notify_all();
+        self.0.source.close();
     }
 }
 

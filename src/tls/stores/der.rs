@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::fault::Other;
 
-pub(super) const INTEGER: u8 = 0x02;
+pub(in crate::tls) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTETS: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;

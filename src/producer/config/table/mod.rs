@@ -18,6 +18,7 @@ mod compression;
 mod connection;
 mod delivery;
 mod metadata;
+mod oauth;
 mod partitioning;
 mod providers;
 mod sasl;
@@ -30,6 +31,7 @@ pub(crate) use compression::compression;
 pub(crate) use connection::connection;
 pub(crate) use delivery::delivery;
 pub(crate) use metadata::metadata;
+pub(crate) use oauth::oauth;
 pub(crate) use partitioning::partitioning;
 pub(crate) use providers::providers;
 pub(crate) use sasl::sasl;
@@ -40,7 +42,7 @@ pub(crate) use threads::threads;
 macro_rules! for_each_setting {
     ($callback:ident) => {
         $crate::producer::config::table::next_group! {
-            $callback [bootstrap metadata batching compression partitioning delivery connection security sasl threads providers]
+            $callback [bootstrap metadata batching compression partitioning delivery connection security sasl oauth threads providers]
         }
     };
 }

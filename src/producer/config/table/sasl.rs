@@ -25,9 +25,9 @@ macro_rules! sasl {
             /// with AWS credentials. Empty: tokens without a signature, for tests.
             "sasl.login.callback.handler.class" = text(), default "", range "a class of Kafka";
 
-            /// The source of the tokens of OAUTHBEARER: `file:///folder/file` is a file with one token, which is read for
-            /// each connection.
-            "sasl.oauthbearer.token.endpoint.url" = text(), default "", range "a file: URL";
+            /// The source of the tokens of OAUTHBEARER: `https://host/path` is the token endpoint of a token server (Cargo
+            /// feature `sasl-oidc`), `file:///folder/file` a file with one token, which is read for each connection.
+            "sasl.oauthbearer.token.endpoint.url" = text(), default "", range "a URL";
 
             /// The part of a token's lifetime after which the next one is fetched.
             "sasl.login.refresh.window.factor" = decimal(0.5, 1.0), default "0.8", range "0.5 to 1.0";
