@@ -14,6 +14,8 @@ mod faults;
 #[cfg(feature = "sasl-gssapi")]
 mod kerberos;
 mod limits;
+#[cfg(feature = "sasl-oidc")]
+mod oidc;
 mod outages;
 mod producing;
 mod programs;
@@ -107,6 +109,8 @@ fn secure_groups(group: Group<'_>) {
             ("secure", secure::TESTS),
             ("refusals", refusals::TESTS),
             ("sessions", sessions::TESTS),
+            #[cfg(feature = "sasl-oidc")]
+            ("oidc", oidc::TESTS),
         ],
     );
     group(
