@@ -1,7 +1,7 @@
 //! Resolves the host of a URL.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
 use super::Url;
@@ -31,6 +31,13 @@ impl Resolver {
     pub(super) fn resolve(&self, url: &Url, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = url.host().parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, url.port())]);
+        }
+        if url.host().eq_ignore_ascii_case("localhost") {
+            // `getaddrinfo` may ask a name server, and callers send secrets to this name without TLS (RFC 6761, 6.3).
+            let addresses: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            return Ok(addresses
+                .map(|address| SocketAddr::new(address, url.port()))
+                .into());
         }
         let look_up = self.resume_or_start(url)?;
         let mut addresses = match look_up.answered.recv_deadline(deadline) {
@@ -66,5 +73,23 @@ impl Resolver {
             let _ = answer.send(addresses.map(Iterator::collect));
         })?;
         Ok(look_up)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_this_machine_and_no_name_server_is_asked() {
+        for host in ["localhost", "LocalHost"] {
+            let url = Url::parse(&format!("http://{host}:81/")).unwrap();
+            let resolver = Resolver::default();
+            // There is no time for a look-up.
+            let addresses = resolver.resolve(&url, Instant::now()).unwrap();
+            let expected = ["127.0.0.1:81", "[::1]:81"].map(|text| text.parse().unwrap());
+            assert_eq!(addresses, expected);
+            assert!(resolver.kept.lock().is_none());
+        }
     }
 }

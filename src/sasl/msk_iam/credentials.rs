@@ -101,6 +101,13 @@ pub(super) trait Source: fmt::Debug + Send + Sync {
 
     /// Gets credentials. May wait until the deadline of the attempt.
     fn credentials(&self, attempt: &Attempt<'_>) -> Result<Credentials, Missing>;
+
+    /// Returns whether the next source is asked although this one is set up and does not work. Java's library does so after
+    /// the sources that the user's options name, and that can be switched off. After others, the next source may stand for
+    /// another identity that the user does not expect, such as the machine's own role in place of the pod's.
+    fn yields(&self) -> bool {
+        false
+    }
 }
 
 /// Why a source has no credentials, as the end of a sentence.
@@ -160,7 +167,8 @@ impl Chain {
         Self { sources }
     }
 
-    /// Returns the first credentials, and why sources that are set up before it had none.
+    /// Returns the first credentials, and why sources that are set up before it had none. A source that is set up and has
+    /// none now ends the search.
     pub(super) fn credentials(&self, attempt: &Attempt<'_>) -> Result<Found, Failures> {
         let mut failures = Failures::default();
         for source in &self.sources {
@@ -172,7 +180,17 @@ impl Chain {
                         passed_over: failures,
                     });
                 }
-                Err(missing) => failures.0.push((source.name(), missing)),
+                Err(missing) => {
+                    let goes_on = match missing.cause {
+                        Cause::NotSetUp => true,
+                        Cause::Lasting => source.yields(),
+                        Cause::Temporary => false,
+                    };
+                    failures.0.push((source.name(), missing));
+                    if !goes_on {
+                        break;
+                    }
+                }
             }
         }
         Err(failures)
@@ -184,6 +202,13 @@ impl Chain {
 pub(super) struct Found {
     pub(super) credentials: Credentials,
     pub(super) passed_over: Failures,
+}
+
+impl Found {
+    /// Returns whether these credentials come from another source than `others` because that one did not work.
+    pub(super) fn is_another_identity(&self, others: &Credentials) -> bool {
+        self.credentials.origin != others.origin && self.passed_over.unexpected().is_some()
+    }
 }
 
 /// The names of sources, and why each of them had no credentials.
@@ -252,6 +277,10 @@ mod tests {
                 }),
             }
         }
+
+        fn yields(&self) -> bool {
+            self.0.starts_with("named")
+        }
     }
 
     fn ask(sources: Vec<Fixed>) -> Result<Found, Failures> {
@@ -271,7 +300,7 @@ mod tests {
     fn the_first_source_with_credentials_counts() {
         let found = ask(vec![
             Fixed("one", Err(Cause::NotSetUp)),
-            Fixed("two", Err(Cause::Lasting)),
+            Fixed("named two", Err(Cause::Lasting)),
             Fixed("three", Ok("AKID")),
             Fixed("four", Ok("OTHER")),
         ])
@@ -282,7 +311,7 @@ mod tests {
         );
         assert_eq!(
             found.passed_over.unexpected().unwrap(),
-            "two: it is not\\nthere"
+            "named two: it is not\\nthere"
         );
         let found = ask(vec![
             Fixed("one", Err(Cause::NotSetUp)),
@@ -291,6 +320,20 @@ mod tests {
         .unwrap();
         assert_eq!(found.passed_over.unexpected(), None);
         assert!(!format!("{found:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_source_that_is_set_up_and_fails_ends_the_search() {
+        for (name, cause, kind) in [
+            ("one", Cause::Temporary, ErrorKind::Network),
+            ("named one", Cause::Temporary, ErrorKind::Network),
+            ("one", Cause::Lasting, ErrorKind::Authentication),
+        ] {
+            let failures = ask(vec![Fixed(name, Err(cause)), Fixed("two", Ok("AKID"))]);
+            let error = failures.unwrap_err().error();
+            assert_eq!(error.kind(), kind, "{name} {cause:?}");
+            assert!(!error.message().contains("two"), "{error}");
+        }
     }
 
     #[test]

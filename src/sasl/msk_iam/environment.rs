@@ -36,6 +36,17 @@ impl Environment {
         }
     }
 
+    /// Makes an environment with the variables that a function returns.
+    #[cfg(test)]
+    pub(super) fn of_function(
+        variable: impl Fn(&str) -> Option<Secret> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            variable: Box::new(variable),
+            web: Web::new(),
+        }
+    }
+
     /// Returns the value of a variable, without white space around it; `None` if nothing is left.
     pub(super) fn variable(&self, name: &str) -> Option<Secret> {
         let value = (self.variable)(name)?;

@@ -6,6 +6,7 @@
 //! | make tokens for OAUTHBEARER | `tokens` |
 //! | find credentials | `credentials` and its sources: `environment`, `profiles`, `sts`, `container`, `instance` |
 //! | keep credentials, and replace them in time | `provider` |
+//! | run what may hang on a thread of its own | `runs` |
 //! | read the options of the login module | `options` |
 
 mod container;
@@ -17,6 +18,7 @@ mod profile_files;
 mod profiles;
 mod provider;
 mod region;
+mod runs;
 mod sigv4;
 mod sts;
 pub(crate) mod timestamp;
@@ -34,6 +36,7 @@ use self::instance::InstanceMetadata;
 use self::options::Options;
 use self::profiles::ProfileSource;
 use self::provider::{Provider, Retries};
+use self::runs::Runs;
 use self::sigv4::Signer;
 use self::sts::{RoleSource, WebIdentity};
 pub(crate) use self::tokens::MskTokens;
@@ -56,7 +59,9 @@ pub(crate) struct MskIam {
     /// The profile that the user named.
     profile: Option<String>,
     /// The region of the EC2 instance, once it is known.
-    instance_region: OnceLock<String>,
+    instance_region: Arc<OnceLock<String>>,
+    /// The searches for the region of the profile or the instance.
+    regions: Runs<Option<String>>,
 }
 
 impl MskIam {
@@ -99,14 +104,17 @@ impl MskIam {
         Ok(Self {
             provider: Arc::new(provider),
             profile: options.profile,
-            instance_region: OnceLock::new(),
+            instance_region: Arc::default(),
+            regions: Runs::new(),
         })
     }
 
     /// Returns the region of the cluster with a broker of this name.
     fn region(&self, host: &str, now: SystemTime, deadline: Instant) -> Result<String, Error> {
-        let region = region::of_host(host).map(str::to_owned);
-        let region = region.or_else(|| self.own_region(now, deadline));
+        let region = match region::of_host(host) {
+            Some(region) => Some(region.to_owned()),
+            None => self.own_region(now, deadline)?,
+        };
         region.ok_or_else(|| {
             failed(format!(
                 "the AWS region of the cluster is not known: the name of the broker, {}, has none",
@@ -117,20 +125,35 @@ impl MskIam {
     }
 
     /// Returns the region of the environment, the profile or the EC2 instance.
-    fn own_region(&self, now: SystemTime, deadline: Instant) -> Option<String> {
-        let environment = self.provider.environment();
-        let region = region::of_environment(environment);
-        let region = region.or_else(|| profiles::region(self.profile.as_deref(), environment));
-        let region = region.or_else(|| self.instance_region.get().cloned());
-        region.or_else(|| {
-            let attempt = Attempt {
-                environment,
-                now,
-                deadline,
-            };
-            let region = instance::region(&attempt)?;
-            Some(self.instance_region.get_or_init(|| region).clone())
-        })
+    fn own_region(&self, now: SystemTime, deadline: Instant) -> Result<Option<String>, Error> {
+        let region = region::of_environment(self.provider.environment());
+        if region.is_some() {
+            return Ok(region);
+        }
+        let provider = Arc::clone(&self.provider);
+        let profile = self.profile.clone();
+        let known = Arc::clone(&self.instance_region);
+        let find = move || {
+            let environment = provider.environment();
+            let region = profiles::region(profile.as_deref(), environment);
+            let region = region.or_else(|| known.get().cloned());
+            region.or_else(|| {
+                let region = instance::region(&Attempt {
+                    environment,
+                    now,
+                    deadline,
+                })?;
+                Some(known.get_or_init(|| region).clone())
+            })
+        };
+        let region = self.regions.result(deadline, find);
+        region.map_err(|absent| absent.error("AWS region of the cluster"))
+    }
+
+    /// Ends the waits for regions and credentials.
+    fn end(&self) {
+        self.regions.close();
+        self.provider.close();
     }
 
     fn begin_at(
@@ -173,6 +196,10 @@ impl Mechanism for MskIam {
         // The credentials may have taken a while.
         let now = SystemTime::now();
         Ok(Box::new(self.begin_at(host, region, credentials, now)))
+    }
+
+    fn close(&self) {
+        self.end();
     }
 }
 

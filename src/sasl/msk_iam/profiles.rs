@@ -43,7 +43,16 @@ impl Source for ProfileSource {
             profiles: &profiles,
             attempt,
         };
-        lookup.credentials(&chosen.name, &mut Vec::new())
+        let found = lookup.credentials(&chosen.name, &mut Vec::new());
+        found.map_err(|missing| match missing.cause {
+            // A profile that nothing but a region may be in.
+            Cause::NotSetUp if chosen.is_named => Missing::lasting(missing.why),
+            _ => missing,
+        })
+    }
+
+    fn yields(&self) -> bool {
+        self.name.is_some()
     }
 }
 
@@ -110,7 +119,15 @@ impl Lookup<'_> {
             path.push(name.to_owned());
             return self.role(profile, path);
         }
-        own_credentials(profile, &format!("the profile {shown}"))
+        let own = own_credentials(profile, &format!("the profile {shown}"));
+        own.map_err(|missing| match path.is_empty() {
+            true => missing,
+            // Another profile refers to this one.
+            false => Missing {
+                cause: Cause::Lasting,
+                ..missing
+            },
+        })
     }
 
     /// Assumes the role of a profile, with the credentials to which it refers.
@@ -203,7 +220,8 @@ fn own_credentials(profile: &Profile, origin: &str) -> Result<Credentials, Missi
              export-credentials --format env"
         )));
     }
-    Err(Missing::lasting("it has no aws_access_key_id"))
+    // Many have such a profile for its region only.
+    Err(Missing::not_set_up("it has no aws_access_key_id"))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::credentials::{Attempt, Chain, Credentials, Failures, Found};
 use super::environment::Environment;
-use crate::error::{Error, ErrorKind};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use super::runs::Runs;
+use crate::error::Error;
+use crate::sync::Mutex;
 use crate::threads::logging::log_line;
 
 /// New credentials are asked for this long before the old ones end, or earlier if they are valid for a short time only.
@@ -29,23 +30,19 @@ pub(super) struct Retries {
     pub(super) longest_backoff: Duration,
 }
 
-/// Supplies the credentials of all connections. One thread asks the sources at a time; others wait for its result.
+/// Credentials that are still valid wait for new ones at most this long: a connection has to be made with them yet.
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+
+/// How long the sources are asked while no connection waits for them.
+const LONGEST_ASK: Duration = Duration::from_secs(60);
+
+/// Supplies the credentials of all connections. One thread asks the sources at a time; connections wait for its result.
 pub(super) struct Provider {
     chain: Chain,
     environment: Arc<Environment>,
     retries: Retries,
-    state: Mutex<State>,
-    /// Notified when a thread has asked the sources.
-    asked: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    kept: Option<Kept>,
-    is_asking: bool,
-    /// How often the sources were asked, and the error of the latest time.
-    rounds: u64,
-    latest_error: Option<Error>,
+    kept: Mutex<Option<Kept>>,
+    runs: Runs<Result<Arc<Credentials>, Error>>,
 }
 
 /// Credentials with an end. Those without are read again for each connection, so a changed file takes effect.
@@ -56,34 +53,14 @@ struct Kept {
     refresh_at: SystemTime,
 }
 
-/// What a thread does that needs credentials.
-enum Step {
-    Use(Arc<Credentials>),
-    Ask,
-    Wait,
-}
-
-impl State {
-    fn step(&self, now: SystemTime) -> Step {
-        let valid = self.kept.as_ref().filter(|kept| now < kept.expires);
-        match valid {
-            Some(kept) if now < kept.refresh_at || self.is_asking => {
-                Step::Use(Arc::clone(&kept.credentials))
-            }
-            _ if self.is_asking => Step::Wait,
-            _ => Step::Ask,
-        }
-    }
-}
-
 impl Provider {
     pub(super) fn new(chain: Chain, environment: Arc<Environment>, retries: Retries) -> Self {
         Self {
             chain,
             environment,
             retries,
-            state: Mutex::default(),
-            asked: Condvar::new(),
+            kept: Mutex::new(None),
+            runs: Runs::new(),
         }
     }
 
@@ -93,29 +70,44 @@ impl Provider {
 
     /// Returns credentials that are valid at `now`. Waits for them until `deadline`.
     pub(super) fn credentials(
-        &self,
+        self: &Arc<Self>,
         now: SystemTime,
         deadline: Instant,
     ) -> Result<Arc<Credentials>, Error> {
-        let mut state = self.state.lock();
-        loop {
-            match state.step(now) {
-                Step::Use(credentials) => return Ok(credentials),
-                Step::Ask => break,
-                Step::Wait => self.wait_for_other(&mut state, deadline)?,
+        let asked = Instant::now();
+        let (valid, wait_until, ask_until) = match self.valid(now) {
+            Some((valid, is_due)) if !is_due || self.runs.is_running() => return Ok(valid),
+            Some((valid, _)) => {
+                let wait_until = deadline.min(asked + LONGEST_DELAY);
+                (Some(valid), wait_until, asked + LONGEST_ASK)
             }
+            None => {
+                // The thread ends a little earlier than the wait, so that the error is that of the source.
+                let left = deadline.saturating_duration_since(asked);
+                (None, deadline, asked + left.mul_f64(0.9))
+            }
+        };
+        let provider = Arc::clone(self);
+        let run = move || provider.renew(now, ask_until);
+        match (self.runs.result(wait_until, run), valid) {
+            (Ok(Ok(credentials)), _) => Ok(credentials),
+            (_, Some(valid)) => Ok(valid),
+            (Ok(Err(error)), None) => Err(error),
+            (Err(absent), None) => Err(absent.error("AWS credentials")),
         }
-        state.is_asking = true;
-        drop(state);
-        let turn = Turn(self);
-        let result = self.ask(now, deadline);
-        turn.end(now, result)
+    }
+
+    /// Returns the credentials that are valid at `now`, and whether they are to be replaced.
+    fn valid(&self, now: SystemTime) -> Option<(Arc<Credentials>, bool)> {
+        let kept = self.kept.lock();
+        let kept = kept.as_ref().filter(|kept| now < kept.expires)?;
+        Some((Arc::clone(&kept.credentials), now >= kept.refresh_at))
     }
 
     /// Makes the next call ask for new credentials, if a broker refused ones that are not new.
     pub(super) fn refused(&self, credentials: &Arc<Credentials>, now: SystemTime) {
-        let mut state = self.state.lock();
-        let kept = state.kept.as_mut();
+        let mut kept = self.kept.lock();
+        let kept = kept.as_mut();
         if let Some(kept) = kept.filter(|kept| Arc::ptr_eq(&kept.credentials, credentials)) {
             let age = now.duration_since(kept.since).unwrap_or_default();
             if age >= REPLACE_AFTER {
@@ -124,32 +116,32 @@ impl Provider {
         }
     }
 
-    /// Waits until the thread that asks has a result. Returns its error, if it has one: it would be that of this thread.
-    fn wait_for_other(
-        &self,
-        state: &mut MutexGuard<'_, State>,
-        deadline: Instant,
-    ) -> Result<(), Error> {
-        let round = state.rounds;
-        while state.rounds == round {
-            if self.asked.wait_until(state, deadline).timed_out() && state.rounds == round {
-                let message = "no AWS credentials in time: another connection waits for them, too";
-                return Err(Error::new(ErrorKind::Network, message)
-                    .with_advice("check the source of the credentials: the client asks again"));
-            }
-        }
-        state.latest_error.clone().map_or(Ok(()), Err)
+    /// Ends the waits for credentials. Nothing is asked any more.
+    pub(super) fn close(&self) {
+        self.runs.close();
+        self.environment.web().close();
     }
 
-    /// Asks the sources, also once more if one did not answer.
-    fn ask(&self, now: SystemTime, deadline: Instant) -> Result<Found, Failures> {
-        let attempt = Attempt {
-            environment: &self.environment,
-            now,
-            deadline,
-        };
+    /// Asks for credentials in place of those that are kept. Returns those if that fails and they are still valid.
+    fn renew(&self, now: SystemTime, deadline: Instant) -> Result<Arc<Credentials>, Error> {
+        // The run before this one may have ended just now.
+        if let Some((credentials, false)) = self.valid(now) {
+            return Ok(credentials);
+        }
+        let started = Instant::now();
+        let result = self.ask(now, started, deadline);
+        self.note(result, now + started.elapsed())
+    }
+
+    /// Asks the sources, also once more if one did not answer. It is `now` at `started`.
+    fn ask(&self, now: SystemTime, started: Instant, deadline: Instant) -> Result<Found, Failures> {
         let mut retry = 0;
         loop {
+            let attempt = Attempt {
+                environment: &self.environment,
+                now: now + started.elapsed(),
+                deadline,
+            };
             let failures = match self.chain.credentials(&attempt) {
                 Ok(found) => return Ok(found),
                 Err(failures) => failures,
@@ -159,77 +151,68 @@ impl Provider {
             if !failures.are_temporary() || retry >= self.retries.most || until >= deadline {
                 return Err(failures);
             }
-            self.pause(until);
+            if !self.runs.pause(until) {
+                return Err(failures);
+            }
             retry += 1;
         }
     }
 
-    fn pause(&self, until: Instant) {
-        let mut state = self.state.lock();
-        while !self.asked.wait_until(&mut state, until).timed_out() {}
-    }
-}
-
-/// Returns a random part of a span that doubles each time, as Java's library.
-fn backoff(retry: u32, longest: Duration) -> Duration {
-    let span = FIRST_BACKOFF.saturating_mul(1 << retry.min(16));
-    span.min(longest).mul_f64(fastrand::f64())
-}
-
-/// The turn of the thread that asks. Its end, also by a panic, lets the others go on.
-struct Turn<'a>(&'a Provider);
-
-impl Turn<'_> {
-    fn end(
-        self,
-        now: SystemTime,
+    /// Notes what the sources answered at `now`.
+    fn note(
+        &self,
         result: Result<Found, Failures>,
+        now: SystemTime,
     ) -> Result<Arc<Credentials>, Error> {
-        let mut lines = None;
-        let mut state = self.0.state.lock();
-        let result = match result {
-            Ok(found) => {
-                lines = found.passed_over.unexpected().map(|unexpected| {
+        let mut state = self.kept.lock();
+        let valid = state.as_mut().filter(|kept| now < kept.expires);
+        let (result, line) = match (result, valid) {
+            (Ok(found), Some(valid)) if found.is_another_identity(&valid.credentials) => {
+                let why = found.passed_over.unexpected().unwrap_or_default();
+                (Ok(valid.go_on(now)), Some(goes_on(&why)))
+            }
+            (Ok(found), _) => {
+                let line = found.passed_over.unexpected().map(|unexpected| {
                     let origin = &found.credentials.origin;
                     format!("AWS credentials come from {origin}: {unexpected}")
                 });
                 let credentials = Arc::new(found.credentials);
-                state.kept = kept(&credentials, now);
-                Ok(credentials)
+                *state = kept(&credentials, now);
+                (Ok(credentials), line)
             }
-            Err(failures) => match state.kept.as_mut().filter(|kept| now < kept.expires) {
-                Some(kept) => {
-                    kept.refresh_at = now + SHORTEST_PAUSE;
-                    lines = Some(format!(
-                        "the client goes on with the AWS credentials that it has: {}",
-                        failures.error().summary()
-                    ));
-                    Ok(Arc::clone(&kept.credentials))
-                }
-                None => {
-                    state.kept = None;
-                    Err(failures.error())
-                }
-            },
+            (Err(failures), Some(valid)) => {
+                let line = goes_on(&failures.error().summary());
+                (Ok(valid.go_on(now)), Some(line))
+            }
+            (Err(failures), None) => {
+                *state = None;
+                (Err(failures.error()), None)
+            }
         };
-        state.latest_error = result.as_ref().err().cloned();
         drop(state);
-        drop(self);
-        if let Some(line) = lines {
+        if let Some(line) = line {
             log_line!(log::Level::Warn, target: "kafka_producer::sasl", "{line}");
         }
         result
     }
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.is_asking = false;
-        state.rounds += 1;
-        drop(state);
-        self.0.asked.notify_all();
+impl Kept {
+    /// Puts the next call of the sources off. Returns the credentials.
+    fn go_on(&mut self, now: SystemTime) -> Arc<Credentials> {
+        self.refresh_at = now + SHORTEST_PAUSE;
+        Arc::clone(&self.credentials)
     }
+}
+
+fn goes_on(why: &str) -> String {
+    format!("the client goes on with the AWS credentials that it has: {why}")
+}
+
+/// Returns a random part of a span that doubles each time, as Java's library.
+fn backoff(retry: u32, longest: Duration) -> Duration {
+    let span = FIRST_BACKOFF.saturating_mul(1 << retry.min(16));
+    span.min(longest).mul_f64(fastrand::f64())
 }
 
 fn kept(credentials: &Arc<Credentials>, now: SystemTime) -> Option<Kept> {
@@ -259,6 +242,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::sasl::msk_iam::credentials::{Missing, Source};
     use crate::sync::channel;
 
@@ -319,7 +303,7 @@ mod tests {
         (Arc::new(Provider::new(chain, environment, retries)), calls)
     }
 
-    fn id(provider: &Provider, seconds: u64) -> String {
+    fn id(provider: &Arc<Provider>, seconds: u64) -> String {
         provider
             .credentials(at(seconds), soon())
             .unwrap()
@@ -438,8 +422,145 @@ mod tests {
             1 => panic!("a bug"),
             _ => key(call, None),
         });
-        let asks = std::panic::AssertUnwindSafe(|| provider.credentials(at(0), soon()));
-        assert!(std::panic::catch_unwind(asks).is_err());
+        let error = provider.credentials(at(0), soon()).unwrap_err();
+        assert!(error.message().contains("panicked"), "{error}");
         assert_eq!(id(&provider, 0), "AKID2");
+    }
+
+    /// A source that may yield to the ones after it.
+    #[derive(Debug)]
+    struct Named(Arc<Mutex<Result<Credentials, Missing>>>, bool);
+
+    impl Source for Named {
+        fn name(&self) -> String {
+            "a named source".to_owned()
+        }
+
+        fn credentials(&self, _: &Attempt<'_>) -> Result<Credentials, Missing> {
+            self.0.lock().clone()
+        }
+
+        fn yields(&self) -> bool {
+            self.1
+        }
+    }
+
+    #[test]
+    fn valid_credentials_are_not_replaced_by_those_of_another_identity() {
+        for (fault, yields) in [
+            (Missing::temporary("status 503"), false),
+            (Missing::temporary("status 503"), true),
+            (Missing::lasting("status 403"), false),
+            (Missing::lasting("status 403"), true),
+        ] {
+            let answer = Arc::new(Mutex::new(key(1, Some(3600))));
+            let mut other = key(2, Some(36_000)).unwrap();
+            other.origin = "another source".to_owned();
+            let other = Arc::new(Mutex::new(Ok(other)));
+            let sources: Vec<Box<dyn Source>> = vec![
+                Box::new(Named(Arc::clone(&answer), yields)),
+                Box::new(Named(other, false)),
+            ];
+            let retries = Retries {
+                most: 0,
+                longest_backoff: Duration::ZERO,
+            };
+            let environment = Arc::new(Environment::of_list(&[]));
+            let provider = Arc::new(Provider::new(Chain::new(sources), environment, retries));
+            assert_eq!(id(&provider, 0), "AKID1");
+            *answer.lock() = Err(fault.clone());
+            assert_eq!(id(&provider, 3500), "AKID1", "{fault:?}");
+            *answer.lock() = key(3, Some(7200));
+            assert_eq!(id(&provider, 3520), "AKID3", "{fault:?}");
+        }
+    }
+
+    /// A source that answers the first time and then hangs until the sender is dropped. The receiver tells that it hangs.
+    fn hanging(first: Option<u64>) -> (Arc<Provider>, channel::Receiver<()>, channel::Sender<()>) {
+        let (entered, enters) = channel::unbounded();
+        let (go, goes) = channel::bounded::<()>(1);
+        let (provider, _) = provider(0, move |call| {
+            if let (1, Some(expires)) = (call, first) {
+                return key(1, Some(expires));
+            }
+            entered.send(()).unwrap();
+            let _ = goes.recv();
+            Err(Missing::temporary("it hung"))
+        });
+        (provider, enters, go)
+    }
+
+    #[test]
+    fn valid_credentials_are_used_while_their_source_hangs() {
+        let (provider, enters, go) = hanging(Some(3600));
+        assert_eq!(id(&provider, 0), "AKID1");
+        let started = Instant::now();
+        assert_eq!(id(&provider, 3300), "AKID1");
+        assert!(started.elapsed() < Duration::from_secs(10));
+        enters.recv().unwrap();
+        // The next one does not wait for a source that is asked already.
+        assert_eq!(id(&provider, 3301), "AKID1");
+        drop(go);
+    }
+
+    #[test]
+    fn the_next_refresh_is_put_off_from_the_end_of_a_failed_one() {
+        let (provider, enters, go) = hanging(Some(3600));
+        assert_eq!(id(&provider, 0), "AKID1");
+        let other = Arc::clone(&provider);
+        let asks = std::thread::spawn(move || id(&other, 3300));
+        enters.recv().unwrap();
+        let hung = Instant::now();
+        assert_eq!(asks.join().unwrap(), "AKID1");
+        let hung = hung.elapsed();
+        drop(go);
+        while provider.runs.is_running() {
+            std::thread::yield_now();
+        }
+        let refresh_at = provider.kept.lock().as_ref().unwrap().refresh_at;
+        assert!(refresh_at >= at(3300) + SHORTEST_PAUSE + hung);
+    }
+
+    #[test]
+    fn a_source_that_hangs_does_not_hold_a_connection_after_its_deadline() {
+        let (provider, enters, go) = hanging(None);
+        for _ in 0..3 {
+            let deadline = Instant::now() + Duration::from_millis(20);
+            let error = provider.credentials(at(0), deadline).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Network);
+            assert!(error.message().contains("in time"), "{error}");
+        }
+        // One thread hangs, not three.
+        assert_eq!((enters.recv(), enters.try_recv().is_err()), (Ok(()), true));
+        drop(go);
+    }
+
+    #[test]
+    fn a_close_ends_the_waits_and_the_pauses_between_retries() {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let closed = |provider: Arc<Provider>, ready: channel::Receiver<()>| {
+            let waiting = Arc::clone(&provider);
+            let waiting = std::thread::spawn(move || waiting.credentials(at(0), far).unwrap_err());
+            ready.recv().unwrap();
+            provider.close();
+            let error = waiting.join().unwrap();
+            assert!(error.message().contains("closed"), "{error}");
+            assert!(provider.credentials(at(0), far).is_err());
+        };
+        let (provider, enters, go) = hanging(None);
+        closed(provider, enters);
+        drop(go);
+        let (entered, enters) = channel::unbounded();
+        let (provider, calls) = self::provider(u32::MAX, move |_| {
+            let _ = entered.send(());
+            Err(Missing::temporary("it is down"))
+        });
+        closed(Arc::clone(&provider), enters);
+        while provider.runs.is_running() {
+            std::thread::yield_now();
+        }
+        let after = calls.load(Ordering::SeqCst);
+        assert!(provider.credentials(at(0), far).is_err());
+        assert_eq!(calls.load(Ordering::SeqCst), after);
     }
 }

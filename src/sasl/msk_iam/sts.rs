@@ -260,6 +260,10 @@ impl Source for RoleSource {
         })?;
         endpoint.assume_role(&self.role, &base.credentials, attempt)
     }
+
+    fn yields(&self) -> bool {
+        true
+    }
 }
 
 /// A role for a token in a file, as Kubernetes gives it to a pod (IRSA).

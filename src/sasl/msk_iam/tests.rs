@@ -6,6 +6,10 @@ use crate::ErrorKind;
 const HOST: &str = "b-1.demo.abcde.c2.kafka.eu-central-1.amazonaws.com";
 const MODULE: &str = "software.amazon.msk.auth.iam.IAMLoginModule";
 
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
 fn iam(options: &str, variables: &[(&str, &str)]) -> Result<MskIam, Error> {
     let jaas = Jaas::parse(&format!("{MODULE} required {options};")).unwrap();
     MskIam::new(Options::of(&jaas)?, Environment::of_list(variables))
@@ -26,10 +30,10 @@ const KEYS: [(&str, &str); 3] = [
 fn conversation() -> MskConversation {
     let iam = iam("", &KEYS).unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(1_796_030_961);
-    let credentials = iam.provider.credentials(now, Instant::now()).unwrap();
+    let credentials = iam.provider.credentials(now, soon()).unwrap();
     iam.begin_at(
         HOST,
-        iam.region(HOST, now, Instant::now()).unwrap(),
+        iam.region(HOST, now, soon()).unwrap(),
         credentials,
         now,
     )
@@ -73,7 +77,7 @@ fn the_message_is_the_json_object_that_msk_expects() {
 #[test]
 fn without_a_session_token_the_message_has_no_field_for_it() {
     let iam = iam("", &KEYS[..2]).unwrap();
-    let mut conversation = iam.begin(HOST, Instant::now()).unwrap();
+    let mut conversation = iam.begin(HOST, soon()).unwrap();
     assert_eq!(iam.name(), "AWS_MSK_IAM");
     let message = json_of(&conversation.first().unwrap());
     assert_eq!(message.get("x-amz-security-token"), None);
@@ -150,16 +154,16 @@ fn each_refusal_has_its_sentence() {
 #[test]
 fn the_region_is_that_of_the_host_or_of_the_environment() {
     let variables = [&KEYS[..], &[("AWS_REGION", "us-east-1")]].concat();
-    let region = |iam: &MskIam, host| iam.region(host, UNIX_EPOCH, Instant::now());
+    let region = |iam: &MskIam, host| iam.region(host, UNIX_EPOCH, soon());
     let with_region = iam("", &variables).unwrap();
     assert_eq!(region(&with_region, HOST).unwrap(), "eu-central-1");
     assert_eq!(
         region(&with_region, "kafka.example.com").unwrap(),
         "us-east-1"
     );
-    let error = iam("", &KEYS)
+    let error = iam("", &without_instance(&KEYS))
         .unwrap()
-        .begin("kafka\n.example.com", Instant::now())
+        .begin("kafka\n.example.com", soon())
         .err()
         .unwrap();
     assert_eq!(
@@ -176,7 +180,7 @@ fn without_credentials_the_error_names_every_source() {
         &without_instance(&[("HOME", "/nonexistent")]),
     )
     .unwrap();
-    let error = error.begin(HOST, Instant::now()).err().unwrap();
+    let error = error.begin(HOST, soon()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Authentication);
     let neither = "there is neither /nonexistent/.aws/config nor /nonexistent/.aws/credentials";
     assert!(
@@ -209,4 +213,59 @@ fn debug_shows_no_credentials() {
         !shown.contains("wJalr") && !shown.contains("IQoJ"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_file_system_that_hangs_holds_no_connection_after_its_deadline() {
+    for hanging in ["AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"] {
+        let (go, goes) = crate::sync::channel::bounded::<()>(1);
+        // What reads a file asks for its path first.
+        let environment = Environment::of_function(move |name| {
+            if name == hanging {
+                let _ = goes.recv();
+            }
+            (name == "AWS_EC2_METADATA_DISABLED").then(|| "true".into())
+        });
+        let jaas = Jaas::parse(&format!("{MODULE} required;")).unwrap();
+        let iam = MskIam::new(Options::of(&jaas).unwrap(), environment).unwrap();
+        let hosts = match hanging {
+            "AWS_CONFIG_FILE" => vec![HOST, "kafka.example.com"],
+            _ => vec![HOST],
+        };
+        for host in hosts {
+            let deadline = Instant::now() + Duration::from_millis(20);
+            let error = iam.begin(host, deadline).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Network);
+            assert!(error.message().contains("in time"), "{error}");
+        }
+        drop(go);
+    }
+}
+
+#[test]
+fn a_close_ends_the_wait_of_a_connection() {
+    let (entered, enters) = crate::sync::channel::unbounded();
+    let (go, goes) = crate::sync::channel::bounded::<()>(1);
+    let environment = Environment::of_function(move |name| {
+        if name == "AWS_CONFIG_FILE" {
+            let _ = entered.send(());
+            let _ = goes.recv();
+        }
+        None
+    });
+    let jaas = Jaas::parse(&format!("{MODULE} required;")).unwrap();
+    let iam = MskIam::new(Options::of(&jaas).unwrap(), environment).unwrap();
+    let iam = Arc::new(iam);
+    for host in [HOST, "kafka.example.com"] {
+        let waiting = Arc::clone(&iam);
+        let far = Instant::now() + Duration::from_secs(3600);
+        let waiting = std::thread::spawn(move || waiting.begin(host, far).err().unwrap());
+        if host == HOST {
+            enters.recv().unwrap();
+        }
+        iam.close();
+        let error = waiting.join().unwrap();
+        assert!(error.message().contains("closed"), "{error}");
+    }
+    drop(go);
 }

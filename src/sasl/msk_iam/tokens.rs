@@ -30,13 +30,17 @@ impl MskTokens {
 impl TokenSource for MskTokens {
     fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error> {
         let now = SystemTime::now();
-        let region = self.0.own_region(now, deadline).ok_or_else(|| {
+        let region = self.0.own_region(now, deadline)?.ok_or_else(|| {
             failed("the AWS region of the cluster is not known, and a token for MSK needs it")
                 .with_advice("set the environment variable AWS_REGION")
         })?;
         let credentials = self.0.provider.credentials(now, deadline)?;
         let (text, expires) = presigned(&region, &credentials, SystemTime::now());
         Ok(BearerToken::new(text.reveal()).expires(expires))
+    }
+
+    fn close(&self) {
+        self.0.end();
     }
 }
 

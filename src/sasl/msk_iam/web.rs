@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -33,6 +34,7 @@ pub(super) struct Web {
     near: Client,
     /// Made when it is needed first: it reads the certificates that the system trusts.
     far: Mutex<Option<Arc<Client>>>,
+    is_closed: AtomicBool,
 }
 
 impl Web {
@@ -40,7 +42,13 @@ impl Web {
         Self {
             near: Client::new(None, NEAR),
             far: Mutex::new(None),
+            is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// Makes all further requests fail: nothing needs their answers any more.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// Makes one request. Returns the answer, whatever its status. The answer of a server that asks to try later is a
@@ -51,6 +59,9 @@ impl Web {
         url: &Url,
         attempt: &Attempt<'_>,
     ) -> Result<Response, Missing> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Missing::temporary("the producer is closed"));
+        }
         let result = match url.is_https() {
             false => self.near.send(request, attempt.deadline),
             true => self.far()?.send(request, attempt.deadline),
@@ -91,7 +102,7 @@ pub(super) fn url(variable: &str, text: &str) -> Result<Url, Missing> {
     Url::parse(text).map_err(|fault| Missing::lasting(format!("{variable} {fault}")))
 }
 
-/// Returns whether a host is this machine itself.
+/// Returns whether a host is this machine itself. The client for HTTP never asks a name server for `localhost`.
 pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host

@@ -73,6 +73,8 @@ fn the_region_of_a_profile_is_read() {
     assert_eq!(region(None, &environment).as_deref(), Some("eu-west-1"));
     assert_eq!(region(Some("x"), &environment), None);
     assert_eq!(region(Some("y"), &environment), None);
+    // It has nothing else, so that the next source of credentials is asked.
+    assert_eq!(ask(None, &environment).unwrap_err().cause, Cause::NotSetUp);
 }
 
 #[test]
