@@ -82,6 +82,14 @@ fn run_tests() -> ExitCode {
             .property("unclean.leader.election.enable", "false"),
         &[("chaos", chaos::TESTS)],
     );
+    group(
+        &one(KafkaVersion::V4_3_1)
+            .brokers(3)
+            .behind_proxies()
+            .secure(&[Listener::ReauthPlaintext, Listener::ReauthSsl])
+            .property("unclean.leader.election.enable", "false"),
+        &[("storm_of_sessions", chaos::TESTS_OF_SESSIONS)],
+    );
     suite.group(
         || Ok(()),
         |()| (),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use kafka_producer::{Delivery, Error, ErrorKind, Future, RecordMetadata};
 
-use super::LOAD_TOPICS;
 use super::clock::{Clock, pass, seconds};
 use super::ledger::{Ledger, Totals};
-use crate::producing::{BytesProducer, BytesRecord, SOON, outcome, producer, record};
+use super::{Door, LOAD_TOPICS};
+use crate::producing::{BytesProducer, BytesRecord, SOON, outcome, producer, producer_of, record};
 use crate::support::kafka::{KafkaCluster, poll};
 
 /// The settings of each producer. Together they cover batches of one record and of many, one worker and two, memory that an
@@ -57,8 +57,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(kafka: &KafkaCluster, clock: Clock, seed: u64) -> Load {
-        let build = |settings: &&[(&str, &str)]| {
+    /// Makes the producers. They come in through these doors in turn, or through the listener without protection if there is
+    /// none.
+    pub(super) fn new(kafka: &KafkaCluster, clock: Clock, seed: u64, doors: &[Door]) -> Load {
+        let build = |(number, settings): (usize, &&[(&str, &str)])| {
             let memory = settings.iter().find(|(name, _)| *name == "buffer.memory");
             let (_, memory) = memory.expect("each producer has its memory");
             let mut all = vec![
@@ -71,11 +73,20 @@ impl Load {
                 ("max.request.size", memory),
             ];
             all.extend_from_slice(settings);
-            producer(kafka, &all)
+            if doors.is_empty() {
+                return producer(kafka, &all);
+            }
+            let (listener, mechanism) = doors[number % doors.len()];
+            let mut secure = kafka.settings(listener, Some(mechanism));
+            secure.extend(
+                all.iter()
+                    .map(|(name, value)| (name.to_string(), value.to_string())),
+            );
+            producer_of(&secure).expect("a producer")
         };
         Load {
             contents: Contents::new(seed),
-            producers: PRODUCERS.iter().map(build).collect(),
+            producers: PRODUCERS.iter().enumerate().map(build).collect(),
             senders: (0..SENDERS)
                 .map(|id| Arc::new(Sender::new(id, clock)))
                 .collect(),

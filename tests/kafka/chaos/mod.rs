@@ -6,6 +6,8 @@
 //! `debug`) sets what our producers log into `chaos.log` beside the brokers' logs. An hour by hand:
 //!
 //! `CHAOS_SECONDS=3600 CHAOS_RATE=10000 sh tests/run.sh --release --test kafka -- chaos`
+//!
+//! The same with sessions of five seconds, by TLS and SASL: `... --test kafka -- storm_of_sessions`.
 
 mod clock;
 mod journal;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use crate::Tests;
 use crate::producing::SOON;
-use crate::support::kafka::{KafkaCluster, Replicas, poll};
+use crate::support::kafka::{KafkaCluster, Listener, Mechanism, Replicas, poll};
 use clock::{Clock, pass};
 use ledger::Totals;
 use load::{Load, SENDERS};
@@ -57,12 +59,33 @@ const YARDSTICK_RATE: u64 = 1_000;
 const SLACK: Duration = Duration::from_secs(1);
 
 fn nothing_is_lost_twice_or_out_of_order_in_a_storm_of_faults(kafka: &KafkaCluster) {
-    let options = Options::from_env();
+    weather_a_storm(kafka, &[], Duration::from_secs(150));
+}
+
+/// Sessions last five seconds.
+pub(crate) const TESTS_OF_SESSIONS: Tests = &[(
+    "nothing_is_lost_twice_or_out_of_order_while_sessions_end_in_a_storm",
+    |kafka| weather_a_storm(kafka, &DOORS, Duration::from_secs(60)),
+)];
+
+/// How the producers of the load come in, where sessions end.
+const DOORS: [Door; 4] = [
+    (Listener::ReauthPlaintext, Mechanism::ScramSha256),
+    (Listener::ReauthSsl, Mechanism::ScramSha512),
+    (Listener::ReauthPlaintext, Mechanism::Plain),
+    (Listener::ReauthSsl, Mechanism::OauthBearer),
+];
+
+pub(crate) type Door = (Listener, Mechanism);
+
+/// Lets faults happen for a while, and then reads everything.
+fn weather_a_storm(kafka: &KafkaCluster, doors: &[Door], during: Duration) {
+    let options = Options::from_env(during);
     println!("chaos: {options}");
     create_topics(kafka);
     let clock = Clock::start();
     journal::keep(clock, &kafka.folder().join("chaos.log"));
-    let load = Load::new(kafka, clock, options.seed);
+    let load = Load::new(kafka, clock, options.seed, doors);
     let (events, ours, java) = work_through_a_storm(kafka, clock, &load, &options);
     let mut findings = load.finish(MEMORY_TOPIC);
     let storm = Storm {
@@ -125,7 +148,7 @@ struct Options {
 }
 
 impl Options {
-    fn from_env() -> Options {
+    fn from_env(during: Duration) -> Options {
         let only = env::var("CHAOS_ONLY").unwrap_or_default();
         let only = only
             .split(',')
@@ -134,7 +157,7 @@ impl Options {
         Options {
             seed: number("CHAOS_SEED")
                 .unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000),
-            during: Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(150)),
+            during: number("CHAOS_SECONDS").map_or(during, Duration::from_secs),
             records_a_second: number("CHAOS_RATE").unwrap_or(4_000),
             only: only.map(str::to_owned).collect(),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::clock::{Clock, pass, seconds};
 use super::script::{Fault, Script, Step, Target};
 use super::{LOAD_TOPICS, TOPICS, YARDSTICK_PARTITIONS, YARDSTICK_TOPICS};
-use crate::support::kafka::{KafkaCluster, Weather};
+use crate::support::kafka::{KafkaCluster, Proxy, Weather};
 
 /// A fault as it happened.
 pub(super) struct Event {
@@ -92,19 +92,24 @@ fn happen(kafka: &KafkaCluster, clock: Clock, step: &Step) -> Event {
 
 /// Lets the fault happen and ends it.
 fn strike(kafka: &KafkaCluster, broker: i32, fault: &Fault) {
+    let set = |weather| {
+        for proxy in kafka.proxies(broker) {
+            proxy.set(weather);
+        }
+    };
     let storm = |weather, lasting| {
-        kafka.proxy(broker).set(weather);
+        set(weather);
         pass(lasting);
-        kafka.proxy(broker).set(Weather::Fair);
+        set(Weather::Fair);
     };
     match *fault {
         Fault::Kill { down } => {
             kafka.kill(broker);
             // A dead broker's port accepts no connections, so its proxy must not either.
-            kafka.proxy(broker).set(Weather::Cut);
+            set(Weather::Cut);
             pass(down);
             kafka.restart(broker);
-            kafka.proxy(broker).set(Weather::Fair);
+            set(Weather::Fair);
         }
         Fault::Terminate { down } => {
             kafka.stop(broker);
@@ -119,12 +124,12 @@ fn strike(kafka: &KafkaCluster, broker: i32, fault: &Fault) {
         Fault::MoveLeaders { by } => kafka.rotate_leaders(&TOPICS, by),
         Fault::Cut { lasting } => storm(Weather::Cut, lasting),
         Fault::Hang { lasting, breaks } => {
-            kafka.proxy(broker).set(Weather::Hang);
+            set(Weather::Hang);
             pass(lasting);
             if breaks {
-                kafka.proxy(broker).reset();
+                kafka.proxies(broker).for_each(Proxy::reset);
             }
-            kafka.proxy(broker).set(Weather::Fair);
+            set(Weather::Fair);
         }
         Fault::Delay { each_way, lasting } => storm(Weather::Delay(each_way), lasting),
         Fault::Slow {

@@ -152,6 +152,14 @@ impl KafkaCluster {
         proxy
     }
 
+    /// All proxies in front of a broker: that of [`proxy`](Self::proxy) and those of its secure listeners.
+    pub(crate) fn proxies(&self, broker: i32) -> impl Iterator<Item = &Proxy> {
+        let listeners = self.broker(broker).listeners.iter();
+        let secure = listeners.filter_map(|listener| listener.proxy.as_ref());
+        let secure = secure.map(|(_, proxy)| proxy);
+        std::iter::once(self.proxy(broker)).chain(secure)
+    }
+
     /// A folder for a test's own files; it goes with the cluster's.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
