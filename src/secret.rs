@@ -64,18 +64,18 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
 /// Why a file is not read.
 pub(crate) enum FileFault {
     Unreadable(io::Error),
-    /// A folder, a pipe, a device: to open a pipe would wait for its writer, and others may never end.
+    /// A folder, a pipe, a device: others than regular files may never end.
     NotAFile,
     TooLong,
 }
 
 /// Reads a regular file of at most `most` bytes, which may hold secrets.
 pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> {
-    let metadata = std::fs::metadata(path).map_err(FileFault::Unreadable)?;
+    let file = open(path).map_err(FileFault::Unreadable)?;
+    let metadata = file.metadata().map_err(FileFault::Unreadable)?;
     if !metadata.is_file() {
         return Err(FileFault::NotAFile);
     }
-    let file = File::open(path).map_err(FileFault::Unreadable)?;
     // Room for all of it: a buffer that grows would leave copies behind.
     let length = usize::try_from(metadata.len()).unwrap_or(most);
     let mut bytes = Vec::with_capacity(length.min(most) + 2);
@@ -87,4 +87,18 @@ pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> 
     };
     wipe(&mut bytes);
     Err(fault)
+}
+
+/// Opens a file. If it is a pipe, this does not wait for its writer.
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    options.open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }

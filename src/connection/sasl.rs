@@ -37,8 +37,9 @@ const LONGEST_RESERVE: Duration = Duration::from_secs(10);
 impl Authenticator for SaslAuthenticator {
     fn authenticate(&self, connection: &mut NewConnection<'_>) -> Result<Session, Error> {
         let host = Arc::clone(&connection.endpoint.host);
-        let mut conversation = self.mechanism.begin(&host, connection.deadline)?;
+        // First, so that a listener without SASL or without the mechanism is told before a missing token or ticket.
         self.name_mechanism(connection)?;
+        let mut conversation = self.mechanism.begin(&host, connection.deadline)?;
         let mut message = conversation.first()?;
         for _ in 0..MOST_MESSAGES {
             let asked = Instant::now();

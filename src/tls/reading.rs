@@ -55,14 +55,13 @@ impl StoreReads {
         let progress = Arc::new(Mutex::new(Progress::Runs));
         let body = {
             let (settings, read) = (Arc::clone(&self.settings), self.read);
-            let (progress, hung) = (Arc::clone(&progress), Arc::clone(&self.hung));
+            let end = End {
+                progress: Arc::clone(&progress),
+                hung: Arc::clone(&self.hung),
+            };
             move || {
+                let _end = end;
                 let _ = answer.send(read(&settings));
-                let mut progress = progress.lock();
-                if *progress == Progress::Hangs {
-                    hung.fetch_sub(1, Ordering::AcqRel);
-                }
-                *progress = Progress::Ended;
             }
         };
         let started = threads.spawn("kp-stores".into(), STACK_BYTES, body);
@@ -79,6 +78,22 @@ impl StoreReads {
             self.hung.fetch_add(1, Ordering::AcqRel);
         }
         Err(hangs())
+    }
+}
+
+/// Notes the end of a read, also if it panics.
+struct End {
+    progress: Arc<Mutex<Progress>>,
+    hung: Arc<AtomicUsize>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut progress = self.progress.lock();
+        if *progress == Progress::Hangs {
+            self.hung.fetch_sub(1, Ordering::AcqRel);
+        }
+        *progress = Progress::Ended;
     }
 }
 
@@ -126,5 +141,15 @@ mod tests {
         drop(hanging);
         assert_eq!(threads.join_until(Instant::now() + PATIENCE), 0);
         assert!(reads.read_within(PATIENCE, &threads).is_ok());
+    }
+
+    #[test]
+    fn a_read_that_panics_does_not_count_as_one_that_hangs() {
+        let threads = Arc::<ThreadGroup>::default();
+        let reads = StoreReads::new(Arc::default(), |_| panic!("a fault of the reader"));
+        for _ in 0..2 {
+            assert!(reads.read_within(PATIENCE, &threads).is_err());
+            assert_eq!(reads.hung.load(Ordering::Acquire), 0);
+        }
     }
 }

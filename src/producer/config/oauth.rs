@@ -118,7 +118,9 @@ impl ProducerConfig {
         self.check_validator()?;
         let retriever = self.retriever()?;
         match (FileTokens::of_url(url, extensions.clone()), retriever) {
-            (Some(tokens), Retriever::Default | Retriever::File) => Ok(bearer(tokens?)),
+            (Some(tokens), Retriever::Default | Retriever::File) => {
+                Ok(bearer(RefreshedTokens::unkept(Box::new(tokens?))))
+            }
             (Some(_), _) => Err(config_error(format!(
                 "{RETRIEVER} asks a token server, and sasl.oauthbearer.token.endpoint.url is a file: URL: change one of them"
             ))),

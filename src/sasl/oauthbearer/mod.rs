@@ -82,7 +82,7 @@ impl BearerToken {
     }
 
     /// Returns for how long after `now` the token is valid. `None` if its end is not known.
-    fn rest(&self, now: SystemTime) -> Option<Duration> {
+    fn time_left(&self, now: SystemTime) -> Option<Duration> {
         let expires = self.expires?;
         Some(expires.duration_since(now).unwrap_or_default())
     }

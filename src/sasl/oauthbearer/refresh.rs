@@ -1,5 +1,6 @@
 //! Keeps a valid token: a thread gets the next one ahead of time, so that no connection waits for the token server, and a
-//! token server that is down for a while is not noticed.
+//! token server that is down for a while is not noticed. It also gets what is read for each connection, so that a file
+//! system that hangs holds up no other thread beyond its deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{BearerToken, TokenSource};
 use crate::backoff::ExponentialBackoff;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::sasl::failed;
 use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
 use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 
 /// A token that ends sooner is not used for a new connection: the broker would refuse it.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
+const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
 /// The time that a source has for one token. Its own limits are shorter.
 const LONGEST_FETCH: Duration = Duration::from_secs(60);
@@ -33,8 +34,8 @@ pub(crate) struct RefreshWindow {
 }
 
 impl RefreshWindow {
-    /// Returns how long after `now` the token after one that ends at `ends` is fetched. `random` is from 0 to 1. The two
-    /// times of the window count only if the token lasts longer than both together.
+    /// Returns the delay until the next fetch, if the present token ends at `ends`. `random` is from 0 to 1. The two times of
+    /// the window count only if the token lasts longer than both together.
     fn delay(&self, now: SystemTime, ends: SystemTime, random: f64) -> Duration {
         let left = ends.duration_since(now).unwrap_or_default();
         let delay = left.mul_f64((self.factor + self.jitter * random).clamp(0.0, 1.0));
@@ -42,12 +43,6 @@ impl RefreshWindow {
             return delay;
         }
         delay.min(left - self.buffer).max(self.min_period)
-    }
-
-    /// Returns how long the thread waits after `failures` failed attempts in a row, with a token that is valid for `left`.
-    fn delay_after(&self, failures: u32, left: Duration) -> Duration {
-        let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
-        backoff.after(failures - 1).min(left / 2)
     }
 }
 
@@ -59,7 +54,8 @@ pub(crate) struct RefreshedTokens(Arc<Shared>);
 
 struct Shared {
     source: Box<dyn TokenSource>,
-    window: RefreshWindow,
+    /// `None` if each connection gets a token of its own.
+    window: Option<RefreshWindow>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -76,6 +72,8 @@ struct State {
     /// The attempt for which connections wait, if it is later than `ended`.
     wanted: u64,
     failures: u32,
+    /// Whether connections share the latest token while it is valid.
+    is_shared: bool,
     /// When the thread gets a token although no connection waits for it.
     refresh_at: Option<Instant>,
     has_thread: bool,
@@ -84,10 +82,22 @@ struct State {
 
 impl RefreshedTokens {
     pub(crate) fn new(source: Box<dyn TokenSource>, window: RefreshWindow) -> Self {
+        Self::with_window(source, Some(window))
+    }
+
+    /// Makes a source that keeps no token: the thread gets one for each connection.
+    pub(crate) fn unkept(source: Box<dyn TokenSource>) -> Self {
+        Self::with_window(source, None)
+    }
+
+    fn with_window(source: Box<dyn TokenSource>, window: Option<RefreshWindow>) -> Self {
         Self(Arc::new(Shared {
             source,
             window,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                is_shared: window.is_some(),
+                ..State::default()
+            }),
             changed: Condvar::new(),
         }))
     }
@@ -162,21 +172,31 @@ fn closed() -> Error {
 }
 
 fn no_token_in_time() -> Error {
-    failed("what supplies the tokens for OAUTHBEARER gave none in time")
+    let message = "what supplies the tokens for OAUTHBEARER gave none in time";
+    Error::new(ErrorKind::Network, message)
         .with_advice("the next connection tries again; see whether the token server answers")
 }
 
 impl State {
     /// Returns the latest token if a new connection can use it.
     fn usable(&self, now: SystemTime) -> Option<&BearerToken> {
-        let is_usable = |token: &&BearerToken| token.rest(now) > Some(SHORTEST_REST);
-        self.latest.as_ref().filter(is_usable)
+        let is_usable = |token: &&BearerToken| token.time_left(now) > Some(MIN_TIME_LEFT);
+        self.latest
+            .as_ref()
+            .filter(|_| self.is_shared)
+            .filter(is_usable)
     }
 
     /// Returns whether a token is to be fetched.
     fn is_due(&self, now: Instant) -> bool {
         self.wanted > self.begun || self.refresh_at.is_some_and(|at| at <= now)
     }
+}
+
+/// Returns how long the thread waits after `failures` failed attempts in a row, with a token that is valid for `left`.
+fn delay_after(failures: u32, left: Duration) -> Duration {
+    let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
+    backoff.after(failures - 1).min(left / 2)
 }
 
 impl Shared {
@@ -187,7 +207,9 @@ impl Shared {
             let got = catch_unwind(AssertUnwindSafe(|| {
                 self.source.fetch(Instant::now() + LONGEST_FETCH)
             }));
-            let got = got.unwrap_or_else(|_| {
+            let got = got.unwrap_or_else(|panic| {
+                // Its destructor is the user's code, too, and may panic.
+                std::mem::forget(panic);
                 Err(failed(
                     "the code that supplies tokens for OAUTHBEARER panicked",
                 ))
@@ -218,10 +240,11 @@ impl Shared {
         state.ended = state.begun;
         let failed = match got {
             Ok(token) => {
-                let delay = token
-                    .rest(now)
-                    .filter(|rest| *rest > SHORTEST_REST)
-                    .map(|rest| self.window.delay(now, now + rest, fastrand::f64()));
+                let left = token.time_left(now).filter(|left| *left > MIN_TIME_LEFT);
+                let delay = self
+                    .window
+                    .zip(left)
+                    .map(|(window, left)| window.delay(now, now + left, fastrand::f64()));
                 state.refresh_at = delay.and_then(|delay| Instant::now().checked_add(delay));
                 state.latest = Some(token);
                 state.error = None;
@@ -230,9 +253,9 @@ impl Shared {
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
-                let left = state.usable(now).and_then(|token| token.rest(now));
+                let left = state.usable(now).and_then(|token| token.time_left(now));
                 state.refresh_at =
-                    left.map(|left| Instant::now() + self.window.delay_after(state.failures, left));
+                    left.map(|left| Instant::now() + delay_after(state.failures, left));
                 state.error = Some(error.clone());
                 left.map(|left| (error, left))
             }
@@ -284,9 +307,9 @@ mod tests {
 
     #[test]
     fn failed_attempts_are_repeated_before_the_token_ends() {
-        assert_eq!(WINDOW.delay_after(1, seconds(1)), seconds(1) / 2);
+        assert_eq!(delay_after(1, seconds(1)), seconds(1) / 2);
         for failures in 1..40 {
-            let delay = WINDOW.delay_after(failures, seconds(3600));
+            let delay = delay_after(failures, seconds(3600));
             assert!(delay >= seconds(1).mul_f64(0.8) && delay <= seconds(10));
         }
     }
@@ -314,6 +337,10 @@ mod tests {
     }
 
     fn script(window: RefreshWindow) -> Script {
+        script_of(|source| RefreshedTokens::new(source, window))
+    }
+
+    fn script_of(tokens: impl FnOnce(Box<dyn TokenSource>) -> RefreshedTokens) -> Script {
         let (asked, is_asked) = unbounded();
         let (answers, answer) = unbounded();
         let source = Box::new(Scripted {
@@ -323,7 +350,7 @@ mod tests {
         Script {
             asked: is_asked,
             answers,
-            tokens: Arc::new(RefreshedTokens::new(source, window)),
+            tokens: Arc::new(tokens(source)),
         }
     }
 
@@ -395,6 +422,42 @@ mod tests {
         for name in ["one", "two"] {
             script.answers.send(Ok(BearerToken::new(name))).unwrap();
             assert_eq!(text(script.tokens.fetch(soon())), name);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_read_for_each_connection_holds_up_no_caller_while_it_hangs() {
+        let script = script_of(RefreshedTokens::unkept);
+        for name in ["one", "two"] {
+            script.answers.send(Ok(token(name, seconds(3600)))).unwrap();
+            assert_eq!(text(script.tokens.fetch(soon())), name);
+        }
+        assert!(script.tokens.fetch(Instant::now()).is_err());
+        script
+            .answers
+            .send(Ok(token("three", seconds(3600))))
+            .unwrap();
+        assert_eq!(text(script.tokens.fetch(soon())), "three");
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_leaves_the_thread_alive() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a destructor");
+            }
+        }
+        struct Panics;
+        impl TokenSource for Panics {
+            fn fetch(&self, _: Instant) -> Result<BearerToken, Error> {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let tokens = RefreshedTokens::new(Box::new(Panics), WINDOW);
+        for _ in 0..2 {
+            let error = tokens.fetch(soon()).unwrap_err();
+            assert!(error.to_string().contains("panicked"), "{error}");
         }
     }
 
