@@ -14,7 +14,7 @@
 //! | Which certificates and keys does a new connection use? | `tls::client` reads the stores again (`tls::material`); `tls::stores` knows their formats; `tls::client_key` chooses the client's certificate |
 //! | Why was a broker's certificate refused, or a handshake? | `tls::verifier` decides on a certificate and says why; for everything else, `tls::fault` |
 //! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
-//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::oauthbearer`, `sasl::gssapi`. `sasl::jaas` reads `sasl.jaas.config` |
+//! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::oauthbearer`, `sasl::gssapi`, `sasl::msk_iam`. `sasl::jaas` reads `sasl.jaas.config` |
 //! | Where do AWS credentials come from, and when are they replaced? | `sasl::msk_iam`: its sources and its `provider` |
 //! | How does Kerberos work, and where is its C library called? | `sasl::gssapi`; only `sasl::gssapi::library` calls it |
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::mechanism` |

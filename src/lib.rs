@@ -55,7 +55,7 @@
 //! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
 //! | `tls` | yes | TLS by rustls and ring, which needs a C compiler |
 //! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` |
-//! | `sasl` | yes | SASL: PLAIN and SCRAM |
+//! | `sasl` | yes | SASL: PLAIN, SCRAM, and OAUTHBEARER with tokens of your own code or of a file |
 //! | `sasl-oidc` | no | tokens for OAUTHBEARER from a token server, by HTTP; only together with `tls` |
 //! | `sasl-msk-iam` | no | AWS credentials for Amazon MSK (AWS_MSK_IAM); only together with `tls` |
 //! | `sasl-gssapi` | no | SASL: GSSAPI (Kerberos) by MIT's library, which is loaded while the program runs |

@@ -48,7 +48,8 @@ impl ProducerConfig {
         self.with_user("PLAIN", user.into(), password.into())
     }
 
-    /// Authenticates by SCRAM-SHA-256 (RFC 7677): the broker does not get the password, and proves that it knows it, too.
+    /// Authenticates by SCRAM-SHA-256 (RFC 7677): the client does not send the password, and both sides prove that they know
+    /// it.
     #[must_use]
     pub fn sasl_scram_sha_256(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user("SCRAM-SHA-256", user.into(), password.into())

@@ -41,7 +41,7 @@ pub struct BearerToken {
 }
 
 impl BearerToken {
-    /// Makes a token of its text, as it stands behind `Bearer` in HTTP.
+    /// Makes a token of its text: what follows `Bearer` in an HTTP header.
     pub fn new(value: impl Into<String>) -> Self {
         Self {
             value: Secret::new(value.into()),
@@ -51,8 +51,8 @@ impl BearerToken {
         }
     }
 
-    /// Makes a token of its text. If that is a JSON web token, its claims `exp` and `sub` say when it expires and whom it
-    /// stands for. The signature is not checked.
+    /// Makes a token of its text. If that is a JSON web token, its claims `exp` and `sub` say when it expires and what its
+    /// principal is. The signature is not checked.
     pub fn from_jwt(text: &str) -> Self {
         jwt::token(text)
     }
@@ -74,7 +74,7 @@ impl BearerToken {
         self
     }
 
-    /// Sets whom the token stands for. It is shown in messages only.
+    /// Sets the principal, which is shown in messages only.
     #[must_use]
     pub fn principal(mut self, principal: impl Into<String>) -> Self {
         self.principal = Some(principal.into());
