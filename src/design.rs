@@ -497,7 +497,8 @@
 //! - **Real Kafka** (`tests/kafka`): clusters that the tests start; what was produced is read back by Kafka's own tools.
 //! - **Chaos** (`tests/kafka/chaos`): three brokers behind proxies. Our producers and Kafka's own work side by side
 //!   while brokers are killed, stopped and restarted, leaders moved, links cut, hung, delayed and slowed, partitions
-//!   added, and limits lowered. `CHAOS_SEED` replays one run, and `CHAOS_SECONDS=3600` makes a run last an hour.
+//!   added, and limits lowered. `CHAOS_SEED` replays one run, and `CHAOS_SECONDS=3600` makes a run last an hour. A second
+//!   cluster has sessions of five seconds: there the load comes in by TLS and SASL.
 //! - **Simulation** (`sender::tests::simulation`): callers, workers, metadata and a strict cluster under a clock set by
 //!   hand; a worker runs only when its own deadline or a wake-up would make it. `SIMULATION_SEED` and
 //!   `SIMULATION_SEEDS` choose histories: `SIMULATION_SEED=17 SIMULATION_SEEDS=1 cargo test --all-features --lib
