@@ -75,21 +75,7 @@ fn run_tests() -> ExitCode {
         &[("kafka_2_4_1", compatibility::TESTS)],
     );
     secure_groups(&mut group);
-    group(
-        &one(KafkaVersion::V4_3_1)
-            .brokers(3)
-            .behind_proxies()
-            .property("unclean.leader.election.enable", "false"),
-        &[("chaos", chaos::TESTS)],
-    );
-    group(
-        &one(KafkaVersion::V4_3_1)
-            .brokers(3)
-            .behind_proxies()
-            .secure(&[Listener::ReauthPlaintext, Listener::ReauthSsl])
-            .property("unclean.leader.election.enable", "false"),
-        &[("storm_of_sessions", chaos::TESTS_OF_SESSIONS)],
-    );
+    chaos_groups(&mut group);
     suite.group(
         || Ok(()),
         |()| (),
@@ -138,6 +124,20 @@ fn secure_groups(group: Group<'_>) {
     group(
         &one(KafkaVersion::V2_4_1).secure(&secure::OLD_LISTENERS),
         &[("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS)],
+    );
+}
+
+fn chaos_groups(group: Group<'_>) {
+    let cluster = || {
+        ClusterOptions::new(KafkaVersion::V4_3_1)
+            .brokers(3)
+            .behind_proxies()
+            .property("unclean.leader.election.enable", "false")
+    };
+    group(&cluster(), &[("chaos", chaos::TESTS)]);
+    group(
+        &cluster().secure(&[Listener::ReauthPlaintext, Listener::ReauthSsl]),
+        &[("storm_of_sessions", chaos::TESTS_OF_SESSIONS)],
     );
 }
 
