@@ -346,10 +346,10 @@
 //! if its dates and its name are right. Without subjectAltName, the common name counts. The signature of the handshake is
 //! checked as always, because it proves that the broker has the key. The certificates of the system pin nothing.
 //!
-//! **A refusal is told at once, and ends nothing.** It lasts until one side is configured anew. So if no other broker
+//! **A refusal is told at once, and ends nothing.** It lasts until the settings of one side change. So if no other broker
 //! answers, the callers that wait for metadata get the refusal and do not wait for `max.block.ms`. Accepted records stay
 //! queued until `delivery.timeout.ms`, and their error has the refusal as its cause. Java's idempotent producer must be
-//! made anew after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
+//! made again after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
 //! second, because brokers delay and limit such attempts. A broker that just closes the connection is no refusal, because
 //! one at its connection limit does that, too.
 //!

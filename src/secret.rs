@@ -1,7 +1,7 @@
 //! Texts that are never shown, and files that have such texts.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -71,11 +71,7 @@ pub(crate) enum FileFault {
 
 /// Reads a regular file of at most `most` bytes, which may hold secrets.
 pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> {
-    let file = open(path).map_err(FileFault::Unreadable)?;
-    let metadata = file.metadata().map_err(FileFault::Unreadable)?;
-    if !metadata.is_file() {
-        return Err(FileFault::NotAFile);
-    }
+    let (file, metadata) = open_file(path)?;
     // Room for all of it: a buffer that grows would leave copies behind.
     let length = usize::try_from(metadata.len()).unwrap_or(most);
     let mut bytes = Vec::with_capacity(length.min(most) + 2);
@@ -87,6 +83,16 @@ pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> 
     };
     wipe(&mut bytes);
     Err(fault)
+}
+
+/// Opens a regular file. Returns what the system knows of it, too.
+pub(crate) fn open_file(path: &Path) -> Result<(File, Metadata), FileFault> {
+    let file = open(path).map_err(FileFault::Unreadable)?;
+    let metadata = file.metadata().map_err(FileFault::Unreadable)?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        false => Err(FileFault::NotAFile),
+    }
 }
 
 /// Opens a file. If it is a pipe, this does not wait for its writer.

@@ -260,7 +260,7 @@ impl Subject {
     pub(super) fn refused(&self) -> Error {
         let kinit = match self.tickets {
             Tickets::Keytab { .. } => "",
-            // The keytab's tickets are fetched anew by the client itself.
+            // The client itself fetches new tickets with the keytab.
             Tickets::Cache { .. } => "; if the broker's key is new, run kinit for new tickets",
         };
         failed(format!("the broker refused the ticket for {}", self.target)).with_advice(format!(

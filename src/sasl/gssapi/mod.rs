@@ -29,6 +29,7 @@ pub(crate) use self::login::Login;
 use self::login::Source;
 use super::{Conversation, Mechanism, failed, misconfigured};
 use crate::error::{Error, ErrorKind, printable};
+use crate::secret::{self, FileFault};
 
 /// The mechanism GSSAPI with the tickets of a client.
 pub(crate) struct Gssapi {
@@ -295,15 +296,12 @@ impl Drop for TicketMemory {
 /// Returns the fault of a keytab that cannot be read. The library would only say that it has no key.
 fn check_keytab(file: &Path) -> Result<(), String> {
     let shown = printable(&file.display().to_string());
-    let metadata = std::fs::metadata(file);
-    let metadata =
-        metadata.map_err(|error| format!("the keytab {shown} cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err(format!("the keytab {shown} is not a file"));
-    }
-    match std::fs::File::open(file) {
+    match secret::open_file(file) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("the keytab {shown} cannot be read: {error}")),
+        Err(FileFault::Unreadable(error)) => {
+            Err(format!("the keytab {shown} cannot be read: {error}"))
+        }
+        Err(_) => Err(format!("the keytab {shown} is not a file")),
     }
 }
 

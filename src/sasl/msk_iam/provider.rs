@@ -405,7 +405,7 @@ mod tests {
             go.send(()).unwrap();
             let mut results = vec![first.join().unwrap()];
             if fails {
-                // A thread that comes after the failure asks anew.
+                // A thread that comes after the failure asks again.
                 drop(go);
             }
             results.extend(others.into_iter().filter_map(|other| other.join().ok()));

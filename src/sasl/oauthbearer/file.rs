@@ -11,7 +11,7 @@ use crate::secret::{self, FileFault, Secret};
 /// No broker accepts a longer token.
 const MOST_BYTES: usize = 512 << 10;
 
-/// Reads the file anew each time: it is cheap, and the file is always right. A read has no deadline of its own.
+/// Reads the file each time: that is cheap, and the file is always right. A read has no deadline of its own.
 #[derive(Debug)]
 pub(crate) struct FileTokens {
     path: PathBuf,

@@ -34,7 +34,7 @@ fn claims(text: &str) -> Option<Vec<(String, Value)>> {
 }
 
 /// Returns the time that is `seconds` after 1970; `None` if the system cannot express it.
-fn time(seconds: f64) -> Option<SystemTime> {
+pub(super) fn time(seconds: f64) -> Option<SystemTime> {
     let since = Duration::try_from_secs_f64(seconds).ok()?;
     UNIX_EPOCH.checked_add(since)
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::failed;
 use crate::error::{Error, printable};
 
-/// Kafka's broker stores credentials with at least so many iterations, and Java's client demands them. With fewer, an
+/// Kafka's broker stores credentials with at least this number of iterations, and Java's client demands them. With fewer, an
 /// attacker who pretends to be the broker finds a password sooner.
 const FEWEST_ITERATIONS: u32 = 4096;
 /// Half a second of work. A hostile broker may not ask for more of it.

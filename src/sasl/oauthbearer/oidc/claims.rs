@@ -1,13 +1,14 @@
 //! What a JSON web token says of itself, checked as Java's client does, and its end, too. The client cannot check the
 //! signature: the broker does.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::super::jwt;
 use super::BearerToken;
 use crate::error::{Error, printable};
 use crate::sasl::failed;
@@ -141,12 +142,13 @@ fn wrong(name: &str, value: Option<&Value>, expected: &str) -> Error {
 
 /// Reads a time in seconds since 1970.
 fn time(value: &Value) -> Option<SystemTime> {
-    let since = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
-    UNIX_EPOCH.checked_add(since)
+    jwt::time(value.as_f64()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
     use serde_json::json;
 
