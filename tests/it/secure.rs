@@ -7,7 +7,7 @@ use kafka_producer::mock::{
 };
 
 use crate::support::{
-    Builder, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, values,
+    Builder, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, values, with,
 };
 
 const RECORDS: usize = 10_000;
@@ -23,13 +23,6 @@ fn cluster(tls: Option<MockTls>, sasl: Option<MockSasl>) -> MockCluster {
     let cluster = builder.start().unwrap();
     cluster.create_topic("t", 1);
     cluster
-}
-
-fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
-    for (name, value) in settings {
-        builder = builder.set(name, value).unwrap();
-    }
-    builder
 }
 
 /// A builder of a producer that trusts the cluster's authority.

@@ -8,7 +8,9 @@ use kafka_producer::mock::{
 use kafka_producer::{Error, ErrorKind};
 
 use crate::support::fake_broker::answering_versions;
-use crate::support::{Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, record};
+use crate::support::{
+    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, record, with,
+};
 
 fn tls_cluster(tls: MockTls) -> MockCluster {
     let cluster = MockCluster::builder().tls(tls).start().unwrap();
@@ -20,13 +22,6 @@ fn sasl_cluster(sasl: MockSasl) -> MockCluster {
     let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
     cluster.create_topic("t", 1);
     cluster
-}
-
-fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
-    for (name, value) in settings {
-        builder = builder.set(name, value).unwrap();
-    }
-    builder
 }
 
 fn tls_builder(cluster: &MockCluster) -> Builder {

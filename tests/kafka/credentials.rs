@@ -124,25 +124,11 @@ fn each_form_of_a_key_opens(folder: &Folder) {
 
 fn each_store_has_its_format(folder: &Folder) {
     let pki = Pki::new(&folder.0);
-    let key_stores = [
-        KeyStore::Jks,
-        KeyStore::JksKeyPassword,
-        KeyStore::Pkcs12,
-        KeyStore::Pkcs12Legacy,
-        KeyStore::Pkcs12Openssl,
-        KeyStore::Pkcs12OpensslLegacy,
-    ];
     let key_stores =
-        key_stores.map(|format| (format.java_type(), pki.key_store(Cert::Alice, format)));
-    let trust_stores = [
-        TrustStore::Jks,
-        TrustStore::Pkcs12,
-        TrustStore::Pkcs12Legacy,
-        TrustStore::Pkcs12Openssl,
-    ];
+        KeyStore::BINARY.map(|format| (format.java_type(), pki.key_store(Cert::Alice, format)));
     let trusted = [Trusted::Root, Trusted::Certificate(Cert::SelfSigned)];
     let trust_stores =
-        trust_stores.map(|format| (format.java_type(), pki.trust_store(&trusted, format)));
+        TrustStore::BINARY.map(|format| (format.java_type(), pki.trust_store(&trusted, format)));
     let password = format!("pass:{STORE_PASSWORD}");
     for (java_type, file) in key_stores.iter().chain(&trust_stores) {
         let bytes = fs::read(file).expect("a store");

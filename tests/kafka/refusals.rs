@@ -255,25 +255,13 @@ fn each_wrong_door_is_named(kafka: &KafkaCluster) {
 
 fn every_store_that_people_have_opens_the_door(kafka: &KafkaCluster) {
     let settings = kafka.settings(Listener::SslClientAuth, None);
-    let keys = [
-        KeyStore::Jks,
-        KeyStore::JksKeyPassword,
-        KeyStore::Pkcs12,
-        KeyStore::Pkcs12Legacy,
-        KeyStore::Pkcs12Openssl,
-        KeyStore::Pkcs12OpensslLegacy,
-        KeyStore::Pem(KeyForm::Pkcs8),
-        KeyStore::Pem(KeyForm::Pbes2),
-    ];
-    let trusts = [
-        TrustStore::Jks,
-        TrustStore::Pkcs12,
-        TrustStore::Pkcs12Legacy,
-        TrustStore::Pkcs12Openssl,
-        TrustStore::Pem,
-    ];
-    for (number, key) in keys.into_iter().enumerate() {
-        let trust = trusts[number % trusts.len()];
+    let pem = [KeyForm::Pkcs8, KeyForm::Pbes2].map(KeyStore::Pem);
+    let keys = KeyStore::BINARY.into_iter().chain(pem);
+    let trusts = TrustStore::BINARY
+        .into_iter()
+        .chain([TrustStore::Pem])
+        .cycle();
+    for (key, trust) in keys.zip(trusts) {
         let mut settings = settings.clone();
         settings.retain(|(name, _)| !name.starts_with("ssl."));
         settings.extend(kafka.key_store_settings(Cert::Alice, key));

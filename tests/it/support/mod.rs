@@ -48,6 +48,13 @@ pub(crate) fn builder_at(bootstrap_servers: &str) -> Builder {
         .reconnect_backoff_max(Duration::from_millis(20))
 }
 
+pub(crate) fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
+    for (name, value) in settings {
+        builder = builder.set(name, value).unwrap();
+    }
+    builder
+}
+
 pub(crate) fn producer(cluster: &MockCluster) -> Producer {
     builder(cluster).build().unwrap()
 }

@@ -103,6 +103,16 @@ impl KeyForm {
 }
 
 impl KeyStore {
+    /// Every format but PEM.
+    pub(crate) const BINARY: [Self; 6] = [
+        Self::Jks,
+        Self::JksKeyPassword,
+        Self::Pkcs12,
+        Self::Pkcs12Legacy,
+        Self::Pkcs12Openssl,
+        Self::Pkcs12OpensslLegacy,
+    ];
+
     /// Its value of `ssl.keystore.type`.
     pub(crate) fn java_type(self) -> &'static str {
         match self {
@@ -123,6 +133,14 @@ impl KeyStore {
 }
 
 impl TrustStore {
+    /// Every format but PEM.
+    pub(crate) const BINARY: [Self; 4] = [
+        Self::Jks,
+        Self::Pkcs12,
+        Self::Pkcs12Legacy,
+        Self::Pkcs12Openssl,
+    ];
+
     /// Its value of `ssl.truststore.type`.
     pub(crate) fn java_type(self) -> &'static str {
         match self {
