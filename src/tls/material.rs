@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::fault::tls_error;
 use super::settings::{KeySource, StoreFile, TlsSettings, TrustSource};
-use super::stores::{self, Format, KeyEntry, StoreFault};
+use super::stores::{self, Format, KeyEntry, Keys, StoreFault};
 use crate::error::Error;
 use crate::secret::{self, FileFault};
 use crate::threads::logging::log_line;
@@ -108,7 +108,7 @@ impl Material {
         provider: &CryptoProvider,
     ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
         let key_password = settings.key_password.as_ref();
-        let (entries, origin) = match &settings.keys {
+        let (keys, origin) = match &settings.keys {
             None => return Ok(Vec::new()),
             Some(KeySource::Inline { key, chain }) => {
                 let origin = "ssl.keystore.certificate.chain".to_owned();
@@ -122,7 +122,7 @@ impl Material {
                     key: key.key,
                     password_unused: key.password_unused,
                 };
-                (vec![entry], origin)
+                (Keys::one(entry), origin)
             }
             Some(KeySource::File(store)) => {
                 let origin = origin_of("ssl.keystore.location", store);
@@ -132,10 +132,7 @@ impl Material {
                 (entries.map_err(|fault| unusable(&origin, &fault))?, origin)
             }
         };
-        entries
-            .into_iter()
-            .map(|entry| certified_key(entry, &origin, provider))
-            .collect()
+        usable(keys, &origin, provider)
     }
 }
 
@@ -143,6 +140,36 @@ fn trusted_in(bytes: &[u8], store: &StoreFile) -> Result<Vec<CertificateDer<'sta
     let trusted = stores::read_trust(bytes, store.password.as_ref())?;
     let trusted = trusted.certificates.into_iter();
     Ok(trusted.map(|trusted| trusted.certificate).collect())
+}
+
+/// Returns the keys that can be used. A key that cannot does not keep the others from use.
+fn usable(
+    keys: Keys,
+    origin: &str,
+    provider: &CryptoProvider,
+) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+    let faults = keys.faults.iter().map(|fault| unusable(origin, fault));
+    let mut faults: Vec<_> = faults.collect();
+    let mut usable = Vec::new();
+    for entry in keys.entries {
+        match certified_key(entry, origin, provider) {
+            Ok(key) => usable.push(key),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if let Some(first) = faults.first() {
+        if usable.is_empty() {
+            return Err(faults.swap_remove(0));
+        }
+        log_line!(
+            log::Level::Warn,
+            target: "kafka_producer",
+            "{} of {} private keys cannot be used, and the others are: {first}",
+            faults.len(),
+            faults.len() + usable.len()
+        );
+    }
+    Ok(usable)
 }
 
 fn unusable(origin: &str, fault: &StoreFault) -> Error {
@@ -198,11 +225,14 @@ fn certified_key(
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, Error> {
     let KeyEntry {
+        alias,
         chain,
-        key,
+        mut key,
         password_unused,
-        ..
     } = entry;
+    let named = alias.map_or_else(String::new, |alias| {
+        format!(" `{}`", stores::shortened(&alias))
+    });
     if password_unused {
         log_line!(
             log::Level::Warn,
@@ -212,17 +242,17 @@ fn certified_key(
     }
     let key = provider
         .key_provider
-        .load_private_key(key)
+        .load_private_key(stores::take(&mut key))
         .map_err(|error| {
             tls_error(
-                format!("{origin} has a private key that cannot be used: {error}"),
+                format!("{origin} has a private key{named} that cannot be used: {error}"),
                 "use an RSA key of 2048 bits or more, or an EC key on P-256 or P-384",
             )
         })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Err(RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(tls_error(
-            format!("{origin} has a private key that is not the one of its certificate"),
+            format!("{origin} has a private key{named} that is not the one of its certificate"),
             "put the certificate that was issued for this key first in the chain",
         )),
         // The provider cannot tell, or the certificate is of version 1, which rustls does not read: the broker decides.
@@ -275,6 +305,47 @@ mod tests {
             TlsClient::new(settings.clone())
                 .unwrap_or_else(|error| panic!("{settings:?}: {error}"));
         }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_does_not_keep_the_others_from_use() {
+        let provider = super::super::client::provider();
+        let usable = |keys: StoreFile, key_password| {
+            let settings = settings(keys, key_password, file("trust.jks", None));
+            let material = Material::read(&settings).unwrap();
+            material.parse_keys(&settings, &provider)
+        };
+        let store = Some("store-secret");
+        for (name, key_password) in [
+            ("several.p12", None),
+            ("one-unusable.p12", None),
+            ("two-passwords.jks", None),
+            ("two-passwords.jks", Some("key-secret")),
+        ] {
+            let keys = usable(file(name, store), key_password).unwrap();
+            let expected = if name == "several.p12" { 2 } else { 1 };
+            assert_eq!(keys.len(), expected, "{name}");
+        }
+        let error = usable(file("two-passwords.jks", store), Some("wrong")).unwrap_err();
+        assert!(error.to_string().contains("cannot be decrypted"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_before_it_is_read() {
+        let name = format!("kafka-producer-long-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let made = std::fs::File::create(&path).unwrap();
+        made.set_len(stores::MAX_BYTES as u64 + 1).unwrap();
+        let trust = StoreFile {
+            path: path.clone(),
+            password: None,
+            declared: None,
+        };
+        let settings = settings(file("keystore.pem", None), None, trust);
+        let error = TlsClient::new(settings).expect_err("a long file");
+        std::fs::remove_file(&path).unwrap();
+        let shown = error.to_string();
+        assert!(shown.contains("it has more than 16777216 bytes"), "{shown}");
     }
 
     #[test]

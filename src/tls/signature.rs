@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::client::provider;
 use super::stores::der::{INTEGER, Reader};
-use super::stores::pem_key;
+use super::stores::{pem_key, take};
 use crate::secret::Secret;
 
 /// An algorithm of JSON web signatures.
@@ -56,7 +56,7 @@ pub(crate) fn sign(
     message: &[u8],
 ) -> Result<Vec<u8>, String> {
     let pem = as_pem(key_file, password.is_some());
-    let key = pem_key(&pem, password).map_err(|fault| format!("cannot be read: {fault}"))?;
+    let mut key = pem_key(&pem, password).map_err(|fault| format!("cannot be read: {fault}"))?;
     let unusable = || {
         format!(
             "has a key that does not fit {}: use {}",
@@ -66,7 +66,7 @@ pub(crate) fn sign(
     };
     let key = provider()
         .key_provider
-        .load_private_key(key.key)
+        .load_private_key(take(&mut key.key))
         .map_err(|_| unusable())?;
     let signer = key
         .choose_scheme(&[algorithm.scheme()])

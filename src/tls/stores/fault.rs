@@ -270,7 +270,7 @@ fn keytool(store_type: &str) -> String {
 }
 
 /// An alias is a text of the file's: it is cut, and shown without control characters.
-fn shortened(alias: &str) -> String {
+pub(crate) fn shortened(alias: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = alias
         .chars()

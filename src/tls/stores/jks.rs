@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::fault::{Found, Owner, StoreFault};
 use super::key::{self, KeyForm};
 use super::pbe::utf16;
-use super::{Format, KeyEntry, TrustStore, Trusted, der};
+use super::{Format, KeyEntry, Keys, TrustStore, Trusted, der};
 use crate::secret::Secret;
 
 const DIGEST: usize = 20;
@@ -44,32 +44,37 @@ pub(super) fn read_trust(
     Ok(TrustStore { certificates })
 }
 
-/// Returns the key entries. `key_password` is by default the store's.
+/// Reads the key entries. `key_password` is by default the store's.
 pub(super) fn read_keys(
     bytes: &[u8],
     store_password: Option<&Secret>,
     key_password: Option<&Secret>,
-) -> Result<Vec<KeyEntry>, StoreFault> {
+) -> Result<Keys, StoreFault> {
     let password = key_password.or(store_password);
-    let mut keys = Vec::new();
+    let mut keys = Keys::default();
     for entry in entries(bytes, store_password)? {
-        let Content::Key { protected, chain } = entry.content else {
-            continue;
-        };
-        if chain.is_empty() {
-            return Err(StoreFault::KeyWithoutCertificate);
+        if let Content::Key { protected, chain } = entry.content {
+            keys.add(key_entry(entry.alias, protected, &chain, password));
         }
-        keys.push(KeyEntry {
-            key: unprotect(protected, password, &entry.alias)?,
-            alias: Some(entry.alias),
-            chain: chain.into_iter().map(owned).collect(),
-            password_unused: false,
-        });
     }
-    if keys.is_empty() {
-        return Err(StoreFault::NoKey(Found::default()));
+    keys.at_least_one(StoreFault::NoKey(Found::default()))
+}
+
+fn key_entry(
+    alias: String,
+    protected: &[u8],
+    chain: &[&[u8]],
+    password: Option<&Secret>,
+) -> Result<KeyEntry, StoreFault> {
+    if chain.is_empty() {
+        return Err(StoreFault::KeyWithoutCertificate);
     }
-    Ok(keys)
+    Ok(KeyEntry {
+        key: unprotect(protected, password, &alias)?,
+        alias: Some(alias),
+        chain: chain.iter().copied().map(owned).collect(),
+        password_unused: false,
+    })
 }
 
 fn owned(certificate: &[u8]) -> CertificateDer<'static> {
@@ -216,7 +221,7 @@ fn unprotect(
     bytes: &[u8],
     password: Option<&Secret>,
     alias: &str,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     let owner = || Owner::Key(Format::Jks, Some(alias.to_owned()));
     let (mut algorithm, data) =
         key::encrypted_parts(bytes).ok_or_else(|| StoreFault::BadKey(owner()))?;

@@ -25,18 +25,24 @@ pub(super) fn plain(
     mut bytes: Zeroizing<Vec<u8>>,
     form: KeyForm,
     owner: Owner,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     match shape(&bytes, form) {
         None => return Err(StoreFault::BadKey(owner)),
         Some(Shape::Dsa) => return Err(StoreFault::DsaKey(owner)),
         Some(Shape::Other) => {}
     }
     let bytes = std::mem::take(&mut *bytes);
-    Ok(match form {
+    Ok(Zeroizing::new(match form {
         KeyForm::Pkcs8 => PrivatePkcs8KeyDer::from(bytes).into(),
         KeyForm::Pkcs1 => PrivatePkcs1KeyDer::from(bytes).into(),
         KeyForm::Sec1 => PrivateSec1KeyDer::from(bytes).into(),
-    })
+    }))
+}
+
+/// Takes a key out, so that its new owner overwrites it.
+pub(in crate::tls) fn take(key: &mut Zeroizing<PrivateKeyDer<'static>>) -> PrivateKeyDer<'static> {
+    let none = PrivatePkcs8KeyDer::from(Vec::new());
+    std::mem::replace(key, none.into())
 }
 
 enum Shape {
@@ -82,7 +88,7 @@ pub(super) fn decrypt(
     bytes: &[u8],
     password: Option<&Secret>,
     owner: Owner,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     let Some((algorithm, data)) = encrypted_parts(bytes) else {
         return Err(StoreFault::BadKey(owner));
     };
@@ -107,7 +113,7 @@ pub(super) fn decrypt_parts(
     password: &Password<'_>,
     budget: &mut Budget,
     owner: Owner,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     let bytes = match pbe::decrypt(algorithm, data, password, budget) {
         Ok(bytes) => bytes,
         Err(PbeFault::Malformed) => return Err(StoreFault::BadKey(owner)),
@@ -127,6 +133,6 @@ pub(super) fn decrypt(
     _: &[u8],
     _: Option<&Secret>,
     _: Owner,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     Err(StoreFault::EncryptedKeyNotBuilt)
 }

@@ -20,9 +20,11 @@ mod tests;
 use std::fmt;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use self::fault::Other;
-pub(crate) use self::fault::StoreFault;
+pub(crate) use self::fault::{StoreFault, shortened};
+pub(super) use self::key::take;
 pub(crate) use self::pem::{pem_certificates, pem_key};
 use crate::secret::Secret;
 
@@ -94,21 +96,53 @@ pub(crate) struct Trusted {
 #[derive(Debug)]
 pub(crate) struct KeyEntry {
     /// PEM has none.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the tests tell the entries of a store by it")
-    )]
     pub(crate) alias: Option<String>,
     /// The certificate of the key comes first. PEM has the order of the text, and there is at least one.
     pub(crate) chain: Vec<CertificateDer<'static>>,
-    pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) key: Zeroizing<PrivateKeyDer<'static>>,
     /// A password for the key was given, and the key is not encrypted.
     pub(crate) password_unused: bool,
 }
 
+/// The private keys of a key store: at least one that can be read.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    pub(crate) entries: Vec<KeyEntry>,
+    /// Why others cannot be read.
+    pub(crate) faults: Vec<StoreFault>,
+}
+
+impl Keys {
+    pub(super) fn one(entry: KeyEntry) -> Self {
+        Self {
+            entries: vec![entry],
+            faults: Vec::new(),
+        }
+    }
+
+    #[cfg(feature = "tls-stores")]
+    fn add(&mut self, read: Result<KeyEntry, StoreFault>) {
+        match read {
+            Ok(entry) => self.entries.push(entry),
+            Err(fault) => self.faults.push(fault),
+        }
+    }
+
+    /// Returns the first fault if no key can be read, or `none` if there is no key at all.
+    #[cfg(feature = "tls-stores")]
+    fn at_least_one(mut self, none: StoreFault) -> Result<Self, StoreFault> {
+        match (self.entries.is_empty(), self.faults.is_empty()) {
+            (false, _) => Ok(self),
+            (true, false) => Err(self.faults.swap_remove(0)),
+            (true, true) => Err(none),
+        }
+    }
+}
+
 /// Reads a trust store. It holds the trusted entries, and of key entries the certificate of the key, as in Java.
 ///
-/// JKS without a password is read unchecked. PKCS#12 without one can be read if its certificates are not encrypted.
+/// JKS without a password is read unchecked. PKCS#12 without one can be read if its password is empty, or if its
+/// certificates are not encrypted.
 pub(crate) fn read_trust(
     bytes: &[u8],
     password: Option<&Secret>,
@@ -137,15 +171,16 @@ fn unnamed(certificates: Vec<CertificateDer<'static>>) -> TrustStore {
     }
 }
 
-/// Reads the private keys of a key store, at least one. Without `key_password` the keys of JKS and PKCS#12 have the store's.
+/// Reads the private keys of a key store. Without `key_password` the keys of JKS and PKCS#12 have the store's. A key that
+/// cannot be read, such as one with another password, does not keep the others from use: Java refuses such a store.
 /// PEM has exactly one key, and no password but the key's.
 pub(crate) fn read_keys(
     bytes: &[u8],
     store_password: Option<&Secret>,
     key_password: Option<&Secret>,
-) -> Result<Vec<KeyEntry>, StoreFault> {
+) -> Result<Keys, StoreFault> {
     match format(bytes)? {
-        Format::Pem => Ok(vec![pem::key_entry(bytes, key_password)?]),
+        Format::Pem => Ok(Keys::one(pem::key_entry(bytes, key_password)?)),
         Format::Der => Err(StoreFault::Instead(&Other::CERTIFICATE)),
         #[cfg(feature = "tls-stores")]
         Format::Jks => jks::read_keys(bytes, store_password, key_password),

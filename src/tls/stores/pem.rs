@@ -47,7 +47,7 @@ pub(crate) fn pem_key(text: &[u8], password: Option<&Secret>) -> Result<PemKey, 
 /// A private key, and whether a password was given that it did not need.
 #[derive(Debug)]
 pub(crate) struct PemKey {
-    pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) key: Zeroizing<PrivateKeyDer<'static>>,
     pub(crate) password_unused: bool,
 }
 

@@ -12,7 +12,7 @@ use super::der::{self, Reader};
 use super::fault::{Found, Other, Owner, StoreFault};
 use super::key::{self, KeyForm};
 use super::pbe::{self, Budget, Password, PbeFault};
-use super::{Format, KeyEntry, TrustStore, Trusted};
+use super::{Format, KeyEntry, Keys, TrustStore, Trusted};
 use crate::secret::Secret;
 
 /// No chain in use is longer.
@@ -57,12 +57,12 @@ pub(super) fn read_trust(
     }
 }
 
-/// Returns the keys that have a certificate. `key_password` is by default the store's.
+/// Reads the keys that have a certificate. `key_password` is by default the store's.
 pub(super) fn read_keys(
     bytes: &[u8],
     store_password: Option<&Secret>,
     key_password: Option<&Secret>,
-) -> Result<Vec<KeyEntry>, StoreFault> {
+) -> Result<Keys, StoreFault> {
     let mut contents = Contents::read(bytes, store_password)?;
     if contents.keys.is_empty() || contents.certificates.is_empty() {
         return Err(if contents.left_encrypted {
@@ -73,9 +73,11 @@ pub(super) fn read_keys(
             StoreFault::KeyWithoutCertificate
         });
     }
-    let password = key_password.or(store_password);
+    let empty = Secret::default();
+    let opens_empty = contents.password_is_empty.then_some(&empty);
+    let password = key_password.or(store_password).or(opens_empty);
     let links = Links::of(&contents);
-    let mut entries = Vec::new();
+    let mut keys = Keys::default();
     let mut chain_bytes = 0;
     for key in contents.keys {
         let Some(leaf) = links.leaf(&key) else {
@@ -90,18 +92,15 @@ pub(super) fn read_keys(
         let alias = key
             .alias
             .or_else(|| contents.certificates[leaf].alias.clone());
-        let key = decrypt_key(key.bytes, password, &mut contents.budget, alias.clone())?;
-        entries.push(KeyEntry {
+        let key = decrypt_key(key.bytes, password, &mut contents.budget, alias.clone());
+        keys.add(key.map(|key| KeyEntry {
             alias,
             chain,
             key,
             password_unused,
-        });
+        }));
     }
-    if entries.is_empty() {
-        return Err(StoreFault::KeyWithoutCertificate);
-    }
-    Ok(entries)
+    keys.at_least_one(StoreFault::KeyWithoutCertificate)
 }
 
 fn decrypt_key(
@@ -109,7 +108,7 @@ fn decrypt_key(
     password: Option<&Secret>,
     budget: &mut Budget,
     alias: Option<String>,
-) -> Result<PrivateKeyDer<'static>, StoreFault> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, StoreFault> {
     let owner = Owner::Key(Format::Pkcs12, alias);
     match bytes {
         KeyBytes::Plain(bytes) => key::plain(bytes, KeyForm::Pkcs8, owner),
@@ -131,6 +130,8 @@ struct Contents {
     certificates: Vec<Certificate>,
     /// Parts are encrypted, and no password was given.
     left_encrypted: bool,
+    /// No password was given, and the empty one opens the store.
+    password_is_empty: bool,
     budget: Budget,
 }
 
@@ -163,11 +164,22 @@ impl Contents {
             keys: Vec::new(),
             certificates: Vec::new(),
             left_encrypted: false,
+            password_is_empty: false,
             budget: Budget::of_a_store(),
         };
+        let empty = Secret::default();
         let mut password = password.map(Password::new);
-        if let (Some(mac), Some(password)) = (&store.mac, &mut password) {
-            check_mac(mac.clone(), &store.safe, password, &mut contents.budget)?;
+        match (&store.mac, &mut password) {
+            (Some(mac), Some(password)) => {
+                check_mac(mac.clone(), &store.safe, password, &mut contents.budget)?;
+            }
+            (Some(mac), None) => {
+                let mut tried = Password::new(&empty);
+                let opened = check_mac(mac.clone(), &store.safe, &mut tried, &mut contents.budget);
+                password = opened.is_ok().then_some(tried);
+                contents.password_is_empty = password.is_some();
+            }
+            (None, _) => {}
         }
         let checked = store.mac.is_some();
         let mut parts = Reader::new(&store.safe)

@@ -123,6 +123,14 @@ by_keytool() {
             -destkeystore $store -deststoretype $type -deststorepass $STORE
         keytool -importcert -noprompt -alias authority -file "$work/root.pem" -keystore $store -storepass $STORE
     done
+    # Stores of which one key cannot be used: curve P-521, which the provider of TLS does not have; another password.
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out "$work/p521.key"
+    openssl req -new -x509 -key "$work/p521.key" -subj /CN=p521 -days $DAYS -out "$work/p521.pem"
+    openssl pkcs12 -export -passout pass:$STORE -inkey "$work/p521.key" -in "$work/p521.pem" -name p521 -out one-unusable.p12
+    $import -destkeystore one-unusable.p12 -deststoretype PKCS12 -deststorepass $STORE
+    $import -destkeystore two-passwords.jks -deststoretype JKS -deststorepass $STORE -destkeypass $KEY
+    keytool -importkeystore -noprompt -srckeystore several.p12 -srcstoretype PKCS12 -srcstorepass $STORE -srcalias second \
+        -destkeystore two-passwords.jks -deststoretype JKS -deststorepass $STORE -destkeypass $STORE
     trust="keytool -importcert -noprompt -storepass $STORE"
     for store in trust.jks trust.p12 trust-legacy.p12; do
         options="-storetype PKCS12"

@@ -289,7 +289,9 @@ mod work {
 
     #[test]
     fn many_keys_with_one_chain_take_no_memory_without_measure() {
-        let few = read_keys(&store_with_keys(3), None, None).expect("three keys");
+        let few = read_keys(&store_with_keys(3), None, None)
+            .expect("three keys")
+            .entries;
         assert!(few.iter().all(|entry| entry.chain.len() == 3));
         let many = store_with_keys(20_000);
         assert!(many.len() < crate::tls::stores::MAX_BYTES);

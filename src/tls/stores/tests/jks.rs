@@ -1,6 +1,7 @@
 #![cfg(feature = "tls-stores")]
 
 use super::*;
+use crate::tls::stores::fault::Owner;
 
 #[test]
 fn a_key_has_its_own_password_or_the_one_of_the_store() {
@@ -87,6 +88,24 @@ fn several_keys() {
     assert_eq!(
         told(&fault),
         "it has no private key => check that it is the right file"
+    );
+}
+
+#[test]
+fn a_key_with_another_password_does_not_keep_the_other_from_use() {
+    for (password, alias, other) in [(None, "second", "client"), (Some(KEY), "client", "second")] {
+        let keys = some_keys("two-passwords.jks", Some(STORE), password).expect("one key");
+        let [entry] = &keys.entries[..] else {
+            panic!("one key: {keys:?}");
+        };
+        assert_eq!(entry.alias.as_deref(), Some(alias));
+        let owner = Owner::Key(Format::Jks, Some(other.to_owned()));
+        assert_eq!(keys.faults, [StoreFault::WrongKeyPassword(owner)]);
+    }
+    let fault = some_keys("two-passwords.jks", Some(STORE), Some("wrong")).expect_err("no key");
+    assert!(
+        matches!(fault, StoreFault::WrongKeyPassword(_)),
+        "{fault:?}"
     );
 }
 

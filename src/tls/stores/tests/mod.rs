@@ -8,7 +8,7 @@ mod pkcs12;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::der::{self, Reader};
-use super::{Format, KeyEntry, StoreFault, TrustStore, read_keys, read_trust};
+use super::{Format, KeyEntry, Keys, StoreFault, TrustStore, read_keys, read_trust};
 use crate::secret::Secret;
 
 const STORE: &str = "store-secret";
@@ -24,7 +24,14 @@ fn trust(name: &str, password: Option<&str>) -> Result<TrustStore, StoreFault> {
     read_trust(&file(name), password.map(Secret::from).as_ref())
 }
 
+/// Reads a store in which every key can be read, or none.
 fn keys(name: &str, store: Option<&str>, key: Option<&str>) -> Result<Vec<KeyEntry>, StoreFault> {
+    let keys = some_keys(name, store, key)?;
+    assert!(keys.faults.is_empty(), "{name}: {:?}", keys.faults);
+    Ok(keys.entries)
+}
+
+fn some_keys(name: &str, store: Option<&str>, key: Option<&str>) -> Result<Keys, StoreFault> {
     read_keys(
         &file(name),
         store.map(Secret::from).as_ref(),

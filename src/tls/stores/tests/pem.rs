@@ -27,7 +27,7 @@ fn plain_keys_of_each_form() {
                 key,
                 password_unused,
             } = pem_key(&text, None).expect(name);
-            let found = match key {
+            let found = match *key {
                 PrivateKeyDer::Pkcs8(_) => "Pkcs8",
                 PrivateKeyDer::Pkcs1(_) => "Pkcs1",
                 PrivateKeyDer::Sec1(_) => "Sec1",

@@ -111,6 +111,17 @@ fn empty_and_unicode_passwords() {
     }
 }
 
+/// A settings file with an empty value gives no password.
+#[test]
+fn an_empty_password_need_not_be_given() {
+    let store = keys("empty-password.p12", None, None).expect("the empty password");
+    assert!(is_leaf_key(&store[0].key));
+    let store = trust("empty-password.p12", None).expect("the empty password");
+    assert_eq!(entries(&store), [(None, &chain()[0])]);
+    let fault = keys("empty-password.p12", Some("wrong"), None).expect_err("a wrong password");
+    assert_eq!(fault, StoreFault::WrongStorePassword(Format::Pkcs12));
+}
+
 #[test]
 fn wrong_and_missing_passwords() {
     let wrong = "the password of the PKCS#12 store is wrong, or the store was changed => give the password that opens it in \
@@ -177,7 +188,8 @@ fn what_is_not_supported_is_named() {
 #[test]
 fn indefinite_lengths_and_octet_strings_in_pieces() {
     let store = as_ber(&file("openssl-quick.p12"));
-    let [entry] = &read_keys(&store, Some(&STORE.into()), None).expect("BER")[..] else {
+    let keys = read_keys(&store, Some(&STORE.into()), None).expect("BER");
+    let [entry] = &keys.entries[..] else {
         panic!("one entry");
     };
     assert!(is_leaf_key(&entry.key) && entry.chain == chain());
