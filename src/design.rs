@@ -347,7 +347,9 @@
 //! checked as always, because it proves that the broker has the key. The certificates of the system pin nothing.
 //!
 //! **A refusal is told at once, and ends nothing.** It lasts until the settings of one side change. So if no other broker
-//! answers, the callers that wait for metadata get the refusal and do not wait for `max.block.ms`. Accepted records stay
+//! answers, the callers that wait for metadata get the refusal and do not wait for `max.block.ms`. So do those that wait
+//! for memory for a record of the broker: no memory comes back before the cause is mended. Each call is told of the next
+//! refusal only, so a caller that tries again at once makes no more attempts than one that waits. Accepted records stay
 //! queued until `delivery.timeout.ms`, and their error has the refusal as its cause. Java's idempotent producer must be
 //! made again after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
 //! second, because brokers delay and limit such attempts. A broker that just closes the connection is no refusal, because

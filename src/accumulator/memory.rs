@@ -15,6 +15,7 @@
 //! - The waiters for the budget are served in the order in which their shares got room. A large request delays the
 //!   requests behind it.
 //! - When a waiter gives up, the next one is served.
+//! - If the broker of a share refuses this client, the waiters for its records, in both queues, are told at once.
 //!
 //! A caller that does not wait yet gets no memory while other callers wait for the budget or for its share. It may get
 //! memory before the waiters for other shares. [`BufferMemory::reserve_beyond_budget`] waits for nothing. Without
@@ -26,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::buffers::BufferPool;
+use crate::error::Error;
 use crate::metadata::BrokerId;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -66,6 +68,8 @@ pub(crate) struct BrokerShare {
     was_requested: AtomicBool,
     /// The number of times that a partition left this share because it got another leader.
     departures: AtomicU64,
+    /// Why the broker refuses this client, or this client the broker, if the latest connection failed because of that.
+    refusal: Mutex<Option<Error>>,
 }
 
 impl BrokerShare {
@@ -89,6 +93,12 @@ impl BrokerShare {
     /// The number of reserved bytes.
     pub(crate) fn reserved(&self) -> i64 {
         self.reserved.load(SeqCst)
+    }
+
+    /// Returns why the broker refuses this client, or this client the broker, if the latest connection failed because of
+    /// that.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.refusal.lock().clone()
     }
 
     /// Returns whether a caller waits for room in this share. If so, the batches of its partitions do not linger.
@@ -115,10 +125,23 @@ struct Waiter {
     /// Whether a partition has left the share. Set under the lock of the queues, or by the waiter's own thread before it
     /// waits.
     share_changed: AtomicBool,
+    /// Whether the broker of the share has refused this client since the waiter joined. Used under the lock of the queues.
+    is_refused: AtomicBool,
     condition: Condvar,
 }
 
 impl Waiter {
+    /// Returns why the wait is over without memory, if it is. `waiters` shows that the queues are locked.
+    fn end(&self, waiters: &Waiters) -> Option<WaitError> {
+        if waiters.closed {
+            return Some(WaitError::Closed);
+        }
+        if self.share_changed.load(SeqCst) {
+            return Some(WaitError::ShareChanged);
+        }
+        self.is_refused.load(SeqCst).then_some(WaitError::Refused)
+    }
+
     /// Wakes the waiter with the memory that was reserved for it. Call under the lock of the queues.
     fn grant(&self) {
         self.granted.store(true, SeqCst);
@@ -165,6 +188,8 @@ pub(crate) enum WaitError {
     TimedOut,
     /// A partition of the share got another leader. The caller must try again, with the share of its partition's leader.
     ShareChanged,
+    /// The broker of the share refused this client, or this client the broker: see [`BrokerShare::refusal`].
+    Refused,
     /// The producer was closed.
     Closed,
 }
@@ -295,6 +320,7 @@ impl BufferMemory {
             share: Arc::clone(share),
             granted: AtomicBool::new(false),
             share_changed: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             condition: Condvar::new(),
         });
         let mut waiters = self.waiters.lock();
@@ -342,6 +368,30 @@ impl BufferMemory {
                 }
             }
         }
+    }
+
+    /// Call when a connection to the broker of `share` has failed. If one side refused the other, this wakes the waiters for
+    /// records of that broker with [`WaitError::Refused`]: no memory comes back soon, and they are to know why. A caller that
+    /// begins to wait later is told of the next refusal, so that a caller that tries again at once is held up by the backoff.
+    pub(crate) fn connection_failed(&self, share: &Arc<BrokerShare>, error: &Error) {
+        let refusal = error.is_refusal().then(|| error.clone());
+        let is_refusal = refusal.is_some();
+        *share.refusal.lock() = refusal;
+        if !is_refusal {
+            return;
+        }
+        let waiters = self.waiters.lock();
+        for waiter in waiters.for_budget.iter().chain(&waiters.for_share) {
+            if Arc::ptr_eq(&waiter.share, share) {
+                waiter.is_refused.store(true, SeqCst);
+                waiter.condition.notify_one();
+            }
+        }
+    }
+
+    /// Call when the broker of `share` accepts data again.
+    pub(crate) fn connection_works(&self, share: &BrokerShare) {
+        *share.refusal.lock() = None;
     }
 
     /// Wakes every waiter with [`WaitError::Closed`].
@@ -523,40 +573,30 @@ impl PendingReservation {
     pub(crate) fn wait(self, deadline: Instant) -> Result<Reservation, WaitError> {
         let Self { memory, waiter } = self;
         let mut waiters = memory.waiters.lock();
-        loop {
+        let mut is_late = false;
+        let error = loop {
             if waiter.granted.load(SeqCst) {
                 return Ok(memory.reservation(waiter.bytes, &waiter.share));
             }
-            if waiters.closed {
-                memory.remove(waiters, &waiter);
-                return Err(WaitError::Closed);
+            match waiter.end(&waiters) {
+                Some(error) => break error,
+                None if is_late => break WaitError::TimedOut,
+                None => {}
             }
-            if waiter.share_changed.load(SeqCst) {
-                memory.remove(waiters, &waiter);
-                return Err(WaitError::ShareChanged);
-            }
-            let is_late = waiter
+            is_late = waiter
                 .condition
                 .wait_until(&mut waiters, deadline)
                 .timed_out();
-            let is_over = waiters.closed || waiter.share_changed.load(SeqCst);
-            if is_late && !is_over && !waiter.granted.load(SeqCst) {
-                memory.remove(waiters, &waiter);
-                return Err(WaitError::TimedOut);
-            }
-        }
+        };
+        memory.remove(waiters, &waiter);
+        Err(error)
     }
 
     /// Returns whether [`wait`](Self::wait) would return at once.
     #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         let waiters = self.memory.waiters.lock();
-        let Waiter {
-            granted,
-            share_changed,
-            ..
-        } = &*self.waiter;
-        waiters.closed || granted.load(SeqCst) || share_changed.load(SeqCst)
+        self.waiter.granted.load(SeqCst) || self.waiter.end(&waiters).is_some()
     }
 }
 

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::error::Error;
 use crate::metadata::BrokerId;
 use crate::threads::{InstanceId, OpenFlag};
 
@@ -139,6 +140,16 @@ impl RecordAccumulator {
         self.unavailable.set(broker, worker, !is_available);
         if !is_available {
             self.topics.end_sticky_turns_of_broker(broker);
+        } else if let Some(share) = self.topics.share(broker) {
+            self.memory.connection_works(&share);
+        }
+    }
+
+    /// On a worker: notes that a connection to the broker has failed. If one side refused the other, the callers that wait
+    /// for memory for records of that broker are told at once.
+    pub(crate) fn report_failure(&self, broker: BrokerId, error: &Error) {
+        if let Some(share) = self.topics.share(broker) {
+            self.memory.connection_failed(&share, error);
         }
     }
 }

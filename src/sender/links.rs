@@ -138,6 +138,7 @@ impl<N: Network> Sender<N> {
         let failing_until = not_before + self.config.retry_backoff.longest();
         let ended = broker_link.end(error.clone(), not_before, failing_until);
         end(&mut self.network, link_id);
+        self.accumulator.report_failure(broker, &error);
         self.abandon_successor(broker);
         self.metadata.request_refresh();
         for request in ended.map_or_else(Default::default, |ready_link| ready_link.in_flight) {

@@ -9,7 +9,8 @@ use kafka_producer::{Error, ErrorKind};
 
 use crate::support::fake_broker::answering_versions;
 use crate::support::{
-    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, record, with,
+    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, with,
+    with_causes,
 };
 
 fn tls_cluster(tls: MockTls) -> MockCluster {
@@ -207,4 +208,44 @@ fn a_broker_without_sasl_as_this_client_needs_it_is_told() {
         shown.contains("the broker does not offer SASL as this client needs it"),
         "{shown}"
     );
+}
+
+/// A call that waits for memory learns why none comes back, and gets memory when the broker accepts this client again.
+#[test]
+fn a_call_that_waits_for_memory_is_told_why_the_broker_refuses_this_client() {
+    let cluster = tls_cluster(MockTls::generated());
+    for is_idempotent in ["true", "false"] {
+        let settings = [
+            ("enable.idempotence", is_idempotent),
+            ("batch.size", "1000"),
+        ];
+        let builder = with(tls_builder(&cluster), &settings).buffer_memory(32 << 10);
+        let producer = builder.build().unwrap();
+        deliver(&producer, 0, "first").unwrap();
+        let expired = BrokerCertificate::Expired;
+        cluster.set_broker_certificate(expired).unwrap();
+        cluster.disconnect(0);
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let began = Instant::now();
+            match producer.send(record(0, vec![b'v'; 500])) {
+                Ok(future) => waiting.push(future),
+                Err(refused) => {
+                    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+                    break refused;
+                }
+            }
+        };
+        let error = refused.error();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        assert!(error.to_string().contains("(t-0)"), "{error}");
+        let full = producer.try_send(record(0, vec![b'v'; 500])).unwrap_err();
+        assert_eq!(full.error().kind(), ErrorKind::BufferExhausted);
+        let told = with_causes(full.error());
+        assert!(told.contains("the clock here says"), "{told}");
+        let valid = BrokerCertificate::Valid;
+        cluster.set_broker_certificate(valid).unwrap();
+        get_all(waiting);
+        deliver(&producer, 0, "last").unwrap();
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::ErrorKind;
 use crate::sync::channel;
 use std::time::Duration;
 
@@ -332,4 +333,31 @@ fn a_caller_that_waits_after_the_leader_changed_does_not_wait() {
         memory.reserve(&shortage, late(), || {}).err(),
         Some(WaitError::ShareChanged)
     );
+}
+
+#[test]
+fn the_waiters_for_a_broker_are_told_when_it_refuses_this_client() {
+    let (memory, [a, b]) = (BufferMemory::new(100), shares());
+    drop(memory.try_reserve(1, &b).unwrap());
+    let held = memory.try_reserve(70, &a).unwrap();
+    let beyond = memory.reserve_beyond_budget(30, &b);
+    let for_share = memory.start_waiting(&short(20, &a));
+    let for_budget = memory.start_waiting(&short(20, &b));
+    memory.connection_failed(&a, &Error::new(ErrorKind::Network, "no route"));
+    assert!(!for_share.is_ready() && a.refusal().is_none());
+    let refusal = Error::new(ErrorKind::Authentication, "wrong password");
+    memory.connection_failed(&a, &refusal);
+    assert!(!for_budget.is_ready(), "it waits for another broker");
+    assert_eq!(for_share.wait(late()).err(), Some(WaitError::Refused));
+    assert_eq!(a.refusal().unwrap().kind(), ErrorKind::Authentication);
+    memory.connection_failed(&b, &refusal);
+    assert_eq!(for_budget.wait(late()).err(), Some(WaitError::Refused));
+    // Who comes later waits for the next attempt.
+    let later = memory.start_waiting(&short(20, &a));
+    assert!(!later.is_ready());
+    memory.connection_works(&a);
+    assert!(a.refusal().is_none());
+    drop((held, beyond));
+    assert!(later.wait(late()).is_ok());
+    assert_eq!(memory.available(), 100);
 }

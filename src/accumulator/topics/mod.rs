@@ -113,6 +113,11 @@ impl Topics {
         topic.map_or_else(Vec::new, |topic| topic.all_partitions.to_vec())
     }
 
+    /// Returns the share of the broker in the memory budget. `None` if the broker has led no partition yet.
+    pub(super) fn share(&self, broker: BrokerId) -> Option<Arc<BrokerShare>> {
+        self.registry.read().shares.get(&broker).cloned()
+    }
+
     /// Ends the sticky turns of the partitions that the broker leads. Call when the broker accepts no data: later records
     /// without a key then go to other brokers.
     pub(super) fn end_sticky_turns_of_broker(&self, broker: BrokerId) {

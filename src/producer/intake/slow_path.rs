@@ -268,6 +268,11 @@ impl SlowAppend<'_, '_> {
         let error = match accumulator.reserve(shortage, self.deadline()) {
             Ok(reservation) => return Ok(Some(reservation)),
             Err(WaitError::ShareChanged) => return Ok(None),
+            Err(WaitError::Refused) => match shortage.share.refusal() {
+                Some(refusal) => refusal,
+                // The broker accepts data again.
+                None => return Ok(None),
+            },
             Err(WaitError::Closed) if accumulator.has_panicked() => engine.closed_error(),
             Err(WaitError::Closed) => Error::new(
                 ErrorKind::Closed,
@@ -316,7 +321,11 @@ fn exhausted(shortage: &Shortage, budget: usize, max_block: Duration) -> Error {
     let advice = format!(
         "check that broker {broker} accepts data, send more slowly, or raise buffer.memory or max.block.ms"
     );
-    Error::new(ErrorKind::BufferExhausted, message).with_advice(advice)
+    let error = Error::new(ErrorKind::BufferExhausted, message).with_advice(advice);
+    match share.refusal() {
+        Some(refusal) => error.with_advice_of_attempt(&refusal).with_source(refusal),
+        None => error,
+    }
 }
 
 #[cfg(test)]
