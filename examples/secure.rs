@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kafka_producer::mock::{MockCluster, MockSasl, MockTls};
 use kafka_producer::{
-    KafkaProducer, ProducerBuilder, ProducerConfig, ProducerRecord, SecurityProtocol,
+    KafkaProducer, ProducerConfig, ProducerRecord, SecurityProtocol, TrustMaterial,
 };
 
 const USAGE: &str = "usage: secure [--command-config file --topic topic]";
@@ -59,17 +59,17 @@ fn on_the_embedded_cluster() -> Result<(), Box<dyn Error>> {
         .start()?;
     cluster.create_topic("secure", 1);
 
-    let with_password = |password: &str| -> Result<ProducerBuilder<(), String>, Box<dyn Error>> {
-        Ok(Producer::builder()
+    let with_password = |password: &str| {
+        Producer::builder()
             .bootstrap_servers(cluster.bootstrap_servers())
             .security_protocol(SecurityProtocol::SaslSsl)
-            .set("ssl.truststore.certificates", &cluster.ca_pem())?
-            .sasl_scram_sha_512("alice", password))
+            .tls_trust(TrustMaterial::pem(cluster.ca_pem()))
+            .sasl_scram_sha_512("alice", password)
     };
-    let alice = with_password("alice-secret")?.build()?;
+    let alice = with_password("alice-secret").build()?;
     deliver(&alice, "secure")?;
 
-    let stranger = with_password("guessed")?.build()?;
+    let stranger = with_password("guessed").build()?;
     match stranger.send(ProducerRecord::new("secure", "never".to_owned())) {
         Ok(_) => Err("a wrong password was accepted".into()),
         Err(refused) => print(&format!(

@@ -339,7 +339,9 @@
 //! the last usable ones stay, because a file may be half-written when it is read. The log has one warning for each such
 //! contents, and one for each connection while a file cannot be read at all. A thread of its own reads the files
 //! (`tls::reading`): a read from a file system of the network may hang, and no call to the system ends it. One read at
-//! most hangs for each connection that was being made, and no other begins until it ends.
+//! most hangs for each connection that was being made, and no other begins until it ends. Code of the user that supplies
+//! certificates and keys runs on that thread, too, with the same limits. Material that is given in code has no name of
+//! Kafka's. A setting that names another source is refused, because the user would not see which one is in use.
 //!
 //! **A pinned certificate needs no chain** (`tls::verifier`). Java accepts it, and many clusters have one self-signed
 //! certificate for each broker, which rustls refuses: it is a CA's, or of version 1. So a pinned certificate is accepted

@@ -103,6 +103,8 @@ pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
+#[cfg(feature = "tls-core")]
+pub use tls::{ClientKey, TrustMaterial};
 
 #[cfg(feature = "sasl-oidc")]
 #[allow(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// A password or a key, or a text that may be one. `Debug` and `Display` do not show it. Its bytes are overwritten when it
 /// is dropped. A clone is an independent copy.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Hash)]
 pub(crate) struct Secret(String);
 
 /// The text that is shown instead of a secret.
@@ -51,6 +51,37 @@ impl fmt::Display for Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         wipe(&mut std::mem::take(&mut self.0).into_bytes());
+    }
+}
+
+/// As [`Secret`], of bytes.
+#[cfg(feature = "tls-core")]
+#[derive(Clone, Default, Hash)]
+pub(crate) struct SecretBytes(Vec<u8>);
+
+#[cfg(feature = "tls-core")]
+impl SecretBytes {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes. Nothing that is shown may be made of them.
+    pub(crate) fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(feature = "tls-core")]
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+#[cfg(feature = "tls-core")]
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 

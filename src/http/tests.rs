@@ -369,7 +369,7 @@ mod tls {
 
     fn client_that_trusts(certificate: &CertifiedKey<KeyPair>, read: Duration) -> Client {
         let settings = TlsSettings {
-            trust: Some(TrustSource::Inline(pem(certificate.cert.der()))),
+            trust: Some(TrustSource::inline(pem(certificate.cert.der()))),
             ..TlsSettings::default()
         };
         let tls = TlsClient::new(settings).unwrap();

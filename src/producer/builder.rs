@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::record::compression::CompressionType;
+#[cfg(feature = "tls-core")]
+use crate::tls::{ClientKey, TrustMaterial};
 
 use super::config::{
     Acks, ClientDnsLookup, MetadataRecoveryStrategy, PartitionerClass, ProducerConfig,
     SecurityProtocol, for_each_setting,
 };
 use super::partitioner::Partitioner;
+#[cfg(feature = "tls-core")]
+use super::serializer::BoxError;
 use super::serializer::{DefaultSerializer, Serializer};
 
 /// Collects the settings, serializers and partitioner of a producer with keys `K` and values `V`.
@@ -107,6 +111,42 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         provider: impl crate::sasl::oauthbearer::TokenProvider + 'static,
     ) -> Self {
         self.config = self.config.sasl_oauthbearer(provider);
+        self
+    }
+
+    /// Trusts these certificates: see [`ProducerConfig::tls_trust`].
+    #[cfg(feature = "tls-core")]
+    pub fn tls_trust(mut self, trust: TrustMaterial) -> Self {
+        self.config = self.config.tls_trust(trust);
+        self
+    }
+
+    /// Trusts the certificates that code of yours supplies for each connection: see
+    /// [`ProducerConfig::tls_trust_provider`].
+    #[cfg(feature = "tls-core")]
+    pub fn tls_trust_provider(
+        mut self,
+        provider: impl Fn() -> Result<TrustMaterial, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.config = self.config.tls_trust_provider(provider);
+        self
+    }
+
+    /// Shows this client certificate to brokers that ask for one: see [`ProducerConfig::tls_client_key`].
+    #[cfg(feature = "tls-core")]
+    pub fn tls_client_key(mut self, key: ClientKey) -> Self {
+        self.config = self.config.tls_client_key(key);
+        self
+    }
+
+    /// Shows the client certificate that code of yours supplies for each connection: see
+    /// [`ProducerConfig::tls_client_key_provider`].
+    #[cfg(feature = "tls-core")]
+    pub fn tls_client_key_provider(
+        mut self,
+        provider: impl Fn() -> Result<ClientKey, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.config = self.config.tls_client_key_provider(provider);
         self
     }
 

@@ -4,7 +4,7 @@
 //! usable, the next connections use them. If not, the last usable ones stay. A log line warns of it: once for the same
 //! contents, and for each connection while a file cannot be read.
 //! The same holds if a file system does not answer in time: a connection waits for it two seconds at most.
-//! So certificates can be replaced while the producer runs, whatever replaces the files: a rename, a symbolic link, a write
+//! So certificates can be replaced while the producer runs, by code of the user or by whatever replaces the files: a rename, a symbolic link, a write
 //! in place that is read half done.
 
 use std::hash::{BuildHasher, RandomState};
@@ -119,7 +119,7 @@ impl TlsClient {
     }
 
     fn current_config(&self, read: impl FnOnce() -> Result<Material, Error>) -> Arc<ClientConfig> {
-        if !self.settings.has_files() {
+        if !self.settings.can_change() {
             return Arc::clone(&self.state.lock().config);
         }
         let material = match read() {

@@ -1,33 +1,25 @@
-//! The contents of the stores: read from files or settings, then parsed.
+//! The contents of the stores: from files, settings or code of the user, then parsed.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as RustlsError, InconsistentKeys};
-use zeroize::Zeroizing;
 
 use super::fault::tls_error;
-use super::settings::{KeySource, StoreFile, TlsSettings, TrustSource};
+use super::given::{ClientKey, KeyFault, TrustMaterial};
+use super::settings::{KeySource, Provider, StoreFile, TlsSettings, TrustSource};
 use super::stores::{self, Format, KeyEntry, Keys, StoreFault};
 use crate::error::Error;
-use crate::secret::{self, FileFault};
+use crate::secret::{self, FileFault, SecretBytes};
 use crate::threads::logging::log_line;
 
-/// The bytes of the stores that are files. What stands in the settings themselves does not change.
+/// What the stores have now. What stands in the settings themselves does not change.
+#[derive(Hash)]
 pub(super) struct Material {
-    keys: Option<Zeroizing<Vec<u8>>>,
-    trust: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl Hash for Material {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        for bytes in [&self.keys, &self.trust] {
-            bytes.as_ref().map(|bytes| &bytes[..]).hash(state);
-        }
-    }
+    keys: Option<Arc<ClientKey>>,
+    trust: Option<Arc<TrustMaterial>>,
 }
 
 /// The certificates to trust.
@@ -38,18 +30,11 @@ pub(super) struct Trust {
 }
 
 impl Material {
-    /// Reads the files that the settings name.
+    /// Reads the files that the settings name, and asks code of the user.
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Error> {
-        Ok(Self {
-            keys: match &settings.keys {
-                Some(KeySource::File(store)) => Some(read(store, "ssl.keystore.location")?),
-                _ => None,
-            },
-            trust: match &settings.trust {
-                Some(TrustSource::File(store)) => Some(read(store, "ssl.truststore.location")?),
-                _ => None,
-            },
-        })
+        let keys = settings.keys.as_ref().map(read_keys).transpose()?;
+        let trust = settings.trust.as_ref().map(read_trust).transpose()?;
+        Ok(Self { keys, trust })
     }
 
     /// Makes certificates and keys of the bytes.
@@ -64,9 +49,38 @@ impl Material {
     }
 }
 
-fn read(store: &StoreFile, setting: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read_keys(source: &KeySource) -> Result<Arc<ClientKey>, Error> {
+    Ok(match source {
+        KeySource::File {
+            store,
+            key_password,
+        } => {
+            let bytes = read(store, KEY_STORE)?;
+            let (password, key_password) = (store.password.clone(), key_password.clone());
+            Arc::new(ClientKey::of_file(bytes, password, key_password))
+        }
+        KeySource::Inline(key) | KeySource::Code(key) => Arc::clone(key),
+        KeySource::Provider(provider) => Arc::new(supplied(provider, source.setter())?),
+    })
+}
+
+fn read_trust(source: &TrustSource) -> Result<Arc<TrustMaterial>, Error> {
+    Ok(match source {
+        TrustSource::File(store) => {
+            let bytes = read(store, TRUST_STORE)?;
+            Arc::new(TrustMaterial::of_file(bytes, store.password.clone()))
+        }
+        TrustSource::Inline(trust) | TrustSource::Code(trust) => Arc::clone(trust),
+        TrustSource::Provider(provider) => Arc::new(supplied(provider, source.setter())?),
+    })
+}
+
+const KEY_STORE: &str = "ssl.keystore.location";
+const TRUST_STORE: &str = "ssl.truststore.location";
+
+fn read(store: &StoreFile, setting: &str) -> Result<SecretBytes, Error> {
     let bytes = secret::read_file(&store.path, stores::MAX_BYTES);
-    bytes.map(Zeroizing::new).map_err(|fault| {
+    bytes.map(SecretBytes::new).map_err(|fault| {
         let why = match fault {
             FileFault::Unreadable(error) => error.to_string(),
             FileFault::NotAFile => "it is not a file".to_owned(),
@@ -79,27 +93,40 @@ fn read(store: &StoreFile, setting: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     })
 }
 
+fn supplied<T>(provider: &Provider<T>, setter: Option<&str>) -> Result<T, Error> {
+    provider.get().map_err(|fault| {
+        let message = format!(
+            "{} {}",
+            setter.unwrap_or_default(),
+            crate::error::printable(&fault)
+        );
+        tls_error(message, "see the code that was given to this setter")
+    })
+}
+
 impl Material {
     fn parse_trust(&self, settings: &TlsSettings) -> Result<Trust, Error> {
-        let Some(source) = &settings.trust else {
+        let (Some(source), Some(trust)) = (&settings.trust, &self.trust) else {
             return system_trust();
         };
-        let (certificates, origin) = match source {
-            TrustSource::Inline(text) => {
-                let origin = "ssl.truststore.certificates".to_owned();
-                (stores::pem_certificates(text.as_bytes()), origin)
-            }
+        let origin = match source {
             TrustSource::File(store) => {
-                let origin = origin_of("ssl.truststore.location", store);
-                let bytes = bytes_of(self.trust.as_ref());
-                warn_of_type(store, bytes, "ssl.truststore.type", &origin);
-                (trusted_in(bytes, store), origin)
+                let origin = origin_of(TRUST_STORE, store);
+                warn_of_type(store, trust.format(), "ssl.truststore.type", &origin);
+                origin
+            }
+            TrustSource::Inline(_) => "ssl.truststore.certificates".to_owned(),
+            TrustSource::Code(_) | TrustSource::Provider(_) => {
+                source.setter().unwrap_or_default().to_owned()
             }
         };
-        Ok(Trust {
-            certificates: certificates.map_err(|fault| unusable(&origin, &fault))?,
-            origin,
-        })
+        match trust.certificates() {
+            Ok(certificates) => Ok(Trust {
+                certificates,
+                origin,
+            }),
+            Err(fault) => Err(unusable(&origin, &fault)),
+        }
     }
 
     fn parse_keys(
@@ -107,48 +134,69 @@ impl Material {
         settings: &TlsSettings,
         provider: &CryptoProvider,
     ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
-        let key_password = settings.key_password.as_ref();
-        let (keys, origin) = match &settings.keys {
-            None => return Ok(Vec::new()),
-            Some(KeySource::Inline { key, chain }) => {
-                let origin = "ssl.keystore.certificate.chain".to_owned();
-                let chain = stores::pem_certificates(chain.reveal().as_bytes())
-                    .map_err(|fault| unusable(&origin, &fault))?;
-                let key = stores::pem_key(key.reveal().as_bytes(), key_password)
-                    .map_err(|fault| unusable("ssl.keystore.key", &fault))?;
-                let entry = KeyEntry {
-                    alias: None,
-                    chain,
-                    key: key.key,
-                    password_unused: key.password_unused,
-                };
-                (Keys::one(entry), origin)
-            }
-            Some(KeySource::File(store)) => {
-                let origin = origin_of("ssl.keystore.location", store);
-                let bytes = bytes_of(self.keys.as_ref());
-                warn_of_type(store, bytes, "ssl.keystore.type", &origin);
-                let entries = stores::read_keys(bytes, store.password.as_ref(), key_password);
-                (entries.map_err(|fault| unusable(&origin, &fault))?, origin)
-            }
+        let (Some(source), Some(key)) = (&settings.keys, &self.keys) else {
+            return Ok(Vec::new());
         };
-        usable(keys, &origin, provider)
+        let origin = KeyOrigin::of(source);
+        if let KeySource::File { store, .. } = source {
+            warn_of_type(store, key.format(), "ssl.keystore.type", &origin.chain);
+        }
+        match key.keys() {
+            Ok(keys) => usable(keys, &origin, provider),
+            Err(KeyFault::Chain(fault)) => Err(origin.unusable(&origin.chain, &fault)),
+            Err(KeyFault::Key(fault)) => Err(origin.unusable(&origin.key, &fault)),
+        }
     }
 }
 
-fn trusted_in(bytes: &[u8], store: &StoreFile) -> Result<Vec<CertificateDer<'static>>, StoreFault> {
-    let trusted = stores::read_trust(bytes, store.password.as_ref())?;
-    let trusted = trusted.certificates.into_iter();
-    Ok(trusted.map(|trusted| trusted.certificate).collect())
+/// How messages name the parts of a key store.
+struct KeyOrigin {
+    /// The store, or the certificates.
+    chain: String,
+    /// The private key, where it is by itself.
+    key: String,
+    key_password: &'static str,
 }
+
+impl KeyOrigin {
+    fn of(source: &KeySource) -> Self {
+        let one = |name: String, key_password| Self {
+            chain: name.clone(),
+            key: name,
+            key_password,
+        };
+        match source {
+            KeySource::File { store, .. } => one(origin_of(KEY_STORE, store), KEY_PASSWORD),
+            KeySource::Inline(_) => Self {
+                chain: "ssl.keystore.certificate.chain".to_owned(),
+                key: "ssl.keystore.key".to_owned(),
+                key_password: KEY_PASSWORD,
+            },
+            KeySource::Code(_) | KeySource::Provider(_) => {
+                let setter = source.setter().unwrap_or_default();
+                one(setter.to_owned(), "ClientKey::key_password")
+            }
+        }
+    }
+
+    /// Makes the error of a store or a key that `name` stands for.
+    fn unusable(&self, name: &str, fault: &StoreFault) -> Error {
+        let advice = fault.advice().replace(KEY_PASSWORD, self.key_password);
+        tls_error(format!("{name} cannot be read: {fault}"), advice)
+    }
+}
+
+/// The setting, which advice names. In code the password has another name.
+const KEY_PASSWORD: &str = "ssl.key.password";
 
 /// Returns the keys that can be used. A key that cannot does not keep the others from use.
 fn usable(
     keys: Keys,
-    origin: &str,
+    origin: &KeyOrigin,
     provider: &CryptoProvider,
 ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
-    let faults = keys.faults.iter().map(|fault| unusable(origin, fault));
+    let faults = keys.faults.iter();
+    let faults = faults.map(|fault| origin.unusable(&origin.chain, fault));
     let mut faults: Vec<_> = faults.collect();
     let mut usable = Vec::new();
     for entry in keys.entries {
@@ -177,8 +225,8 @@ fn unusable(origin: &str, fault: &StoreFault) -> Error {
 }
 
 /// Warns if a store has another format than its setting says.
-fn warn_of_type(store: &StoreFile, bytes: &[u8], setting: &str, origin: &str) {
-    let (Some(declared), Some(found)) = (&store.declared, Format::of(bytes)) else {
+fn warn_of_type(store: &StoreFile, found: Option<Format>, setting: &str, origin: &str) {
+    let (Some(declared), Some(found)) = (&store.declared, found) else {
         return;
     };
     if *declared != found.to_string() {
@@ -189,10 +237,6 @@ fn warn_of_type(store: &StoreFile, bytes: &[u8], setting: &str, origin: &str) {
             crate::error::printable(declared)
         );
     }
-}
-
-fn bytes_of(file: Option<&Zeroizing<Vec<u8>>>) -> &[u8] {
-    file.map_or(&[], |bytes| bytes)
 }
 
 /// Returns how messages name a store.
@@ -221,7 +265,7 @@ fn system_trust() -> Result<Trust, Error> {
 /// Joins a key with its certificates, and checks that they belong together.
 fn certified_key(
     entry: KeyEntry,
-    origin: &str,
+    origin: &KeyOrigin,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, Error> {
     let KeyEntry {
@@ -233,11 +277,13 @@ fn certified_key(
     let named = alias.map_or_else(String::new, |alias| {
         format!(" `{}`", stores::shortened(&alias))
     });
+    let store = &origin.chain;
     if password_unused {
         log_line!(
             log::Level::Warn,
             target: "kafka_producer",
-            "{origin} has a private key that is not encrypted, so ssl.key.password has no effect"
+            "{store} has a private key that is not encrypted, so {} has no effect",
+            origin.key_password
         );
     }
     let key = provider
@@ -245,14 +291,14 @@ fn certified_key(
         .load_private_key(stores::take(&mut key))
         .map_err(|error| {
             tls_error(
-                format!("{origin} has a private key{named} that cannot be used: {error}"),
+                format!("{store} has a private key{named} that cannot be used: {error}"),
                 "use an RSA key of 2048 bits or more, or an EC key on P-256 or P-384",
             )
         })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Err(RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(tls_error(
-            format!("{origin} has a private key{named} that is not the one of its certificate"),
+            format!("{store} has a private key{named} that is not the one of its certificate"),
             "put the certificate that was issued for this key first in the chain",
         )),
         // The provider cannot tell, or the certificate is of version 1, which rustls does not read: the broker decides.
@@ -276,9 +322,11 @@ mod tests {
 
     fn settings(keys: StoreFile, key_password: Option<&str>, trust: StoreFile) -> TlsSettings {
         TlsSettings {
-            keys: Some(KeySource::File(keys)),
+            keys: Some(KeySource::File {
+                store: keys,
+                key_password: key_password.map(From::from),
+            }),
             trust: Some(TrustSource::File(trust)),
-            key_password: key_password.map(From::from),
             ..TlsSettings::default()
         }
     }
@@ -364,10 +412,9 @@ mod tests {
         );
         assert!(shown.contains("set ssl.key.password"), "{shown}");
         let other = TlsSettings {
-            keys: Some(KeySource::Inline {
-                key: "hidden".into(),
-                chain: "none".into(),
-            }),
+            keys: Some(KeySource::Inline(Arc::new(ClientKey::pem(
+                "hidden", "none",
+            )))),
             ..TlsSettings::default()
         };
         let shown = TlsClient::new(other)

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | set up TLS for all connections of a producer, with the stores as they are now | [`client`] |
 //! | read the stores | [`material`] |
+//! | take certificates and keys that the user gives in code | [`given`] |
 //! | read them within a time | [`reading`] |
 //! | make certificates and keys of the bytes of a store | [`stores`] |
 //! | read the settings' names of versions and cipher suites | [`settings`] |
@@ -17,6 +18,7 @@ mod certificate;
 pub(crate) mod client;
 mod client_key;
 mod fault;
+mod given;
 mod material;
 mod reading;
 pub(crate) mod settings;
@@ -26,3 +28,4 @@ pub(crate) mod stores;
 mod verifier;
 
 pub(crate) use client::TlsClient;
+pub use given::{ClientKey, TrustMaterial};

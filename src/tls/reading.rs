@@ -99,8 +99,9 @@ impl Drop for End {
 
 fn hangs() -> Error {
     tls_error(
-        "the files are not read in time",
-        "check the file system of ssl.truststore.location and ssl.keystore.location",
+        "the stores are not read in time",
+        "check the file system of ssl.truststore.location and ssl.keystore.location, or the code that was given to \
+         tls_trust_provider or tls_client_key_provider",
     )
 }
 

@@ -1,10 +1,15 @@
 //! The settings of TLS, and the names that they use for versions and cipher suites.
 
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
+use super::given::{ClientKey, TrustMaterial};
 use crate::secret::Secret;
 
 /// The settings of TLS (`ssl.*`).
@@ -13,8 +18,6 @@ pub(crate) struct TlsSettings {
     pub(crate) keys: Option<KeySource>,
     /// `None` for the certificates that the system trusts.
     pub(crate) trust: Option<TrustSource>,
-    /// `ssl.key.password`.
-    pub(crate) key_password: Option<Secret>,
     pub(crate) checks_name: CheckName,
     pub(crate) versions: Versions,
     /// `ssl.cipher.suites`; empty for all.
@@ -22,10 +25,15 @@ pub(crate) struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Returns whether a store is a file, so that its contents can change.
-    pub(super) fn has_files(&self) -> bool {
-        matches!(self.keys, Some(KeySource::File(_)))
-            || matches!(self.trust, Some(TrustSource::File(_)))
+    /// Returns whether a store is a file, or code of the user supplies it, so that its contents can change.
+    pub(super) fn can_change(&self) -> bool {
+        matches!(
+            self.keys,
+            Some(KeySource::File { .. } | KeySource::Provider(_))
+        ) || matches!(
+            self.trust,
+            Some(TrustSource::File(_) | TrustSource::Provider(_))
+        )
     }
 }
 
@@ -40,21 +48,91 @@ pub(crate) enum CheckName {
 /// Where the client's certificate and key come from.
 #[derive(Clone, Debug)]
 pub(crate) enum KeySource {
-    File(StoreFile),
-    /// `ssl.keystore.key` and `ssl.keystore.certificate.chain`, in PEM.
-    Inline {
-        key: Secret,
-        chain: Secret,
+    File {
+        store: StoreFile,
+        /// `ssl.key.password`.
+        key_password: Option<Secret>,
     },
+    /// `ssl.keystore.key` and `ssl.keystore.certificate.chain`.
+    Inline(Arc<ClientKey>),
+    /// Given to a setter.
+    Code(Arc<ClientKey>),
+    Provider(Provider<ClientKey>),
+}
+
+impl KeySource {
+    /// Returns the setter by which it was set, if it was set in code.
+    pub(crate) fn setter(&self) -> Option<&'static str> {
+        match self {
+            Self::File { .. } | Self::Inline(_) => None,
+            Self::Code(_) => Some("tls_client_key"),
+            Self::Provider(_) => Some("tls_client_key_provider"),
+        }
+    }
 }
 
 /// Where the trusted certificates come from.
 #[derive(Clone, Debug)]
 pub(crate) enum TrustSource {
     File(StoreFile),
-    /// `ssl.truststore.certificates`, in PEM.
-    Inline(String),
+    /// `ssl.truststore.certificates`.
+    Inline(Arc<TrustMaterial>),
+    /// Given to a setter.
+    Code(Arc<TrustMaterial>),
+    Provider(Provider<TrustMaterial>),
 }
+
+impl TrustSource {
+    /// The certificates of a text in PEM.
+    pub(crate) fn inline(text: impl Into<String>) -> Self {
+        Self::Inline(Arc::new(TrustMaterial::pem(text)))
+    }
+
+    /// Returns the setter by which it was set, if it was set in code.
+    pub(crate) fn setter(&self) -> Option<&'static str> {
+        match self {
+            Self::File(_) | Self::Inline(_) => None,
+            Self::Code(_) => Some("tls_trust"),
+            Self::Provider(_) => Some("tls_trust_provider"),
+        }
+    }
+}
+
+/// Code of the user that supplies certificates or keys.
+pub(crate) struct Provider<T>(Arc<Supply<T>>);
+
+type Supply<T> = dyn Fn() -> Result<T, Box<dyn StdError + Send + Sync>> + Send + Sync;
+
+impl<T> Provider<T> {
+    pub(crate) fn new(
+        supply: impl Fn() -> Result<T, Box<dyn StdError + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(supply))
+    }
+
+    /// Calls the user's code. An error is a phrase.
+    pub(super) fn get(&self) -> Result<T, String> {
+        // The error is the user's, too.
+        let supply = || (self.0)().map_err(|error| format!("failed: {error}"));
+        catch_unwind(AssertUnwindSafe(supply)).unwrap_or_else(|_| Err("panicked".to_owned()))
+    }
+}
+
+impl<T> Clone for Provider<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Provider<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Provider")
+    }
+}
+
+// A producer asks a provider again after a panic of it, so such a panic breaks nothing of a configuration.
+impl<T> UnwindSafe for Provider<T> {}
+impl<T> RefUnwindSafe for Provider<T> {}
 
 /// A store in a file.
 #[derive(Clone, Debug)]

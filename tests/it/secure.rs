@@ -1,10 +1,15 @@
 //! TLS and SASL: the producer on a cluster that asks for them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_producer::mock::{
     BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls,
 };
+use kafka_producer::{ClientKey, SecurityProtocol, TrustMaterial};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{
     Builder, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, values, with,
@@ -83,6 +88,102 @@ fn records_are_delivered_with_a_client_certificate_and_not_without() {
     let nobody = tls_builder(&cluster, "SSL").max_block(Duration::from_millis(500));
     let nobody = nobody.build().unwrap();
     assert!(nobody.send(record(0, "n")).is_err());
+}
+
+#[test]
+fn records_are_delivered_with_certificates_and_a_key_of_code() {
+    let tls = MockTls::generated().client_auth(ClientAuth::Required);
+    let cluster = cluster(Some(tls), None);
+    let alice = cluster.client_certificate("alice").unwrap();
+    let (chain, key) = (alice.certificate_pem(), alice.private_key_pem());
+    let key_der = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let key_der = key_der.secret_der().to_vec();
+    for (number, client_key) in [
+        ClientKey::pem(key, chain),
+        ClientKey::der(key_der, certificates(chain)),
+        ClientKey::store(format!("{key}\n{chain}")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for trust in [
+            TrustMaterial::pem(cluster.ca_pem()),
+            TrustMaterial::der(certificates(&cluster.ca_pem())),
+        ] {
+            let producer = builder(&cluster)
+                .security_protocol(SecurityProtocol::Ssl)
+                .tls_trust(trust)
+                .tls_client_key(client_key.clone());
+            deliver(&producer.build().unwrap(), 0, number.to_string()).unwrap();
+        }
+    }
+    assert_eq!(values(&cluster, 0), ["0", "0", "1", "1", "2", "2"]);
+    let requests = cluster.requests();
+    let is_alice = |principal: &str| principal == "User:CN=alice";
+    assert!(requests.iter().all(|request| is_alice(&request.principal)));
+}
+
+/// The certificates of a text in PEM.
+fn certificates(pem: &str) -> Vec<Vec<u8>> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+    certificates.map(|der| der.unwrap().to_vec()).collect()
+}
+
+/// A new authority and a new client, which code hands over while the producer runs.
+#[test]
+fn records_are_delivered_after_code_exchanged_its_certificates_and_key() {
+    let tls = MockTls::generated().client_auth(ClientAuth::Required);
+    let cluster = Arc::new(cluster(Some(tls), None));
+    let name = Arc::new(Mutex::new("alice"));
+    let (authority, issuer, client) = (
+        Arc::clone(&cluster),
+        Arc::clone(&cluster),
+        Arc::clone(&name),
+    );
+    let producer = builder(&cluster)
+        .security_protocol(SecurityProtocol::Ssl)
+        .tls_trust_provider(move || Ok(TrustMaterial::pem(authority.ca_pem())))
+        .tls_client_key_provider(move || {
+            let certificate = issuer.client_certificate(*client.lock().unwrap())?;
+            let (key, chain) = (certificate.private_key_pem(), certificate.certificate_pem());
+            Ok(ClientKey::pem(key, chain))
+        });
+    let producer = producer.build().unwrap();
+    deliver(&producer, 0, "0").unwrap();
+    *name.lock().unwrap() = "bob";
+    cluster.renew_ca().unwrap();
+    cluster.disconnect(0);
+    deliver(&producer, 0, "1").unwrap();
+    assert_eq!(values(&cluster, 0), ["0", "1"]);
+    let requests = cluster.requests();
+    assert_eq!(&*requests.first().unwrap().principal, "User:CN=alice");
+    assert_eq!(&*requests.last().unwrap().principal, "User:CN=bob");
+}
+
+/// The provider's fault is not the connection's while the last key serves.
+#[test]
+fn records_are_delivered_with_the_last_key_while_its_provider_fails() {
+    let tls = MockTls::generated().client_auth(ClientAuth::Required);
+    let cluster = cluster(Some(tls), None);
+    let alice = cluster.client_certificate("alice").unwrap();
+    let key = ClientKey::pem(alice.private_key_pem(), alice.certificate_pem());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let producer = builder(&cluster)
+        .security_protocol(SecurityProtocol::Ssl)
+        .tls_trust(TrustMaterial::pem(cluster.ca_pem()))
+        .tls_client_key_provider(move || match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(key.clone()),
+            1 => Err("the vault is sealed".into()),
+            _ => panic!("a fault of the user's"),
+        });
+    let producer = producer.build().unwrap();
+    for value in ["0", "1", "2"] {
+        deliver(&producer, 0, value).unwrap();
+        cluster.disconnect(0);
+    }
+    assert_eq!(values(&cluster, 0), ["0", "1", "2"]);
+    assert!(calls.load(Ordering::SeqCst) > 2);
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Secure clusters: Kafka's own producer comes in through the listeners, so a client that does not is at fault itself.
 
-use std::thread;
+use std::time::Duration;
+use std::{fs, thread};
+
+use kafka_producer::{ClientKey, ErrorKind, SecurityProtocol, TrustMaterial};
 
 use crate::Tests;
-use crate::producing::{outcome, producer_of, record};
+use crate::producing::{BytesProducer, outcome, producer_of, record};
 use crate::support::kafka::{
     Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
 };
 use crate::support::programs::succeed;
-use crate::support::security::Cert;
+use crate::support::security::{Cert, KeyForm, KeyStore, STORE_PASSWORD, TrustStore, Trusted};
 
 /// For a cluster with every listener of [`Listener::COMMON`].
 pub(crate) const TESTS: Tests = &[
@@ -32,6 +35,10 @@ pub(crate) const TESTS: Tests = &[
             &[&PASSWORDS[..], &tokens].concat(),
         );
     }),
+    (
+        "a_producer_comes_in_with_stores_and_texts_of_code",
+        a_producer_comes_in_with_stores_and_texts_of_code,
+    ),
     (
         "the_examples_come_in_with_the_settings_of_a_file",
         the_examples_come_in_with_the_settings_of_a_file,
@@ -133,6 +140,44 @@ fn a_producer_comes_in_through(
     }
     expected.sort_unstable();
     assert_eq!(values(kafka, topic), expected);
+}
+
+/// The broker demands a client certificate.
+fn a_producer_comes_in_with_stores_and_texts_of_code(kafka: &KafkaCluster) {
+    let topic = "secure-code";
+    kafka.create_topic(topic, 1, 1, &[]);
+    let pki = kafka.pki();
+    let bytes = |path| fs::read(path).expect("read a file");
+    let text = |path| fs::read_to_string(path).expect("read a file");
+    let trust_store = bytes(pki.trust_store(&[Trusted::Root], TrustStore::Pkcs12));
+    let key_store = bytes(pki.key_store(Cert::Alice, KeyStore::Pkcs12));
+    let (key, chain) = (
+        pki.key(Cert::AliceEc, KeyForm::Pkcs8),
+        pki.chain(Cert::AliceEc),
+    );
+    let trust_store = TrustMaterial::store(trust_store).password(STORE_PASSWORD);
+    let key_store = ClientKey::store(key_store).password(STORE_PASSWORD);
+    let texts = ClientKey::pem(text(key), text(chain));
+    let send = |value: &str, version, trust, key| {
+        let builder = BytesProducer::builder()
+            .bootstrap_servers(kafka.listener_servers(Listener::SslClientAuth))
+            .security_protocol(SecurityProtocol::Ssl)
+            .max_block(Duration::from_secs(20))
+            .set("ssl.protocol", version)?
+            .tls_trust(trust);
+        let builder = match key {
+            Some(key) => builder.tls_client_key(key),
+            None => builder,
+        };
+        outcome(&builder.build()?, record(topic, value))
+    };
+    let (tls12, tls13) = ("TLSv1.2", "TLSv1.3");
+    send("stores", tls13, trust_store.clone(), Some(key_store)).expect("stores of keytool");
+    let texts_trust = TrustMaterial::pem(text(pki.root()));
+    send("texts", tls12, texts_trust, Some(texts)).expect("texts in PEM");
+    let refused = send("no key", tls13, trust_store, None).expect_err("no certificate");
+    assert_eq!(refused.kind(), ErrorKind::Tls, "{refused}");
+    assert_eq!(values(kafka, topic), ["stores", "texts"]);
 }
 
 fn the_examples_come_in_with_the_settings_of_a_file(kafka: &KafkaCluster) {

@@ -27,7 +27,7 @@ pub(super) use stream::TlsStream;
 /// [`MockClusterBuilder::tls`](super::MockClusterBuilder::tls) (Cargo feature `mock-tls`).
 ///
 /// ```
-/// use kafka_producer::KafkaProducer;
+/// use kafka_producer::{ClientKey, KafkaProducer, SecurityProtocol, TrustMaterial};
 /// use kafka_producer::mock::{ClientAuth, MockCluster, MockTls};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,10 +36,9 @@ pub(super) use stream::TlsStream;
 /// let client = cluster.client_certificate("alice")?;
 /// let producer = KafkaProducer::<String, String>::builder()
 ///     .bootstrap_servers(cluster.bootstrap_servers())
-///     .set("security.protocol", "SSL")?
-///     .set("ssl.truststore.certificates", &cluster.ca_pem())?
-///     .set("ssl.keystore.certificate.chain", client.certificate_pem())?
-///     .set("ssl.keystore.key", client.private_key_pem())?
+///     .security_protocol(SecurityProtocol::Ssl)
+///     .tls_trust(TrustMaterial::pem(cluster.ca_pem()))
+///     .tls_client_key(ClientKey::pem(client.private_key_pem(), client.certificate_pem()))
 ///     .build()?;
 /// # drop(producer);
 /// # Ok(())

@@ -30,6 +30,8 @@ mod settings;
 mod shown;
 pub(super) mod table;
 mod text_settings;
+#[cfg(feature = "tls-core")]
+mod tls_material;
 mod validate;
 mod value;
 
@@ -90,6 +92,9 @@ pub struct ProducerConfig {
     /// Set in code: they take precedence over `sasl.jaas.config`.
     #[cfg(feature = "sasl")]
     sasl_credentials: Option<sasl_credentials::SaslCredentials>,
+    /// Set in code: the settings `ssl.truststore.*` and `ssl.keystore.*` must not be set then.
+    #[cfg(feature = "tls-core")]
+    tls_in_code: tls_material::TlsInCode,
     providers: Providers,
     /// The system's, except in tests.
     names: Arc<dyn NameService>,
@@ -105,6 +110,8 @@ impl ProducerConfig {
             texts: TextSettings::default(),
             #[cfg(feature = "sasl")]
             sasl_credentials: None,
+            #[cfg(feature = "tls-core")]
+            tls_in_code: tls_material::TlsInCode::default(),
             providers: Providers::default(),
             names: Arc::new(SystemNames),
         }
@@ -144,11 +151,15 @@ impl Default for ProducerConfig {
 }
 
 /// Shows the settings that were set, under Kafka's names and with the values that [`get`](ProducerConfig::get) returns: no
-/// secret.
+/// secret. What has no name of Kafka's is under the name of its setter, such as `tls_client_key`.
 impl fmt::Debug for ProducerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProducerConfig ")?;
-        f.debug_map().entries(self.explicitly_set()).finish()
+        let mut map = f.debug_map();
+        map.entries(self.explicitly_set());
+        #[cfg(feature = "tls-core")]
+        map.entries(self.tls_set_in_code());
+        map.finish()
     }
 }
 

@@ -49,6 +49,8 @@ impl ProducerConfig {
                 "credentials for SASL are set, and security.protocol is not SASL_SSL or SASL_PLAINTEXT: set it".to_owned(),
             ));
         }
+        #[cfg(feature = "tls-core")]
+        self.check_use_of_tls_in_code(protocol)?;
         let unused: Vec<_> = self
             .set_names()
             .filter(|name| {
@@ -90,10 +92,10 @@ fn lacks_feature(part: &str, feature: &str) -> Error {
 mod tls {
     use super::*;
     use crate::secret::Secret;
-    use crate::tls::TlsClient;
     use crate::tls::settings::{
         CheckName, KeySource, StoreFile, TlsSettings, TrustSource, Versions, names_of,
     };
+    use crate::tls::{ClientKey, TlsClient};
 
     impl ProducerConfig {
         pub(super) fn tls(&self) -> Result<Encryption, Error> {
@@ -130,7 +132,6 @@ mod tls {
             let settings = TlsSettings {
                 keys: self.key_source()?,
                 trust: self.trust_source()?,
-                key_password: self.secret_if_set("ssl.key.password"),
                 checks_name,
                 versions,
                 suites: names_of(self.text("ssl.cipher.suites"))
@@ -141,7 +142,11 @@ mod tls {
         }
 
         fn key_source(&self) -> Result<Option<KeySource>, Error> {
+            if let Some(key) = self.key_of_code()? {
+                return Ok(Some(key));
+            }
             let location = self.text("ssl.keystore.location");
+            let key_password = self.secret_if_set("ssl.key.password");
             let password = self.secret_if_set("ssl.keystore.password");
             let key = self.secret_if_set("ssl.keystore.key");
             let chain = self.text("ssl.keystore.certificate.chain");
@@ -157,15 +162,17 @@ mod tls {
                 (Some(_), _) if !location.is_empty() => {
                     Err(both("ssl.keystore.key", "ssl.keystore.location"))
                 }
-                (Some(key), chain) => Ok(Some(KeySource::Inline {
-                    key,
-                    chain: Secret::from(chain),
+                (Some(key), chain) => {
+                    let inline = ClientKey::pem(key.reveal(), chain);
+                    Ok(Some(KeySource::Inline(Arc::new(match key_password {
+                        Some(password) => inline.key_password(password.reveal()),
+                        None => inline,
+                    }))))
+                }
+                (None, _) if !location.is_empty() => Ok(Some(KeySource::File {
+                    store: self.store(location, password, "ssl.keystore.type"),
+                    key_password,
                 })),
-                (None, _) if !location.is_empty() => Ok(Some(KeySource::File(self.store(
-                    location,
-                    password,
-                    "ssl.keystore.type",
-                )))),
                 (None, _) if password.is_some() => Err(missing_beside(
                     "ssl.keystore.password",
                     "ssl.keystore.location",
@@ -175,6 +182,9 @@ mod tls {
         }
 
         fn trust_source(&self) -> Result<Option<TrustSource>, Error> {
+            if let Some(trust) = self.trust_of_code()? {
+                return Ok(Some(trust));
+            }
             let location = self.text("ssl.truststore.location");
             let password = self.secret_if_set("ssl.truststore.password");
             let certificates = self.text("ssl.truststore.certificates");
@@ -189,7 +199,7 @@ mod tls {
                     password,
                     "ssl.truststore.type",
                 )))),
-                (certificates, "") => Ok(Some(TrustSource::Inline(certificates.to_owned()))),
+                (certificates, "") => Ok(Some(TrustSource::inline(certificates))),
                 _ => Err(both(
                     "ssl.truststore.certificates",
                     "ssl.truststore.location",

@@ -87,6 +87,14 @@ impl Other {
         what: "it is a private key in DER",
         advice: "write it and its certificates into one file of PEM",
     };
+    pub(super) const STORE: Self = Self {
+        what: "it is a store, and not a private key by itself",
+        advice: "give it as a store (ClientKey::store)",
+    };
+    pub(super) const CERTIFICATE_FOR_KEY: Self = Self {
+        what: "it is a certificate, and not a private key",
+        advice: "give the private key first, then the certificates",
+    };
     pub(super) const PKCS7: Self = Self {
         what: "it is PKCS#7",
         advice: PKCS7,

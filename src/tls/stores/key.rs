@@ -4,9 +4,11 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, P
 use zeroize::Zeroizing;
 
 use super::der::{self, Reader};
-use super::fault::{Owner, StoreFault};
+use super::fault::{Other, Owner, StoreFault};
 #[cfg(feature = "tls-stores")]
 use super::pbe::{self, Budget, Password, PbeFault};
+use super::pem::{PemKey, pem_key};
+use super::{Format, MAX_BYTES};
 use crate::secret::Secret;
 
 /// What is encoded.
@@ -37,6 +39,55 @@ pub(super) fn plain(
         KeyForm::Pkcs1 => PrivatePkcs1KeyDer::from(bytes).into(),
         KeyForm::Sec1 => PrivateSec1KeyDer::from(bytes).into(),
     }))
+}
+
+/// Reads one private key: PEM, or DER in any form. `password` is as with [`pem_key`](super::pem_key).
+pub(in crate::tls) fn read_key(
+    bytes: &[u8],
+    password: Option<&Secret>,
+) -> Result<PemKey, StoreFault> {
+    if bytes.is_empty() {
+        return Err(StoreFault::Empty);
+    }
+    if bytes.len() > MAX_BYTES {
+        return Err(StoreFault::TooLarge);
+    }
+    match Format::of(bytes) {
+        Some(Format::Pem) => return pem_key(bytes, password),
+        Some(Format::Der) => return Err(StoreFault::Instead(&Other::CERTIFICATE_FOR_KEY)),
+        Some(_) => return Err(StoreFault::Instead(&Other::STORE)),
+        None => {}
+    }
+    let owner = Owner::Key(Format::Der, None);
+    let Some(form) = form(bytes) else {
+        return Err(StoreFault::BadKey(owner));
+    };
+    let Some(form) = form else {
+        let key = decrypt(bytes, password, owner)?;
+        return Ok(PemKey {
+            key,
+            password_unused: false,
+        });
+    };
+    let key = plain(Zeroizing::new(bytes.to_vec()), form, owner)?;
+    Ok(PemKey {
+        key,
+        password_unused: password.is_some(),
+    })
+}
+
+/// Returns the form of a key in DER by its first elements, `Some(None)` if it is encrypted.
+fn form(bytes: &[u8]) -> Option<Option<KeyForm>> {
+    let mut parts = Reader::new(bytes).sequence()?;
+    let first = parts.next()?.tag;
+    let second = parts.next()?.tag;
+    match (first, second) {
+        (der::INTEGER, der::SEQUENCE) => Some(Some(KeyForm::Pkcs8)),
+        (der::INTEGER, der::INTEGER) => Some(Some(KeyForm::Pkcs1)),
+        (der::INTEGER, der::OCTETS) => Some(Some(KeyForm::Sec1)),
+        (der::SEQUENCE, der::OCTETS) => Some(None),
+        _ => None,
+    }
 }
 
 /// Takes a key out, so that its new owner overwrites it.

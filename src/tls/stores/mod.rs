@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use self::fault::Other;
 pub(crate) use self::fault::{StoreFault, shortened};
-pub(super) use self::key::take;
+pub(super) use self::key::{read_key, take};
 pub(crate) use self::pem::{pem_certificates, pem_key};
 use crate::secret::Secret;
 

@@ -32,7 +32,7 @@ fn file(name: &str) -> Vec<u8> {
 fn client(versions: Versions) -> Arc<TlsClient> {
     let trust = String::from_utf8(file("chain.pem")).unwrap();
     let settings = TlsSettings {
-        trust: Some(TrustSource::Inline(trust)),
+        trust: Some(TrustSource::inline(trust)),
         versions,
         ..TlsSettings::default()
     };
@@ -526,7 +526,7 @@ fn a_peer_that_is_refused_is_told_why() {
     let (socket, stream) = sockets();
     let serving = serve(server_config(), stream, b"");
     let settings = TlsSettings {
-        trust: Some(TrustSource::Inline(
+        trust: Some(TrustSource::inline(
             String::from_utf8(file("other.pem")).unwrap(),
         )),
         ..TlsSettings::default()
