@@ -343,6 +343,11 @@
 //! certificates and keys runs on that thread, too, with the same limits. Material that is given in code has no name of
 //! Kafka's. A setting that names another source is refused, because the user would not see which one is in use.
 //!
+//! **ring is the default cryptography, and graviola the one without a C compiler** (`tls::provider`). If both are in the
+//! build, ring is used: features of a dependency add up, and the older of the two should not be replaced unasked. Rejected:
+//! aws-lc-rs. It needs a C compiler, too, and on some targets more tools. Rejected: rustls-rustcrypto. Its only release is an
+//! old alpha, with an RSA that leaks its key by timing.
+//!
 //! **A pinned certificate needs no chain** (`tls::verifier`). Java accepts it, and many clusters have one self-signed
 //! certificate for each broker, which rustls refuses: it is a CA's, or of version 1. So a pinned certificate is accepted
 //! if its dates and its name are right. Without subjectAltName, the common name counts. The signature of the handshake is

@@ -54,10 +54,11 @@
 //! | `gzip`, `snappy`, `lz4` | yes | codecs in pure Rust |
 //! | `zstd` | yes | zstd through libzstd, which needs a C compiler |
 //! | `tls` | yes | TLS by rustls and ring, which needs a C compiler |
-//! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` |
+//! | `tls-graviola` | no | TLS by rustls and graviola, without a C compiler; no effect together with `tls` |
+//! | `tls-stores` | yes | JKS, PKCS#12 and encrypted private keys; only together with `tls` or `tls-graviola` |
 //! | `sasl` | yes | SASL: PLAIN, SCRAM, and OAUTHBEARER with tokens of your own code or of a file |
-//! | `sasl-oidc` | no | tokens for OAUTHBEARER from a token server, by HTTP; only together with `tls` |
-//! | `sasl-msk-iam` | no | AWS credentials for Amazon MSK (AWS_MSK_IAM); only together with `tls` |
+//! | `sasl-oidc` | no | tokens for OAUTHBEARER from a token server, by HTTP; only together with `tls` or `tls-graviola` |
+//! | `sasl-msk-iam` | no | AWS credentials for Amazon MSK (AWS_MSK_IAM); only together with `tls` or `tls-graviola` |
 //! | `sasl-gssapi` | no | SASL: GSSAPI (Kerberos) by MIT's library, which is loaded while the program runs |
 //! | `mock` | no | a cluster (module `mock`) in your process that speaks Kafka's protocol, for tests |
 //! | `mock-tls` | no | TLS for that cluster, with certificates that it makes itself |

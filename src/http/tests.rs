@@ -355,7 +355,7 @@ mod tls {
 
     fn server_config(certificate: &CertifiedKey<KeyPair>) -> Arc<ServerConfig> {
         let key = certificate.signing_key.serialize_der();
-        let provider = Arc::new(crate::tls::client::provider());
+        let provider = Arc::new(crate::tls::provider::provider().unwrap());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

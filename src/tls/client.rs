@@ -165,16 +165,8 @@ impl TlsClient {
     }
 }
 
-/// Returns the cryptography of this build.
-pub(crate) fn provider() -> CryptoProvider {
-    #[cfg(feature = "tls")]
-    return rustls::crypto::ring::default_provider();
-    #[cfg(not(feature = "tls"))]
-    compile_error!("tls-core is no feature to use alone: use tls");
-}
-
 fn provider_for(settings: &TlsSettings) -> Result<CryptoProvider, Error> {
-    let mut provider = provider();
+    let mut provider = super::provider::provider()?;
     if settings.suites.is_empty() {
         return Ok(provider);
     }

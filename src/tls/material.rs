@@ -306,7 +306,7 @@ fn certified_key(
     }
 }
 
-#[cfg(all(test, feature = "tls", feature = "tls-stores"))]
+#[cfg(all(test, feature = "tls-stores"))]
 mod tests {
     use super::super::TlsClient;
     use super::*;
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_used_does_not_keep_the_others_from_use() {
-        let provider = super::super::client::provider();
+        let provider = super::super::provider::provider().unwrap();
         let usable = |keys: StoreFile, key_password| {
             let settings = settings(keys, key_password, file("trust.jks", None));
             let material = Material::read(&settings).unwrap();

@@ -11,6 +11,7 @@
 //! | read the settings' names of versions and cipher suites | [`settings`] |
 //! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
 //! | choose the client's certificate | [`client_key`] |
+//! | get the cryptography | [`provider`] |
 //! | explain a failure | [`fault`] |
 //! | sign an assertion of OAuth | [`signature`] |
 
@@ -20,6 +21,7 @@ mod client_key;
 mod fault;
 mod given;
 mod material;
+pub(crate) mod provider;
 mod reading;
 pub(crate) mod settings;
 #[cfg(feature = "sasl-oidc")]

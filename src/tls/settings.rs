@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn suites_have_javas_and_openssls_names() {
-        let provider = super::super::client::provider();
+        let provider = super::super::provider::provider().unwrap();
         let java = [
             "TLS_AES_256_GCM_SHA384",
             "TLS_AES_128_GCM_SHA256",

@@ -3,7 +3,7 @@
 use rustls::SignatureScheme;
 use zeroize::Zeroizing;
 
-use super::client::provider;
+use super::provider::provider;
 use super::stores::der::{INTEGER, Reader};
 use super::stores::{pem_key, take};
 use crate::secret::Secret;
@@ -65,6 +65,7 @@ pub(crate) fn sign(
         )
     };
     let key = provider()
+        .map_err(|error| format!("cannot be used: {}", error.message()))?
         .key_provider
         .load_private_key(take(&mut key.key))
         .map_err(|_| unusable())?;
@@ -197,7 +198,7 @@ mod tests {
 
     #[cfg(feature = "mock-tls")]
     fn webpki_verifier() -> &'static dyn rustls::pki_types::SignatureVerificationAlgorithm {
-        let algorithms = provider().signature_verification_algorithms;
+        let algorithms = provider().unwrap().signature_verification_algorithms;
         let of_scheme = algorithms
             .mapping
             .iter()

@@ -28,7 +28,7 @@ fn config(trusted: &str, own: Option<&MockCertificate>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let trusted = CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap();
     roots.add(trusted).unwrap();
-    let provider = Arc::new(crate::tls::client::provider());
+    let provider = Arc::new(crate::tls::provider::provider().unwrap());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -10,13 +10,14 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, version};
 
 use crate::sync::Mutex;
-use crate::tls::client::provider;
+use crate::tls::provider::provider;
 use certificate::Authority;
 pub use certificate::{BrokerCertificate, MockCertificate};
 use handshake::Faults;
@@ -176,13 +177,16 @@ impl State {
             Some(TlsVersion::Tls12) => &[&version::TLS12],
             Some(TlsVersion::Tls13) => &[&version::TLS13],
         };
-        let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
+        let provider = Arc::new(provider().map_err(io::Error::other)?);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?;
         let builder = match settings.client_auth {
             ClientAuth::None => builder.with_no_client_auth(),
-            _ => builder.with_client_cert_verifier(client_verifier(&settings, &authority)?),
+            _ => {
+                builder.with_client_cert_verifier(client_verifier(&settings, &authority, provider)?)
+            }
         };
         let config = builder.with_single_cert(certificate.chain()?, certificate.key()?);
         Ok(Self {
@@ -197,6 +201,7 @@ impl State {
 fn client_verifier(
     settings: &MockTls,
     authority: &Authority,
+    provider: Arc<CryptoProvider>,
 ) -> io::Result<Arc<dyn ClientCertVerifier>> {
     let mut roots = RootCertStore::empty();
     let given = certificate::certificates(&settings.client_authorities)?;
@@ -204,8 +209,7 @@ fn client_verifier(
     for root in given.into_iter().chain([own]) {
         roots.add(root).map_err(invalid)?;
     }
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()));
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = match settings.client_auth {
         ClientAuth::Required => verifier,
         _ => verifier.allow_unauthenticated(),

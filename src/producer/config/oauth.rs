@@ -267,6 +267,12 @@ mod tests {
             .to_string()
     }
 
+    /// What is told of a token server without a client's id, or without the feature.
+    const WITHOUT_CLIENT: &str = match cfg!(feature = "sasl-oidc") {
+        true => "client.id is not set",
+        false => "needs the Cargo feature \"sasl-oidc\"",
+    };
+
     #[test]
     fn the_handler_and_the_url_choose_where_tokens_come_from() {
         let handler = format!("{PACKAGE}{TOKENS_OF_ENDPOINT}");
@@ -295,10 +301,7 @@ mod tests {
                 vec![handler, (url.0, "file://other/token")],
                 "file:///folder/file",
             ),
-            (
-                vec![handler, (url.0, "https://host/token")],
-                "client.id is not set",
-            ),
+            (vec![handler, (url.0, "https://host/token")], WITHOUT_CLIENT),
             (
                 vec![
                     handler,

@@ -12,7 +12,7 @@ use super::*;
 use crate::connection::ConnectionConfig;
 use crate::connection::exchange::{ExchangeConnection as _, OwnConnection};
 use crate::connection::frames::FrameReader;
-use crate::tls::client::provider;
+use crate::tls::provider::provider;
 use crate::tls::settings::{TlsSettings, TrustSource, Versions};
 use crate::tls::stores::pem_certificates;
 
@@ -42,7 +42,7 @@ fn client(versions: Versions) -> Arc<TlsClient> {
 fn server_config() -> ServerConfig {
     let chain: Vec<CertificateDer<'static>> = pem_certificates(&file("chain.pem")).unwrap();
     let key = PrivateKeyDer::try_from(file("leaf.key.der")).unwrap();
-    ServerConfig::builder_with_provider(Arc::new(provider()))
+    ServerConfig::builder_with_provider(Arc::new(provider().unwrap()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
