@@ -22,7 +22,10 @@ pub use frames::frames;
 pub use oidc::{http_response, token_response};
 pub use responses::{
     api_versions_response, init_producer_id_response, metadata_response, produce_response,
+    sasl_authenticate_response, sasl_handshake_response,
 };
+#[cfg(feature = "sasl-msk-iam")]
+pub use sasl::msk_iam_answer;
 #[cfg(feature = "sasl")]
 pub use sasl::{jaas, oauthbearer_failure, scram_messages};
 #[cfg(feature = "tls-core")]
@@ -57,6 +60,8 @@ const TARGETS: &[Target] = &[
         metadata_response,
         responses::metadata_seeds,
     ),
+    #[cfg(feature = "sasl-msk-iam")]
+    ("msk_iam_answer", msk_iam_answer, sasl::msk_iam_seeds),
     #[cfg(feature = "sasl")]
     (
         "oauthbearer_failure",
@@ -76,6 +81,16 @@ const TARGETS: &[Target] = &[
     ),
     ("properties", properties, text::properties_seeds),
     ("record_batch", record_batch, batches::record_batch_seeds),
+    (
+        "sasl_authenticate_response",
+        sasl_authenticate_response,
+        responses::sasl_authenticate_seeds,
+    ),
+    (
+        "sasl_handshake_response",
+        sasl_handshake_response,
+        responses::sasl_handshake_seeds,
+    ),
     #[cfg(feature = "sasl")]
     ("scram_messages", scram_messages, sasl::scram_seeds),
     #[cfg(feature = "sasl-oidc")]

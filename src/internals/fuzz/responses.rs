@@ -9,7 +9,8 @@ use crate::protocol::messages::{
     ApiVersionRange, ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest,
     InitProducerIdResponse, LeaderIdAndEpoch, MetadataBroker, MetadataPartition, MetadataRequest,
     MetadataResponse, MetadataTopic, NodeEndpoint, ProducePartitionResponse, ProduceRequest,
-    ProduceResponse, ProduceTopicResponse, RecordError,
+    ProduceResponse, ProduceTopicResponse, RecordError, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use crate::protocol::{
     ApiKey, EncodeResponse, ErrorCode, Request, decode_response, encode_response,
@@ -66,6 +67,22 @@ pub fn api_versions_response(data: &[u8]) {
 /// Input: the version, then the frame of an InitProducerId response.
 pub fn init_producer_id_response(data: &[u8]) {
     survives_a_second_reading::<InitProducerIdRequest<'_>>(data);
+}
+
+/// Input: the version, then the frame of a SaslHandshake response.
+pub fn sasl_handshake_response(data: &[u8]) {
+    survives_a_second_reading::<SaslHandshakeRequest<'_>>(data);
+}
+
+/// Input: the version, then the frame of a SaslAuthenticate response. `Debug` shows of its message only the length.
+pub fn sasl_authenticate_response(data: &[u8]) {
+    let Some((_, mut response)) = survives_a_second_reading::<SaslAuthenticateRequest<'_>>(data)
+    else {
+        return;
+    };
+    let shown = format!("{response:?}");
+    response.message.fill(0);
+    assert_eq!(format!("{response:?}"), shown);
 }
 
 fn survives_a_second_reading<R: Request>(data: &[u8]) -> Option<(i16, R::Response)>
@@ -268,6 +285,36 @@ pub(super) fn init_producer_id_seeds() -> Vec<Vec<u8>> {
         answer(ErrorCode::NONE, 77),
         answer(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, -1),
     )
+}
+
+pub(super) fn sasl_handshake_seeds() -> Vec<Vec<u8>> {
+    let answer = |error| {
+        move |_| SaslHandshakeResponse {
+            error,
+            mechanisms: vec!["PLAIN".to_owned(), "SCRAM-SHA-256".to_owned()],
+        }
+    };
+    seeds_of::<SaslHandshakeRequest<'_>>(
+        answer(ErrorCode::NONE),
+        answer(ErrorCode::UNSUPPORTED_SASL_MECHANISM),
+    )
+}
+
+pub(super) fn sasl_authenticate_seeds() -> Vec<Vec<u8>> {
+    // A session is part of the responses since version 1.
+    let accepted = |version: i16| SaslAuthenticateResponse {
+        error: ErrorCode::NONE,
+        error_message: None,
+        message: b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec(),
+        session_lifetime_ms: if version >= 1 { 3_600_000 } else { 0 },
+    };
+    let refused = |_| SaslAuthenticateResponse {
+        error: ErrorCode::SASL_AUTHENTICATION_FAILED,
+        error_message: Some("invalid credentials".to_owned()),
+        message: Vec::new(),
+        session_lifetime_ms: 0,
+    };
+    seeds_of::<SaslAuthenticateRequest<'_>>(accepted, refused)
 }
 
 /// Returns two responses in every version, each after the byte that chooses the version.

@@ -64,6 +64,33 @@ pub fn oauthbearer_failure(data: &[u8]) {
     assert!(shown.len() < 4096, "{shown}");
 }
 
+/// Input: what a broker of Amazon MSK answers to AWS_MSK_IAM. Another reader of JSON finds an object in it, too, unless it is
+/// nested deeper than any answer is. The error does not repeat it.
+#[cfg(feature = "sasl-msk-iam")]
+pub fn msk_iam_answer(data: &[u8]) {
+    let result = crate::sasl::msk_iam::read_answer(data);
+    let object = serde_json::from_slice::<serde_json::Value>(data).is_ok_and(|it| it.is_object());
+    let opening = data.iter().filter(|byte| matches!(byte, b'{' | b'['));
+    if object && opening.count() < 16 {
+        assert!(result.is_ok());
+    }
+    if let Err(error) = result {
+        assert!(error.to_string().len() < 300, "{error}");
+    }
+}
+
+#[cfg(feature = "sasl-msk-iam")]
+pub(super) fn msk_iam_seeds() -> Vec<Vec<u8>> {
+    let answers = [
+        r#"{"version":"2020_10_22","request-id":"7d0d0d1c-6b4e-4f8a-b2a4-1b2c3d4e5f60"}"#,
+        r#" { "a" : [ 1 , -2.5e3 , null , { "b" : true } ] , "cé
+" : "" } "#,
+        r#"{"version":"2020_10_22""#,
+        "",
+    ];
+    answers.map(|answer| answer.as_bytes().to_vec()).to_vec()
+}
+
 pub(super) fn oauthbearer_seeds() -> Vec<Vec<u8>> {
     let answers = [
         r#"{"status":"invalid_token"}"#,

@@ -245,21 +245,8 @@ impl Conversation for MskConversation {
         Ok(self.message.clone())
     }
 
-    /// The broker accepts the client with a JSON object that has the id of the request.
     fn next(&mut self, challenge: &[u8]) -> Result<Next, Error> {
-        let text = std::str::from_utf8(challenge).ok();
-        if text.and_then(json::strings).is_some() {
-            return Ok(Next::Done);
-        }
-        let what = if challenge.is_empty() {
-            "without the JSON object that"
-        } else {
-            "with a text that is not the JSON object that"
-        };
-        Err(failed(format!(
-            "the broker answered AWS_MSK_IAM {what} accepts the client"
-        ))
-        .with_advice("check that bootstrap.servers names brokers of Amazon MSK"))
+        read_answer(challenge).map(|()| Next::Done)
     }
 
     fn refused(&self, explanation: Option<&str>) -> Error {
@@ -272,6 +259,21 @@ impl Conversation for MskConversation {
             _ => error,
         }
     }
+}
+
+/// Checks the broker's answer: it accepts the client with a JSON object that has the id of the request.
+pub(crate) fn read_answer(answer: &[u8]) -> Result<(), Error> {
+    let text = std::str::from_utf8(answer).ok();
+    if text.and_then(json::strings).is_some() {
+        return Ok(());
+    }
+    let what = if answer.is_empty() {
+        "without the JSON object that"
+    } else {
+        "with a text that is not the JSON object that"
+    };
+    let message = format!("the broker answered AWS_MSK_IAM {what} accepts the client");
+    Err(failed(message).with_advice("check that bootstrap.servers names brokers of Amazon MSK"))
 }
 
 impl MskConversation {
