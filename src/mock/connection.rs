@@ -236,6 +236,11 @@ impl Connection {
             Fault::Pass => request.handle(self.context(call), &[]),
             Fault::Error(error) => request.refuse(self.context(call), error),
             Fault::PartitionErrors(failed) => request.handle(self.context(call), &failed),
+            Fault::TopicErrors(failed) => {
+                let mut answer = request.handle(self.context(call), &[]);
+                answer.fail_topics(&failed);
+                answer
+            }
             Fault::Throttle(time) => {
                 let mut answer = request.handle(self.context(call), &[]);
                 answer.set_throttle_time(time);

@@ -158,6 +158,13 @@ impl AnyResponse {
         *throttle_time_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     }
 
+    /// Lets these topics of a Metadata response have errors.
+    pub(super) fn fail_topics(&mut self, failed: &[(String, ErrorCode)]) {
+        if let Self::Metadata(response) = self {
+            metadata::fail_topics(response, failed);
+        }
+    }
+
     /// Returns whether any partition of a Produce request failed.
     pub(super) fn is_failure(&self) -> bool {
         match self {

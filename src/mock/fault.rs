@@ -21,6 +21,9 @@ pub enum Fault {
     Error(ErrorCode),
     /// Produce only: these partitions are not handled and get these errors. The others are handled.
     PartitionErrors(Vec<PartitionError>),
+    /// Metadata only: these topics are described by their errors alone, such as a missing permission. The others are
+    /// described as usual.
+    TopicErrors(Vec<(String, ErrorCode)>),
     /// The connection does nothing for this time: it does not even read. Then the other fault applies to the request. A
     /// client that sends more than the sockets' buffers hold cannot write during this time. A long time acts like a
     /// stopped broker. The end of the broker or of the cluster ends the delay.

@@ -43,6 +43,19 @@ pub(super) fn refuse(
     }
 }
 
+/// Replaces the descriptions of these topics by their errors. A broker that refuses a topic names no id of it.
+pub(super) fn fail_topics(response: &mut MetadataResponse, failed: &[(String, ErrorCode)]) {
+    for topic in &mut response.topics {
+        let name = topic.name.as_deref();
+        let Some((_, error)) = failed.iter().find(|(failed, _)| Some(&**failed) == name) else {
+            continue;
+        };
+        topic.error = *error;
+        topic.id = [0; 16];
+        topic.partitions.clear();
+    }
+}
+
 /// Returns the names of the topics in the request, for hooks.
 pub(super) fn topics(request: &MetadataRequest<'_>) -> Vec<String> {
     let requested = request.topics.iter().flatten();

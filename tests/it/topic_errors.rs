@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::{Fault, MockApi, MockCluster};
+use kafka_producer::mock::{Fault, MockApi, MockCluster, MockRequest, PartitionError};
 use kafka_producer::{ErrorCode, ErrorKind, ProducerRecord};
 
 use crate::support::{
-    PATIENCE, Record, SOON, builder, cluster, deliver, eventually, producer, record, with_causes,
+    PATIENCE, Record, SOON, Watched, builder, cluster, deliver, eventually, producer, record, with,
+    with_causes,
 };
 
 fn new_record() -> Record {
@@ -155,4 +156,87 @@ fn a_topic_that_is_forbidden_is_refused_at_once_each_time() {
         assert!(cluster.request_count(MockApi::Metadata) >= asked);
     }
     assert!(start.elapsed() < SOON);
+}
+
+fn names_both(request: &MockRequest) -> bool {
+    let names = |topic: &str| request.topics().iter().any(|name| name == topic);
+    names("t") && names("new")
+}
+
+/// One answer to Metadata describes `t` and refuses `new`, again and again.
+#[test]
+fn a_topic_that_metadata_refuses_is_refused_alone() {
+    let cluster = refusable(1);
+    cluster.create_topic("new", 1);
+    let producer = builder(&cluster)
+        .metadata_max_age(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    // First before the topic is known, then while it is in use.
+    for round in 1..=2 {
+        let asked = Watched::<bool>::default();
+        let forbidden = {
+            let asked = asked.clone();
+            cluster.on(MockApi::Metadata, move |request| {
+                asked.change(|both| *both |= names_both(request));
+                Fault::TopicErrors(vec![("new".to_owned(), code)])
+            })
+        };
+        eventually("the refusal", || producer.partitions_for("new").is_err());
+        let start = Instant::now();
+        for _ in 0..3 {
+            let refused = producer.send(new_record()).unwrap_err();
+            assert_eq!(refused.error().kind(), ErrorKind::Authorization);
+            assert!(refused.to_string().contains("new"), "{refused}");
+            let refused = producer.partitions_for("new").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Authorization);
+            deliver(&producer, 0, "v").unwrap();
+        }
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        asked.wait(|both| *both);
+        cluster.remove(forbidden);
+        producer.send(new_record()).unwrap().get(PATIENCE).unwrap();
+        assert_eq!(cluster.end_offset("new", 0), Some(round));
+    }
+    assert_eq!(cluster.end_offset("t", 0), Some(6));
+}
+
+/// One answer to Produce refuses the batch of `new` and has the offset of that of `t`.
+#[test]
+fn a_topic_that_a_leader_refuses_is_refused_alone() {
+    for idempotent in [true, false] {
+        let cluster = refusable(1);
+        cluster.create_topic("new", 1);
+        let idempotence = ("enable.idempotence", &*idempotent.to_string());
+        let producer = with(builder(&cluster), &[idempotence])
+            .linger(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        let error = PartitionError::new("new", 0, code);
+        let sent_both = Watched::<bool>::default();
+        let forbidden = {
+            let sent_both = sent_both.clone();
+            cluster.on(MockApi::Produce, move |request| {
+                sent_both.change(|both| *both |= names_both(request));
+                Fault::PartitionErrors(vec![error.clone()])
+            })
+        };
+        let start = Instant::now();
+        for _ in 0..3 {
+            let sent = [record(0, "v"), new_record()].map(|record| producer.send(record).unwrap());
+            producer.flush(PATIENCE).unwrap();
+            sent[0].get(PATIENCE).unwrap();
+            let error = sent[1].get(PATIENCE).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Authorization, "{error}");
+            assert!(error.to_string().contains("new"), "{error}");
+        }
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        assert!(sent_both.get());
+        cluster.remove(forbidden);
+        producer.send(new_record()).unwrap().get(PATIENCE).unwrap();
+        assert_eq!(cluster.end_offset("new", 0), Some(1));
+        assert_eq!(cluster.end_offset("t", 0), Some(3));
+    }
 }
