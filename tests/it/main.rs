@@ -8,6 +8,8 @@ mod callbacks;
 mod config_files;
 mod connection_limits;
 mod connections;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod cut_handshakes;
 mod deadlines;
 mod errors;
 #[cfg(target_os = "linux")]
@@ -19,6 +21,8 @@ mod handshakes;
 mod hostile;
 mod isolation;
 mod leader_changes;
+#[cfg(feature = "sasl")]
+mod long_messages;
 mod lost_answers;
 mod memory;
 mod metadata;
@@ -43,7 +47,17 @@ mod programs;
 mod property_files;
 mod rebootstrap;
 mod recreated_topics;
+#[cfg(all(feature = "mock-tls", feature = "sasl"))]
+mod refused_deliveries;
 mod replaced;
+// With all kinds of secrets.
+#[cfg(all(
+    feature = "mock-tls",
+    feature = "sasl-msk-iam",
+    feature = "tls-stores",
+    target_os = "linux"
+))]
+mod secret_kinds;
 #[cfg(all(feature = "mock-tls", feature = "sasl", target_os = "linux"))]
 mod secrets;
 #[cfg(all(feature = "mock-tls", feature = "sasl"))]
