@@ -50,7 +50,7 @@ fn nothing_that_is_printed_has_a_secret() {
     refused_connections(&mut printed);
     refusals_of_a_broker_that_repeats_what_it_gets(&mut printed);
     assert!(printed.texts.len() > 100, "{}", printed.texts.len());
-    let lines = EVERYTHING.0.lock().unwrap().clone();
+    let lines = EVERYTHING.so_far();
     assert!(
         lines
             .iter()
@@ -65,9 +65,15 @@ fn nothing_that_is_printed_has_a_secret() {
 }
 
 /// Every line of every thread, at every level.
-static EVERYTHING: Everything = Everything(Mutex::new(Vec::new()));
+pub(crate) static EVERYTHING: Everything = Everything(Mutex::new(Vec::new()));
 
-struct Everything(Mutex<Vec<String>>);
+pub(crate) struct Everything(Mutex<Vec<String>>);
+
+impl Everything {
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl log::Log for Everything {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -83,17 +89,17 @@ impl log::Log for Everything {
 
 /// What a program may print.
 #[derive(Default)]
-struct Printed {
-    texts: Vec<String>,
+pub(crate) struct Printed {
+    pub(crate) texts: Vec<String>,
 }
 
 impl Printed {
-    fn debug(&mut self, value: &dyn Debug) {
+    pub(crate) fn debug(&mut self, value: &dyn Debug) {
         self.texts.push(format!("{value:?}"));
         self.texts.push(format!("{value:#?}"));
     }
 
-    fn error(&mut self, error: &Error) {
+    pub(crate) fn error(&mut self, error: &Error) {
         self.debug(error);
         self.texts.push(error.to_string());
         let mut source = error.source();
@@ -175,7 +181,6 @@ impl Printed {
     }
 }
 
-/// Each secret as it is, as base64 at each offset, and as numbers.
 fn all_forms() -> Vec<String> {
     let texts = SECRETS.iter().map(|text| text.as_bytes().to_vec());
     let keys = [
@@ -183,8 +188,13 @@ fn all_forms() -> Vec<String> {
         pem_body(&store("keystore.pem")),
     ];
     let keys = keys.into_iter().flatten();
+    forms_of(texts.chain(keys).collect())
+}
+
+/// Each secret as it is, as base64 at each offset, and as numbers.
+pub(crate) fn forms_of(secrets: Vec<Vec<u8>>) -> Vec<String> {
     let mut forms = Vec::new();
-    for secret in texts.chain(keys) {
+    for secret in secrets {
         let text = String::from_utf8(secret.clone()).unwrap();
         let numbers: Vec<_> = secret.iter().map(u8::to_string).collect();
         forms.push(numbers.join(", "));
@@ -200,18 +210,18 @@ fn all_forms() -> Vec<String> {
 }
 
 /// The lines of the private key in a text of PEM.
-fn pem_body(text: &str) -> Vec<Vec<u8>> {
+pub(crate) fn pem_body(text: &str) -> Vec<Vec<u8>> {
     let after = text.split("PRIVATE KEY-----\n").nth(1).unwrap();
     let body = after.split("-----END").next().unwrap();
     let lines = body.lines().filter(|line| line.len() > 20);
     lines.map(|line| line.as_bytes().to_vec()).collect()
 }
 
-fn store(name: &str) -> String {
+pub(crate) fn store(name: &str) -> String {
     fs::read_to_string(store_path(name)).unwrap()
 }
 
-fn store_path(name: &str) -> PathBuf {
+pub(crate) fn store_path(name: &str) -> PathBuf {
     let root = env!("CARGO_MANIFEST_DIR");
     PathBuf::from(format!("{root}/tests/data/stores/{name}"))
 }

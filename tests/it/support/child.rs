@@ -19,6 +19,12 @@ pub(crate) fn run(test: &str, addresses: &str) {
 /// As [`run`], with environment variables for the child.
 #[track_caller]
 pub(crate) fn run_with(test: &str, addresses: &str, variables: &[(&str, &str)]) {
+    print!("{}", output_of(test, addresses, variables));
+}
+
+/// As [`run_with`]. Returns what the child printed.
+#[track_caller]
+pub(crate) fn output_of(test: &str, addresses: &str, variables: &[(&str, &str)]) -> String {
     let output = Command::new(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .envs(variables.iter().copied())
@@ -27,14 +33,14 @@ pub(crate) fn run_with(test: &str, addresses: &str, variables: &[(&str, &str)]) 
         .output()
         .unwrap();
     let printed = [output.stdout, output.stderr].concat();
-    let printed = String::from_utf8_lossy(&printed);
+    let printed = String::from_utf8_lossy(&printed).into_owned();
     assert!(
         output.status.success(),
         "{test} in its own process:\n{printed}"
     );
-    print!("{printed}");
     assert!(
         printed.contains("1 passed"),
         "there is no test {test}:\n{printed}"
     );
+    printed
 }
