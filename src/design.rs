@@ -504,6 +504,8 @@
 //! `sh tests/run.sh` runs all tests but the fuzz targets; `.ci/run` also fuzzes for a minute.
 //!
 //! - **Real Kafka** (`tests/kafka`): clusters that the tests start; what was produced is read back by Kafka's own tools.
+//!   `tests/kafka/rotation.rs` exchanges stores, certificates and passwords on both sides under load, and
+//!   `tests/kafka/authorization.rs` lets rules refuse a topic while another one is sent to.
 //! - **Chaos** (`tests/kafka/chaos`): three brokers behind proxies. Our producers and Kafka's own work side by side
 //!   while brokers are killed, stopped and restarted, leaders moved, links cut, hung, delayed and slowed, partitions
 //!   added, and limits lowered. `CHAOS_SEED` replays one run, and `CHAOS_SECONDS=3600` makes a run last an hour. A second
@@ -518,8 +520,9 @@
 //!   Each of them decides in its own script what happens.
 //! - **Behaviour, one rule a test** (`tests/it`, on the mock cluster): `tests/it/origins.rs` lists for each case of
 //!   Java's and librdkafka's tests where ours is, and `tests/it/security_origins.rs` does for TLS and SASL.
-//!   `tests/it/handshakes.rs` lets a peer go wrong at each step of a handshake. `tests/data/properties` has settings files
-//!   as people have them, each with what becomes of it.
+//!   `tests/it/handshakes.rs` lets a peer go wrong at each step of a handshake, and `tests/it/cut_handshakes.rs` after each
+//!   number of bytes. `tests/it/secret_kinds.rs` has one table of all kinds of secrets: a new kind gets a row.
+//!   `tests/data/properties` has settings files as people have them, each with what becomes of it.
 //! - **Fuzzing** (`tests/fuzz/run.sh [seconds [target]]`): every decoder of what a broker sends, and a whole worker fed
 //!   with it, on stable Rust.
 //!

@@ -6,20 +6,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authorization;
 mod chaos;
 mod compatibility;
 mod credentials;
 mod delivery;
 mod faults;
+mod forms;
 #[cfg(feature = "sasl-gssapi")]
 mod kerberos;
 mod limits;
+mod load;
 #[cfg(feature = "sasl-oidc")]
 mod oidc;
 mod outages;
 mod producing;
 mod programs;
 mod refusals;
+mod rotation;
 mod secure;
 mod sessions;
 mod tools;
@@ -101,12 +105,15 @@ fn secure_groups(group: Group<'_>) {
         &one(KafkaVersion::V4_3_1).secure(&Listener::COMMON),
         &[
             ("secure", secure::TESTS),
+            ("authorization", authorization::TESTS),
             ("refusals", refusals::TESTS),
+            ("forms", forms::TESTS),
             ("sessions", sessions::TESTS),
             #[cfg(feature = "sasl-oidc")]
             ("oidc", oidc::TESTS),
         ],
     );
+    group(&rotation::cluster(), &[("rotation", rotation::TESTS)]);
     group(
         &one(KafkaVersion::V4_3_1)
             .secure(&Listener::KERBEROS)
@@ -123,7 +130,10 @@ fn secure_groups(group: Group<'_>) {
     );
     group(
         &one(KafkaVersion::V2_4_1).secure(&secure::OLD_LISTENERS),
-        &[("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS)],
+        &[
+            ("secure_2_4_1", secure::TESTS_OF_OLD_BROKERS),
+            ("authorization_2_4_1", authorization::TESTS),
+        ],
     );
 }
 

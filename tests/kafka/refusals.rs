@@ -38,15 +38,18 @@ pub(crate) const TESTS: Tests = &[
     ),
 ];
 
-type Settings = Vec<(String, String)>;
+pub(crate) type Settings = Vec<(String, String)>;
 
 /// Certainly less than `max.block.ms`, with a busy machine's delays.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-const TOPIC: &str = "secure-refusals";
+pub(crate) const TOPIC: &str = "secure-refusals";
 
 /// The settings with others in place of those of the same name.
-fn with(mut settings: Settings, others: impl IntoIterator<Item = (String, String)>) -> Settings {
+pub(crate) fn with(
+    mut settings: Settings,
+    others: impl IntoIterator<Item = (String, String)>,
+) -> Settings {
     for (name, value) in others {
         settings.retain(|(other, _)| *other != name);
         settings.push((name, value));
@@ -54,7 +57,7 @@ fn with(mut settings: Settings, others: impl IntoIterator<Item = (String, String
     settings
 }
 
-fn pair(name: &str, value: impl ToString) -> (String, String) {
+pub(crate) fn pair(name: &str, value: impl ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
@@ -68,7 +71,16 @@ fn refusal(settings: &Settings) -> Error {
     error
 }
 
-fn assert_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
+/// With idempotence and without. A refusal that is told only after `max.block.ms` costs that time, and is tried once.
+pub(crate) fn assert_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
+    let idempotence = |value| with(settings.clone(), [pair("enable.idempotence", value)]);
+    assert_one_refused(&idempotence(true), kind, parts);
+    if kind != ErrorKind::MetadataTimeout {
+        assert_one_refused(&idempotence(false), kind, parts);
+    }
+}
+
+fn assert_one_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
     let error = refusal(settings);
     let shown = error.to_string();
     assert_eq!(error.kind(), kind, "{shown}");
@@ -85,7 +97,7 @@ fn assert_refused(settings: &Settings, kind: ErrorKind, parts: &[&str]) {
     }
 }
 
-fn assert_delivers(settings: &Settings, what: &str) {
+pub(crate) fn assert_delivers(settings: &Settings, what: &str) {
     let producer = producer_of(settings).unwrap_or_else(|error| panic!("{what}: {error}"));
     let sent = outcome(&producer, record(TOPIC, what));
     sent.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -183,18 +195,39 @@ fn a_wrong_user_or_password_is_told_at_once(kafka: &KafkaCluster) {
             Mechanism::ScramSha512,
         ] {
             let settings = kafka.settings(listener, Some(mechanism));
-            for (user, password) in [("alice", "wrong password"), ("nobody", &*password("alice"))] {
+            let (name, password_sentence) = sentences(mechanism);
+            for (user, password, sentence) in [
+                ("alice", "wrong password", password_sentence),
+                ("nobody", &*password("alice"), name),
+            ] {
                 let jaas = pair("sasl.jaas.config", jaas(mechanism, user, password));
                 let parts = [
                     "no Kafka connection to localhost:",
+                    sentence,
                     "SASL_AUTHENTICATION_FAILED",
                 ];
-                assert_refused(
-                    &with(settings.clone(), [jaas]),
-                    ErrorKind::Authentication,
-                    &parts,
-                );
+                let settings = with(settings.clone(), [jaas]);
+                assert_refused(&settings, ErrorKind::Authentication, &parts);
             }
+        }
+    }
+}
+
+/// What is said of a wrong user name, and of a wrong password. Brokers do not tell which of the two was wrong, but SCRAM has a
+/// message for each.
+fn sentences(mechanism: Mechanism) -> (&'static str, &'static str) {
+    match mechanism {
+        Mechanism::ScramSha256 => (
+            "the broker refused the user name in SCRAM-SHA-256 ",
+            "the broker refused the password in SCRAM-SHA-256 ",
+        ),
+        Mechanism::ScramSha512 => (
+            "the broker refused the user name in SCRAM-SHA-512 ",
+            "the broker refused the password in SCRAM-SHA-512 ",
+        ),
+        _ => {
+            let either = "the broker refused the user name or the password ";
+            (either, either)
         }
     }
 }

@@ -6,9 +6,10 @@ use std::{fs, thread};
 use kafka_producer::{ClientKey, ErrorKind, SecurityProtocol, TrustMaterial};
 
 use crate::Tests;
+use crate::forms::a_disabled_mechanism_is_told_with_those_that_are_enabled;
 use crate::producing::{BytesProducer, outcome, producer_of, record};
 use crate::support::kafka::{
-    Acl, AclResource, KafkaCluster, Listener, Mechanism, Operation, password,
+    Acl, AclResource, KafkaCluster, KafkaVersion, Listener, Mechanism, Operation, password,
 };
 use crate::support::programs::succeed;
 use crate::support::security::{Cert, KeyForm, KeyStore, STORE_PASSWORD, TrustStore, Trusted};
@@ -74,7 +75,12 @@ pub(crate) const TESTS_OF_OLD_BROKERS: Tests = &[
         },
     ),
     ("a_producer_comes_in_through_each_listener", |kafka| {
-        a_producer_comes_in_through(kafka, &OLD_LISTENERS, &PASSWORDS);
+        let mut mechanisms = PASSWORDS.to_vec();
+        // The older brokers know no keys of an issuer.
+        if kafka.version() == KafkaVersion::V3_9_1 {
+            mechanisms.push(Mechanism::OauthBearer);
+        }
+        a_producer_comes_in_through(kafka, &OLD_LISTENERS, &mechanisms);
     }),
 ];
 
@@ -85,11 +91,23 @@ pub(crate) const OLD_LISTENERS: [Listener; 3] = [
 ];
 
 /// For a cluster with a KDC.
-pub(crate) const TESTS_WITH_KERBEROS: Tests =
-    &[("kafkas_own_producer_comes_in_with_a_ticket", |kafka| {
+pub(crate) const TESTS_WITH_KERBEROS: Tests = &[
+    ("kafkas_own_producer_comes_in_with_a_ticket", |kafka| {
         let doors = Listener::KERBEROS.map(|listener| (listener, Some(Mechanism::Gssapi)));
         assert_open(kafka, &doors)
-    })];
+    }),
+    (
+        "a_disabled_mechanism_is_told_with_those_that_are_enabled",
+        |kafka| {
+            a_disabled_mechanism_is_told_with_those_that_are_enabled(
+                kafka,
+                Listener::Kerberos,
+                Mechanism::ScramSha256,
+                &[Mechanism::Gssapi],
+            );
+        },
+    ),
+];
 
 type Door = (Listener, Option<Mechanism>);
 

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use kafka_producer::{ErrorKind, Future};
 
 use crate::Tests;
+use crate::load::Load;
 use crate::producing::{BytesProducer, SOON, producer_of, record};
 use crate::support::kafka::{KafkaCluster, Listener, Mechanism, password};
+use crate::support::logger::Lines;
 use crate::support::security::{Cert, TrustStore, Trusted};
 
 /// For a cluster with every listener of [`Listener::COMMON`].
@@ -53,57 +55,44 @@ fn assert_holds_numbers(kafka: &KafkaCluster, topic: &str, count: usize) {
     assert_eq!(values, expected);
 }
 
-/// Sends numbers for a while, a batch every few milliseconds. Returns how many, after all are delivered.
-fn send_for(producer: &BytesProducer, topic: &str, time: Duration) -> (usize, Duration) {
-    let end = Instant::now() + time;
-    let mut futures: Vec<Future> = Vec::new();
-    let mut longest = Duration::ZERO;
-    while Instant::now() < end {
-        let began = Instant::now();
-        let number = futures.len();
-        let sent = (number..number + 50).map(|number| send(producer, topic, number));
-        futures.extend(sent);
-        futures[futures.len() - 1].get(SOON).expect("a delivery");
-        longest = longest.max(began.elapsed());
-        thread::park_timeout(Duration::from_millis(5));
-    }
-    for future in &futures {
-        future.get(SOON).expect("a delivery");
-    }
-    (futures.len(), longest)
+/// Far above what a delivery takes on a busy machine, and below what a user would notice. A connection that had to be made
+/// anew after the broker closed it, with the pause before that, would show.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Keeps up a load for a while, and returns once all of it is delivered, in order.
+fn load_for(kafka: &KafkaCluster, topic: &str, settings: Settings, time: Duration) {
+    let lost = Lines::about("the connection to broker");
+    let load = Load::start(kafka, topic, settings);
+    thread::sleep(time);
+    let pauses = load.finish(kafka);
+    assert!(pauses.between < LONGEST_PAUSE, "{topic}: {pauses:?}");
+    assert!(pauses.delivery < LONGEST_PAUSE, "{topic}: {pauses:?}");
+    assert_eq!(lost.so_far(), Vec::<String>::new(), "{topic}");
 }
+
+type Settings = Vec<(String, String)>;
 
 /// Sessions last five seconds here.
 fn links_are_replaced_before_their_sessions_end_and_no_record_notices(kafka: &KafkaCluster) {
-    thread::scope(|scope| {
-        for (listener, mechanism) in [
-            (Listener::ReauthSsl, Mechanism::ScramSha256),
-            (Listener::ReauthPlaintext, Mechanism::Plain),
-        ] {
-            scope.spawn(move || {
-                let topic = format!("sessions-{}", mechanism.name().to_lowercase());
-                kafka.create_topic(&topic, 1, 1, &[]);
-                let producer = producer(&kafka.settings(listener, Some(mechanism)));
-                let (count, longest) = send_for(&producer, &topic, Duration::from_secs(16));
-                producer.close(SOON).expect("a close");
-                println!("{listener:?}: {count} records, the longest delivery {longest:?}");
-                assert_holds_numbers(kafka, &topic, count);
-            });
-        }
-    });
+    for (listener, mechanism) in [
+        (Listener::ReauthPlaintext, Mechanism::ScramSha256),
+        (Listener::ReauthSsl, Mechanism::Plain),
+    ] {
+        let topic = format!("sessions-{}", mechanism.name().to_lowercase());
+        let settings = kafka.settings(listener, Some(mechanism));
+        load_for(kafka, &topic, settings, Duration::from_secs(11));
+    }
 }
 
 /// The broker ends a session with its token, which lasts eight seconds. Another program writes the next one in time.
 fn tokens_are_exchanged_before_they_end_and_no_record_notices(kafka: &KafkaCluster) {
     let topic = "sessions-tokens";
-    kafka.create_topic(topic, 1, 1, &[]);
     let write = move || kafka.issuer().token_file("carol", 8);
     let url = format!("file://{}", write().display());
     let name = "sasl.oauthbearer.token.endpoint.url";
     let mut settings = kafka.settings(Listener::SaslSsl, Some(Mechanism::OauthBearer));
     settings.retain(|(other, _)| other != name);
     settings.push((name.to_owned(), url));
-    let producer = producer(&settings);
     let (done, is_done) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -111,11 +100,8 @@ fn tokens_are_exchanged_before_they_end_and_no_record_notices(kafka: &KafkaClust
                 write();
             }
         });
-        let (count, longest) = send_for(&producer, topic, Duration::from_secs(20));
+        load_for(kafka, topic, settings, Duration::from_secs(20));
         drop(done);
-        producer.close(SOON).expect("a close");
-        println!("tokens: {count} records, the longest delivery {longest:?}");
-        assert_holds_numbers(kafka, topic, count);
     });
 }
 

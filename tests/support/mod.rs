@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod kafka;
+pub(crate) mod logger;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod security;

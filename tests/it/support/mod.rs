@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 pub(crate) mod child;
 pub(crate) mod fake_broker;
+#[path = "../../support/logger.rs"]
 pub(crate) mod logger;
 #[cfg(all(feature = "mock-tls", feature = "sasl"))]
 pub(crate) mod meddler;

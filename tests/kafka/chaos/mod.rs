@@ -84,7 +84,7 @@ fn weather_a_storm(kafka: &KafkaCluster, doors: &[Door], during: Duration) {
     println!("chaos: {options}");
     create_topics(kafka);
     let clock = Clock::start();
-    journal::keep(clock, &kafka.folder().join("chaos.log"));
+    let _journal = journal::keep(clock, &kafka.folder().join("chaos.log"));
     let load = Load::new(kafka, clock, options.seed, doors);
     let (events, ours, java) = work_through_a_storm(kafka, clock, &load, &options);
     let mut findings = load.finish(MEMORY_TOPIC);

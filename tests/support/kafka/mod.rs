@@ -46,6 +46,7 @@ pub(crate) struct ClusterOptions {
     brokers: usize,
     is_proxied: bool,
     listeners: Vec<Listener>,
+    updates_keys: bool,
     properties: Vec<(String, String)>,
 }
 
@@ -57,6 +58,7 @@ impl ClusterOptions {
             brokers: 1,
             is_proxied: false,
             listeners: Vec::new(),
+            updates_keys: false,
             properties: Vec::new(),
         }
     }
@@ -163,6 +165,12 @@ impl KafkaCluster {
     /// A folder for a test's own files; it goes with the cluster's.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The number of lines in a broker's log that contain a text.
+    pub(crate) fn log_lines(&self, broker: i32, text: &str) -> usize {
+        let log = fs::read_to_string(self.broker(broker).log_file()).expect("a broker's log");
+        log.lines().filter(|line| line.contains(text)).count()
     }
 
     /// Keeps the log files and data when the cluster ends, to examine a failed test.

@@ -46,6 +46,8 @@ pub(crate) enum Listener {
     SaslPlaintext,
     /// The same with TLS.
     SaslSsl,
+    /// The same, with a client certificate required besides.
+    SaslSslClientAuth,
     /// The same as `SaslPlaintext`, with sessions of five seconds.
     ReauthPlaintext,
     /// The same as `SaslSsl`, with sessions of five seconds.
@@ -58,13 +60,14 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// All that one cluster with KRaft can have on a machine without a KDC.
-    pub(crate) const COMMON: [Listener; 8] = [
+    pub(crate) const COMMON: [Listener; 9] = [
         Listener::Ssl,
         Listener::SslClientAuth,
         Listener::SslClientAuthRequested,
         Listener::SslExchanged,
         Listener::SaslPlaintext,
         Listener::SaslSsl,
+        Listener::SaslSslClientAuth,
         Listener::ReauthPlaintext,
         Listener::ReauthSsl,
     ];
@@ -79,6 +82,7 @@ impl Listener {
             Listener::SslExchanged => "EXCHANGED",
             Listener::SaslPlaintext => "SASL",
             Listener::SaslSsl => "SASLTLS",
+            Listener::SaslSslClientAuth => "SASLMTLS",
             Listener::ReauthPlaintext => "REAUTH",
             Listener::ReauthSsl => "REAUTHTLS",
             Listener::Kerberos => "KRB",
@@ -96,8 +100,15 @@ impl Listener {
             Listener::SaslPlaintext | Listener::ReauthPlaintext | Listener::Kerberos => {
                 "SASL_PLAINTEXT"
             }
-            Listener::SaslSsl | Listener::ReauthSsl | Listener::KerberosSsl => "SASL_SSL",
+            Listener::SaslSsl
+            | Listener::SaslSslClientAuth
+            | Listener::ReauthSsl
+            | Listener::KerberosSsl => "SASL_SSL",
         }
+    }
+
+    fn demands_certificate(self) -> bool {
+        matches!(self, Listener::SslClientAuth | Listener::SaslSslClientAuth)
     }
 
     fn needs_kdc(self) -> bool {
@@ -296,6 +307,11 @@ impl Security {
                 add("sasl.kerberos.service.name", "kafka");
             }
             Listener::SaslPlaintext | Listener::SaslSsl => self.sasl(version, &mut add),
+            Listener::SaslSslClientAuth => {
+                self.sasl(version, &mut add);
+                // For a listener with SASL, Kafka takes it only with the listener's prefix.
+                add("ssl.client.auth", "required");
+            }
             Listener::ReauthPlaintext | Listener::ReauthSsl => {
                 self.sasl(version, &mut add);
                 add("connections.max.reauth.ms", "5000");
@@ -374,6 +390,13 @@ impl ClusterOptions {
         self
     }
 
+    /// The brokers update the keys of a connection with TLS 1.3 after every 128 KiB, and log each time. Java does it after
+    /// 128 GiB by default.
+    pub(crate) fn updates_keys(mut self) -> ClusterOptions {
+        self.updates_keys = true;
+        self
+    }
+
     /// Says what is missing if this machine lacks a program that the listeners need.
     pub(crate) fn find_tools(&self) -> Result<(), String> {
         if !self.listeners.is_empty() {
@@ -445,7 +468,7 @@ impl KafkaCluster {
             settings.push(pair("ssl.truststore.type", "PEM"));
             settings.push(pair("ssl.truststore.location", trusted.display()));
         }
-        if listener == Listener::SslClientAuth {
+        if listener.demands_certificate() {
             settings.extend(self.key_store_settings(Cert::Alice, KeyStore::Pem(KeyForm::Pkcs8)));
         }
         if let Some(mechanism) = mechanism {
@@ -652,6 +675,19 @@ impl Broker {
         let found = self.listeners.iter().find(|port| port.listener == listener);
         found.unwrap_or_else(|| panic!("the cluster was started without {listener:?}"))
     }
+}
+
+/// The options of a JVM that updates the keys of a connection all the time.
+pub(super) fn key_update_options(folder: &Path) -> Result<Vec<String>, String> {
+    let file = folder.join("java.security");
+    let ciphers = ["AES/GCM/NoPadding", "ChaCha20-Poly1305"];
+    let limits = ciphers.map(|cipher| format!("{cipher} KeyUpdate 2^17"));
+    let text = format!("jdk.tls.keyLimits={}\n", limits.join(", "));
+    fs::write(&file, text).map_err(|error| format!("write {}: {error}", file.display()))?;
+    Ok(vec![
+        format!("-Djava.security.properties={}", file.display()),
+        "-Djavax.net.debug=ssl:handshake".to_owned(),
+    ])
 }
 
 fn broker_keytab_jaas(kdc: &Kdc) -> String {

@@ -93,8 +93,12 @@ impl KafkaCluster {
             return Ok(Vec::new());
         }
         let security = Security::prepare(&options.listeners, &self.folder, free_ports(1)[0])?;
+        let mut jvm_options = security.jvm_options();
+        if options.updates_keys {
+            jvm_options.extend(super::secure::key_update_options(&self.folder)?);
+        }
         for broker in &mut self.brokers {
-            broker.jvm_options = security.jvm_options();
+            broker.jvm_options.clone_from(&jvm_options);
             for listener in &options.listeners {
                 let port = free_ports(1)[0];
                 let proxy = options.is_proxied.then(|| free_ports(1)[0]);

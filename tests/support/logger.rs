@@ -7,8 +7,16 @@ type Action = Arc<dyn Fn(&log::Record<'_>, &str) + Send + Sync>;
 
 struct Logger;
 
-/// The watchers: a number to find each again, and the text that it watches for.
-static WATCHES: Mutex<Vec<(u64, String, Action)>> = Mutex::new(Vec::new());
+/// What a test watches for.
+struct Wanted {
+    /// To find it again.
+    number: u64,
+    level: log::LevelFilter,
+    text: String,
+    action: Action,
+}
+
+static WATCHES: Mutex<Vec<Wanted>> = Mutex::new(Vec::new());
 
 impl log::Log for Logger {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -16,14 +24,17 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if record.level() > log::Level::Info || !record.target().starts_with("kafka_producer") {
+        if !record.target().starts_with("kafka_producer") {
             return;
         }
         let line = record.args().to_string();
+        let is_wanted = |wanted: &&Wanted| {
+            record.level() <= wanted.level && line.contains(wanted.text.as_str())
+        };
         let actions: Vec<Action> = {
             let watches = WATCHES.lock().unwrap();
-            let watching = watches.iter().filter(|(_, text, _)| line.contains(text));
-            watching.map(|(_, _, action)| Arc::clone(action)).collect()
+            let watching = watches.iter().filter(is_wanted);
+            watching.map(|wanted| Arc::clone(&wanted.action)).collect()
         };
         for action in actions {
             action(record, &line);
@@ -41,12 +52,26 @@ impl Watch {
         text: &str,
         action: impl Fn(&log::Record<'_>, &str) + Send + Sync + 'static,
     ) -> Self {
+        Self::start_at(log::LevelFilter::Info, text, action)
+    }
+
+    /// For lines of this level and of more important ones.
+    pub(crate) fn start_at(
+        level: log::LevelFilter,
+        text: &str,
+        action: impl Fn(&log::Record<'_>, &str) + Send + Sync + 'static,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let _ = log::set_logger(&Logger);
-        log::set_max_level(log::LevelFilter::Info);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let watch = (number, text.to_owned(), Arc::new(action) as Action);
-        WATCHES.lock().unwrap().push(watch);
+        let mut watches = WATCHES.lock().unwrap();
+        log::set_max_level(log::max_level().max(level));
+        watches.push(Wanted {
+            number,
+            level,
+            text: text.to_owned(),
+            action: Arc::new(action),
+        });
         Self(number)
     }
 }
@@ -54,7 +79,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watches = WATCHES.lock().unwrap();
-        watches.retain(|(number, ..)| *number != self.0);
+        watches.retain(|wanted| wanted.number != self.0);
     }
 }
 
