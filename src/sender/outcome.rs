@@ -66,10 +66,13 @@ impl<N: Network> Sender<N> {
 
     fn fail_expired(&mut self, id: PartitionId, batch: Box<ProducerBatch>) {
         let denied = self.denied_topic(&batch.partition);
-        let refused = || batch.last_error.clone();
+        let obstacle = self.obstacle(&batch.partition);
+        // A refusal is later than the answer, or the lost connection, of the batch's last attempt: it prevented the next one.
+        let refusal = obstacle.clone().filter(Error::is_refusal);
         let cause = (denied.clone())
-            .or_else(refused)
-            .or_else(|| self.obstacle(&batch.partition));
+            .or(refusal)
+            .or_else(|| batch.last_error.clone())
+            .or(obstacle);
         let mut message = format!(
             "{} record(s) were not acknowledged within delivery.timeout.ms={}",
             batch.record_count(),

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use kafka_producer::mock::{BrokerCertificate, MockCluster, MockSasl, MockTls};
+use kafka_producer::mock::{BrokerCertificate, Fault, MockApi, MockCluster, MockSasl, MockTls};
 use kafka_producer::{Error, ErrorKind};
 
 use crate::support::{
@@ -53,7 +53,7 @@ fn each() -> [Refusing; 2] {
             kind: ErrorKind::Authentication,
             told: [
                 "the broker refused the user name or the password",
-                "sasl.jaas.config",
+                "check username and password",
             ],
             set: |cluster, is_refused| {
                 let password = if is_refused { "other" } else { "right" };
@@ -89,34 +89,48 @@ impl Refusing {
 fn a_record_that_expires_under_a_refusal_has_it_as_its_cause() {
     for refusing in each() {
         for idempotent in [true, false] {
-            let producer = refusing
-                .builder(idempotent)
-                .request_timeout(Duration::from_millis(500))
-                .delivery_timeout(Duration::from_secs(1))
-                .build()
-                .unwrap();
-            let before = refusing.cluster.end_offset("t", 0).unwrap();
-            deliver(&producer, 0, "before").unwrap();
-            (refusing.set)(&refusing.cluster, true);
-            refusing.cluster.disconnect(0);
-            let began = Instant::now();
-            let error = producer.send(record(0, "expired")).unwrap();
-            let error = error.get(PATIENCE).unwrap_err();
-            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-            assert_eq!(error.kind(), ErrorKind::DeliveryTimeout, "{error}");
-            let cause = error.source().expect("a cause").downcast_ref::<Error>();
-            let cause =
-                cause.unwrap_or_else(|| panic!("no error of ours: {}", with_causes(&error)));
-            refusing.assert_told(cause);
-            // Who prints only the error learns it, too.
-            for part in refusing.told {
-                assert!(error.to_string().contains(part), "{part}: {error}");
+            for was_sent in [false, true] {
+                refusing.assert_is_cause(idempotent, was_sent);
             }
-            (refusing.set)(&refusing.cluster, false);
-            deliver(&producer, 0, "after").unwrap();
-            let all = values(&refusing.cluster, 0);
-            assert_eq!(all[before as usize..], ["before", "after"]);
         }
+    }
+}
+
+impl Refusing {
+    /// `was_sent`: the connection is lost with a request, so that another error precedes the refusal.
+    fn assert_is_cause(&self, idempotent: bool, was_sent: bool) {
+        let cluster = &self.cluster;
+        let producer = self
+            .builder(idempotent)
+            .request_timeout(Duration::from_millis(500))
+            .delivery_timeout(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        let before = cluster.end_offset("t", 0).unwrap();
+        deliver(&producer, 0, "before").unwrap();
+        (self.set)(cluster, true);
+        match was_sent {
+            true => drop(cluster.fail_next(MockApi::Produce, 1, Fault::Disconnect)),
+            false => {
+                cluster.disconnect(0);
+                assert!(cluster.wait_until(SOON, |cluster| cluster.connections(0) == 0));
+            }
+        }
+        let began = Instant::now();
+        let error = producer.send(record(0, "expired")).unwrap();
+        let error = error.get(PATIENCE).unwrap_err();
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        assert_eq!(error.kind(), ErrorKind::DeliveryTimeout, "{error}");
+        let cause = error.source().expect("a cause").downcast_ref::<Error>();
+        let cause = cause.unwrap_or_else(|| panic!("no error of ours: {}", with_causes(&error)));
+        self.assert_told(cause);
+        // Who prints only the error learns it, too.
+        for part in self.told {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        (self.set)(cluster, false);
+        deliver(&producer, 0, "after").unwrap();
+        assert_eq!(values(cluster, 0)[before as usize..], ["before", "after"]);
     }
 }
 
