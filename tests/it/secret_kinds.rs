@@ -361,7 +361,7 @@ fn no_run_with_any_kind_of_secret_prints_it() {
     let mut variables = VARIABLES.to_vec();
     variables.push(("AWS_SHARED_CREDENTIALS_FILE", &profiles));
     let printed = child::output_of(NAME, "none", &variables);
-    assert!(printed.len() > 100_000, "{} bytes", printed.len());
+    assert!(printed.len() > 50_000, "{} bytes", printed.len());
     // Also what a library printed by itself.
     for (what, secret) in forms_of_all() {
         assert!(!printed.contains(&secret), "{what} is printed");
@@ -399,11 +399,8 @@ fn run_with_each_kind(folder: PathBuf) {
             let cluster = if kind.door == Door::Sasl { &sasl } else { &tls };
             let before = EVERYTHING.so_far().len();
             run(kind, &places, cluster, succeeds, &mut printed);
-            assert!(
-                EVERYTHING.so_far().len() > before,
-                "{} logs nothing",
-                kind.name
-            );
+            let has_logged = EVERYTHING.so_far().len() > before;
+            assert!(succeeds || has_logged, "{} logs nothing", kind.name);
         }
     }
     #[cfg(feature = "sasl-gssapi")]
