@@ -85,6 +85,28 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
+    /// Authenticates by SCRAM-SHA-256 with a delegation token: see [`ProducerConfig::sasl_scram_sha_256_token`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_scram_sha_256_token(
+        mut self,
+        token_id: impl Into<String>,
+        hmac: impl Into<String>,
+    ) -> Self {
+        self.config = self.config.sasl_scram_sha_256_token(token_id, hmac);
+        self
+    }
+
+    /// Authenticates by SCRAM-SHA-512 with a delegation token: see [`ProducerConfig::sasl_scram_sha_512_token`].
+    #[cfg(feature = "sasl")]
+    pub fn sasl_scram_sha_512_token(
+        mut self,
+        token_id: impl Into<String>,
+        hmac: impl Into<String>,
+    ) -> Self {
+        self.config = self.config.sasl_scram_sha_512_token(token_id, hmac);
+        self
+    }
+
     /// Authenticates by Kerberos with a keytab: see [`ProducerConfig::sasl_kerberos_keytab`].
     #[cfg(feature = "sasl-gssapi")]
     pub fn sasl_kerberos_keytab(

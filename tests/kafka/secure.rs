@@ -1,13 +1,13 @@
 //! Secure clusters: Kafka's own producer comes in through the listeners, so a client that does not is at fault itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use kafka_producer::{ClientKey, ErrorKind, SecurityProtocol, TrustMaterial};
 
 use crate::Tests;
 use crate::forms::a_disabled_mechanism_is_told_with_those_that_are_enabled;
-use crate::producing::{BytesProducer, outcome, producer_of, record};
+use crate::producing::{BytesProducer, SOON, outcome, producer_of, record};
 use crate::support::kafka::{
     Acl, AclResource, KafkaCluster, KafkaVersion, Listener, Mechanism, Operation, password,
 };
@@ -49,8 +49,8 @@ pub(crate) const TESTS: Tests = &[
         a_password_of_scram_changes_while_the_cluster_runs,
     ),
     (
-        "a_delegation_token_is_created",
-        a_delegation_token_is_created,
+        "a_producer_comes_in_with_a_delegation_token",
+        a_producer_comes_in_with_a_delegation_token,
     ),
     (
         "a_rule_refuses_a_topic_until_it_is_gone",
@@ -247,9 +247,39 @@ fn a_password_of_scram_changes_while_the_cluster_runs(kafka: &KafkaCluster) {
     );
 }
 
-fn a_delegation_token_is_created(kafka: &KafkaCluster) {
+fn a_producer_comes_in_with_a_delegation_token(kafka: &KafkaCluster) {
+    let topic = "secure-token";
+    kafka.create_topic(topic, 1, 1, &[]);
     let (id, hmac) = kafka.delegation_token();
-    assert_eq!((id.len(), hmac.len()), (22, 88), "{id}");
+    let builder = || {
+        BytesProducer::builder()
+            .bootstrap_servers(kafka.listener_servers(Listener::SaslPlaintext))
+            .set("security.protocol", "SASL_PLAINTEXT")
+            .unwrap()
+    };
+    let by_setters = [
+        builder().sasl_scram_sha_256_token(&*id, &*hmac),
+        builder().sasl_scram_sha_512_token(&*id, &*hmac),
+    ];
+    for builder in by_setters {
+        let producer = builder.build().unwrap();
+        // The broker learns of the token some time after the controller.
+        let mut sent = outcome(&producer, record(topic, "by a setter"));
+        let deadline = Instant::now() + SOON;
+        while sent.is_err() && Instant::now() < deadline {
+            sent = outcome(&producer, record(topic, "by a setter"));
+        }
+        sent.unwrap();
+    }
+    let module = "org.apache.kafka.common.security.scram.ScramLoginModule required";
+    let jaas = format!("{module} tokenauth=true username=\"{id}\" password=\"{hmac}\";");
+    let by_jaas = builder().set("sasl.mechanism", "SCRAM-SHA-256");
+    let by_jaas = by_jaas.and_then(|builder| builder.set("sasl.jaas.config", &jaas));
+    outcome(&by_jaas.unwrap().build().unwrap(), record(topic, "by jaas")).unwrap();
+    assert_eq!(
+        values(kafka, topic),
+        ["by a setter", "by a setter", "by jaas"]
+    );
 }
 
 fn a_rule_refuses_a_topic_until_it_is_gone(kafka: &KafkaCluster) {

@@ -13,20 +13,27 @@ use crate::secret::Secret;
 
 use super::msk_iam::default_jaas;
 use super::sasl_credentials::SaslCredentials;
+use super::unused::Group;
 use super::{ProducerConfig, config_error};
 
 impl ProducerConfig {
     pub(super) fn sasl(&self) -> Result<Arc<dyn Authenticator>, Error> {
         self.check_client_handler()?;
         let mechanism = match &self.sasl_credentials {
-            Some(SaslCredentials::User { user, password }) => {
-                self.mechanism_of_user(user, password)?
-            }
+            Some(SaslCredentials::User {
+                user,
+                password,
+                identity,
+            }) => self.mechanism_of_user(user, password, *identity)?,
             #[cfg(feature = "sasl-gssapi")]
             Some(SaslCredentials::Kerberos(tickets)) => self.gssapi_of_code(tickets)?,
             Some(SaslCredentials::Tokens(provider)) => self.mechanism_of_provider(provider)?,
             None => self.mechanism_of_jaas()?,
         };
+        if let Some(credentials) = &self.sasl_credentials {
+            let (used, name) = credentials.uses();
+            self.warn_of_unused(used, None, &format!("{name}, set in code"));
+        }
         Ok(Arc::new(SaslAuthenticator { mechanism }))
     }
 
@@ -34,13 +41,20 @@ impl ProducerConfig {
         &self,
         user: &str,
         password: &Secret,
+        identity: Identity,
     ) -> Result<Arc<dyn Mechanism>, Error> {
-        let scram = |hash| Scram::new(hash, user, password.clone(), Identity::User);
-        Ok(match self.text("sasl.mechanism") {
-            "PLAIN" => Arc::new(Plain::new(user, password.clone())?),
-            "SCRAM-SHA-256" => Arc::new(scram(Hash::Sha256)?),
-            "SCRAM-SHA-512" => Arc::new(scram(Hash::Sha512)?),
-            other => return Err(self.does_not_use(other, "a user name and password")),
+        let scram = |hash| Scram::new(hash, user, password.clone(), identity);
+        let mechanism = self.text("sasl.mechanism");
+        Ok(match (mechanism, identity) {
+            ("PLAIN", Identity::User) => Arc::new(Plain::new(user, password.clone())?),
+            ("SCRAM-SHA-256", _) => Arc::new(scram(Hash::Sha256)?),
+            ("SCRAM-SHA-512", _) => Arc::new(scram(Hash::Sha512)?),
+            (_, Identity::User) => {
+                return Err(self.does_not_use(mechanism, "a user name and password"));
+            }
+            (_, Identity::DelegationToken) => {
+                return Err(self.does_not_use(mechanism, "a delegation token"));
+            }
         })
     }
 
@@ -59,10 +73,7 @@ impl ProducerConfig {
             log::warn!(target: "kafka_producer::config", "{warning}");
         }
         jaas.check_mechanism(is_set.then_some(mechanism))?;
-        if mechanism != "OAUTHBEARER" {
-            self.warn_of_login_settings(mechanism);
-        }
-        Ok(match mechanism {
+        let made: Arc<dyn Mechanism> = match mechanism {
             "PLAIN" => Arc::new(Plain::from_jaas(&jaas)?),
             "SCRAM-SHA-256" => Arc::new(Scram::from_jaas(Hash::Sha256, &jaas)?),
             "SCRAM-SHA-512" => Arc::new(Scram::from_jaas(Hash::Sha512, &jaas)?),
@@ -70,7 +81,17 @@ impl ProducerConfig {
             "GSSAPI" => self.gssapi(&jaas)?,
             "AWS_MSK_IAM" => self.msk_iam(&jaas)?,
             other => return Err(no_mechanism(&self.shown(&["sasl.mechanism"], other))),
-        })
+        };
+        let used: &[Group] = match mechanism {
+            // It has warned of what its source of tokens does not use.
+            "OAUTHBEARER" => return Ok(made),
+            "GSSAPI" => &[Group::Jaas, Group::Kerberos],
+            "AWS_MSK_IAM" => &[Group::Jaas, Group::Aws],
+            _ => &[Group::Jaas],
+        };
+        let chosen = self.shown(&["sasl.mechanism"], mechanism);
+        self.warn_of_unused(used, Some(&jaas), &format!("sasl.mechanism={chosen}"));
+        Ok(made)
     }
 
     /// Returns the error of credentials of the wrong kind, which were set in code.

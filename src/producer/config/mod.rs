@@ -28,10 +28,13 @@ mod secret;
 mod security;
 mod settings;
 mod shown;
+#[cfg(feature = "tls-core")]
+mod store_rules;
 pub(super) mod table;
 mod text_settings;
 #[cfg(feature = "tls-core")]
 mod tls_material;
+mod unused;
 mod validate;
 mod value;
 
@@ -165,6 +168,26 @@ impl fmt::Debug for ProducerConfig {
 
 fn config_error(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
+}
+
+/// Logs a warning about settings.
+fn warn(warning: &str) {
+    #[cfg(test)]
+    WARNINGS.with_borrow_mut(|warnings| warnings.push(warning.to_owned()));
+    log::warn!(target: "kafka_producer::config", "{warning}");
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The warnings about the settings of this thread's test.
+    static WARNINGS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Returns what `run` returns, and the warnings that it logs.
+#[cfg(test)]
+fn warnings_of<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
+    WARNINGS.take();
+    (run(), WARNINGS.take())
 }
 
 #[cfg(test)]

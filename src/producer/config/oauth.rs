@@ -11,6 +11,7 @@ use crate::sasl::oauthbearer::refresh::{RefreshWindow, RefreshedTokens};
 use crate::sasl::oauthbearer::unsecured::UnsecuredTokens;
 use crate::sasl::oauthbearer::{self, OAuthBearer, ProvidedTokens, TokenProvider, TokenSource};
 
+use super::unused::Group;
 use super::{ProducerConfig, config_error, msk_iam};
 
 /// The class by which tokens come from `sasl.oauthbearer.token.endpoint.url`, without its package. Kafka 3.1 to 3.9 have
@@ -78,7 +79,10 @@ impl ProducerConfig {
             None if class.is_empty() => self.unsecured_tokens(jaas),
             None if msk_iam::makes_tokens(class) => {
                 self.refuse_endpoint()?;
-                self.msk_tokens(jaas)
+                let tokens = self.msk_tokens(jaas)?;
+                let used = [Group::Jaas, Group::Handler, Group::Aws];
+                self.warn_of_unused(&used, Some(jaas), "the tokens of Amazon MSK");
+                Ok(tokens)
             }
             _ => Err(self.unknown_handler(class)),
         }
@@ -91,6 +95,8 @@ impl ProducerConfig {
             target: "kafka_producer::config",
             "OAUTHBEARER uses tokens without a signature, which are for tests only: every program can make one"
         );
+        let used = [Group::Jaas, Group::Handler, Group::Unsecured];
+        self.warn_of_unused(&used, Some(jaas), "tokens without a signature");
         Ok(bearer(tokens))
     }
 
@@ -119,7 +125,15 @@ impl ProducerConfig {
         let retriever = self.retriever()?;
         match (FileTokens::of_url(url, extensions.clone()), retriever) {
             (Some(tokens), Retriever::Default | Retriever::File) => {
-                Ok(bearer(RefreshedTokens::unkept(Box::new(tokens?))))
+                let tokens = Box::new(tokens?);
+                let used = [
+                    Group::Jaas,
+                    Group::Handler,
+                    Group::Endpoint,
+                    Group::Extensions,
+                ];
+                self.warn_of_unused(&used, Some(jaas), "a token from a file");
+                Ok(bearer(RefreshedTokens::unkept(tokens)))
             }
             (Some(_), _) => Err(config_error(format!(
                 "{RETRIEVER} asks a token server, and sasl.oauthbearer.token.endpoint.url is a file: URL: change one of them"
@@ -196,21 +210,6 @@ impl ProducerConfig {
     /// The value of a setting that was checked to be a number.
     fn number(&self, name: &'static str) -> f64 {
         self.text(name).parse().unwrap_or_default()
-    }
-
-    /// Warns of settings that another mechanism does not use.
-    pub(super) fn warn_of_login_settings(&self, mechanism: &str) {
-        let is_login =
-            |name: &str| name.starts_with("sasl.login.") || name.starts_with("sasl.oauthbearer.");
-        let unused: Vec<_> = self.set_names().filter(|name| is_login(name)).collect();
-        if !unused.is_empty() {
-            log::warn!(
-                target: "kafka_producer::config",
-                "{}: no effect with sasl.mechanism={}",
-                unused.join(", "),
-                printable(&self.shown(&["sasl.mechanism"], mechanism))
-            );
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::tls::TlsClient;
 use crate::tls::signature::Algorithm;
 
 use super::oauth::Retriever;
+use super::unused::Group;
 use super::{ProducerConfig, config_error};
 
 const URL: &str = "sasl.oauthbearer.token.endpoint.url";
@@ -39,6 +40,7 @@ impl ProducerConfig {
         })?;
         let grant = self.grant(jaas, retriever)?;
         grant.check().map_err(as_config_error)?;
+        self.warn_of_unused_grants(&grant, jaas);
         let client = Client::new(self.tls_of_server(jaas, &url)?, self.times());
         self.warn_of_plain_http(&url);
         let settings = OidcSettings {
@@ -55,6 +57,43 @@ impl ProducerConfig {
             },
         };
         Ok(OidcTokens::new(settings, client))
+    }
+
+    fn warn_of_unused_grants(&self, grant: &Grant, jaas: &Jaas) {
+        let (group, proof) = match grant {
+            Grant::ClientCredentials {
+                authentication: Authentication::Secret { .. },
+                ..
+            } => (Group::ClientSecret, "a client secret"),
+            Grant::ClientCredentials {
+                authentication: Authentication::Assertion(assertion),
+                ..
+            }
+            | Grant::JwtBearer { assertion, .. } => match assertion {
+                Assertion::File(_) => (Group::AssertionFile, "sasl.oauthbearer.assertion.file"),
+                Assertion::Signed(_) => (
+                    Group::SignedAssertion,
+                    "an assertion that the producer signs",
+                ),
+            },
+        };
+        let mut used = vec![
+            Group::Jaas,
+            Group::Handler,
+            Group::Endpoint,
+            Group::Extensions,
+            Group::Refresh,
+            Group::Requests,
+            Group::ClaimNames,
+            Group::ServerTls,
+            group,
+        ];
+        let mut chosen = proof.to_owned();
+        match grant {
+            Grant::ClientCredentials { .. } => used.push(Group::ClientId),
+            Grant::JwtBearer { .. } => chosen.insert_str(0, "JwtBearerJwtRetriever and "),
+        }
+        self.warn_of_unused(&used, Some(jaas), &chosen);
     }
 
     fn grant(&self, jaas: &Jaas, retriever: Retriever) -> Result<Grant, Error> {
@@ -89,8 +128,13 @@ impl ProducerConfig {
             });
         }
         let missing = |setting: &str, option: &str| {
+            let half = self.is_set(KEY_FILE).then_some(
+                "; an assertion is signed only if sasl.oauthbearer.assertion.claim.iss is set",
+            );
             config_error(format!(
-                "{setting} is not set, and {URL} asks a token server: set it, or the option {option} of sasl.jaas.config"
+                "{setting} is not set, and {URL} asks a token server: set it, or the option {option} of \
+                 sasl.jaas.config{}",
+                half.unwrap_or_default()
             ))
         };
         let secret = self.setting_or_option(CLIENT_SECRET, jaas, "clientSecret");
@@ -209,6 +253,8 @@ impl ProducerConfig {
             })?;
         }
         if !url.is_https() {
+            let chosen = format!("the http:// of {URL}");
+            self.warn_of_group(Group::ServerTls, jaas, &chosen);
             return Ok(None);
         }
         let tls = config.tls_client().map_err(context)?;

@@ -6,6 +6,7 @@ use crate::connection::Encryption;
 use crate::connection::authentication::{Authenticator, NoAuthentication};
 use crate::error::Error;
 
+use super::unused::warn_no_effect;
 use super::{ProducerConfig, SecurityProtocol, config_error};
 
 /// What protects the connections of a producer.
@@ -51,21 +52,17 @@ impl ProducerConfig {
         }
         #[cfg(feature = "tls-core")]
         self.check_use_of_tls_in_code(protocol)?;
+        let is_unused = |name: &&str| {
+            name.starts_with("ssl.") && !protocol.uses_tls()
+                || name.starts_with("sasl.") && !protocol.uses_sasl()
+        };
         let unused: Vec<_> = self
-            .set_names()
-            .filter(|name| {
-                name.starts_with("ssl.") && !protocol.uses_tls()
-                    || name.starts_with("sasl.") && !protocol.uses_sasl()
-            })
+            .changed_names()
+            .filter(is_unused)
+            .map(str::to_owned)
             .collect();
-        if !unused.is_empty() {
-            log::warn!(
-                target: "kafka_producer::config",
-                "{}: no effect with security.protocol={}",
-                unused.join(", "),
-                self.get("security.protocol").unwrap_or_default()
-            );
-        }
+        let protocol = self.get("security.protocol").unwrap_or_default();
+        warn_no_effect(&unused, &format!("security.protocol={protocol}"));
         Ok(())
     }
 
@@ -90,6 +87,7 @@ fn lacks_feature(part: &str, feature: &str) -> Error {
 
 #[cfg(feature = "tls-core")]
 mod tls {
+    use super::super::warn;
     use super::*;
     use crate::secret::Secret;
     use crate::tls::settings::{
@@ -104,6 +102,8 @@ mod tls {
 
         /// Makes what the settings `ssl.*` ask for. Reads the stores.
         pub(in crate::producer::config) fn tls_client(&self) -> Result<TlsClient, Error> {
+            let (key_of_code, trust_of_code) = (self.key_of_code()?, self.trust_of_code()?);
+            self.check_stores()?;
             let versions = Versions::of(
                 self.text("ssl.enabled.protocols"),
                 self.text("ssl.protocol"),
@@ -123,15 +123,14 @@ mod tls {
                 _ => CheckName::Yes,
             };
             if checks_name == CheckName::No {
-                log::warn!(
-                    target: "kafka_producer::config",
+                warn(
                     "ssl.endpoint.identification.algorithm is empty: a server with any certificate of a trusted issuer can \
-                     pass for a broker"
+                     pass for a broker",
                 );
             }
             let settings = TlsSettings {
-                keys: self.key_source()?,
-                trust: self.trust_source()?,
+                keys: key_of_code.or_else(|| self.key_source()),
+                trust: trust_of_code.or_else(|| self.trust_source()),
                 checks_name,
                 versions,
                 suites: names_of(self.text("ssl.cipher.suites"))
@@ -141,69 +140,35 @@ mod tls {
             TlsClient::new(settings)
         }
 
-        fn key_source(&self) -> Result<Option<KeySource>, Error> {
-            if let Some(key) = self.key_of_code()? {
-                return Ok(Some(key));
-            }
+        /// [`check_stores`](ProducerConfig::check_stores) has refused what does not go together.
+        fn key_source(&self) -> Option<KeySource> {
             let location = self.text("ssl.keystore.location");
             let key_password = self.secret_if_set("ssl.key.password");
-            let password = self.secret_if_set("ssl.keystore.password");
-            let key = self.secret_if_set("ssl.keystore.key");
-            let chain = self.text("ssl.keystore.certificate.chain");
-            match (key, chain) {
-                (Some(_), "") => Err(missing_beside(
-                    "ssl.keystore.key",
-                    "ssl.keystore.certificate.chain",
-                )),
-                (None, chain) if !chain.is_empty() => Err(missing_beside(
-                    "ssl.keystore.certificate.chain",
-                    "ssl.keystore.key",
-                )),
-                (Some(_), _) if !location.is_empty() => {
-                    Err(both("ssl.keystore.key", "ssl.keystore.location"))
-                }
-                (Some(key), chain) => {
-                    let inline = ClientKey::pem(key.reveal(), chain);
-                    Ok(Some(KeySource::Inline(Arc::new(match key_password {
-                        Some(password) => inline.key_password(password.reveal()),
-                        None => inline,
-                    }))))
-                }
-                (None, _) if !location.is_empty() => Ok(Some(KeySource::File {
+            if !location.is_empty() {
+                let password = self.secret_if_set("ssl.keystore.password");
+                return Some(KeySource::File {
                     store: self.store(location, password, "ssl.keystore.type"),
                     key_password,
-                })),
-                (None, _) if password.is_some() => Err(missing_beside(
-                    "ssl.keystore.password",
-                    "ssl.keystore.location",
-                )),
-                (None, _) => Ok(None),
+                });
             }
+            let key = self.secret_if_set("ssl.keystore.key")?;
+            let inline = ClientKey::pem(key.reveal(), self.text("ssl.keystore.certificate.chain"));
+            Some(KeySource::Inline(Arc::new(match key_password {
+                Some(password) => inline.key_password(password.reveal()),
+                None => inline,
+            })))
         }
 
-        fn trust_source(&self) -> Result<Option<TrustSource>, Error> {
-            if let Some(trust) = self.trust_of_code()? {
-                return Ok(Some(trust));
-            }
+        fn trust_source(&self) -> Option<TrustSource> {
             let location = self.text("ssl.truststore.location");
-            let password = self.secret_if_set("ssl.truststore.password");
-            let certificates = self.text("ssl.truststore.certificates");
-            match (certificates, location) {
-                ("", "") if password.is_some() => Err(missing_beside(
-                    "ssl.truststore.password",
-                    "ssl.truststore.location",
-                )),
-                ("", "") => Ok(None),
-                ("", location) => Ok(Some(TrustSource::File(self.store(
-                    location,
-                    password,
-                    "ssl.truststore.type",
-                )))),
-                (certificates, "") => Ok(Some(TrustSource::inline(certificates))),
-                _ => Err(both(
-                    "ssl.truststore.certificates",
-                    "ssl.truststore.location",
-                )),
+            if !location.is_empty() {
+                let password = self.secret_if_set("ssl.truststore.password");
+                let store = self.store(location, password, "ssl.truststore.type");
+                return Some(TrustSource::File(store));
+            }
+            match self.text("ssl.truststore.certificates") {
+                "" => None,
+                certificates => Some(TrustSource::inline(certificates)),
             }
         }
 
@@ -229,58 +194,52 @@ mod tls {
             }
         }
     }
-
-    fn missing_beside(set: &str, missing: &str) -> Error {
-        config_error(format!(
-            "{set} is set and {missing} is not: set both or neither"
-        ))
-    }
-
-    fn both(one: &str, other: &str) -> Error {
-        config_error(format!(
-            "{one} and {other} are both set: leave one of them out"
-        ))
-    }
 }
 
-#[cfg(all(test, feature = "tls-core", feature = "sasl"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Each part that a build can leave out, by a setting that needs it, and by the feature.
+    const PARTS: &[(bool, &str, &str)] = &[
+        (
+            cfg!(feature = "tls-core"),
+            "security.protocol=SSL",
+            "\"tls\"",
+        ),
+        (
+            cfg!(feature = "sasl"),
+            "security.protocol=SASL_PLAINTEXT",
+            "\"sasl\"",
+        ),
+        (
+            !cfg!(feature = "sasl") || cfg!(feature = "sasl-gssapi"),
+            "security.protocol=SASL_PLAINTEXT\nsasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required;",
+            "\"sasl-gssapi\"",
+        ),
+        (
+            !cfg!(feature = "sasl") || cfg!(feature = "sasl-msk-iam"),
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=AWS_MSK_IAM",
+            "\"sasl-msk-iam\"",
+        ),
+        (
+            !cfg!(feature = "sasl") || cfg!(feature = "sasl-oidc"),
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId=a clientSecret=b;\n\
+             sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             sasl.oauthbearer.token.endpoint.url=http://localhost:1/token",
+            "\"sasl-oidc\"",
+        ),
+    ];
+
     #[test]
-    fn the_property_files_in_the_readme_are_accepted_but_for_stores_that_do_not_exist() {
-        let readme = include_str!("../../../README.md");
-        let section = readme.split("## Secure clusters").nth(1).unwrap();
-        let section = section.split("\n## ").next().unwrap();
-        let blocks = section.split("```properties\n").skip(1);
-        let texts: Vec<_> = blocks
-            .filter_map(|block| block.split("```").next())
-            .collect();
-        assert_eq!(texts.len(), 10);
-        for text in texts {
-            let config = ProducerConfig::from_properties(text).unwrap();
-            let asks_token_server = text.contains("token.endpoint.url=https:");
-            if asks_token_server && cfg!(not(feature = "sasl-oidc")) {
-                let error = config.sasl().err().unwrap();
-                assert!(error.to_string().contains("\"sasl-oidc\""), "{error}");
-                continue;
-            }
-            let needs_feature = text.contains("AWS_MSK_IAM") && cfg!(not(feature = "sasl-msk-iam"));
-            if text.contains("GSSAPI") {
-                // Without the feature, without the library, or else without the keytab.
-                let error = config.sasl().err().unwrap().to_string();
-                let reasons = ["sasl-gssapi", "libgssapi_krb5", "cannot be read", "MIT's"];
-                assert!(
-                    reasons.iter().any(|reason| error.contains(reason)),
-                    "{error}"
-                );
-            } else if config.settings.security_protocol.uses_sasl() && !needs_feature {
-                config.sasl().unwrap();
-            }
-            if text.contains("ssl.") {
-                let error = config.tls().err().unwrap();
-                assert!(error.to_string().contains("cannot be read"), "{error}");
-            }
+    fn a_setting_that_needs_a_feature_names_it_if_the_build_is_without_it() {
+        for (is_here, settings, feature) in PARTS {
+            let text = format!("bootstrap.servers=a:1\n{settings}\n");
+            let config = ProducerConfig::from_properties(&text).unwrap();
+            let error = config.validate().map(drop).err();
+            let names_it = error.is_some_and(|error| error.to_string().contains(feature));
+            assert_eq!(names_it, !is_here, "{settings}");
         }
     }
 }

@@ -152,7 +152,6 @@ pub(super) enum Access {
 
 impl ProducerConfig {
     /// Returns the text of a setting that is set by name only: the text that was set, or else the default.
-    #[cfg(any(feature = "tls-core", feature = "sasl"))]
     pub(super) fn text(&self, name: &'static str) -> &str {
         text_row(ROWS, name).map_or("", |row| self.texts.text(row))
     }
