@@ -45,6 +45,12 @@ mod programs;
     feature = "sasl-msk-iam"
 ))]
 mod property_files;
+#[cfg(all(
+    feature = "mock-tls",
+    feature = "sasl-gssapi",
+    feature = "sasl-msk-iam"
+))]
+mod readme_files;
 mod rebootstrap;
 mod recreated_topics;
 #[cfg(all(feature = "mock-tls", feature = "sasl"))]
@@ -88,5 +94,7 @@ mod tokens;
 mod topic_errors;
 mod topics;
 mod versions;
+#[cfg(target_os = "linux")]
+mod wiped_memory;
 #[cfg(feature = "unstable-internals")]
 mod worker_panics;

@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::secret::{Secret, wipe};
 
 use super::config_error;
 
-/// A file's text, and the first line that is not UTF-8, if there is one.
-#[derive(Debug, PartialEq)]
+/// A file's text, which may have secrets, and the first line that is not UTF-8, if there is one.
+#[derive(Debug)]
 pub(super) struct FileText {
-    pub(super) text: String,
+    pub(super) text: Secret,
     pub(super) first_latin1_line: Option<usize>,
 }
 
@@ -21,11 +22,19 @@ pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
     let unreadable = |error: std::io::Error| {
         config_error(format!("{}: cannot be read: {error}", path.display())).with_source(error)
     };
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(LONGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    // Room for all of it: a buffer that grows would leave copies behind. The size of a pipe is not known.
+    let room = match metadata.is_file() {
+        true => metadata.len().min(LONGEST),
+        false => LONGEST,
+    };
+    let mut bytes = Vec::with_capacity(room as usize + 2);
+    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
+    if read.is_err() || bytes.len() as u64 > LONGEST {
+        wipe(&mut bytes);
+    }
+    read.map_err(unreadable)?;
     if bytes.len() as u64 > LONGEST {
         return Err(config_error(format!(
             "{}: longer than {LONGEST} bytes",
@@ -38,26 +47,37 @@ pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
 /// Decodes UTF-8, which editors write. A file that is not UTF-8 is decoded as ISO-8859-1 (Latin-1), as Java decodes every
 /// file. The two can give different values only for `client.id`, and only without an escape such as `\u00e9`. UTF-16 is
 /// refused, because Java misreads it.
-fn decode(bytes: Vec<u8>) -> Result<FileText, String> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err("is UTF-16: save it as UTF-8".to_owned());
-    }
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(format!(
-            "has a zero byte in line {}: it is UTF-16 or not a text file; save it as UTF-8",
-            line_of(&bytes[..at])
-        ));
+fn decode(mut bytes: Vec<u8>) -> Result<FileText, String> {
+    let fault = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        Some("is UTF-16: save it as UTF-8".to_owned())
+    } else {
+        let zero = bytes.iter().position(|byte| *byte == 0);
+        zero.map(|at| {
+            format!(
+                "has a zero byte in line {}: it is UTF-16 or not a text file; save it as UTF-8",
+                line_of(&bytes[..at])
+            )
+        })
+    };
+    if let Some(fault) = fault {
+        wipe(&mut bytes);
+        return Err(fault);
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(FileText {
-            text,
+            text: Secret::new(text),
             first_latin1_line: None,
         }),
         Err(error) => {
-            let line = line_of(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-            let text = error.as_bytes().iter().copied().map(char::from).collect();
+            let valid = error.utf8_error().valid_up_to();
+            let mut bytes = error.into_bytes();
+            let line = line_of(&bytes[..valid]);
+            // A byte becomes two at most.
+            let mut text = String::with_capacity(2 * bytes.len());
+            text.extend(bytes.iter().copied().map(char::from));
+            wipe(&mut bytes);
             Ok(FileText {
-                text,
+                text: Secret::new(text),
                 first_latin1_line: Some(line),
             })
         }
@@ -97,19 +117,22 @@ mod tests {
             "{long}"
         );
         std::fs::write(&path, "a=b").unwrap();
-        assert_eq!(read_file(&path).unwrap().text, "a=b");
+        assert_eq!(read_file(&path).unwrap().text.reveal(), "a=b");
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
     fn a_file_that_is_not_utf8_is_read_as_latin1_and_its_first_such_line_reported() {
         let latin1 = decode(b"# caf\xe9\r\na=b\rclient.id=\xfc\n".to_vec()).unwrap();
-        assert_eq!(latin1.text, "# caf\u{e9}\r\na=b\rclient.id=\u{fc}\n");
+        assert_eq!(
+            latin1.text.reveal(),
+            "# caf\u{e9}\r\na=b\rclient.id=\u{fc}\n"
+        );
         assert_eq!(latin1.first_latin1_line, Some(1));
         let latin1 = decode(b"# cafe\r\na=b\rclient.id=\xfc\n".to_vec()).unwrap();
         assert_eq!(latin1.first_latin1_line, Some(3));
         let utf8 = decode("client.id=café".as_bytes().to_vec()).unwrap();
-        assert_eq!(utf8.text, "client.id=café");
+        assert_eq!(utf8.text.reveal(), "client.id=café");
         assert_eq!(utf8.first_latin1_line, None);
     }
 

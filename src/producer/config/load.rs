@@ -8,7 +8,7 @@ use crate::error::Error;
 use super::foreign::Owner;
 use super::names::{self, Refusal};
 use super::shown::ShownName;
-use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties, settings};
+use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties, settings, warn};
 
 impl ProducerConfig {
     /// Reads a list of names and values, as [`set`](Self::set) reads each of them. If a name occurs several times, the last
@@ -61,7 +61,7 @@ impl ProducerConfig {
         let path = path.as_ref();
         let file = encoding::read_file(path)?;
         let warnings = self
-            .load(&file.text)
+            .load(file.text.reveal())
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         if let Some(line) = file.first_latin1_line {
             log::warn!(target: "kafka_producer::config", "{}: line {line} is not UTF-8: the file is read as Latin-1, as Java reads it", path.display());
@@ -105,7 +105,7 @@ impl ProducerConfig {
                 warnings.repeated.push((name, line, last));
                 continue;
             }
-            if let Err(refusal) = loaded.set_with_warnings(&name, &value, &mut warnings) {
+            if let Err(refusal) = loaded.set_with_warnings(&name, value.reveal(), &mut warnings) {
                 faults.add_lazily(|| format!("line {line}: {}", refusal.of_line()));
             }
         }
@@ -172,7 +172,7 @@ impl Warnings {
     /// Logs each warning. `file` is what precedes it: the file's name, or nothing.
     fn log(&self, file: &str) {
         for warning in self.messages() {
-            log::warn!(target: "kafka_producer::config", "{file}{warning}");
+            warn(&format!("{file}{warning}"));
         }
     }
 

@@ -5,8 +5,8 @@ use std::str::Chars;
 
 use crate::secret::Secret;
 
-/// A name and its value, or the fault of the line.
-pub(super) type Property = Result<(String, String), &'static str>;
+/// A name and its value, or the fault of the line. The value may be a secret, and the name a part of one.
+pub(super) type Property = Result<(String, Secret), &'static str>;
 
 /// The properties in their order, each with the number of its first line, from 1. A name may occur several times.
 pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
@@ -14,10 +14,9 @@ pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
     logical_lines(text)
         .into_iter()
         .map(|(line, logical)| {
-            // It may have a password.
-            let logical = Secret::new(logical);
             let (name, value) = split(logical.reveal());
-            let property = unescape(name).and_then(|name| Ok((name, unescape(value)?)));
+            let property =
+                unescape(name).and_then(|name| Ok((name.reveal().to_owned(), unescape(value)?)));
             (line, property)
         })
         .collect()
@@ -25,8 +24,8 @@ pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
 
 /// Logical lines: blank lines and comments are dropped, a line that ends in an odd number of backslashes is joined with the
 /// next one, and white space at the beginning of each natural line is removed.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut logical: Vec<(usize, String)> = Vec::new();
+fn logical_lines(text: &str) -> Vec<(usize, Secret)> {
+    let mut logical: Vec<(usize, Vec<&str>)> = Vec::new();
     let mut goes_on = false;
     for (index, natural) in natural_lines(text).enumerate() {
         let content = natural.trim_start_matches(is_blank);
@@ -41,12 +40,16 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             content
         };
         match logical.last_mut() {
-            Some((_, line)) if goes_on => line.push_str(content),
-            _ => logical.push((index + 1, content.to_owned())),
+            Some((_, parts)) if goes_on => parts.push(content),
+            _ => logical.push((index + 1, vec![content])),
         }
         goes_on = continued;
     }
-    logical
+    // `concat` takes the room for all parts at once: a text that grows would leave copies behind.
+    let lines = logical.into_iter();
+    lines
+        .map(|(line, parts)| (line, Secret::new(parts.concat())))
+        .collect()
 }
 
 /// Lines end with `\n`, `\r\n` or `\r`.
@@ -77,8 +80,15 @@ fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\u{c}')
 }
 
-fn unescape(text: &str) -> Result<String, &'static str> {
+fn unescape(text: &str) -> Result<Secret, &'static str> {
+    // No escape is shorter than its character, so this does not grow.
     let mut plain = String::with_capacity(text.len());
+    let fault = unescape_into(text, &mut plain).err();
+    let plain = Secret::new(plain);
+    fault.map_or(Ok(plain), Err)
+}
+
+fn unescape_into(text: &str, plain: &mut String) -> Result<(), &'static str> {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         if character != '\\' {
@@ -95,7 +105,7 @@ fn unescape(text: &str) -> Result<String, &'static str> {
             None => {}
         }
     }
-    Ok(plain)
+    Ok(())
 }
 
 /// Reads the four digits after `\u`, and a second escape if the first one is half of a surrogate pair.
@@ -133,7 +143,10 @@ mod tests {
 
     fn pairs(text: &str) -> Vec<(String, String)> {
         let properties = parse(text).into_iter();
-        properties.map(|(_, property)| property.unwrap()).collect()
+        properties
+            .map(|(_, property)| property.unwrap())
+            .map(|(name, value)| (name, value.reveal().to_owned()))
+            .collect()
     }
 
     fn pair(name: &str, value: &str) -> Vec<(String, String)> {
@@ -167,8 +180,12 @@ mod tests {
     fn comments_and_blank_lines_are_skipped_and_lines_counted() {
         let text = "# a=1\n  ! b=2\r\n\r\n \t\nc=3 # no comment\rd=4\\\n  5\ne=6";
         let expected = [(5, "c", "3 # no comment"), (6, "d", "45"), (8, "e", "6")]
-            .map(|(line, name, value)| (line, Ok((name.to_owned(), value.to_owned()))));
-        assert_eq!(parse(text), expected);
+            .map(|(line, name, value)| (line, name.to_owned(), value.to_owned()));
+        let parsed = parse(text).into_iter().map(|(line, property)| {
+            let (name, value) = property.unwrap();
+            (line, name, value.reveal().to_owned())
+        });
+        assert_eq!(parsed.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, Secret>, String> {
     for (line, property) in properties::parse(text) {
         let (name, value) =
             property.map_err(|fault| format!("line {line} of the file: {fault}"))?;
-        values.insert(name, Secret::new(value));
+        values.insert(name, value);
     }
     Ok(values)
 }
@@ -181,7 +181,8 @@ fn read_file(path: &Path) -> Result<Secret, String> {
         FileFault::NotAFile => "it is not a regular file".to_owned(),
         FileFault::TooLong => format!("the file is longer than {LONGEST} bytes"),
     })?;
-    String::from_utf8(bytes)
-        .map(Secret::new)
-        .map_err(|_| "the file is not UTF-8".to_owned())
+    String::from_utf8(bytes).map(Secret::new).map_err(|error| {
+        secret::wipe(&mut error.into_bytes());
+        "the file is not UTF-8".to_owned()
+    })
 }
