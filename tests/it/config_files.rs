@@ -94,7 +94,8 @@ fn a_refused_file_is_reported_by_its_error_alone() {
         error.ends_with(
             "refused.properties: 3 faults:\n  \
              line 2: linger.ms=5ms is not a whole number: write 5 (range: 0 to 2147483647)\n  \
-             line 3: transactional.id is not supported yet: this version has no transactions\n  \
+             line 3: transactional.id is not supported yet: this version has no transactions; leave it out; without transactions, \
+             idempotence still keeps each partition in order and free of duplicates\n  \
              line 4: acks=2 is not a legal value (values: all, -1, 0, 1)"
         ),
         "{error}"

@@ -1,5 +1,7 @@
 //! Tests of the harness itself, with records that Kafka's own producers wrote.
 
+use kafka_producer::ProducerConfig;
+
 use crate::Tests;
 use crate::support::kafka::{KafkaCluster, Replicas, TimestampType};
 
@@ -15,6 +17,10 @@ pub(crate) const TESTS: Tests = &[
     (
         "topics_can_be_deleted_grown_and_altered",
         topics_can_be_deleted_grown_and_altered,
+    ),
+    (
+        "every_setting_of_javas_producer_is_known",
+        every_setting_of_javas_producer_is_known,
     ),
     (
         "a_killed_broker_returns_with_its_records",
@@ -76,6 +82,41 @@ fn console_producer_records_are_read_back(kafka: &KafkaCluster) {
     assert_eq!((&second.key, &second.value), (&None, &Some(Vec::new())));
     assert_eq!((&third.key, &third.value), (&Some(Vec::new()), &None));
     assert_eq!(third.headers, [("c".to_owned(), None)]);
+}
+
+/// Kafka's own list: each has an effect, or is accepted as a setting of Java's alone, or is refused with what to do.
+fn every_setting_of_javas_producer_is_known(kafka: &KafkaCluster) {
+    let output = kafka.run_tool("org.apache.kafka.clients.producer.ProducerConfig", &[], b"");
+    let html = String::from_utf8(output.stdout).expect("UTF-8");
+    let names: Vec<_> = html
+        .split("id=\"producerconfigs_")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(names.len() > 100 && names.contains(&"acks"), "{names:?}");
+    let (mut with_effect, mut refused) = (0, Vec::new());
+    for name in &names {
+        let mut config = ProducerConfig::new();
+        if config.get(name).is_some() {
+            with_effect += 1;
+        } else if let Err(error) = config.set(name, "x") {
+            let error = error.to_string();
+            assert!(error.contains("leave it out"), "{error}");
+            refused.push(*name);
+        }
+    }
+    refused.sort_unstable();
+    let expected = [
+        "enable.metrics.push",
+        "interceptor.classes",
+        "sasl.login.class",
+        "ssl.engine.factory.class",
+        "transaction.timeout.ms",
+        "transaction.two.phase.commit.enable",
+        "transactional.id",
+    ];
+    assert_eq!(refused, expected);
+    assert!(with_effect > 75, "{with_effect} of {}", names.len());
 }
 
 fn dump_shows_the_batches_of_an_idempotent_producer(kafka: &KafkaCluster) {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::error::Error;
 
 use super::foreign::{self, Owner};
-use super::not_yet::{self, NotYet};
+use super::not_yet::{self, NotYet, Reason};
 use super::shown::ShownName;
 use super::{ROWS, config_error};
 
@@ -15,8 +15,12 @@ use super::{ROWS, config_error};
 pub(super) enum Refusal<'a> {
     /// This error is the message.
     Error(Error),
-    /// A setting of Java's producer that needs a part which this crate does not have yet.
-    Missing { name: &'a str, part: &'static str },
+    /// A setting of Java's producer that this crate does not have: why, and what to do.
+    Missing {
+        name: &'a str,
+        reason: Reason,
+        instead: &'static str,
+    },
     /// An unknown name.
     Unknown { name: &'a str },
 }
@@ -45,9 +49,22 @@ impl fmt::Display for Refusal<'_> {
         match self {
             Self::Error(error) => error.fmt(f),
             // The value is not shown: it may be a password.
-            Self::Missing { name, part } => {
+            Self::Missing {
+                name,
+                reason,
+                instead,
+            } => {
                 let name = ShownName(name);
-                write!(f, "{name} is not supported yet: this version has no {part}")
+                match reason {
+                    Reason::NotYet(part) => write!(
+                        f,
+                        "{name} is not supported yet: this version has no {part}; {instead}"
+                    ),
+                    Reason::JavaClass => write!(
+                        f,
+                        "{name} names a Java class, which this producer does not run: {instead}"
+                    ),
+                }
             }
             Self::Unknown { name } => {
                 write!(f, "there is no setting {}", ShownName(name))?;
@@ -80,7 +97,11 @@ impl From<Refusal<'_>> for Error {
 pub(super) fn judge<'a>(name: &'a str, value: &str) -> Result<Option<Owner>, Refusal<'a>> {
     match not_yet::judge(name, value) {
         Some(NotYet::ChangesNothing) => Ok(None),
-        Some(NotYet::Missing(part)) => Err(Refusal::Missing { name, part }),
+        Some(NotYet::Refused { reason, instead }) => Err(Refusal::Missing {
+            name,
+            reason,
+            instead,
+        }),
         // A name of librdkafka is refused even if another program has it, too: the error gives the name that has the
         // effect.
         None => match Owner::of(name).filter(|_| librdkafka_hint(name).is_none()) {
@@ -111,8 +132,15 @@ fn hint(name: &str) -> Option<Hint> {
 }
 
 fn librdkafka_hint(name: &str) -> Option<String> {
-    let (_, java) = LIBRDKAFKA.iter().find(|(alias, _)| *alias == name)?;
-    Some(match *java {
+    if name == "enable.ssl.certificate.verification" {
+        return Some(
+            "this is librdkafka's name; the certificate of a broker is always verified: leave it out, and name the \
+             certificate or that of its issuer in ssl.truststore.location"
+                .to_owned(),
+        );
+    }
+    let (_, java) = librdkafkas().find(|(alias, _)| *alias == name)?;
+    Some(match java {
         "" => "this is a setting of librdkafka without a counterpart here: leave it out".to_owned(),
         java => format!("this is librdkafka's name; write {java}"),
     })
@@ -185,8 +213,7 @@ static FOLDED: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
     let ours = supported
         .chain(not_yet::names())
         .map(|known| (known, known));
-    let librdkafkas = LIBRDKAFKA.iter().copied();
-    ours.chain(librdkafkas.filter(|(_, java)| !java.is_empty()))
+    ours.chain(librdkafkas().filter(|(_, java)| !java.is_empty()))
         .chain([("brokers", "bootstrap.servers")])
         .map(|(name, ours)| (fold(name), ours))
         .collect()
@@ -277,7 +304,12 @@ fn edit_distance(a: &[char], b: &[char]) -> usize {
     row[b.len()]
 }
 
-/// librdkafka's name of a setting, and the name in Java and here. Empty: neither has such a setting.
+/// librdkafka's name of each setting, and the name in Java and here. Empty: neither has such a setting.
+fn librdkafkas() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_security = LIBRDKAFKA_SECURITY.iter();
+    LIBRDKAFKA.iter().chain(of_security).copied()
+}
+
 const LIBRDKAFKA: &[(&str, &str)] = &[
     ("api.version.request", ""),
     ("api.version.request.timeout.ms", ""),
@@ -306,25 +338,101 @@ const LIBRDKAFKA: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", "buffer.memory (in bytes)"),
     ("queue.buffering.max.ms", "linger.ms"),
     ("request.required.acks", "acks"),
+    ("socket.keepalive.enable", ""),
+    ("socket.nagle.disable", ""),
+    ("socket.receive.buffer.bytes", "receive.buffer.bytes"),
+    ("socket.send.buffer.bytes", "send.buffer.bytes"),
+    ("socket.timeout.ms", "request.timeout.ms"),
+    ("statistics.interval.ms", ""),
+    ("sticky.partitioning.linger.ms", ""),
+    ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms"),
+];
+
+const LIBRDKAFKA_SECURITY: &[(&str, &str)] = &[
+    (
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "sasl.jaas.config (option unsecuredLoginStringClaim_sub)",
+    ),
+    (
+        "https.ca.location",
+        "sasl.jaas.config (option ssl.truststore.location)",
+    ),
+    (
+        "https.ca.pem",
+        "sasl.jaas.config (option ssl.truststore.certificates)",
+    ),
     ("sasl.kerberos.keytab", "sasl.jaas.config (option keyTab)"),
     (
         "sasl.kerberos.principal",
         "sasl.jaas.config (option principal)",
     ),
     ("sasl.mechanisms", "sasl.mechanism"),
+    (
+        "sasl.oauthbearer.assertion.claim.audience",
+        "sasl.oauthbearer.assertion.claim.aud",
+    ),
+    (
+        "sasl.oauthbearer.assertion.claim.issuer",
+        "sasl.oauthbearer.assertion.claim.iss",
+    ),
+    (
+        "sasl.oauthbearer.assertion.claim.subject",
+        "sasl.oauthbearer.assertion.claim.sub",
+    ),
+    (
+        "sasl.oauthbearer.assertion.jwt.template.file",
+        "sasl.oauthbearer.assertion.template.file",
+    ),
+    (
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.assertion.private.key.file",
+    ),
+    (
+        "sasl.oauthbearer.client.id",
+        "sasl.oauthbearer.client.credentials.client.id",
+    ),
+    (
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+    ),
+    (
+        "sasl.oauthbearer.config",
+        "sasl.jaas.config (options unsecuredLogin...)",
+    ),
+    (
+        "sasl.oauthbearer.extensions",
+        "sasl.jaas.config (an option extension_NAME for each)",
+    ),
+    (
+        "sasl.oauthbearer.grant.type",
+        "sasl.oauthbearer.jwt.retriever.class",
+    ),
+    (
+        "sasl.oauthbearer.method",
+        "sasl.login.callback.handler.class (for oidc \
+         org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler)",
+    ),
     ("sasl.password", "sasl.jaas.config (option password)"),
     ("sasl.username", "sasl.jaas.config (option username)"),
-    ("socket.keepalive.enable", ""),
-    ("socket.nagle.disable", ""),
-    ("socket.receive.buffer.bytes", "receive.buffer.bytes"),
-    ("socket.send.buffer.bytes", "send.buffer.bytes"),
-    ("socket.timeout.ms", "request.timeout.ms"),
+    ("ssl.ca.certificate.stores", ""),
     ("ssl.ca.location", "ssl.truststore.location"),
-    ("ssl.certificate.location", "ssl.keystore.location"),
-    ("ssl.key.location", "ssl.keystore.location"),
-    ("statistics.interval.ms", ""),
-    ("sticky.partitioning.linger.ms", ""),
-    ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms"),
+    ("ssl.ca.pem", "ssl.truststore.certificates"),
+    (
+        "ssl.certificate.location",
+        "ssl.keystore.location (one file in PEM with the key and its certificates)",
+    ),
+    ("ssl.certificate.pem", "ssl.keystore.certificate.chain"),
+    ("ssl.crl.location", ""),
+    ("ssl.curves.list", ""),
+    ("ssl.engine.id", ""),
+    ("ssl.engine.location", ""),
+    (
+        "ssl.key.location",
+        "ssl.keystore.location (one file in PEM with the key and its certificates)",
+    ),
+    ("ssl.key.pem", "ssl.keystore.key"),
+    ("ssl.providers", ""),
+    ("ssl.sigalgs.list", ""),
 ];
 
 #[cfg(test)]
@@ -332,7 +440,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::producer::config::ProducerConfig;
+    use crate::producer::config::{ProducerConfig, warnings_of};
 
     fn refused(name: &str) -> String {
         let error = ProducerConfig::new().set(name, "hunter2").unwrap_err();
@@ -348,6 +456,21 @@ mod tests {
         let not_javas = ["sender.threads", "auto.include.jmx.reporter"];
         let javas = names.iter().filter(|name| !not_javas.contains(name));
         assert_eq!(javas.count(), 120);
+    }
+
+    #[test]
+    fn a_setting_of_javas_that_has_no_effect_is_accepted_with_a_warning_that_names_it() {
+        let names = [foreign::JVM, foreign::KINIT, foreign::BROKERS_TOKEN_CHECK].concat();
+        for name in names {
+            let mut config = ProducerConfig::new();
+            let (set, warnings) = warnings_of(|| config.set(name, "hunter2"));
+            set.unwrap();
+            assert_eq!(warnings.len(), 1, "{name}: {warnings:?}");
+            assert!(
+                warnings[0].contains(name) && warnings[0].contains("no effect"),
+                "{warnings:?}"
+            );
+        }
     }
 
     #[test]
@@ -483,7 +606,9 @@ mod tests {
 
     #[test]
     fn librdkafkas_names_are_refused_with_javas() {
-        for (alias, java) in LIBRDKAFKA {
+        let error = refused("enable.ssl.certificate.verification");
+        assert!(error.contains("ssl.truststore.location"), "{error}");
+        for (alias, java) in librdkafkas() {
             let error = refused(alias);
             if java.is_empty() {
                 assert!(
