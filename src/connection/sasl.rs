@@ -108,14 +108,14 @@ impl SaslAuthenticator {
     ) -> Result<SaslAuthenticateResponse, Error> {
         let message = message.bytes();
         if message.len() > MAX_MESSAGE_BYTES {
+            let mechanism = self.mechanism.name();
+            let part = long_part(mechanism);
             let text = format!(
-                "the {} message has {} bytes, and brokers accept {MAX_MESSAGE_BYTES}: the token is too long",
-                self.mechanism.name(),
+                "the {mechanism} message has {} bytes, and brokers accept {MAX_MESSAGE_BYTES}: the {part} is too long",
                 message.len()
             );
-            return Err(
-                Error::new(ErrorKind::Authentication, text).with_advice("use a shorter token")
-            );
+            return Err(Error::new(ErrorKind::Authentication, text)
+                .with_advice(format!("use a shorter {part}")));
         }
         let version = connection.versions.best::<SaslAuthenticateRequest<'_>>()?;
         let request = SaslAuthenticateRequest { message };
@@ -127,6 +127,18 @@ impl SaslAuthenticator {
         }
         let error = conversation.refused(answer.error_message.as_deref());
         Err(error.with_broker_code(answer.error))
+    }
+}
+
+/// Returns what makes a message of a mechanism long.
+fn long_part(mechanism: &str) -> &'static str {
+    match mechanism {
+        "PLAIN" => "user name or password",
+        "GSSAPI" => "Kerberos ticket",
+        "AWS_MSK_IAM" => "session token of the AWS credentials",
+        "OAUTHBEARER" => "token",
+        // SCRAM sends no password.
+        _ => "user name",
     }
 }
 

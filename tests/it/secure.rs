@@ -288,6 +288,24 @@ fn records_are_delivered_with_each_mechanism_with_and_without_tls() {
 }
 
 #[test]
+fn a_delegation_token_comes_in_by_its_setters() {
+    let sasl = MockSasl::new().delegation_token("carol", "token-id", "aG1hYw==");
+    let cluster = cluster(None, Some(sasl));
+    let open = [("security.protocol", "SASL_PLAINTEXT")];
+    let by_256 = with(builder(&cluster), &open).sasl_scram_sha_256_token("token-id", "aG1hYw==");
+    let by_512 = with(builder(&cluster), &open).sasl_scram_sha_512_token("token-id", "aG1hYw==");
+    for producer in [by_256, by_512].map(|builder| builder.build().unwrap()) {
+        deliver(&producer, 0, "v").unwrap();
+    }
+    let requests = cluster.requests();
+    let produced = requests
+        .iter()
+        .filter(|request| request.api == MockApi::Produce);
+    let principals: Vec<_> = produced.map(|request| &*request.principal).collect();
+    assert_eq!(principals, ["User:carol", "User:carol"]);
+}
+
+#[test]
 fn records_wait_while_the_password_is_wrong() {
     let cluster = cluster(None, Some(MockSasl::new().plain("alice", "right")));
     let jaas = jaas(PLAIN, "alice", "right");
@@ -331,4 +349,37 @@ fn records_are_delivered_across_the_ends_of_sessions() {
         sent += 10;
     }
     assert_eq!(numbers(&cluster), (0..sent).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_message_that_no_broker_accepts_is_refused_and_says_what_is_too_long() {
+    let cluster = cluster(
+        None,
+        Some(
+            MockSasl::new()
+                .plain("alice", "x")
+                .oauthbearer_token("alice", "x"),
+        ),
+    );
+    let long = "a".repeat(16 << 20);
+    let open = [("security.protocol", "SASL_PLAINTEXT")];
+    let opened = || with(builder(&cluster), &open);
+    let token = long.clone();
+    let by_token = opened().sasl_oauthbearer(move || {
+        Ok(kafka_producer::BearerToken::new(token.clone())
+            .expires(std::time::SystemTime::now() + Duration::from_secs(600)))
+    });
+    for (builder, part) in [
+        (opened().sasl_plain("alice", &long), "user name or password"),
+        (by_token, "token"),
+    ] {
+        let producer = builder.build().unwrap();
+        let error = deliver(&producer, 0, "v").unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("the {part} is too long"))
+                && error.contains(&format!("use a shorter {part}"))
+                && error.len() < 1000,
+            "{error}"
+        );
+    }
 }
