@@ -24,7 +24,7 @@ main() {
     mkdir -p "$work" "$kafka" || exit 2
     : >"$missing"
     # Without these there is nothing to compare.
-    for package in brokers compare floor ours; do
+    for package in brokers compare encryption floor ours; do
         cargo_build "$package" || exit 1
     done
     # Two packages have another name than the crate that they drive. With the same name cargo would build that crate.

@@ -10,14 +10,15 @@ mod link;
 mod topics;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use connection::{Connection, Shared};
+use link::PlainStream;
+pub(crate) use link::Stream;
 use topics::Topics;
 
 /// What the broker does beyond answering.
@@ -54,17 +55,17 @@ impl NullBroker {
     /// name ends in a hyphen and a number, that number.
     pub(crate) fn start(partitions: i32, checks: Checks) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
-        Self::start_program(&program, partitions, checks, None)
+        Self::start_program(Command::new(program), partitions, checks, None)
     }
 
     /// Starts a broker with a program that calls [`run_if_asked`]. Its metadata names `advertised` if that is given.
     pub(crate) fn start_program(
-        program: &Path,
+        mut program: Command,
         partitions: i32,
         checks: Checks,
         advertised: Option<SocketAddr>,
     ) -> Self {
-        let mut child = Command::new(program)
+        let mut child = program
             .arg(ARGUMENT)
             .arg(partitions.to_string())
             .arg(if checks == Checks::Verify {
@@ -139,6 +140,13 @@ fn read_line(from: &mut impl BufRead) -> String {
 
 /// Call this first in `main`: if this process is the broker, it serves until its standard input ends and then exits.
 pub(crate) fn run_if_asked() {
+    run_with_if_asked(|socket| Some(PlainStream::new(socket)));
+}
+
+/// As [`run_if_asked`], for a broker that makes its streams by `accept`. A connection for which it returns `None` is closed.
+pub(crate) fn run_with_if_asked<S: Stream>(
+    accept: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+) {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| first != ARGUMENT) {
         return;
@@ -162,10 +170,15 @@ pub(crate) fn run_if_asked() {
     });
     println!("{own}");
     let serving = Arc::clone(&shared);
+    let accept = Arc::new(accept);
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            let shared = Arc::clone(&serving);
-            std::thread::spawn(move || Connection::new(socket, shared).serve());
+            let (shared, accept) = (Arc::clone(&serving), Arc::clone(&accept));
+            std::thread::spawn(move || {
+                if let Some(stream) = accept(socket) {
+                    Connection::new(stream, shared).serve();
+                }
+            });
         }
     });
     for _command in std::io::stdin().lines().map_while(Result::ok) {

@@ -83,7 +83,8 @@ impl Remainder {
     /// Offers the rest of the request to the transport once. Returns whether the request is written.
     fn write_some(&mut self, half: &mut SendHalf, timeout: Duration) -> io::Result<bool> {
         if self.accepted < self.total {
-            self.accepted += half.write_vectored(&self.request.slices(self.accepted), timeout)?;
+            let slices = self.request.slices(self.accepted, half.most_bytes());
+            self.accepted += half.write_vectored(&slices, timeout)?;
             if self.accepted < self.total {
                 return Ok(false);
             }
@@ -96,31 +97,38 @@ impl Remainder {
 const MOST_SLICES: usize = 1024;
 
 impl OutgoingRequest {
-    /// Returns the bytes after the first `skip` bytes, in at most [`MOST_SLICES`] slices. These need not reach the end.
-    fn slices(&self, mut skip: usize) -> Vec<IoSlice<'_>> {
+    /// Returns the bytes after the first `skip` bytes, in at most [`MOST_SLICES`] slices. These end at the end of the request, or
+    /// with the slice that makes them `enough` bytes.
+    fn slices(&self, mut skip: usize, enough: usize) -> Vec<IoSlice<'_>> {
         let mut slices = Vec::with_capacity((2 * self.cuts.len() + 1).min(MOST_SLICES));
-        let mut push = |bytes: &'_ [u8]| -> Option<(usize, usize)> {
-            let skipped = skip.min(bytes.len());
+        let mut length = 0;
+        for part in self.parts() {
+            let skipped = skip.min(part.len());
             skip -= skipped;
-            (skipped < bytes.len()).then_some((skipped, bytes.len()))
-        };
-        let mut start = 0;
-        for (cut, batch) in self.cuts.iter().zip(&self.batches) {
-            for bytes in [&self.fields[start..*cut], (**batch).as_ref()] {
-                if let Some((from, to)) = push(bytes) {
-                    slices.push(IoSlice::new(&bytes[from..to]));
-                }
+            if skipped == part.len() {
+                continue;
             }
-            start = *cut;
-            if slices.len() + 2 > MOST_SLICES {
-                return slices;
+            slices.push(IoSlice::new(&part[skipped..]));
+            length += part.len() - skipped;
+            if length >= enough || slices.len() == MOST_SLICES {
+                break;
             }
-        }
-        let bytes = &self.fields[start..];
-        if let Some((from, to)) = push(bytes) {
-            slices.push(IoSlice::new(&bytes[from..to]));
         }
         slices
+    }
+
+    /// Returns the fields and the batches in their order on the wire.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        let batches = self.cuts.iter().zip(&self.batches);
+        let last_cut = self.cuts.last().copied().unwrap_or(0);
+        batches
+            .flat_map(move |(cut, batch)| {
+                let fields = &self.fields[start..*cut];
+                start = *cut;
+                [fields, (**batch).as_ref()]
+            })
+            .chain([&self.fields[last_cut..]])
     }
 
     /// The number of bytes on the wire, before a transport that encrypts adds its own.
@@ -160,11 +168,21 @@ mod tests {
         assert_eq!(request.len(), whole.len());
         for skip in 0..=whole.len() {
             let rest: Vec<u8> = request
-                .slices(skip)
+                .slices(skip, usize::MAX)
                 .iter()
                 .flat_map(|slice| slice.to_vec())
                 .collect();
             assert_eq!(rest, &whole[skip..]);
+        }
+    }
+
+    #[test]
+    fn a_write_is_offered_few_slices_if_few_bytes_are_enough() {
+        let request = request(b"aabbbc", &[2, 5], &[b"XXX", b"YY"]);
+        for (skip, enough, slices) in [(0, 1, "aa"), (1, 2, "aXXX"), (3, 6, "XXbbbYY")] {
+            let offered = request.slices(skip, enough);
+            let bytes: Vec<u8> = offered.iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(bytes, slices.as_bytes(), "{skip} {enough}");
         }
     }
 
@@ -246,7 +264,7 @@ mod tests {
         };
         let (mut skip, mut calls) = (0, 0);
         while skip < request.len() {
-            let slices = request.slices(skip);
+            let slices = request.slices(skip, usize::MAX);
             assert!(!slices.is_empty() && slices.len() <= MOST_SLICES);
             skip += slices.iter().map(|slice| slice.len()).sum::<usize>();
             calls += 1;

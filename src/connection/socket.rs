@@ -56,6 +56,16 @@ impl TcpSocket {
         self.0.send_vectored_with_flags(slices, NO_SIGNAL)
     }
 
+    /// As [`write_vectored`](Self::write_vectored), but does not wait for room in the system's buffer. Returns an error of kind
+    /// `WouldBlock` if there is none, and on systems that have no such call.
+    #[cfg(feature = "tls-core")]
+    pub(crate) fn write_vectored_at_once(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match DO_NOT_WAIT {
+            Some(flag) => self.0.send_vectored_with_flags(slices, NO_SIGNAL | flag),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         (&self.0).read(buffer)
     }
@@ -65,6 +75,36 @@ impl TcpSocket {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
+
+/// `MSG_DONTWAIT`, or `None` if the system does not have it.
+#[cfg(all(feature = "tls-core", any(target_os = "linux", target_os = "android")))]
+const DO_NOT_WAIT: Option<i32> = Some(0x40);
+#[cfg(all(
+    feature = "tls-core",
+    any(
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )
+))]
+const DO_NOT_WAIT: Option<i32> = Some(0x80);
+#[cfg(all(
+    feature = "tls-core",
+    not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))
+))]
+const DO_NOT_WAIT: Option<i32> = None;
 
 /// `MSG_NOSIGNAL`, or 0 if the system does not have it.
 #[cfg(any(target_os = "linux", target_os = "android"))]

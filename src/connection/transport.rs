@@ -13,7 +13,7 @@
 //!   get it.
 //! - **A receive half does not write to the socket.** It may have to answer the peer (a TLS key update, an alert). It then
 //!   adds the answer to the pending bytes, under a lock that both halves share. No thread holds this lock during a
-//!   call to the system. The send half writes the answer before the next bytes of a request. That is early enough: a key
+//!   call to the system that can block. The send half writes the answer before the next bytes of a request. That is early enough: a key
 //!   update need only be answered before the next application data (RFC 8446, 4.6.3), and other answers are optional.
 //! - **Each operation has its own time limit.** No half keeps a deadline. It keeps the timeout that the socket has now,
 //!   and changes it with a system call only if the next operation has another one.
@@ -70,6 +70,15 @@ impl SendHalf {
             Self::Tls(half) => half.write_vectored(slices, timeout),
             #[cfg(test)]
             Self::Scripted(half) => half.write_vectored(slices, timeout),
+        }
+    }
+
+    /// Returns how many bytes one write accepts at most.
+    pub(super) fn most_bytes(&self) -> usize {
+        match self {
+            #[cfg(feature = "tls-core")]
+            Self::Tls(_) => tls::CHUNK_BYTES,
+            _ => usize::MAX,
         }
     }
 
@@ -168,6 +177,19 @@ impl PlainSendHalf {
         #[cfg(test)]
         let slices = &cut[..];
         match self.socket.write_vectored(slices)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        }
+    }
+
+    /// As [`write_vectored`](Self::write_vectored), but does not block. It times out at once if the socket takes nothing now.
+    #[cfg(feature = "tls-core")]
+    fn write_vectored_at_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(test)]
+        let cut = self.faults.before_write(slices)?;
+        #[cfg(test)]
+        let slices = &cut[..];
+        match self.socket.write_vectored_at_once(slices)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             written => Ok(written),
         }

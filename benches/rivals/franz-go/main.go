@@ -3,6 +3,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -59,6 +61,17 @@ func clientOptions(o options) ([]kgo.Opt, error) {
 	}
 	if !o.idempotence {
 		opts = append(opts, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(o.inFlight))
+	}
+	if o.tlsAuthority != "" {
+		authority, err := os.ReadFile(o.tlsAuthority)
+		if err != nil {
+			return nil, err
+		}
+		trusted := x509.NewCertPool()
+		if !trusted.AppendCertsFromPEM(authority) {
+			return nil, fmt.Errorf("%s has no certificate", o.tlsAuthority)
+		}
+		opts = append(opts, kgo.DialTLSConfig(&tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS13}))
 	}
 	if o.spread == "round-robin" {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))

@@ -11,6 +11,8 @@ import (
 // options are those of drive::Options, by the same names.
 type options struct {
 	bootstrap, topic, acks, codec, spread, mode, payload string
+	// The file with the certificate of the broker's authority; empty for plaintext.
+	tlsAuthority string
 	recordBytes, partitions, threads, batchBytes         int
 	bufferBytes, inFlight, keys, headers, brokerProcess  int
 	lingerMs                                             int
@@ -31,6 +33,7 @@ func readOptions() options {
 	text(&o.spread, "spread", "default")
 	text(&o.mode, "mode", "throughput")
 	text(&o.payload, "payload", "")
+	text(&o.tlsAuthority, "tls-authority", "")
 	number(&o.recordBytes, "record-bytes", 100)
 	number(&o.partitions, "partitions", 8)
 	number(&o.threads, "threads", 1)

@@ -1,11 +1,11 @@
 //! One connection: reads a request, answers it, and so on.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::answer::Answer;
-use super::link::Link;
+use super::link::{Link, Stream};
 use super::topics::{BATCH_HEADER_BYTES, Log, Topics, record_count};
 
 /// What all connections share.
@@ -22,8 +22,8 @@ pub(super) struct Shared {
     pub(super) producers: AtomicU64,
 }
 
-pub(super) struct Connection {
-    link: Link,
+pub(super) struct Connection<S> {
+    link: Link<S>,
     answer: Answer,
     shared: Arc<Shared>,
     name: Vec<u8>,
@@ -40,10 +40,10 @@ struct Tally {
     refused: u64,
 }
 
-impl Connection {
-    pub(super) fn new(socket: TcpStream, shared: Arc<Shared>) -> Self {
+impl<S: Stream> Connection<S> {
+    pub(super) fn new(stream: S, shared: Arc<Shared>) -> Self {
         Self {
-            link: Link::new(socket),
+            link: Link::new(stream),
             answer: Answer::default(),
             shared,
             name: Vec::new(),

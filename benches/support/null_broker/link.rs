@@ -1,13 +1,27 @@
 //! A connection's bytes: requests are read from the front; answers are collected and written when no byte is left to read.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 
+/// What a connection reads from and writes to: a socket, or TLS over one.
+pub(crate) trait Stream: Send {
+    /// The fewest bytes that cost less to drop than to read. `usize::MAX` if the stream cannot drop bytes.
+    fn least_dropped(&self) -> usize;
+
+    /// Reads some bytes. 0 is the end.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Drops some bytes, `most` at most, and returns how many. 0 is the end.
+    fn drop_some(&mut self, most: usize) -> io::Result<usize>;
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
 /// Reads as little of a batch as it can: on Linux the socket drops what is skipped without copying it.
 /// Copying the records would be most of what the broker costs.
-pub(super) struct Link {
-    socket: socket2::Socket,
+pub(super) struct Link<S> {
+    stream: S,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -16,31 +30,24 @@ pub(super) struct Link {
     /// The bytes of the current request that were not read yet.
     frame_left: usize,
     answers: Vec<u8>,
-    /// Never written to, so it takes no memory.
-    waste: Box<[MaybeUninit<u8>]>,
 }
 
 const BUFFER_BYTES: usize = 128 << 10;
 /// Enough for the fields between two batches, and the second one's header.
 const SMALL_WINDOW: usize = 512;
-/// Two system calls instead of one cost more than copying a batch of 16 KiB.
-const LEAST_DROPPED: usize = 32 << 10;
-const MOST_DROPPED: usize = 1 << 20;
 const MAX_FRAME_BYTES: usize = 256 << 20;
 
 /// All of these return `None` if the connection has ended or the request cannot be decoded.
-impl Link {
-    pub(super) fn new(socket: TcpStream) -> Self {
-        let _ = socket.set_nodelay(true);
+impl<S: Stream> Link<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self {
-            socket: socket.into(),
+            stream,
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
             window: BUFFER_BYTES,
             frame_left: 0,
             answers: Vec::new(),
-            waste: Box::new_uninit_slice(MOST_DROPPED),
         }
     }
 
@@ -77,7 +84,7 @@ impl Link {
 
     /// Skips a batch. Another one of its kind is likely to follow.
     pub(super) fn skip_batch(&mut self, bytes: usize) -> Option<()> {
-        self.window = if bytes >= LEAST_DROPPED && CAN_DROP {
+        self.window = if bytes >= self.stream.least_dropped() {
             SMALL_WINDOW
         } else {
             BUFFER_BYTES
@@ -98,7 +105,7 @@ impl Link {
             if left == 0 {
                 return Some(());
             }
-            if left >= LEAST_DROPPED && CAN_DROP {
+            if left >= self.stream.least_dropped() {
                 left = self.drop_all(left)?;
             } else {
                 self.fill()?;
@@ -109,20 +116,19 @@ impl Link {
     fn fill(&mut self) -> Option<()> {
         self.flush()?;
         let end = self.buffer.len().min(self.end + self.window);
-        match self.socket.read(&mut self.buffer[self.end..end]) {
+        match self.stream.read(&mut self.buffer[self.end..end]) {
             Ok(read) if read > 0 => self.end += read,
             _ => return None,
         }
         Some(())
     }
 
-    /// Drops `bytes` from the socket, or all but a few, and returns how many it left.
+    /// Drops `bytes` from the stream, or all but a few, and returns how many it left.
     fn drop_all(&mut self, bytes: usize) -> Option<usize> {
         let mut left = bytes;
         self.flush()?;
-        while left >= LEAST_DROPPED {
-            let most = left.min(MOST_DROPPED);
-            match self.socket.recv_with_flags(&mut self.waste[..most], DROP) {
+        while left > 0 && left >= self.stream.least_dropped() {
+            match self.stream.drop_some(left) {
                 Ok(dropped) if dropped > 0 => left -= dropped,
                 _ => return None,
             }
@@ -132,7 +138,7 @@ impl Link {
 
     fn flush(&mut self) -> Option<()> {
         if !self.answers.is_empty() {
-            self.socket.write_all(&self.answers).ok()?;
+            self.stream.write_all(&self.answers).ok()?;
             self.answers.clear();
         }
         Some(())
@@ -199,6 +205,48 @@ impl Link {
     }
 }
 
+/// A plain socket. On Linux it drops bytes without copying them.
+pub(crate) struct PlainStream {
+    socket: socket2::Socket,
+    /// Never written to, so it takes no memory.
+    waste: Box<[MaybeUninit<u8>]>,
+}
+
+impl PlainStream {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        let _ = socket.set_nodelay(true);
+        Self {
+            socket: socket.into(),
+            waste: Box::new_uninit_slice(MOST_DROPPED),
+        }
+    }
+}
+
+impl Stream for PlainStream {
+    fn least_dropped(&self) -> usize {
+        match CAN_DROP {
+            true => LEAST_DROPPED,
+            false => usize::MAX,
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(into)
+    }
+
+    fn drop_some(&mut self, most: usize) -> io::Result<usize> {
+        let most = most.min(MOST_DROPPED);
+        self.socket.recv_with_flags(&mut self.waste[..most], DROP)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)
+    }
+}
+
+/// Two system calls instead of one cost more than copying a batch of 16 KiB.
+const LEAST_DROPPED: usize = 32 << 10;
+const MOST_DROPPED: usize = 1 << 20;
 const CAN_DROP: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// Linux's MSG_TRUNC, the same number on every architecture: tcp(7).
 const DROP: i32 = 0x20;

@@ -1,8 +1,12 @@
 //! TLS: encrypts what is sent and decrypts what is received.
 //!
 //! rustls keeps the keys and the state of both directions in one value. Both halves share it under a lock, which a thread
-//! holds only while it encrypts up to 64 KiB or processes what it has read: some 20 us. No thread holds it during a call
-//! to the system. So a blocked write delays no read, and a waiting read delays no write.
+//! holds only while it encrypts up to 256 KiB and gives them to the system, or processes what it has read: 0.1 ms at most. No
+//! thread holds it during a call to the system that can block. So a blocked write delays no read, and a waiting read delays
+//! no write.
+//!
+//! rustls encrypts into buffers of its own. The system gets the bytes from these buffers if it takes them at once. Only what
+//! it does not take is copied to the pending bytes, because the lock ends before a write that can block.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
@@ -18,11 +22,14 @@ use crate::sync::Mutex;
 use crate::threads::ThreadGroup;
 use crate::tls::TlsClient;
 
-/// How many bytes of a request are encrypted at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// How many bytes of a request are encrypted at once. Each call to the system may wake the broker, so fewer calls cost less.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The number of bytes in a record (RFC 8446, 5.1).
+const RECORD_BYTES: usize = 16 * 1024;
 
 /// The number of encrypted bytes that one read asks for: one record (RFC 8446, 5.2) with its header.
-const READ_BYTES: usize = 16 * 1024 + 256 + 5;
+const READ_BYTES: usize = RECORD_BYTES + 256 + 5;
 
 /// Makes a handshake with the broker at `host` before `deadline`, and returns the two halves.
 pub(in crate::connection) fn connect(
@@ -56,7 +63,7 @@ fn halves(
         socket: PlainSendHalf::new(socket),
         tls: Arc::clone(&tls),
         pending: Pending::default(),
-        writes_left: MOST_WRITES,
+        records_left: MOST_RECORDS,
     };
     let receive = TlsReceiveHalf {
         socket: PlainReceiveHalf::new(socket),
@@ -82,13 +89,12 @@ pub(in crate::connection) struct TlsSendHalf {
     tls: Arc<Mutex<ClientConnection>>,
     /// Encrypted bytes that the socket has not accepted yet.
     pending: Pending,
-    /// The number of writes for which TLS 1.2 may use the keys.
-    writes_left: u32,
+    /// The number of records for which TLS 1.2 may use the keys.
+    records_left: usize,
 }
 
-/// The number of writes with the keys of a TLS 1.2 connection. rustls uses AES-GCM keys for 2^24 records, and a write has
-/// up to [`CHUNK_BYTES`], which is at most five records. One more is a reserve for alerts.
-const MOST_WRITES: u32 = (1 << 24) / 6;
+/// The number of records with the keys of a TLS 1.2 connection, as rustls has it for AES-GCM, less a reserve for alerts.
+const MOST_RECORDS: usize = (1 << 24) - 1024;
 
 /// Bytes of which the first `written` are written.
 #[derive(Default)]
@@ -118,19 +124,21 @@ impl TlsSendHalf {
         if !self.pending.is_empty() && !self.flush(timeout)? {
             return Ok(0);
         }
-        let accepted = {
+        let (accepted, written) = {
             let mut tls = self.tls.lock();
-            reserve_write(&tls, &mut self.writes_left)?;
+            self.check_keys(&tls)?;
             let accepted = tls.writer().write_vectored(slices)?;
+            self.records_left = self.records_left.saturating_sub(records_of(accepted));
+            if accepted == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let written = ignore_timeout(tls.write_tls(&mut AtOnce(&mut self.socket)))?;
             take_encrypted(&mut tls, &mut self.pending)?;
-            accepted
+            (accepted, written)
         };
-        if accepted == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        match self.flush(timeout) {
-            // The socket failed and took none of the pending bytes.
-            Err(error) if !is_timeout(&error) && !is_interrupted(&error) => Err(error),
+        match ignore_timeout(self.flush(timeout).map(usize::from)) {
+            // The socket failed and took no byte of this write.
+            Err(error) if written == 0 => Err(error),
             // All accepted bytes are encrypted. Those that the socket did not take are pending, and the caller must not offer
             // them again.
             _ => Ok(accepted),
@@ -175,29 +183,53 @@ impl TlsSendHalf {
         }
     }
 
+    /// Returns an error if TLS 1.2 may not use the keys for another write: rustls would accept the bytes and drop them. TLS 1.3
+    /// exchanges the keys in time.
+    fn check_keys(&self, tls: &ClientConnection) -> io::Result<()> {
+        if tls.protocol_version() != Some(ProtocolVersion::TLSv1_2)
+            || self.records_left >= records_of(CHUNK_BYTES)
+        {
+            return Ok(());
+        }
+        let message = "the TLS 1.2 connection reached the limit of its keys: the producer makes a new connection";
+        let error = Error::new(ErrorKind::Network, message);
+        Err(io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
     /// Moves what rustls wants to send, such as a message of the handshake, to the pending bytes.
     fn take_from_tls(&mut self) -> io::Result<()> {
         take_encrypted(&mut self.tls.lock(), &mut self.pending)
     }
 }
 
-/// Counts one write. Returns an error if TLS 1.2 allows no more of them with these keys: rustls would accept the bytes and
-/// drop them. TLS 1.3 exchanges the keys in time.
-fn reserve_write(tls: &ClientConnection, left: &mut u32) -> io::Result<()> {
-    if tls.protocol_version() != Some(ProtocolVersion::TLSv1_2) {
-        return Ok(());
+/// Returns how many records a write of `bytes` takes at most.
+fn records_of(bytes: usize) -> usize {
+    bytes.div_ceil(RECORD_BYTES)
+}
+
+/// The socket of a send half, for writes that do not block.
+struct AtOnce<'a>(&'a mut PlainSendHalf);
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
-    if *left == 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            Error::new(
-                ErrorKind::Network,
-                "the TLS 1.2 connection reached the limit of its keys: the producer makes a new connection",
-            ),
-        ));
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored_at_once(slices)
     }
-    *left -= 1;
-    Ok(())
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns 0 for a write that ended before it did anything, and may be repeated.
+fn ignore_timeout(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if is_timeout(&error) || is_interrupted(&error) => Ok(0),
+        written => written,
+    }
 }
 
 /// Returns whether a signal ended the call to the system before it did anything.

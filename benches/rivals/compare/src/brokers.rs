@@ -30,6 +30,8 @@ impl Kind {
 pub(crate) struct Broker {
     pub(crate) bootstrap: String,
     pub(crate) process: Option<u32>,
+    /// The certificate of its authority, if it speaks TLS.
+    pub(crate) tls_authority: Option<PathBuf>,
     null: Option<NullBroker>,
     _proxy: Option<Proxy>,
 }
@@ -49,6 +51,7 @@ impl Broker {
 pub(crate) struct Brokers {
     kind: Kind,
     programs: PathBuf,
+    work: PathBuf,
     kafka: Option<Kafka>,
 }
 
@@ -66,6 +69,7 @@ impl Brokers {
         Ok(Self {
             kind,
             programs: programs.to_owned(),
+            work: work.to_owned(),
             kafka,
         })
     }
@@ -76,10 +80,14 @@ impl Brokers {
         if job.round_trip_ms > 0 && !matches!(self.kind, Kind::Null) {
             return Err("the link with a delay leads to the null broker only".into());
         }
+        if job.tls && !matches!(self.kind, Kind::Null) {
+            return Err("only the null broker speaks TLS".into());
+        }
         match (&self.kind, &self.kafka) {
             (Kind::At(address), _) => Ok(Broker {
                 bootstrap: address.clone(),
                 process: None,
+                tls_authority: None,
                 null: None,
                 _proxy: None,
             }),
@@ -88,26 +96,37 @@ impl Brokers {
                 Ok(Broker {
                     bootstrap: kafka.address.to_string(),
                     process: Some(kafka.process.id()),
+                    tls_authority: None,
                     null: None,
                     _proxy: None,
                 })
             }
-            _ => Ok(self.null_broker(job)),
+            _ => Ok(self.null_broker(job, job.tls)),
         }
     }
 
-    fn null_broker(&self, job: &Job) -> Broker {
+    /// The broker without TLS for a job with TLS.
+    pub(crate) fn broker_beside(&self, job: &Job) -> Option<Broker> {
+        job.tls.then(|| self.null_broker(job, false))
+    }
+
+    fn null_broker(&self, job: &Job, tls: bool) -> Broker {
         let mut proxy = (job.round_trip_ms > 0)
             .then(|| Proxy::start(&self.programs.join("delay-proxy"), job.round_trip_ms));
         let advertised = proxy.as_ref().map(|proxy| proxy.address);
-        let program = self.programs.join("null-broker");
-        let null = NullBroker::start_program(&program, 8, Checks::Count, advertised);
+        let mut program = Command::new(self.programs.join("null-broker"));
+        let folder = self.work.join("tls");
+        if tls {
+            program.env("RIVALS_TLS_FOLDER", &folder);
+        }
+        let null = NullBroker::start_program(program, 8, Checks::Count, advertised);
         if let Some(proxy) = &mut proxy {
             proxy.lead_to(null.address());
         }
         Broker {
             bootstrap: advertised.unwrap_or(null.address()).to_string(),
             process: Some(null.process_id()),
+            tls_authority: tls.then(|| folder.join("ca.pem")),
             null: Some(null),
             _proxy: proxy,
         }

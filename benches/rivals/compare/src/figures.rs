@@ -147,6 +147,9 @@ pub(crate) struct Row<'a> {
     pub(crate) done: Vec<(&'a Figures, Option<&'a Figures>)>,
     /// Why a measurement has no figures.
     pub(crate) complaint: Option<String>,
+    /// In each repetition, the CPU time a record beyond that of the same participant in plaintext, as a multiple of that of
+    /// encryption alone. Empty if these were not measured.
+    pub(crate) tls_costs: Vec<f64>,
 }
 
 impl Result {
@@ -159,12 +162,16 @@ impl Result {
                     name,
                     done: Vec::new(),
                     complaint: None,
+                    tls_costs: Vec::new(),
                 });
                 rows.len() - 1
             });
             match measurement {
                 Measurement::Done(figures) => {
-                    rows[index].done.push((figures, self.floor_in(*number)))
+                    let row = &mut rows[index];
+                    row.done
+                        .push((figures, self.in_repetition("floor", *number)));
+                    row.tls_costs.extend(self.tls_cost(name, figures, *number));
                 }
                 Measurement::Missing(reason) => {
                     rows[index].complaint = Some(format!("missing: {reason}"))
@@ -180,13 +187,20 @@ impl Result {
         rows
     }
 
-    fn floor_in(&self, number: usize) -> Option<&Figures> {
+    fn in_repetition(&self, wanted: &str, number: usize) -> Option<&Figures> {
         self.measurements
             .iter()
             .find_map(|(name, of, measurement)| match measurement {
-                Measurement::Done(figures) if *name == "floor" && *of == number => Some(figures),
+                Measurement::Done(figures) if *name == wanted && *of == number => Some(figures),
                 _ => None,
             })
+    }
+
+    fn tls_cost(&self, name: &str, figures: &Figures, number: usize) -> Option<f64> {
+        let plaintext = self.in_repetition(&format!("{name}, plaintext"), number)?;
+        let encryption = self.in_repetition("encryption", number)?;
+        let more = figures.cpu_us_per_record - plaintext.cpu_us_per_record;
+        Some(more / encryption.cpu_us_per_record)
     }
 }
 
@@ -194,6 +208,10 @@ impl Row<'_> {
     /// The mean of the measurements. `None` if there is no measurement, or if one of them has no such figure.
     pub(crate) fn mean(&self, figure: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
         mean(self.done.iter().map(|(figures, _)| figure(figures)))
+    }
+
+    pub(crate) fn tls_cost(&self) -> Option<f64> {
+        mean(self.tls_costs.iter().map(|cost| Some(*cost)))
     }
 
     /// The mean of the ratios to the floor in the same repetition.

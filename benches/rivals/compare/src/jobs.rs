@@ -17,6 +17,8 @@ pub(crate) struct Job {
     pub(crate) points: Vec<Point>,
     pub(crate) round_trip_ms: u32,
     pub(crate) data: Data,
+    /// Whether the broker speaks TLS. Beside it there is one without, for those that are measured in plaintext.
+    pub(crate) tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(crate) fn all() -> Vec<Job> {
     latency(&mut jobs);
     delay(&mut jobs);
     memory(&mut jobs);
+    tls(&mut jobs);
     jobs
 }
 
@@ -53,6 +56,7 @@ impl Job {
             points: Vec::new(),
             round_trip_ms: 0,
             data: Data::Letters,
+            tls: false,
         }
     }
 
@@ -231,5 +235,18 @@ fn memory(jobs: &mut Vec<Job>) {
         outage("outage-million", "268435456"),
         outage("outage-full", "33554432"),
         Job::new("memory", "burst-10000", &burst),
+    ]);
+}
+
+/// TLS 1.3 with AES-128-GCM.
+fn tls(jobs: &mut Vec<Job>) {
+    let tls = |name, bytes| Job {
+        tls: true,
+        ..Job::new("tls", name, &[("record-bytes", bytes)])
+    };
+    jobs.extend([
+        tls("tls-100", "100").quick(),
+        tls("tls-1k", "1024"),
+        tls("tls-10k", "10240"),
     ]);
 }

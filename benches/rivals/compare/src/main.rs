@@ -22,7 +22,7 @@ use arguments::Arguments;
 use brokers::{Broker, Brokers};
 use figures::{Counted, Figures, Measurement, Result};
 use jobs::Job;
-use participants::Participant;
+use participants::{Part, Participant};
 use process::{Ran, Usage};
 
 fn main() -> ExitCode {
@@ -66,6 +66,8 @@ struct Compared<'a> {
     topic: String,
     payload: std::path::PathBuf,
     broker: Broker,
+    /// For those that are measured without TLS in a job with TLS.
+    plaintext_broker: Option<Broker>,
 }
 
 impl<'a> Compared<'a> {
@@ -79,6 +81,7 @@ impl<'a> Compared<'a> {
         Ok(Self {
             payload: payload::file(&arguments.work, job.record_bytes(), job.data)?,
             broker: brokers.broker_for(job, &topic)?,
+            plaintext_broker: brokers.broker_beside(job),
             arguments,
             job,
             topic,
@@ -128,7 +131,8 @@ impl<'a> Compared<'a> {
             Some(records) => ("records", records.to_owned()),
             None => ("seconds", self.arguments.seconds.to_string()),
         };
-        let (cpu_before, seen_before) = (self.broker.cpu_time(), self.broker.seen());
+        let broker = self.broker_of(participant);
+        let (cpu_before, seen_before) = (broker.cpu_time(), broker.seen());
         let ran = match self.drive(participant, &[end]) {
             Ok(ran) => ran,
             Err(reason) => return Measurement::Failed(reason),
@@ -138,16 +142,20 @@ impl<'a> Compared<'a> {
                 reason.as_str().unwrap_or("no reason given").to_owned(),
             );
         }
-        let broker_cpu = self
-            .broker
+        let broker = self.broker_of(participant);
+        let broker_cpu = broker
             .cpu_time()
             .zip(cpu_before)
             .map(|(after, before)| after.saturating_sub(before));
-        let counted = self.broker.seen().zip(seen_before);
+        let counted = broker.seen().zip(seen_before);
         let counted = counted.map(|(after, before)| Counted {
             records: after.records - before.records,
             bytes: after.bytes - before.bytes,
         });
+        let (broker_cpu, counted) = match participant.part {
+            Part::Encrypts => (None, None),
+            _ => (broker_cpu, counted),
+        };
         let Some(figures) = Figures::new(self.job, &ran, start_up, broker_cpu, counted) else {
             return Measurement::Failed(format!("its report is incomplete: {}", ran.report));
         };
@@ -161,8 +169,15 @@ impl<'a> Compared<'a> {
         }
     }
 
+    fn broker_of(&mut self, participant: &Participant) -> &mut Broker {
+        match (participant.part, &mut self.plaintext_broker) {
+            (Part::SendsPlaintext | Part::SendsBesideTls, Some(broker)) => broker,
+            _ => &mut self.broker,
+        }
+    }
+
     fn drive(
-        &self,
+        &mut self,
         participant: &Participant,
         end: &[(&str, String)],
     ) -> std::result::Result<Ran, String> {
@@ -170,11 +185,15 @@ impl<'a> Compared<'a> {
         let mut option = |name: &str, value: &str| {
             command.arg(format!("--{name}")).arg(value);
         };
-        option("bootstrap", &self.broker.bootstrap);
         option("topic", &self.topic);
         option("payload", &self.payload.display().to_string());
-        if let Some(process) = self.broker.process {
+        let broker = self.broker_of(participant);
+        option("bootstrap", &broker.bootstrap);
+        if let Some(process) = broker.process {
             option("broker-process", &process.to_string());
+        }
+        if let Some(authority) = &broker.tls_authority {
+            option("tls-authority", &authority.display().to_string());
         }
         for (name, value) in &self.job.options {
             if *name != "records" {

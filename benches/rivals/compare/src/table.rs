@@ -61,6 +61,9 @@ const COLUMNS: &[Column] = &[
     }),
 ];
 
+/// In jobs with TLS.
+const TLS_COLUMN: Column = ("TLS, of", "encrypt.", 8, |row| number(row.tls_cost(), 2));
+
 const LATENCY_COLUMNS: &[Column] = &[
     ("ms", "p50", 8, |row| {
         number(row.mean(|f| Some(f.latency_ms?.p50)), 3)
@@ -87,12 +90,15 @@ pub(crate) fn print(result: &Result) {
     let rows = result.rows();
     let has_latency = |row: &Row<'_>| row.done.iter().any(|(f, _)| f.latency_ms.is_some());
     let mut columns = COLUMNS.to_vec();
+    if result.job.tls {
+        columns.push(TLS_COLUMN);
+    }
     if rows.iter().any(has_latency) {
         columns.extend(LATENCY_COLUMNS);
     }
     println!("\n{}: {}", result.job.name, describe(&result.job));
     for heading in [|c: &Column| c.0, |c: &Column| c.1] {
-        let mut line = format!("{:<16}", "");
+        let mut line = format!("{:<25}", "");
         for column in &columns {
             let _ = write!(line, " {:>1$}", heading(column), column.2);
         }
@@ -104,7 +110,7 @@ pub(crate) fn print(result: &Result) {
 }
 
 fn line(row: &Row<'_>, columns: &[Column]) -> String {
-    let mut line = format!("{:<16}", row.name);
+    let mut line = format!("{:<25}", row.name);
     if !row.done.is_empty() {
         for (_, _, width, text) in columns {
             let _ = write!(line, " {:>width$}", text(row));
@@ -157,6 +163,9 @@ fn describe(job: &Job) -> String {
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    if job.tls {
+        words.push("TLS 1.3, TLS_AES_128_GCM_SHA256".to_owned());
+    }
     if job.round_trip_ms > 0 {
         words.push(format!("round trip {} ms", job.round_trip_ms));
     }

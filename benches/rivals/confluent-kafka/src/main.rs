@@ -85,8 +85,10 @@ fn properties(options: &Options) -> HashMap<String, String> {
         ),
         ("compression.type", options.codec.clone()),
     ]
+    .into_iter()
+    .chain(options.tls_properties())
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .collect()
 }
 
 struct ConfluentLane<'a> {

@@ -75,9 +75,24 @@ pub struct Options {
     pub payload: PathBuf,
     /// Whom to stop for an outage.
     pub broker_process: u32,
+    /// The certificate of the broker's authority, in PEM: the broker speaks TLS 1.3. `None` for plaintext.
+    pub tls_authority: Option<PathBuf>,
 }
 
 impl Options {
+    /// The settings for TLS by the names that Java has. Empty for plaintext.
+    pub fn tls_properties(&self) -> Vec<(&'static str, String)> {
+        let Some(authority) = &self.tls_authority else {
+            return Vec::new();
+        };
+        vec![
+            ("security.protocol", "SSL".to_owned()),
+            ("ssl.enabled.protocols", "TLSv1.3".to_owned()),
+            ("ssl.truststore.type", "PEM".to_owned()),
+            ("ssl.truststore.location", authority.display().to_string()),
+        ]
+    }
+
     /// The settings not named have the values that most jobs use.
     pub fn from_arguments() -> Result<Self, BoxError> {
         let mut named = Named::read()?;
@@ -104,6 +119,7 @@ impl Options {
             end: named.end()?,
             payload: named.take("payload", None)?,
             broker_process: named.take("broker-process", Some("0"))?,
+            tls_authority: named.take_path("tls-authority"),
         };
         named.must_be_empty()?;
         Ok(options)
@@ -151,6 +167,10 @@ impl Named {
             .ok_or_else(|| format!("--{name} is missing"))?;
         text.parse()
             .map_err(|error| format!("--{name} {text}: {error}").into())
+    }
+
+    fn take_path(&mut self, name: &str) -> Option<PathBuf> {
+        self.0.remove(name).map(PathBuf::from)
     }
 
     /// One of `choices`; the first if none is named.

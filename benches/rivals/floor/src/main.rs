@@ -20,6 +20,9 @@ fn run(options: &Options) -> Result<Report, BoxError> {
     if options.codec != "none" {
         return NotAvailable::because("the floor does not compress");
     }
+    if options.tls_authority.is_some() {
+        return NotAvailable::because("the floor does not encrypt");
+    }
     let broker = options.bootstrap.parse()?;
     match options.mode {
         Mode::Throughput => throughput(broker, options),

@@ -132,6 +132,8 @@ fn properties(options: &Options) -> Vec<String> {
         ),
         format!("compression.type={}", options.codec),
     ];
+    let tls = options.tls_properties();
+    properties.extend(tls.iter().map(|(name, value)| format!("{name}={value}")));
     if options.spread == Spread::RoundRobin {
         let class = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
         properties.push(format!("partitioner.class={class}"));

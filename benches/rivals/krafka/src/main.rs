@@ -8,6 +8,7 @@ use bytes::Bytes;
 use drive::{
     BoxError, Lane, Latencies, NotAvailable, Options, Outcome, Outgoing, Waiting, now_or_wait,
 };
+use krafka::auth::{AuthConfig, TlsConfig};
 use krafka::producer::{Acks, DeliveryHandle, Producer, RecordMetadata};
 use krafka::{Compression, Kafka, Record};
 use tokio::runtime::{Handle, Runtime};
@@ -53,7 +54,12 @@ impl drive::Producer for Krafka {
 }
 
 async fn producer(options: &Options) -> Result<Producer, BoxError> {
-    let kafka = Kafka::builder(options.bootstrap.as_str()).connect().await?;
+    let mut kafka = Kafka::builder(options.bootstrap.as_str());
+    if let Some(authority) = &options.tls_authority {
+        let tls = TlsConfig::new().with_ca_cert(authority.display().to_string());
+        kafka = kafka.security(AuthConfig::ssl(tls));
+    }
+    let kafka = kafka.connect().await?;
     let compression = match options.codec.as_str() {
         "none" => Compression::None,
         "gzip" => Compression::Gzip,

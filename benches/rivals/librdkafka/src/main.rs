@@ -100,6 +100,11 @@ fn config(options: &Options) -> ClientConfig {
     ] {
         config.set(name, value);
     }
+    if let Some(authority) = &options.tls_authority {
+        // OpenSSL takes the newest version of TLS that the broker has, 1.3.
+        config.set("security.protocol", "ssl");
+        config.set("ssl.ca.location", authority.display().to_string());
+    }
     config
 }
 

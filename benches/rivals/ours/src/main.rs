@@ -42,7 +42,7 @@ impl drive::Producer for Ours {
             ("send_all", true) => return NotAvailable::because("send_all has no callbacks"),
             (api, _) => return Err(format!("--api {api} is unknown").into()),
         };
-        let producer = KafkaProducer::builder()
+        let mut builder = KafkaProducer::builder()
             .bootstrap_servers(options.bootstrap.clone())
             .acks(match options.acks {
                 drive::Acks::None => Acks::None,
@@ -58,10 +58,12 @@ impl drive::Producer for Ours {
                 &options.in_flight.to_string(),
             )?
             .set("max.request.size", &max_request(options).to_string())?
-            .set("compression.type", &options.codec)?
-            .build()?;
+            .set("compression.type", &options.codec)?;
+        for (name, value) in options.tls_properties() {
+            builder = builder.set(name, &value)?;
+        }
         Ok(Self {
-            producer,
+            producer: builder.build()?,
             topic: (&*options.topic.clone().leak()).into(),
             api,
             options: options.clone(),

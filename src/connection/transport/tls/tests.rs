@@ -247,11 +247,11 @@ fn an_exchange_goes_on_after_signals_and_with_few_bytes_at_once() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// A record of TLS has up to 16 KiB, and one call encrypts up to 64 KiB.
+    /// A record of TLS has up to 16 KiB, and one call encrypts up to 256 KiB.
     #[test]
     fn writes_of_any_size_arrive_whole_however_they_are_cut(
-        length in prop_oneof![0..100_usize, 16_000..17_000_usize, 65_000..66_500_usize, 0..300_000_usize],
-        cuts in prop::collection::vec(0..300_000_usize, 0..6),
+        length in prop_oneof![0..100_usize, 16_000..17_000_usize, 262_000..263_000_usize, 0..600_000_usize],
+        cuts in prop::collection::vec(0..600_000_usize, 0..6),
         most_bytes in prop_oneof![Just(None), (700..70_000_usize).prop_map(Some)],
         uses_tls12 in any::<bool>(),
     ) {
@@ -451,7 +451,7 @@ fn a_read_ends_at_its_deadline_and_leaves_the_record_whole() {
 #[test]
 fn a_tls12_connection_ends_before_its_keys_are_used_too_often() {
     let mut connection = connect_to(server_config(), TLS12, b"");
-    connection.send.writes_left = 1;
+    connection.send.records_left = records_of(CHUNK_BYTES);
     write(&mut connection.send, b"last", &[]);
     let refused = connection
         .send
