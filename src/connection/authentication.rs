@@ -17,6 +17,12 @@ pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Returns why an [`authenticate`](Self::authenticate) that waits for a token now still waits, if that is known. Does not
+    /// block.
+    fn delay(&self) -> Option<Error> {
+        None
+    }
+
     /// Ends the threads that serve authentication, if there are any. No connection is authenticated any more.
     fn close(&self) {}
 }

@@ -19,6 +19,7 @@ use crate::time::deadline_after;
 
 /// A client of one broker, with one request at a time.
 pub(crate) struct BlockingClient {
+    endpoint: Endpoint,
     exchange: Exchange<ClientConnection>,
     versions: BrokerVersions,
     session_ends: Option<Instant>,
@@ -65,18 +66,19 @@ impl BlockingClient {
             control: &control,
         };
         match dial.run() {
-            Ok(dialed) => Ok(Self::over_own(dialed, control)),
+            Ok(dialed) => Ok(Self::over_own(dialed, target.endpoint, control)),
             Err(failed) => Self::over_shared(failed, context, target.endpoint, control),
         }
     }
 
-    fn over_own(dialed: Dialed, control: Arc<ConnectionControl>) -> Self {
+    fn over_own(dialed: Dialed, endpoint: &Endpoint, control: Arc<ConnectionControl>) -> Self {
         let Dialed {
             exchange,
             versions,
             session,
         } = dialed;
         Self {
+            endpoint: endpoint.clone(),
             exchange: exchange.map(|connection| ClientConnection::Own {
                 connection: Box::new(connection),
                 control,
@@ -115,6 +117,7 @@ impl BlockingClient {
             control,
         });
         Ok(Self {
+            endpoint: endpoint.clone(),
             exchange: Exchange::new(shared, Arc::clone(&context.config.client_id)),
             versions: ready.versions,
             session_ends: ready.session.ends,
@@ -143,7 +146,7 @@ impl BlockingClient {
         }
     }
 
-    /// Sends `request` and waits up to `timeout` for its answer. An error makes the client unusable.
+    /// Sends `request` and waits up to `timeout` for its answer. An error names the broker and makes the client unusable.
     pub(crate) fn call<R: Request>(
         &mut self,
         request: &R,
@@ -151,7 +154,8 @@ impl BlockingClient {
         timeout: Duration,
     ) -> Result<R::Response, Error> {
         let deadline = deadline_after(Instant::now(), timeout);
-        self.exchange.call(request, version, deadline)
+        let answer = self.exchange.call(request, version, deadline);
+        answer.map_err(|error| error.with_broker(&self.endpoint))
     }
 }
 

@@ -53,6 +53,10 @@ impl Authenticator for SaslAuthenticator {
         Err(Error::new(ErrorKind::Authentication, message))
     }
 
+    fn delay(&self) -> Option<Error> {
+        self.mechanism.delay()
+    }
+
     fn close(&self) {
         self.mechanism.close();
     }

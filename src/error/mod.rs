@@ -194,6 +194,11 @@ impl Error {
         self
     }
 
+    /// Removes the advice, for a cause whose report has it. A program that prints an error with its causes shows it once.
+    pub(crate) fn without_advice(self) -> Self {
+        self.with_advice("")
+    }
+
     /// Sets the advice of `cause`, if it has any.
     pub(crate) fn with_advice_of(self, cause: &Error) -> Self {
         match cause.advice() {
@@ -215,6 +220,14 @@ impl Error {
                 let advice = advice.to_owned();
                 self.with_advice(advice)
             }
+        }
+    }
+
+    /// Returns the [`summary`](Self::summary) and the advice of a failed attempt, for a line of the log.
+    pub(crate) fn report(&self) -> String {
+        match self.advice_of_attempt() {
+            Some(advice) => format!("{}; {advice}", self.summary()),
+            None => self.summary(),
         }
     }
 

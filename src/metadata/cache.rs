@@ -13,6 +13,7 @@ use super::snapshot::{ClusterObserver, PublishedCluster};
 use super::tracked_topics::TrackedTopics;
 use super::waiters::{AttemptResults, Wanted};
 use crate::connection::Endpoint;
+use crate::connection::authentication::Authenticator;
 use crate::error::Error;
 use crate::sync::{Condvar, Mutex};
 
@@ -207,6 +208,12 @@ impl MetadataCache {
                 }
             }
         }
+    }
+
+    /// Notes that the thread begins a connection, and with what it is authenticated, or that the connection is made or
+    /// failed.
+    pub(super) fn note_connecting(&self, connecting: Option<Arc<dyn Authenticator>>) {
+        self.state.lock().results.note_connecting(connecting);
     }
 
     /// Begins a request for the topics that callers or workers wait for. Returns them.

@@ -54,13 +54,13 @@ pub(super) fn missing(wanted: Wanted<'_>, cluster: &Cluster, cause: Option<&Erro
             // The error itself displays the broker's answer.
             let _ = write!(message, " (last attempt: {})", cause.message());
             Error::new(kind, message)
-                .with_source(cause.clone())
+                .with_source(cause.clone().without_advice())
                 .with_broker_code(code)
                 .with_advice_of(cause)
         }
         None => {
             let _ = write!(message, " (last attempt: {})", cause.summary());
-            advise(Error::new(kind, message).with_source(cause.clone()))
+            advise(Error::new(kind, message).with_source(cause.clone().without_advice()))
                 .with_advice_of_attempt(cause)
         }
     }

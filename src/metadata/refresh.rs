@@ -83,7 +83,11 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
 
     fn connect(&mut self, plan: &ConnectPlan) {
         self.client = None;
-        match self.dial(plan) {
+        let authenticator = &self.network.connections.config.authenticator;
+        self.cache.note_connecting(Some(Arc::clone(authenticator)));
+        let dialed = self.dial(plan);
+        self.cache.note_connecting(None);
+        match dialed {
             Ok(client) => {
                 let versions = client.versions().best::<MetadataRequest<'_>>();
                 let new = NewConnection {
@@ -214,8 +218,8 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
         } = failed;
         // Of the failures in a row, only 1, 2, 4, 8 and so on are logged: an outage must not fill a disk.
         if number.is_power_of_two() && !self.cache.is_stopped() {
-            let error = error.summary();
-            log_line!(level, target: "kafka_producer::metadata", "no broker gave an answer (attempt {number}): {error}");
+            let error = error.report();
+            log_line!(level, target: "kafka_producer::metadata", "no metadata from any broker (attempt {number}): {error}");
         }
         self.cache.note_failure(error, pending);
     }

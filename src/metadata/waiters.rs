@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::cluster::Cluster;
 use super::missing::missing;
 use crate::connection::Endpoint;
+use crate::connection::authentication::Authenticator;
 use crate::error::{Error, ErrorKind};
 
 /// The results of the metadata thread's attempts, as far as waiting callers need them.
@@ -20,6 +21,8 @@ pub(super) struct AttemptResults {
     last_error: Option<Error>,
     /// The broker that was asked last: it explains the timeout of a caller that gives up before an answer.
     asked: Option<Endpoint>,
+    /// Authenticates the connection that the metadata thread is making. `None` if it is making none.
+    connecting: Option<Arc<dyn Authenticator>>,
     is_closed: bool,
 }
 
@@ -98,9 +101,19 @@ impl AttemptResults {
             .asked
             .as_ref()
             .filter(|_| cause.is_none() && !wanted.max_block.is_zero());
-        let silent = silent.map(|endpoint| {
-            let message = format!("{endpoint} has not answered yet");
-            Error::new(ErrorKind::Network, message)
+        let delay = self
+            .connecting
+            .as_ref()
+            .and_then(|connecting| connecting.delay());
+        let silent = silent.map(|endpoint| match delay {
+            Some(delay) => {
+                let message = format!("no Kafka connection to {endpoint} yet");
+                Error::new(ErrorKind::Network, message).with_source(delay)
+            }
+            None => {
+                let message = format!("{endpoint} has not answered yet");
+                Error::new(ErrorKind::Network, message)
+            }
         });
         missing(wanted, cluster, cause.or(silent.as_ref()))
     }
@@ -119,6 +132,12 @@ impl AttemptResults {
     /// Notes the broker that the metadata thread now asks.
     pub(super) fn begin_to_ask(&mut self, endpoint: &Endpoint) {
         self.asked = Some(endpoint.clone());
+    }
+
+    /// Notes that the metadata thread begins a connection, and with what it is authenticated, or that the connection is
+    /// made or failed.
+    pub(super) fn note_connecting(&mut self, connecting: Option<Arc<dyn Authenticator>>) {
+        self.connecting = connecting;
     }
 
     /// Notes an answer about these topics, and its errors for some of them.

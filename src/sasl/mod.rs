@@ -26,6 +26,11 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// connection uses. May wait until `deadline`, for a token or a ticket.
     fn begin(&self, host: &str, deadline: Instant) -> Result<Box<dyn Conversation>, Error>;
 
+    /// Returns why a [`begin`](Self::begin) that waits now still waits, if the mechanism knows it.
+    fn delay(&self) -> Option<Error> {
+        None
+    }
+
     /// Ends the threads of the mechanism, if it has any. No connection is authenticated any more.
     fn close(&self) {}
 }

@@ -338,15 +338,23 @@ impl<N: Network> Sender<N> {
 fn log_end(broker: BrokerId, broker_link: &BrokerLink, error: &Error) {
     let (event, otherwise, was_needed) = match &broker_link.state {
         LinkState::Ready(ready_link) => (
-            "lost the connection to broker",
+            format!(
+                "lost the connection to broker {broker} at {}",
+                broker_link.endpoint
+            ),
             log::Level::Info,
             !ready_link.is_idle() || !broker_link.ready_queue.is_empty(),
         ),
-        _ => ("no connection to broker", log::Level::Debug, true),
+        // The error names the address.
+        _ => (
+            format!("no connection to broker {broker}"),
+            log::Level::Debug,
+            true,
+        ),
     };
     let level = match was_needed && (broker_link.failures + 1).is_power_of_two() {
         true => log::Level::Warn,
         false => otherwise,
     };
-    log_line!(level, target: "kafka_producer::sender", "{event} {broker}: {}", error.summary());
+    log_line!(level, target: "kafka_producer::sender", "{event}: {}", error.report());
 }

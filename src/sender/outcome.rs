@@ -88,7 +88,9 @@ impl<N: Network> Sender<N> {
             error = error.with_advice_of(denied);
         }
         if let Some(cause) = cause {
-            error = error.with_advice_of_attempt(&cause).with_source(cause);
+            error = error
+                .with_advice_of_attempt(&cause)
+                .with_source(cause.without_advice());
         }
         self.give_up(id, batch, Outcome::Failed(error));
     }

@@ -231,7 +231,7 @@ impl<N: Network> Sender<N> {
                     false => log::Level::Debug,
                 };
                 log_line!(level, target: "kafka_producer::sender",
-                    "cannot replace the connection to broker {broker}, whose session ends: {}", error.summary());
+                    "cannot replace the connection to broker {broker}, whose session ends: {}", error.report());
             }
             LinkEvent::ConnectionRefused(_) => self.end_successor(broker, Successor::Refused),
             // Not expected: no request was sent on the successor.

@@ -8,6 +8,7 @@ use kafka_producer::mock::{
 use kafka_producer::{Error, ErrorKind};
 
 use crate::support::fake_broker::answering_versions;
+use crate::support::logger::Lines;
 use crate::support::{
     Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, with,
     with_causes,
@@ -248,4 +249,36 @@ fn a_call_that_waits_for_memory_is_told_why_the_broker_refuses_this_client() {
         get_all(waiting);
         deliver(&producer, 0, "last").unwrap();
     }
+}
+
+#[test]
+fn a_listener_with_sasl_that_closes_the_connection_is_named() {
+    let cluster = sasl_cluster(MockSasl::new().plain("alice", "alice-secret"));
+    let address = cluster.bootstrap_servers();
+    let broker = format!("at the first request after ApiVersions ({address})");
+    let lines = Lines::about(&broker);
+    let producer = builder(&cluster).max_block(Duration::from_millis(500));
+    let refused = producer.build().unwrap().send(record(0, "never"));
+    let refused = refused.unwrap_err();
+    let error = refused.error();
+    let shown = error.to_string();
+    assert!(shown.contains(&broker), "{shown}");
+    let cause = std::error::Error::source(error).unwrap();
+    let cause = cause.downcast_ref::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Network);
+    assert!(cause.to_string().ends_with(&broker), "{cause}");
+    let end = Instant::now() + PATIENCE;
+    while lines.so_far().is_empty() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    let line = lines.so_far().swap_remove(0);
+    assert!(
+        line.starts_with("no metadata from any broker (attempt 1): "),
+        "{line}"
+    );
+    assert!(
+        line.ends_with("set security.protocol=SASL_SSL or SASL_PLAINTEXT"),
+        "{line}"
+    );
 }

@@ -1,5 +1,7 @@
 //! OAUTHBEARER with tokens of the user's own code.
 
+#[cfg(feature = "sasl-oidc")]
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,6 +12,8 @@ use kafka_producer::{BearerToken, ErrorKind, SecurityProtocol, TokenProvider};
 use crate::support::{
     Builder, Gate, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers,
 };
+#[cfg(feature = "sasl-oidc")]
+use crate::support::{Producer, with};
 
 /// Accepts `token-N` as user `user-N`, and ends its session after `lifetime`.
 fn cluster(lifetime: Option<Duration>) -> MockCluster {
@@ -158,4 +162,101 @@ fn the_settings_of_java_make_tokens_without_a_signature() {
         .build()
         .unwrap();
     deliver(&producer, 0, "v").unwrap();
+}
+
+/// A token server, and what connects to the cluster with its tokens.
+#[cfg(feature = "sasl-oidc")]
+fn with_token_server(cluster: &MockCluster, port: u16) -> Builder {
+    let url = format!("http://127.0.0.1:{port}/token");
+    let settings = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        (
+            "sasl.login.callback.handler.class",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+        ),
+        ("sasl.oauthbearer.token.endpoint.url", &url),
+        ("sasl.oauthbearer.client.credentials.client.id", "my-client"),
+        (
+            "sasl.oauthbearer.client.credentials.client.secret",
+            "my-secret",
+        ),
+        (
+            "sasl.jaas.config",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+        ),
+        ("sasl.login.retry.backoff.max.ms", "60000"),
+    ];
+    with(builder(cluster), &settings)
+}
+
+/// Returns a port at which nothing listens.
+#[cfg(feature = "sasl-oidc")]
+fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Sends until the error of a timeout contains `text`.
+#[cfg(feature = "sasl-oidc")]
+#[track_caller]
+fn timeout_with(producer: &Producer, text: &str) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let refused = producer.send(record(0, "never")).unwrap_err();
+        assert_eq!(refused.error().kind(), ErrorKind::MetadataTimeout);
+        let shown = refused.to_string();
+        if shown.contains(text) {
+            return shown;
+        }
+        assert!(Instant::now() < end, "{text}: {shown}");
+    }
+}
+
+#[cfg(feature = "sasl-oidc")]
+#[test]
+fn a_timeout_blames_the_token_server_that_is_down_and_not_the_broker_that_waits() {
+    let cluster = cluster(None);
+    let builder = with_token_server(&cluster, closed_port()).max_block(Duration::from_millis(500));
+    // The connection still waits for the token when the call times out.
+    let producer = with(builder, &[("socket.connection.setup.timeout.ms", "60000")]);
+    let shown = timeout_with(&producer.build().unwrap(), "Connection refused");
+    assert!(
+        shown.contains("no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url: cannot connect to http://"),
+        "{shown}"
+    );
+    assert!(!shown.contains("has not answered yet"), "{shown}");
+    assert!(!shown.contains("check bootstrap.servers"), "{shown}");
+    assert!(
+        shown.ends_with("check the URL, and that the server can be reached from here"),
+        "{shown}"
+    );
+}
+
+#[cfg(feature = "sasl-oidc")]
+#[test]
+fn a_connection_without_a_token_in_time_tells_what_the_token_server_did() {
+    let cluster = cluster(None);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    for (port, reason) in [
+        (closed_port(), "Connection refused"),
+        (silent_port, "has not answered yet"),
+    ] {
+        let builder = with_token_server(&cluster, port).max_block(Duration::from_millis(900));
+        let limits = [
+            ("socket.connection.setup.timeout.ms", "300"),
+            ("socket.connection.setup.timeout.max.ms", "300"),
+        ];
+        let producer = with(builder, &limits).build().unwrap();
+        let shown = timeout_with(&producer, "gave none in time");
+        assert!(shown.contains(reason), "{shown}");
+        assert!(
+            shown.contains(&format!("http://127.0.0.1:{port}/token")),
+            "{shown}"
+        );
+        let began = Instant::now();
+        let _ = producer.close(Duration::from_millis(100));
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
 }

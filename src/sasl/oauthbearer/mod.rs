@@ -27,6 +27,11 @@ pub(crate) trait TokenSource: Send + Sync {
     /// asks again.
     fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error>;
 
+    /// Returns why the [`fetch`](Self::fetch) that is under way has given no token yet, if the source knows it.
+    fn delay(&self) -> Option<Error> {
+        None
+    }
+
     /// Ends the threads of the source, if it has any. No token is needed any more.
     fn close(&self) {}
 }
@@ -142,6 +147,10 @@ impl Mechanism for OAuthBearer {
             token,
             state: State::AwaitingAnswer,
         }))
+    }
+
+    fn delay(&self) -> Option<Error> {
+        self.source.delay()
     }
 
     fn close(&self) {

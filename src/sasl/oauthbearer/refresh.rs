@@ -147,11 +147,21 @@ impl TokenSource for RefreshedTokens {
         }
         match (&state.error, &state.latest) {
             _ if state.ended < attempt && state.is_closed => Err(closed()),
-            _ if state.ended < attempt => Err(no_token_in_time()),
-            (Some(error), _) => Err(error.clone()),
-            (None, Some(token)) => Ok(token.clone()),
-            (None, None) => Err(no_token_in_time()),
+            (Some(error), _) if state.ended >= attempt => Err(error.clone()),
+            (None, Some(token)) if state.ended >= attempt => Ok(token.clone()),
+            _ => {
+                drop(state);
+                Err(no_token_in_time(self.delay()))
+            }
         }
+    }
+
+    fn delay(&self) -> Option<Error> {
+        let state = self.0.state.lock();
+        let is_awaited = state.begun > state.ended && state.usable(SystemTime::now()).is_none();
+        let last = state.error.clone();
+        drop(state);
+        self.0.source.delay().or(last).filter(|_| is_awaited)
     }
 
     fn close(&self) {
@@ -171,10 +181,16 @@ fn closed() -> Error {
     failed("no token for OAUTHBEARER: the producer is closed")
 }
 
-fn no_token_in_time() -> Error {
+/// Returns the error of a connection that got no token before its deadline. `delay` says why, if that is known.
+fn no_token_in_time(delay: Option<Error>) -> Error {
     let message = "what supplies the tokens for OAUTHBEARER gave none in time";
-    Error::new(ErrorKind::Network, message)
-        .with_advice("the next connection tries again; see whether the token server answers")
+    let error = Error::new(ErrorKind::Network, message);
+    match delay {
+        Some(delay) => error.with_advice_of(&delay).with_source(delay),
+        None => error.with_advice(
+            "the next connection tries again; see whether the code that supplies the tokens waits for something",
+        ),
+    }
 }
 
 impl State {

@@ -43,11 +43,16 @@ pub(crate) struct Retries {
     pub(crate) total: Duration,
 }
 
+/// Begins each error.
+const NO_TOKEN: &str = "no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url";
+
 /// Gets tokens from a token server.
 #[derive(Debug)]
 pub(crate) struct OidcTokens {
     settings: OidcSettings,
     client: Client,
+    /// The error of the latest request. `None` if it succeeded.
+    failure: crate::sync::Mutex<Option<Error>>,
     /// Never gets a message. It ends the pauses when its sender is dropped.
     open: crate::sync::Mutex<Option<channel::Sender<()>>>,
     closed: channel::Receiver<()>,
@@ -59,6 +64,7 @@ impl OidcTokens {
         Self {
             settings,
             client,
+            failure: crate::sync::Mutex::new(None),
             open: crate::sync::Mutex::new(Some(open)),
             closed,
         }
@@ -95,23 +101,29 @@ impl TokenSource for OidcTokens {
         let end = crate::time::deadline_after(Instant::now(), total).min(deadline);
         let mut pause = backoff;
         loop {
-            let error = match self.ask(deadline) {
+            let got = self.ask(deadline);
+            *self.failure.lock() = got.as_ref().err().cloned();
+            let error = match got {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             };
             let is_passing = error.kind() == ErrorKind::Network;
             if !is_passing || !self.pause(pause, end) {
-                let source = match error.kind() {
-                    ErrorKind::Tls => {
-                        "no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url, with the options ssl.* of \
-                         sasl.jaas.config"
-                    }
-                    _ => "no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url",
-                };
-                return Err(error.in_context(source));
+                return Err(error.in_context(NO_TOKEN));
             }
             pause = pause.saturating_mul(2);
         }
+    }
+
+    fn delay(&self) -> Option<Error> {
+        let failure = self.failure.lock().clone();
+        let silent = || {
+            let url = &self.settings.url;
+            let message = format!("the server at {url} has not answered yet");
+            Error::new(ErrorKind::Network, message)
+                .with_advice("check the URL, and that the server can be reached from here")
+        };
+        Some(failure.unwrap_or_else(silent).in_context(NO_TOKEN))
     }
 
     fn close(&self) {
