@@ -59,10 +59,16 @@ impl fmt::Debug for SaslCredentials {
     }
 }
 
-/// Setters for SASL. They set `sasl.mechanism`, and take precedence over `sasl.jaas.config`. `security.protocol` must be
-/// `SASL_SSL` or `SASL_PLAINTEXT`.
+/// Setters for SASL.
+///
+/// Each sets `sasl.mechanism`, and takes precedence over `sasl.jaas.config`. Of several, the last one counts. A later
+/// `set("sasl.mechanism", ..)` changes the mechanism and leaves the credentials: if the mechanism does not use them, `build`
+/// fails. `security.protocol` must be `SASL_SSL` or `SASL_PLAINTEXT`. Passwords are taken as they are: `${...}` in them is no
+/// placeholder. `ProducerBuilder::config` replaces what these setters have set before.
 impl ProducerConfig {
-    /// Authenticates by PLAIN: the broker gets the password itself. Use it with `SASL_SSL` only.
+    /// Authenticates by PLAIN: the broker gets the password itself. With `SASL_PLAINTEXT` everybody on the network can read
+    /// it, so use `SASL_SSL` outside of tests. Sets `sasl.mechanism`; the other [setters](Self::sasl_scram_sha_256) for SASL
+    /// replace it. A password with `${...}` is taken as it is.
     #[must_use]
     pub fn sasl_plain(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user("PLAIN", user.into(), password.into(), Identity::User)
@@ -116,7 +122,8 @@ impl ProducerConfig {
         self.with_user("SCRAM-SHA-512", token_id.into(), hmac.into(), identity)
     }
 
-    /// Authenticates by OAUTHBEARER (RFC 7628) with tokens of `provider`: see [`TokenProvider`].
+    /// Authenticates by OAUTHBEARER (RFC 7628) with tokens of `provider`: see [`TokenProvider`]. Sets `sasl.mechanism`, and
+    /// takes precedence over `sasl.jaas.config`.
     #[must_use]
     pub fn sasl_oauthbearer(mut self, provider: impl TokenProvider + 'static) -> Self {
         self.set_text("sasl.mechanism", "OAUTHBEARER");

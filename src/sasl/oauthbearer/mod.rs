@@ -57,7 +57,8 @@ impl BearerToken {
     }
 
     /// Makes a token of its text. If that is a JSON web token, its claims `exp` and `sub` say when it expires and what its
-    /// principal is. The signature is not checked.
+    /// principal is. The signature is not checked. Any other text is a token whose end is not known, as with [`new`](Self::new):
+    /// then [`expires`](Self::expires) has to say it.
     pub fn from_jwt(text: &str) -> Self {
         jwt::token(text)
     }

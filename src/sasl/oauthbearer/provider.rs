@@ -13,7 +13,9 @@ use crate::sasl::failed;
 /// A thread of the producer, `kp-login`, calls it: when the first connection needs a token, and then ahead of the end of
 /// each token (`sasl.login.refresh.*`), or for each new connection if the end is not known. So it need not keep a token
 /// itself. It may block: a new connection waits for it as long as `socket.connection.setup.timeout.ms` allows, and meanwhile
-/// the old connections serve. It must not use the producer that calls it.
+/// the old connections serve. If it takes longer, a `send` that waits for `max.block.ms` gets the kind
+/// [`MetadataTimeout`](crate::ErrorKind::MetadataTimeout), with `what supplies the tokens for OAUTHBEARER has given none yet`,
+/// or `... gave none in time`, as its cause. It must not use the producer that calls it.
 ///
 /// An error, or a panic, ends the attempt to connect, and the callers that wait in `send` get it as the cause. While the latest token is
 /// valid, it stays in use, and the thread tries again: after a second at first, then every 10 seconds. Without a valid token

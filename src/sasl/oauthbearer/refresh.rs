@@ -102,6 +102,12 @@ impl RefreshedTokens {
         }))
     }
 
+    /// Returns the latest failure of the attempt that is under way, or else of the one before.
+    fn known_delay(&self) -> Option<Error> {
+        let last = self.0.state.lock().error.clone();
+        self.0.source.delay().or(last)
+    }
+
     /// Starts the thread if it does not run.
     fn ensure_thread(&self, state: &mut State) -> Result<(), Error> {
         if state.has_thread {
@@ -151,7 +157,7 @@ impl TokenSource for RefreshedTokens {
             (None, Some(token)) if state.ended >= attempt => Ok(token.clone()),
             _ => {
                 drop(state);
-                Err(no_token_in_time(self.delay()))
+                Err(no_token_in_time(self.known_delay()))
             }
         }
     }
@@ -159,9 +165,12 @@ impl TokenSource for RefreshedTokens {
     fn delay(&self) -> Option<Error> {
         let state = self.0.state.lock();
         let is_awaited = state.begun > state.ended && state.usable(SystemTime::now()).is_none();
-        let last = state.error.clone();
         drop(state);
-        self.0.source.delay().or(last).filter(|_| is_awaited)
+        let unknown = || {
+            let message = "what supplies the tokens for OAUTHBEARER has given none yet";
+            Error::new(ErrorKind::Network, message).with_advice(SEE_THE_CODE)
+        };
+        is_awaited.then(|| self.known_delay().unwrap_or_else(unknown))
     }
 
     fn close(&self) {
@@ -181,15 +190,15 @@ fn closed() -> Error {
     failed("no token for OAUTHBEARER: the producer is closed")
 }
 
+const SEE_THE_CODE: &str = "the next connection tries again; see whether the code that supplies the tokens waits for something";
+
 /// Returns the error of a connection that got no token before its deadline. `delay` says why, if that is known.
 fn no_token_in_time(delay: Option<Error>) -> Error {
     let message = "what supplies the tokens for OAUTHBEARER gave none in time";
     let error = Error::new(ErrorKind::Network, message);
     match delay {
         Some(delay) => error.with_advice_of(&delay).with_source(delay),
-        None => error.with_advice(
-            "the next connection tries again; see whether the code that supplies the tokens waits for something",
-        ),
+        None => error.with_advice(SEE_THE_CODE),
     }
 }
 
@@ -501,6 +510,43 @@ mod tests {
         drop(script.answers);
         let error = script.tokens.fetch(soon()).unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
+    }
+
+    #[test]
+    fn a_delay_is_told_while_a_connection_waits_and_only_then() {
+        let script = script(WINDOW);
+        assert!(script.tokens.delay().is_none());
+        let in_time = script.tokens.fetch(Instant::now()).unwrap_err();
+        assert!(
+            in_time.to_string().contains("gave none in time"),
+            "{in_time}"
+        );
+        script.asked.recv_timeout(SOON).unwrap();
+        let delay = script.tokens.delay().unwrap().to_string();
+        assert!(delay.contains("has given none yet"), "{delay}");
+        script.answers.send(Err(failed("down"))).unwrap();
+        let end = soon();
+        while script.tokens.delay().is_some() {
+            assert!(Instant::now() < end);
+            std::thread::yield_now();
+        }
+        // The failure of the attempt before is the latest that is known.
+        assert!(script.tokens.fetch(Instant::now()).is_err());
+        script.asked.recv_timeout(SOON).unwrap();
+        assert!(
+            script
+                .tokens
+                .delay()
+                .unwrap()
+                .to_string()
+                .starts_with("down")
+        );
+        script
+            .answers
+            .send(Ok(token("one", seconds(3600))))
+            .unwrap();
+        assert_eq!(text(script.tokens.fetch(soon())), "one");
+        assert!(script.tokens.delay().is_none());
     }
 
     #[test]
