@@ -31,3 +31,5 @@ mod verifier;
 
 pub(crate) use client::TlsClient;
 pub use given::{ClientKey, TrustMaterial};
+#[cfg(feature = "sasl-oidc")]
+pub(crate) use verifier::NAME_A_TRUST_STORE;

@@ -20,6 +20,9 @@ use super::certificate::{Certificate, Name, list, unix_time_text};
 use super::fault::{CertificateFault, tls_error};
 use crate::error::Error;
 
+/// The advice if the system's certificates do not have the issuer: the settings for a trust store of brokers.
+pub(crate) const NAME_A_TRUST_STORE: &str = "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates";
+
 /// What the user trusts.
 #[derive(Debug)]
 pub(super) struct Anchors {
@@ -158,9 +161,7 @@ impl Verifier {
         );
         let advice = match anchors.are_configured {
             true => "add the issuer's certificate to this trust store",
-            false => {
-                "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates"
-            }
+            false => NAME_A_TRUST_STORE,
         };
         fault_of(message, advice)
     }

@@ -43,6 +43,18 @@ pub(crate) struct Retries {
     pub(crate) total: Duration,
 }
 
+/// The settings `ssl.*` of the producer are for brokers only, so another advice helps for the token server's certificate.
+const NAME_A_TRUST_STORE: &str = "name a trust store that has the issuer, among the options of sasl.jaas.config: \
+                                  ssl.truststore.location=\"...\"";
+
+fn of_token_server(error: Error) -> Error {
+    let error = match error.kind() {
+        ErrorKind::Tls => error.replacing(crate::tls::NAME_A_TRUST_STORE, NAME_A_TRUST_STORE),
+        _ => error,
+    };
+    error.in_context(NO_TOKEN)
+}
+
 /// Begins each error.
 const NO_TOKEN: &str = "no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url";
 
@@ -109,7 +121,7 @@ impl TokenSource for OidcTokens {
             };
             let is_passing = error.kind() == ErrorKind::Network;
             if !is_passing || !self.pause(pause, end) {
-                return Err(error.in_context(NO_TOKEN));
+                return Err(of_token_server(error));
             }
             pause = pause.saturating_mul(2);
         }

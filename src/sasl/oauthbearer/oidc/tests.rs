@@ -318,3 +318,16 @@ fn a_long_explanation_is_cut() {
     let nested = format!("{{\"a\":{}", "[".repeat(100_000));
     assert!(token_of(200, nested.as_bytes()).is_err());
 }
+
+#[test]
+fn an_unknown_issuer_of_the_token_server_is_mended_by_an_option_and_not_by_the_setting_for_brokers()
+{
+    let advised = crate::tls::NAME_A_TRUST_STORE;
+    let error = Error::new(ErrorKind::Tls, "no TLS connection").with_advice(advised);
+    let shown = shown(&of_token_server(error));
+    assert!(
+        shown.contains("among the options of sasl.jaas.config: ssl.truststore.location="),
+        "{shown}"
+    );
+    assert!(!shown.contains("ssl.truststore.certificates"), "{shown}");
+}
