@@ -326,8 +326,8 @@
 //! # Decisions: security
 //!
 //! **The two halves of a TLS connection share one state under a short lock** (`connection::transport::tls`). rustls keeps
-//! the keys of both directions in one value. A thread holds the lock while it encrypts up to 64 KiB or decrypts what it
-//! has read, and never during a call to the system. So a broker that stops reading holds up no reader, and the other way
+//! the keys of both directions in one value. A thread holds the lock while it encrypts up to 256 KiB or decrypts what it
+//! has read, and never during a call to the system that can block. So a broker that stops reading holds up no reader, and the other way
 //! round. Encrypted bytes that the socket has not accepted belong to the request in progress, and its memory stays
 //! reserved. Rejected: two independent halves, made of the keys that rustls can give out. Key updates, alerts and session
 //! tickets concern both directions, and would be our code. Rejected: TLS in the kernel. It gets the same keys, needs a

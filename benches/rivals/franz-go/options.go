@@ -12,12 +12,12 @@ import (
 type options struct {
 	bootstrap, topic, acks, codec, spread, mode, payload string
 	// The file with the certificate of the broker's authority; empty for plaintext.
-	tlsAuthority string
-	recordBytes, partitions, threads, batchBytes         int
-	bufferBytes, inFlight, keys, headers, brokerProcess  int
-	lingerMs                                             int
-	idempotence, callbacks                               bool
-	rate, seconds                                        float64
+	tlsAuthority                                        string
+	recordBytes, partitions, threads, batchBytes        int
+	bufferBytes, inFlight, keys, headers, brokerProcess int
+	lingerMs                                            int
+	idempotence, callbacks                              bool
+	rate, seconds                                       float64
 	// 0: the load ends with the time.
 	records int64
 }
