@@ -36,6 +36,11 @@ impl<'a> Certificate<'a> {
         self.0.issuer().as_raw()
     }
 
+    /// Returns the DER form of the subject's name.
+    pub(super) fn subject_der(&self) -> &[u8] {
+        self.0.subject().as_raw()
+    }
+
     /// Returns whether the certificate is of version 1 or 2, which have no extensions.
     pub(super) fn is_older_than_version_3(&self) -> bool {
         self.0.version() != X509Version::V3
@@ -55,6 +60,15 @@ impl<'a> Certificate<'a> {
 
     pub(super) fn not_before(&self) -> String {
         time_text(self.0.validity().not_before)
+    }
+
+    /// Returns the end of the validity in seconds since 1970, or 0 if it is earlier.
+    pub(super) fn not_after_seconds(&self) -> u64 {
+        u64::try_from(self.0.validity().not_after.timestamp()).unwrap_or(0)
+    }
+
+    pub(super) fn not_before_seconds(&self) -> u64 {
+        u64::try_from(self.0.validity().not_before.timestamp()).unwrap_or(0)
     }
 
     /// Returns whether the names of the subjectAltName extension can be read. True without the extension.

@@ -225,3 +225,6 @@ fn config_of(
 fn as_config_error(error: Error) -> Error {
     Error::new(ErrorKind::Config, error.message().to_owned()).with_advice_of(&error)
 }
+
+#[cfg(all(test, feature = "mock-tls"))]
+mod tests;

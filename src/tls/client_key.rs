@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
+use rustls::pki_types::UnixTime;
 use rustls::sign::CertifiedKey;
 
 use super::certificate::Certificate;
@@ -42,6 +43,7 @@ impl ResolvesClientCert for ClientKeys {
             key.key.choose_scheme(sigschemes).is_some() && has_issuer(key, root_hint_subjects)
         });
         ANSWERED.set(match found {
+            Some(key) if is_out_of_date(key) => ClientCertificate::SentOutOfDate,
             Some(_) => ClientCertificate::Sent,
             None if self.0.is_empty() => ClientCertificate::NoKeyStore,
             None => ClientCertificate::NoneFits,
@@ -63,3 +65,13 @@ fn has_issuer(key: &CertifiedKey, issuers: &[&[u8]]) -> bool {
                 .is_some_and(|contents| issuers.contains(&contents.issuer_der()))
         })
 }
+
+/// Returns whether the client's own certificate has expired or is not valid yet. It is sent all the same: the broker's clock
+/// decides. But a broker that refuses it may not say why.
+fn is_out_of_date(key: &CertifiedKey) -> bool {
+    let own = key.cert.first().and_then(Certificate::read);
+    own.is_some_and(|own| !own.is_valid_at(UnixTime::now()))
+}
+
+#[cfg(all(test, feature = "mock-tls"))]
+mod tests;

@@ -41,6 +41,8 @@ pub(super) enum ClientCertificate {
     /// No entry of the key store fits what the broker accepts.
     NoneFits,
     Sent,
+    /// As `Sent`. The certificate has expired or is not valid yet, by the clock of this machine.
+    SentOutOfDate,
 }
 
 /// Makes the error of a connection on which rustls reported `error`.
@@ -121,6 +123,20 @@ fn error_of_alert(alert: AlertDescription, sent: ClientCertificate) -> Error {
             | UnsupportedCertificate
             | AccessDenied
             | DecryptError,
+            ClientCertificate::SentOutOfDate,
+        ) => tls_error(
+            format!(
+                "the broker does not accept the client's certificate, which is out of date (alert {alert:?})"
+            ),
+            "renew the certificate of the key store, or check this machine's clock",
+        ),
+        (
+            BadCertificate
+            | CertificateUnknown
+            | UnknownCA
+            | UnsupportedCertificate
+            | AccessDenied
+            | DecryptError,
             ClientCertificate::Sent,
         ) => tls_error(
             format!("the broker does not accept the client's certificate (alert {alert:?})"),
@@ -128,8 +144,9 @@ fn error_of_alert(alert: AlertDescription, sent: ClientCertificate) -> Error {
         ),
         (HandshakeFailure | InsufficientSecurity, _) => no_common_suite(),
         (ProtocolVersion, _) => tls_error(
-            "the broker has none of the TLS versions of ssl.enabled.protocols",
-            "compare ssl.enabled.protocols and ssl.protocol of both sides",
+            "the broker and this client have no TLS version in common",
+            "compare ssl.enabled.protocols and ssl.protocol of both sides; ssl.cipher.suites with suites of one version only \
+             excludes the other version, too",
         ),
         (UnrecognisedName, _) => tls_error(
             "the broker, or a proxy before it, does not know the host name of this connection",
@@ -165,3 +182,6 @@ pub(super) fn tls_error(
         advice => error.with_advice(advice),
     }
 }
+
+#[cfg(test)]
+mod tests;

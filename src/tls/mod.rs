@@ -27,6 +27,8 @@ pub(crate) mod settings;
 #[cfg(feature = "sasl-oidc")]
 pub(crate) mod signature;
 pub(crate) mod stores;
+#[cfg(all(test, feature = "mock-tls"))]
+mod test_peers;
 mod verifier;
 
 pub(crate) use client::TlsClient;

@@ -92,7 +92,7 @@ impl Verifier {
             return Err(CertificateError::BadEncoding.into());
         };
         if !contents.is_valid_at(now) {
-            return Err(out_of_date(&contents, now).into());
+            return Err(out_of_date(BROKERS, &contents, now).into());
         }
         if self.checks_name && !names_host(&contents, host) {
             return Err(wrong_name(&contents, host).into());
@@ -125,10 +125,14 @@ impl Verifier {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
-                let invalid = chain
-                    .filter_map(Certificate::read)
-                    .find(|contents| !contents.is_valid_at(now));
-                out_of_date(invalid.as_ref().unwrap_or(&contents), now).into()
+                let issuers = intermediates.iter().filter_map(Certificate::read);
+                let mut invalid = issuers.filter(|contents| !contents.is_valid_at(now));
+                match invalid.next() {
+                    Some(issuer) if contents.is_valid_at(now) => {
+                        out_of_date(ISSUERS, &issuer, now).into()
+                    }
+                    _ => out_of_date(BROKERS, &contents, now).into(),
+                }
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 wrong_name(&contents, host).into()
@@ -141,10 +145,62 @@ impl Verifier {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 wrong_purpose(&contents).into()
             }
-            _ => match chain.filter_map(Certificate::read).find(has_short_key) {
-                Some(short) => short_key(&short).into(),
-                None => other_fault(&contents, &fault.to_string()).into(),
-            },
+            _ => {
+                let chain: Vec<_> = chain.filter_map(Certificate::read).collect();
+                if let Some(short) = chain.iter().find(|contents| has_short_key(contents)) {
+                    return short_key(short).into();
+                }
+                let signed = chain.iter().find(|contents| self.trusts_namesake(contents));
+                match signed {
+                    Some(signed) if is_about_a_signature(fault) => self.namesake(signed).into(),
+                    _ => other_fault(&contents, fault).into(),
+                }
+            }
+        }
+    }
+
+    /// Returns whether a trusted certificate has the name of the issuer of this one.
+    fn trusts_namesake(&self, contents: &Certificate<'_>) -> bool {
+        let mut trusted = self.anchors.certificates.iter();
+        trusted.any(|trusted| {
+            Certificate::read(trusted)
+                .is_some_and(|trusted| trusted.subject_der() == contents.issuer_der())
+        })
+    }
+
+    /// Makes the sentence for a certificate whose issuer is trusted by its name, and has another key than the trusted one.
+    fn namesake(&self, contents: &Certificate<'_>) -> CertificateFault {
+        let issuer = crate::error::printable(&contents.issuer());
+        let message = format!(
+            "the broker's certificate is signed by another \"{issuer}\" than the one of {}: the names are equal and the \
+             keys are not",
+            self.anchors.origin
+        );
+        let advice = match self.anchors.are_configured {
+            true => {
+                "the issuer has been made anew, or another one has taken its name. If the brokers are the right ones, get \
+                 their issuer's certificate of today from those who run them, and add it to this trust store: openssl \
+                 x509 -noout -fingerprint -in FILE tells two of them apart"
+            }
+            false => {
+                "name a trust store that has the certificate of the brokers' issuer: ssl.truststore.location or \
+                 ssl.truststore.certificates"
+            }
+        };
+        fault_of(message, advice)
+    }
+
+    /// Makes the sentence for a signature of the handshake that is not valid.
+    fn explain_signature(error: RustlsError, certificate: &CertificateDer<'_>) -> RustlsError {
+        let RustlsError::InvalidCertificate(fault) = &error else {
+            return error;
+        };
+        match Certificate::read(certificate) {
+            Some(contents) if has_short_key(&contents) => short_key(&contents).into(),
+            Some(contents) if *fault == CertificateError::BadSignature => {
+                without_key(&contents).into()
+            }
+            _ => error,
         }
     }
 
@@ -204,7 +260,9 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
         match verify_tls12_signature(message, cert, dss, &self.algorithms) {
-            Err(error) => self.verify_by_raw_key(message, cert, dss).ok_or(error),
+            Err(error) => self
+                .verify_by_raw_key(message, cert, dss)
+                .ok_or_else(|| Self::explain_signature(error, cert)),
             valid => valid,
         }
     }
@@ -216,9 +274,9 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
         match verify_tls13_signature(message, cert, dss, &self.algorithms) {
-            Err(error) if is_tls13_scheme(dss.scheme) => {
-                self.verify_by_raw_key(message, cert, dss).ok_or(error)
-            }
+            Err(error) if is_tls13_scheme(dss.scheme) => self
+                .verify_by_raw_key(message, cert, dss)
+                .ok_or_else(|| Self::explain_signature(error, cert)),
             verified => verified,
         }
     }
@@ -315,17 +373,61 @@ fn fault_of(
     }
 }
 
-fn out_of_date(contents: &Certificate<'_>, now: UnixTime) -> CertificateFault {
+/// How messages name the certificate that a broker shows as its own.
+const BROKERS: &str = "the broker's certificate";
+
+/// How messages name another certificate that a broker shows.
+const ISSUERS: &str = "the issuer's certificate in the broker's chain";
+
+/// The largest difference, in seconds, for which the message says that a clock may be wrong: one that is set to the time of
+/// another time zone, for example.
+const LIKELY_SKEW: u64 = 24 * 60 * 60;
+
+fn out_of_date(whose: &str, contents: &Certificate<'_>, now: UnixTime) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
-    let now = unix_time_text(now);
     let (from, until) = (contents.not_before(), contents.not_after());
-    let message = format!(
-        "the broker's certificate (\"{subject}\") is valid from {from} to {until}, and the clock here says {now}"
-    );
-    fault_of(
-        message,
-        "renew the broker's certificate, or set the clock right",
-    )
+    let (now_text, now) = (unix_time_text(now), now.as_secs());
+    let has_expired = contents.not_after_seconds() < now;
+    let (fact, off) = match has_expired {
+        true => (
+            format!("expired on {until}"),
+            now - contents.not_after_seconds(),
+        ),
+        false => (
+            format!("is not valid before {from}"),
+            contents.not_before_seconds().saturating_sub(now),
+        ),
+    };
+    let message = format!("{whose} (\"{subject}\") {fact}");
+    if off <= LIKELY_SKEW {
+        let (side, renewal) = match has_expired {
+            true => ("after", "renew the certificate"),
+            false => ("before", "wait, or issue the certificate again"),
+        };
+        return fault_of(
+            format!(
+                "{message}, and this machine's clock says {now_text}, {} {side} that",
+                duration_text(off)
+            ),
+            format!("check this machine's clock; if it is right, {renewal}"),
+        );
+    }
+    let advice = match has_expired {
+        true => "renew the certificate".to_owned(),
+        false => format!(
+            "use a certificate that is valid already; or set this machine's clock right, which says {now_text}"
+        ),
+    };
+    fault_of(message, advice)
+}
+
+/// Returns a number of seconds in the largest unit of which there are two at least.
+fn duration_text(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
 }
 
 fn wrong_name(contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateFault {
@@ -392,8 +494,30 @@ fn short_key(contents: &Certificate<'_>) -> CertificateFault {
     )
 }
 
-fn other_fault(contents: &Certificate<'_>, reason: &str) -> CertificateFault {
+/// Returns whether an issuer with the right name and another key can be the reason.
+fn is_about_a_signature(fault: &CertificateError) -> bool {
+    // Another kind of key does not fit the algorithm of the signature, and webpki says so first.
+    matches!(
+        fault,
+        CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    )
+}
+
+fn without_key(contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
+    fault_of(
+        format!(
+            "the broker shows the certificate \"{subject}\" and does not have its private key: the signature of the \
+             handshake is not valid"
+        ),
+        "check that the address is the broker's, and that the broker's key store has the key of this certificate",
+    )
+}
+
+fn other_fault(contents: &Certificate<'_>, fault: &CertificateError) -> CertificateFault {
+    let subject = crate::error::printable(&contents.subject());
+    let reason = fault.to_string();
     // What webpki says of an issuer's certificate that a broker uses as its own.
     if reason.contains("CaUsedAsEndEntity") {
         return fault_of(
@@ -406,3 +530,6 @@ fn other_fault(contents: &Certificate<'_>, reason: &str) -> CertificateFault {
         "",
     )
 }
+
+#[cfg(all(test, feature = "mock-tls"))]
+mod tests;

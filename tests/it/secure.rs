@@ -12,7 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{
-    Builder, PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, values, with,
+    PATIENCE, SOON, builder, deliver, get_all, numbers, record, send_numbers, tls_builder, values,
+    with,
 };
 
 const RECORDS: usize = 10_000;
@@ -28,15 +29,6 @@ fn cluster(tls: Option<MockTls>, sasl: Option<MockSasl>) -> MockCluster {
     let cluster = builder.start().unwrap();
     cluster.create_topic("t", 1);
     cluster
-}
-
-/// A builder of a producer that trusts the cluster's authority.
-fn tls_builder(cluster: &MockCluster, protocol: &str) -> Builder {
-    let settings = [
-        ("security.protocol", protocol),
-        ("ssl.truststore.certificates", &*cluster.ca_pem()),
-    ];
-    with(builder(cluster), &settings)
 }
 
 fn jaas(module: &str, user: &str, password: &str) -> String {
@@ -87,7 +79,12 @@ fn records_are_delivered_with_a_client_certificate_and_not_without() {
 
     let nobody = tls_builder(&cluster, "SSL").max_block(Duration::from_millis(500));
     let nobody = nobody.build().unwrap();
-    assert!(nobody.send(record(0, "n")).is_err());
+    let refused = nobody.send(record(0, "n")).unwrap_err();
+    let shown = refused.error().to_string();
+    assert!(
+        shown.contains("the broker demands a client certificate (alert CertificateRequired)"),
+        "{shown}"
+    );
 }
 
 #[test]

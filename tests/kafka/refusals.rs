@@ -109,9 +109,34 @@ fn each_fault_of_a_brokers_certificate_has_its_sentence(kafka: &KafkaCluster) {
     for (cert, parts) in [
         (
             Cert::Expired,
-            &["is valid from", "and the clock here says", "renew"][..],
+            &[
+                "the broker's certificate (\"CN=localhost\") expired on ",
+                ", and this machine's clock says ",
+                "check this machine's clock; if it is right, renew the certificate",
+            ][..],
         ),
-        (Cert::NotYetValid, &["is valid from", "set the clock right"]),
+        (
+            Cert::NotYetValid,
+            &[
+                "the broker's certificate (\"CN=localhost\") is not valid before ",
+                ", and this machine's clock says ",
+                "check this machine's clock",
+            ],
+        ),
+        (
+            Cert::Rsa1024,
+            &[
+                "has a certificate (\"CN=localhost\") with an RSA key of 1024 bits: 2048 is the least",
+                "keytool -genkeypair -keyalg RSA -keysize 2048",
+            ],
+        ),
+        (
+            Cert::SelfSigned,
+            &[
+                "is one of an issuer (CA:TRUE)",
+                "put this very certificate into the trust store",
+            ],
+        ),
         (
             Cert::WrongHost,
             &[
@@ -163,7 +188,7 @@ fn the_name_in_a_certificate_is_not_checked_if_the_user_says_so(kafka: &KafkaClu
     let settings = with(kafka.settings(Listener::SslExchanged, None), [unchecked]);
     assert_delivers(&settings, "another host's certificate");
     kafka.present(Cert::Expired);
-    assert_refused(&settings, ErrorKind::Tls, &["is valid from"]);
+    assert_refused(&settings, ErrorKind::Tls, &["expired on"]);
     kafka.present(Cert::Broker);
 }
 
@@ -179,10 +204,26 @@ fn a_client_without_an_accepted_certificate_is_told_so(kafka: &KafkaCluster) {
             ErrorKind::Tls,
             &["demands a client certificate", "ssl.keystore.location"],
         );
-        for cert in [Cert::Stranger, Cert::AliceExpired] {
+        for (cert, parts) in [
+            (
+                Cert::Stranger,
+                [
+                    "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the \
+                     broker accepts",
+                    "put a certificate into the key store that one of the issuers",
+                ],
+            ),
+            (
+                Cert::AliceExpired,
+                [
+                    "client's certificate",
+                    "renew the certificate of the key store",
+                ],
+            ),
+        ] {
             let keys = kafka.key_store_settings(cert, KeyStore::Pem(KeyForm::Pkcs8));
             let settings = with(with(settings.clone(), keys), [protocol.clone()]);
-            assert_refused(&settings, ErrorKind::Tls, &["client"]);
+            assert_refused(&settings, ErrorKind::Tls, &parts);
         }
     }
 }

@@ -23,10 +23,10 @@ const DEPTH: usize = 16;
 
 /// One element. `whole` includes tag and length.
 #[derive(Clone, Copy)]
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
+pub(in crate::tls) struct Element<'a> {
+    pub(in crate::tls) tag: u8,
     pub(super) contents: &'a [u8],
-    pub(super) whole: &'a [u8],
+    pub(in crate::tls) whole: &'a [u8],
 }
 
 /// The elements of some bytes, one after the other. Every method returns `None` if the bytes are not what it expects.
@@ -38,11 +38,11 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::tls) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn next(&mut self) -> Option<Element<'a>> {
+    pub(in crate::tls) fn next(&mut self) -> Option<Element<'a>> {
         let (element, rest) = element(self.0, DEPTH)?;
         self.0 = rest;
         Some(element)

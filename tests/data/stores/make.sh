@@ -24,6 +24,7 @@ JAVA="-J-Dfile.encoding=UTF-8 -J-Dsun.jnu.encoding=UTF-8"
 main() {
     rm -f ./*.pem ./*.der ./*.p12 ./*.jks ./*.jceks
     certificates
+    short_keys
     pem_keys
     pkcs12_by_openssl
     by_keytool
@@ -56,6 +57,19 @@ certificates() {
     cp "$work/leaf.csr" request.pem
     openssl pkcs8 -topk8 -nocrypt -in "$work/leaf.key" -outform DER -out leaf.key.der
     openssl pkcs8 -topk8 -nocrypt -in "$work/other.key" -outform DER -out other.key.der
+}
+
+# A key store whose RSA key is too short, and a chain whose middle certificate has this key.
+short_keys() {
+    openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out "$work/short.key" 2>/dev/null
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/short-root.key"
+    openssl req -new -x509 -key "$work/short-root.key" -subj /CN=root -days $DAYS -out "$work/short-root.pem"
+    openssl req -new -key "$work/short.key" -subj /CN=short -out "$work/short.csr"
+    openssl x509 -req -in "$work/short.csr" -days $DAYS -CA "$work/short-root.pem" -CAkey "$work/short-root.key" \
+        -CAcreateserial -extfile "$work/ca.ext" -out "$work/short.pem" 2>/dev/null
+    certificate short-leaf -CA "$work/short.pem" -CAkey "$work/short.key" -CAcreateserial -extfile "$work/leaf.ext"
+    cat "$work/short.key" "$work/short.pem" >short-keystore.pem
+    cat "$work/short-leaf.pem" "$work/short.pem" "$work/short-root.pem" >short-chain.pem
 }
 
 # Each is the key of the leaf.

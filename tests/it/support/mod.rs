@@ -10,6 +10,8 @@ pub(crate) mod meddler;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
 pub(crate) mod relay;
+#[cfg(feature = "mock-tls")]
+pub(crate) mod tls_peer;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +56,26 @@ pub(crate) fn with(mut builder: Builder, settings: &[(&str, &str)]) -> Builder {
         builder = builder.set(name, value).unwrap();
     }
     builder
+}
+
+/// As [`builder`], with TLS as `protocol` says, and trust in the cluster's authority.
+#[cfg(feature = "mock-tls")]
+pub(crate) fn tls_builder(cluster: &MockCluster, protocol: &str) -> Builder {
+    let settings = [
+        ("security.protocol", protocol),
+        ("ssl.truststore.certificates", &*cluster.ca_pem()),
+    ];
+    with(builder(cluster), &settings)
+}
+
+/// A cluster with TLS and one topic `t`.
+#[cfg(feature = "mock-tls")]
+pub(crate) fn tls_cluster(brokers: usize, partitions: i32) -> MockCluster {
+    let tls = kafka_producer::mock::MockTls::generated();
+    let cluster = MockCluster::builder().brokers(brokers).tls(tls);
+    let cluster = cluster.start().unwrap();
+    cluster.create_topic("t", partitions);
+    cluster
 }
 
 pub(crate) fn producer(cluster: &MockCluster) -> Producer {
