@@ -162,24 +162,73 @@ fn a_full_buffer_after_much_was_delivered() {
     load.assert_bounded("a_full_buffer_after_much_was_delivered");
 }
 
+/// The bytes of TLS for each connection: an encrypted copy of 64 KiB of a request and its making, and the state of the
+/// TLS library.
+#[cfg(feature = "mock-tls")]
+const TLS_FOR_EACH_CONNECTION: usize = 256 << 10;
+
+/// The bytes of TLS for the producer: the certificates that it trusts, sessions to resume.
+#[cfg(feature = "mock-tls")]
+const TLS_FIXED: usize = 128 << 10;
+
+/// The brokers read nothing from the first record on, so each connection holds encrypted bytes that its socket does not take.
+#[cfg(feature = "mock-tls")]
+#[test]
+fn a_full_buffer_of_brokers_with_tls_that_read_nothing() {
+    const AUTHORITY: &str = "KAFKA_PRODUCER_IT_AUTHORITY";
+    const BROKERS: usize = 8;
+    let load = Load {
+        partitions: BROKERS,
+        record_bytes: 100_000,
+        batch_size: 1 << 20,
+        ..MANY_PARTITIONS
+    };
+    if let Some(addresses) = child::addresses() {
+        let authority = std::env::var(AUTHORITY).unwrap();
+        let settings = [
+            ("security.protocol", "SSL"),
+            ("ssl.truststore.certificates", &*authority),
+            ("send.buffer.bytes", "65536"),
+        ];
+        let config = crate::support::with(load.config(&addresses), &settings);
+        // One connection to each broker, and the one on which the producer learned of them.
+        let tls = TLS_FIXED + (BROKERS + 1) * TLS_FOR_EACH_CONNECTION;
+        return load.run(config, tls);
+    }
+    let cluster = crate::support::tls_cluster(BROKERS, BROKERS as i32);
+    cluster.on(MockApi::Produce, |_| {
+        Fault::delay(Duration::from_secs(3600))
+    });
+    let test = "fixed_memory::a_full_buffer_of_brokers_with_tls_that_read_nothing";
+    let authority = cluster.ca_pem();
+    let variables = [(AUTHORITY, &*authority)];
+    child::run_with(test, &cluster.bootstrap_servers(), &variables);
+}
+
 impl Load {
     fn assert_bounded(&self, test: &str) {
         in_child(test, self.partitions, self.answered, |addresses| {
-            self.run(addresses);
+            self.run(self.config(addresses), 0);
         });
     }
 
-    fn run(&self, addresses: &str) {
-        let config = builder_at(addresses)
+    fn config(&self, addresses: &str) -> Builder {
+        builder_at(addresses)
             .sender_threads(self.sender_threads)
             .buffer_memory(BUFFER)
             .batch_size(self.batch_size)
             .linger(Duration::from_millis(5))
-            .max_block(Duration::from_secs(1));
+            .max_block(Duration::from_secs(1))
+    }
+
+    /// `more` is what the producer may take besides.
+    fn run(&self, config: Builder, more: usize) {
         let (producer, before) = build(config);
         while producer.partitions_for("t").is_err() {}
-        let known =
-            FIXED + self.sender_threads * FOR_EACH_THREAD + self.partitions * FOR_EACH_PARTITION;
+        let known = more
+            + FIXED
+            + self.sender_threads * FOR_EACH_THREAD
+            + self.partitions * FOR_EACH_PARTITION;
         assert_at_most(known, held() - before, "with metadata");
         // Metadata is decoded before this: its response is held beside it for a moment.
         PEAK.store(held(), Ordering::Relaxed);

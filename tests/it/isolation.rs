@@ -11,8 +11,8 @@ use crate::support::fake_broker::{
     FakeBootstrap, Member, never_connecting, never_reading, slowly_reading,
 };
 use crate::support::{
-    Bytes, NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, deliver, eventually,
-    get_all, numbers, record, send_numbers,
+    Builder, Bytes, NO_HOST, PATIENCE, Producer, SOON, builder, builder_at, cluster, deliver,
+    eventually, get_all, numbers, record, send_numbers,
 };
 
 /// The partition that the stuck broker leads. The leaders of the others work.
@@ -42,11 +42,24 @@ fn a_broker_that_never_answers_delays_no_other() {
 #[test]
 fn a_broker_that_stops_reading_delays_no_other() {
     let cluster = cluster(3, 3);
+    assert_healthy_beside_one_that_stops_reading(&cluster, builder(&cluster));
+}
+
+/// What is encrypted for the stuck broker waits with its own connection.
+#[cfg(feature = "mock-tls")]
+#[test]
+fn a_broker_with_tls_that_stops_reading_delays_no_other() {
+    let cluster = crate::support::tls_cluster(3, 3);
+    let builder = crate::support::tls_builder(&cluster, "SSL");
+    assert_healthy_beside_one_that_stops_reading(&cluster, builder);
+}
+
+fn assert_healthy_beside_one_that_stops_reading(cluster: &MockCluster, builder: Builder) {
     cluster.on(MockApi::Produce, |request| match request.broker() {
         STUCK => Fault::delay(Duration::from_secs(3600)),
         _ => Fault::Pass,
     });
-    let producer = builder(&cluster).buffer_memory(48 << 20).build().unwrap();
+    let producer = builder.buffer_memory(48 << 20).build().unwrap();
     producer.partitions_for("t").unwrap();
     fill_up(&producer, STUCK, 40 << 20);
     assert_healthy_partitions_are_served(&producer, &[0, 2]);

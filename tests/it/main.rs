@@ -89,6 +89,8 @@ mod support;
 #[cfg(target_os = "linux")]
 mod threads;
 mod timeouts;
+#[cfg(all(feature = "mock-tls", target_os = "linux"))]
+mod tls_peers;
 #[cfg(feature = "sasl")]
 mod tokens;
 mod topic_errors;

@@ -199,19 +199,24 @@ pub(crate) fn answering_versions(
 
 fn serve(mut stream: TcpStream, metadata: &Mutex<Vec<u8>>, asked: &AtomicUsize) {
     while let Ok(api) = answer_one(&mut stream, metadata) {
-        if api == METADATA {
-            asked.fetch_add(1, Ordering::Release);
+        match api {
+            METADATA => drop(asked.fetch_add(1, Ordering::Release)),
+            PRODUCE => return,
+            _ => {}
         }
     }
 }
 
-const PRODUCE: i16 = 0;
+pub(crate) const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
-/// Answers a request and returns its API.
-fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<i16> {
+/// Answers a request and returns its API. A Produce request gets no answer.
+pub(crate) fn answer_one(
+    stream: &mut (impl Read + Write),
+    metadata: &Mutex<Vec<u8>>,
+) -> io::Result<i16> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut request = vec![0; u32::from_be_bytes(length) as usize];
@@ -223,6 +228,7 @@ fn answer_one(stream: &mut TcpStream, metadata: &Mutex<Vec<u8>>) -> io::Result<i
         API_VERSIONS if version > 0 => [&35i16.to_be_bytes()[..], &versions()].concat(),
         API_VERSIONS => [&0i16.to_be_bytes()[..], &versions()].concat(),
         METADATA => metadata.lock().unwrap().clone(),
+        PRODUCE => return Ok(api),
         INIT_PRODUCER_ID => {
             let mut body = Vec::new();
             put(&mut body, &0i32.to_be_bytes());
@@ -259,7 +265,7 @@ fn versions() -> Vec<u8> {
 }
 
 /// A response of version 5.
-fn metadata(cluster_id: Option<&str>, members: &[Member], leaders: &[i32]) -> Vec<u8> {
+pub(crate) fn metadata(cluster_id: Option<&str>, members: &[Member], leaders: &[i32]) -> Vec<u8> {
     let mut body = Vec::new();
     let put_i32 = |body: &mut Vec<u8>, number: i32| put(body, &number.to_be_bytes());
     let put_i16 = |body: &mut Vec<u8>, number: i16| put(body, &number.to_be_bytes());
