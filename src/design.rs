@@ -107,7 +107,7 @@
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, its own pauses |
 //! | `kp-resolve` | one a look-up, `http`'s included; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
-//! | `kp-stores` | one a connection with TLS stores in files | reads the stores, for which a file system may need any time. The thread that dials stops waiting after two seconds at most | the system |
+//! | `kp-stores` | one a connection with TLS stores in files | reads the stores, or looks whether the files of `SSL_CERT_FILE` have changed, for which a file system may need any time. The thread that dials stops waiting after two seconds at most | the system |
 //! | `kp-kerberos` | 0 or 1, with Kerberos | calls of the Kerberos library that may ask a KDC. Other threads stop waiting for the result after a while | the KDC |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
@@ -341,7 +341,10 @@
 //! (`tls::reading`): a read from a file system of the network may hang, and no call to the system ends it. One read at
 //! most hangs for each connection that was being made, and no other begins until it ends. Code of the user that supplies
 //! certificates and keys runs on that thread, too, with the same limits. Material that is given in code has no name of
-//! Kafka's. A setting that names another source is refused, because the user would not see which one is in use.
+//! Kafka's. A setting that names another source is refused, because the user would not see which one is in use. Without a trust store, the file
+//! and folders that `SSL_CERT_FILE` and `SSL_CERT_DIR` name are looked at, not read (`tls::system`): they may have hundreds
+//! of certificates. The configuration of rustls, and with it the sessions to resume, lasts until the stores change. So no
+//! session outlives the trust in the certificate for which it was made.
 //!
 //! **ring is the default cryptography, and graviola the one without a C compiler** (`tls::provider`). If both are in the
 //! build, ring is used: features of a dependency add up, and the older of the two should not be replaced unasked. Rejected:

@@ -71,6 +71,9 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
     /// The thread's body. Returns when the cache is stopped.
     pub(crate) fn run(mut self) {
         while let Some(action) = self.cache.next_action(&mut self.policy, &*self.calls) {
+            if !self.network.current.begin_call() {
+                return;
+            }
             match action {
                 Action::Connect(plan) => self.connect(&plan),
                 Action::AskMetadata(scope) => self.ask_metadata(scope),
@@ -78,6 +81,7 @@ impl<O: RefreshObserver> MetadataRefresher<O> {
                 Action::Disconnect => self.client = None,
                 Action::ReportFailure(failed) => self.report(failed),
             }
+            self.network.current.end_call();
         }
     }
 
@@ -238,20 +242,34 @@ pub(crate) struct CurrentConnection {
 #[derive(Default)]
 struct CurrentState {
     is_cancelled: bool,
+    /// Whether the thread may be waiting for the broker.
+    is_in_call: bool,
     control: Option<Arc<ConnectionControl>>,
 }
 
 impl CurrentConnection {
-    /// Ends the connection in use and every later one.
+    /// Ends the call in progress, and every later one. Without a call, the thread ends the connection when it ends itself, and
+    /// then it tells the broker so, which a connection that is shut down cannot.
     pub(crate) fn cancel(&self) {
         let control = {
             let mut state = self.state.lock();
             state.is_cancelled = true;
-            state.control.take()
+            state.control.take().filter(|_| state.is_in_call)
         };
         if let Some(control) = control {
             control.cancel();
         }
+    }
+
+    /// Begins a call, or a connect. Returns `false` after a [`cancel`](Self::cancel).
+    fn begin_call(&self) -> bool {
+        let mut state = self.state.lock();
+        state.is_in_call = !state.is_cancelled;
+        state.is_in_call
+    }
+
+    fn end_call(&self) {
+        self.state.lock().is_in_call = false;
     }
 
     /// Begins a connection. `None` after a [`cancel`](Self::cancel).

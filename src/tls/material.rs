@@ -9,8 +9,9 @@ use rustls::{Error as RustlsError, InconsistentKeys};
 
 use super::fault::tls_error;
 use super::given::{ClientKey, KeyFault, TrustMaterial};
-use super::settings::{KeySource, Provider, StoreFile, TlsSettings, TrustSource};
+use super::settings::{Doubts, KeySource, Provider, StoreFile, TlsSettings, TrustSource};
 use super::stores::{self, Format, KeyEntry, Keys, StoreFault};
+use super::system::{self, SystemPlace};
 use crate::error::Error;
 use crate::secret::{self, FileFault, SecretBytes};
 use crate::threads::logging::log_line;
@@ -20,6 +21,8 @@ use crate::threads::logging::log_line;
 pub(super) struct Material {
     keys: Option<Arc<ClientKey>>,
     trust: Option<Arc<TrustMaterial>>,
+    /// Without a trust store: what shows that the system's certificates have changed.
+    system: Vec<SystemPlace>,
 }
 
 /// The certificates to trust.
@@ -34,7 +37,15 @@ impl Material {
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Error> {
         let keys = settings.keys.as_ref().map(read_keys).transpose()?;
         let trust = settings.trust.as_ref().map(read_trust).transpose()?;
-        Ok(Self { keys, trust })
+        let system = match trust {
+            None => system::state(),
+            Some(_) => Vec::new(),
+        };
+        Ok(Self {
+            keys,
+            trust,
+            system,
+        })
     }
 
     /// Makes certificates and keys of the bytes.
@@ -107,12 +118,20 @@ fn supplied<T>(provider: &Provider<T>, setter: Option<&str>) -> Result<T, Error>
 impl Material {
     fn parse_trust(&self, settings: &TlsSettings) -> Result<Trust, Error> {
         let (Some(source), Some(trust)) = (&settings.trust, &self.trust) else {
-            return system_trust();
+            return Ok(Trust {
+                certificates: system::certificates()?,
+                origin: "the system's trust store".to_owned(),
+            });
         };
         let origin = match source {
             TrustSource::File(store) => {
                 let origin = origin_of(TRUST_STORE, store);
-                warn_of_type(store, trust.format(), "ssl.truststore.type", &origin);
+                settings.doubts.log_once(doubt_of_type(
+                    store,
+                    trust.format(),
+                    "ssl.truststore.type",
+                    &origin,
+                ));
                 origin
             }
             TrustSource::Inline(_) => "ssl.truststore.certificates".to_owned(),
@@ -139,10 +158,15 @@ impl Material {
         };
         let origin = KeyOrigin::of(source);
         if let KeySource::File { store, .. } = source {
-            warn_of_type(store, key.format(), "ssl.keystore.type", &origin.chain);
+            settings.doubts.log_once(doubt_of_type(
+                store,
+                key.format(),
+                "ssl.keystore.type",
+                &origin.chain,
+            ));
         }
         match key.keys() {
-            Ok(keys) => usable(keys, &origin, provider),
+            Ok(keys) => usable(keys, &origin, provider, &settings.doubts),
             Err(KeyFault::Chain(fault)) => Err(origin.unusable(&origin.chain, &fault)),
             Err(KeyFault::Key(fault)) => Err(origin.unusable(&origin.key, &fault)),
         }
@@ -194,13 +218,14 @@ fn usable(
     keys: Keys,
     origin: &KeyOrigin,
     provider: &CryptoProvider,
+    doubts: &Doubts,
 ) -> Result<Vec<Arc<CertifiedKey>>, Error> {
     let faults = keys.faults.iter();
     let faults = faults.map(|fault| origin.unusable(&origin.chain, fault));
     let mut faults: Vec<_> = faults.collect();
     let mut usable = Vec::new();
     for entry in keys.entries {
-        match certified_key(entry, origin, provider) {
+        match certified_key(entry, origin, provider, doubts) {
             Ok(key) => usable.push(key),
             Err(fault) => faults.push(fault),
         }
@@ -224,19 +249,20 @@ fn unusable(origin: &str, fault: &StoreFault) -> Error {
     tls_error(format!("{origin} cannot be read: {fault}"), fault.advice())
 }
 
-/// Warns if a store has another format than its setting says.
-fn warn_of_type(store: &StoreFile, found: Option<Format>, setting: &str, origin: &str) {
-    let (Some(declared), Some(found)) = (&store.declared, found) else {
-        return;
-    };
-    if *declared != found.to_string() {
-        log_line!(
-            log::Level::Warn,
-            target: "kafka_producer",
-            "{setting}={} and {origin} is {found}: the contents decide",
-            crate::error::printable(declared)
-        );
-    }
+/// Returns what to say if a store has another format than its setting says. The name of the file says nothing: since Java 9,
+/// keytool makes PKCS#12 under every name, so most files named `.jks` are that.
+fn doubt_of_type(
+    store: &StoreFile,
+    found: Option<Format>,
+    setting: &str,
+    origin: &str,
+) -> Option<String> {
+    let declared = store.declared.as_ref()?;
+    let found = found?.to_string();
+    (*declared != found).then(|| {
+        let declared = crate::error::printable(declared);
+        format!("{setting}={declared} and {origin} is {found}: the contents decide")
+    })
 }
 
 /// Returns how messages name a store.
@@ -244,29 +270,12 @@ fn origin_of(setting: &str, store: &StoreFile) -> String {
     format!("{setting}={}", store.path.display())
 }
 
-/// Returns the certificates that the system trusts.
-fn system_trust() -> Result<Trust, Error> {
-    let loaded = rustls_native_certs::load_native_certs();
-    if loaded.certs.is_empty() {
-        let mut message = "the system has no certificates to trust".to_owned();
-        if let Some(error) = loaded.errors.first() {
-            message = format!("{message}: {error}");
-        }
-        let advice = "set ssl.truststore.location or ssl.truststore.certificates, or install the system's certificates \
-                      (the package ca-certificates)";
-        return Err(tls_error(message, advice));
-    }
-    Ok(Trust {
-        certificates: loaded.certs,
-        origin: "the system's trust store".to_owned(),
-    })
-}
-
 /// Joins a key with its certificates, and checks that they belong together.
 fn certified_key(
     entry: KeyEntry,
     origin: &KeyOrigin,
     provider: &CryptoProvider,
+    doubts: &Doubts,
 ) -> Result<Arc<CertifiedKey>, Error> {
     let KeyEntry {
         alias,
@@ -278,14 +287,12 @@ fn certified_key(
         format!(" `{}`", stores::shortened(&alias))
     });
     let store = &origin.chain;
-    if password_unused {
-        log_line!(
-            log::Level::Warn,
-            target: "kafka_producer",
+    doubts.log_once(password_unused.then(|| {
+        format!(
             "{store} has a private key that is not encrypted, so {} has no effect",
             origin.key_password
-        );
-    }
+        )
+    }));
     let key = provider
         .key_provider
         .load_private_key(stores::take(&mut key))
@@ -425,5 +432,95 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("hidden"), "{shown}");
+    }
+
+    /// The store with the format that its setting names.
+    fn declared(name: &str, password: Option<&str>, format: &str) -> StoreFile {
+        StoreFile {
+            declared: Some(format.to_owned()),
+            ..file(name, password)
+        }
+    }
+
+    fn doubts(settings: &TlsSettings) -> Vec<String> {
+        // Twice, as for a second connection.
+        for _ in 0..2 {
+            let material = Material::read(settings).unwrap();
+            let provider = crate::tls::provider::provider().unwrap();
+            material.parse(settings, &provider).unwrap();
+        }
+        settings.doubts.logged()
+    }
+
+    #[test]
+    fn a_store_of_another_format_than_its_setting_says_is_read_and_told_once() {
+        let store = Some("store-secret");
+        for (keys, trust, told) in [
+            (
+                declared("keytool.jks", store, "PKCS12"),
+                declared("trust.p12", store, "JKS"),
+                [
+                    "PKCS12 and ssl.keystore.location=",
+                    "keytool.jks is JKS: the contents decide",
+                ],
+            ),
+            (
+                declared("keystore.pem", None, "JKS"),
+                declared("root.der", None, "PEM"),
+                [
+                    "JKS and ssl.keystore.location=",
+                    "keystore.pem is PEM: the contents decide",
+                ],
+            ),
+        ] {
+            let told_of_trust = trust.path.display().to_string();
+            let settings = settings(keys, Some("key-secret"), trust);
+            let doubts = doubts(&settings);
+            let of_keys = doubts.iter().find(|doubt| doubt.contains("keystore.type="));
+            let of_keys = of_keys.unwrap_or_else(|| panic!("{doubts:?}"));
+            assert!(told.iter().all(|part| of_keys.contains(part)), "{of_keys}");
+            let of_trust = doubts
+                .iter()
+                .find(|doubt| doubt.contains("truststore.type="));
+            let of_trust = of_trust.unwrap_or_else(|| panic!("{doubts:?}"));
+            assert!(of_trust.contains(&told_of_trust), "{of_trust}");
+        }
+    }
+
+    /// Most files named `.jks` are PKCS#12 since Java 9.
+    #[test]
+    fn the_name_of_a_file_and_the_right_format_raise_no_doubt() {
+        let folder =
+            std::env::temp_dir().join(format!("kafka-producer-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("trust.jks");
+        std::fs::copy(file("trust.p12", None).path, &path).unwrap();
+        for format in [None, Some("PKCS12".to_owned())] {
+            let trust = StoreFile {
+                path: path.clone(),
+                password: Some("store-secret".into()),
+                declared: format,
+            };
+            let keys = declared("keystore.pem", None, "PEM");
+            assert_eq!(doubts(&settings(keys, None, trust)), [""; 0]);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_password_for_a_key_that_is_not_encrypted_is_told_once() {
+        let settings = settings(
+            file("keystore.pem", None),
+            Some("unused"),
+            file("root.der", None),
+        );
+        let doubts = doubts(&settings);
+        assert_eq!(doubts.len(), 1, "{doubts:?}");
+        assert!(
+            doubts[0].ends_with(
+                "keystore.pem has a private key that is not encrypted, so ssl.key.password has no effect"
+            ),
+            "{doubts:?}"
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! | read the stores | [`material`] |
 //! | take certificates and keys that the user gives in code | [`given`] |
 //! | read them within a time | [`reading`] |
+//! | know what the system trusts | [`system`] |
 //! | make certificates and keys of the bytes of a store | [`stores`] |
 //! | read the settings' names of versions and cipher suites | [`settings`] |
 //! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
@@ -27,6 +28,7 @@ pub(crate) mod settings;
 #[cfg(feature = "sasl-oidc")]
 pub(crate) mod signature;
 pub(crate) mod stores;
+mod system;
 #[cfg(all(test, feature = "mock-tls"))]
 mod test_peers;
 mod verifier;

@@ -1,5 +1,6 @@
 //! The settings of TLS, and the names that they use for versions and cipher suites.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
@@ -11,6 +12,8 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use super::given::{ClientKey, TrustMaterial};
 use crate::secret::Secret;
+use crate::sync::Mutex;
+use crate::threads::logging::log_line;
 
 /// The settings of TLS (`ssl.*`).
 #[derive(Clone, Debug, Default)]
@@ -22,10 +25,30 @@ pub(crate) struct TlsSettings {
     pub(crate) versions: Versions,
     /// `ssl.cipher.suites`; empty for all.
     pub(crate) suites: Vec<String>,
+    pub(crate) doubts: Doubts,
+}
+
+/// What was logged about the stores. They are read again and again, and no doubt is logged twice for a producer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doubts(Arc<Mutex<BTreeSet<String>>>);
+
+impl Doubts {
+    pub(super) fn log_once(&self, doubt: Option<String>) {
+        let Some(doubt) = doubt else { return };
+        if self.0.lock().insert(doubt.clone()) {
+            log_line!(log::Level::Warn, target: "kafka_producer", "{doubt}");
+        }
+    }
+
+    #[cfg(all(test, feature = "tls-stores"))]
+    pub(super) fn logged(&self) -> Vec<String> {
+        self.0.lock().iter().cloned().collect()
+    }
 }
 
 impl TlsSettings {
-    /// Returns whether a store is a file, or code of the user supplies it, so that its contents can change.
+    /// Returns whether a store is a file, or code of the user supplies it, or the environment names the system's
+    /// certificates, so that the contents can change.
     pub(super) fn can_change(&self) -> bool {
         matches!(
             self.keys,
@@ -33,7 +56,7 @@ impl TlsSettings {
         ) || matches!(
             self.trust,
             Some(TrustSource::File(_) | TrustSource::Provider(_))
-        )
+        ) || self.trust.is_none() && super::system::is_named()
     }
 }
 

@@ -7,13 +7,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, SigningKey as _,
 };
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
+use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsClient;
-use super::client::provider;
+use super::provider::provider;
 use super::settings::Versions;
 use super::stores::der::{self, Reader};
 use crate::error::Error;
@@ -166,12 +167,30 @@ fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     [&[tag], &length[..], contents].concat()
 }
 
+/// An RSA key of 2048 bits, in the form that signs certificates, too.
+pub(super) fn rsa_key() -> PrivatePkcs8KeyDer<'static> {
+    const ALGORITHM: &[u8] = &[
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0,
+    ];
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/stores/key-pkcs1.pem"
+    );
+    let key = PrivateKeyDer::from_pem_slice(&std::fs::read(path).unwrap()).unwrap();
+    let key = element(0x04, key.secret_der());
+    element(der::SEQUENCE, &[&[2, 1, 0], ALGORITHM, &key].concat()).into()
+}
+
 /// Joins a chain and a key that need not belong together.
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Arc<CertifiedKey> {
-    let key = provider().key_provider.load_private_key(key).unwrap();
+    let key = provider()
+        .unwrap()
+        .key_provider
+        .load_private_key(key)
+        .unwrap();
     Arc::new(CertifiedKey::new(chain, key))
 }
 
@@ -187,26 +206,14 @@ impl ResolvesServerCert for Shows {
 
 /// A server that shows this certificate and asks for none.
 pub(super) fn server(shown: Arc<CertifiedKey>, versions: Versions) -> Arc<ServerConfig> {
-    Arc::new(server_of(shown, &versions.supported(), None))
-}
-
-pub(super) fn server_of(
-    shown: Arc<CertifiedKey>,
-    versions: &[&'static SupportedProtocolVersion],
-    clients: Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
-) -> ServerConfig {
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(versions)
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider().unwrap()))
+        .with_protocol_versions(&versions.supported())
         .unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-    };
-    builder.with_cert_resolver(Arc::new(Shows(shown)))
+    let config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Shows(shown)));
+    Arc::new(config)
 }
-
-/// Both versions.
-pub(super) const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
 /// Connects a client to a server, and lets both say all that they want to say. The error is the client's.
 pub(super) fn connect(

@@ -224,7 +224,7 @@ fn a_call_that_waits_for_memory_is_told_why_the_broker_refuses_this_client() {
             ("enable.idempotence", is_idempotent),
             ("batch.size", "1000"),
         ];
-        let builder = with(tls_builder(&cluster), &settings).buffer_memory(32 << 10);
+        let builder = with(tls_builder(&cluster, "SSL"), &settings).buffer_memory(32 << 10);
         let producer = builder.build().unwrap();
         deliver(&producer, 0, "first").unwrap();
         let expired = BrokerCertificate::Expired;

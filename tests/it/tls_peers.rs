@@ -122,7 +122,9 @@ fn with_system_roots(test: &str, run: impl FnOnce(&Path)) {
     let name = format!("kafka-producer-{test}-{}.pem", std::process::id());
     let file = std::env::temp_dir().join(name);
     let path = file.to_str().unwrap();
-    child::run_with(&format!("tls_peers::{test}"), "none", &[(FILE, path)]);
+    // The environment of the tests may name a folder, too.
+    let variables = [(FILE, path), ("SSL_CERT_DIR", "")];
+    child::run_with(&format!("tls_peers::{test}"), "none", &variables);
     let _ = std::fs::remove_file(file);
 }
 

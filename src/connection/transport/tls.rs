@@ -12,7 +12,7 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConnection, ProtocolVersion};
+use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 
 use super::{PlainReceiveHalf, PlainSendHalf, ReceiveHalf, SendHalf, is_timeout};
 use crate::connection::frames::CHECK_THE_PORT;
@@ -20,6 +20,7 @@ use crate::connection::socket::TcpSocket;
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
 use crate::threads::ThreadGroup;
+use crate::threads::logging::log_line;
 use crate::tls::TlsClient;
 
 /// How many bytes of a request are encrypted at once. Each call to the system may wake the broker, so fewer calls cost less.
@@ -45,7 +46,30 @@ pub(in crate::connection) fn connect(
             is_closed_unheard: false,
         })?;
     Handshake::new(&mut send, &mut receive).run(deadline)?;
+    log_session(host, &receive);
     Ok((SendHalf::Tls(send), ReceiveHalf::Tls(receive)))
+}
+
+/// Logs what the two sides have agreed on.
+fn log_session(host: &str, receive: &TlsReceiveHalf) {
+    let (version, suite, kind) = {
+        let tls = receive.tls.lock();
+        let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
+        (tls.protocol_version(), suite, tls.handshake_kind())
+    };
+    let (Some(version), Some(suite)) = (version, suite) else {
+        return;
+    };
+    let session = match kind {
+        Some(HandshakeKind::Resumed) => "resumed",
+        _ => "new",
+    };
+    log_line!(
+        log::Level::Debug,
+        target: "kafka_producer",
+        "TLS with {}: {version:?}, {suite:?}, a {session} session",
+        crate::error::printable(host)
+    );
 }
 
 /// Returns the two halves before their handshake.

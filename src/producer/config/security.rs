@@ -136,6 +136,7 @@ mod tls {
                 suites: names_of(self.text("ssl.cipher.suites"))
                     .map(str::to_owned)
                     .collect(),
+                ..TlsSettings::default()
             };
             TlsClient::new(settings)
         }

@@ -1,5 +1,6 @@
 use rustls::HandshakeKind;
 
+use super::super::given::ClientKey;
 use super::super::settings::{KeySource, StoreFile, TrustSource, Versions};
 use super::super::test_peers::*;
 use super::*;
@@ -87,7 +88,7 @@ fn two_producers_do_not_share_sessions() {
 
 fn with_suites(suites: &[&str]) -> Result<TlsClient, Error> {
     TlsClient::new(TlsSettings {
-        trust: Some(TrustSource::Inline(pem(authority("root").der()))),
+        trust: Some(TrustSource::inline(pem(authority("root").der()))),
         suites: suites.iter().map(|name| (*name).to_owned()).collect(),
         ..TlsSettings::default()
     })
@@ -114,7 +115,7 @@ fn cipher_suites_of_which_none_is_known_are_an_error_that_lists_the_known_ones()
 #[test]
 fn suites_of_one_version_and_another_version_allow_no_connection() {
     let refused = TlsClient::new(TlsSettings {
-        trust: Some(TrustSource::Inline(pem(authority("root").der()))),
+        trust: Some(TrustSource::inline(pem(authority("root").der()))),
         suites: vec!["TLS_AES_128_GCM_SHA256".to_owned()],
         versions: TLS12,
         ..TlsSettings::default()
@@ -146,12 +147,15 @@ fn a_host_that_no_certificate_can_name_is_told() {
 fn key_store(name: &str) -> Result<TlsClient, Error> {
     let path = format!("{}/tests/data/stores/{name}", env!("CARGO_MANIFEST_DIR"));
     TlsClient::new(TlsSettings {
-        trust: Some(TrustSource::Inline(pem(authority("root").der()))),
-        keys: Some(KeySource::File(StoreFile {
-            path: path.into(),
-            password: None,
-            declared: None,
-        })),
+        trust: Some(TrustSource::inline(pem(authority("root").der()))),
+        keys: Some(KeySource::File {
+            store: StoreFile {
+                path: path.into(),
+                password: None,
+                declared: None,
+            },
+            key_password: None,
+        }),
         ..TlsSettings::default()
     })
 }
@@ -177,11 +181,11 @@ fn a_key_that_is_not_the_one_of_its_certificate_is_told() {
         .into();
     let key = key_pem(&other);
     let refused = TlsClient::new(TlsSettings {
-        trust: Some(TrustSource::Inline(pem(authority("root").der()))),
-        keys: Some(KeySource::Inline {
-            key: key.as_str().into(),
-            chain: one.pem().as_str().into(),
-        }),
+        trust: Some(TrustSource::inline(pem(authority("root").der()))),
+        keys: Some(KeySource::Inline(Arc::new(ClientKey::pem(
+            key.as_str(),
+            one.pem(),
+        )))),
         ..TlsSettings::default()
     });
     let shown = refused.unwrap_err().to_string();

@@ -1,6 +1,4 @@
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::super::test_peers::*;
 use super::*;
@@ -20,14 +18,10 @@ fn ec_entry(issuer: &Authority, name: &str) -> Arc<CertifiedKey> {
 }
 
 fn rsa_entry(issuer: &Authority, name: &str) -> Arc<CertifiedKey> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/stores/key-pkcs1.pem"
-    );
-    let key = PrivateKeyDer::from_pem_slice(&std::fs::read(path).unwrap()).unwrap();
-    let pair = KeyPair::from_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA256).unwrap();
+    let key = rsa_key();
+    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA256).unwrap();
     let made = issue_with(issuer, &client_parameters(name), pair);
-    certified(vec![made.der], key)
+    certified(vec![made.der], key.into())
 }
 
 /// Returns the common name of the certificate that is chosen for these issuers and schemes.

@@ -20,7 +20,7 @@ fn verifier(trusted: &[CertificateDer<'static>], checks_name: bool) -> Verifier 
         origin: "the trust store".to_owned(),
         are_configured: true,
     };
-    let provider = Arc::new(super::super::client::provider());
+    let provider = Arc::new(super::super::provider::provider().unwrap());
     Verifier::new(anchors, checks_name, &provider).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn assert_fault(verified: Result<(), CertificateFault>, message: &str, advice: &
 fn client(trusted: &[&CertificateDer<'static>], versions: Versions) -> TlsClient {
     let trusted: Vec<_> = trusted.iter().map(|certificate| pem(certificate)).collect();
     let settings = TlsSettings {
-        trust: Some(TrustSource::Inline(trusted.concat())),
+        trust: Some(TrustSource::inline(trusted.concat())),
         versions,
         ..TlsSettings::default()
     };
@@ -255,7 +255,7 @@ fn a_short_key_of_a_broker_is_told_with_its_length() {
     let shown = certified(vec![chain[1].clone()], long_key);
     for versions in [TLS12, TLS13] {
         let mut settings = TlsSettings {
-            trust: Some(TrustSource::Inline(pem(&chain[1]))),
+            trust: Some(TrustSource::inline(pem(&chain[1]))),
             versions,
             ..TlsSettings::default()
         };
@@ -280,7 +280,7 @@ fn a_trusted_certificate_without_its_key_is_refused() {
     for made in [&version_3, &of_issuer, &version_1] {
         for versions in [TLS12, TLS13] {
             let mut settings = TlsSettings {
-                trust: Some(TrustSource::Inline(made.pem())),
+                trust: Some(TrustSource::inline(made.pem())),
                 versions,
                 ..TlsSettings::default()
             };
@@ -412,7 +412,7 @@ fn a_trust_store_without_a_certificate_that_can_be_used_is_refused() {
         origin: "the trust store".to_owned(),
         are_configured: true,
     };
-    let provider = Arc::new(super::super::client::provider());
+    let provider = Arc::new(super::super::provider::provider().unwrap());
     let error = Verifier::new(anchors, true, &provider).unwrap_err();
     assert_sentence(
         &error,

@@ -223,6 +223,11 @@ impl Pki {
         self.maker().key_store(cert, format)
     }
 
+    /// A key store by keytool with an entry for each of the certificates: JKS or PKCS#12.
+    pub(crate) fn key_store_of_several(&self, certs: &[Cert], java_type: &str) -> PathBuf {
+        self.maker().key_store_of_several(certs, java_type)
+    }
+
     pub(crate) fn trust_store(&self, trusted: &[Trusted], format: TrustStore) -> PathBuf {
         self.maker().trust_store(trusted, format)
     }

@@ -207,6 +207,16 @@ impl Maker {
         }
     }
 
+    pub(super) fn key_store_of_several(&mut self, certs: &[Cert], java_type: &str) -> PathBuf {
+        let names: Vec<_> = certs.iter().map(|cert| cert.name()).collect();
+        let name = format!("{}.several.{java_type}", names.join("-"));
+        self.file(&name, |maker, part| {
+            for cert in certs {
+                maker.import_key(*cert, part, &["-deststoretype", java_type]);
+            }
+        })
+    }
+
     fn export_key(&mut self, cert: Cert, part: &str, options: &[&str]) {
         let (key, chain) = (self.key(cert, KeyForm::Pkcs8), self.chain(cert));
         let (key, chain) = (text(&key), text(&chain));
