@@ -34,7 +34,7 @@ fn each() -> [Refusing; 2] {
             ],
             cluster: tls,
             kind: ErrorKind::Tls,
-            told: ["and the clock here says", "renew"],
+            told: ["expired on ", "renew the certificate"],
             set: |cluster, is_refused| {
                 let certificate = match is_refused {
                     true => BrokerCertificate::Expired,
