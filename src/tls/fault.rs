@@ -89,11 +89,40 @@ fn error_of_incompatible_peer(reason: &PeerIncompatible) -> Error {
 /// What a broker reports in an alert. Java's and other brokers use different alerts for the same fault.
 fn error_of_alert(alert: AlertDescription, sent: ClientCertificate) -> Error {
     use AlertDescription::{
-        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
-        DecryptError, HandshakeFailure, InsufficientSecurity, InternalError, ProtocolVersion,
-        UnknownCA, UnrecognisedName, UnsupportedCertificate,
+        HandshakeFailure, InsufficientSecurity, InternalError, ProtocolVersion, UnrecognisedName,
     };
-    match (alert, sent) {
+    if let Some(error) = error_of_client_certificate(alert, sent) {
+        return error;
+    }
+    match alert {
+        HandshakeFailure | InsufficientSecurity => no_common_suite(),
+        ProtocolVersion => tls_error(
+            "the broker and this client have no TLS version in common",
+            "compare ssl.enabled.protocols and ssl.protocol of both sides; ssl.cipher.suites with suites of one version only \
+             excludes the other version, too",
+        ),
+        UnrecognisedName => tls_error(
+            "the broker, or a proxy before it, does not know the host name of this connection",
+            "check bootstrap.servers and advertised.listeners",
+        ),
+        InternalError => tls_error(
+            "the broker reports an internal error in the TLS handshake",
+            "see the broker's log; a broker that gets bytes without TLS also answers so",
+        ),
+        _ => tls_error(
+            format!("the broker ended the TLS connection (alert {alert:?})"),
+            "see the broker's log",
+        ),
+    }
+}
+
+/// Makes the error of an alert that is about the client's certificate.
+fn error_of_client_certificate(alert: AlertDescription, sent: ClientCertificate) -> Option<Error> {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
+        DecryptError, HandshakeFailure, UnknownCA, UnsupportedCertificate,
+    };
+    Some(match (alert, sent) {
         (
             BadCertificate | CertificateRequired | HandshakeFailure | CertificateUnknown,
             ClientCertificate::NoKeyStore,
@@ -142,25 +171,8 @@ fn error_of_alert(alert: AlertDescription, sent: ClientCertificate) -> Error {
             format!("the broker does not accept the client's certificate (alert {alert:?})"),
             "check that the broker's trust store has the issuer of the key store's certificate",
         ),
-        (HandshakeFailure | InsufficientSecurity, _) => no_common_suite(),
-        (ProtocolVersion, _) => tls_error(
-            "the broker and this client have no TLS version in common",
-            "compare ssl.enabled.protocols and ssl.protocol of both sides; ssl.cipher.suites with suites of one version only \
-             excludes the other version, too",
-        ),
-        (UnrecognisedName, _) => tls_error(
-            "the broker, or a proxy before it, does not know the host name of this connection",
-            "check bootstrap.servers and advertised.listeners",
-        ),
-        (InternalError, _) => tls_error(
-            "the broker reports an internal error in the TLS handshake",
-            "see the broker's log; a broker that gets bytes without TLS also answers so",
-        ),
-        _ => tls_error(
-            format!("the broker ended the TLS connection (alert {alert:?})"),
-            "see the broker's log",
-        ),
-    }
+        _ => return None,
+    })
 }
 
 fn no_common_suite() -> Error {

@@ -109,66 +109,69 @@ pub(crate) fn assert_delivers(settings: &Settings, what: &str) {
     sent.unwrap_or_else(|error| panic!("{what}: {error}"));
 }
 
+/// What is told of each certificate.
+const FAULTS: &[(Cert, &[&str])] = &[
+    (
+        Cert::Expired,
+        &[
+            // A day ago when it was made, so more than a day now.
+            "the broker's certificate (\"CN=localhost\") expired on ",
+            "renew the certificate",
+        ],
+    ),
+    (
+        Cert::NotYetValid,
+        &[
+            "the broker's certificate (\"CN=localhost\") is not valid before ",
+            ", and this machine's clock says ",
+            "check this machine's clock",
+        ],
+    ),
+    (
+        Cert::Rsa1024,
+        &[
+            "has a certificate (\"CN=localhost\") with an RSA key of 1024 bits: 2048 is the least",
+            "keytool -genkeypair -keyalg RSA -keysize 2048",
+        ],
+    ),
+    (
+        Cert::SelfSigned,
+        &[
+            "is one of an issuer (CA:TRUE)",
+            "put this very certificate into the trust store",
+        ],
+    ),
+    (
+        Cert::WrongHost,
+        &[
+            "is not for localhost: it names elsewhere.test, other.test",
+            "SAN=DNS:localhost",
+        ],
+    ),
+    (Cert::IpOnly, &["is not for localhost: it names 127.0.0.1"]),
+    (
+        Cert::CommonNameOnly,
+        &["it has a common name only (CN=localhost), and no subjectAltName"],
+    ),
+    (
+        Cert::Version1,
+        &["is of X.509 version 1", "subjectAltName=DNS:"],
+    ),
+    (Cert::NoServerAuth, &["lacks serverAuth", "EKU=serverAuth"]),
+    (
+        Cert::Untrusted,
+        &[
+            "is signed by \"",
+            "which is not the one certificate of ssl.truststore.location=",
+        ],
+    ),
+];
+
 fn each_fault_of_a_brokers_certificate_has_its_sentence(kafka: &KafkaCluster) {
     kafka.create_topic(TOPIC, 1, 1, &[]);
     let settings = kafka.settings(Listener::SslExchanged, None);
-    for (cert, parts) in [
-        (
-            Cert::Expired,
-            &[
-                // A day ago when it was made, so more than a day now.
-                "the broker's certificate (\"CN=localhost\") expired on ",
-                "renew the certificate",
-            ][..],
-        ),
-        (
-            Cert::NotYetValid,
-            &[
-                "the broker's certificate (\"CN=localhost\") is not valid before ",
-                ", and this machine's clock says ",
-                "check this machine's clock",
-            ],
-        ),
-        (
-            Cert::Rsa1024,
-            &[
-                "has a certificate (\"CN=localhost\") with an RSA key of 1024 bits: 2048 is the least",
-                "keytool -genkeypair -keyalg RSA -keysize 2048",
-            ],
-        ),
-        (
-            Cert::SelfSigned,
-            &[
-                "is one of an issuer (CA:TRUE)",
-                "put this very certificate into the trust store",
-            ],
-        ),
-        (
-            Cert::WrongHost,
-            &[
-                "is not for localhost: it names elsewhere.test, other.test",
-                "SAN=DNS:localhost",
-            ],
-        ),
-        (Cert::IpOnly, &["is not for localhost: it names 127.0.0.1"]),
-        (
-            Cert::CommonNameOnly,
-            &["it has a common name only (CN=localhost), and no subjectAltName"],
-        ),
-        (
-            Cert::Version1,
-            &["is of X.509 version 1", "subjectAltName=DNS:"],
-        ),
-        (Cert::NoServerAuth, &["lacks serverAuth", "EKU=serverAuth"]),
-        (
-            Cert::Untrusted,
-            &[
-                "is signed by \"",
-                "which is not the one certificate of ssl.truststore.location=",
-            ],
-        ),
-    ] {
-        kafka.present(cert);
+    for (cert, parts) in FAULTS {
+        kafka.present(*cert);
         assert_refused(&settings, ErrorKind::Tls, parts);
     }
     kafka.present(Cert::Broker);

@@ -13,93 +13,104 @@ fn assert_sentence(error: &Error, message: &str, advice: &str) {
     assert!(shown.contains(advice), "{advice}: {shown}");
 }
 
+const NO_SUITE: &str = "the broker and this client have no cipher suite in common";
+
+/// An alert's row: the alerts, what the client has done about a certificate before, message and advice.
+type Row = (
+    &'static [AlertDescription],
+    ClientCertificate,
+    &'static str,
+    &'static str,
+);
+
+const ALERTS: &[Row] = &[
+    (
+        &[
+            BadCertificate,
+            CertificateRequired,
+            HandshakeFailure,
+            CertificateUnknown,
+        ],
+        NoKeyStore,
+        "the broker demands a client certificate (alert {alert})",
+        "set ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain",
+    ),
+    (
+        &[
+            BadCertificate,
+            CertificateRequired,
+            HandshakeFailure,
+            CertificateUnknown,
+        ],
+        NoneFits,
+        "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the broker \
+             accepts (alert {alert})",
+        "put a certificate into the key store that one of the issuers in the broker's trust store has signed",
+    ),
+    (
+        &[
+            BadCertificate,
+            CertificateUnknown,
+            UnknownCA,
+            UnsupportedCertificate,
+            AccessDenied,
+            DecryptError,
+        ],
+        Sent,
+        "the broker does not accept the client's certificate (alert {alert})",
+        "check that the broker's trust store has the issuer of the key store's certificate",
+    ),
+    (
+        &[BadCertificate, CertificateUnknown, UnknownCA],
+        SentOutOfDate,
+        "the broker does not accept the client's certificate, which is out of date (alert {alert})",
+        "renew the certificate of the key store",
+    ),
+    (
+        &[CertificateExpired],
+        Sent,
+        "the broker says that the client's certificate has expired",
+        "renew the certificate of the key store, or check the broker's clock",
+    ),
+    (&[HandshakeFailure], Sent, NO_SUITE, "ssl.cipher.suites"),
+    (
+        &[HandshakeFailure, InsufficientSecurity],
+        NotAsked,
+        NO_SUITE,
+        "suites with CBC are not available here",
+    ),
+    (
+        &[ProtocolVersion],
+        NotAsked,
+        "the broker and this client have no TLS version in common",
+        "compare ssl.enabled.protocols and ssl.protocol of both sides",
+    ),
+    (
+        &[UnrecognisedName],
+        NotAsked,
+        "the broker, or a proxy before it, does not know the host name of this connection",
+        "check bootstrap.servers and advertised.listeners",
+    ),
+    (
+        &[InternalError],
+        NotAsked,
+        "the broker reports an internal error in the TLS handshake",
+        "see the broker's log",
+    ),
+    (
+        &[BadCertificate, UserCanceled, NoRenegotiation],
+        NotAsked,
+        "the broker ended the TLS connection (alert {alert})",
+        "see the broker's log",
+    ),
+];
+
 /// Each alert that a broker may send, with what the client has done about a certificate before.
 #[test]
 fn each_alert_of_a_broker_has_its_sentence() {
-    let no_suite = "the broker and this client have no cipher suite in common";
-    for (alerts, sent, message, advice) in [
-        (
-            &[
-                BadCertificate,
-                CertificateRequired,
-                HandshakeFailure,
-                CertificateUnknown,
-            ][..],
-            NoKeyStore,
-            "the broker demands a client certificate (alert {alert})",
-            "set ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain",
-        ),
-        (
-            &[
-                BadCertificate,
-                CertificateRequired,
-                HandshakeFailure,
-                CertificateUnknown,
-            ],
-            NoneFits,
-            "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the broker \
-             accepts (alert {alert})",
-            "put a certificate into the key store that one of the issuers in the broker's trust store has signed",
-        ),
-        (
-            &[
-                BadCertificate,
-                CertificateUnknown,
-                UnknownCA,
-                UnsupportedCertificate,
-                AccessDenied,
-                DecryptError,
-            ],
-            Sent,
-            "the broker does not accept the client's certificate (alert {alert})",
-            "check that the broker's trust store has the issuer of the key store's certificate",
-        ),
-        (
-            &[BadCertificate, CertificateUnknown, UnknownCA],
-            SentOutOfDate,
-            "the broker does not accept the client's certificate, which is out of date (alert {alert})",
-            "renew the certificate of the key store",
-        ),
-        (
-            &[CertificateExpired],
-            Sent,
-            "the broker says that the client's certificate has expired",
-            "renew the certificate of the key store, or check the broker's clock",
-        ),
-        (&[HandshakeFailure], Sent, no_suite, "ssl.cipher.suites"),
-        (
-            &[HandshakeFailure, InsufficientSecurity],
-            NotAsked,
-            no_suite,
-            "suites with CBC are not available here",
-        ),
-        (
-            &[ProtocolVersion],
-            NotAsked,
-            "the broker and this client have no TLS version in common",
-            "compare ssl.enabled.protocols and ssl.protocol of both sides",
-        ),
-        (
-            &[UnrecognisedName],
-            NotAsked,
-            "the broker, or a proxy before it, does not know the host name of this connection",
-            "check bootstrap.servers and advertised.listeners",
-        ),
-        (
-            &[InternalError],
-            NotAsked,
-            "the broker reports an internal error in the TLS handshake",
-            "see the broker's log",
-        ),
-        (
-            &[BadCertificate, UserCanceled, NoRenegotiation],
-            NotAsked,
-            "the broker ended the TLS connection (alert {alert})",
-            "see the broker's log",
-        ),
-    ] {
-        for alert in alerts {
-            let error = error_of(&RustlsError::AlertReceived(*alert), sent);
+    for (alerts, sent, message, advice) in ALERTS {
+        for alert in *alerts {
+            let error = error_of(&RustlsError::AlertReceived(*alert), *sent);
             let message = message.replace("{alert}", &format!("{alert:?}"));
             assert_sentence(&error, &message, advice);
         }
