@@ -6,8 +6,9 @@ use std::time::Duration;
 /// that fails at once must not be repeated as fast as the machine can.
 pub(crate) const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The shortest wait after a broker refused this client's credentials or certificate, or the client the broker's. Brokers
-/// and token servers limit such attempts, and nothing changes in less time.
+/// The shortest wait after a broker refused this client's credentials or certificate, or the client the broker's, or after a
+/// broker accepted no connection for the moment. Brokers and token servers limit such attempts, and nothing changes in less
+/// time.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// The wait after the n-th failure in a row: `initial * 2^n`, plus or minus up to 20 %, at most `max`.
@@ -54,10 +55,10 @@ impl ExponentialBackoff {
             .min(self.max)
     }
 
-    /// Returns the wait before another attempt to connect. It is at least a second if `is_refusal`: one side refused the
-    /// other.
-    pub(crate) fn before_reconnect(&self, failures: u32, is_refusal: bool) -> Duration {
-        match is_refusal {
+    /// Returns the wait before another attempt to connect. It is at least a second if `is_delayed`: one side refused the
+    /// other, or accepts no connection for the moment.
+    pub(crate) fn before_reconnect(&self, failures: u32, is_delayed: bool) -> Duration {
+        match is_delayed {
             true => self.after(failures).max(AFTER_REFUSAL),
             false => self.after(failures),
         }

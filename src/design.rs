@@ -20,7 +20,7 @@
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::mechanism` |
 //! | Where do the tokens of OAUTHBEARER come from? | a `sasl::oauthbearer::TokenSource`, chosen by `producer::config::oauth`; `sasl::oauthbearer::refresh` keeps a valid one |
 //! | How does a token server give a token? | `sasl::oauthbearer::oidc`, from the settings that `producer::config::oidc` reads |
-//! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, `before_reconnect` in `backoff` delays the next attempt |
+//! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers. `Error::delays_reconnect`: `before_reconnect` in `backoff` delays the next attempt |
 //! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::mechanism` |
 //! | How is a broker's answer processed? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
@@ -363,7 +363,9 @@
 //! queued until `delivery.timeout.ms`, and their error has the refusal as its cause. Java's idempotent producer must be
 //! made again after such a failure; ours continues when the cause is mended. The next attempt is made after at least a
 //! second, because brokers delay and limit such attempts. A broker that just closes the connection is no refusal, because
-//! one at its connection limit does that, too.
+//! one at its connection limit does that, too. Nor is one of Amazon's brokers that gets too many connections: it answers with
+//! the code of a wrong password, and only its text tells the difference (`sasl::temporary`). Callers wait then, and the next
+//! attempt is made after at least a second, too.
 //!
 //! **The successor of a link handles the end of its session.** Java authenticates again on the same connection (KIP-368),
 //! which meanwhile carries no request. A new connection authenticates as every other does, so there is one way to

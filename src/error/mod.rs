@@ -36,9 +36,18 @@ struct Inner {
     broker_message: Option<Box<str>>,
     retriable: Option<bool>,
     subject: Option<Subject>,
-    is_refusal: bool,
+    attempt: Option<FailedAttempt>,
     advice: Option<Cow<'static, str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What a failed attempt to connect means for the callers that wait and for the next attempt. Without it, the kind decides.
+#[derive(Clone, Copy, PartialEq)]
+enum FailedAttempt {
+    /// One side refuses the other. Callers are told at once, and the next attempt is made after a while.
+    Refused,
+    /// The peer accepts no connection for the moment. The next attempt is made after a while, and callers wait for it.
+    PutOff,
 }
 
 /// The topic, and the partition if one was chosen, that an error is about.
@@ -127,7 +136,7 @@ impl Error {
                 broker_message: None,
                 retriable: None,
                 subject: None,
-                is_refusal: false,
+                attempt: None,
                 advice: None,
                 source: None,
             }),
@@ -282,7 +291,15 @@ impl Error {
 
     /// Marks the error as a refusal whatever its kind is: the peer is certainly no broker.
     pub(crate) fn with_refusal(mut self) -> Self {
-        self.inner_mut().is_refusal = true;
+        self.inner_mut().attempt = Some(FailedAttempt::Refused);
+        self
+    }
+
+    /// Marks the error as one that goes away by itself, and that a quick next attempt to connect would prolong: the peer
+    /// limits how often clients connect.
+    #[cfg(feature = "sasl")]
+    pub(crate) fn with_put_off(mut self) -> Self {
+        self.inner_mut().attempt = Some(FailedAttempt::PutOff);
         self
     }
 
@@ -290,7 +307,16 @@ impl Error {
     /// or the peer is certainly no broker. Such a failure lasts until the configuration of one side changes, so the threads
     /// that wait for the connection are told at once.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.inner.is_refusal || matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls)
+        match self.inner.attempt {
+            Some(attempt) => attempt == FailedAttempt::Refused,
+            None => matches!(self.kind(), ErrorKind::Authentication | ErrorKind::Tls),
+        }
+    }
+
+    /// Returns whether the next attempt to connect is made after a second at least: after a refusal, and if the peer accepts no
+    /// connection for the moment.
+    pub(crate) fn delays_reconnect(&self) -> bool {
+        self.is_refusal() || self.inner.attempt == Some(FailedAttempt::PutOff)
     }
 
     /// Returns what happened, without the broker's answer and the cause.

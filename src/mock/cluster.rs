@@ -1,5 +1,6 @@
 //! The cluster and its builder: what a test calls.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) max_connections: AtomicUsize,
     /// `None` if clients need not authenticate.
     pub(super) sasl: Mutex<Option<Arc<MockSasl>>>,
+    /// The texts with which the next authentications are refused.
+    pub(super) sasl_refusals: Mutex<VecDeque<String>>,
     #[cfg(feature = "mock-tls")]
     pub(super) tls: Option<ClusterTls>,
     pub(super) state: Mutex<State>,
@@ -558,6 +561,7 @@ impl MockClusterBuilder {
             max_connections: AtomicUsize::new(usize::MAX),
             hooks: Hooks::default(),
             sasl: Mutex::new(self.options.sasl.clone().map(Arc::new)),
+            sasl_refusals: Mutex::default(),
             #[cfg(feature = "mock-tls")]
             tls: match &self.options.tls {
                 Some(tls) => Some(ClusterTls::start(tls.clone())?),

@@ -205,6 +205,9 @@ pub(super) fn authenticate(
         let reason = "SaslAuthenticate request received after successful authentication";
         return refused(ErrorCode::ILLEGAL_SASL_STATE, reason.to_owned());
     };
+    if let Some(reason) = context.shared.sasl_refusals.lock().pop_front() {
+        return refused(ErrorCode::SASL_AUTHENTICATION_FAILED, reason);
+    }
     let reason = match exchange.next(request.message) {
         Ok(Step::Continue(answer)) => {
             session.state = State::Authenticating(stage, exchange);

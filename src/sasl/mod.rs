@@ -10,6 +10,7 @@ pub(crate) mod msk_iam;
 pub(crate) mod oauthbearer;
 pub(crate) mod plain;
 pub(crate) mod scram;
+mod temporary;
 
 use std::fmt;
 use std::time::Instant;

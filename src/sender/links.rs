@@ -134,7 +134,7 @@ impl<N: Network> Sender<N> {
             + self
                 .config
                 .reconnect_backoff
-                .before_reconnect(broker_link.failures, error.is_refusal());
+                .before_reconnect(broker_link.failures, error.delays_reconnect());
         let failing_until = not_before + self.config.retry_backoff.longest();
         let ended = broker_link.end(error.clone(), not_before, failing_until);
         end(&mut self.network, link_id);

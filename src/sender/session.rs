@@ -215,7 +215,7 @@ impl<N: Network> Sender<N> {
                     + self
                         .config
                         .reconnect_backoff
-                        .before_reconnect(failures, error.is_refusal());
+                        .before_reconnect(failures, error.delays_reconnect());
                 let failures = failures.saturating_add(1);
                 self.end_successor(
                     broker,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kafka_producer::mock::{
     BrokerCertificate, ClientAuth, MockApi, MockCluster, MockSasl, MockTls, TlsVersion,
 };
-use kafka_producer::{Error, ErrorKind};
+use kafka_producer::{BearerToken, Error, ErrorKind};
 
 use crate::support::fake_broker::answering_versions;
 use crate::support::logger::Lines;
@@ -285,4 +285,49 @@ fn a_listener_with_sasl_that_closes_the_connection_is_named() {
         line.ends_with("set security.protocol=SASL_SSL or SASL_PLAINTEXT"),
         "{line}"
     );
+
+const TOO_MANY: &str = "[1e0a6c1e]: Too many connects";
+
+fn token_cluster() -> MockCluster {
+    sasl_cluster(MockSasl::new().oauthbearer_token("alice", "a-token"))
+}
+
+fn token_builder(cluster: &MockCluster) -> Builder {
+    with(builder(cluster), &[("security.protocol", "SASL_PLAINTEXT")])
+        .sasl_oauthbearer(|| Ok(BearerToken::new("a-token")))
+}
+
+/// MSK's brokers limit how many connections a second they accept, and refuse the others as if the password were wrong.
+#[test]
+fn a_broker_that_accepts_no_connection_for_the_moment_is_asked_again_after_a_second() {
+    let cluster = token_cluster();
+    cluster.refuse_authentications(1, TOO_MANY);
+    let producer = token_builder(&cluster).build().unwrap();
+    let began = Instant::now();
+    deliver(&producer, 0, "v").unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    // The connections for records and for metadata.
+    cluster.refuse_authentications(2, TOO_MANY);
+    cluster.disconnect(0);
+    let began = Instant::now();
+    deliver(&producer, 0, "w").unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn callers_wait_while_a_broker_accepts_no_connection_and_their_error_has_the_reason() {
+    let cluster = token_cluster();
+    cluster.refuse_authentications(100, TOO_MANY);
+    let block = Duration::from_millis(300);
+    let producer = token_builder(&cluster).max_block(block).build().unwrap();
+    let began = Instant::now();
+    let refused = producer.send(record(0, "never")).unwrap_err();
+    assert!(began.elapsed() >= block);
+    let (error, shown) = (refused.error(), with_causes(refused.error()));
+    assert_eq!(error.kind(), ErrorKind::MetadataTimeout, "{shown}");
+    assert!(
+        shown.contains("the broker gets too many new connections") && shown.contains(TOO_MANY),
+        "{shown}"
+    );
+    assert!(error.is_retriable());
 }

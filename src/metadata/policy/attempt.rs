@@ -137,7 +137,8 @@ impl Attempt {
     pub(super) fn fail(&mut self, error: Error) -> Option<Endpoint> {
         let current = self.current.take()?;
         // Another broker that cannot be reached does not hide that one refuses this client.
-        if !self.last_error.as_ref().is_some_and(Error::is_refusal) || error.is_refusal() {
+        let weight = |error: &Error| (error.is_refusal(), error.delays_reconnect());
+        if self.last_error.as_ref().map(weight) <= Some(weight(&error)) {
             self.last_error = Some(error);
         }
         // If an old connection ends, a new one to the same address can still succeed.
@@ -157,9 +158,11 @@ impl Attempt {
         self.candidates.push_back(endpoint);
     }
 
-    /// Whether a broker refuses this client, or the client the broker.
-    pub(super) fn is_refused(&self) -> bool {
-        self.last_error.as_ref().is_some_and(Error::is_refusal)
+    /// Whether the next attempt must not follow soon: a broker refuses this client, or accepts no connection for the moment.
+    pub(super) fn is_delayed(&self) -> bool {
+        self.last_error
+            .as_ref()
+            .is_some_and(Error::delays_reconnect)
     }
 
     /// Why the attempt failed.

@@ -295,7 +295,7 @@ impl Policy {
     fn fail_attempt(&mut self, cluster: &Cluster, now: Instant) -> Option<Decision> {
         let attempt = self.attempt.take()?;
         self.attempt_has_ended = true;
-        let (pause, number) = self.pauses.after_failure(attempt.is_refused(), now);
+        let (pause, number) = self.pauses.after_failure(attempt.is_delayed(), now);
         self.pause = Some(pause);
         // No warning while the user's own setting makes the producer wait for the first broker.
         let may_come =

@@ -117,13 +117,13 @@ impl Pauses {
         }
     }
 
-    /// Returns the pause after an attempt that no broker answered, and the number of such attempts in a row. `is_refused`: a
-    /// broker refuses this client.
-    pub(super) fn after_failure(&mut self, is_refused: bool, now: Instant) -> (Pause, u32) {
+    /// Returns the pause after an attempt that no broker answered, and the number of such attempts in a row. `is_delayed`: a
+    /// broker refuses this client, or accepts no connection for the moment.
+    pub(super) fn after_failure(&mut self, is_delayed: bool, now: Instant) -> (Pause, u32) {
         self.latest_attempt = Some(now);
         let backoff = self
             .reconnect_backoff
-            .before_reconnect(self.failed, is_refused);
+            .before_reconnect(self.failed, is_delayed);
         self.failed = self.failed.saturating_add(1);
         let pause = Pause::for_all(deadline_after(now, backoff));
         (pause, self.failed)

@@ -24,6 +24,13 @@ impl MockCluster {
         *self.shared.sasl.lock() = Some(Arc::new(sasl));
     }
 
+    /// Refuses the next `count` authentications with `text`, whatever the credentials are. MSK's brokers do so with
+    /// `[<id>]: Too many connects` if clients connect too often.
+    pub fn refuse_authentications(&self, count: usize, text: &str) {
+        let texts = std::iter::repeat_n(text.to_owned(), count);
+        self.shared.sasl_refusals.lock().extend(texts);
+    }
+
     /// Changes the password of a user in each mechanism that has the user, for authentications that begin after this call.
     /// Authenticated connections stay.
     ///

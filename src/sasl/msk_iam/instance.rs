@@ -14,6 +14,10 @@ const ENDPOINT: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 const MODE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
 const DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
 
+/// What the service answers if it is switched off, and what other servers at its address answer. AWS's own libraries take these
+/// as the lack of version 2.
+const WITHOUT_TOKENS: [u16; 3] = [403, 404, 405];
+
 /// The token is used for a few requests that follow each other.
 const TOKEN_SECONDS: &str = "60";
 
@@ -57,12 +61,20 @@ impl Source for InstanceMetadata {
     }
 }
 
-/// Returns the region of the instance.
-pub(super) fn region(attempt: &Attempt<'_>) -> Option<String> {
-    let service = Service::open(attempt).ok()?;
-    let (response, url) = service.get("/latest/meta-data/placement/region").ok()?;
-    let name = web::body(&response, &url).ok()?.trim();
-    region::is_legal(name).then(|| name.to_owned())
+/// Returns the region of the instance; `None` if this machine is no instance.
+pub(super) fn region(attempt: &Attempt<'_>) -> Result<Option<String>, Missing> {
+    let service = match Service::open(attempt) {
+        Err(missing) if missing.cause == Cause::NotSetUp => return Ok(None),
+        opened => opened?,
+    };
+    let (response, url) = service.get("/latest/meta-data/placement/region")?;
+    let name = web::body(&response, &url)?.trim();
+    match region::is_legal(name) {
+        true => Ok(Some(name.to_owned())),
+        false => Err(Missing::lasting(format!(
+            "{url} answered without the name of a region"
+        ))),
+    }
 }
 
 /// The metadata service, with a token for it.
@@ -83,12 +95,19 @@ impl<'a> Service<'a> {
         let url = web::url(ENDPOINT, &format!("{endpoint}/latest/api/token"))?;
         let request =
             Request::put(url.clone()).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS);
-        let response = environment.web().call(&request, &url, attempt);
+        let response = environment.web().exchange(&request, &url, attempt);
         let response = response.map_err(|missing| match missing.cause {
-            // Most machines are not instances of EC2.
+            // Most machines are not instances of EC2. There, nothing answers.
             Cause::Temporary => Missing::not_set_up(missing.why),
             _ => missing,
         })?;
+        if WITHOUT_TOKENS.contains(&response.status()) {
+            return Err(Missing::not_set_up(format!(
+                "{url} answered with status {}: it issues no tokens here",
+                response.status()
+            )));
+        }
+        let response = web::ready(response, &url)?;
         let token = Secret::from(web::body(&response, &url)?.trim());
         Ok(Self {
             attempt,
@@ -110,7 +129,8 @@ impl<'a> Service<'a> {
     }
 }
 
-/// Returns the URL of the service without a slash at its end.
+/// Returns the URL of the service without a slash at its end. As with AWS's own libraries, it may be any `http` or `https` URL:
+/// who sets this variable can set the access key just as well.
 fn endpoint(environment: &Environment) -> Result<String, Missing> {
     if let Some(text) = environment.text(ENDPOINT) {
         return Ok(text.trim_end_matches('/').to_owned());

@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use self::container::ContainerEndpoint;
-use self::credentials::{Attempt, Chain, Credentials, Source};
+use self::credentials::{Attempt, Cause, Chain, Credentials, Missing, Source};
 use self::environment::{Environment, EnvironmentVariables};
 use self::instance::InstanceMetadata;
 use self::options::Options;
@@ -42,8 +42,9 @@ use self::sts::{RoleSource, WebIdentity};
 pub(crate) use self::tokens::MskTokens;
 use super::jaas::Jaas;
 use super::json;
+use super::temporary::TemporaryRefusal;
 use super::{Conversation, Mechanism, Message, Next, failed, misconfigured};
-use crate::error::{Error, printable};
+use crate::error::{Error, ErrorKind, printable};
 
 const SERVICE: &str = "kafka-cluster";
 const ACTION: &str = "kafka-cluster:Connect";
@@ -61,7 +62,7 @@ pub(crate) struct MskIam {
     /// The region of the EC2 instance, once it is known.
     instance_region: Arc<OnceLock<String>>,
     /// The searches for the region of the profile or the instance.
-    regions: Runs<Option<String>>,
+    regions: Runs<Result<Option<String>, Missing>>,
 }
 
 impl MskIam {
@@ -111,23 +112,19 @@ impl MskIam {
 
     /// Returns the region of the cluster with a broker of this name.
     fn region(&self, host: &str, now: SystemTime, deadline: Instant) -> Result<String, Error> {
-        let region = match region::of_host(host) {
-            Some(region) => Some(region.to_owned()),
-            None => self.own_region(now, deadline)?,
-        };
-        region.ok_or_else(|| {
-            failed(format!(
-                "the AWS region of the cluster is not known: the name of the broker, {}, has none",
-                printable(host)
-            ))
-            .with_advice("set the environment variable AWS_REGION")
-        })
+        match region::of_host(host) {
+            Some(region) => Ok(region.to_owned()),
+            None => {
+                let host = printable(host);
+                let need = format!("the name of the broker, {host}, has none");
+                self.own_region(&need, now, deadline)
+            }
+        }
     }
 
-    /// Returns the region of the environment, the profile or the EC2 instance.
-    fn own_region(&self, now: SystemTime, deadline: Instant) -> Result<Option<String>, Error> {
-        let region = region::of_environment(self.provider.environment());
-        if region.is_some() {
+    /// Returns the region of the environment, the profile or the EC2 instance. `need` says why the client needs it.
+    fn own_region(&self, need: &str, now: SystemTime, deadline: Instant) -> Result<String, Error> {
+        if let Some(region) = region::of_environment(self.provider.environment()) {
             return Ok(region);
         }
         let provider = Arc::clone(&self.provider);
@@ -136,18 +133,22 @@ impl MskIam {
         let find = move || {
             let environment = provider.environment();
             let region = profiles::region(profile.as_deref(), environment);
-            let region = region.or_else(|| known.get().cloned());
-            region.or_else(|| {
-                let region = instance::region(&Attempt {
-                    environment,
-                    now,
-                    deadline,
-                })?;
-                Some(known.get_or_init(|| region).clone())
-            })
+            if let Some(region) = region.or_else(|| known.get().cloned()) {
+                return Ok(Some(region));
+            }
+            let region = instance::region(&Attempt {
+                environment,
+                now,
+                deadline,
+            })?;
+            Ok(region.map(|region| known.get_or_init(|| region).clone()))
         };
-        let region = self.regions.result(deadline, find);
-        region.map_err(|absent| absent.error("AWS region of the cluster"))
+        match self.regions.result(deadline, find) {
+            Ok(Ok(Some(region))) => Ok(region),
+            Ok(Ok(None)) => Err(unknown_region(need, None)),
+            Ok(Err(missing)) => Err(unknown_region(need, Some(&missing))),
+            Err(absent) => Err(absent.error("AWS region of the cluster")),
+        }
     }
 
     /// Ends the waits for regions and credentials.
@@ -170,6 +171,20 @@ impl MskIam {
             region,
             signed_at: now,
         }
+    }
+}
+
+/// Returns the error of a client that finds no region. `missing` is why the EC2 instance has none.
+fn unknown_region(need: &str, missing: Option<&Missing>) -> Error {
+    const ADVICE: &str = "set the environment variable AWS_REGION, or region in the profile";
+    let mut message = format!("the AWS region of the cluster is not known: {need}");
+    if let Some(missing) = missing {
+        message += &format!("; EC2 instance metadata: {}", printable(&missing.why));
+    }
+    match missing.map(|missing| missing.cause) {
+        Some(Cause::Temporary) => Error::new(ErrorKind::Network, message)
+            .with_advice(format!("{ADVICE}; otherwise the producer asks again")),
+        _ => failed(message).with_advice(ADVICE),
     }
 }
 
@@ -250,8 +265,18 @@ impl Conversation for MskConversation {
     }
 
     fn refused(&self, explanation: Option<&str>) -> Error {
-        self.provider.refused(&self.credentials, SystemTime::now());
-        let error = self.refusal(&explanation.unwrap_or_default().to_ascii_lowercase());
+        let temporary = TemporaryRefusal::of(explanation);
+        // A broker that gets too many connections has not looked at the credentials.
+        if temporary != Some(TemporaryRefusal::TooManyConnects) {
+            self.provider.refused(&self.credentials, SystemTime::now());
+        }
+        let error = match temporary {
+            Some(temporary) => {
+                let origin = printable(&self.credentials.origin);
+                temporary.error(&format!("the AWS credentials from {origin}"))
+            }
+            None => self.refusal(&explanation.unwrap_or_default().to_ascii_lowercase()),
+        };
         match explanation {
             Some(text) if !text.is_empty() && !self.credentials.is_repeated_in(text) => {
                 error.with_broker_message(text)
@@ -281,19 +306,6 @@ impl MskConversation {
     fn refusal(&self, text: &str) -> Error {
         let origin = printable(&self.credentials.origin);
         let region = &self.region;
-        if text.contains("too many connects") {
-            return failed("the broker gets too many new connections that authenticate by IAM")
-                .with_retriable(true)
-                .with_advice(
-                    "raise reconnect.backoff.ms and reconnect.backoff.max.ms, and start fewer producers at once: MSK limits \
-                     how many connections a second a broker accepts",
-                );
-        }
-        if text.contains("session too short") {
-            return failed(format!("the AWS credentials from {origin} end too soon for a session"))
-                .with_retriable(true)
-                .with_advice("use credentials that are valid for longer; the client asks their source for new ones");
-        }
         let time = timestamp::compact(self.signed_at);
         let sentence = format!(
             "the broker refused the AWS credentials from {origin}, signed for {region} at {time}"

@@ -102,41 +102,42 @@ fn the_broker_accepts_with_a_json_object() {
 
 #[test]
 fn each_refusal_has_its_sentence() {
-    for (text, expected, is_retriable) in [
+    for (text, expected, kind) in [
         (
             "[b5e3]: Access denied",
             "the broker refused the AWS credentials from environment variables, signed for eu-central-1 at 20261130T092921Z: \
              [b5e3]: Access denied; check that the IAM policy of these credentials allows kafka-cluster:Connect on the \
              cluster, that they have not expired, that eu-central-1 is the cluster's region, and that this machine's clock is \
              right",
-            false,
+            ErrorKind::Authentication,
         ),
         (
             "[b5e3]: Too many connects",
-            "the broker gets too many new connections that authenticate by IAM: [b5e3]: Too many connects; raise \
-             reconnect.backoff.ms and reconnect.backoff.max.ms, and start fewer producers at once: MSK limits how many \
+            "the broker gets too many new connections: [b5e3]: Too many connects; the producer tries again; if this persists, \
+             raise reconnect.backoff.ms and reconnect.backoff.max.ms, and start fewer producers at once: MSK limits how many \
              connections a second a broker accepts",
-            true,
+            ErrorKind::Network,
         ),
         (
             "[b5e3]: Session too short",
-            "the AWS credentials from environment variables end too soon for a session: [b5e3]: Session too short; use \
-             credentials that are valid for longer; the client asks their source for new ones",
-            true,
+            "the AWS credentials from environment variables end too soon for a session: [b5e3]: Session too short; the \
+             producer tries again, with new ones as soon as their source has them; if this persists, let the source issue \
+             credentials that are valid for longer",
+            ErrorKind::Network,
         ),
         (
             "Invalid payload",
             "the broker refused the AWS credentials from environment variables, signed for eu-central-1 at 20261130T092921Z: \
              Invalid payload; check that the listener is the one for IAM (port 9098, or 9198 from outside), that the \
              credentials have not expired, and that this machine's clock is right",
-            false,
+            ErrorKind::Authentication,
         ),
     ] {
         let error = conversation().refused(Some(text));
         assert_eq!(error.to_string(), expected);
         assert_eq!(
-            (error.kind(), error.is_retriable()),
-            (ErrorKind::Authentication, is_retriable)
+            (error.kind(), error.is_refusal()),
+            (kind, kind == ErrorKind::Authentication)
         );
     }
     for (_, secret) in &KEYS[1..] {
@@ -169,7 +170,7 @@ fn the_region_is_that_of_the_host_or_of_the_environment() {
     assert_eq!(
         error.to_string(),
         "the AWS region of the cluster is not known: the name of the broker, kafka\\n.example.com, has none; set the \
-         environment variable AWS_REGION"
+         environment variable AWS_REGION, or region in the profile"
     );
 }
 

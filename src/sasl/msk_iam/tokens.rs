@@ -10,7 +10,6 @@ use super::credentials::Credentials;
 use super::sigv4::{Signer, encode};
 use super::{ACTION, EXPIRES_SECONDS, MskIam, SERVICE, USER_AGENT};
 use crate::error::Error;
-use crate::sasl::failed;
 use crate::sasl::jaas::Jaas;
 use crate::sasl::oauthbearer::{BearerToken, TokenSource};
 use crate::secret::Secret;
@@ -30,10 +29,9 @@ impl MskTokens {
 impl TokenSource for MskTokens {
     fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error> {
         let now = SystemTime::now();
-        let region = self.0.own_region(now, deadline)?.ok_or_else(|| {
-            failed("the AWS region of the cluster is not known, and a token for MSK needs it")
-                .with_advice("set the environment variable AWS_REGION")
-        })?;
+        let region = self
+            .0
+            .own_region("a token for MSK needs it", now, deadline)?;
         let credentials = self.0.provider.credentials(now, deadline)?;
         let (text, expires) = presigned(&region, &credentials, SystemTime::now());
         Ok(BearerToken::new(text.reveal()).expires(expires))

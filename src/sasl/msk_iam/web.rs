@@ -51,9 +51,18 @@ impl Web {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Makes one request. Returns the answer, whatever its status. The answer of a server that asks to try later is a
-    /// temporary fault, as that of none.
+    /// Makes one request. Returns the answer of a server that does not ask to try later.
     pub(super) fn call(
+        &self,
+        request: &Request,
+        url: &Url,
+        attempt: &Attempt<'_>,
+    ) -> Result<Response, Missing> {
+        ready(self.exchange(request, url, attempt)?, url)
+    }
+
+    /// Makes one request. Returns the answer, whatever its status. A server that does not answer is a temporary fault.
+    pub(super) fn exchange(
         &self,
         request: &Request,
         url: &Url,
@@ -66,17 +75,10 @@ impl Web {
             false => self.near.send(request, attempt.deadline),
             true => self.far()?.send(request, attempt.deadline),
         };
-        let response = result.map_err(|error| match error.kind() {
+        result.map_err(|error| match error.kind() {
             ErrorKind::Network => Missing::temporary(error.summary()),
             _ => Missing::lasting(error.summary()),
-        })?;
-        match response.status() {
-            429 | 500.. => Err(Missing::temporary(format!(
-                "{url} answered with status {}",
-                response.status()
-            ))),
-            _ => Ok(response),
-        }
+        })
     }
 
     fn far(&self) -> Result<Arc<Client>, Missing> {
@@ -108,6 +110,17 @@ pub(super) fn is_loopback(host: &str) -> bool {
         || host
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Returns an answer, unless it asks to try later: this is a temporary fault.
+pub(super) fn ready(response: Response, url: &Url) -> Result<Response, Missing> {
+    match response.status() {
+        429 | 500.. => Err(Missing::temporary(format!(
+            "{url} answered with status {}",
+            response.status()
+        ))),
+        _ => Ok(response),
+    }
 }
 
 /// Returns the body of an answer as text, if it is a success.

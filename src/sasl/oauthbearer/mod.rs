@@ -17,6 +17,7 @@ use self::message::{FAILURE_RECEIVED, Failure, check_extension, client_message};
 pub(crate) use self::provider::ProvidedTokens;
 pub use self::provider::TokenProvider;
 use super::jaas::Jaas;
+use super::temporary::TemporaryRefusal;
 use super::{Conversation, Mechanism, Message, Next, failed, json, misconfigured};
 use crate::error::Error;
 use crate::secret::Secret;
@@ -194,12 +195,19 @@ impl Conversation for OAuthConversation {
     }
 
     fn refused(&self, explanation: Option<&str>) -> Error {
+        let is_secret = |text: &str| self.token.is_repeated_in(text);
+        if let Some(temporary) = TemporaryRefusal::of(explanation) {
+            let error = temporary.error("the credentials of the token");
+            return match explanation.filter(|text| !is_secret(text)) {
+                Some(text) => error.with_broker_message(text),
+                None => error,
+            };
+        }
         let failure = match &self.state {
             State::AwaitingRefusal(failure) if !failure.is_empty() => failure.clone(),
             // Kafka's broker repeats its JSON text here.
             _ => Failure::read(explanation.unwrap_or_default().as_bytes()),
         };
-        let is_secret = |text: &str| self.token.is_repeated_in(text);
         let sentence = failure.sentence(&self.expired(), is_secret);
         let error = failed(sentence).with_advice(failure.advice());
         // JSON that tells nothing may have the token in it, with escapes.

@@ -97,6 +97,20 @@ fn a_failure_is_answered_and_told() {
 }
 
 #[test]
+fn a_broker_that_accepts_no_connection_for_the_moment_has_not_refused_the_token() {
+    let error = begin(BearerToken::new(TOKEN)).refused(Some("[123]: Session too short"));
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(!error.is_refusal() && error.delays_reconnect());
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with(
+            "the credentials of the token end too soon for a session: [123]: Session too short; "
+        ),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_broker_that_says_no_more_after_a_failure_has_refused() {
     let mut conversation = begin(BearerToken::new(TOKEN));
     conversation.next(br#"{"status":"invalid_token"}"#).unwrap();

@@ -356,9 +356,14 @@ fn an_instance_without_credentials_says_why() {
             Cause::Temporary,
             "status 503",
         ),
-        (vec![(403, "")], Cause::Lasting, "status 403"),
-        // It is probably no instance.
-        (vec![(503, "")], Cause::NotSetUp, "status 503"),
+        // The service is switched off, or it is probably no instance.
+        (vec![(403, "")], Cause::NotSetUp, "status 403"),
+        (vec![(404, "")], Cause::NotSetUp, "status 404"),
+        (vec![(405, "")], Cause::NotSetUp, "status 405"),
+        (vec![(400, "")], Cause::Lasting, "status 400"),
+        (vec![(429, "")], Cause::Temporary, "status 429"),
+        (vec![(500, "")], Cause::Temporary, "status 500"),
+        (vec![(503, "")], Cause::Temporary, "status 503"),
     ] {
         let server = Server::start(answers);
         let missing = ask(&InstanceMetadata, &[(METADATA, &server.url(""))]).unwrap_err();
@@ -391,8 +396,17 @@ fn an_instance_without_credentials_says_why() {
 
 #[test]
 fn the_metadata_of_an_instance_has_its_region() {
-    for (body, expected) in [("eu-west-1\n", Some("eu-west-1")), ("<html>", None)] {
-        let server = Server::start([(200, "token"), (200, body)]);
+    for (answers, expected) in [
+        (
+            vec![(200, "token"), (200, "eu-west-1\n")],
+            Ok(Some("eu-west-1".to_owned())),
+        ),
+        (vec![(404, "")], Ok(None)),
+        (vec![(200, "token"), (200, "<html>")], Err(Cause::Lasting)),
+        (vec![(200, "token"), (503, "")], Err(Cause::Temporary)),
+        (vec![(429, "")], Err(Cause::Temporary)),
+    ] {
+        let server = Server::start(answers);
         let url = server.url("");
         let environment = Environment::of_list(&[(METADATA, &url)]);
         let region = instance::region(&Attempt {
@@ -400,7 +414,7 @@ fn the_metadata_of_an_instance_has_its_region() {
             now: SystemTime::UNIX_EPOCH,
             deadline: Instant::now() + Duration::from_secs(30),
         });
-        assert_eq!(region.as_deref(), expected);
+        assert_eq!(region.map_err(|missing| missing.cause), expected);
         server.requests();
     }
 }
