@@ -117,6 +117,7 @@ impl Dial<'_> {
         let client_id = Arc::clone(&self.context.config.client_id);
         let mut exchange = Exchange::new(connection, client_id);
         let versions = self.negotiate_versions(&mut exchange, deadline)?;
+        exchange.connection.frames.versions_are_known();
 
         let mut connection = NewConnection {
             endpoint: self.endpoint,
@@ -231,7 +232,7 @@ impl Dial<'_> {
                 let connected =
                     transport::tls::connect(client, host, socket, deadline, &self.context.threads);
                 connected.map_err(|failed| DialError {
-                    is_refused: failed.is_closed_unheard && !self.control.is_cancelled(),
+                    is_refused: failed.closed_before_first_byte && !self.control.is_cancelled(),
                     error: while_connecting(self.endpoint, failed.error),
                 })
             }
@@ -255,7 +256,7 @@ impl Dial<'_> {
         let first = first_versions.of(self.endpoint, Instant::now());
         negotiate_versions(exchange, first, deadline).map_err(|error| {
             let is_cancelled = self.control.is_cancelled();
-            let is_closed = exchange.connection.frames.is_closed_unheard();
+            let is_closed = exchange.connection.frames.closed_before_first_byte();
             if is_closed && !is_cancelled {
                 first_versions.note_closed(self.endpoint, first, Instant::now());
             }

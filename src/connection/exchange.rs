@@ -167,9 +167,9 @@ impl OwnConnection {
     fn reason_of_end(&mut self, deadline: Instant) -> Option<Error> {
         let deadline = deadline.min(Instant::now() + REASON_PATIENCE);
         let read = self.frames.next(&mut self.receive.until(Some(deadline)));
-        let is_closed_unheard = self.frames.is_closed_unheard();
+        let is_unheard = self.frames.closed_before_first_byte();
         read.err()
-            .filter(|error| is_closed_unheard || error.kind() == ErrorKind::Tls)
+            .filter(|error| is_unheard || error.kind() == ErrorKind::Tls)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::errors::{broken_error, no_answer_error};
+use super::other_protocols::{self, CHECK_THE_PORT};
 use super::transport::is_timeout;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::frame_length;
@@ -44,8 +45,19 @@ pub(crate) struct FrameReader {
     /// The number of frames so far.
     frames: u64,
     /// Whether the stream ended before its first byte.
-    closed_unheard: bool,
+    closed_before_first_byte: bool,
     client: ClientProtocol,
+    stage: Stage,
+}
+
+/// How far the connection has come. It decides what its end may mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    /// The versions are negotiated, with one request or with two.
+    Versions,
+    /// The versions are known, and the next request has no answer yet. With SASL this is the handshake.
+    FirstRequest,
+    Later,
 }
 
 /// What the client uses besides Kafka's own protocol. It decides what the end of a new connection may mean.
@@ -62,8 +74,9 @@ impl Default for FrameReader {
             buffer: Vec::new(),
             start: 0,
             frames: 0,
-            closed_unheard: false,
+            closed_before_first_byte: false,
             client: ClientProtocol::default(),
+            stage: Stage::Versions,
         }
     }
 }
@@ -79,14 +92,19 @@ impl FrameReader {
         self.client = client;
     }
 
+    /// Tells the reader that the versions are negotiated.
+    pub(super) fn versions_are_known(&mut self) {
+        self.stage = Stage::FirstRequest;
+    }
+
     /// Returns the limit, which can be raised while another thread reads.
     pub(super) fn shared_limit(&self) -> FrameLimit {
         self.max_bytes.clone()
     }
 
     /// Returns whether the peer closed the connection before its first byte.
-    pub(super) fn is_closed_unheard(&self) -> bool {
-        self.closed_unheard
+    pub(super) fn closed_before_first_byte(&self) -> bool {
+        self.closed_before_first_byte
     }
 
     /// Returns the next frame without its length. Blocks as `stream` does. The buffer grows with the bytes that arrive, not
@@ -102,6 +120,9 @@ impl FrameReader {
         let frame = self.buffer[self.start..self.start + length].to_vec();
         self.start += length;
         self.frames += 1;
+        if self.stage == Stage::FirstRequest {
+            self.stage = Stage::Later;
+        }
         self.shrink();
         Ok(frame)
     }
@@ -122,7 +143,8 @@ impl FrameReader {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error)
-                    if error.kind() == io::ErrorKind::ConnectionReset && self.frames == 0 =>
+                    if error.kind() == io::ErrorKind::ConnectionReset
+                        && self.stage != Stage::Later =>
                 {
                     return Err(self.closed().with_source(error));
                 }
@@ -143,52 +165,53 @@ impl FrameReader {
     }
 
     fn closed(&mut self) -> Error {
-        self.closed_unheard = self.frames == 0 && self.buffer.is_empty();
+        self.closed_before_first_byte = self.frames == 0 && self.buffer.is_empty();
         let error = |message| Error::new(ErrorKind::Network, message);
-        match self.frames {
+        match self.stage {
             // With TLS 1.3 the broker sees the client's certificate after the client's handshake.
-            0 if self.client.uses_tls => error(
+            Stage::Versions if self.frames == 0 && self.client.uses_tls => error(
                 "the broker closed the connection before its first answer: either it has reached its connection limit \
                  (max.connections.per.ip, max.connections), or it does not accept the client's certificate",
             )
             .with_advice("see the broker's log; ssl.keystore.location has the client's certificate"),
-            0 => error(
+            Stage::Versions if self.frames == 0 => error(
                 "the server closed the connection before its first answer: either it has reached its connection limit \
                  (max.connections.per.ip, max.connections), or the listener expects TLS",
             )
             .with_advice("if the listener expects TLS, set security.protocol=SSL or SASL_SSL"),
-            1 if self.client.uses_sasl => {
+            Stage::FirstRequest if self.client.uses_sasl => {
                 error("the broker closed the connection at the SASL handshake")
                     .with_advice("see the broker's log")
             }
             // What a listener with SASL does with a client that does not authenticate itself.
-            1 => error("the broker closed the connection at the first request after ApiVersions")
-                .with_advice(
-                    "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
-                ),
-            _ => error("the broker closed the connection"),
+            Stage::FirstRequest => error(
+                "the broker closed the connection at the first request after ApiVersions",
+            )
+            .with_advice(
+                "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+            ),
+            Stage::Versions | Stage::Later => error("the broker closed the connection"),
         }
     }
 
     fn not_kafka(&self, prefix: [u8; 4], error: crate::protocol::ProtocolError) -> Error {
-        // The decoder's error would only distract from the first two.
-        match &prefix {
-            _ if self.frames > 0 => Error::new(
+        if self.frames > 0 {
+            return Error::new(
                 ErrorKind::Protocol,
                 "the broker sent bytes that are not Kafka's protocol",
             )
-            .with_source(error),
+            .with_source(error);
+        }
+        // The decoder's error would only distract from the protocol.
+        if let Some(error) = other_protocols::error_of(&self.buffer[self.start..]) {
+            return error;
+        }
+        match &prefix {
             [0x15, 0x03, ..] => Error::new(
                 ErrorKind::Tls,
                 "the broker answered in TLS: this listener expects an encrypted connection",
             )
             .with_advice("set security.protocol=SSL or SASL_SSL"),
-            b"HTTP" => Error::new(
-                ErrorKind::Protocol,
-                "the server answered in HTTP: this is not a Kafka listener",
-            )
-            .with_advice(CHECK_THE_PORT)
-            .with_refusal(),
             _ => Error::new(
                 ErrorKind::Protocol,
                 "the server's first bytes are not Kafka's protocol",
@@ -198,10 +221,6 @@ impl FrameReader {
         }
     }
 }
-
-/// What to do about a peer that is no broker.
-pub(super) const CHECK_THE_PORT: &str =
-    "check the port in bootstrap.servers or advertised.listeners";
 
 #[cfg(test)]
 mod tests {
@@ -282,26 +301,65 @@ mod tests {
 
     #[test]
     fn the_end_of_a_new_connection_is_explained_by_what_the_client_uses() {
-        let shown = |stream: &[u8], uses_tls, uses_sasl| {
+        // The numbers of answers during the negotiation of versions, and after it. `None`: the negotiation does not end.
+        let shown = |uses_tls, uses_sasl, negotiation: usize, later: Option<usize>| {
             let mut frames = FrameReader::default();
             frames.explain_for(ClientProtocol {
                 uses_tls,
                 uses_sasl,
             });
-            let mut stream = stream;
-            loop {
-                if let Err(error) = frames.next(&mut stream) {
-                    return error.to_string();
+            let answers = frame_of_zeros(1).repeat(negotiation + later.unwrap_or(0));
+            let mut stream = &answers[..];
+            for _ in 0..negotiation {
+                frames.next(&mut stream).unwrap();
+            }
+            if let Some(later) = later {
+                frames.versions_are_known();
+                for _ in 0..later {
+                    frames.next(&mut stream).unwrap();
                 }
             }
+            frames.next(&mut stream).unwrap_err().to_string()
         };
-        assert!(shown(b"", false, true).contains("or the listener expects TLS"));
-        assert!(shown(b"", true, false).contains("the client's certificate"));
-        let one_answer = frame_of_zeros(1);
-        assert!(shown(&one_answer, true, false).contains("if the listener expects SASL"));
-        assert!(shown(&one_answer, true, true).contains("at the SASL handshake"));
-        let two = frame_of_zeros(1).repeat(2);
-        assert!(shown(&two, true, true).starts_with("the broker closed the connection;"));
+        assert!(shown(false, true, 0, None).contains("or the listener expects TLS"));
+        assert!(shown(true, false, 0, None).contains("the client's certificate"));
+        // A broker before 2.4 is asked twice for its versions.
+        for negotiation in [1, 2] {
+            let first = |uses_sasl| shown(true, uses_sasl, negotiation, Some(0));
+            assert!(first(false).contains("if the listener expects SASL"));
+            assert!(first(true).contains("at the SASL handshake"));
+            let later = shown(true, true, negotiation, Some(1));
+            assert!(later.starts_with("the broker closed the connection;"));
+        }
+        let between = shown(true, true, 1, None);
+        assert!(between.starts_with("the broker closed the connection;"));
+    }
+
+    /// A stream that ends with a reset.
+    struct Reset<'a>(&'a [u8]);
+
+    impl Read for Reset<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::ErrorKind::ConnectionReset.into()),
+                read => Ok(read),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_of_a_new_connection_is_explained_as_its_end() {
+        let answer = frame_of_zeros(1);
+        let mut stream = Reset(&answer);
+        let mut frames = FrameReader::default();
+        frames.next(&mut stream).unwrap();
+        frames.versions_are_known();
+        let error = frames.next(&mut stream).unwrap_err();
+        assert!(
+            error.to_string().contains("if the listener expects SASL"),
+            "{error}"
+        );
+        assert!(std::error::Error::source(&error).is_some());
     }
 
     fn frame_of_zeros(length: u32) -> Vec<u8> {
@@ -317,10 +375,11 @@ mod tests {
             .next(&mut &tls_alert[..])
             .unwrap_err();
         assert!(error.to_string().contains("TLS"), "{error}");
-        let error = FrameReader::default()
-            .next(&mut &b"HTTP/1.1 400 Bad Request"[..])
-            .unwrap_err();
-        assert!(error.to_string().contains("HTTP"), "{error}");
-        assert!(error.is_refusal(), "the callers are told at once");
+        for first in ["HTTP/1.1 400 Bad Request", "SSH-2.0-OpenSSH_9.6\r\n"] {
+            let error = FrameReader::default().next(&mut first.as_bytes());
+            let error = error.unwrap_err();
+            assert!(error.message().contains("not a Kafka listener"), "{error}");
+            assert!(error.is_refusal(), "the callers are told at once");
+        }
     }
 }

@@ -25,6 +25,7 @@ mod exchange;
 pub(crate) mod frames;
 pub(crate) mod link;
 mod negotiation;
+mod other_protocols;
 mod outgoing;
 pub(crate) mod resolve;
 #[cfg(feature = "sasl")]

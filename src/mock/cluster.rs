@@ -198,6 +198,16 @@ impl MockCluster {
         });
     }
 
+    /// Makes metadata name this port of 127.0.0.1 for a broker, as that of a proxy before it (`advertised.listeners`).
+    ///
+    /// # Panics
+    /// If there is no such broker.
+    #[track_caller]
+    pub fn advertise_port(&self, broker: i32, port: u16) {
+        self.broker(broker);
+        self.shared.state.lock().advertise_port(broker, port);
+    }
+
     /// Deletes a partition's records before `offset`, as retention does: the log starts there. Only whole batches are
     /// deleted: a batch that reaches beyond `offset` stays. With
     /// [`refuse_unknown_producers`](MockClusterBuilder::refuse_unknown_producers), the partition forgets the producers of

@@ -37,6 +37,7 @@ pub(super) struct Partition {
 }
 
 pub(super) struct BrokerState {
+    /// As metadata names it.
     pub(super) port: u16,
     pub(super) is_up: bool,
 }
@@ -171,6 +172,12 @@ impl State {
     pub(super) fn set_broker_up(&mut self, broker: i32, is_up: bool) {
         if let Some(broker) = self.broker_mut(broker) {
             broker.is_up = is_up;
+        }
+    }
+
+    pub(super) fn advertise_port(&mut self, broker: i32, port: u16) {
+        if let Some(broker) = self.broker_mut(broker) {
+            broker.port = port;
         }
     }
 

@@ -146,6 +146,18 @@ fn a_lost_connection_is_noticed_while_nothing_is_sent() {
 
 #[test]
 fn a_server_that_speaks_another_protocol_is_reported_at_once() {
+    for first in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"220 mail.example.com ESMTP\r\n",
+        b"\x4a\0\0\0\x0a8.0.36\0",
+    ] {
+        assert_reported_at_once(first);
+    }
+}
+
+#[track_caller]
+fn assert_reported_at_once(first: &'static [u8]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let stopped = Arc::new(AtomicBool::new(false));
@@ -157,7 +169,7 @@ fn a_server_that_speaks_another_protocol_is_reported_at_once() {
                 if stopped.load(Ordering::Acquire) {
                     return;
                 }
-                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                let _ = stream.write_all(first);
                 open.push(stream);
             }
         })

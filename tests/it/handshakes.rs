@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use kafka_producer::ErrorKind;
 use kafka_producer::mock::{MockCluster, MockSasl, MockTls};
 
-use crate::support::meddler::{Framing, Meddler, Step, WRONGS};
-use crate::support::{Builder, PATIENCE, Producer, builder_at, deliver, record};
+use crate::support::meddler::{Framing, Meddler, Step, WRONGS, Wrong};
+use crate::support::{Builder, PATIENCE, Producer, builder_at, deliver, record, with, with_causes};
 
-/// `socket.connection.setup.timeout.ms` and `request.timeout.ms`, and `max.block.ms`, which is enough for two attempts that
-/// end by their timeouts.
+/// `socket.connection.setup.timeout.ms` and `request.timeout.ms`, and `max.block.ms` or `delivery.timeout.ms`, which are enough
+/// for two attempts that end by their timeouts.
 #[derive(Clone, Copy)]
 struct Times {
     timeout: Duration,
@@ -89,11 +89,12 @@ const AFTER_TLS: [Told; 5] = [
     NO_ANSWER,
     TLS_FIRST_ANSWER,
     TLS_FIRST_ANSWER,
-    waits(
-        "the TLS connection broke: received corrupt message",
-        "; check the network between this client and the broker",
-    ),
+    CORRUPT,
 ];
+const CORRUPT: Told = waits(
+    "the TLS connection broke: received corrupt message",
+    "; check the network between this client and the broker",
+);
 
 const TLS_STEPS: [Case; 4] = [
     (Step::Accept, BEFORE_TLS),
@@ -105,6 +106,24 @@ const TLS_STEPS: [Case; 4] = [
     (Step::AfterClients(2), AFTER_TLS),
 ];
 
+/// What follows the steps of TLS if the client authenticates itself: the answers to SaslHandshake and SaslAuthenticate, and the
+/// first one after that. The client's messages before are ClientHello, ChangeCipherSpec, Finished and ApiVersions.
+const SASL_OVER_TLS_STEPS: [Case; 3] = [
+    (
+        Step::AfterClients(4),
+        [
+            NO_ANSWER,
+            NO_ANSWER,
+            SASL_HANDSHAKE_CLOSED,
+            SASL_HANDSHAKE_CLOSED,
+            CORRUPT,
+        ],
+    ),
+    (Step::AfterClients(5), LATER_OVER_TLS),
+    (Step::AfterClients(6), LATER_OVER_TLS),
+];
+const LATER_OVER_TLS: [Told; 5] = [NO_ANSWER, NO_ANSWER, CLOSED, BROKEN, CORRUPT];
+
 const NO_ANSWER: Told = waits("the broker did not answer in time", USUAL_ADVICE);
 const FIRST_ANSWER: Told = waits(
     "the server closed the connection before its first answer: either it has reached its connection limit",
@@ -114,7 +133,7 @@ const SASL_HANDSHAKE_CLOSED: Told = waits(
     "the broker closed the connection at the SASL handshake",
     "; see the broker's log",
 );
-const CLOSED: Told = waits("the broker closed the connection)", USUAL_ADVICE);
+const CLOSED: Told = waits("the broker closed the connection", USUAL_ADVICE);
 const BROKEN: Told = waits("the connection to the broker broke", USUAL_ADVICE);
 const NOT_A_BROKER: Told = waits(
     "the server's first bytes are not Kafka's protocol",
@@ -133,7 +152,7 @@ const AT_SASL_HANDSHAKE: [Told; 5] = [
     NO_ANSWER,
     NO_ANSWER,
     SASL_HANDSHAKE_CLOSED,
-    BROKEN,
+    SASL_HANDSHAKE_CLOSED,
     NOT_KAFKA,
 ];
 const LATER: [Told; 5] = [NO_ANSWER, NO_ANSWER, CLOSED, BROKEN, NOT_KAFKA];
@@ -153,48 +172,145 @@ const PLAIN_STEPS: [Case; 7] = [
 /// The two answers to SaslAuthenticate.
 const SCRAM_STEPS: [Case; 2] = [(Step::Message(2), LATER), (Step::Message(3), LATER)];
 
+/// What a test makes secure.
+#[derive(Clone, Copy)]
+struct Security {
+    tls: bool,
+    /// The mechanism by which alice authenticates herself.
+    sasl: Option<&'static str>,
+}
+
+impl Security {
+    fn framing(self) -> Framing {
+        match self.tls {
+            true => Framing::Tls,
+            false => Framing::Kafka,
+        }
+    }
+
+    /// A cluster with one topic.
+    fn start(self, brokers: usize) -> MockCluster {
+        let mut builder = MockCluster::builder().brokers(brokers);
+        if self.tls {
+            builder = builder.tls(MockTls::generated());
+        }
+        if self.sasl.is_some() {
+            let sasl = MockSasl::new().plain("alice", "alice-secret");
+            builder = builder.sasl(sasl.scram_sha_256("alice", "alice-secret"));
+        }
+        let cluster = builder.start().unwrap();
+        cluster.create_topic("t", 1);
+        cluster
+    }
+
+    fn apply(self, cluster: &MockCluster, builder: Builder) -> Builder {
+        let protocol = match (self.tls, self.sasl) {
+            (true, None) => "SSL",
+            (true, Some(_)) => "SASL_SSL",
+            (false, _) => "SASL_PLAINTEXT",
+        };
+        let mut builder = with(builder, &[("security.protocol", protocol)]);
+        if self.tls {
+            let trust = ("ssl.truststore.certificates", &*cluster.ca_pem());
+            builder = with(builder, &[trust]);
+        }
+        match self.sasl {
+            None => builder,
+            Some("PLAIN") => builder.sasl_plain("alice", "alice-secret"),
+            Some(_) => builder.sasl_scram_sha_256("alice", "alice-secret"),
+        }
+    }
+}
+
+const OVER_TLS: Security = Security {
+    tls: true,
+    sasl: None,
+};
+const PLAIN: Security = Security {
+    tls: false,
+    sasl: Some("PLAIN"),
+};
+const PLAIN_OVER_TLS: Security = Security {
+    tls: true,
+    sasl: Some("PLAIN"),
+};
+const SCRAM_256: Security = Security {
+    tls: false,
+    sasl: Some("SCRAM-SHA-256"),
+};
+
 #[test]
 fn each_step_of_tls_may_go_wrong() {
-    let cluster = MockCluster::builder().tls(MockTls::generated());
-    let cluster = cluster.start().unwrap();
-    cluster.create_topic("t", 1);
-    let authority = cluster.ca_pem();
-    check(&cluster, Framing::Tls, &TLS_STEPS, USUAL, |builder| {
-        let builder = builder.set("security.protocol", "SSL").unwrap();
-        let trust = builder.set("ssl.truststore.certificates", &authority);
-        trust.unwrap()
-    });
+    check_metadata(OVER_TLS, &TLS_STEPS, USUAL);
 }
 
 #[test]
 fn each_step_of_sasl_may_go_wrong() {
-    let sasl = MockSasl::new()
-        .plain("alice", "alice-secret")
-        .scram_sha_256("alice", "alice-secret");
-    let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
-    cluster.create_topic("t", 1);
-    let over_plaintext = |builder: Builder| {
-        let protocol = builder.set("security.protocol", "SASL_PLAINTEXT");
-        protocol.unwrap()
-    };
-    check(&cluster, Framing::Kafka, &PLAIN_STEPS, USUAL, |builder| {
-        over_plaintext(builder).sasl_plain("alice", "alice-secret")
-    });
-    check(&cluster, Framing::Kafka, &SCRAM_STEPS, SCRAM, |builder| {
-        over_plaintext(builder).sasl_scram_sha_256("alice", "alice-secret")
+    check_metadata(PLAIN, &PLAIN_STEPS, USUAL);
+    check_metadata(SCRAM_256, &SCRAM_STEPS, SCRAM);
+}
+
+#[test]
+fn each_step_of_sasl_over_tls_may_go_wrong() {
+    check_metadata(PLAIN_OVER_TLS, &TLS_STEPS, USUAL);
+    check_metadata(PLAIN_OVER_TLS, &SASL_OVER_TLS_STEPS, USUAL);
+}
+
+/// The record is accepted, because the metadata is known. It waits until `delivery.timeout.ms`, whatever goes wrong.
+#[test]
+fn each_step_of_a_connection_for_records_may_go_wrong() {
+    check_records(PLAIN, &PLAIN_STEPS, USUAL);
+    check_records(PLAIN_OVER_TLS, &TLS_STEPS, USUAL);
+    check_records(PLAIN_OVER_TLS, &SASL_OVER_TLS_STEPS, USUAL);
+}
+
+/// Tries each step with each wrong, several at once, on the connection for metadata.
+fn check_metadata(security: Security, cases: &[Case], times: Times) {
+    let cluster = security.start(1);
+    let port = port(&cluster.bootstrap_servers());
+    check(cases, |step, wrong, told| {
+        let meddler = Meddler::start(port, security.framing(), step, wrong);
+        let producer = builder_of(&meddler.address(), times).max_block(times.max_block);
+        let producer = security.apply(&cluster, producer).build().unwrap();
+        go_through(&producer, &meddler, || {
+            is_told(&producer, &meddler, told, times)
+        })
     });
 }
 
-/// Tries each step with each wrong, several at once.
-fn check(
-    cluster: &MockCluster,
-    framing: Framing,
-    cases: &[Case],
-    times: Times,
-    secure: impl Fn(Builder) -> Builder + Sync,
-) {
-    let broker = cluster.bootstrap_servers();
-    let port: u16 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
+/// Tries each step with each wrong, several at once, on the connection for records. Metadata comes from another broker.
+fn check_records(security: Security, cases: &[Case], times: Times) {
+    check(cases, |step, wrong, told| {
+        let cluster = security.start(2);
+        let brokers = cluster.bootstrap_servers();
+        let (first, second) = brokers.split_once(',').unwrap();
+        let meddler = Meddler::start(port(second), security.framing(), step, wrong);
+        cluster.advertise_port(1, port(&meddler.address()));
+        cluster.set_leader("t", 0, Some(1));
+        let producer = builder_of(first, times)
+            .max_block(PATIENCE)
+            .delivery_timeout(times.max_block);
+        let producer = security.apply(&cluster, producer).build().unwrap();
+        go_through(&producer, &meddler, || {
+            expires(&producer, &meddler, told, times)
+        })
+    });
+}
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+fn builder_of(bootstrap_servers: &str, times: Times) -> Builder {
+    builder_at(bootstrap_servers)
+        .socket_connection_setup_timeout(times.timeout)
+        .socket_connection_setup_timeout_max(times.timeout)
+        .request_timeout(times.timeout)
+        .reconnect_backoff(times.timeout / 4)
+        .reconnect_backoff_max(times.timeout / 4)
+}
+
+fn check(cases: &[Case], go: impl Fn(Step, Wrong, Told) -> Result<(), String> + Sync) {
     let cases = cases.iter().flat_map(|(step, told)| {
         let each = WRONGS.into_iter().zip(told);
         each.map(move |(wrong, told)| (*step, wrong, *told))
@@ -205,8 +321,7 @@ fn check(
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((step, wrong, told)) = { cases.lock().unwrap().pop() } {
-                    let meddler = Meddler::start(port, framing, step, wrong);
-                    let outcome = go_through(&meddler, told, times, &secure);
+                    let outcome = go(step, wrong, told);
                     let fault = outcome.map_err(|fault| format!("{step:?} {wrong:?}: {fault}"));
                     faults.lock().unwrap().extend(fault.err());
                 }
@@ -219,27 +334,16 @@ fn check(
 
 /// Lets a producer meet the peer as long as it does wrong, and then when it is in order.
 fn go_through(
+    producer: &Producer,
     meddler: &Meddler,
-    told: Told,
-    times: Times,
-    secure: impl Fn(Builder) -> Builder,
+    meets: impl Fn() -> Result<(), String>,
 ) -> Result<(), String> {
-    let builder = builder_at(&meddler.address())
-        .socket_connection_setup_timeout(times.timeout)
-        .socket_connection_setup_timeout_max(times.timeout)
-        .request_timeout(times.timeout)
-        .reconnect_backoff(times.timeout / 4)
-        .reconnect_backoff_max(times.timeout / 4)
-        .max_block(times.max_block);
-    let producer = secure(builder).build().unwrap();
     // On a very busy machine an attempt may end by its timeout before the peer does anything.
-    let mut tries = (0..3).map(|_| is_told(&producer, meddler, told, times));
-    tries
-        .find(Result::is_ok)
-        .map_or_else(|| is_told(&producer, meddler, told, times), |_| Ok(()))?;
+    let mut tries = (0..3).map(|_| meets());
+    tries.find(Result::is_ok).map_or_else(&meets, |_| Ok(()))?;
     meddler.mend();
     let end = Instant::now() + PATIENCE;
-    while let Err(error) = deliver(&producer, 0, "v") {
+    while let Err(error) = deliver(producer, 0, "v") {
         if Instant::now() >= end {
             return Err(format!("after the peer was in order: {error}"));
         }
@@ -247,6 +351,7 @@ fn go_through(
     producer.close(PATIENCE).map_err(|error| error.to_string())
 }
 
+/// A caller that waits for metadata is told.
 fn is_told(
     producer: &Producer,
     meddler: &Meddler,
@@ -268,6 +373,42 @@ fn is_told(
         return Err(format!("told after {took:?}"));
     }
     if !is_at_once && meddler.wronged() < 2 {
+        return Err(format!("no attempt ended within {timeout:?}"));
+    }
+    Ok(())
+}
+
+/// A record that is accepted expires, and not earlier. Its error has the reason.
+fn expires(
+    producer: &Producer,
+    meddler: &Meddler,
+    (kind, reason, advice): Told,
+    Times { timeout, max_block }: Times,
+) -> Result<(), String> {
+    let began = Instant::now();
+    let error = match deliver(producer, 0, "v") {
+        Ok(_) => return Err("the record was delivered".to_owned()),
+        Err(error) => error,
+    };
+    let took = began.elapsed();
+    let shown = with_causes(&error);
+    let advice = match advice {
+        USUAL_ADVICE => "; check the brokers, or raise delivery.timeout.ms",
+        advice => advice,
+    };
+    let is_told = shown.contains(reason) && shown.contains(advice);
+    if error.kind() != ErrorKind::DeliveryTimeout || !is_told {
+        return Err(format!("{:?}: {shown}", error.kind()));
+    }
+    if took < max_block {
+        return Err(format!("expired after {took:?}"));
+    }
+    // After a refusal the next attempt is made after a second.
+    let attempts = match kind {
+        ErrorKind::MetadataTimeout => 2,
+        _ => 1,
+    };
+    if meddler.wronged() < attempts {
         return Err(format!("no attempt ended within {timeout:?}"));
     }
     Ok(())

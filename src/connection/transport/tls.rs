@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 
 use super::{PlainReceiveHalf, PlainSendHalf, ReceiveHalf, SendHalf, is_timeout};
-use crate::connection::frames::CHECK_THE_PORT;
+use crate::connection::other_protocols::{self, ENOUGH_BYTES};
 use crate::connection::socket::TcpSocket;
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
@@ -43,7 +43,7 @@ pub(in crate::connection) fn connect(
     let (mut send, mut receive) =
         halves(client, host, socket, deadline, threads).map_err(|error| HandshakeFailure {
             error,
-            is_closed_unheard: false,
+            closed_before_first_byte: false,
         })?;
     Handshake::new(&mut send, &mut receive).run(deadline)?;
     log_session(host, &receive);
@@ -104,7 +104,7 @@ fn halves(
 pub(in crate::connection) struct HandshakeFailure {
     pub(in crate::connection) error: Error,
     /// Whether the peer closed the connection before its first byte, as a broker at its connection limit does.
-    pub(in crate::connection) is_closed_unheard: bool,
+    pub(in crate::connection) closed_before_first_byte: bool,
 }
 
 /// The send half of TLS.
@@ -364,7 +364,7 @@ struct Handshake<'a> {
 /// The first bytes that came from the peer. If the peer does not speak TLS, they show what it speaks.
 #[derive(Default)]
 struct FirstBytes {
-    bytes: [u8; 8],
+    bytes: [u8; ENOUGH_BYTES],
     length: usize,
 }
 
@@ -381,7 +381,7 @@ impl<'a> Handshake<'a> {
     fn run(mut self, deadline: Instant) -> Result<(), HandshakeFailure> {
         self.exchange_messages(deadline)
             .map_err(|error| HandshakeFailure {
-                is_closed_unheard: self.is_closed && self.first_bytes.length == 0,
+                closed_before_first_byte: self.is_closed && self.first_bytes.length == 0,
                 error,
             })
     }
@@ -448,11 +448,9 @@ impl<'a> Handshake<'a> {
         if *error == rustls::Error::AlertReceived(rustls::AlertDescription::CloseNotify) {
             return self.closed();
         }
-        if self.first_bytes.is_http() {
-            let message = "the peer answers with HTTP: it is no Kafka broker";
-            return Error::new(ErrorKind::Protocol, message)
-                .with_advice(CHECK_THE_PORT)
-                .with_refusal();
+        let first = &self.first_bytes.bytes[..self.first_bytes.length];
+        if let Some(other) = other_protocols::error_of(first) {
+            return other;
         }
         self.receive.client.error_of(error)
     }
@@ -495,10 +493,6 @@ impl FirstBytes {
         let noted = bytes.len().min(free.len());
         free[..noted].copy_from_slice(&bytes[..noted]);
         self.length += noted;
-    }
-
-    fn is_http(&self) -> bool {
-        self.bytes[..self.length].starts_with(b"HTTP")
     }
 }
 

@@ -487,7 +487,7 @@ fn a_handshake_that_the_peer_leaves_is_no_refusal() {
     const WARNING: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
     const CLOSE_NOTIFY: &[u8] = &[21, 3, 3, 0, 2, 2, 0];
     let failed = handshake_with(b"", true, PATIENCE);
-    assert!(failed.is_closed_unheard);
+    assert!(failed.closed_before_first_byte);
     assert_eq!(
         failed.error.message(),
         "the broker closed the connection at the first message of TLS"
@@ -507,7 +507,7 @@ fn a_handshake_that_the_peer_leaves_is_no_refusal() {
             "the broker closed the connection during the TLS handshake"
         );
         assert_eq!(failed.error.kind(), ErrorKind::Network);
-        assert!(!failed.is_closed_unheard);
+        assert!(!failed.closed_before_first_byte);
     }
 }
 
