@@ -373,7 +373,7 @@ fn each_fault_of_a_keytab_has_its_sentence(kafka: &KafkaCluster) {
             &[
                 "Authentication",
                 "does not accept the key of changed in the keytab",
-                "make the keytab anew",
+                "create a new keytab file",
             ],
         ),
         (

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::library::{Fault, NotLoaded};
+use super::meaning::Meaning;
 use crate::error::{Error, ErrorKind, printable};
 use crate::sasl::{failed, misconfigured};
 
@@ -43,66 +44,6 @@ impl fmt::Display for Tickets {
     }
 }
 
-/// Kerberos's error codes begin here: `ERROR_TABLE_BASE_krb5`.
-const KERBEROS: i64 = -1_765_328_384;
-/// The codes of MIT's GSSAPI begin here: `ERROR_TABLE_BASE_k5g`.
-const GSSAPI: i64 = 39_756_032;
-
-/// The meaning of an error code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    ClientUnknown,
-    ServerUnknown,
-    ClientLocked,
-    WrongKey,
-    Expired,
-    Skew,
-    NoCipher,
-    NoConfiguration,
-    NoCredentials,
-    OtherPrincipal,
-    BadCache,
-    BadKeytab,
-    NoKey,
-    RealmUnknown,
-    Unreachable,
-    Other,
-}
-
-impl Meaning {
-    fn of(fault: &Fault) -> Self {
-        let minor = i64::from(fault.minor);
-        match minor - KERBEROS {
-            6 => return Self::ClientUnknown,
-            7 => return Self::ServerUnknown,
-            1 | 18 | 21 | 23 => return Self::ClientLocked,
-            24 | 31 => return Self::WrongKey,
-            32 => return Self::Expired,
-            33 | 37 | 148 => return Self::Skew,
-            14 | 150 | 200 | 236 | 237 => return Self::NoCipher,
-            135 | 136 | 224 => return Self::NoConfiguration,
-            141 | 195 | 203 => return Self::NoCredentials,
-            139 | 140 | 193 | 194 | 199 | 212 => return Self::BadCache,
-            179 | 180 | 213 | 235 => return Self::BadKeytab,
-            181 => return Self::NoKey,
-            154 => return Self::RealmUnknown,
-            156 | 220 => return Self::Unreachable,
-            _ => {}
-        }
-        match minor - GSSAPI {
-            0 => Self::OtherPrincipal,
-            1 => Self::NoKey,
-            2 | 12 => Self::NoCredentials,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Returns whether a ticket of the cache has expired.
-pub(super) fn is_expired(fault: &Fault) -> bool {
-    Meaning::of(fault) == Meaning::Expired
-}
-
 impl Subject {
     /// Returns the error of a client that gets no ticket for the broker.
     pub(super) fn error(&self, fault: &Fault) -> Error {
@@ -112,12 +53,21 @@ impl Subject {
         }
         .unwrap_or_else(|| self.of_any(fault));
         let message = format!("{message} ({})", printable(&fault.text));
-        let kind = match Meaning::of(fault) {
+        let meaning = Meaning::of(fault);
+        let error = match meaning {
             // Like a broker that cannot be reached, it is no refusal: it may answer soon.
-            Meaning::Unreachable => ErrorKind::Network,
-            _ => ErrorKind::Authentication,
+            Meaning::Unreachable => Error::new(ErrorKind::Network, message),
+            _ if meaning.is_temporary() || self.is_replaced(meaning) => {
+                Error::new(ErrorKind::Network, message).with_put_off()
+            }
+            _ => failed(message),
         };
-        Error::new(kind, message).with_advice(advice)
+        error.with_advice(advice)
+    }
+
+    /// Returns whether the next attempt gets other tickets, which may be accepted: those of a keytab are dropped after a failure.
+    fn is_replaced(&self, meaning: Meaning) -> bool {
+        meaning == Meaning::StaleTicket && matches!(self.tickets, Tickets::Keytab { .. })
     }
 
     fn of_keytab(&self, fault: &Fault, file: &str, principal: &str) -> Option<(String, String)> {
@@ -135,13 +85,18 @@ impl Subject {
             ),
             Meaning::WrongKey => (
                 format!("the KDC does not accept the key of {principal} in the keytab {file}"),
-                "make the keytab anew: the principal's password or key has been changed since, or the option principal is \
-                 spelt in another case than at the KDC"
+                "create a new keytab file with the principal's current key (ktadd or ktpass): the password or the key has been \
+                 changed since this one was created. Or the option principal differs from the KDC's spelling in upper and \
+                 lower case"
                     .to_owned(),
             ),
             Meaning::Expired => (
                 format!("the ticket of {principal} has expired"),
                 "set the clock of this machine right, and check that the KDC gives tickets".to_owned(),
+            ),
+            Meaning::StaleTicket => (
+                format!("the KDC does not accept the ticket that it gave to {principal}"),
+                "the producer gets a new ticket with the keytab and tries again".to_owned(),
             ),
             _ => return None,
         })
@@ -162,6 +117,10 @@ impl Subject {
                  for each connection. A keytab needs no renewal: useKeyTab=true with keyTab and principal"
                     .to_owned(),
             ),
+            Meaning::StaleTicket | Meaning::WrongKey => (
+                format!("the KDC does not accept the ticket in {tickets}"),
+                "run kinit for a new ticket: this one was withdrawn, or the KDC has a new key since".to_owned(),
+            ),
             Meaning::OtherPrincipal => (
                 format!("{tickets} has tickets of another principal"),
                 "set the option principal to the one that klist shows, or leave it out".to_owned(),
@@ -177,8 +136,16 @@ impl Subject {
     }
 
     fn of_any(&self, fault: &Fault) -> (String, String) {
+        let meaning = Meaning::of(fault);
+        let found = self.of_principals(meaning);
+        let found = found.or_else(|| self.of_time(meaning));
+        found.unwrap_or_else(|| self.of_setup(meaning))
+    }
+
+    /// Returns what is wrong with the principals of client and broker.
+    fn of_principals(&self, meaning: Meaning) -> Option<(String, String)> {
         let target = &self.target;
-        match Meaning::of(fault) {
+        Some(match meaning {
             Meaning::ServerUnknown => (
                 format!("the KDC does not know the principal {target} of the broker"),
                 self.advice_on_names(),
@@ -187,14 +154,68 @@ impl Subject {
                 format!("the KDC does not know the principal {}", self.client()),
                 "check the option principal in sasl.jaas.config, and its realm".to_owned(),
             ),
+            Meaning::NotUnique => (
+                format!("the KDC has more than one entry for {} or for {target}", self.client()),
+                "ask the administrator of the KDC to remove the other entries: setspn -X lists them in an Active Directory"
+                    .to_owned(),
+            ),
             Meaning::ClientLocked => (
                 format!("the KDC gives no ticket to {}", self.client()),
-                "ask the administrator of the KDC: the principal is locked, or it or its password has expired".to_owned(),
+                "ask the administrator of the KDC: the principal is locked, it or its password has expired, or a policy does \
+                 not allow the request"
+                    .to_owned(),
             ),
+            Meaning::ServerLocked => (
+                format!("the KDC gives no tickets for {target}"),
+                "ask the administrator of the KDC: the principal of the broker is locked, has expired, or is that of a user and \
+                 not of a service"
+                    .to_owned(),
+            ),
+            Meaning::OtherProof => (
+                format!("the KDC demands another proof of the identity of {}", self.client()),
+                "check that the keytab has the principal's current keys (klist -ket), and that the principal needs no \
+                 certificate and no one-time password: this client has none"
+                    .to_owned(),
+            ),
+            Meaning::BadName => (
+                format!("{} or {target} is not the name of a principal", self.client()),
+                "check the option principal in sasl.jaas.config: write it as name@REALM".to_owned(),
+            ),
+            _ => return None,
+        })
+    }
+
+    /// Returns what is wrong with clocks and times, and what goes away by itself.
+    fn of_time(&self, meaning: Meaning) -> Option<(String, String)> {
+        let target = &self.target;
+        Some(match meaning {
             Meaning::Skew => (
                 "the clocks of this machine and of the KDC differ too much".to_owned(),
                 "set both right, for example by NTP: Kerberos allows a difference of 5 minutes".to_owned(),
             ),
+            Meaning::NotYetValid => (
+                format!("{}, {target} or the ticket is not valid yet", self.client()),
+                "the producer tries again; if this persists, set the clocks of this machine and of the KDC right, and check \
+                 from when on the principals are valid"
+                    .to_owned(),
+            ),
+            Meaning::Replay => (
+                format!("the KDC takes the request of a ticket for {target} for a copy of an earlier one"),
+                "the producer tries again; if this persists, check that the clocks of this machine and of the KDC are right"
+                    .to_owned(),
+            ),
+            Meaning::Busy => (
+                format!("the KDC has no ticket for {target} at the moment"),
+                "the producer tries again; if this persists, ask the administrator of the KDC".to_owned(),
+            ),
+            _ => return None,
+        })
+    }
+
+    /// Returns what is wrong with the setup of this machine and of the realms.
+    fn of_setup(&self, meaning: Meaning) -> (String, String) {
+        let target = &self.target;
+        match meaning {
             Meaning::NoCipher => (
                 format!("the KDC and this machine have no cipher in common for {target}"),
                 "compare permitted_enctypes in krb5.conf with the keys of the principals and of the keytab (klist -ket)"
@@ -210,6 +231,16 @@ impl Subject {
                 "name the KDCs of the realm in the section [realms] of krb5.conf, and check the realm's spelling, which is \
                  usually in upper case"
                     .to_owned(),
+            ),
+            Meaning::NoPath => (
+                format!("the realm of {} has no way to {target}", self.client()),
+                "check the realm of the broker in the section [domain_realm] of krb5.conf, and that the realms trust each other \
+                 ([capaths])"
+                    .to_owned(),
+            ),
+            Meaning::OtherAddress => (
+                "the ticket is for other network addresses than this machine has at the KDC".to_owned(),
+                "set noaddresses = true in the section [libdefaults] of krb5.conf, and run kinit for a new ticket".to_owned(),
             ),
             Meaning::Unreachable => (
                 format!("no KDC answers the request of a ticket for {target}"),
@@ -242,7 +273,9 @@ impl Subject {
         let compare = "compare with the principal in the broker's keytab (klist -kt)";
         match host.contains('.') || host == "localhost" {
             true => format!("{compare}: {made}"),
-            false => format!("use the broker's full name instead of {host}, or {compare}: {made}"),
+            false => format!(
+                "use the broker's full name instead of {host} (Java looks it up), or {compare}: {made}"
+            ),
         }
     }
 
@@ -288,5 +321,135 @@ pub(super) fn not_loaded(reason: &NotLoaded) -> Error {
             "sasl.mechanism=GSSAPI loads the system's Kerberos library, and this program is linked statically",
         )
         .with_advice("build it with RUSTFLAGS=\"-C target-feature=-crt-static\", or use another mechanism"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::meaning::fault_of_kdc;
+    use super::*;
+
+    /// The error of a KDC's code for a client with a keytab, or with a cache.
+    fn error(code: i64, has_keytab: bool) -> Error {
+        let tickets = match has_keytab {
+            true => Tickets::Keytab {
+                file: "/etc/a.keytab".to_owned(),
+                principal: "alice@TEST".to_owned(),
+            },
+            false => Tickets::Cache {
+                name: None,
+                principal: None,
+            },
+        };
+        let subject = Subject {
+            target: "kafka/broker1@TEST".to_owned(),
+            host: "broker1".to_owned(),
+            tickets,
+        };
+        subject.error(&fault_of_kdc(code))
+    }
+
+    #[test]
+    fn what_goes_away_by_itself_is_no_refusal_and_the_next_attempt_is_put_off() {
+        for (code, sentence) in [
+            (
+                21,
+                "alice@TEST, kafka/broker1@TEST or the ticket is not valid yet",
+            ),
+            (
+                29,
+                "the KDC has no ticket for kafka/broker1@TEST at the moment",
+            ),
+            (
+                33,
+                "alice@TEST, kafka/broker1@TEST or the ticket is not valid yet",
+            ),
+            (
+                34,
+                "the KDC takes the request of a ticket for kafka/broker1@TEST for a copy of an earlier one",
+            ),
+            (
+                44,
+                "the KDC does not accept the ticket that it gave to alice@TEST",
+            ),
+        ] {
+            let error = error(code, true);
+            assert!(!error.is_refusal() && error.delays_reconnect(), "{error}");
+            assert!(error.message().starts_with(sentence), "{error}");
+            assert!(error.to_string().contains("tries again"), "{error}");
+        }
+        assert!(error(44, false).is_refusal(), "kinit has to be run");
+    }
+
+    fn assert_is_told(code: i64, has_keytab: bool, sentence: &str, advice: &str) {
+        let error = error(code, has_keytab);
+        assert!(error.is_refusal(), "{error}");
+        assert!(error.message().starts_with(sentence), "{code}: {error}");
+        assert!(error.to_string().contains(advice), "{code}: {error}");
+    }
+
+    #[test]
+    fn what_lasts_of_a_client_with_a_keytab_is_told_at_once_with_advice() {
+        let client = "the KDC gives no ticket to alice@TEST";
+        for (code, sentence, advice) in [
+            (1, client, "has expired"),
+            (
+                7,
+                "the KDC does not know the principal kafka/broker1",
+                "(Java looks it up)",
+            ),
+            (8, "the KDC has more than one entry", "setspn -X"),
+            (12, client, "a policy"),
+            (
+                19,
+                "the KDC gives no tickets for kafka/broker1@TEST",
+                "of the broker is locked",
+            ),
+            (
+                24,
+                "the KDC does not accept the key of alice@TEST in",
+                "create a new keytab file",
+            ),
+            (
+                25,
+                "the KDC demands another proof of the identity of alice",
+                "one-time",
+            ),
+            (
+                60,
+                "Kerberos gives no ticket for kafka/broker1@TEST",
+                "KRB5_TRACE",
+            ),
+            (
+                68,
+                "the realm of alice@TEST has no way to kafka/broker1",
+                "[domain_realm]",
+            ),
+        ] {
+            assert_is_told(code, true, sentence, advice);
+        }
+    }
+
+    #[test]
+    fn what_lasts_of_a_client_with_a_ticket_cache_is_told_at_once_with_advice() {
+        for (code, sentence, advice) in [
+            (
+                31,
+                "the KDC does not accept the ticket in the default",
+                "run kinit",
+            ),
+            (
+                37,
+                "the clocks of this machine and of the KDC differ",
+                "NTP",
+            ),
+            (
+                38,
+                "the ticket is for other network addresses",
+                "noaddresses",
+            ),
+        ] {
+            assert_is_told(code, false, sentence, advice);
+        }
     }
 }

@@ -219,9 +219,19 @@ fn keytab(jaas: &Jaas) -> Result<PathBuf, Error> {
             "add keyTab=\"/path/to/client.keytab\"",
         )
     })?;
-    // Java takes the type of a file, too.
-    let path = file.strip_prefix("FILE:").unwrap_or(file);
-    Ok(PathBuf::from(path))
+    Ok(PathBuf::from(without_type(file)))
+}
+
+/// Returns the path of a keytab whose name may have a type of files, as Java and MIT's library write it, in upper or lower case.
+fn without_type(name: &str) -> &str {
+    let types = ["ANY:FILE:", "FILE:", "WRFILE:"];
+    let path = types.iter().find_map(|kind| {
+        let start = name.get(..kind.len())?;
+        start
+            .eq_ignore_ascii_case(kind)
+            .then(|| &name[kind.len()..])
+    });
+    path.unwrap_or(name)
 }
 
 /// Returns the name that is set in one of the two places.
@@ -305,12 +315,12 @@ mod tests {
                 Source::Keytab { .. }
             ]
         ));
-        let typed = KEYTAB.replace("/etc", "FILE:/etc");
-        let login = read(&typed, "kafka").unwrap();
-        assert_eq!(
-            login.keytab.as_deref(),
-            Some(Path::new("/etc/alice.keytab"))
-        );
+        for kind in ["FILE:", "file:", "Any:File:", "WRFILE:"] {
+            let typed = KEYTAB.replace("/etc", &format!("{kind}/etc"));
+            let login = read(&typed, "kafka").unwrap();
+            let keytab = Some(Path::new("/etc/alice.keytab"));
+            assert_eq!(login.keytab.as_deref(), keytab, "{kind}");
+        }
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //! | wait for a KDC until a deadline | [`calls`] |
 //! | exchange the messages | [`conversation`] |
 //! | read the options of `Krb5LoginModule` | [`login`] |
-//! | say what a failure means | [`fault`] |
+//! | know what an error code means | [`meaning`] |
+//! | say what happened, and what to change | [`fault`] |
 
 mod calls;
 mod conversation;
 mod fault;
 mod library;
 mod login;
+mod meaning;
 
 use std::ffi::CString;
 use std::fmt;
@@ -23,10 +25,11 @@ use std::time::Instant;
 
 use self::calls::{Calls, NoResult};
 use self::conversation::GssConversation;
-use self::fault::{Subject, Tickets, is_expired, not_loaded};
+use self::fault::{Subject, Tickets, not_loaded};
 use self::library::{Credentials, Fault, Library, Name, SecurityContext, Step, c_text};
 pub(crate) use self::login::Login;
 use self::login::Source;
+use self::meaning::is_expired;
 use super::{Conversation, Mechanism, failed, misconfigured};
 use crate::error::{Error, ErrorKind, printable};
 use crate::secret::{self, FileFault};
@@ -312,14 +315,14 @@ fn keytab_name(file: &Path) -> CString {
     c_text(name).unwrap_or_default()
 }
 
-/// Returns the library's name of a ticket cache, which may be a file without its type.
+/// Returns the library's name of a ticket cache, which may be a file without its type. The library knows its types in upper case
+/// only; Java accepts `file:`, too.
 fn cache_name(name: &str) -> CString {
-    let has_type = name.split_once(':').is_some_and(|(kind, _)| {
-        kind.len() > 1 && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    });
-    let name = match has_type {
-        true => name.to_owned(),
-        false => format!("FILE:{name}"),
+    let is_type =
+        |kind: &str| kind.len() > 1 && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let name = match name.split_once(':').filter(|(kind, _)| is_type(kind)) {
+        Some((kind, rest)) => format!("{}:{rest}", kind.to_ascii_uppercase()),
+        None => format!("FILE:{name}"),
     };
     c_text(name).unwrap_or_default()
 }

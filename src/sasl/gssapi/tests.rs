@@ -176,11 +176,13 @@ fn the_host_of_a_principal_is_in_lower_case_and_cannot_change_its_realm() {
 }
 
 #[test]
-fn a_ticket_cache_without_a_type_is_a_file() {
+fn a_ticket_cache_without_a_type_is_a_file_and_types_may_be_in_lower_case() {
     for (name, expected) in [
         ("/tmp/krb5cc_0", "FILE:/tmp/krb5cc_0"),
         ("FILE:/tmp/krb5cc_0", "FILE:/tmp/krb5cc_0"),
+        ("file:/tmp/krb5cc_0", "FILE:/tmp/krb5cc_0"),
         ("KCM:0", "KCM:0"),
+        ("Keyring:persistent:0", "KEYRING:persistent:0"),
         ("relative", "FILE:relative"),
         ("/odd:name", "FILE:/odd:name"),
     ] {
