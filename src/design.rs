@@ -16,7 +16,8 @@
 //! | How are credentials got by HTTP? | `http`: a small client for servers that may be hostile |
 //! | How does a client authenticate? | `connection::sasl` carries the messages of a `sasl::Mechanism`: `sasl::plain`, `sasl::scram`, `sasl::oauthbearer`, `sasl::gssapi`, `sasl::msk_iam`. `sasl::jaas` reads `sasl.jaas.config` |
 //! | Where do AWS credentials come from, and when are they replaced? | `sasl::msk_iam`: its sources and its `provider` |
-//! | How does Kerberos work, and where is its C library called? | `sasl::gssapi`; only `sasl::gssapi::library` calls it |
+//! | How does Kerberos work, and where is its C library called? | `sasl::gssapi`; only `sasl::gssapi::library` calls it. What an error code means: `sasl::gssapi::meaning` |
+//! | Which servers are certainly no brokers? | `connection::other_protocols` |
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::mechanism` |
 //! | Where do the tokens of OAUTHBEARER come from? | a `sasl::oauthbearer::TokenSource`, chosen by `producer::config::oauth`; `sasl::oauthbearer::refresh` keeps a valid one |
 //! | How does a token server give a token? | `sasl::oauthbearer::oidc`, from the settings that `producer::config::oidc` reads |
@@ -55,7 +56,7 @@
 //! - **Sticky slot**: one of a topic's sticky partitions, with the threads that use it. Threads with the same slot send
 //!   to the same sticky partition. A topic uses several slots only while threads collide.
 //! - **Refusal**: a failure of a new connection because one side does not accept the other's certificate, password or
-//!   protocol. Its kind is `Tls` or `Authentication`, or `Protocol` if the peer is a web server.
+//!   protocol. Its kind is `Tls` or `Authentication`, or `Protocol` if the peer is certainly another kind of server.
 //! - **Pinned certificate**: a broker's certificate that is itself in the trust store that the user named.
 //! - **Session**: the time for which a broker accepts a connection as authenticated (KIP-368).
 //! - **Successor**: the link that replaces one whose session ends.

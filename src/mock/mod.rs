@@ -47,7 +47,7 @@ pub use cluster::{MockCluster, MockClusterBuilder};
 pub use fault::{Corruption, Fault, HookId, PartitionError};
 pub use log::{MockBatch, MockRecord};
 pub use request::{LoggedRequest, MockApi, MockRequest, ProducedBatch};
-pub use sasl::{BearerToken, MockSasl, TokenVerdict};
+pub use sasl::{MockSasl, ReceivedToken, TokenVerdict};
 #[cfg(feature = "mock-tls")]
 pub use tls::{
     BrokerCertificate, ClientAuth, HandshakeFault, MockCertificate, MockTls, TlsVersion,

@@ -118,7 +118,7 @@ fn records_are_delivered_with_tokens_of_msk() {
         producer.close(PATIENCE).unwrap();
         return;
     }
-    let check = |token: &kafka_producer::mock::BearerToken<'_>| match token
+    let check = |token: &kafka_producer::mock::ReceivedToken<'_>| match token
         .token()
         .starts_with(BEGINNING)
     {

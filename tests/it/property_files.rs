@@ -67,21 +67,22 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// What is logged of a file, and whether it makes a producer. The names of folders are left out.
+/// What the load of a file and the build of its producer warn of, and whether there is a producer. The names of folders are left out.
 fn outcome(file: &Path, secrets: &Path) -> String {
     let secrets = secrets.to_str().unwrap();
     let text = fs::read_to_string(file).unwrap().replace(SECRETS, secrets);
     let name = file.file_name().unwrap().to_str().unwrap();
     let path = format!("{secrets}/{name}");
     fs::write(&path, text).unwrap();
-    let lines = Lines::about(&path);
-    let loaded = ProducerConfig::from_properties_file(&path);
+    // Both the load and `build` log on this thread.
+    let lines = Lines::warnings_of_this_thread();
+    let result = ProducerConfig::from_properties_file(&path).and_then(build);
     let mut shown: String = lines
         .so_far()
         .iter()
         .map(|line| format!("warning: {line}\n"))
         .collect();
-    match loaded.and_then(build) {
+    match result {
         Ok(()) => shown.push_str("accepted\n"),
         Err(error) => shown.push_str(&format!("{:?}: {error}\n", error.kind())),
     }

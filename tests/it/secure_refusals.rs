@@ -285,6 +285,7 @@ fn a_listener_with_sasl_that_closes_the_connection_is_named() {
         line.ends_with("set security.protocol=SASL_SSL or SASL_PLAINTEXT"),
         "{line}"
     );
+}
 
 const TOO_MANY: &str = "[1e0a6c1e]: Too many connects";
 

@@ -99,6 +99,20 @@ impl Lines {
         Self { lines, _watch }
     }
 
+    /// Collects the warnings that the calling thread logs.
+    pub(crate) fn warnings_of_this_thread() -> Self {
+        let thread = std::thread::current().id();
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let collected = Arc::clone(&lines);
+        let _watch = Watch::start("", move |record, line| {
+            let is_here = std::thread::current().id() == thread;
+            if is_here && record.level() == log::Level::Warn {
+                collected.lock().unwrap().push(line.to_owned());
+            }
+        });
+        Self { lines, _watch }
+    }
+
     pub(crate) fn so_far(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }

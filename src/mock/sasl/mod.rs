@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 use oauthbearer::TokenCheck;
-pub use oauthbearer::{BearerToken, TokenVerdict};
+pub use oauthbearer::{ReceivedToken, TokenVerdict};
 #[cfg(feature = "sasl")]
 use scram::{Credential, Hash};
 
@@ -133,7 +133,7 @@ impl MockSasl {
     /// accepts the token decides. Checks run on the brokers' threads, also several at the same time.
     pub fn oauthbearer(
         mut self,
-        check: impl Fn(&BearerToken<'_>) -> TokenVerdict + Send + Sync + 'static,
+        check: impl Fn(&ReceivedToken<'_>) -> TokenVerdict + Send + Sync + 'static,
     ) -> Self {
         self.tokens.push(TokenCheck(Arc::new(check)));
         self

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::{Exchange, Refusal, Step};
 
 /// A token of OAUTHBEARER, and what a client sends with it.
-pub struct BearerToken<'a> {
+pub struct ReceivedToken<'a> {
     token: &'a str,
     extensions: Vec<(&'a str, &'a str)>,
 }
 
-impl BearerToken<'_> {
+impl ReceivedToken<'_> {
     /// Returns the token.
     pub fn token(&self) -> &str {
         self.token
@@ -26,10 +26,10 @@ impl BearerToken<'_> {
 }
 
 /// Does not show the token, which is a secret.
-impl std::fmt::Debug for BearerToken<'_> {
+impl std::fmt::Debug for ReceivedToken<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.extensions.iter().map(|(name, _)| name);
-        f.debug_struct("BearerToken")
+        f.debug_struct("ReceivedToken")
             .field("extensions", &names.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
@@ -75,7 +75,7 @@ impl TokenVerdict {
 /// A check of tokens, which is the user's code.
 #[derive(Clone)]
 pub(super) struct TokenCheck(
-    pub(super) Arc<dyn Fn(&BearerToken<'_>) -> TokenVerdict + Send + Sync>,
+    pub(super) Arc<dyn Fn(&ReceivedToken<'_>) -> TokenVerdict + Send + Sync>,
 );
 
 pub(super) struct OauthBearer {
@@ -93,7 +93,7 @@ impl OauthBearer {
     }
 
     /// Returns the verdict of the first check that accepts the token, or that of the last one.
-    fn check(&self, token: &BearerToken<'_>) -> Verdict {
+    fn check(&self, token: &ReceivedToken<'_>) -> Verdict {
         let mut verdict = Verdict::Refuse("invalid_token".to_owned());
         for check in &self.checks {
             verdict = (check.0)(token).0;
@@ -140,7 +140,7 @@ impl Exchange for OauthBearer {
 
 /// Reads `n,[a=<authorization id>],^A(<key>=<value>^A)*^A`, where ^A is the byte 1, `auth` is among the keys and its value
 /// is `Bearer <token>`. Returns the authorization id and the token.
-fn parse(text: &str) -> Option<(Option<&str>, BearerToken<'_>)> {
+fn parse(text: &str) -> Option<(Option<&str>, ReceivedToken<'_>)> {
     let (authorization_id, pairs) = text.strip_prefix("n,")?.split_once(",\u{1}")?;
     let authorization_id = match authorization_id {
         "" => None,
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Option<(Option<&str>, BearerToken<'_>)> {
         }
     }
     let token = token?;
-    Some((authorization_id, BearerToken { token, extensions }))
+    Some((authorization_id, ReceivedToken { token, extensions }))
 }
 
 fn is_value_byte(byte: u8) -> bool {
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn exchange() -> OauthBearer {
-        let check = |token: &BearerToken<'_>| match token.token() {
+        let check = |token: &ReceivedToken<'_>| match token.token() {
             "good" => TokenVerdict::accept("alice"),
             "short" => TokenVerdict::accept("alice").expires_in(Duration::from_secs(5)),
             "extended" if token.extension("logicalCluster") == Some("lkc-1") => {

@@ -278,7 +278,7 @@ fn a_new_authentication_changes_neither_user_nor_mechanism() {
 
 #[test]
 fn tokens_are_checked_by_the_users_code_and_end_sessions() {
-    let check = |token: &BearerToken<'_>| match token.token() {
+    let check = |token: &ReceivedToken<'_>| match token.token() {
         "good" => TokenVerdict::accept("alice").expires_in(Duration::from_secs(7)),
         _ => TokenVerdict::refuse("invalid_token"),
     };

@@ -34,7 +34,7 @@ pub(super) enum Retriever {
 }
 
 /// Classes by the beginning of their names, and what their users can do.
-const FOREIGN: [(&str, &str); 4] = [
+const UNSUPPORTED_CLASSES: [(&str, &str); 4] = [
     (
         "io.strimzi.kafka.oauth.",
         "Kafka's own class does the same: set this setting to \
@@ -185,8 +185,10 @@ impl ProducerConfig {
     }
 
     fn unknown_handler(&self, class: &str) -> Error {
-        let foreign = FOREIGN.iter().find(|(start, _)| class.starts_with(start));
-        let advice = foreign.map_or(
+        let unsupported = UNSUPPORTED_CLASSES
+            .iter()
+            .find(|(start, _)| class.starts_with(start));
+        let advice = unsupported.map_or(
             "use sasl_oauthbearer with a provider of your own",
             |(_, advice)| advice,
         );

@@ -46,7 +46,7 @@ const KNOWN: [(&str, LoginModule); 6] = [
 ];
 
 /// Modules by the beginning of their names, and what their users can do.
-const FOREIGN: [(&str, &str); 6] = [
+const UNSUPPORTED_CLASSES: [(&str, &str); 6] = [
     (
         "com.oracle.bmc.auth.sasl.",
         "use PlainLoginModule and sasl.mechanism=PLAIN with an auth token of Oracle Cloud as the password, and \
@@ -127,10 +127,10 @@ fn unknown(class: &str) -> Error {
         "sasl.jaas.config: the login module {} is not known to this client, which runs no Java classes",
         shown(class)
     ));
-    let foreign = FOREIGN
+    let unsupported = UNSUPPORTED_CLASSES
         .iter()
         .find(|(beginning, _)| class.starts_with(beginning));
-    if let Some((_, advice)) = foreign {
+    if let Some((_, advice)) = unsupported {
         return error.with_advice(*advice);
     }
     match KNOWN

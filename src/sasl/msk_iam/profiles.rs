@@ -82,7 +82,7 @@ pub(super) fn region(named: Option<&str>, environment: &Environment) -> Option<S
 }
 
 /// Settings of a profile by which it has credentials, and what to do instead of those that do not work here.
-const FOREIGN: [(&str, &str); 4] = [
+const UNSUPPORTED_SETTINGS: [(&str, &str); 4] = [
     (
         "credential_process",
         "a program that this client does not start",
@@ -211,10 +211,10 @@ fn own_credentials(profile: &Profile, origin: &str) -> Result<Credentials, Missi
         let token = profile.value("aws_session_token").cloned();
         return Credentials::new(key, secret.clone(), token, origin);
     }
-    let foreign = FOREIGN
+    let unsupported = UNSUPPORTED_SETTINGS
         .iter()
         .find(|(name, _)| profile.value(name).is_some());
-    if let Some((name, what)) = foreign {
+    if let Some((name, what)) = unsupported {
         return Err(Missing::lasting(format!(
             "it has {name}, which stands for {what}: write its credentials to the environment, with aws configure \
              export-credentials --format env"

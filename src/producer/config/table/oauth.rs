@@ -22,13 +22,14 @@ macro_rules! oauth {
             /// digits and `.-_*`, and the token server refuses them.
             "sasl.oauthbearer.header.urlencode" = boolean(), default "false", range "true, false";
 
-            /// How a token is asked for, by Java's class names: `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever` (the
-            /// client asks for itself), `JwtBearerJwtRetriever` (with an assertion), `FileJwtRetriever`.
+            /// The Java class that selects how a token is requested: `ClientCredentialsJwtRetriever` (the client asks for
+            /// itself), `JwtBearerJwtRetriever` (with an assertion), `FileJwtRetriever` (from a file), or `DefaultJwtRetriever`
+            /// (the URL decides).
             "sasl.oauthbearer.jwt.retriever.class" = text(),
                 default "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever", range "a class of Kafka";
 
-            /// How a token is checked, by Java's class names: `DefaultJwtValidator`, `ClientJwtValidator`. Both check the
-            /// claims; the broker checks the signature.
+            /// The Java class that selects how a token is checked: `DefaultJwtValidator` or `ClientJwtValidator`. Both check
+            /// the claims of a JSON web token; the broker checks the signature.
             "sasl.oauthbearer.jwt.validator.class" = text(),
                 default "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator", range "a class of Kafka";
 

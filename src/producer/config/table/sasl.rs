@@ -20,8 +20,8 @@ macro_rules! sasl {
             /// `serviceName` in `sasl.jaas.config` is the same.
             "sasl.kerberos.service.name" = text(), default "", range "a name";
 
-            /// Where the tokens of OAUTHBEARER come from, by Java's class names: `OAuthBearerLoginCallbackHandler` of Kafka
-            /// takes them from `sasl.oauthbearer.token.endpoint.url`, `IAMOAuthBearerLoginCallbackHandler` of Amazon makes them
+            /// The Java class that selects the source of the tokens of OAUTHBEARER. Kafka's `OAuthBearerLoginCallbackHandler`:
+            /// the URL in `sasl.oauthbearer.token.endpoint.url`. Amazon's `IAMOAuthBearerLoginCallbackHandler`: tokens made
             /// with AWS credentials. Empty: tokens without a signature, for tests.
             "sasl.login.callback.handler.class" = text(), default "", range "a class of Kafka";
 
@@ -35,12 +35,12 @@ macro_rules! sasl {
             /// The largest part of a token's lifetime that is added to `sasl.login.refresh.window.factor` at random.
             "sasl.login.refresh.window.jitter" = decimal(0.0, 0.25), default "0.05", range "0.0 to 0.25";
 
-            /// The shortest time in seconds from one token to the next. It counts only if a token lasts longer than this and
-            /// `sasl.login.refresh.buffer.seconds` together.
+            /// The shortest time in seconds from one token to the next. Tokens that last no longer than this and
+            /// `sasl.login.refresh.buffer.seconds` together ignore it.
             "sasl.login.refresh.min.period.seconds" = seconds(0, 900), default "60", range "0 to 900";
 
-            /// The time in seconds before a token's end at which the next one is fetched at the latest. It counts only if a
-            /// token lasts longer than this and `sasl.login.refresh.min.period.seconds` together.
+            /// The next token is fetched at least this many seconds before the end of the present one. Tokens that last no
+            /// longer than this and `sasl.login.refresh.min.period.seconds` together ignore it.
             "sasl.login.refresh.buffer.seconds" = seconds(0, 3600), default "300", range "0 to 3600";
         }
     };

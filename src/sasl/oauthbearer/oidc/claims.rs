@@ -100,7 +100,8 @@ fn claims(text: &str) -> Result<Map<String, Value>, Error> {
 
 fn no_jwt() -> Error {
     failed("the token server issued a token that is no JSON web token (RFC 7519)").with_advice(
-        "let the token server issue access tokens as JWT; for brokers that take other tokens, implement TokenProvider",
+        "let the token server issue access tokens as JWT; if the brokers accept other tokens, fetch them in code of yours \
+         (sasl_oauthbearer, TokenProvider)",
     )
 }
 
