@@ -10,6 +10,7 @@ mod authorization;
 mod chaos;
 mod compatibility;
 mod credentials;
+mod delegation_tokens;
 mod delivery;
 mod faults;
 mod forms;
@@ -109,6 +110,7 @@ fn secure_groups(group: Group<'_>) {
             ("refusals", refusals::TESTS),
             ("forms", forms::TESTS),
             ("sessions", sessions::TESTS),
+            ("delegation_tokens", delegation_tokens::TESTS),
             #[cfg(feature = "sasl-oidc")]
             ("oidc", oidc::TESTS),
         ],

@@ -607,20 +607,10 @@ impl KafkaCluster {
         }
     }
 
-    /// Creates a delegation token of alice's: its id and its HMAC, which are name and password for SCRAM with
-    /// `tokenauth=true`.
+    /// Creates a delegation token of alice's with the longest life that the brokers allow: its id and its HMAC, which are name
+    /// and password for SCRAM with `tokenauth=true`.
     pub(crate) fn delegation_token(&self) -> (String, String) {
-        let settings = self.settings(Listener::SaslPlaintext, Some(Mechanism::ScramSha512));
-        let file = self
-            .properties_file("delegation-token", &settings)
-            .display()
-            .to_string();
-        let servers = self.listener_servers(Listener::SaslPlaintext);
-        let arguments = ["--bootstrap-server", &servers, "--command-config", &file];
-        let create = ["--create", "--max-life-time-period", "-1"];
-        let class = "org.apache.kafka.tools.DelegationTokenCommand";
-        let output = self.run_tool(class, &[&arguments[..], &create].concat(), b"");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let printed = self.run_delegation_tokens(&["--create", "--max-life-time-period", "-1"]);
         let mut fields = printed
             .lines()
             .last()
@@ -630,6 +620,26 @@ impl KafkaCluster {
             (Some(id), Some(hmac)) => (id.to_owned(), hmac.to_owned()),
             _ => panic!("no token in {printed:?}"),
         }
+    }
+
+    /// Ends a delegation token now, by its HMAC.
+    pub(crate) fn expire_delegation_token(&self, hmac: &str) {
+        let expire = ["--expire", "--expiry-time-period", "-1", "--hmac", hmac];
+        self.run_delegation_tokens(&expire);
+    }
+
+    /// Lets Kafka's tool for delegation tokens run as alice. Returns what it printed.
+    fn run_delegation_tokens(&self, verb: &[&str]) -> String {
+        let settings = self.settings(Listener::SaslPlaintext, Some(Mechanism::ScramSha512));
+        let file = self
+            .properties_file("delegation-token", &settings)
+            .display()
+            .to_string();
+        let servers = self.listener_servers(Listener::SaslPlaintext);
+        let arguments = ["--bootstrap-server", &servers, "--command-config", &file];
+        let class = "org.apache.kafka.tools.DelegationTokenCommand";
+        let output = self.run_tool(class, &[&arguments[..], verb].concat(), b"");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Lets every broker present this certificate at [`Listener::SslExchanged`], and waits until it does. Connections that
