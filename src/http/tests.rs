@@ -1,7 +1,7 @@
 //! The client against servers that are right, wrong or hostile.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use super::*;
@@ -397,7 +397,7 @@ mod tls {
                     stream.conn.send_close_notify();
                 }
                 stream.flush().unwrap();
-                stream.sock.shutdown(Shutdown::Write).unwrap();
+                stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
                 let _ = stream.sock.read_to_end(&mut Vec::new());
             });
             let client = client_that_trusts(&certificate, Duration::from_secs(10));

@@ -4,6 +4,10 @@
 //! Whatever the bytes are, a call ends within seconds and takes no more memory than a few times their size, and 64 MiB
 //! for scrypt.
 
+#[cfg_attr(
+    not(feature = "tls-stores"),
+    allow(dead_code, reason = "PEM and certificates need a part of it")
+)]
 pub(super) mod der;
 mod fault;
 #[cfg(feature = "tls-stores")]
