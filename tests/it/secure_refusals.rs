@@ -10,8 +10,8 @@ use kafka_producer::{BearerToken, Error, ErrorKind};
 use crate::support::fake_broker::answering_versions;
 use crate::support::logger::Lines;
 use crate::support::{
-    PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, tls_builder, with,
-    with_causes,
+    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, tls_builder,
+    with, with_causes,
 };
 
 fn tls_cluster(tls: MockTls) -> MockCluster {
