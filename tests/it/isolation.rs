@@ -54,6 +54,33 @@ fn a_broker_with_tls_that_stops_reading_delays_no_other() {
     assert_healthy_beside_one_that_stops_reading(&cluster, builder);
 }
 
+/// The brokers make each handshake after a second. Each link is dialled by a thread of its own, so the worker goes on.
+#[cfg(feature = "mock-tls")]
+#[test]
+fn a_hundred_handshakes_at_once_delay_no_connected_broker() {
+    use kafka_producer::mock::HandshakeFault;
+    const OTHERS: i32 = 100;
+    const TAKES: Duration = Duration::from_secs(1);
+    let cluster = crate::support::tls_cluster(1 + OTHERS as usize, 1 + OTHERS);
+    let builder = crate::support::tls_builder(&cluster, "SSL");
+    let producer = builder.build().unwrap();
+    deliver(&producer, 0, "connected").unwrap();
+    cluster.fail_handshakes(OTHERS as usize, HandshakeFault::Delay(TAKES));
+    let began = Instant::now();
+    let send = |partition| producer.send(record(partition, "waits")).unwrap();
+    let waiting: Vec<_> = (1..=OTHERS).map(send).collect();
+    let mut delivered = 0;
+    while !waiting.iter().any(Future::is_done) {
+        deliver(&producer, 0, "goes on").unwrap();
+        delivered += 1;
+    }
+    // A worker that made the handshakes itself would deliver nothing in that time, and end it later.
+    let took = began.elapsed();
+    assert!(delivered >= 50, "{delivered} in {took:?}");
+    assert!(took < SOON, "{took:?}");
+    get_all(waiting);
+}
+
 fn assert_healthy_beside_one_that_stops_reading(cluster: &MockCluster, builder: Builder) {
     cluster.on(MockApi::Produce, |request| match request.broker() {
         STUCK => Fault::delay(Duration::from_secs(3600)),

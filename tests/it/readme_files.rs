@@ -22,13 +22,13 @@ fn each_property_file_in_the_readme_connects() {
         .skip(1)
         .filter_map(|block| block.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 13);
+    assert_eq!(blocks.len(), 14);
     let mut delivered = 0;
     for (number, block) in blocks.iter().enumerate() {
         delivered += usize::from(connects(number, block));
     }
     // Others need a token server, a KDC or the region of a broker's name.
-    assert_eq!(delivered, 10);
+    assert_eq!(delivered, 11);
 }
 
 /// Makes a producer of a block, and delivers a record if a mock cluster can have what the block asks for.
@@ -72,7 +72,7 @@ fn connects(number: usize, block: &str) -> bool {
 fn cluster(block: &str) -> MockCluster {
     let mut builder = MockCluster::builder();
     if block.contains("SSL") {
-        let client_auth = match block.contains("ssl.keystore.location") {
+        let client_auth = match block.contains("ssl.keystore.") {
             true => ClientAuth::Required,
             false => ClientAuth::None,
         };
@@ -125,6 +125,8 @@ impl Folder {
             self.write(trust, &cluster.ca_pem());
         }
         let client = cluster.client_certificate("alice").unwrap();
+        self.write("kafka/service.key", client.private_key_pem());
+        self.write("kafka/service.cert", client.certificate_pem());
         let pem = format!("{}\n{}", client.private_key_pem(), client.certificate_pem());
         for keys in ["kafka/client.p12", "my-user/user.p12"] {
             self.write(keys, &pem);

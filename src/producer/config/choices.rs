@@ -128,7 +128,8 @@ pub enum SecurityProtocol {
     /// Neither encrypted nor authenticated.
     #[default]
     Plaintext,
-    /// Encrypted by TLS. The client can have a certificate.
+    /// Encrypted by TLS. The settings `ssl.truststore.*` name the certificates to trust, and `ssl.keystore.*` a certificate
+    /// for the client; in code, the setters `tls_trust` and `tls_client_key`.
     Ssl,
     /// Authenticated by SASL, not encrypted.
     SaslPlaintext,

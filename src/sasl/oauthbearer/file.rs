@@ -51,7 +51,9 @@ impl TokenSource for FileTokens {
             FileFault::Unreadable(error) => self
                 .error(&format!("cannot be read: {error}"))
                 .with_advice("check the path and the permissions"),
-            FileFault::NotAFile => self.error("is not a regular file"),
+            FileFault::NotAFile => self
+                .error("is not a regular file")
+                .with_advice("check the path"),
             FileFault::TooLong => self.error(&format!("has more than {MOST_BYTES} bytes")),
         })?;
         let text = String::from_utf8(bytes).map(Secret::new);
