@@ -21,7 +21,7 @@
 //! | Where does another mechanism go? | a `Mechanism` in `sasl`, and a line in `producer::config::mechanism` |
 //! | Where do the tokens of OAUTHBEARER come from? | a `sasl::oauthbearer::TokenSource`, chosen by `producer::config::oauth`; `sasl::oauthbearer::refresh` keeps a valid one |
 //! | How does a token server give a token? | `sasl::oauthbearer::oidc`, from the settings that `producer::config::oidc` reads |
-//! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers. `Error::delays_reconnect`: `before_reconnect` in `backoff` delays the next attempt |
+//! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, and `accumulator::memory` those that wait for memory. `Error::delays_reconnect`: `before_reconnect` in `backoff` delays the next attempt |
 //! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::mechanism` |
 //! | How is a broker's answer processed? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |

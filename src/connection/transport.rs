@@ -13,8 +13,9 @@
 //!   get it.
 //! - **A receive half does not write to the socket.** It may have to answer the peer (a TLS key update, an alert). It then
 //!   adds the answer to the pending bytes, under a lock that both halves share. No thread holds this lock during a
-//!   call to the system that can block. The send half writes the answer before the next bytes of a request. That is early enough: a key
-//!   update need only be answered before the next application data (RFC 8446, 4.6.3), and other answers are optional.
+//!   call to the system that can block. The send half writes the answer before the next bytes of a request. That is early
+//!   enough: a key update need only be answered before the next application data (RFC 8446, 4.6.3), and other answers are
+//!   optional.
 //! - **Each operation has its own time limit.** No half keeps a deadline. It keeps the timeout that the socket has now,
 //!   and changes it with a system call only if the next operation has another one.
 //! - **To close a connection is to shut its socket down**, from any thread

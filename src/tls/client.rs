@@ -4,8 +4,8 @@
 //! usable, the next connections use them. If not, the last usable ones stay. A log line warns of it: once for the same
 //! contents, and for each connection while a file cannot be read.
 //! The same holds if a file system does not answer in time: a connection waits for it two seconds at most.
-//! So certificates can be replaced while the producer runs, by code of the user or by whatever replaces the files: a rename, a symbolic link, a write
-//! in place that is read half done.
+//! So certificates can be replaced while the producer runs, by code of the user or by whatever replaces the files: a rename,
+//! a symbolic link, a write in place that is read half done.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
