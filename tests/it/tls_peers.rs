@@ -86,6 +86,8 @@ fn assert_no_broker(builder: Builder, message: &str) {
     }
 }
 
+const IS_HTTP: &str = "the server answered in HTTP: this is not a Kafka listener";
+
 #[test]
 fn a_web_server_without_tls_is_named() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -97,8 +99,7 @@ fn a_web_server_without_tls_is_named() {
             let _ = stream.write_all(HTTP);
         }
     });
-    let message = "the peer answers with HTTP: it is no Kafka broker";
-    assert_no_broker(trusting(port), message);
+    assert_no_broker(trusting(port), IS_HTTP);
 }
 
 #[test]
@@ -109,8 +110,7 @@ fn a_web_server_with_tls_is_named() {
         // Until the client has closed its side: a reset could overtake the answer.
         let _ = stream.read(&mut [0]);
     });
-    let message = "the server answered in HTTP: this is not a Kafka listener";
-    assert_no_broker(trusting(port), message);
+    assert_no_broker(trusting(port), IS_HTTP);
 }
 
 /// Runs the test again in a process of its own, in which the system trusts the certificates of a file.
