@@ -75,7 +75,10 @@ fn outcome(file: &Path, secrets: &Path) -> String {
     let path = format!("{secrets}/{name}");
     fs::write(&path, text).unwrap();
     // Both the load and `build` log on this thread.
-    let lines = Lines::warnings_of_this_thread();
+    let thread = std::thread::current().id();
+    let lines = Lines::of("", move |record| {
+        record.level() == log::Level::Warn && std::thread::current().id() == thread
+    });
     let result = ProducerConfig::from_properties_file(&path).and_then(build);
     let mut shown: String = lines
         .so_far()

@@ -91,22 +91,18 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn about(text: &str) -> Self {
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let collected = Arc::clone(&lines);
-        let _watch = Watch::start(text, move |_, line| {
-            collected.lock().unwrap().push(line.to_owned());
-        });
-        Self { lines, _watch }
+        Self::of(text, |_| true)
     }
 
-    /// Collects the warnings that the calling thread logs.
-    pub(crate) fn warnings_of_this_thread() -> Self {
-        let thread = std::thread::current().id();
+    /// Collects the lines that contain `text` and whose records are wanted. `is_wanted` runs on the thread that logs.
+    pub(crate) fn of(
+        text: &str,
+        is_wanted: impl Fn(&log::Record<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let collected = Arc::clone(&lines);
-        let _watch = Watch::start("", move |record, line| {
-            let is_here = std::thread::current().id() == thread;
-            if is_here && record.level() == log::Level::Warn {
+        let _watch = Watch::start(text, move |record, line| {
+            if is_wanted(record) {
                 collected.lock().unwrap().push(line.to_owned());
             }
         });
