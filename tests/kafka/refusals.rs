@@ -263,6 +263,7 @@ fn the_entry_is_shown_whose_issuer_the_broker_trusts(kafka: &KafkaCluster) {
         .pki()
         .key_store_of_several(&[Cert::Stranger, Cert::Alice], "JKS");
     let keys = [
+        pair("ssl.keystore.type", "JKS"),
         pair("ssl.keystore.location", store.display()),
         pair("ssl.keystore.password", STORE_PASSWORD),
     ];
