@@ -233,18 +233,22 @@ fn go_through(
         .max_block(times.max_block);
     let producer = secure(builder).build().unwrap();
     // On a very busy machine an attempt may end by its timeout before the peer does anything.
-    let mut tries = (0..3).map(|_| is_told(&producer, meddler, told, times));
-    tries
-        .find(Result::is_ok)
-        .map_or_else(|| is_told(&producer, meddler, told, times), |_| Ok(()))?;
+    repeat_until_ok(|| is_told(&producer, meddler, told, times))?;
     meddler.mend();
+    repeat_until_ok(|| deliver(&producer, 0, "v"))
+        .map_err(|error| format!("after the peer was in order: {error}"))?;
+    producer.close(PATIENCE).map_err(|error| error.to_string())
+}
+
+/// Returns the first success, or the last error after some time.
+fn repeat_until_ok<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let end = Instant::now() + PATIENCE;
-    while let Err(error) = deliver(&producer, 0, "v") {
-        if Instant::now() >= end {
-            return Err(format!("after the peer was in order: {error}"));
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < end => {}
+            result => return result,
         }
     }
-    producer.close(PATIENCE).map_err(|error| error.to_string())
 }
 
 fn is_told(
