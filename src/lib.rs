@@ -104,7 +104,7 @@ pub use metadata::{Broker, Cluster, PartitionMetadata, TopicId, TopicMetadata};
 #[cfg(feature = "tls-core")]
 pub(crate) mod tls;
 
-#[cfg(feature = "sasl-oidc")]
+#[cfg(feature = "http")]
 #[allow(
     dead_code,
     reason = "one mechanism needs a part of it, another one the rest"

@@ -5,7 +5,6 @@
 //! |---|---|
 //! | set up TLS for all connections of a producer, with the stores as they are now | [`client`] |
 //! | read the stores | [`material`] |
-//! | read them within a time | [`reading`] |
 //! | make certificates and keys of the bytes of a store | [`stores`] |
 //! | read the settings' names of versions and cipher suites | [`settings`] |
 //! | accept or refuse a broker's certificate | [`verifier`], [`certificate`] |
@@ -18,7 +17,6 @@ pub(crate) mod client;
 mod client_key;
 mod fault;
 mod material;
-mod reading;
 pub(crate) mod settings;
 #[cfg(feature = "sasl-oidc")]
 pub(crate) mod signature;

@@ -1,5 +1,6 @@
 //! The settings of TLS, and the names that they use for versions and cipher suites.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use rustls::crypto::CryptoProvider;
@@ -10,6 +11,7 @@ use crate::secret::Secret;
 /// The settings of TLS (`ssl.*`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsSettings {
+    pub(crate) peer: Peer,
     pub(crate) keys: Option<KeySource>,
     /// `None` for the certificates that the system trusts.
     pub(crate) trust: Option<TrustSource>,
@@ -29,7 +31,47 @@ impl TlsSettings {
     }
 }
 
-/// Whether a broker's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
+/// What the connections lead to, as messages name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Peer {
+    #[default]
+    Broker,
+    /// A server of another kind, such as `token server`.
+    #[cfg(feature = "http")]
+    Server(&'static str),
+}
+
+impl Peer {
+    /// Returns where the host of a connection is set.
+    pub(super) fn host_settings(self) -> &'static str {
+        match self {
+            Self::Broker => "bootstrap.servers, advertised.listeners",
+            #[cfg(feature = "http")]
+            Self::Server(_) => "the host of the URL",
+        }
+    }
+
+    /// Returns where the peer has what Kafka's setting `name` says.
+    pub(super) fn own_setting(self, name: &str) -> String {
+        match self {
+            Self::Broker => format!("the broker's {name}"),
+            #[cfg(feature = "http")]
+            Self::Server(name) => format!("the settings of the {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::Broker => "broker",
+            #[cfg(feature = "http")]
+            Self::Server(name) => name,
+        })
+    }
+}
+
+/// Whether a peer's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CheckName {
     #[default]

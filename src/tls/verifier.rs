@@ -1,4 +1,4 @@
-//! Decides whether a broker's certificate is accepted.
+//! Decides whether a peer's certificate is accepted.
 //!
 //! rustls verifies the chain, the dates, the purpose and the name. This adds what Java's clients allow besides: a
 //! certificate that is itself in the trust store needs no chain, and `ssl.endpoint.identification.algorithm=` switches the
@@ -18,6 +18,7 @@ use rustls::{
 
 use super::certificate::{Certificate, Name, list, unix_time_text};
 use super::fault::{CertificateFault, tls_error};
+use super::settings::Peer;
 use crate::error::Error;
 
 /// What the user trusts.
@@ -33,6 +34,7 @@ pub(super) struct Anchors {
 #[derive(Debug)]
 pub(super) struct Verifier {
     anchors: Anchors,
+    peer: Peer,
     /// Whether the certificate must name the host.
     checks_name: bool,
     chains: Arc<WebPkiServerVerifier>,
@@ -43,6 +45,7 @@ impl Verifier {
     /// Returns an error if the anchors have no usable certificate.
     pub(super) fn new(
         anchors: Anchors,
+        peer: Peer,
         checks_name: bool,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
@@ -50,10 +53,8 @@ impl Verifier {
         let (usable, _) = roots.add_parsable_certificates(anchors.certificates.iter().cloned());
         if usable == 0 {
             let message = format!("{} has no certificate to trust", anchors.origin);
-            return Err(tls_error(
-                message,
-                "add the certificate of the brokers' issuer",
-            ));
+            let advice = format!("add the certificate of the issuer of the {peer}'s certificate");
+            return Err(tls_error(message, advice));
         }
         let chains =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -62,6 +63,7 @@ impl Verifier {
             .map_err(|error| tls_error(format!("{} is not usable: {error}", anchors.origin), ""))?;
         Ok(Self {
             anchors,
+            peer,
             checks_name,
             chains,
             algorithms: provider.signature_verification_algorithms,
@@ -89,10 +91,10 @@ impl Verifier {
             return Err(CertificateError::BadEncoding.into());
         };
         if !contents.is_valid_at(now) {
-            return Err(out_of_date(&contents, now).into());
+            return Err(out_of_date(self.peer, &contents, now).into());
         }
         if self.checks_name && !names_host(&contents, host) {
-            return Err(wrong_name(&contents, host).into());
+            return Err(wrong_name(self.peer, &contents, host).into());
         }
         Ok(())
     }
@@ -110,11 +112,11 @@ impl Verifier {
             return error;
         };
         let Some(contents) = Certificate::read(certificate) else {
-            let message = "the broker's certificate is damaged".to_owned();
+            let message = format!("the {}'s certificate is damaged", self.peer);
             return fault_of(message, "renew it").into();
         };
         if contents.is_older_than_version_3() {
-            return old_version(&contents).into();
+            return old_version(self.peer, &contents).into();
         }
         let chain = std::iter::once(certificate).chain(intermediates);
         match fault {
@@ -125,10 +127,10 @@ impl Verifier {
                 let invalid = chain
                     .filter_map(Certificate::read)
                     .find(|contents| !contents.is_valid_at(now));
-                out_of_date(invalid.as_ref().unwrap_or(&contents), now).into()
+                out_of_date(self.peer, invalid.as_ref().unwrap_or(&contents), now).into()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                wrong_name(&contents, host).into()
+                wrong_name(self.peer, &contents, host).into()
             }
             CertificateError::UnknownIssuer => {
                 let last = chain.last().and_then(Certificate::read);
@@ -136,11 +138,11 @@ impl Verifier {
                     .into()
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                wrong_purpose(&contents).into()
+                wrong_purpose(self.peer, &contents).into()
             }
             _ => match chain.filter_map(Certificate::read).find(has_short_key) {
-                Some(short) => short_key(&short).into(),
-                None => other_fault(&contents, &fault.to_string()).into(),
+                Some(short) => short_key(self.peer, &short).into(),
+                None => other_fault(self.peer, &contents, &fault.to_string()).into(),
             },
         }
     }
@@ -152,7 +154,8 @@ impl Verifier {
             count => format!("not among the {count} certificates"),
         };
         let message = format!(
-            "the broker's certificate is signed by \"{}\", which is {known} of {}",
+            "the {}'s certificate is signed by \"{}\", which is {known} of {}",
+            self.peer,
             crate::error::printable(&contents.issuer()),
             anchors.origin,
         );
@@ -314,20 +317,20 @@ fn fault_of(
     }
 }
 
-fn out_of_date(contents: &Certificate<'_>, now: UnixTime) -> CertificateFault {
+fn out_of_date(peer: Peer, contents: &Certificate<'_>, now: UnixTime) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     let now = unix_time_text(now);
     let (from, until) = (contents.not_before(), contents.not_after());
     let message = format!(
-        "the broker's certificate (\"{subject}\") is valid from {from} to {until}, and the clock here says {now}"
+        "the {peer}'s certificate (\"{subject}\") is valid from {from} to {until}, and the clock here says {now}"
     );
     fault_of(
         message,
-        "renew the broker's certificate, or set the clock right",
+        format!("renew the {peer}'s certificate, or set the clock right"),
     )
 }
 
-fn wrong_name(contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateFault {
+fn wrong_name(peer: Peer, contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateFault {
     let host = host.to_str();
     let names = contents.names();
     let kind = match host.parse::<std::net::IpAddr>() {
@@ -343,31 +346,32 @@ fn wrong_name(contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateF
         (names, _) => format!("it names {}", list(names)),
     };
     let advice = format!(
-        "connect by a name that the certificate has (bootstrap.servers, advertised.listeners), or issue it with \
-         keytool -gencert -ext SAN={kind}:{host}; ssl.endpoint.identification.algorithm= switches this check off"
+        "connect by a name that the certificate has ({}), or issue it with keytool -gencert -ext SAN={kind}:{host}; \
+         ssl.endpoint.identification.algorithm= switches this check off",
+        peer.host_settings()
     );
     fault_of(
-        format!("the broker's certificate is not for {host}: {has}"),
+        format!("the {peer}'s certificate is not for {host}: {has}"),
         advice,
     )
 }
 
-fn old_version(contents: &Certificate<'_>) -> CertificateFault {
+fn old_version(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     fault_of(
         format!(
-            "the broker's certificate (\"{subject}\") is of X.509 version 1, which cannot name hosts"
+            "the {peer}'s certificate (\"{subject}\") is of X.509 version 1, which cannot name hosts"
         ),
         "issue it again with a subjectAltName, which makes it version 3: openssl x509 -req ... -extfile san.cnf with the \
          line subjectAltName=DNS:broker.example.com, or keytool -gencert -ext SAN=DNS:broker.example.com",
     )
 }
 
-fn wrong_purpose(contents: &Certificate<'_>) -> CertificateFault {
+fn wrong_purpose(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     fault_of(
         format!(
-            "the broker's certificate (\"{subject}\") is not for servers: its extended key usage lacks serverAuth"
+            "the {peer}'s certificate (\"{subject}\") is not for servers: its extended key usage lacks serverAuth"
         ),
         "issue it again with serverAuth: keytool -gencert -ext EKU=serverAuth,clientAuth",
     )
@@ -380,28 +384,30 @@ fn has_short_key(contents: &Certificate<'_>) -> bool {
     contents.rsa_bits().is_some_and(|bits| bits < SHORTEST_RSA)
 }
 
-fn short_key(contents: &Certificate<'_>) -> CertificateFault {
+fn short_key(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     let bits = contents.rsa_bits().unwrap_or(0);
     fault_of(
         format!(
-            "the broker's chain has a certificate (\"{subject}\") with an RSA key of {bits} bits: {SHORTEST_RSA} is the least"
+            "the {peer}'s chain has a certificate (\"{subject}\") with an RSA key of {bits} bits: {SHORTEST_RSA} is the least"
         ),
         "make a longer key: keytool -genkeypair -keyalg RSA -keysize 2048",
     )
 }
 
-fn other_fault(contents: &Certificate<'_>, reason: &str) -> CertificateFault {
+fn other_fault(peer: Peer, contents: &Certificate<'_>, reason: &str) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     // What webpki says of an issuer's certificate that a broker uses as its own.
     if reason.contains("CaUsedAsEndEntity") {
         return fault_of(
-            format!("the broker's certificate (\"{subject}\") is one of an issuer (CA:TRUE)"),
-            "give the broker a certificate of its own, or put this very certificate into the trust store",
+            format!("the {peer}'s certificate (\"{subject}\") is one of an issuer (CA:TRUE)"),
+            format!(
+                "give the {peer} a certificate of its own, or put this very certificate into the trust store"
+            ),
         );
     }
     fault_of(
-        format!("the broker's certificate (\"{subject}\") is not accepted: {reason}"),
+        format!("the {peer}'s certificate (\"{subject}\") is not accepted: {reason}"),
         "",
     )
 }

@@ -134,7 +134,7 @@ fn a_token_server_with_tls_has_a_trust_store_of_its_own(kafka: &KafkaCluster) {
     assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     let shown = error.to_string();
     assert!(
-        shown.contains("the server's certificate (\"CN=localhost\") is not accepted"),
+        shown.contains("the token server's certificate (\"CN=localhost\") is not accepted"),
         "{shown}"
     );
     assert_eq!(server.requests().len(), 1);

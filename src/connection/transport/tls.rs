@@ -15,7 +15,6 @@ use crate::connection::frames::CHECK_THE_PORT;
 use crate::connection::socket::TcpSocket;
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
-use crate::threads::ThreadGroup;
 use crate::tls::TlsClient;
 
 /// How many bytes of a request are encrypted at once.
@@ -30,10 +29,9 @@ pub(in crate::connection) fn connect(
     host: &str,
     socket: &Arc<TcpSocket>,
     deadline: Instant,
-    threads: &Arc<ThreadGroup>,
 ) -> Result<(SendHalf, ReceiveHalf), HandshakeFailure> {
     let (mut send, mut receive) =
-        halves(client, host, socket, deadline, threads).map_err(|error| HandshakeFailure {
+        halves(client, host, socket, deadline).map_err(|error| HandshakeFailure {
             error,
             is_closed_unheard: false,
         })?;
@@ -47,9 +45,8 @@ fn halves(
     host: &str,
     socket: &Arc<TcpSocket>,
     deadline: Instant,
-    threads: &Arc<ThreadGroup>,
 ) -> Result<(TlsSendHalf, TlsReceiveHalf), Error> {
-    let mut connection = client.connection_until(host, deadline, threads)?;
+    let mut connection = client.connection(host, deadline)?;
     connection.set_buffer_limit(Some(CHUNK_BYTES));
     let tls = Arc::new(Mutex::new(connection));
     let send = TlsSendHalf {

@@ -5,6 +5,7 @@ mod choices;
 mod encoding;
 mod foreign;
 mod hints;
+mod in_time;
 #[cfg(feature = "sasl")]
 mod kerberos;
 mod load;

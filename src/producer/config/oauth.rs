@@ -10,6 +10,7 @@ use crate::sasl::oauthbearer::file::FileTokens;
 use crate::sasl::oauthbearer::refresh::{RefreshWindow, RefreshedTokens};
 use crate::sasl::oauthbearer::unsecured::UnsecuredTokens;
 use crate::sasl::oauthbearer::{self, OAuthBearer, ProvidedTokens, TokenProvider, TokenSource};
+use crate::threads::logging::log_line;
 
 use super::{ProducerConfig, config_error, msk_iam};
 
@@ -87,7 +88,8 @@ impl ProducerConfig {
     fn unsecured_tokens(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {
         self.refuse_endpoint()?;
         let tokens = UnsecuredTokens::from_jaas(jaas)?;
-        log::warn!(
+        log_line!(
+            log::Level::Warn,
             target: "kafka_producer::config",
             "OAUTHBEARER uses tokens without a signature, which are for tests only: every program can make one"
         );
@@ -204,7 +206,8 @@ impl ProducerConfig {
             |name: &str| name.starts_with("sasl.login.") || name.starts_with("sasl.oauthbearer.");
         let unused: Vec<_> = self.set_names().filter(|name| is_login(name)).collect();
         if !unused.is_empty() {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{}: no effect with sasl.mechanism={}",
                 unused.join(", "),

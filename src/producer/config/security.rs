@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::connection::Encryption;
 use crate::connection::authentication::{Authenticator, NoAuthentication};
 use crate::error::Error;
+use crate::threads::logging::log_line;
 
 use super::{ProducerConfig, SecurityProtocol, config_error};
 
@@ -57,7 +58,8 @@ impl ProducerConfig {
             })
             .collect();
         if !unused.is_empty() {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{}: no effect with security.protocol={}",
                 unused.join(", "),
@@ -92,16 +94,19 @@ mod tls {
     use crate::secret::Secret;
     use crate::tls::TlsClient;
     use crate::tls::settings::{
-        CheckName, KeySource, StoreFile, TlsSettings, TrustSource, Versions, names_of,
+        CheckName, KeySource, Peer, StoreFile, TlsSettings, TrustSource, Versions, names_of,
     };
 
     impl ProducerConfig {
         pub(super) fn tls(&self) -> Result<Encryption, Error> {
-            Ok(Encryption::Tls(Arc::new(self.tls_client()?)))
+            Ok(Encryption::Tls(Arc::new(self.tls_client(Peer::Broker)?)))
         }
 
         /// Makes what the settings `ssl.*` ask for. Reads the stores.
-        pub(in crate::producer::config) fn tls_client(&self) -> Result<TlsClient, Error> {
+        pub(in crate::producer::config) fn tls_client(
+            &self,
+            peer: Peer,
+        ) -> Result<TlsClient, Error> {
             let versions = Versions::of(
                 self.text("ssl.enabled.protocols"),
                 self.text("ssl.protocol"),
@@ -121,13 +126,15 @@ mod tls {
                 _ => CheckName::Yes,
             };
             if checks_name == CheckName::No {
-                log::warn!(
+                log_line!(
+                    log::Level::Warn,
                     target: "kafka_producer::config",
                     "ssl.endpoint.identification.algorithm is empty: a server with any certificate of a trusted issuer can \
-                     pass for a broker"
+                     pass for a {peer}"
                 );
             }
             let settings = TlsSettings {
+                peer,
                 keys: self.key_source()?,
                 trust: self.trust_source()?,
                 key_password: self.secret_if_set("ssl.key.password"),

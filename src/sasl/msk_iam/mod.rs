@@ -6,7 +6,6 @@
 //! | make tokens for OAUTHBEARER | `tokens` |
 //! | find credentials | `credentials` and its sources: `environment`, `profiles`, `sts`, `container`, `instance` |
 //! | keep credentials, and replace them in time | `provider` |
-//! | run what may hang on a thread of its own | `runs` |
 //! | read the options of the login module | `options` |
 
 mod container;
@@ -18,7 +17,6 @@ mod profile_files;
 mod profiles;
 mod provider;
 mod region;
-mod runs;
 mod sigv4;
 mod sts;
 pub(crate) mod timestamp;
@@ -36,14 +34,14 @@ use self::instance::InstanceMetadata;
 use self::options::Options;
 use self::profiles::ProfileSource;
 use self::provider::{Provider, Retries};
-use self::runs::Runs;
 use self::sigv4::Signer;
 use self::sts::{RoleSource, WebIdentity};
 pub(crate) use self::tokens::MskTokens;
 use super::jaas::Jaas;
 use super::json;
 use super::{Conversation, Mechanism, Message, Next, failed, misconfigured};
-use crate::error::{Error, printable};
+use crate::error::{Error, ErrorKind, printable};
+use crate::threads::{BlockingCalls, NoResult, Overlap};
 
 const SERVICE: &str = "kafka-cluster";
 const ACTION: &str = "kafka-cluster:Connect";
@@ -61,7 +59,7 @@ pub(crate) struct MskIam {
     /// The region of the EC2 instance, once it is known.
     instance_region: Arc<OnceLock<String>>,
     /// The searches for the region of the profile or the instance.
-    regions: Runs<Option<String>>,
+    regions: BlockingCalls<Option<String>>,
 }
 
 impl MskIam {
@@ -105,7 +103,7 @@ impl MskIam {
             provider: Arc::new(provider),
             profile: options.profile,
             instance_region: Arc::default(),
-            regions: Runs::new(),
+            regions: BlockingCalls::new("kp-aws", Overlap::Shared(Clone::clone)),
         })
     }
 
@@ -146,8 +144,8 @@ impl MskIam {
                 Some(known.get_or_init(|| region).clone())
             })
         };
-        let region = self.regions.result(deadline, find);
-        region.map_err(|absent| absent.error("AWS region of the cluster"))
+        let region = self.regions.run(deadline, find);
+        region.map_err(|no_result| absent(no_result, "AWS region of the cluster"))
     }
 
     /// Ends the waits for regions and credentials.
@@ -208,6 +206,29 @@ impl fmt::Debug for MskIam {
         f.debug_struct("MskIam")
             .field("provider", &self.provider)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the error of a call that was to give this.
+fn absent(no_result: NoResult, what: &str) -> Error {
+    match no_result {
+        NoResult::Late | NoResult::EarlierHang => Error::new(
+            ErrorKind::Network,
+            format!("no {what} in time: the source has not answered yet"),
+        )
+        .with_advice(
+            "see whether AWS's endpoints can be reached from here and the file system of AWS's files answers: the client \
+             asks again",
+        ),
+        NoResult::Closed => failed(format!("no {what}: the producer is closed")),
+        NoResult::Panicked => failed(format!(
+            "no {what}: the code that asks for it panicked, which is a defect of the client"
+        )),
+        NoResult::NotStarted(error) => Error::new(
+            ErrorKind::Network,
+            format!("no {what}: the thread that asks for it cannot be started"),
+        )
+        .with_source(error),
     }
 }
 

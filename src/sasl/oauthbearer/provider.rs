@@ -13,10 +13,11 @@ use crate::sasl::failed;
 /// A thread of the producer, `kp-login`, calls it: when the first connection needs a token, and then ahead of the end of
 /// each token (`sasl.login.refresh.*`), or for each new connection if the end is not known. So it need not keep a token
 /// itself. It may block: a new connection waits for it as long as `socket.connection.setup.timeout.ms` allows, and meanwhile
-/// the old connections serve. It must not use the producer that calls it.
+/// the old connections serve. `close` does not wait for a call that is under way. The provider must not use the producer that
+/// calls it.
 ///
-/// An error, or a panic, ends the attempt to connect, and the callers that wait in `send` get it as the cause. While the latest token is
-/// valid, it stays in use, and the thread tries again: after a second at first, then every 10 seconds. Without a valid token
+/// An error, or a panic, ends the attempt to connect, and the callers that wait in `send` get it as the cause. While the
+/// latest token is valid, it stays in use, and the thread tries again: after a second at first, then every 10 seconds. Without a valid token
 /// the next connection tries again. Do not put secrets into the error's text, because it is logged.
 ///
 /// A closure is a provider, too:

@@ -11,6 +11,7 @@ mod assertion;
 mod claims;
 mod grant;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::assertion::{Assertion, SignedAssertion};
@@ -18,9 +19,9 @@ pub(crate) use self::claims::ClaimNames;
 pub(crate) use self::grant::{Authentication, Encode, Grant};
 use super::{BearerToken, TokenSource};
 use crate::error::{Error, ErrorKind};
-use crate::http::{Client, Request, Url};
+use crate::http::{Client, Request, Requests, Times, Url};
 use crate::secret::Secret;
-use crate::sync::channel;
+use crate::tls::TlsClient;
 
 /// What a token server is asked, and for how long.
 #[derive(Clone, Debug)]
@@ -48,19 +49,17 @@ pub(crate) struct Retries {
 pub(crate) struct OidcTokens {
     settings: OidcSettings,
     client: Client,
-    /// Never gets a message. It ends the pauses when its sender is dropped.
-    open: crate::sync::Mutex<Option<channel::Sender<()>>>,
-    closed: channel::Receiver<()>,
+    requests: Arc<Requests>,
 }
 
 impl OidcTokens {
-    pub(crate) fn new(settings: OidcSettings, client: Client) -> Self {
-        let (open, closed) = channel::bounded(0);
+    /// Makes the source. TLS, which `https` URLs need, and the times are those of its requests.
+    pub(crate) fn new(settings: OidcSettings, tls: Option<Arc<TlsClient>>, times: Times) -> Self {
+        let requests = Arc::default();
         Self {
             settings,
-            client,
-            open: crate::sync::Mutex::new(Some(open)),
-            closed,
+            client: Client::new(tls, times, &requests),
+            requests,
         }
     }
 
@@ -83,9 +82,9 @@ impl OidcTokens {
 
     /// Waits before the next attempt. Returns false if there is none.
     fn pause(&self, pause: Duration, end: Instant) -> bool {
-        let left = end.saturating_duration_since(Instant::now());
-        let waited = self.closed.recv_timeout(pause.min(left));
-        !left.is_zero() && waited == Err(channel::RecvTimeoutError::Timeout)
+        let now = Instant::now();
+        let left = end.saturating_duration_since(now);
+        self.requests.pause_until(now + pause.min(left)) && !left.is_zero()
     }
 }
 
@@ -115,7 +114,7 @@ impl TokenSource for OidcTokens {
     }
 
     fn close(&self) {
-        self.open.lock().take();
+        self.requests.close();
     }
 }
 
