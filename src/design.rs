@@ -23,6 +23,7 @@
 //! | How does a token server give a token? | `sasl::oauthbearer::oidc`, from the settings that `producer::config::oidc` reads |
 //! | What happens after a refusal? | `Error::is_refusal`: `metadata::waiters` tells callers, and `accumulator::memory` those that wait for memory. `Error::delays_reconnect`: `before_reconnect` in `backoff` delays the next attempt |
 //! | Where are settings refused that are not supported yet? | `producer::config::not_yet`; a mechanism: `producer::config::mechanism` |
+//! | Where does a call go that may hang? | `threads::BlockingCalls` |
 //! | How is a broker's answer processed? | `sender::response`; what an error code means: `error::code_rules` |
 //! | Which broker is asked for metadata, and when? | `metadata::policy` |
 //! | Where does a new setting go? | a row in `producer::config::table`, a line in `producer::config::parts` |
@@ -102,14 +103,16 @@
 //! | the caller's | any | serialize, choose a partition, encode | memory or metadata, within one `max.block.ms` |
 //! | `kp-sender-N` | `sender.threads` | owns its partitions for life: batches, sequences, compression, requests, retries, expiry, writing | its wake-up ([below](#wake-ups)); a write, for a few ms |
 //! | `kp-link-N` | one a connection | dials (look-up, TCP, TLS, ApiVersions, SASL), then reads frames; rounds of a worker that [sleeps](#wake-ups) | its socket; in a round, as `kp-sender-N` |
-//! | `kp-login` | one, if code or a token server supplies the tokens of OAUTHBEARER | gets the first token when a connection needs it, and each next one ahead of time | the token source |
+//! | `kp-login` | 0 or 1, with tokens of OAUTHBEARER | gets the first token when a connection needs it, and each next one ahead of time | the token source |
 //! | `kp-writer-N` | one a connection that stalled | writes what the worker could not; rounds, as `kp-link-N` | its socket; in a round, as `kp-sender-N` |
 //! | `kp-metadata` | 1 | metadata and producer ids, one blocking call after the other | its condition, its socket |
 //! | `kp-delivery` | 0 or 1 | user callbacks | its channel |
 //! | `kp-bootstrap` | 0 or 1 | with `bootstrap.resolve.timeout.ms`: resolves `bootstrap.servers` in the background until one host resolves | `kp-resolve`, its own pauses |
 //! | `kp-resolve` | one a look-up, `http`'s included; up to 16 for all of `bootstrap.servers` | calls `getaddrinfo`, which has no timeout. Other threads stop waiting for the result after a while | the system |
-//! | `kp-stores` | one a connection with TLS stores in files | reads the stores, or looks whether the files of `SSL_CERT_FILE` have changed, for which a file system may need any time. The thread that dials stops waiting after two seconds at most | the system |
-//! | `kp-kerberos` | 0 or 1, with Kerberos | calls of the Kerberos library that may ask a KDC. Other threads stop waiting for the result after a while | the KDC |
+//! | `kp-settings` | one a call of `build` | checks the settings, and reads the files that they name | the system |
+//! | `kp-stores` | one a connection with TLS stores that can change | reads their files, asks code of the user for them, or looks whether the files of `SSL_CERT_FILE` have changed. The thread that dials waits for two seconds at most | the system, code of the user |
+//! | `kp-kerberos` | 0 or 1, with Kerberos | calls of the Kerberos library that may ask a KDC | the KDC |
+//! | `kp-aws` | up to 2, with AWS credentials | asks the sources of AWS for credentials; finds the region | files, endpoints of AWS |
 //! | `kp-log` | 0 or 1 | hands the log lines of the producer's other threads to the program's logger, then ends | the logger |
 //! | `kp-close` | 0 or 1 | closes the producer if `close` or the last drop ran on one of its own threads | as `close` |
 //!
@@ -134,6 +137,17 @@
 //!
 //! **The producer's threads hand log lines to `kp-log`**, at most 1000 at a time. A logger may block on a lock held by a
 //! caller, and that caller may be waiting in `send` for the logging thread. A caller's thread calls the logger itself.
+//!
+//! **Calls that may block for any time have threads of their own** (`threads::BlockingCalls`): a read from a file system
+//! that does not answer, a question to a KDC or a token server, code of the user. No call to the system ends them. So
+//! `kp-settings`, `kp-stores`, `kp-kerberos`, `kp-aws` and `kp-login` run them, and the thread that needs the result waits
+//! with its own deadline, or until `close`. What happens while a call hangs is a parameter: later ones wait in a queue
+//! (Kerberos, which has one ticket cache), or share the call under way (tokens, AWS credentials), or are refused at once
+//! (stores, whose last usable contents then serve, and `build` after 16 hanging ones). So the number of hanging threads is
+//! bounded. Such a thread is the producer's own, for user code and log lines, but `close` does not wait for it: nothing
+//! that is left to do needs the result. `close` ends what can be ended: pauses between attempts, and requests by HTTP, whose
+//! sockets it shuts down. Rejected: waiting in `close` as for other threads. A mount that hangs would cost every `close` its
+//! whole timeout.
 //!
 //! **A counter notices forks.** A forked process has the memory of the producer and none of its threads, and a lock
 //! that one of them held is locked there for ever. A handler (`pthread_atfork`) counts forks. `send` detects a fork
@@ -338,14 +352,14 @@
 //! replaced by a rename, by a symbolic link or by a write in place, and the time of a file does not show all of these. To
 //! read a few kilobytes costs little beside a handshake. Contents are parsed only if they are new. If they are not usable,
 //! the last usable ones stay, because a file may be half-written when it is read. The log has one warning for each such
-//! contents, and one for each connection while a file cannot be read at all. A thread of its own reads the files
-//! (`tls::reading`): a read from a file system of the network may hang, and no call to the system ends it. One read at
-//! most hangs for each connection that was being made, and no other begins until it ends. Code of the user that supplies
-//! certificates and keys runs on that thread, too, with the same limits. Material that is given in code has no name of
-//! Kafka's. A setting that names another source is refused, because the user would not see which one is in use. Without a trust store, the file
-//! and folders that `SSL_CERT_FILE` and `SSL_CERT_DIR` name are looked at, not read (`tls::system`): they may have hundreds
-//! of certificates. The configuration of rustls, and with it the sessions to resume, lasts until the stores change. So no
-//! session outlives the trust in the certificate for which it was made.
+//! contents, and one for each connection while a file cannot be read at all. Another thread reads the files: a read from a
+//! file system of the network may hang. One read at most hangs for each connection that was being made, and no other begins
+//! until it ends. Code of the user that supplies certificates and keys runs on that thread, too, with the same limits.
+//! Material that is given in code has no name of Kafka's. A setting that names another source is refused, because the user
+//! would not see which one is in use. Without a trust store, the file and folders that `SSL_CERT_FILE` and `SSL_CERT_DIR`
+//! name are looked at, not read (`tls::system`): they may have hundreds of certificates. The configuration of rustls, and
+//! with it the sessions to resume, lasts until the stores change. So no session outlives the trust in the certificate for
+//! which it was made.
 //!
 //! **ring is the default cryptography, and graviola the one without a C compiler** (`tls::provider`). If both are in the
 //! build, ring is used: features of a dependency add up, and the older of the two should not be replaced unasked. Rejected:
@@ -373,8 +387,8 @@
 //! authenticate, and the old connection serves until the new one is ready. The authenticator takes the end of a session
 //! for 5 % earlier than the broker says, at most 10 s, counted from the time at which it sent its last message.
 //!
-//! **A thread of its own gets the tokens of OAUTHBEARER.** It gets the next one when 80 % to 85 % of the lifetime are over,
-//! as Java does. So no connection waits for a token server, and one that is down for a while is not noticed: the present
+//! **A thread of its own gets the tokens of OAUTHBEARER** (`kp-login`). It gets the next one when 80 % to 85 % of the
+//! lifetime are over, as Java does. So no connection waits for a token server, and one that is down for a while is not noticed: the present
 //! token serves, and the thread tries again after a second at first, then every ten. Connections wait for the thread with
 //! their own deadline, so a provider that hangs delays neither `send` beyond `max.block.ms` nor the other threads. Java
 //! gets the first token while it builds the producer. Here the first connection asks for it, so `build` does not wait for
@@ -391,7 +405,7 @@
 //! package that brings it. The prototypes of its sixteen functions are written by hand, in one file, which has the only
 //! `unsafe` code besides the counter of forks. Rejected: linking to it. A program would not start on a machine without it.
 //!
-//! **A KDC that does not answer costs one thread, which nothing waits for** (`sasl::gssapi::calls`). GSSAPI has no deadline, and
+//! **A KDC that does not answer costs one thread, which nothing waits for** (`sasl::gssapi`). GSSAPI has no deadline, and
 //! MIT's library waits 27 s for one silent KDC, and longer for several. All calls that can ask a KDC are made before the first
 //! message of a connection, on the thread `kp-kerberos`, one after the other. A dial waits for its call until its own
 //! deadline, and `close` ends that wait. Then the call is left alone, and later dials queue behind it until their deadlines.

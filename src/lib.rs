@@ -107,7 +107,7 @@ pub(crate) mod tls;
 #[cfg(feature = "tls-core")]
 pub use tls::{ClientKey, TrustMaterial};
 
-#[cfg(feature = "sasl-oidc")]
+#[cfg(feature = "http")]
 #[allow(
     dead_code,
     reason = "one mechanism needs a part of it, another one the rest"

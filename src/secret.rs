@@ -118,6 +118,8 @@ pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, FileFault> 
 
 /// Opens a regular file. Returns what the system knows of it, too.
 pub(crate) fn open_file(path: &Path) -> Result<(File, Metadata), FileFault> {
+    #[cfg(test)]
+    hung::wait(path);
     let file = open(path).map_err(FileFault::Unreadable)?;
     let metadata = file.metadata().map_err(FileFault::Unreadable)?;
     match metadata.is_file() {
@@ -138,4 +140,42 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(not(unix))]
 fn open(path: &Path) -> io::Result<File> {
     File::open(path)
+}
+
+#[cfg(test)]
+pub(crate) use hung::HungFile;
+
+/// Files that tests let hang, as those of a file system that does not answer.
+#[cfg(test)]
+mod hung {
+    use std::path::{Path, PathBuf};
+
+    use crate::sync::{Condvar, Mutex};
+
+    static PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    static CHANGED: Condvar = Condvar::new();
+
+    /// A file that nobody can open as long as this lives.
+    pub(crate) struct HungFile(PathBuf);
+
+    impl HungFile {
+        pub(crate) fn new(path: &Path) -> Self {
+            PATHS.lock().push(path.to_owned());
+            Self(path.to_owned())
+        }
+    }
+
+    impl Drop for HungFile {
+        fn drop(&mut self) {
+            PATHS.lock().retain(|path| *path != self.0);
+            CHANGED.notify_all();
+        }
+    }
+
+    pub(super) fn wait(path: &Path) {
+        let mut paths = PATHS.lock();
+        while paths.iter().any(|hung| hung == path) {
+            CHANGED.wait(&mut paths);
+        }
+    }
 }

@@ -341,7 +341,7 @@ fn the_documents_list_every_feature_and_which_are_on_by_default() {
         .find(|line| line.starts_with("default = "))
         .unwrap();
     // No use alone, or no part of the API.
-    let inner = ["default", "tls-core", "unstable-internals"];
+    let inner = ["default", "http", "tls-core", "unstable-internals"];
     let expected: BTreeMap<_, _> = names
         .filter(|name| !inner.contains(name))
         .map(|name| (name.to_owned(), default.contains(&format!("\"{name}\""))))

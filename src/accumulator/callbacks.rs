@@ -5,10 +5,10 @@
 //! callback of another type, and all callbacks after it, are boxed.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::batch::{CompletedRecord, RecordDetails};
 use super::completion::{Completion, Outcome};
+use crate::threads::catch_panic;
 use crate::threads::logging::log_line;
 
 /// A callback of any type.
@@ -263,9 +263,7 @@ impl<F: Callback> CallbackList<F> {
                     });
                 }
             };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                // The destructor of the panic's value is user code, too, and could panic.
-                std::mem::forget(panic);
+            if catch_panic(run).is_none() {
                 log_line!(log::Level::Error, target: "kafka_producer", "a delivery callback panicked; the next callbacks still run");
             }
         }

@@ -229,8 +229,7 @@ impl Dial<'_> {
             #[cfg(feature = "tls-core")]
             Encryption::Tls(client) => {
                 let host = &self.endpoint.host;
-                let connected =
-                    transport::tls::connect(client, host, socket, deadline, &self.context.threads);
+                let connected = transport::tls::connect(client, host, socket, deadline);
                 connected.map_err(|failed| DialError {
                     is_refused: failed.closed_before_first_byte && !self.control.is_cancelled(),
                     error: while_connecting(self.endpoint, failed.error),

@@ -73,7 +73,7 @@ error_kinds! {
     Closed = 17;
     /// The producer was closed before the record was delivered.
     ForceClosed = 18;
-    /// A `get`, `flush` or `close` reached its timeout. What it waited for continues.
+    /// A `get`, `flush`, `close` or `build` reached its timeout. What it waited for continues.
     Timeout = 19;
     /// The operating system refused a thread or another resource.
     Resource = 20;

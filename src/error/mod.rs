@@ -279,16 +279,6 @@ impl Error {
         self
     }
 
-    /// Replaces a term in the message and the advice, for an error about a peer that its maker does not know.
-    #[cfg(feature = "sasl-oidc")]
-    pub(crate) fn replacing(mut self, term: &str, by: &str) -> Self {
-        let advice = self.advice().replace(term, by);
-        let inner = self.inner_mut();
-        inner.message = inner.message.replace(term, by).into();
-        inner.advice = Some(advice.into());
-        self
-    }
-
     /// Marks the error as a refusal whatever its kind is: the peer is certainly no broker.
     pub(crate) fn with_refusal(mut self) -> Self {
         self.inner_mut().attempt = Some(FailedAttempt::Refused);

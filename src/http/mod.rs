@@ -11,10 +11,12 @@
 //! | to | see |
 //! |---|---|
 //! | read an answer | [`response`] |
+//! | end requests that nobody needs any more | [`requests`] |
 //! | bound reads and writes, and make the handshake of TLS | [`stream`] |
 //! | resolve the host | [`resolve`] |
 //! | read a URL | [`url`] |
 
+mod requests;
 mod resolve;
 mod response;
 mod stream;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::requests::Requests;
 use self::resolve::Resolver;
 pub(crate) use self::response::Response;
 use self::response::{Fault, MOST_BODY_BYTES, MOST_HEAD_BYTES};
@@ -151,26 +154,40 @@ pub(crate) struct Client {
     tls: Option<Arc<TlsClient>>,
     times: Times,
     resolver: Resolver,
+    requests: Arc<Requests>,
 }
 
 impl Client {
-    /// Makes a client. Without `tls` it refuses `https` URLs.
-    pub(crate) fn new(tls: Option<Arc<TlsClient>>, times: Times) -> Self {
+    /// Makes a client, whose requests are among `requests`. Without `tls` it refuses `https` URLs.
+    pub(crate) fn new(tls: Option<Arc<TlsClient>>, times: Times, requests: &Arc<Requests>) -> Self {
         Self {
             tls,
             times,
             resolver: Resolver::default(),
+            requests: Arc::clone(requests),
         }
     }
 
     /// Makes one request and returns its answer, with whatever status but that of a redirect. Blocks until `deadline` at
-    /// most.
+    /// most, or until the requests are closed.
     ///
     /// An error has one of three kinds: [`Network`](ErrorKind::Network) if the same call may succeed later,
     /// [`Tls`](ErrorKind::Tls) if one side refuses the other, [`Authentication`](ErrorKind::Authentication) if the server's
     /// answer is not usable. It names the server and, for the last kind, not what the request was for.
     pub(crate) fn send(&self, request: &Request, deadline: Instant) -> Result<Response, Error> {
+        let result = self.send_while_open(request, deadline);
+        match self.requests.are_closed() {
+            // What happened to a socket that was shut down says nothing.
+            true if result.is_err() => Err(closed(&request.url)),
+            _ => result,
+        }
+    }
+
+    fn send_while_open(&self, request: &Request, deadline: Instant) -> Result<Response, Error> {
         let url = &request.url;
+        if self.requests.are_closed() {
+            return Err(closed(url));
+        }
         let bytes = request.bytes()?;
         let started = Instant::now();
         let call = Call { url, started };
@@ -195,7 +212,7 @@ impl Client {
             deadline,
             each: self.times.read,
         };
-        let socket = Socket::connect(&addresses, connect_by, clock);
+        let socket = Socket::connect(&addresses, connect_by, clock, &self.requests);
         let socket = socket.map_err(|error| call.unreachable("cannot connect to", error))?;
         if !url.is_https() {
             return Ok(Stream::Plain(socket));
@@ -304,9 +321,7 @@ impl Call<'_> {
     }
 
     fn tls_error(&self, error: Error) -> Error {
-        error
-            .replacing("the broker", "the server")
-            .in_context(format_args!("no TLS connection to {}", self.url))
+        error.in_context(format_args!("no TLS connection to {}", self.url))
     }
 
     fn unreachable(&self, what: &str, error: io::Error) -> Error {
@@ -326,6 +341,12 @@ impl Call<'_> {
     }
 }
 
+fn closed(url: &Url) -> Error {
+    let message =
+        format!("the request to the server at {url} was given up: the producer is closed");
+    Error::new(ErrorKind::Network, message)
+}
+
 /// Makes the error of an answer that is not usable, or of a request that cannot be made.
 fn faulty(message: String, advice: &'static str) -> Error {
     Error::new(ErrorKind::Authentication, message).with_advice(advice)
@@ -337,5 +358,7 @@ pub(crate) fn response_of(bytes: &[u8]) -> Option<Response> {
     response::read(&mut &bytes[..]).ok()
 }
 
+#[cfg(test)]
+pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::Clock;
+use super::{Clock, Requests};
 use crate::tls::TlsClient;
 
 /// A connection.
@@ -17,7 +18,7 @@ pub(super) enum Stream {
 
 /// A socket with the time that is left for it.
 pub(super) struct Socket {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     clock: Clock,
 }
 
@@ -27,6 +28,7 @@ impl Socket {
         addresses: &[SocketAddr],
         deadline: Instant,
         clock: Clock,
+        requests: &Requests,
     ) -> io::Result<Self> {
         let mut last_error = io::ErrorKind::TimedOut.into();
         for (tried, address) in addresses.iter().enumerate() {
@@ -38,6 +40,8 @@ impl Socket {
             match TcpStream::connect_timeout(address, timeout) {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;
+                    let socket = Arc::new(socket);
+                    requests.add(&socket)?;
                     return Ok(Self { socket, clock });
                 }
                 Err(error) => {
@@ -51,7 +55,7 @@ impl Socket {
     /// Repeats a read or a write that a signal interrupts. `call` gets the time that it may take.
     fn within_time<T>(
         &mut self,
-        mut call: impl FnMut(&mut TcpStream, Duration) -> io::Result<T>,
+        mut call: impl FnMut(&TcpStream, Duration) -> io::Result<T>,
     ) -> io::Result<T> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         loop {
@@ -59,7 +63,7 @@ impl Socket {
             if left.is_zero() {
                 return Err(TimedOut.into());
             }
-            match call(&mut self.socket, left) {
+            match call(&self.socket, left) {
                 Err(error) if error.kind() == Interrupted => {}
                 Err(error) if error.kind() == WouldBlock => return Err(TimedOut.into()),
                 result => return result,
@@ -70,7 +74,7 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.within_time(|socket, left| {
+        self.within_time(|mut socket, left| {
             socket.set_read_timeout(Some(left))?;
             socket.read(buffer)
         })
@@ -79,7 +83,7 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.within_time(|socket, left| {
+        self.within_time(|mut socket, left| {
             socket.set_write_timeout(Some(left))?;
             socket.write(bytes)
         })
@@ -93,7 +97,9 @@ impl Write for Socket {
 impl Stream {
     /// Makes the handshake of TLS with the server at `host`.
     pub(super) fn secure(tls: &TlsClient, host: &str, mut socket: Socket) -> Result<Self, Fault> {
-        let mut connection = tls.connection(host).map_err(Fault::Tls)?;
+        let mut connection = tls
+            .connection(host, socket.clock.deadline)
+            .map_err(Fault::Tls)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).map_err(Fault::Io)?;
         }

@@ -1,40 +1,24 @@
 //! The client against servers that are right, wrong or hostile.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use super::*;
 use crate::sync::channel;
 
-/// Serves one connection on a free port.
+/// Serves one connection.
 fn serve(script: impl FnOnce(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || script(listener.accept().unwrap().0));
-    (port, server)
+    test_server::start(|listener| script(listener.accept().unwrap().0))
 }
 
-/// Reads a request up to the end of its body.
 fn read_request(socket: &TcpStream) -> String {
-    let mut reader = BufReader::new(socket);
-    let mut request = String::new();
-    let mut length = 0;
-    while !request.ends_with("\r\n\r\n") {
-        let start = request.len();
-        assert!(reader.read_line(&mut request).unwrap() > 0, "{request}");
-        if let Some(value) = request[start..].strip_prefix("Content-Length: ") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    request + std::str::from_utf8(&body).unwrap()
+    test_server::read_request(socket).expect("a request")
 }
 
 fn client(read: Duration) -> Client {
     let connect = Duration::from_secs(10);
-    Client::new(None, Times { connect, read })
+    Client::new(None, Times { connect, read }, &Arc::default())
 }
 
 fn post(port: u16) -> Request {
@@ -319,6 +303,39 @@ fn a_header_that_would_end_its_line_is_refused_unseen() {
 }
 
 #[test]
+fn a_close_ends_the_request_under_way_and_refuses_others() {
+    let (asked, is_asked) = channel::unbounded();
+    let (port, server) = serve(move |mut socket| {
+        read_request(&socket);
+        asked.send(()).unwrap();
+        // Never answers.
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let requests = Arc::<Requests>::default();
+    let minutes = Duration::from_secs(600);
+    let times = Times {
+        connect: minutes,
+        read: minutes,
+    };
+    let client = Client::new(None, times, &requests);
+    let far = Instant::now() + minutes;
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.send(&post(port), far).unwrap_err());
+        is_asked.recv().unwrap();
+        requests.close();
+        let text = shown(&waiting.join().unwrap());
+        assert!(
+            text.contains("was given up: the producer is closed"),
+            "{text}"
+        );
+    });
+    server.join().unwrap();
+    let text = shown(&client.send(&post(port), far).unwrap_err());
+    assert!(text.contains("the producer is closed"), "{text}");
+    assert!(!requests.pause_until(far));
+}
+
+#[test]
 fn https_needs_tls() {
     let request = Request::get(Url::parse("https://127.0.0.1:1/").unwrap());
     let (port, server) = serve(drop);
@@ -342,7 +359,7 @@ mod tls {
     use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
     use super::*;
-    use crate::tls::settings::{TlsSettings, TrustSource};
+    use crate::tls::settings::{Peer, TlsSettings, TrustSource};
 
     fn certificate(host: &str) -> CertifiedKey<KeyPair> {
         generate_simple_self_signed([host.to_owned()]).unwrap()
@@ -369,12 +386,17 @@ mod tls {
 
     fn client_that_trusts(certificate: &CertifiedKey<KeyPair>, read: Duration) -> Client {
         let settings = TlsSettings {
+            peer: Peer::TokenServer,
             trust: Some(TrustSource::inline(pem(certificate.cert.der()))),
             ..TlsSettings::default()
         };
         let tls = TlsClient::new(settings).unwrap();
         let connect = Duration::from_secs(10);
-        Client::new(Some(Arc::new(tls)), Times { connect, read })
+        Client::new(
+            Some(Arc::new(tls)),
+            Times { connect, read },
+            &Arc::default(),
+        )
     }
 
     fn get(port: u16) -> Request {
@@ -410,10 +432,10 @@ mod tls {
     #[test]
     fn a_server_that_is_not_trusted_gets_no_request() {
         for (host, sentence) in [
-            ("localhost", "the server's certificate"),
+            ("localhost", "the token server's certificate"),
             (
                 "other.test",
-                "the server's certificate is not for localhost: ",
+                "the token server's certificate is not for localhost: ",
             ),
         ] {
             let presented = certificate(host);

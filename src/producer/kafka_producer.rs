@@ -208,10 +208,14 @@ impl<K, V> KafkaProducer<K, V> {
 impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     /// Checks the settings and starts the producer's threads. Opens no connection yet.
     ///
+    /// Blocks while it reads the files that the settings name: stores, keytabs, assertions, the files of `config.providers`.
+    /// If a file system does not answer, `build` returns an error after `max.block.ms`, or after 5 s if that is longer. Then
+    /// it waits up to 5 s for the hosts of `bootstrap.servers`.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`] for settings that are missing, out of range or in conflict, and if no host of
     /// `bootstrap.servers` resolves within 5 s (`build` does not wait for that with `bootstrap.resolve.timeout.ms`);
-    /// [`ErrorKind::Resource`] if a thread cannot be started.
+    /// [`ErrorKind::Timeout`] if a file is not read in time; [`ErrorKind::Resource`] if a thread cannot be started.
     pub fn build(self) -> Result<KafkaProducer<K, V>, Error>
     where
         // The bounds are here and not on the `impl`, so that the compiler gives useful advice for a type without a
@@ -219,7 +223,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         KS: Serializer<K> + 'static,
         VS: Serializer<V> + 'static,
     {
-        let config = self.config.validate()?;
+        let config = self.config.validate_in_time()?;
         if self.partitioner.is_some() && self.config.is_set("partitioner.class") {
             log_line!(log::Level::Warn, target: "kafka_producer", "partitioner.class has no effect: the builder was given a partitioner");
         }

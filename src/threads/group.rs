@@ -73,6 +73,18 @@ impl ThreadGroup {
         self.start(name, stack_bytes, body).map(drop)
     }
 
+    /// Starts a thread that belongs to the producer, and for which [`join_until`](Self::join_until) does not wait: its body may
+    /// hang.
+    pub(super) fn spawn_unawaited(
+        self: &Arc<Self>,
+        name: String,
+        stack_bytes: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let group = Arc::clone(self);
+        spawn(name, stack_bytes, move || group.run(body)).map(drop)
+    }
+
     fn start(
         self: &Arc<Self>,
         name: String,
@@ -91,10 +103,15 @@ impl ThreadGroup {
         let running = Running(Arc::clone(self));
         spawn(name, stack_bytes, move || {
             let running = running;
-            running.0.instance.adopt_this_thread();
-            GROUP.set(Some(Arc::clone(&running.0)));
-            body();
+            running.0.run(body);
         })
+    }
+
+    /// Makes this thread one of the producer's own, and runs the thread's body.
+    fn run(self: &Arc<Self>, body: impl FnOnce()) {
+        self.instance.adopt_this_thread();
+        GROUP.set(Some(Arc::clone(self)));
+        body();
     }
 
     /// Waits until every thread has ended, or until `deadline`. Returns the number of threads that still run.

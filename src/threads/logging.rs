@@ -4,11 +4,12 @@
 //! the producer's threads. It may send the line with the same producer. So no thread with other duties calls it. The lines
 //! of one producer keep their order. If the logger is too slow, lines are dropped, and a line reports how many.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::group::ThreadGroup;
+use super::panic::catch_panic;
 use crate::sync::Mutex;
 
 /// Logs a line. On a producer's own thread another thread calls the logger. Must not be used under a lock.
@@ -41,19 +42,65 @@ pub(crate) struct LineOrigin {
 /// Logs a line whose level is enabled, for [`log_line`].
 #[cold]
 pub(crate) fn write(level: log::Level, origin: LineOrigin, message: fmt::Arguments<'_>) {
-    match ThreadGroup::of_this_thread() {
-        None => call_logger(level, origin, message),
-        Some(group) => {
-            let text = shortened(message.to_string());
-            #[cfg(feature = "unstable-internals")]
-            fatal::panic_if_requested(&text);
-            group.log(Line {
-                level,
-                origin,
-                text,
-            });
+    let group = ThreadGroup::of_this_thread();
+    if group.is_none() && !is_collecting() {
+        return call_logger(level, origin, message);
+    }
+    let text = shortened(message.to_string());
+    #[cfg(feature = "unstable-internals")]
+    fatal::panic_if_requested(&text);
+    let line = Line {
+        level,
+        origin,
+        text,
+    };
+    if let (Some(line), Some(group)) = (collected(line), group) {
+        group.log(line);
+    }
+}
+
+thread_local! {
+    /// The lines of this thread, if it collects them.
+    static COLLECTED: RefCell<Option<Vec<Line>>> = const { RefCell::new(None) };
+}
+
+/// Lines for another thread to log.
+pub(crate) struct CollectedLines(Vec<Line>);
+
+impl CollectedLines {
+    /// Runs `body` and collects what it logs on this thread.
+    pub(crate) fn of<T>(body: impl FnOnce() -> T) -> (T, Self) {
+        COLLECTED.set(Some(Vec::new()));
+        let result = body();
+        (result, Self(COLLECTED.take().unwrap_or_default()))
+    }
+
+    /// Logs the lines as if this thread had logged them itself.
+    pub(crate) fn log(self) {
+        for line in self.0 {
+            match ThreadGroup::of_this_thread() {
+                None => line.call_logger(),
+                Some(group) => group.log(line),
+            }
         }
     }
+}
+
+fn is_collecting() -> bool {
+    COLLECTED
+        .try_with(|lines| lines.borrow().is_some())
+        .unwrap_or_default()
+}
+
+/// Keeps a line if this thread collects them. Returns it otherwise.
+fn collected(line: Line) -> Option<Line> {
+    let mut line = Some(line);
+    let _ = COLLECTED.try_with(|lines| {
+        if let Some(lines) = &mut *lines.borrow_mut() {
+            lines.extend(line.take());
+        }
+    });
+    line
 }
 
 /// Bounds the length of a line: it can contain text from a peer, and many lines can wait.
@@ -169,10 +216,7 @@ impl Lines {
             let of_lost = (lost > 0).then(|| Line::of_lost(lost));
             for line in lines.into_iter().chain(of_lost) {
                 // A panic of the logger ends only this call.
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| line.call_logger())) {
-                    // The destructor of the panic's payload is user code, too.
-                    std::mem::forget(panic);
-                }
+                let _ = catch_panic(|| line.call_logger());
             }
         }
     }
@@ -245,6 +289,26 @@ mod tests {
         lines.thread_not_started();
         assert!(lines.push(line("second")));
         assert_eq!(lines.0.lock().lines.len(), 2);
+    }
+
+    #[test]
+    fn collected_lines_are_logged_by_the_thread_that_gets_them() {
+        let group = Arc::new(ThreadGroup::default());
+        let origin = Line::of_lost(0).origin;
+        let logs = |text: &'static str| {
+            write(log::Level::Error, origin, format_args!("{text}"));
+            7
+        };
+        let (result, lines) = CollectedLines::of(|| logs("one") + logs("two"));
+        assert_eq!(result, 14);
+        let texts: Vec<_> = lines.0.iter().map(|line| &*line.text).collect();
+        assert_eq!(texts, ["one", "two"]);
+        assert!(!is_collecting());
+        let patience = std::time::Duration::from_secs(30);
+        let body = move || lines.log();
+        group.spawn("logs".into(), 64 * 1024, body).unwrap();
+        assert_eq!(group.join_until(std::time::Instant::now() + patience), 0);
+        assert!(group.lines_are_handed_over());
     }
 
     #[test]

@@ -18,18 +18,19 @@ use rustls::{ClientConfig, ClientConnection, Error as RustlsError};
 use super::client_key::{self, ClientKeys};
 use super::fault::{error_of, tls_error};
 use super::material::Material;
-use super::reading::StoreReads;
 use super::settings::{CheckName, TlsSettings, java_name, suites_of};
 use super::verifier::{Anchors, Verifier};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
-use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
+use crate::threads::{BlockingCalls, NoResult, Overlap};
 
 /// Makes the TLS connections of a producer.
 pub(crate) struct TlsClient {
     settings: Arc<TlsSettings>,
-    reads: StoreReads,
+    /// A read from a file system of the network may hang for ever, and so may code of the user that supplies certificates
+    /// and keys. While one hangs, no other begins.
+    reads: BlockingCalls<Result<Material, Error>>,
     /// With the cipher suites of the settings only.
     provider: Arc<CryptoProvider>,
     hashes: RandomState,
@@ -63,10 +64,9 @@ impl TlsClient {
         let material = Material::read(&settings).map_err(as_config_error)?;
         let used = hashes.hash_one(&material);
         let config = config_of(&settings, &provider, material).map_err(as_config_error)?;
-        let settings = Arc::new(settings);
         Ok(Self {
-            reads: StoreReads::new(Arc::clone(&settings), Material::read),
-            settings,
+            reads: BlockingCalls::new("kp-stores", Overlap::RefusedAfter(1)),
+            settings: Arc::new(settings),
             provider,
             hashes,
             state: Mutex::new(State {
@@ -77,29 +77,12 @@ impl TlsClient {
         })
     }
 
-    /// Begins a connection to the broker at `host`, a name or an address. Another thread reads the files of the stores, and
+    /// Begins a connection to the server at `host`, a name or an address. Another thread reads the stores, and
     /// this waits for it, but leaves half of the time until `deadline`.
-    pub(crate) fn connection_until(
+    pub(crate) fn connection(
         &self,
         host: &str,
         deadline: Instant,
-        threads: &Arc<ThreadGroup>,
-    ) -> Result<ClientConnection, Error> {
-        let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let patience = half.min(READ_PATIENCE);
-        self.begin(host, || self.reads.read_within(patience, threads))
-    }
-
-    /// Begins a connection to the server at `host`. Reads files on this thread.
-    #[cfg(feature = "sasl-oidc")]
-    pub(crate) fn connection(&self, host: &str) -> Result<ClientConnection, Error> {
-        self.begin(host, || Material::read(&self.settings))
-    }
-
-    fn begin(
-        &self,
-        host: &str,
-        read: impl FnOnce() -> Result<Material, Error>,
     ) -> Result<ClientConnection, Error> {
         let name = ServerName::try_from(host.trim_end_matches('.').to_owned()).map_err(|_| {
             let host = crate::error::printable(host);
@@ -108,21 +91,24 @@ impl TlsClient {
                 "",
             )
         })?;
-        let config = self.current_config(read);
+        let now = Instant::now();
+        let half = deadline.saturating_duration_since(now) / 2;
+        let config = self.current_config(now + half.min(READ_PATIENCE));
         client_key::begin_handshake();
         ClientConnection::new(config, name).map_err(|error| self.error_of(&error))
     }
 
     /// Makes the error of a connection on which rustls reported `error`. Call it on the thread that made the handshake.
     pub(crate) fn error_of(&self, error: &RustlsError) -> Error {
-        error_of(error, client_key::answered())
+        error_of(error, client_key::answered(), self.settings.peer)
     }
 
-    fn current_config(&self, read: impl FnOnce() -> Result<Material, Error>) -> Arc<ClientConfig> {
+    /// Returns the configuration of the stores as they are now, or the last usable one if they are not read by `deadline`.
+    fn current_config(&self, deadline: Instant) -> Arc<ClientConfig> {
         if !self.settings.can_change() {
             return Arc::clone(&self.state.lock().config);
         }
-        let material = match read() {
+        let material = match self.read_until(deadline) {
             Ok(material) => material,
             // A file is missing, and a rename may bring it back at once. There are no contents to recognize this state by, so
             // each connection warns.
@@ -150,6 +136,28 @@ impl TlsClient {
             }
             Err(error) => self.keep(Some(hash), &error),
         }
+    }
+
+    fn read_until(&self, deadline: Instant) -> Result<Material, Error> {
+        let settings = Arc::clone(&self.settings);
+        let read = self.reads.run(deadline, move || Material::read(&settings));
+        read.unwrap_or_else(|no_result| {
+            Err(match no_result {
+                NoResult::Late | NoResult::EarlierHang => tls_error(
+                    "the stores are not read in time",
+                    "check the file system of ssl.truststore.location and ssl.keystore.location, or the code that was given \
+                     to tls_trust_provider or tls_client_key_provider",
+                ),
+                NoResult::NotStarted(error) => {
+                    let message =
+                        format!("no thread can be started that reads the stores: {error}");
+                    tls_error(message, "")
+                }
+                NoResult::Panicked | NoResult::Closed => {
+                    tls_error("the thread that reads the stores ended unexpectedly", "")
+                }
+            })
+        })
     }
 
     /// Returns the last usable configuration, and warns why the new one is not usable.
@@ -204,7 +212,7 @@ fn config_of(
         are_configured: settings.trust.is_some(),
     };
     let checks_name = settings.checks_name == CheckName::Yes;
-    let verifier = Verifier::new(anchors, checks_name, provider)?;
+    let verifier = Verifier::new(anchors, settings.peer, checks_name, provider)?;
     let versions = settings.versions.supported();
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&versions)

@@ -6,7 +6,6 @@
 //! | set up TLS for all connections of a producer, with the stores as they are now | [`client`] |
 //! | read the stores | [`material`] |
 //! | take certificates and keys that the user gives in code | [`given`] |
-//! | read them within a time | [`reading`] |
 //! | know what the system trusts | [`system`] |
 //! | make certificates and keys of the bytes of a store | [`stores`] |
 //! | read the settings' names of versions and cipher suites | [`settings`] |
@@ -23,7 +22,6 @@ mod fault;
 mod given;
 mod material;
 pub(crate) mod provider;
-mod reading;
 pub(crate) mod settings;
 #[cfg(feature = "sasl-oidc")]
 pub(crate) mod signature;
@@ -35,5 +33,3 @@ mod verifier;
 
 pub(crate) use client::TlsClient;
 pub use given::{ClientKey, TrustMaterial};
-#[cfg(feature = "sasl-oidc")]
-pub(crate) use verifier::NAME_A_TRUST_STORE;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,11 +13,13 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 use super::given::{ClientKey, TrustMaterial};
 use crate::secret::Secret;
 use crate::sync::Mutex;
+use crate::threads::catch_panic;
 use crate::threads::logging::log_line;
 
 /// The settings of TLS (`ssl.*`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsSettings {
+    pub(crate) peer: Peer,
     pub(crate) keys: Option<KeySource>,
     /// `None` for the certificates that the system trusts.
     pub(crate) trust: Option<TrustSource>,
@@ -60,7 +62,79 @@ impl TlsSettings {
     }
 }
 
-/// Whether a broker's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
+/// What the connections lead to, for messages and their advice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "http",
+    allow(
+        dead_code,
+        reason = "each mechanism that uses HTTP has one of the servers"
+    )
+)]
+pub(crate) enum Peer {
+    #[default]
+    Broker,
+    /// The server of `sasl.oauthbearer.token.endpoint.url`.
+    #[cfg(feature = "http")]
+    TokenServer,
+    /// An endpoint that issues AWS credentials. It has no settings.
+    #[cfg(feature = "http")]
+    AwsEndpoint,
+}
+
+impl Peer {
+    /// Returns where the host of a connection is set.
+    pub(super) fn host_settings(self) -> &'static str {
+        match self {
+            Self::Broker => "bootstrap.servers, advertised.listeners",
+            #[cfg(feature = "http")]
+            Self::TokenServer | Self::AwsEndpoint => "the host of the URL",
+        }
+    }
+
+    /// Returns where the peer has what Kafka's setting `name` says.
+    pub(super) fn own_setting(self, name: &str) -> String {
+        match self {
+            Self::Broker => format!("the broker's {name}"),
+            #[cfg(feature = "http")]
+            Self::TokenServer | Self::AwsEndpoint => format!("the settings of the {self}"),
+        }
+    }
+
+    /// Returns the advice if the system's certificates do not have the issuer.
+    pub(super) fn name_a_trust_store(self) -> &'static str {
+        match self {
+            Self::Broker => {
+                "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates"
+            }
+            // The settings `ssl.*` of the producer are for brokers only.
+            #[cfg(feature = "http")]
+            Self::TokenServer => {
+                "name a trust store that has the issuer, among the options of sasl.jaas.config: \
+                 ssl.truststore.location=\"...\""
+            }
+            #[cfg(feature = "http")]
+            Self::AwsEndpoint => {
+                "add the issuer's certificate to the system's, or name a file that has it in the environment variable \
+                 SSL_CERT_FILE"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broker => "broker",
+            #[cfg(feature = "http")]
+            Self::TokenServer => "token server",
+            #[cfg(feature = "http")]
+            Self::AwsEndpoint => "AWS endpoint",
+        })
+    }
+}
+
+/// Whether a peer's certificate must name the host of the connection (`ssl.endpoint.identification.algorithm`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CheckName {
     #[default]
@@ -137,7 +211,7 @@ impl<T> Provider<T> {
     pub(super) fn get(&self) -> Result<T, String> {
         // The error is the user's, too.
         let supply = || (self.0)().map_err(|error| format!("failed: {error}"));
-        catch_unwind(AssertUnwindSafe(supply)).unwrap_or_else(|_| Err("panicked".to_owned()))
+        catch_panic(supply).unwrap_or_else(|| Err("panicked".to_owned()))
     }
 }
 

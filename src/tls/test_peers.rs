@@ -222,7 +222,7 @@ pub(super) fn connect(
     server: &Arc<ServerConfig>,
 ) -> Result<(ClientConnection, ServerConnection), Error> {
     let deadline = Instant::now() + Duration::from_secs(20);
-    let mut ours = client.connection_until(host, deadline, &Arc::default())?;
+    let mut ours = client.connection(host, deadline)?;
     let mut theirs = ServerConnection::new(Arc::clone(server)).unwrap();
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
     loop {

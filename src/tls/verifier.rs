@@ -1,4 +1,4 @@
-//! Decides whether a broker's certificate is accepted.
+//! Decides whether a peer's certificate is accepted.
 //!
 //! rustls verifies the chain, the dates, the purpose and the name. This adds what Java's clients allow besides: a
 //! certificate that is itself in the trust store needs no chain, and `ssl.endpoint.identification.algorithm=` switches the
@@ -18,10 +18,8 @@ use rustls::{
 
 use super::certificate::{Certificate, Name, list, unix_time_text};
 use super::fault::{CertificateFault, tls_error};
+use super::settings::Peer;
 use crate::error::Error;
-
-/// The advice if the system's certificates do not have the issuer: the settings for a trust store of brokers.
-pub(crate) const NAME_A_TRUST_STORE: &str = "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates";
 
 /// What the user trusts.
 #[derive(Debug)]
@@ -36,6 +34,7 @@ pub(super) struct Anchors {
 #[derive(Debug)]
 pub(super) struct Verifier {
     anchors: Anchors,
+    peer: Peer,
     /// Whether the certificate must name the host.
     checks_name: bool,
     chains: Arc<WebPkiServerVerifier>,
@@ -46,6 +45,7 @@ impl Verifier {
     /// Returns an error if the anchors have no usable certificate.
     pub(super) fn new(
         anchors: Anchors,
+        peer: Peer,
         checks_name: bool,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
@@ -53,10 +53,8 @@ impl Verifier {
         let (usable, _) = roots.add_parsable_certificates(anchors.certificates.iter().cloned());
         if usable == 0 {
             let message = format!("{} has no certificate to trust", anchors.origin);
-            return Err(tls_error(
-                message,
-                "add the certificate of the brokers' issuer",
-            ));
+            let advice = format!("add the certificate of the issuer of the {peer}'s certificate");
+            return Err(tls_error(message, advice));
         }
         let chains =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -65,6 +63,7 @@ impl Verifier {
             .map_err(|error| tls_error(format!("{} is not usable: {error}", anchors.origin), ""))?;
         Ok(Self {
             anchors,
+            peer,
             checks_name,
             chains,
             algorithms: provider.signature_verification_algorithms,
@@ -81,7 +80,7 @@ impl Verifier {
     }
 
     /// Checks a certificate that the user named: its dates and its name. The signature of the handshake, which proves that
-    /// the broker has the key, is checked apart as for any other.
+    /// the peer has the key, is checked apart as for any other.
     fn verify_pinned(
         &self,
         certificate: &CertificateDer<'_>,
@@ -92,10 +91,10 @@ impl Verifier {
             return Err(CertificateError::BadEncoding.into());
         };
         if !contents.is_valid_at(now) {
-            return Err(out_of_date(BROKERS, &contents, now).into());
+            return Err(out_of_date(&self.own(), &contents, now).into());
         }
         if self.checks_name && !names_host(&contents, host) {
-            return Err(wrong_name(&contents, host).into());
+            return Err(wrong_name(self.peer, &contents, host).into());
         }
         Ok(())
     }
@@ -113,11 +112,11 @@ impl Verifier {
             return error;
         };
         let Some(contents) = Certificate::read(certificate) else {
-            let message = "the broker's certificate is damaged".to_owned();
+            let message = format!("the {}'s certificate is damaged", self.peer);
             return fault_of(message, "renew it").into();
         };
         if contents.is_older_than_version_3() {
-            return old_version(&contents).into();
+            return old_version(self.peer, &contents).into();
         }
         let chain = std::iter::once(certificate).chain(intermediates);
         match fault {
@@ -129,13 +128,15 @@ impl Verifier {
                 let mut invalid = issuers.filter(|contents| !contents.is_valid_at(now));
                 match invalid.next() {
                     Some(issuer) if contents.is_valid_at(now) => {
-                        out_of_date(ISSUERS, &issuer, now).into()
+                        let whose =
+                            format!("the issuer's certificate in the {}'s chain", self.peer);
+                        out_of_date(&whose, &issuer, now).into()
                     }
-                    _ => out_of_date(BROKERS, &contents, now).into(),
+                    _ => out_of_date(&self.own(), &contents, now).into(),
                 }
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                wrong_name(&contents, host).into()
+                wrong_name(self.peer, &contents, host).into()
             }
             CertificateError::UnknownIssuer => {
                 let last = chain.last().and_then(Certificate::read);
@@ -143,20 +144,25 @@ impl Verifier {
                     .into()
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                wrong_purpose(&contents).into()
+                wrong_purpose(self.peer, &contents).into()
             }
             _ => {
                 let chain: Vec<_> = chain.filter_map(Certificate::read).collect();
                 if let Some(short) = chain.iter().find(|contents| has_short_key(contents)) {
-                    return short_key(short).into();
+                    return short_key(self.peer, short).into();
                 }
                 let signed = chain.iter().find(|contents| self.trusts_namesake(contents));
                 match signed {
                     Some(signed) if is_about_a_signature(fault) => self.namesake(signed).into(),
-                    _ => other_fault(&contents, fault).into(),
+                    _ => other_fault(self.peer, &contents, fault).into(),
                 }
             }
         }
+    }
+
+    /// Returns how messages name the certificate that the peer shows as its own.
+    fn own(&self) -> String {
+        format!("the {}'s certificate", self.peer)
     }
 
     /// Returns whether a trusted certificate has the name of the issuer of this one.
@@ -172,37 +178,39 @@ impl Verifier {
     fn namesake(&self, contents: &Certificate<'_>) -> CertificateFault {
         let issuer = crate::error::printable(&contents.issuer());
         let message = format!(
-            "the broker's certificate is signed by another \"{issuer}\" than the one of {}: the names are equal and the \
-             keys are not",
+            "{} is signed by another \"{issuer}\" than the one of {}: the names are equal and the keys are not",
+            self.own(),
             self.anchors.origin
         );
         let advice = match self.anchors.are_configured {
-            true => {
-                "the issuer has been made anew, or another one has taken its name. If the brokers are the right ones, get \
-                 their issuer's certificate of today from those who run them, and add it to this trust store: openssl \
-                 x509 -noout -fingerprint -in FILE tells two of them apart"
-            }
-            false => {
-                "name a trust store that has the certificate of the brokers' issuer: ssl.truststore.location or \
-                 ssl.truststore.certificates"
-            }
+            true => format!(
+                "the issuer has been made anew, or another one has taken its name. If the {peer} is the right one, get the \
+                 issuer's certificate of today from those who run the {peer}, and add it to this trust store: openssl \
+                 x509 -noout -fingerprint -in FILE tells two of them apart",
+                peer = self.peer
+            ),
+            false => self.peer.name_a_trust_store().to_owned(),
         };
         fault_of(message, advice)
     }
 
     /// Makes the sentence for a signature of the handshake that is not valid.
-    fn explain_signature(error: RustlsError, certificate: &CertificateDer<'_>) -> RustlsError {
+    fn explain_signature(
+        &self,
+        error: RustlsError,
+        certificate: &CertificateDer<'_>,
+    ) -> RustlsError {
         let RustlsError::InvalidCertificate(fault) = &error else {
             return error;
         };
         match Certificate::read(certificate) {
-            Some(contents) if has_short_key(&contents) => short_key(&contents).into(),
+            Some(contents) if has_short_key(&contents) => short_key(self.peer, &contents).into(),
             // webpki reads no certificate of version 1. It comes so far only if it is itself in the trust store.
             Some(contents)
                 if *fault == CertificateError::BadSignature
                     || contents.is_older_than_version_3() =>
             {
-                without_key(&contents).into()
+                without_key(self.peer, &contents).into()
             }
             _ => error,
         }
@@ -215,13 +223,14 @@ impl Verifier {
             count => format!("not among the {count} certificates"),
         };
         let message = format!(
-            "the broker's certificate is signed by \"{}\", which is {known} of {}",
+            "the {}'s certificate is signed by \"{}\", which is {known} of {}",
+            self.peer,
             crate::error::printable(&contents.issuer()),
             anchors.origin,
         );
         let advice = match anchors.are_configured {
             true => "add the issuer's certificate to this trust store",
-            false => NAME_A_TRUST_STORE,
+            false => self.peer.name_a_trust_store(),
         };
         fault_of(message, advice)
     }
@@ -266,7 +275,7 @@ impl ServerCertVerifier for Verifier {
         match verify_tls12_signature(message, cert, dss, &self.algorithms) {
             Err(error) => self
                 .verify_by_raw_key(message, cert, dss)
-                .ok_or_else(|| Self::explain_signature(error, cert)),
+                .ok_or_else(|| self.explain_signature(error, cert)),
             valid => valid,
         }
     }
@@ -280,7 +289,7 @@ impl ServerCertVerifier for Verifier {
         match verify_tls13_signature(message, cert, dss, &self.algorithms) {
             Err(error) if is_tls13_scheme(dss.scheme) => self
                 .verify_by_raw_key(message, cert, dss)
-                .ok_or_else(|| Self::explain_signature(error, cert)),
+                .ok_or_else(|| self.explain_signature(error, cert)),
             verified => verified,
         }
     }
@@ -377,12 +386,6 @@ fn fault_of(
     }
 }
 
-/// How messages name the certificate that a broker shows as its own.
-const BROKERS: &str = "the broker's certificate";
-
-/// How messages name another certificate that a broker shows.
-const ISSUERS: &str = "the issuer's certificate in the broker's chain";
-
 /// The largest difference, in seconds, for which the message says that a clock may be wrong: one that is set to the time of
 /// another time zone, for example.
 const LIKELY_SKEW: u64 = 24 * 60 * 60;
@@ -434,7 +437,7 @@ fn duration_text(seconds: u64) -> String {
     }
 }
 
-fn wrong_name(contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateFault {
+fn wrong_name(peer: Peer, contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateFault {
     let host = host.to_str();
     let names = contents.names();
     let kind = match host.parse::<std::net::IpAddr>() {
@@ -450,31 +453,32 @@ fn wrong_name(contents: &Certificate<'_>, host: &ServerName<'_>) -> CertificateF
         (names, _) => format!("it names {}", list(names)),
     };
     let advice = format!(
-        "connect by a name that the certificate has (bootstrap.servers, advertised.listeners), or issue it with \
-         keytool -gencert -ext SAN={kind}:{host}; ssl.endpoint.identification.algorithm= switches this check off"
+        "connect by a name that the certificate has ({}), or issue it with keytool -gencert -ext SAN={kind}:{host}; \
+         ssl.endpoint.identification.algorithm= switches this check off",
+        peer.host_settings()
     );
     fault_of(
-        format!("the broker's certificate is not for {host}: {has}"),
+        format!("the {peer}'s certificate is not for {host}: {has}"),
         advice,
     )
 }
 
-fn old_version(contents: &Certificate<'_>) -> CertificateFault {
+fn old_version(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     fault_of(
         format!(
-            "the broker's certificate (\"{subject}\") is of X.509 version 1, which cannot name hosts"
+            "the {peer}'s certificate (\"{subject}\") is of X.509 version 1, which cannot name hosts"
         ),
         "issue it again with a subjectAltName, which makes it version 3: openssl x509 -req ... -extfile san.cnf with the \
          line subjectAltName=DNS:broker.example.com, or keytool -gencert -ext SAN=DNS:broker.example.com",
     )
 }
 
-fn wrong_purpose(contents: &Certificate<'_>) -> CertificateFault {
+fn wrong_purpose(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     fault_of(
         format!(
-            "the broker's certificate (\"{subject}\") is not for servers: its extended key usage lacks serverAuth"
+            "the {peer}'s certificate (\"{subject}\") is not for servers: its extended key usage lacks serverAuth"
         ),
         "issue it again with serverAuth: keytool -gencert -ext EKU=serverAuth,clientAuth",
     )
@@ -487,12 +491,12 @@ fn has_short_key(contents: &Certificate<'_>) -> bool {
     contents.rsa_bits().is_some_and(|bits| bits < SHORTEST_RSA)
 }
 
-fn short_key(contents: &Certificate<'_>) -> CertificateFault {
+fn short_key(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     let bits = contents.rsa_bits().unwrap_or(0);
     fault_of(
         format!(
-            "the broker's chain has a certificate (\"{subject}\") with an RSA key of {bits} bits: {SHORTEST_RSA} is the least"
+            "the {peer}'s chain has a certificate (\"{subject}\") with an RSA key of {bits} bits: {SHORTEST_RSA} is the least"
         ),
         "make a longer key: keytool -genkeypair -keyalg RSA -keysize 2048",
     )
@@ -508,29 +512,37 @@ fn is_about_a_signature(fault: &CertificateError) -> bool {
     )
 }
 
-fn without_key(contents: &Certificate<'_>) -> CertificateFault {
+fn without_key(peer: Peer, contents: &Certificate<'_>) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     fault_of(
         format!(
-            "the broker shows the certificate \"{subject}\" and does not have its private key: the signature of the \
+            "the {peer} shows the certificate \"{subject}\" and does not have its private key: the signature of the \
              handshake is not valid"
         ),
-        "check that the address is the broker's, and that the broker's key store has the key of this certificate",
+        format!(
+            "check that the address is the {peer}'s, and that the {peer} has the key of this certificate"
+        ),
     )
 }
 
-fn other_fault(contents: &Certificate<'_>, fault: &CertificateError) -> CertificateFault {
+fn other_fault(
+    peer: Peer,
+    contents: &Certificate<'_>,
+    fault: &CertificateError,
+) -> CertificateFault {
     let subject = crate::error::printable(&contents.subject());
     let reason = fault.to_string();
-    // What webpki says of an issuer's certificate that a broker uses as its own.
+    // What webpki says of an issuer's certificate that a peer uses as its own.
     if reason.contains("CaUsedAsEndEntity") {
         return fault_of(
-            format!("the broker's certificate (\"{subject}\") is one of an issuer (CA:TRUE)"),
-            "give the broker a certificate of its own, or put this very certificate into the trust store",
+            format!("the {peer}'s certificate (\"{subject}\") is one of an issuer (CA:TRUE)"),
+            format!(
+                "give the {peer} a certificate of its own, or put this very certificate into the trust store"
+            ),
         );
     }
     fault_of(
-        format!("the broker's certificate (\"{subject}\") is not accepted: {reason}"),
+        format!("the {peer}'s certificate (\"{subject}\") is not accepted: {reason}"),
         "",
     )
 }

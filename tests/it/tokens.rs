@@ -260,3 +260,41 @@ fn a_connection_without_a_token_in_time_tells_what_the_token_server_did() {
         assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     }
 }
+
+#[cfg(feature = "sasl-oidc")]
+#[test]
+fn a_token_server_that_never_answers_holds_up_neither_send_nor_close() {
+    use std::io::Read as _;
+
+    let cluster = cluster(None);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    // Reads until the client closes.
+    let server = std::thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        socket.read_to_end(&mut Vec::new())
+    });
+    let handler = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler";
+    let jaas = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                clientId=\"me\" clientSecret=\"mine\";";
+    let settings = [
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.login.callback.handler.class", handler),
+        ("sasl.oauthbearer.token.endpoint.url", &url),
+        ("sasl.jaas.config", jaas),
+        ("sasl.login.read.timeout.ms", "600000"),
+        ("max.block.ms", "300"),
+    ];
+    let builder = builder(&cluster).security_protocol(SecurityProtocol::SaslPlaintext);
+    let builder = settings.iter().fold(builder, |builder, (name, value)| {
+        builder.set(name, value).unwrap()
+    });
+    let producer = builder.build().unwrap();
+    let began = Instant::now();
+    assert!(producer.send(record(0, "v")).is_err());
+    let _ = producer.close(10 * PATIENCE);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // The close has ended the request, too.
+    let _ = server.join().unwrap();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}

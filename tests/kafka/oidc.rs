@@ -135,7 +135,7 @@ fn a_token_server_with_tls_has_a_trust_store_of_its_own(kafka: &KafkaCluster) {
     let shown = error.to_string();
     assert!(
         shown.contains(
-            "the server's certificate is signed by another \"CN=kafka tests root\" than the one of "
+            "the token server's certificate is signed by another \"CN=kafka tests root\" than the one of "
         ) && shown.contains("the issuer has been made anew"),
         "{shown}"
     );

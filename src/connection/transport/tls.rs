@@ -19,7 +19,6 @@ use crate::connection::other_protocols::{self, ENOUGH_BYTES};
 use crate::connection::socket::TcpSocket;
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
-use crate::threads::ThreadGroup;
 use crate::threads::logging::log_line;
 use crate::tls::TlsClient;
 
@@ -38,10 +37,9 @@ pub(in crate::connection) fn connect(
     host: &str,
     socket: &Arc<TcpSocket>,
     deadline: Instant,
-    threads: &Arc<ThreadGroup>,
 ) -> Result<(SendHalf, ReceiveHalf), HandshakeFailure> {
     let (mut send, mut receive) =
-        halves(client, host, socket, deadline, threads).map_err(|error| HandshakeFailure {
+        halves(client, host, socket, deadline).map_err(|error| HandshakeFailure {
             error,
             closed_before_first_byte: false,
         })?;
@@ -78,9 +76,8 @@ fn halves(
     host: &str,
     socket: &Arc<TcpSocket>,
     deadline: Instant,
-    threads: &Arc<ThreadGroup>,
 ) -> Result<(TlsSendHalf, TlsReceiveHalf), Error> {
-    let mut connection = client.connection_until(host, deadline, threads)?;
+    let mut connection = client.connection(host, deadline)?;
     connection.set_buffer_limit(Some(CHUNK_BYTES));
     let tls = Arc::new(Mutex::new(connection));
     let send = TlsSendHalf {

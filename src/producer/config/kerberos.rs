@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::sasl::Mechanism;
 use crate::sasl::jaas::Jaas;
+#[cfg(all(feature = "sasl-gssapi", unix, not(target_vendor = "apple")))]
+use crate::threads::logging::log_line;
 
 use super::ProducerConfig;
 
@@ -91,7 +93,8 @@ impl ProducerConfig {
         let login = Login::from_jaas(jaas, self.text("sasl.kerberos.service.name"))?;
         let renews = jaas.option("renewTGT");
         if renews.is_some_and(|value| value.reveal().eq_ignore_ascii_case("true")) {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "renewTGT=true in sasl.jaas.config has no effect on this producer: renew the ticket cache by kinit -R, \
                  k5start or sssd; it is read again for each connection"

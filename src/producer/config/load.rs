@@ -41,7 +41,8 @@ impl ProducerConfig {
     }
 
     /// Reads a Java `.properties` file of at most 1 MiB, as [`from_properties`](Self::from_properties) reads a text. A file
-    /// that is not UTF-8 is read as Latin-1, as Java reads it, with a warning in the log. An error names the file.
+    /// that is not UTF-8 is read as Latin-1, as Java reads it, with a warning in the log. An error names the file. Blocks as
+    /// long as the file system does, and for a pipe until its end. The files that the settings name are read by `build`.
     pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let mut config = Self::new();
         config.load_properties_file(path)?;
@@ -64,7 +65,10 @@ impl ProducerConfig {
             .load(file.text.reveal())
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         if let Some(line) = file.first_latin1_line {
-            log::warn!(target: "kafka_producer::config", "{}: line {line} is not UTF-8: the file is read as Latin-1, as Java reads it", path.display());
+            warn(&format!(
+                "{}: line {line} is not UTF-8: the file is read as Latin-1, as Java reads it",
+                path.display()
+            ));
         }
         warnings.log(&format!("{}: ", path.display()));
         Ok(())

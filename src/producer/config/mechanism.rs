@@ -10,6 +10,7 @@ use crate::sasl::jaas::Jaas;
 use crate::sasl::plain::Plain;
 use crate::sasl::scram::{Hash, Identity, Scram};
 use crate::secret::Secret;
+use crate::threads::logging::log_line;
 
 use super::msk_iam::default_jaas;
 use super::sasl_credentials::SaslCredentials;
@@ -70,7 +71,7 @@ impl ProducerConfig {
         }
         let jaas = Jaas::parse(text)?;
         for warning in jaas.warnings() {
-            log::warn!(target: "kafka_producer::config", "{warning}");
+            log_line!(log::Level::Warn, target: "kafka_producer::config", "{warning}");
         }
         jaas.check_mechanism(is_set.then_some(mechanism))?;
         let made: Arc<dyn Mechanism> = match mechanism {

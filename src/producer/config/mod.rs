@@ -5,6 +5,7 @@ mod choices;
 mod encoding;
 mod foreign;
 mod hints;
+mod in_time;
 #[cfg(feature = "sasl")]
 mod kerberos;
 mod load;
@@ -43,6 +44,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::connection::resolve::{NameService, SystemNames};
 use crate::error::{Error, ErrorKind};
+use crate::threads::logging::log_line;
 
 use load::Faults;
 use providers::Providers;
@@ -174,7 +176,7 @@ fn config_error(message: String) -> Error {
 fn warn(warning: &str) {
     #[cfg(test)]
     WARNINGS.with_borrow_mut(|warnings| warnings.push(warning.to_owned()));
-    log::warn!(target: "kafka_producer::config", "{warning}");
+    log_line!(log::Level::Warn, target: "kafka_producer::config", "{warning}");
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use crate::sasl::Mechanism;
 use crate::sasl::jaas::Jaas;
 #[cfg(feature = "sasl-msk-iam")]
 use crate::sasl::oauthbearer::OAuthBearer;
+#[cfg(feature = "sasl-msk-iam")]
+use crate::threads::logging::log_line;
 
 use super::{ProducerConfig, config_error};
 
@@ -105,7 +107,7 @@ impl ProducerConfig {
 #[cfg(feature = "sasl-msk-iam")]
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        log::warn!(target: "kafka_producer::config", "{warning}");
+        log_line!(log::Level::Warn, target: "kafka_producer::config", "{warning}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sasl::oauthbearer::unsecured::UnsecuredTokens;
 use crate::sasl::oauthbearer::{self, OAuthBearer, ProvidedTokens, TokenProvider, TokenSource};
 
 use super::unused::Group;
-use super::{ProducerConfig, config_error, msk_iam};
+use super::{ProducerConfig, config_error, msk_iam, warn};
 
 /// The class by which tokens come from `sasl.oauthbearer.token.endpoint.url`, without its package. Kafka 3.1 to 3.9 have
 /// it in the package `secured`, too.
@@ -91,9 +91,8 @@ impl ProducerConfig {
     fn unsecured_tokens(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {
         self.refuse_endpoint()?;
         let tokens = UnsecuredTokens::from_jaas(jaas)?;
-        log::warn!(
-            target: "kafka_producer::config",
-            "OAUTHBEARER uses tokens without a signature, which are for tests only: every program can make one"
+        warn(
+            "OAUTHBEARER uses tokens without a signature, which are for tests only: every program can make one",
         );
         let used = [Group::Jaas, Group::Handler, Group::Unsecured];
         self.warn_of_unused(&used, Some(jaas), "tokens without a signature");

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, printable};
-use crate::http::{Client, Times, Url};
+use crate::http::{Times, Url};
 use crate::sasl::jaas::Jaas;
 use crate::sasl::oauthbearer::oidc::{
     Assertion, Authentication, ClaimNames, Encode, Grant, OidcSettings, OidcTokens, Retries,
     SignedAssertion,
 };
 use crate::secret::Secret;
+use crate::threads::logging::log_line;
 use crate::tls::TlsClient;
+use crate::tls::settings::Peer;
 use crate::tls::signature::Algorithm;
 
 use super::oauth::Retriever;
@@ -41,7 +43,7 @@ impl ProducerConfig {
         let grant = self.grant(jaas, retriever)?;
         grant.check().map_err(as_config_error)?;
         self.warn_of_unused_grants(&grant, jaas);
-        let client = Client::new(self.tls_of_server(jaas, &url)?, self.times());
+        let tls = self.tls_of_server(jaas, &url)?;
         self.warn_of_plain_http(&url);
         let settings = OidcSettings {
             url,
@@ -56,7 +58,7 @@ impl ProducerConfig {
                 total: self.millis("sasl.login.retry.backoff.max.ms"),
             },
         };
-        Ok(OidcTokens::new(settings, client))
+        Ok(OidcTokens::new(settings, tls, self.times()))
     }
 
     fn warn_of_unused_grants(&self, grant: &Grant, jaas: &Jaas) {
@@ -168,7 +170,8 @@ impl ProducerConfig {
             .option(option)
             .and_then(|value| trimmed(value.reveal()));
         if of_setting.is_some() && of_option.is_some() {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{setting} takes precedence over the option {option} of sasl.jaas.config"
             );
@@ -234,7 +237,7 @@ impl ProducerConfig {
         let context = |error: Error| {
             let of =
                 format!("TLS with the server of {URL}, by the options ssl.* of sasl.jaas.config");
-            as_config_error(error.replacing("the broker", "the server").in_context(of))
+            as_config_error(error.in_context(of))
         };
         let mut config = Self::new();
         for (option, value) in jaas
@@ -257,7 +260,7 @@ impl ProducerConfig {
             self.warn_of_group(Group::ServerTls, jaas, &chosen);
             return Ok(None);
         }
-        let tls = config.tls_client().map_err(context)?;
+        let tls = config.tls_client(Peer::TokenServer).map_err(context)?;
         Ok(Some(Arc::new(tls)))
     }
 
@@ -268,7 +271,8 @@ impl ProducerConfig {
                 .parse()
                 .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         if !url.is_https() && !is_here {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{URL} begins with http://, so the client's credentials and its tokens can be read on their way"
             );

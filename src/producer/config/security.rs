@@ -91,17 +91,20 @@ mod tls {
     use super::*;
     use crate::secret::Secret;
     use crate::tls::settings::{
-        CheckName, KeySource, StoreFile, TlsSettings, TrustSource, Versions, names_of,
+        CheckName, KeySource, Peer, StoreFile, TlsSettings, TrustSource, Versions, names_of,
     };
     use crate::tls::{ClientKey, TlsClient};
 
     impl ProducerConfig {
         pub(super) fn tls(&self) -> Result<Encryption, Error> {
-            Ok(Encryption::Tls(Arc::new(self.tls_client()?)))
+            Ok(Encryption::Tls(Arc::new(self.tls_client(Peer::Broker)?)))
         }
 
         /// Makes what the settings `ssl.*` ask for. Reads the stores.
-        pub(in crate::producer::config) fn tls_client(&self) -> Result<TlsClient, Error> {
+        pub(in crate::producer::config) fn tls_client(
+            &self,
+            peer: Peer,
+        ) -> Result<TlsClient, Error> {
             let (key_of_code, trust_of_code) = (self.key_of_code()?, self.trust_of_code()?);
             self.check_stores()?;
             let versions = Versions::of(
@@ -123,12 +126,13 @@ mod tls {
                 _ => CheckName::Yes,
             };
             if checks_name == CheckName::No {
-                warn(
+                warn(&format!(
                     "ssl.endpoint.identification.algorithm is empty: a server with any certificate of a trusted issuer can \
-                     pass for a broker",
-                );
+                     pass for a {peer}"
+                ));
             }
             let settings = TlsSettings {
+                peer,
                 keys: key_of_code.or_else(|| self.key_source()),
                 trust: trust_of_code.or_else(|| self.trust_source()),
                 checks_name,

@@ -41,7 +41,8 @@ impl ProducerConfig {
     /// As [`tls_trust`](Self::tls_trust), and asks `provider` again for each connection, so that the certificates can be
     /// exchanged while the producer runs.
     ///
-    /// `build` calls it on its own thread, and returns an error if it fails. Later a thread of the producer calls it. A new
+    /// `build` has another thread call it, and waits for it as for the files of the other settings: `max.block.ms` at most, or
+    /// 5 s if that is more. It returns an error if the provider fails. Later a thread of the producer calls it. A new
     /// connection waits for it two seconds at most, or half of its time if that is shorter. If it then has no answer, if it
     /// fails or panics, or if the certificates are not usable, the connection uses the last ones that were, and the log has
     /// a warning. Existing connections stay. Do not put secrets into the error's text, because it is logged. The provider

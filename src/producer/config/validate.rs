@@ -12,6 +12,7 @@ use crate::connection::resolve::NameService;
 use crate::error::Error;
 use crate::record::compression::CompressionType;
 use crate::secret::HIDDEN;
+use crate::threads::logging::log_line;
 
 use super::choices::Acks;
 use super::security::Protection;
@@ -93,7 +94,8 @@ impl ProducerConfig {
         if settings.compression == CompressionType::Lz4
             && settings.compression_lz4_level != LZ4_DEFAULT_LEVEL
         {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "compression.lz4.level={} has no effect: the lz4 codec has one level",
                 self.shown(&["compression.lz4.level"], settings.compression_lz4_level)
@@ -158,14 +160,16 @@ impl ProducerConfig {
     fn warn_of_changes(&self, settings: &Settings) {
         if self.settings.enable_idempotence && !settings.enable_idempotence {
             let obstacle = self.obstacle_to_idempotence().unwrap_or_default();
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "idempotence is off because of {obstacle}: retries may duplicate or reorder records; \
                  set enable.idempotence=false if that is intended"
             );
         }
         if settings.delivery_timeout != self.settings.delivery_timeout {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
                 self.shown(

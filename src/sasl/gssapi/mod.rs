@@ -3,13 +3,12 @@
 //! | to | see |
 //! |---|---|
 //! | call the system's library | [`library`] |
-//! | wait for a KDC until a deadline | [`calls`] |
+//! | wait for a KDC until a deadline | [`BlockingCalls`], as [`Gssapi`] uses them |
 //! | exchange the messages | [`conversation`] |
 //! | read the options of `Krb5LoginModule` | [`login`] |
 //! | know what an error code means | [`meaning`] |
 //! | say what happened, and what to change | [`fault`] |
 
-mod calls;
 mod conversation;
 mod fault;
 mod library;
@@ -23,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use self::calls::{Calls, NoResult};
 use self::conversation::GssConversation;
 use self::fault::{Subject, Tickets, not_loaded};
 use self::library::{Credentials, Fault, Library, Name, SecurityContext, Step, c_text};
@@ -33,11 +31,15 @@ use self::meaning::is_expired;
 use super::{Conversation, Mechanism, failed, misconfigured};
 use crate::error::{Error, ErrorKind, printable};
 use crate::secret::{self, FileFault};
+use crate::threads::{BlockingCalls, NoResult, Overlap};
 
 /// The mechanism GSSAPI with the tickets of a client.
 pub(crate) struct Gssapi {
     client: Arc<Client>,
-    calls: Calls,
+    /// Those that may wait for a KDC. GSSAPI knows no deadline, and if a KDC does not answer, MIT's library waits 27 s for it.
+    /// They run one after the other, so a silent KDC costs one thread, and no call finds the ticket cache half filled by
+    /// another. One that ends too late is not in vain: it leaves its ticket in the cache, where the next connection finds it.
+    calls: BlockingCalls<Result<Started, Error>>,
 }
 
 /// What gets tickets. The calls of the library share it with the mechanism.
@@ -67,7 +69,7 @@ impl Gssapi {
         };
         Ok(Self {
             client: Arc::new(client),
-            calls: Calls::new(),
+            calls: BlockingCalls::new("kp-kerberos", Overlap::Queued),
         })
     }
 }
@@ -104,7 +106,7 @@ impl Gssapi {
     fn no_result(&self, host: &str, reason: NoResult) -> Error {
         let service = &self.client.login.service;
         match reason {
-            NoResult::TooLate => Error::new(
+            NoResult::Late | NoResult::EarlierHang => Error::new(
                 ErrorKind::Network,
                 format!("Kerberos has no ticket for {service}/{host} in time: a KDC does not answer, or answers slowly"),
             )
@@ -113,7 +115,7 @@ impl Gssapi {
                  socket.connection.setup.timeout.ms",
             ),
             NoResult::Closed => Error::new(ErrorKind::Network, "the connection was given up"),
-            NoResult::NoThread(error) => {
+            NoResult::NotStarted(error) => {
                 Error::new(ErrorKind::Resource, "the kerberos thread cannot be started").with_source(error)
             }
             NoResult::Panicked => Error::new(ErrorKind::Internal, "a call of Kerberos panicked"),

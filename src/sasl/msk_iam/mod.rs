@@ -6,7 +6,6 @@
 //! | make tokens for OAUTHBEARER | `tokens` |
 //! | find credentials | `credentials` and its sources: `environment`, `profiles`, `sts`, `container`, `instance` |
 //! | keep credentials, and replace them in time | `provider` |
-//! | run what may hang on a thread of its own | `runs` |
 //! | read the options of the login module | `options` |
 
 mod container;
@@ -18,7 +17,6 @@ mod profile_files;
 mod profiles;
 mod provider;
 mod region;
-mod runs;
 mod sigv4;
 mod sts;
 pub(crate) mod timestamp;
@@ -36,7 +34,6 @@ use self::instance::InstanceMetadata;
 use self::options::Options;
 use self::profiles::ProfileSource;
 use self::provider::{Provider, Retries};
-use self::runs::Runs;
 use self::sigv4::Signer;
 use self::sts::{RoleSource, WebIdentity};
 pub(crate) use self::tokens::MskTokens;
@@ -45,6 +42,7 @@ use super::json;
 use super::temporary::TemporaryRefusal;
 use super::{Conversation, Mechanism, Message, Next, failed, misconfigured};
 use crate::error::{Error, ErrorKind, printable};
+use crate::threads::{BlockingCalls, NoResult, Overlap};
 
 const SERVICE: &str = "kafka-cluster";
 const ACTION: &str = "kafka-cluster:Connect";
@@ -62,7 +60,7 @@ pub(crate) struct MskIam {
     /// The region of the EC2 instance, once it is known.
     instance_region: Arc<OnceLock<String>>,
     /// The searches for the region of the profile or the instance.
-    regions: Runs<Result<Option<String>, Missing>>,
+    regions: BlockingCalls<Result<Option<String>, Missing>>,
 }
 
 impl MskIam {
@@ -106,7 +104,7 @@ impl MskIam {
             provider: Arc::new(provider),
             profile: options.profile,
             instance_region: Arc::default(),
-            regions: Runs::new(),
+            regions: BlockingCalls::new("kp-aws", Overlap::Shared(Clone::clone)),
         })
     }
 
@@ -143,11 +141,11 @@ impl MskIam {
             })?;
             Ok(region.map(|region| known.get_or_init(|| region).clone()))
         };
-        match self.regions.result(deadline, find) {
+        match self.regions.run(deadline, find) {
             Ok(Ok(Some(region))) => Ok(region),
             Ok(Ok(None)) => Err(unknown_region(need, None)),
             Ok(Err(missing)) => Err(unknown_region(need, Some(&missing))),
-            Err(absent) => Err(absent.error("AWS region of the cluster")),
+            Err(no_result) => Err(absent(no_result, "AWS region of the cluster")),
         }
     }
 
@@ -223,6 +221,29 @@ impl fmt::Debug for MskIam {
         f.debug_struct("MskIam")
             .field("provider", &self.provider)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the error of a call that was to give this.
+fn absent(no_result: NoResult, what: &str) -> Error {
+    match no_result {
+        NoResult::Late | NoResult::EarlierHang => Error::new(
+            ErrorKind::Network,
+            format!("no {what} in time: the source has not answered yet"),
+        )
+        .with_advice(
+            "see whether AWS's endpoints can be reached from here and the file system of AWS's files answers: the client \
+             asks again",
+        ),
+        NoResult::Closed => failed(format!("no {what}: the producer is closed")),
+        NoResult::Panicked => failed(format!(
+            "no {what}: the code that asks for it panicked, which is a defect of the client"
+        )),
+        NoResult::NotStarted(error) => Error::new(
+            ErrorKind::Network,
+            format!("no {what}: the thread that asks for it cannot be started"),
+        )
+        .with_source(error),
     }
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::absent;
 use super::credentials::{Attempt, Chain, Credentials, Failures, Found};
 use super::environment::Environment;
-use super::runs::Runs;
 use crate::error::Error;
 use crate::sync::Mutex;
 use crate::threads::logging::log_line;
+use crate::threads::{BlockingCalls, Overlap};
 
 /// New credentials are asked for this long before the old ones end, or earlier if they are valid for a short time only.
 const REFRESH_BEFORE_END: Duration = Duration::from_secs(300);
@@ -42,7 +43,7 @@ pub(super) struct Provider {
     environment: Arc<Environment>,
     retries: Retries,
     kept: Mutex<Option<Kept>>,
-    runs: Runs<Result<Arc<Credentials>, Error>>,
+    runs: BlockingCalls<Result<Arc<Credentials>, Error>>,
 }
 
 /// Credentials with an end. Those without are read again for each connection, so a changed file takes effect.
@@ -60,7 +61,7 @@ impl Provider {
             environment,
             retries,
             kept: Mutex::new(None),
-            runs: Runs::new(),
+            runs: BlockingCalls::new("kp-aws", Overlap::Shared(Clone::clone)),
         }
     }
 
@@ -89,11 +90,11 @@ impl Provider {
         };
         let provider = Arc::clone(self);
         let run = move || provider.renew(now, ask_until);
-        match (self.runs.result(wait_until, run), valid) {
+        match (self.runs.run(wait_until, run), valid) {
             (Ok(Ok(credentials)), _) => Ok(credentials),
             (_, Some(valid)) => Ok(valid),
             (Ok(Err(error)), None) => Err(error),
-            (Err(absent), None) => Err(absent.error("AWS credentials")),
+            (Err(no_result), None) => Err(absent(no_result, "AWS credentials")),
         }
     }
 
@@ -119,7 +120,7 @@ impl Provider {
     /// Ends the waits for credentials. Nothing is asked any more.
     pub(super) fn close(&self) {
         self.runs.close();
-        self.environment.web().close();
+        self.environment.web().requests().close();
     }
 
     /// Asks for credentials in place of those that are kept. Returns those if that fails and they are still valid.
@@ -151,7 +152,7 @@ impl Provider {
             if !failures.are_temporary() || retry >= self.retries.most || until >= deadline {
                 return Err(failures);
             }
-            if !self.runs.pause(until) {
+            if !self.environment.web().requests().pause_until(until) {
                 return Err(failures);
             }
             retry += 1;

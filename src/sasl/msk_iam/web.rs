@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -11,12 +10,12 @@ use zeroize::Zeroizing;
 use super::credentials::{Attempt, Credentials, Missing};
 use super::timestamp;
 use crate::error::{ErrorKind, printable};
-use crate::http::{Client, Request, Response, Times, Url};
+use crate::http::{Client, Request, Requests, Response, Times, Url};
 use crate::sasl::json;
 use crate::secret::Secret;
 use crate::sync::Mutex;
 use crate::tls::TlsClient;
-use crate::tls::settings::TlsSettings;
+use crate::tls::settings::{Peer, TlsSettings};
 
 /// For endpoints on the machine itself. AWS's own libraries give them a second.
 const NEAR: Times = Times {
@@ -34,21 +33,22 @@ pub(super) struct Web {
     near: Client,
     /// Made when it is needed first: it reads the certificates that the system trusts.
     far: Mutex<Option<Arc<Client>>>,
-    is_closed: AtomicBool,
+    requests: Arc<Requests>,
 }
 
 impl Web {
     pub(super) fn new() -> Self {
+        let requests = Arc::default();
         Self {
-            near: Client::new(None, NEAR),
+            near: Client::new(None, NEAR, &requests),
             far: Mutex::new(None),
-            is_closed: AtomicBool::new(false),
+            requests,
         }
     }
 
-    /// Makes all further requests fail: nothing needs their answers any more.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
+    /// All requests. Nothing needs their answers when they are closed.
+    pub(super) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Makes one request. Returns the answer of a server that does not ask to try later.
@@ -68,9 +68,6 @@ impl Web {
         url: &Url,
         attempt: &Attempt<'_>,
     ) -> Result<Response, Missing> {
-        if self.is_closed.load(Ordering::Acquire) {
-            return Err(Missing::temporary("the producer is closed"));
-        }
         let result = match url.is_https() {
             false => self.near.send(request, attempt.deadline),
             true => self.far()?.send(request, attempt.deadline),
@@ -85,9 +82,12 @@ impl Web {
         if let Some(client) = &*self.far.lock() {
             return Ok(Arc::clone(client));
         }
-        let tls = TlsClient::new(TlsSettings::default());
+        let tls = TlsClient::new(TlsSettings {
+            peer: Peer::AwsEndpoint,
+            ..TlsSettings::default()
+        });
         let tls = tls.map_err(|error| Missing::lasting(error.summary()))?;
-        let client = Arc::new(Client::new(Some(Arc::new(tls)), FAR));
+        let client = Arc::new(Client::new(Some(Arc::new(tls)), FAR, &self.requests));
         *self.far.lock() = Some(Arc::clone(&client));
         Ok(client)
     }

@@ -15,10 +15,11 @@ use crate::sasl::failed;
 /// itself. It may block: a new connection waits for it as long as `socket.connection.setup.timeout.ms` allows, and meanwhile
 /// the old connections serve. If it takes longer, a `send` that waits for `max.block.ms` gets the kind
 /// [`MetadataTimeout`](crate::ErrorKind::MetadataTimeout), with `what supplies the tokens for OAUTHBEARER has given none yet`,
-/// or `... gave none in time`, as its cause. It must not use the producer that calls it.
+/// or `... gave none in time`, as its cause. `close` does not wait for a call that is under way. The provider must not use
+/// the producer that calls it.
 ///
-/// An error, or a panic, ends the attempt to connect, and the callers that wait in `send` get it as the cause. While the latest token is
-/// valid, it stays in use, and the thread tries again: after a second at first, then every 10 seconds. Without a valid token
+/// An error, or a panic, ends the attempt to connect, and the callers that wait in `send` get it as the cause. While the
+/// latest token is valid, it stays in use, and the thread tries again: after a second at first, then every 10 seconds. Without a valid token
 /// the next connection tries again. Do not put secrets into the error's text, because it is logged.
 ///
 /// A closure is a provider, too:

@@ -2,7 +2,6 @@
 //! token server that is down for a while is not noticed. It also gets what is read for each connection, so that a file
 //! system that hangs holds up no other thread beyond its deadline.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,9 +9,9 @@ use super::{BearerToken, TokenSource};
 use crate::backoff::ExponentialBackoff;
 use crate::error::{Error, ErrorKind};
 use crate::sasl::failed;
-use crate::sync::{Condvar, Mutex, STACK_BYTES, spawn};
-use crate::threads::ThreadGroup;
+use crate::sync::Mutex;
 use crate::threads::logging::log_line;
+use crate::threads::{BlockingCalls, NoResult, Overlap, catch_panic};
 
 /// A token that ends sooner is not used for a new connection: the broker would refuse it.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
@@ -48,8 +47,8 @@ impl RefreshWindow {
 
 /// A source that keeps the latest token of another one.
 ///
-/// [`fetch`](TokenSource::fetch) returns that token at once while it is valid. The first call starts the thread that gets
-/// the tokens. The thread is a producer's own if the call comes from such a thread. It ends when this source is closed.
+/// [`fetch`](TokenSource::fetch) returns that token at once while it is valid. Another thread, of the producer that asks
+/// first, gets the tokens. It ends when this source is closed, or when no further token is to be fetched.
 pub(crate) struct RefreshedTokens(Arc<Shared>);
 
 struct Shared {
@@ -57,27 +56,17 @@ struct Shared {
     /// `None` if each connection gets a token of its own.
     window: Option<RefreshWindow>,
     state: Mutex<State>,
-    changed: Condvar,
+    attempts: BlockingCalls<Result<BearerToken, Error>>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The latest token. `None` if connections do not share it.
     latest: Option<BearerToken>,
+    /// The number of failed attempts since the latest token.
+    failures: u32,
     /// The error of the latest attempt. `None` if it succeeded.
     error: Option<Error>,
-    /// The number of attempts that have begun.
-    begun: u64,
-    /// The number of attempts that have ended.
-    ended: u64,
-    /// The attempt for which connections wait, if it is later than `ended`.
-    wanted: u64,
-    failures: u32,
-    /// Whether connections share the latest token while it is valid.
-    is_shared: bool,
-    /// When the thread gets a token although no connection waits for it.
-    refresh_at: Option<Instant>,
-    has_thread: bool,
-    is_closed: bool,
 }
 
 impl RefreshedTokens {
@@ -94,11 +83,8 @@ impl RefreshedTokens {
         Self(Arc::new(Shared {
             source,
             window,
-            state: Mutex::new(State {
-                is_shared: window.is_some(),
-                ..State::default()
-            }),
-            changed: Condvar::new(),
+            state: Mutex::default(),
+            attempts: BlockingCalls::new("kp-login", Overlap::Shared(Clone::clone)),
         }))
     }
 
@@ -108,64 +94,32 @@ impl RefreshedTokens {
         self.0.source.delay().or(last)
     }
 
-    /// Starts the thread if it does not run.
-    fn ensure_thread(&self, state: &mut State) -> Result<(), Error> {
-        if state.has_thread {
-            return Ok(());
+    fn no_token(&self, no_result: NoResult) -> Error {
+        match no_result {
+            NoResult::Closed => failed("no token for OAUTHBEARER: the producer is closed"),
+            NoResult::Late | NoResult::EarlierHang => no_token_in_time(self.known_delay()),
+            NoResult::Panicked => panicked(),
+            NoResult::NotStarted(error) => {
+                failed("the thread that gets tokens for OAUTHBEARER cannot be started")
+                    .with_source(error)
+            }
         }
-        let shared = Arc::clone(&self.0);
-        let run = move || shared.run();
-        let name = "kp-login".to_owned();
-        // The source can be the user's code.
-        let started = match ThreadGroup::of_this_thread() {
-            Some(group) => group.spawn_for_user_code(name, STACK_BYTES, run),
-            None => spawn(name, STACK_BYTES, run).map(drop),
-        };
-        started.map_err(|error| {
-            failed("the thread that gets tokens for OAUTHBEARER cannot be started")
-                .with_source(error)
-        })?;
-        state.has_thread = true;
-        Ok(())
     }
 }
 
 impl TokenSource for RefreshedTokens {
     fn fetch(&self, deadline: Instant) -> Result<BearerToken, Error> {
-        let mut state = self.0.state.lock();
-        if let Some(token) = state.usable(SystemTime::now()) {
+        if let Some(token) = self.0.state.lock().usable(SystemTime::now()) {
             return Ok(token.clone());
         }
-        if state.is_closed {
-            return Err(closed());
-        }
-        self.ensure_thread(&mut state)?;
-        let attempt = match state.begun > state.ended {
-            true => state.begun,
-            false => state.begun + 1,
-        };
-        state.wanted = attempt;
-        self.0.changed.notify_all();
-        while state.ended < attempt && !state.is_closed {
-            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
-                break;
-            }
-        }
-        match (&state.error, &state.latest) {
-            _ if state.ended < attempt && state.is_closed => Err(closed()),
-            (Some(error), _) if state.ended >= attempt => Err(error.clone()),
-            (None, Some(token)) if state.ended >= attempt => Ok(token.clone()),
-            _ => {
-                drop(state);
-                Err(no_token_in_time(self.known_delay()))
-            }
-        }
+        let shared = Arc::clone(&self.0);
+        let token = self.0.attempts.run(deadline, move || shared.renew());
+        token.unwrap_or_else(|no_result| Err(self.no_token(no_result)))
     }
 
     fn delay(&self) -> Option<Error> {
-        let state = self.0.state.lock();
-        let is_awaited = state.begun > state.ended && state.usable(SystemTime::now()).is_none();
-        drop(state);
+        let has_token = self.0.state.lock().usable(SystemTime::now()).is_some();
+        let is_awaited = !has_token && self.0.attempts.is_running();
         let unknown = || {
             let message = "what supplies the tokens for OAUTHBEARER has given none yet";
             Error::new(ErrorKind::Network, message).with_advice(SEE_THE_CODE)
@@ -174,8 +128,7 @@ impl TokenSource for RefreshedTokens {
     }
 
     fn close(&self) {
-        self.0.state.lock().is_closed = true;
-        self.0.changed.notify_all();
+        self.0.attempts.close();
         self.0.source.close();
     }
 }
@@ -184,10 +137,6 @@ impl Drop for RefreshedTokens {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn closed() -> Error {
-    failed("no token for OAUTHBEARER: the producer is closed")
 }
 
 const SEE_THE_CODE: &str = "the next connection tries again; see whether the code that supplies the tokens waits for something";
@@ -202,19 +151,39 @@ fn no_token_in_time(delay: Option<Error>) -> Error {
     }
 }
 
+fn panicked() -> Error {
+    failed("the code that supplies tokens for OAUTHBEARER panicked")
+}
+
 impl State {
     /// Returns the latest token if a new connection can use it.
     fn usable(&self, now: SystemTime) -> Option<&BearerToken> {
         let is_usable = |token: &&BearerToken| token.time_left(now) > Some(MIN_TIME_LEFT);
-        self.latest
-            .as_ref()
-            .filter(|_| self.is_shared)
-            .filter(is_usable)
+        self.latest.as_ref().filter(is_usable)
     }
 
-    /// Returns whether a token is to be fetched.
-    fn is_due(&self, now: Instant) -> bool {
-        self.wanted > self.begun || self.refresh_at.is_some_and(|at| at <= now)
+    /// As [`Shared::note`], for tokens that connections share.
+    fn note(
+        &mut self,
+        got: &Result<BearerToken, Error>,
+        window: &RefreshWindow,
+        now: SystemTime,
+    ) -> (Option<Duration>, Option<Duration>) {
+        match got {
+            Ok(token) => {
+                let left = token.time_left(now).filter(|left| *left > MIN_TIME_LEFT);
+                self.latest = Some(token.clone());
+                self.failures = 0;
+                let delay = left.map(|left| window.delay(now, now + left, fastrand::f64()));
+                (delay, None)
+            }
+            Err(_) => {
+                self.failures = self.failures.saturating_add(1);
+                let left = self.usable(now).and_then(|token| token.time_left(now));
+                let delay = left.map(|left| delay_after(self.failures, left));
+                (delay, left)
+            }
+        }
     }
 }
 
@@ -225,69 +194,36 @@ fn delay_after(failures: u32, left: Duration) -> Duration {
 }
 
 impl Shared {
-    /// Gets a token whenever a connection waits for one, or the latest one is near its end. Returns when the source is
-    /// closed.
-    fn run(&self) {
-        while self.wait_until_due() {
-            let got = catch_unwind(AssertUnwindSafe(|| {
-                self.source.fetch(Instant::now() + LONGEST_FETCH)
-            }));
-            let got = got.unwrap_or_else(|panic| {
-                // Its destructor is the user's code, too, and may panic.
-                std::mem::forget(panic);
-                Err(failed(
-                    "the code that supplies tokens for OAUTHBEARER panicked",
-                ))
-            });
-            if let Some((error, left)) = self.note(got, SystemTime::now()) {
-                log_line!(log::Level::Warn, target: "kafka_producer::connection",
-                    "no new token for OAUTHBEARER yet; the present one is valid for {} s more: {error}", left.as_secs());
-            }
+    /// Gets a token, and schedules the next attempt.
+    fn renew(self: Arc<Self>) -> Result<BearerToken, Error> {
+        let fetch = || self.source.fetch(Instant::now() + LONGEST_FETCH);
+        let got = catch_panic(fetch).unwrap_or_else(|| Err(panicked()));
+        let (delay, still_valid) = self.note(&got, SystemTime::now());
+        if let (Err(error), Some(left)) = (&got, still_valid) {
+            log_line!(log::Level::Warn, target: "kafka_producer::connection",
+                "no new token for OAUTHBEARER yet; the present one is valid for {} s more: {error}", left.as_secs());
         }
+        if let Some(at) = delay.and_then(|delay| Instant::now().checked_add(delay)) {
+            let shared = Arc::clone(&self);
+            self.attempts.schedule(at, move || shared.renew());
+        }
+        got
     }
 
-    /// Returns whether an attempt begins; false if the source is closed.
-    fn wait_until_due(&self) -> bool {
+    /// Notes the end of an attempt. Returns the delay until one for which no connection waits, and how long the token is
+    /// still valid that a failed attempt leaves in use.
+    fn note(
+        &self,
+        got: &Result<BearerToken, Error>,
+        now: SystemTime,
+    ) -> (Option<Duration>, Option<Duration>) {
         let mut state = self.state.lock();
-        while !state.is_closed && !state.is_due(Instant::now()) {
-            match state.refresh_at {
-                Some(at) => drop(self.changed.wait_until(&mut state, at)),
-                None => self.changed.wait(&mut state),
-            }
-        }
-        state.begun += 1;
-        !state.is_closed
-    }
-
-    /// Notes the end of an attempt. Returns its error if the latest token is still valid, and for how long.
-    fn note(&self, got: Result<BearerToken, Error>, now: SystemTime) -> Option<(Error, Duration)> {
-        let mut state = self.state.lock();
-        state.ended = state.begun;
-        let failed = match got {
-            Ok(token) => {
-                let left = token.time_left(now).filter(|left| *left > MIN_TIME_LEFT);
-                let delay = self
-                    .window
-                    .zip(left)
-                    .map(|(window, left)| window.delay(now, now + left, fastrand::f64()));
-                state.refresh_at = delay.and_then(|delay| Instant::now().checked_add(delay));
-                state.latest = Some(token);
-                state.error = None;
-                state.failures = 0;
-                None
-            }
-            Err(error) => {
-                state.failures = state.failures.saturating_add(1);
-                let left = state.usable(now).and_then(|token| token.time_left(now));
-                state.refresh_at =
-                    left.map(|left| Instant::now() + delay_after(state.failures, left));
-                state.error = Some(error.clone());
-                left.map(|left| (error, left))
-            }
-        };
+        let replaced = std::mem::replace(&mut state.error, got.as_ref().err().cloned());
+        let noted = self.window.map(|window| state.note(got, &window, now));
         drop(state);
-        self.changed.notify_all();
-        failed
+        // After the lock: its causes can be types of the user.
+        drop(replaced);
+        noted.unwrap_or_default()
     }
 }
 
@@ -466,27 +402,6 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_whose_payload_panics_leaves_the_thread_alive() {
-        struct Bomb;
-        impl Drop for Bomb {
-            fn drop(&mut self) {
-                panic!("a destructor");
-            }
-        }
-        struct Panics;
-        impl TokenSource for Panics {
-            fn fetch(&self, _: Instant) -> Result<BearerToken, Error> {
-                std::panic::panic_any(Bomb);
-            }
-        }
-        let tokens = RefreshedTokens::new(Box::new(Panics), WINDOW);
-        for _ in 0..2 {
-            let error = tokens.fetch(soon()).unwrap_err();
-            assert!(error.to_string().contains("panicked"), "{error}");
-        }
-    }
-
-    #[test]
     fn a_token_that_is_over_is_passed_on_once() {
         let script = script(WINDOW);
         let over = BearerToken::new("over").expires(SystemTime::now() - seconds(5));
@@ -558,8 +473,12 @@ mod tests {
         script.tokens.close();
         assert!(waiting.join().unwrap().contains("closed"));
         assert!(script.tokens.fetch(soon()).is_err());
-        // The attempt under way ends, and with it the thread and its part of the script.
+        // The attempt under way ends, and no other begins.
         script.answers.send(Err(failed("late"))).unwrap();
-        assert!(script.asked.recv_timeout(SOON).is_err());
+        while script.tokens.0.attempts.is_running() {
+            std::thread::yield_now();
+        }
+        assert!(script.tokens.fetch(soon()).is_err());
+        assert!(script.asked.try_recv().is_err());
     }
 }

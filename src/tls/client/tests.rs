@@ -1,9 +1,10 @@
 use rustls::HandshakeKind;
 
-use super::super::given::ClientKey;
-use super::super::settings::{KeySource, StoreFile, TrustSource, Versions};
+use super::super::given::{ClientKey, TrustMaterial};
+use super::super::settings::{KeySource, Provider, StoreFile, TrustSource, Versions};
 use super::super::test_peers::*;
 use super::*;
+use crate::secret::HungFile;
 
 /// A trust store in a file of its own, which disappears with it.
 struct TrustFile(std::path::PathBuf);
@@ -202,4 +203,61 @@ fn key_pem(made: &Made) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(made.key.serialized_der());
     format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+}
+
+#[test]
+fn a_store_that_is_not_read_delays_one_connection_and_the_last_usable_one_serves() {
+    let file = TrustFile::new("hung", &[&authority("root")]);
+    let client = file.client(Versions::default());
+    let hung = HungFile::new(&file.0);
+    assert_one_connection_waits(&client);
+    drop(hung);
+    assert_read_again(&client);
+}
+
+#[test]
+fn code_that_supplies_certificates_and_hangs_delays_one_connection() {
+    let trust = pem(authority("root").der());
+    let (release, hold) = crate::sync::channel::bounded::<()>(0);
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let supply = move || {
+        // The first call is that of `TlsClient::new`.
+        if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            let _ = hold.recv();
+        }
+        Ok(TrustMaterial::pem(trust.clone()))
+    };
+    let client = TlsClient::new(TlsSettings {
+        trust: Some(TrustSource::Provider(Provider::new(supply))),
+        ..TlsSettings::default()
+    })
+    .unwrap();
+    assert_one_connection_waits(&client);
+    drop(release);
+    assert_read_again(&client);
+}
+
+/// The first connection waits for half of its time, and the others not at all.
+#[track_caller]
+fn assert_one_connection_waits(client: &TlsClient) {
+    let connect = |time| {
+        let began = Instant::now();
+        client.connection("host.test", began + time).unwrap();
+        began.elapsed()
+    };
+    let half = Duration::from_millis(100);
+    assert!(connect(2 * half) >= half);
+    assert!(connect(Duration::from_secs(60)) < READ_PATIENCE);
+    let error = client.read_until(Instant::now()).map(drop).unwrap_err();
+    assert!(error.to_string().contains("not read in time"), "{error}");
+}
+
+#[track_caller]
+fn assert_read_again(client: &TlsClient) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while client.reads.is_running() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    client.read_until(end).map(drop).unwrap();
 }

@@ -2,6 +2,10 @@ use rustls::PeerMisbehaved;
 
 use super::*;
 
+fn of_broker(error: &RustlsError, sent: ClientCertificate) -> Error {
+    error_of(error, sent, Peer::Broker)
+}
+
 use AlertDescription::*;
 use ClientCertificate::{NoKeyStore, NoneFits, NotAsked, Sent, SentOutOfDate};
 
@@ -43,7 +47,7 @@ const ALERTS: &[Row] = &[
             CertificateUnknown,
         ],
         NoneFits,
-        "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the broker \
+        "the broker demands a client certificate, and no entry of the key store is signed by an issuer that it \
              accepts (alert {alert})",
         "put a certificate into the key store that one of the issuers in the broker's trust store has signed",
     ),
@@ -110,7 +114,7 @@ const ALERTS: &[Row] = &[
 fn each_alert_of_a_broker_has_its_sentence() {
     for (alerts, sent, message, advice) in ALERTS {
         for alert in *alerts {
-            let error = error_of(&RustlsError::AlertReceived(*alert), *sent);
+            let error = of_broker(&RustlsError::AlertReceived(*alert), *sent);
             let message = message.replace("{alert}", &format!("{alert:?}"));
             assert_sentence(&error, &message, advice);
         }
@@ -141,7 +145,7 @@ fn each_way_not_to_agree_has_its_sentence() {
             "compare ssl.enabled.protocols and ssl.cipher.suites of both sides",
         ),
     ] {
-        let error = error_of(&RustlsError::PeerIncompatible(reason), NotAsked);
+        let error = of_broker(&RustlsError::PeerIncompatible(reason), NotAsked);
         assert_sentence(&error, message, advice);
     }
 }
@@ -150,7 +154,7 @@ fn each_way_not_to_agree_has_its_sentence() {
 fn bytes_that_are_no_tls_ask_for_a_look_at_the_port() {
     let error = RustlsError::InvalidMessage(InvalidMessage::InvalidContentType);
     assert_sentence(
-        &error_of(&error, NotAsked),
+        &of_broker(&error, NotAsked),
         "the broker's bytes are not TLS",
         "check the port: the listener may be one without TLS (security.protocol=PLAINTEXT or SASL_PLAINTEXT)",
     );
@@ -162,7 +166,7 @@ fn a_fault_of_a_certificate_keeps_its_sentence_and_its_advice() {
         message: "the broker's certificate is odd".to_owned(),
         advice: "make another".into(),
     };
-    let error = error_of(&fault.into(), NotAsked);
+    let error = of_broker(&fault.into(), NotAsked);
     assert_sentence(&error, "the broker's certificate is odd", "make another");
 }
 
@@ -182,7 +186,7 @@ fn other_faults_are_told_in_the_words_of_rustls() {
             "the TLS connection failed: ",
         ),
     ] {
-        let made = error_of(&error, NotAsked);
+        let made = of_broker(&error, NotAsked);
         assert_eq!(made.kind(), ErrorKind::Tls);
         assert_eq!(made.message(), format!("{message}{error}"));
     }

@@ -21,7 +21,7 @@ fn verifier(trusted: &[CertificateDer<'static>], checks_name: bool) -> Verifier 
         are_configured: true,
     };
     let provider = Arc::new(super::super::provider::provider().unwrap());
-    Verifier::new(anchors, checks_name, &provider).unwrap()
+    Verifier::new(anchors, Peer::Broker, checks_name, &provider).unwrap()
 }
 
 /// Shows a chain to a client that trusts `trusted`, and returns what it says.
@@ -164,7 +164,7 @@ fn a_namesake_among_the_systems_certificates_asks_for_a_trust_store() {
         verify_with(&verifier, &[made.der], "localhost", NOW),
         "the broker's certificate is signed by another \"CN=root\" than the one of the trust store: the names are equal \
          and the keys are not",
-        "name a trust store that has the certificate of the brokers' issuer",
+        "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates",
     );
 }
 
@@ -314,7 +314,7 @@ fn a_brokers_certificate_without_its_key_is_refused() {
             &refused.unwrap_err(),
             "the broker shows the certificate \"CN=broker\" and does not have its private key: the signature of the \
              handshake is not valid",
-            "key store has the key",
+            "the broker has the key of this certificate",
         );
     }
 }
@@ -401,8 +401,40 @@ fn the_systems_certificates_are_trusted_as_issuers_only() {
     assert_fault(
         verify_with(&verifier, &chain, "localhost", NOW),
         "the broker's certificate is signed by \"CN=stranger\", which is not the one certificate of the trust store",
-        "name a trust store that has the issuer",
+        "name a trust store that has the issuer: ssl.truststore.location or ssl.truststore.certificates",
     );
+}
+
+/// The settings `ssl.*` are for brokers only.
+#[cfg(feature = "http")]
+#[test]
+fn an_unknown_issuer_of_another_server_is_mended_where_that_server_is_set() {
+    let made = issue(&authority("stranger"), &server_parameters(&["localhost"]));
+    let chain = [made.der];
+    let mut verifier = verifier(&[authority("root").der().clone()], true);
+    verifier.anchors.are_configured = false;
+    for (peer, name, advice) in [
+        (
+            Peer::TokenServer,
+            "token server",
+            "name a trust store that has the issuer, among the options of sasl.jaas.config: ssl.truststore.location=",
+        ),
+        (
+            Peer::AwsEndpoint,
+            "AWS endpoint",
+            "add the issuer's certificate to the system's, or name a file that has it in the environment variable",
+        ),
+    ] {
+        verifier.peer = peer;
+        let message = format!(
+            "the {name}'s certificate is signed by \"CN=stranger\", which is not the one certificate of the trust store"
+        );
+        assert_fault(
+            verify_with(&verifier, &chain, "localhost", NOW),
+            &message,
+            advice,
+        );
+    }
 }
 
 #[test]
@@ -413,10 +445,10 @@ fn a_trust_store_without_a_certificate_that_can_be_used_is_refused() {
         are_configured: true,
     };
     let provider = Arc::new(super::super::provider::provider().unwrap());
-    let error = Verifier::new(anchors, true, &provider).unwrap_err();
+    let error = Verifier::new(anchors, Peer::Broker, true, &provider).unwrap_err();
     assert_sentence(
         &error,
         "the trust store has no certificate to trust",
-        "add the certificate of the brokers' issuer",
+        "add the certificate of the issuer of the broker's certificate",
     );
 }

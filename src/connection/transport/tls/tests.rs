@@ -91,7 +91,7 @@ struct Connected {
 
 fn begin(client: &Arc<TlsClient>, socket: &Arc<TcpSocket>) -> (TlsSendHalf, TlsReceiveHalf) {
     let deadline = Instant::now() + PATIENCE;
-    halves(client, "127.0.0.1", socket, deadline, &Arc::default()).unwrap()
+    halves(client, "127.0.0.1", socket, deadline).unwrap()
 }
 
 fn connect_to(config: ServerConfig, versions: Versions, at_once: &'static [u8]) -> Connected {
@@ -473,7 +473,6 @@ fn handshake_with(bytes: &[u8], closes: bool, timeout: Duration) -> HandshakeFai
         "127.0.0.1",
         &socket,
         Instant::now() + timeout,
-        &Arc::default(),
     );
     match failed {
         Err(failed) => failed,
@@ -532,13 +531,7 @@ fn a_peer_that_is_refused_is_told_why() {
         ..TlsSettings::default()
     };
     let stranger = Arc::new(TlsClient::new(settings).unwrap());
-    let failed = connect(
-        &stranger,
-        "127.0.0.1",
-        &socket,
-        Instant::now() + PATIENCE,
-        &Arc::default(),
-    );
+    let failed = connect(&stranger, "127.0.0.1", &socket, Instant::now() + PATIENCE);
     let error = failed.err().expect("an unknown issuer").error;
     assert_eq!(error.kind(), ErrorKind::Tls);
     socket.shut_down();

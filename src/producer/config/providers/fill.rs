@@ -9,6 +9,7 @@ use crate::producer::config::settings::{ROWS, row};
 use crate::producer::config::shown::ShownWhole;
 use crate::producer::config::{Faults, ProducerConfig};
 use crate::secret::{HIDDEN, Secret};
+use crate::threads::logging::log_line;
 
 use super::allowlist::Pattern;
 use super::placeholder::{Piece, Placeholder, pieces};
@@ -122,7 +123,8 @@ impl ProducerConfig {
             config.providers.provided.insert(name);
         }
         if let Some(written) = filled.ends_line {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{name}: the value of {} ends with the end of a line, which is kept as part of the value",
                 shown(&written)
@@ -141,7 +143,8 @@ impl ProducerConfig {
             )),
             (Some(refusal), None) => Err(refusal.to_string()),
             (None, Some(provider)) => {
-                log::warn!(
+                log_line!(
+                    log::Level::Warn,
                     target: "kafka_producer::config",
                     "{name}: a placeholder is kept as part of the value: no config provider is named {}",
                     shown(&provider)
@@ -213,7 +216,8 @@ impl Providers {
         const MOST_LISTED: usize = 20;
         let others = self.settings().filter(|name| !is_listed(name));
         for name in others.take(MOST_LISTED) {
-            log::warn!(
+            log_line!(
+                log::Level::Warn,
                 target: "kafka_producer::config",
                 "{} has no effect: config.providers does not list this provider", shown(name)
             );

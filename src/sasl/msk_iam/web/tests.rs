@@ -1,6 +1,6 @@
 //! The sources of credentials that use HTTP, against servers that are right, wrong or hostile.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
+use crate::http::test_server;
 use crate::sasl::msk_iam::container::ContainerEndpoint;
 use crate::sasl::msk_iam::credentials::{Cause, Chain, Source};
 use crate::sasl::msk_iam::environment::{Environment, EnvironmentVariables};
@@ -28,29 +29,17 @@ struct Got {
 
 impl Got {
     fn read(socket: &TcpStream) -> Option<Self> {
-        let mut reader = BufReader::new(socket);
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let mut headers = String::new();
-        let mut length = 0;
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).unwrap();
-            let Some((name, value)) = header.trim_end().split_once(": ") else {
-                break;
-            };
-            let name = name.to_ascii_lowercase();
-            if name == "content-length" {
-                length = value.parse().unwrap();
-            }
-            headers += &format!("{name}: {value}\n");
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
+        let request = test_server::read_request(socket)?;
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let (line, headers) = head.split_once("\r\n").unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            format!("{}: {value}\n", name.to_ascii_lowercase())
+        };
         Some(Self {
-            line: line.trim_end().trim_end_matches(" HTTP/1.1").to_owned(),
-            headers,
-            body: String::from_utf8(body).unwrap(),
+            line: line.trim_end_matches(" HTTP/1.1").to_owned(),
+            headers: headers.lines().map(header).collect(),
+            body: body.to_owned(),
         })
     }
 
@@ -83,11 +72,9 @@ impl Server {
 
     /// Serves a number of connections. `answer` gets their numbers.
     fn serve(connections: usize, answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let got = Arc::new(Mutex::new(Vec::new()));
         let requests = Arc::clone(&got);
-        let thread = std::thread::spawn(move || {
+        let (port, thread) = test_server::start(move |listener| {
             for number in 0..connections {
                 let (mut socket, _) = listener.accept().unwrap();
                 // The last connection may be that by which a test ends the server.
@@ -98,6 +85,7 @@ impl Server {
                 answer(number, &mut socket);
             }
         });
+        let address = format!("127.0.0.1:{port}");
         Self {
             address,
             got,

@@ -11,6 +11,7 @@ mod assertion;
 mod claims;
 mod grant;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::assertion::{Assertion, SignedAssertion};
@@ -18,9 +19,9 @@ pub(crate) use self::claims::ClaimNames;
 pub(crate) use self::grant::{Authentication, Encode, Grant};
 use super::{BearerToken, TokenSource};
 use crate::error::{Error, ErrorKind};
-use crate::http::{Client, Request, Url};
+use crate::http::{Client, Request, Requests, Times, Url};
 use crate::secret::Secret;
-use crate::sync::channel;
+use crate::tls::TlsClient;
 
 /// What a token server is asked, and for how long.
 #[derive(Clone, Debug)]
@@ -43,18 +44,6 @@ pub(crate) struct Retries {
     pub(crate) total: Duration,
 }
 
-/// The settings `ssl.*` of the producer are for brokers only, so another advice helps for the token server's certificate.
-const NAME_A_TRUST_STORE: &str = "name a trust store that has the issuer, among the options of sasl.jaas.config: \
-                                  ssl.truststore.location=\"...\"";
-
-fn of_token_server(error: Error) -> Error {
-    let error = match error.kind() {
-        ErrorKind::Tls => error.replacing(crate::tls::NAME_A_TRUST_STORE, NAME_A_TRUST_STORE),
-        _ => error,
-    };
-    error.in_context(NO_TOKEN)
-}
-
 /// Begins each error.
 const NO_TOKEN: &str = "no token for OAUTHBEARER from sasl.oauthbearer.token.endpoint.url";
 
@@ -65,20 +54,18 @@ pub(crate) struct OidcTokens {
     client: Client,
     /// The error of the latest request. `None` if it succeeded.
     failure: crate::sync::Mutex<Option<Error>>,
-    /// Never gets a message. It ends the pauses when its sender is dropped.
-    open: crate::sync::Mutex<Option<channel::Sender<()>>>,
-    closed: channel::Receiver<()>,
+    requests: Arc<Requests>,
 }
 
 impl OidcTokens {
-    pub(crate) fn new(settings: OidcSettings, client: Client) -> Self {
-        let (open, closed) = channel::bounded(0);
+    /// Makes the source. TLS, which `https` URLs need, and the times are those of its requests.
+    pub(crate) fn new(settings: OidcSettings, tls: Option<Arc<TlsClient>>, times: Times) -> Self {
+        let requests = Arc::default();
         Self {
             settings,
-            client,
+            client: Client::new(tls, times, &requests),
             failure: crate::sync::Mutex::new(None),
-            open: crate::sync::Mutex::new(Some(open)),
-            closed,
+            requests,
         }
     }
 
@@ -101,9 +88,9 @@ impl OidcTokens {
 
     /// Waits before the next attempt. Returns false if there is none.
     fn pause(&self, pause: Duration, end: Instant) -> bool {
-        let left = end.saturating_duration_since(Instant::now());
-        let waited = self.closed.recv_timeout(pause.min(left));
-        !left.is_zero() && waited == Err(channel::RecvTimeoutError::Timeout)
+        let now = Instant::now();
+        let left = end.saturating_duration_since(now);
+        self.requests.pause_until(now + pause.min(left)) && !left.is_zero()
     }
 }
 
@@ -121,7 +108,7 @@ impl TokenSource for OidcTokens {
             };
             let is_passing = error.kind() == ErrorKind::Network;
             if !is_passing || !self.pause(pause, end) {
-                return Err(of_token_server(error));
+                return Err(error.in_context(NO_TOKEN));
             }
             pause = pause.saturating_mul(2);
         }
@@ -139,7 +126,7 @@ impl TokenSource for OidcTokens {
     }
 
     fn close(&self) {
-        self.open.lock().take();
+        self.requests.close();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The whole of it against a server on this machine. `tests/kafka` has the same with real brokers.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
@@ -9,16 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::*;
-use crate::http::Times;
+use crate::http::test_server;
 
 /// Answers one request after the other with a status and a body, and returns the requests.
 fn serve(answers: Vec<(u16, String)>) -> (Url, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
+    let (port, server) = test_server::start(|listener| {
         let answer = |(status, body): (u16, String)| {
             let mut socket = listener.accept().unwrap().0;
-            let request = read_request(&mut BufReader::new(&socket));
+            let request = test_server::read_request(&socket).expect("a request");
             let is_page = body.starts_with('<');
             let content_type = if is_page {
                 "text/html; charset=utf-8"
@@ -41,21 +39,6 @@ fn serve(answers: Vec<(u16, String)>) -> (Url, JoinHandle<Vec<String>>) {
         Url::parse(&format!("http://127.0.0.1:{port}/token")).unwrap(),
         server,
     )
-}
-
-fn read_request(reader: &mut impl BufRead) -> String {
-    let mut request = String::new();
-    let mut length = 0;
-    while !request.ends_with("\r\n\r\n") {
-        let start = request.len();
-        assert!(reader.read_line(&mut request).unwrap() > 0, "{request}");
-        if let Some(value) = request[start..].strip_prefix("Content-Length: ") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    request + std::str::from_utf8(&body).unwrap()
 }
 
 const ID: &str = "my-client";
@@ -83,7 +66,7 @@ fn tokens(url: Url, grant: Grant, total: Duration) -> OidcTokens {
             total,
         },
     };
-    OidcTokens::new(settings, Client::new(None, Times::default()))
+    OidcTokens::new(settings, None, Times::default())
 }
 
 fn soon() -> Instant {
@@ -194,7 +177,10 @@ fn a_close_ends_the_pause_between_attempts() {
         server.join().unwrap();
         tokens.close();
         let error = fetching.join().unwrap().unwrap_err();
-        assert!(shown(&error).contains("status 503"));
+        let text = shown(&error);
+        // The close may come before the client has read the answer.
+        let is_known = text.contains("status 503") || text.contains("was given up");
+        assert!(is_known, "{text}");
     });
 }
 
@@ -317,17 +303,4 @@ fn a_long_explanation_is_cut() {
     );
     let nested = format!("{{\"a\":{}", "[".repeat(100_000));
     assert!(token_of(200, nested.as_bytes()).is_err());
-}
-
-#[test]
-fn an_unknown_issuer_of_the_token_server_is_mended_by_an_option_and_not_by_the_setting_for_brokers()
-{
-    let advised = crate::tls::NAME_A_TRUST_STORE;
-    let error = Error::new(ErrorKind::Tls, "no TLS connection").with_advice(advised);
-    let shown = shown(&of_token_server(error));
-    assert!(
-        shown.contains("among the options of sasl.jaas.config: ssl.truststore.location="),
-        "{shown}"
-    );
-    assert!(!shown.contains("ssl.truststore.certificates"), "{shown}");
 }
