@@ -54,6 +54,26 @@ impl Drop for Secret {
     }
 }
 
+/// Returns whether a text has a placeholder: `${name}`, `#{name}`, `{{ name }}`, `@name@` and `<name>` of templates, `$name`
+/// and `%name%` of shells. One in a password was probably not filled in.
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    let encloses = |open: &str, close: &str| {
+        text.split_once(open)
+            .is_some_and(|(_, rest)| rest.contains(close))
+    };
+    let is_one =
+        |open: char, close: char| text.len() > 2 && text.starts_with(open) && text.ends_with(close);
+    let is_variable = text
+        .strip_prefix('$')
+        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+    is_variable
+        || ["${", "#{"].iter().any(|open| encloses(open, "}"))
+        || encloses("{{", "}}")
+        || [('<', '>'), ('%', '%'), ('@', '@')]
+            .iter()
+            .any(|(open, close)| is_one(*open, *close))
+}
+
 /// As [`Secret`], of bytes.
 #[cfg(feature = "tls-core")]
 #[derive(Clone, Default, Hash)]

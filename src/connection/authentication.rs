@@ -17,6 +17,11 @@ pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Returns a setting with credentials for SASL that is set and not used.
+    fn unused_credentials(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns why an [`authenticate`](Self::authenticate) that waits for a token now still waits, if that is known. Does not
     /// block.
     fn delay(&self) -> Option<Error> {
@@ -38,12 +43,18 @@ pub(crate) struct Session {
 }
 
 /// The authenticator for listeners without authentication.
-#[derive(Debug)]
-pub(crate) struct NoAuthentication;
+#[derive(Debug, Default)]
+pub(crate) struct NoAuthentication {
+    pub(crate) unused_credentials: Option<&'static str>,
+}
 
 impl Authenticator for NoAuthentication {
     fn is_sasl(&self) -> bool {
         false
+    }
+
+    fn unused_credentials(&self) -> Option<&'static str> {
+        self.unused_credentials
     }
 
     fn authenticate(&self, _: &mut NewConnection<'_>) -> Result<Session, Error> {

@@ -243,6 +243,7 @@ impl Dial<'_> {
         ClientProtocol {
             uses_tls: !matches!(config.encryption, Encryption::None),
             uses_sasl: config.authenticator.is_sasl(),
+            unused_credentials: config.authenticator.unused_credentials(),
         }
     }
 

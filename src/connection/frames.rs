@@ -1,5 +1,6 @@
 //! Cuts a byte stream into frames.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,6 +66,26 @@ enum Stage {
 pub(super) struct ClientProtocol {
     pub(super) uses_tls: bool,
     pub(super) uses_sasl: bool,
+    /// A setting with credentials for SASL that is set and not used.
+    pub(super) unused_credentials: Option<&'static str>,
+}
+
+impl ClientProtocol {
+    /// Returns the advice about a listener that may expect SASL, if the user has set credentials and they are not used.
+    fn advice_about_credentials(self, listener_has_tls: bool) -> Option<String> {
+        let setting = self.unused_credentials?;
+        let (set, fitting) = match (self.uses_tls, listener_has_tls) {
+            (true, _) => ("SSL", "SASL_SSL"),
+            (false, true) => ("PLAINTEXT", "SASL_SSL"),
+            (false, false) => (
+                "PLAINTEXT",
+                "SASL_PLAINTEXT, or SASL_SSL if the listener expects TLS",
+            ),
+        };
+        Some(format!(
+            "{setting} is set and has no effect with security.protocol={set}: set security.protocol={fitting}"
+        ))
+    }
 }
 
 impl Default for FrameReader {
@@ -148,7 +169,7 @@ impl FrameReader {
                 {
                     return Err(self.closed().with_source(error));
                 }
-                Err(error) if is_timeout(&error) => return Err(no_answer_error()),
+                Err(error) if is_timeout(&error) => return Err(self.no_answer()),
                 Err(error) => return Err(broken_error(error)),
             }
         }
@@ -161,6 +182,14 @@ impl FrameReader {
             self.buffer.drain(..self.start);
             self.start = 0;
             self.buffer.shrink_to(READ_BYTES);
+        }
+    }
+
+    fn no_answer(&self) -> Error {
+        let advice = self.client.advice_about_credentials(false);
+        match advice.filter(|_| self.stage != Stage::Later) {
+            Some(advice) => no_answer_error().with_advice(advice),
+            None => no_answer_error(),
         }
     }
 
@@ -178,7 +207,12 @@ impl FrameReader {
                 "the server closed the connection before its first answer: either it has reached its connection limit \
                  (max.connections.per.ip, max.connections), or the listener expects TLS",
             )
-            .with_advice("if the listener expects TLS, set security.protocol=SSL or SASL_SSL"),
+            .with_advice(match self.client.advice_about_credentials(true) {
+                Some(advice) => Cow::from(format!("if the listener expects TLS: {advice}")),
+                None => Cow::from(
+                    "if the listener expects TLS, set security.protocol=SSL or SASL_SSL",
+                ),
+            }),
             Stage::FirstRequest if self.client.uses_sasl => {
                 error("the broker closed the connection at the SASL handshake")
                     .with_advice("see the broker's log")
@@ -187,9 +221,12 @@ impl FrameReader {
             Stage::FirstRequest => error(
                 "the broker closed the connection at the first request after ApiVersions",
             )
-            .with_advice(
-                "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
-            ),
+            .with_advice(match self.client.advice_about_credentials(false) {
+                Some(advice) => Cow::from(advice),
+                None => Cow::from(
+                    "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+                ),
+            }),
             Stage::Versions | Stage::Later => error("the broker closed the connection"),
         }
     }
@@ -211,7 +248,10 @@ impl FrameReader {
                 ErrorKind::Tls,
                 "the broker answered in TLS: this listener expects an encrypted connection",
             )
-            .with_advice("set security.protocol=SSL or SASL_SSL"),
+            .with_advice(match self.client.advice_about_credentials(true) {
+                Some(advice) => Cow::from(advice),
+                None => Cow::from("set security.protocol=SSL or SASL_SSL"),
+            }),
             _ => Error::new(
                 ErrorKind::Protocol,
                 "the server's first bytes are not Kafka's protocol",
@@ -300,6 +340,47 @@ mod tests {
     }
 
     #[test]
+    fn credentials_that_are_set_and_not_used_are_named_where_the_listener_may_expect_them() {
+        struct Silent;
+        impl Read for Silent {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+        let advice = |uses_tls, is_negotiated, stream: &mut dyn Read| {
+            let mut frames = FrameReader::default();
+            frames.explain_for(ClientProtocol {
+                uses_tls,
+                uses_sasl: false,
+                unused_credentials: Some("sasl.jaas.config"),
+            });
+            if is_negotiated {
+                frames.next(&mut &frame_of_zeros(1)[..]).unwrap();
+                frames.versions_are_known();
+            }
+            let error = frames.next(&mut { stream }).unwrap_err();
+            error.advice().to_owned()
+        };
+        let plaintext = "sasl.jaas.config is set and has no effect with security.protocol=PLAINTEXT: set security.protocol=";
+        let either = format!("{plaintext}SASL_PLAINTEXT, or SASL_SSL if the listener expects TLS");
+        let ssl = "sasl.jaas.config is set and has no effect with security.protocol=SSL: set security.protocol=SASL_SSL";
+        assert_eq!(advice(false, true, &mut io::empty()), either);
+        assert_eq!(advice(false, true, &mut Silent), either);
+        assert_eq!(advice(false, false, &mut Silent), either);
+        assert_eq!(advice(true, true, &mut io::empty()), ssl);
+        assert_eq!(advice(true, true, &mut Silent), ssl);
+        assert_eq!(
+            advice(false, false, &mut io::empty()),
+            format!("if the listener expects TLS: {plaintext}SASL_SSL")
+        );
+        let alert = b"\x15\x03\x03\0\x02\x02\x46";
+        assert_eq!(
+            advice(false, false, &mut &alert[..]),
+            format!("{plaintext}SASL_SSL")
+        );
+    }
+
+    #[test]
     fn the_end_of_a_new_connection_is_explained_by_what_the_client_uses() {
         // The numbers of answers during the negotiation of versions, and after it. `None`: the negotiation does not end.
         let shown = |uses_tls, uses_sasl, negotiation: usize, later: Option<usize>| {
@@ -307,6 +388,7 @@ mod tests {
             frames.explain_for(ClientProtocol {
                 uses_tls,
                 uses_sasl,
+                ..ClientProtocol::default()
             });
             let answers = frame_of_zeros(1).repeat(negotiation + later.unwrap_or(0));
             let mut stream = &answers[..];

@@ -98,7 +98,7 @@ impl ConnectionConfig {
             receive_buffer: None,
             setup_timeout: Duration::from_secs(20),
             setup_timeout_max: Duration::from_secs(20),
-            authenticator: Arc::new(authentication::NoAuthentication),
+            authenticator: Arc::new(authentication::NoAuthentication::default()),
             encryption: Encryption::None,
             first_versions: Arc::default(),
             resolver: Arc::default(),

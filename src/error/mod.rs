@@ -338,7 +338,7 @@ impl Error {
         }
     }
 
-    fn advice(&self) -> &str {
+    pub(crate) fn advice(&self) -> &str {
         let usual = self.inner.kind.usual().advice;
         self.inner.advice.as_deref().unwrap_or(usual)
     }

@@ -44,26 +44,30 @@ impl<K, V> ProducerBuilder<K, V> {
 }
 
 impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
-    /// Replaces all settings by those of `config`.
+    /// Replaces all settings by those of `config`, also those that earlier setters of this builder have set. Serializers and
+    /// partitioner stay. Default: [`ProducerConfig::new`].
     pub fn config(mut self, config: ProducerConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Sets the setting that Kafka calls `name`: see [`ProducerConfig::set`].
+    /// Sets the setting that Kafka calls `name` to the text `value`, in Java's units: milliseconds and bytes. Returns an error
+    /// if the name is not known or the value is not legal: see [`ProducerConfig::set`].
     pub fn set(mut self, name: &str, value: &str) -> Result<Self, Error> {
         self.config.set(name, value)?;
         Ok(self)
     }
 
-    /// Authenticates by PLAIN: see [`ProducerConfig::sasl_plain`].
+    /// Authenticates as `user` by PLAIN, which gives the broker the password itself. In Java: `sasl.mechanism=PLAIN`, and
+    /// `PlainLoginModule` in `sasl.jaas.config`. Default: not set. See [`ProducerConfig::sasl_plain`].
     #[cfg(feature = "sasl")]
     pub fn sasl_plain(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.config = self.config.sasl_plain(user, password);
         self
     }
 
-    /// Authenticates by SCRAM-SHA-256: see [`ProducerConfig::sasl_scram_sha_256`].
+    /// Authenticates as `user` by SCRAM-SHA-256, which does not send the password. In Java: `sasl.mechanism=SCRAM-SHA-256`,
+    /// and `ScramLoginModule` in `sasl.jaas.config`. Default: not set. See [`ProducerConfig::sasl_scram_sha_256`].
     #[cfg(feature = "sasl")]
     pub fn sasl_scram_sha_256(
         mut self,
@@ -74,7 +78,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Authenticates by SCRAM-SHA-512: see [`ProducerConfig::sasl_scram_sha_512`].
+    /// Authenticates as `user` by SCRAM-SHA-512, which does not send the password. In Java: `sasl.mechanism=SCRAM-SHA-512`,
+    /// and `ScramLoginModule` in `sasl.jaas.config`. Default: not set. See [`ProducerConfig::sasl_scram_sha_512`].
     #[cfg(feature = "sasl")]
     pub fn sasl_scram_sha_512(
         mut self,
@@ -85,7 +90,9 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Authenticates by SCRAM-SHA-256 with a delegation token: see [`ProducerConfig::sasl_scram_sha_256_token`].
+    /// Authenticates by SCRAM-SHA-256 with a delegation token: its id, and its HMAC in base64. In Java:
+    /// `sasl.mechanism=SCRAM-SHA-256`, and `ScramLoginModule` with `tokenauth=true` in `sasl.jaas.config`. Default: not set.
+    /// See [`ProducerConfig::sasl_scram_sha_256_token`].
     #[cfg(feature = "sasl")]
     pub fn sasl_scram_sha_256_token(
         mut self,
@@ -96,7 +103,9 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Authenticates by SCRAM-SHA-512 with a delegation token: see [`ProducerConfig::sasl_scram_sha_512_token`].
+    /// Authenticates by SCRAM-SHA-512 with a delegation token: its id, and its HMAC in base64. In Java:
+    /// `sasl.mechanism=SCRAM-SHA-512`, and `ScramLoginModule` with `tokenauth=true` in `sasl.jaas.config`. Default: not set.
+    /// See [`ProducerConfig::sasl_scram_sha_512_token`].
     #[cfg(feature = "sasl")]
     pub fn sasl_scram_sha_512_token(
         mut self,
@@ -107,7 +116,10 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Authenticates by Kerberos with a keytab: see [`ProducerConfig::sasl_kerberos_keytab`].
+    /// Authenticates by Kerberos as `principal`, with its key in the file `keytab`. `service` is the first part of the
+    /// brokers' principals, usually `kafka`. In Java: `sasl.mechanism=GSSAPI`, `sasl.kerberos.service.name`, and
+    /// `Krb5LoginModule` with `useKeyTab=true`, `keyTab` and `principal` in `sasl.jaas.config`. Default: not set. See
+    /// [`ProducerConfig::sasl_kerberos_keytab`].
     #[cfg(feature = "sasl-gssapi")]
     pub fn sasl_kerberos_keytab(
         mut self,
@@ -119,14 +131,18 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Authenticates by Kerberos with a ticket cache: see [`ProducerConfig::sasl_kerberos_ticket_cache`].
+    /// Authenticates by Kerberos with the tickets of the default ticket cache, which `kinit` fills. `service` is the first
+    /// part of the brokers' principals, usually `kafka`. In Java: `sasl.mechanism=GSSAPI`, `sasl.kerberos.service.name`, and
+    /// `Krb5LoginModule` with `useTicketCache=true` in `sasl.jaas.config`. Default: not set. See
+    /// [`ProducerConfig::sasl_kerberos_ticket_cache`].
     #[cfg(feature = "sasl-gssapi")]
     pub fn sasl_kerberos_ticket_cache(mut self, service: impl Into<String>) -> Self {
         self.config = self.config.sasl_kerberos_ticket_cache(service);
         self
     }
 
-    /// Authenticates by OAUTHBEARER: see [`ProducerConfig::sasl_oauthbearer`].
+    /// Authenticates by OAUTHBEARER with tokens that code of yours supplies. In Java: `sasl.mechanism=OAUTHBEARER`, and a class
+    /// of your own in `sasl.login.callback.handler.class`. Default: not set. See [`ProducerConfig::sasl_oauthbearer`].
     #[cfg(feature = "sasl")]
     pub fn sasl_oauthbearer(
         mut self,
@@ -136,15 +152,16 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Trusts these certificates: see [`ProducerConfig::tls_trust`].
+    /// Trusts these certificates. In Java: `ssl.truststore.*`. Default: what these settings name, or else the certificates
+    /// that the system trusts. See [`ProducerConfig::tls_trust`].
     #[cfg(feature = "tls-core")]
     pub fn tls_trust(mut self, trust: TrustMaterial) -> Self {
         self.config = self.config.tls_trust(trust);
         self
     }
 
-    /// Trusts the certificates that code of yours supplies for each connection: see
-    /// [`ProducerConfig::tls_trust_provider`].
+    /// Trusts the certificates that code of yours supplies for each connection. In Java: a class of your own in
+    /// `ssl.engine.factory.class`. Default: as of [`tls_trust`](Self::tls_trust). See [`ProducerConfig::tls_trust_provider`].
     #[cfg(feature = "tls-core")]
     pub fn tls_trust_provider(
         mut self,
@@ -154,14 +171,16 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Shows this client certificate to brokers that ask for one: see [`ProducerConfig::tls_client_key`].
+    /// Shows this client certificate to brokers that ask for one. In Java: `ssl.keystore.*` and `ssl.key.password`. Default:
+    /// what these settings name, or else none. See [`ProducerConfig::tls_client_key`].
     #[cfg(feature = "tls-core")]
     pub fn tls_client_key(mut self, key: ClientKey) -> Self {
         self.config = self.config.tls_client_key(key);
         self
     }
 
-    /// Shows the client certificate that code of yours supplies for each connection: see
+    /// Shows the client certificate that code of yours supplies for each connection. In Java: a class of your own in
+    /// `ssl.engine.factory.class`. Default: as of [`tls_client_key`](Self::tls_client_key). See
     /// [`ProducerConfig::tls_client_key_provider`].
     #[cfg(feature = "tls-core")]
     pub fn tls_client_key_provider(
@@ -172,7 +191,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         self
     }
 
-    /// Serializes keys with `serializer`.
+    /// Serializes keys with `serializer`. In Java: `key.serializer`. Default: types that implement
+    /// [`ToBytes`](crate::ToBytes) need none.
     pub fn key_serializer<S: Serializer<K> + 'static>(
         self,
         serializer: S,
@@ -186,7 +206,8 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
         }
     }
 
-    /// Serializes values with `serializer`.
+    /// Serializes values with `serializer`. In Java: `value.serializer`. Default: types that implement
+    /// [`ToBytes`](crate::ToBytes) need none.
     pub fn value_serializer<S: Serializer<V> + 'static>(
         self,
         serializer: S,
@@ -201,7 +222,7 @@ impl<K, V, KS, VS> ProducerBuilder<K, V, KS, VS> {
     }
 
     /// Chooses partitions with `partitioner`. Then `partitioner.class` and the settings of the default partitioner have no
-    /// effect.
+    /// effect. In Java: a class of your own in `partitioner.class`. Default: the partitioner that `partitioner.class` names.
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.partitioner = Some(Arc::new(partitioner));
         self

@@ -27,13 +27,19 @@ impl Jaas {
     /// Reads the text of `sasl.jaas.config`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let entry = Entry::read(text)?;
+        let module = LoginModule::of(entry.class.reveal());
         Ok(Self {
-            module: LoginModule::of(entry.class.reveal())?,
+            module: module.map_err(|error| match &entry.slip {
+                Some(slip) if slip.kind == SlipKind::WholeQuoted => {
+                    error.with_advice(slip.advice())
+                }
+                _ => error,
+            })?,
             options: entry.options,
-            warnings: entry
-                .slip
-                .and_then(|slip| slip.warning())
+            warnings: [entry.slip, entry.curly]
                 .into_iter()
+                .flatten()
+                .filter_map(|slip| slip.warning())
                 .collect(),
         })
     }
@@ -104,6 +110,7 @@ struct Entry {
     class: Secret,
     options: BTreeMap<String, Secret>,
     slip: Option<Slip>,
+    curly: Option<Slip>,
 }
 
 /// What is probably not meant, where it happens first: most faults of a text follow from it.
@@ -116,6 +123,14 @@ struct Slip {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SlipKind {
+    /// The text is a section of a JAAS file, with its braces.
+    Section,
+    /// The text begins with a quote, and not with a class.
+    WholeQuoted,
+    /// A typographic quote, which is a letter like others, begins a value.
+    CurlyQuote,
+    /// A value without quotes begins with a slash, which begins a comment.
+    LeadingSlash,
     /// A value without quotes ends at a character that it cannot hold, or begins with one.
     Unquoted,
     /// A value without quotes ends at a comment.
@@ -135,6 +150,17 @@ struct Fault {
     says: String,
     advice: &'static str,
 }
+
+/// Quotes that word processors and web pages write in place of `"` and `'`.
+const CURLY_QUOTES: [char; 6] = [
+    '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}',
+];
+
+const SEMICOLON: &str = "add a semicolon at the end; in a .properties file, a backslash at the end of a line continues the \
+     value in the next one";
+
+const ONE_MODULE: &str = "keep one login module, which ends at its semicolon, and nothing behind it; a semicolon that belongs \
+     to a value needs quotes around the value";
 
 const FORM: &str = "write the class of a login module, the word required, options as name=\"value\" with blanks between \
      them, and one semicolon at the end";
@@ -162,6 +188,7 @@ impl Entry {
             tokens: Tokens::new(text),
             is_first: true,
             slip: None,
+            curly: None,
         };
         let mut entry = parser.entries().map_err(|fault| {
             let advice = parser.slip.as_ref().map(Slip::advice);
@@ -169,6 +196,7 @@ impl Entry {
                 .with_advice(advice.unwrap_or_else(|| fault.advice.to_owned()))
         })?;
         entry.slip = parser.slip;
+        entry.curly = parser.curly;
         Ok(entry)
     }
 }
@@ -178,6 +206,8 @@ struct Parser<'a> {
     /// Whether no entry has ended yet.
     is_first: bool,
     slip: Option<Slip>,
+    /// The first value with typographic quotes around it that does not break off.
+    curly: Option<Slip>,
 }
 
 impl Parser<'_> {
@@ -190,7 +220,11 @@ impl Parser<'_> {
             if class.is_end() {
                 break;
             }
-            let entry = self.entry(&class)?;
+            let is_first = self.is_first;
+            let entry = self.entry(&class).map_err(|fault| match is_first {
+                true => fault,
+                false => Fault::with_advice(fault.says, ONE_MODULE),
+            })?;
             count += 1;
             only.get_or_insert(entry);
             self.is_first = false;
@@ -200,19 +234,23 @@ impl Parser<'_> {
             Some(entry) if count == 1 => Ok(entry),
             Some(_) => Err(Fault::with_advice(
                 format!("JAAS config property contains {count} login modules, should be 1 module"),
-                "keep one login module; a semicolon that belongs to a value needs quotes around the value",
+                ONE_MODULE,
             )),
         }
     }
 
     fn entry(&mut self, class: &Token) -> Result<Entry, Fault> {
         let flag = self.tokens.next();
-        self.check_flag(&flag)?;
+        self.note_frame(class, &flag);
+        self.check_flag(class, &flag)?;
         let mut options = BTreeMap::new();
         loop {
             let name = self.tokens.next();
             if name.is_end() {
-                return Err(Fault::new("JAAS config entry not terminated by semi-colon"));
+                return Err(Fault::with_advice(
+                    "JAAS config entry not terminated by semi-colon",
+                    SEMICOLON,
+                ));
             }
             if name.is(';') {
                 break;
@@ -230,10 +268,28 @@ impl Parser<'_> {
             class: class.clone(),
             options,
             slip: None,
+            curly: None,
         })
     }
 
-    fn check_flag(&self, flag: &Token) -> Result<(), Fault> {
+    /// Notes what is around an entry that should stand alone.
+    fn note_frame(&mut self, class: &Token, flag: &Token) {
+        let kind = match class {
+            Token::Other('{' | '}') => SlipKind::Section,
+            _ if flag.is('{') => SlipKind::Section,
+            // A class has no white space. Quotes around the class alone are legal.
+            Token::Quoted { text, .. } if self.is_first && text.reveal().contains(is_space) => {
+                SlipKind::WholeQuoted
+            }
+            Token::Word(text) if self.is_first && text.reveal().starts_with(CURLY_QUOTES) => {
+                SlipKind::WholeQuoted
+            }
+            _ => return,
+        };
+        self.slip.get_or_insert(Slip { kind, option: None });
+    }
+
+    fn check_flag(&self, class: &Token, flag: &Token) -> Result<(), Fault> {
         if flag.is_end() {
             return Err(Fault::new(
                 "Login module control flag not specified in JAAS config",
@@ -248,9 +304,11 @@ impl Parser<'_> {
         match &*text.reveal().to_uppercase() {
             "REQUIRED" | "REQUISITE" | "SUFFICIENT" | "OPTIONAL" => Ok(()),
             _ => {
-                // In a later entry it can be a part of a value with a semicolon.
-                let is_word = matches!(flag, Token::Word(_)) && self.is_first;
-                let shown = if is_word { text.reveal() } else { HIDDEN };
+                // In a later entry it can be a part of a value with a semicolon, and without a class before it anything.
+                let follows_class = self.is_first
+                    && matches!(class, Token::Word(class) if modules::is_class(class.reveal()));
+                let is_shown = follows_class && matches!(flag, Token::Word(_));
+                let shown = if is_shown { text.reveal() } else { HIDDEN };
                 Err(Fault::new(format!(
                     "Invalid login module control flag '{}' in JAAS config",
                     crate::error::printable(shown)
@@ -274,23 +332,43 @@ impl Parser<'_> {
         if !self.tokens.next().is('=') {
             return Err(missing());
         }
+        let begins_with_slash = self.begins_with_slash();
         let value = self.tokens.next();
-        self.note_slip(name, &value);
+        match begins_with_slash {
+            true => self.note(name, SlipKind::LeadingSlash),
+            false => self.note_slip(name, &value),
+        }
         value.text().cloned().ok_or_else(missing)
     }
 
+    /// Returns whether a slash follows that begins a comment to the end of the line.
+    fn begins_with_slash(&self) -> bool {
+        let mut following = self.tokens.following().skip_while(|next| is_space(*next));
+        following.next() == Some('/') && following.next() != Some('*')
+    }
+
     fn note_slip(&mut self, name: &Token, value: &Token) {
-        if self.slip.is_some() {
-            return;
-        }
         if let Some(kind) = slip_kind(value, self.tokens.following()) {
-            let option = name.text().and_then(|name| shown(name.reveal()));
-            self.slip = Some(Slip {
-                kind,
-                option: option.map(str::to_owned),
+            self.note(name, kind);
+        } else if matches!(value, Token::Word(text) if text.reveal().starts_with(CURLY_QUOTES)) {
+            self.curly.get_or_insert_with(|| Slip {
+                kind: SlipKind::CurlyQuote,
+                option: shown_name(name),
             });
         }
     }
+
+    fn note(&mut self, name: &Token, kind: SlipKind) {
+        self.slip.get_or_insert_with(|| Slip {
+            kind,
+            option: shown_name(name),
+        });
+    }
+}
+
+fn shown_name(name: &Token) -> Option<String> {
+    let name = name.text().and_then(|name| shown(name.reveal()));
+    name.map(str::to_owned)
 }
 
 fn slip_kind(value: &Token, mut following: impl Iterator<Item = char>) -> Option<SlipKind> {
@@ -300,6 +378,9 @@ fn slip_kind(value: &Token, mut following: impl Iterator<Item = char>) -> Option
         (Token::End, _) => None,
         (Token::Other(';'), _) => None,
         (Token::Number | Token::Other(_), _) => Some(SlipKind::Unquoted),
+        (Token::Word(text), _) if is_cut_at_curly_quote(text.reveal(), next) => {
+            Some(SlipKind::CurlyQuote)
+        }
         (_, None) => None,
         (_, Some(',')) => Some(SlipKind::Comma),
         (Token::Word(_), Some('/')) => Some(SlipKind::Comment),
@@ -311,6 +392,12 @@ fn slip_kind(value: &Token, mut following: impl Iterator<Item = char>) -> Option
         (Token::Quoted { .. }, Some(';' | '/')) => None,
         (Token::Quoted { .. }, Some(_)) => Some(SlipKind::QuoteInside),
     }
+}
+
+/// Returns whether a value begins with a typographic quote and ends before the other one.
+fn is_cut_at_curly_quote(value: &str, next: Option<char>) -> bool {
+    let is_whole = value.ends_with(CURLY_QUOTES) && next.is_none_or(|next| next == ';');
+    value.starts_with(CURLY_QUOTES) && !is_whole
 }
 
 impl Slip {
@@ -329,6 +416,18 @@ impl Slip {
     fn advice(&self) -> String {
         let (value, quoted) = (self.value(), self.quoted());
         match self.kind {
+            SlipKind::Section => "write only the entry that is inside the braces, up to its semicolon: a section such as \
+                 KafkaClient { ... }; is for a JAAS file"
+                .to_owned(),
+            SlipKind::WholeQuoted => {
+                "remove the quotes around the whole value: it begins with the class of a login module".to_owned()
+            }
+            SlipKind::CurlyQuote => format!(
+                "write straight quotes, as in {quoted}: {value} begins with a typographic quote, which Java reads as a letter"
+            ),
+            SlipKind::LeadingSlash => format!(
+                "quote the value, as in {quoted}: {value} has no quotes and begins with a slash, which begins a comment there"
+            ),
             SlipKind::Unquoted => format!(
                 "quote the value, as in {quoted}: {value} has no quotes and breaks off, because without them it begins \
                  with a letter and holds letters, digits, dots, dashes, underscores and dollar signs only"
@@ -358,14 +457,21 @@ impl Slip {
     /// Returns a warning if a text with this is not refused and its value is probably cut.
     fn warning(&self) -> Option<String> {
         let value = self.value();
+        if self.kind == SlipKind::CurlyQuote {
+            return Some(format!(
+                "sasl.jaas.config: {value} begins with a typographic quote, which is kept as part of it; write it as {}",
+                self.quoted()
+            ));
+        }
         let why = match self.kind {
             SlipKind::QuoteNotClosed => "it ends at the end of its line, where no quote closes it",
             SlipKind::Comment => {
                 "it has no quotes and ends at a slash, which begins a comment there"
             }
-            SlipKind::Unquoted | SlipKind::Semicolon | SlipKind::Comma | SlipKind::QuoteInside => {
-                return None;
+            SlipKind::LeadingSlash => {
+                "a slash before it begins a comment, because it has no quotes"
             }
+            _ => return None,
         };
         Some(format!(
             "sasl.jaas.config: {value} may be shorter than meant: {why}; write it as {}",

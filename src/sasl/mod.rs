@@ -16,7 +16,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind};
-use crate::secret::Secret;
+use crate::secret::{Secret, is_placeholder};
 
 /// A SASL mechanism with its credentials. All connections of a producer share it.
 pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
@@ -99,6 +99,22 @@ fn with_explanation(error: Error, explanation: Option<&str>, given: &Secret) -> 
         }
         _ => error,
     }
+}
+
+/// Adds to the advice of refused credentials if one of them is probably a placeholder.
+fn with_placeholder_advice(error: Error, user: &str, password: &Secret) -> Error {
+    // Event Hubs' user name looks like one.
+    let what = match (is_placeholder(password.reveal()), is_placeholder(user)) {
+        (true, _) => "password",
+        (_, true) if user != "$ConnectionString" => "user name",
+        _ => return error,
+    };
+    let advice = format!(
+        "{}; the {what} looks like a placeholder, such as ${{PROVIDER:KEY}}, that was not filled in: list the provider in \
+         config.providers, or give the {what} itself",
+        error.advice()
+    );
+    error.with_advice(advice)
 }
 
 /// Returns the user name and the password of a user, or says which of them is missing.

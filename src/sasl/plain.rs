@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::jaas::Jaas;
 use super::{Conversation, Mechanism, Message, Next};
-use super::{credentials, failed, misconfigured, option, with_explanation};
+use super::{
+    credentials, failed, misconfigured, option, with_explanation, with_placeholder_advice,
+};
 use crate::error::Error;
 use crate::secret::Secret;
 
@@ -48,6 +50,7 @@ impl Mechanism for Plain {
         let message = ["", &self.user, self.password.reveal()].join("\0");
         Ok(Box::new(PlainConversation {
             first: Some(Message::new(message.into_bytes())),
+            user: self.user.clone(),
             password: self.password.clone(),
         }))
     }
@@ -62,6 +65,7 @@ impl fmt::Debug for Plain {
 
 struct PlainConversation {
     first: Option<Message>,
+    user: String,
     password: Secret,
 }
 
@@ -81,6 +85,7 @@ impl Conversation for PlainConversation {
         let error = failed("the broker refused the user name or the password").with_advice(
             "check username and password, and that the broker has this user for PLAIN",
         );
+        let error = with_placeholder_advice(error, &self.user, &self.password);
         with_explanation(error, explanation, &self.password)
     }
 }
@@ -150,6 +155,29 @@ mod tests {
                 shown.contains(expected) && !shown.contains("hunter2"),
                 "{shown}"
             );
+        }
+    }
+
+    #[test]
+    fn a_refused_password_that_looks_like_a_placeholder_is_told_and_not_shown() {
+        let refused = |user: &str, password: &str| {
+            let plain = Plain::new(user, Secret::from(password)).unwrap();
+            begin(&plain).refused(None).to_string()
+        };
+        let expected = |what| {
+            format!(
+                "; the {what} looks like a placeholder, such as ${{PROVIDER:KEY}}, that was not filled in: list the provider in \
+                 config.providers, or give the {what} itself"
+            )
+        };
+        for password in ["${env:HUNTER2}", "${HUNTER2}", "{{ hunter2 }}", "<hunter2>"] {
+            let shown = refused("alice", password);
+            assert!(shown.ends_with(&expected("password")), "{shown}");
+            assert!(!shown.to_lowercase().contains("hunter2"), "{shown}");
+        }
+        assert!(refused("${env:USER}", "hunter2").ends_with(&expected("user name")));
+        for user in ["alice", "$ConnectionString"] {
+            assert!(!refused(user, "hunter2").contains("placeholder"));
         }
     }
 

@@ -13,7 +13,9 @@ use self::crypto::Key;
 use self::messages::{ServerFirst, encoded, escaped, server_signature};
 use super::jaas::Jaas;
 use super::{Conversation, Mechanism, Message, Next};
-use super::{credentials, failed, misconfigured, option, with_explanation};
+use super::{
+    credentials, failed, misconfigured, option, with_explanation, with_placeholder_advice,
+};
 use crate::error::{Error, ErrorKind};
 use crate::secret::Secret;
 use crate::sync::Mutex;
@@ -195,7 +197,9 @@ impl Conversation for ScramConversation {
             (_, true) => failed(format!("the broker refused the delegation token in {mechanism}"))
                 .with_advice("check password, which is the token's HMAC, and that the token has not expired"),
         };
-        with_explanation(error, explanation, &self.credentials.password)
+        let Credentials { user, password, .. } = &*self.credentials;
+        let error = with_placeholder_advice(error, user, password);
+        with_explanation(error, explanation, password)
     }
 }
 

@@ -67,7 +67,8 @@ fn repeated_names_and_placeholders_are_logged() {
     assert_eq!(
         logged,
         [
-            "client.id: the placeholder is kept as part of the value; nothing fills it in",
+            "client.id: the placeholder is kept as part of the value; nothing fills it in: write the value itself, or \
+             ${PROVIDER:KEY} with a provider that config.providers lists",
             "linger.ms is set in line 1 and again in line 3; the last one counts",
         ]
     );

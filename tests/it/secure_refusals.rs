@@ -256,6 +256,30 @@ fn a_call_that_waits_for_memory_is_told_why_the_broker_refuses_this_client() {
 }
 
 #[test]
+fn credentials_without_effect_are_named_if_a_listener_with_sasl_closes_the_connection() {
+    let cluster = sasl_cluster(MockSasl::new().plain("alice", "alice-secret"));
+    let producer = builder(&cluster)
+        .max_block(Duration::from_millis(500))
+        .set("sasl.mechanism", "PLAIN")
+        .unwrap()
+        .set(
+            "sasl.jaas.config",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=alice password=\"alice-secret\";",
+        )
+        .unwrap();
+    let refused = producer.build().unwrap().send(record(0, "never"));
+    let shown = refused.unwrap_err().error().to_string();
+    assert!(
+        shown.ends_with(
+            "; sasl.jaas.config is set and has no effect with security.protocol=PLAINTEXT: set \
+             security.protocol=SASL_PLAINTEXT, or SASL_SSL if the listener expects TLS"
+        ),
+        "{shown}"
+    );
+    assert!(!shown.contains("alice-secret"), "{shown}");
+}
+
+#[test]
 fn a_listener_with_sasl_that_closes_the_connection_is_named() {
     let cluster = sasl_cluster(MockSasl::new().plain("alice", "alice-secret"));
     let address = cluster.bootstrap_servers();

@@ -1,5 +1,7 @@
 //! Recognises what people write by mistake: quotes, units, placeholders, the syntax of another file format.
 
+pub(super) use crate::secret::is_placeholder;
+
 /// The fault of a text that cannot be read, for settings of any kind. `None` if the fault depends on the kind.
 pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -13,30 +15,10 @@ pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a text has a placeholder: `${name}`, `#{name}`, `{{ name }}`, `@name@` and `<name>` of templates, `$name`
-/// and `%name%` of shells.
-pub(super) fn is_placeholder(text: &str) -> bool {
-    let encloses = |open: &str, close: &str| {
-        text.split_once(open)
-            .is_some_and(|(_, rest)| rest.contains(close))
-    };
-    let is_one =
-        |open: char, close: char| text.len() > 2 && text.starts_with(open) && text.ends_with(close);
-    let is_variable = text
-        .strip_prefix('$')
-        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
-    is_variable
-        || ["${", "#{"].iter().any(|open| encloses(open, "}"))
-        || encloses("{{", "}}")
-        || [('<', '>'), ('%', '%'), ('@', '@')]
-            .iter()
-            .any(|(open, close)| is_one(*open, *close))
-}
-
 /// Returns whether a text has quotes of any kind around it, or at one end, as a part of a quoted list.
 pub(super) fn is_quoted(text: &str) -> bool {
     let quotes = [
-        '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
+        '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}',
     ];
     text.starts_with(quotes) || text.ends_with(quotes)
 }
@@ -188,7 +170,13 @@ mod tests {
         for text in ["$", "$5", "a{b}", "{}", "50%", "<>", "localhost:9092"] {
             assert!(!is_placeholder(text), "{text}");
         }
-        for text in ["\"5\"", "'5'", "\u{201c}5\u{201d}", "\"a:1"] {
+        for text in [
+            "\"5\"",
+            "'5'",
+            "\u{201c}5\u{201d}",
+            "\u{201e}5\u{201c}",
+            "\"a:1",
+        ] {
             assert!(is_quoted(text), "{text}");
         }
     }

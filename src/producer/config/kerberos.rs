@@ -25,9 +25,13 @@ pub(super) enum Tickets {
 /// `sasl.jaas.config`. `security.protocol` must be `SASL_SSL` or `SASL_PLAINTEXT`.
 #[cfg(feature = "sasl-gssapi")]
 impl ProducerConfig {
-    /// Authenticates by GSSAPI (Kerberos) as `principal`, with its key in the file `keytab`. `service` is the first part of
-    /// the brokers' principals: `kafka` if they are `kafka/host@REALM`. The Kerberos library gets the tickets and renews
-    /// them; `kinit` is not needed.
+    /// Authenticates by GSSAPI (Kerberos) as `principal`, with its key in the file `keytab`. `principal` is a whole name, such
+    /// as `alice@EXAMPLE.COM`. `service` is the first part of the brokers' principals: `kafka` if they are
+    /// `kafka/host@REALM`. The Kerberos library gets the tickets and renews them; `kinit` is not needed. Default: not set, so
+    /// `sasl.jaas.config` and `sasl.kerberos.service.name` count. `build` returns an error if the file cannot be read.
+    ///
+    /// In Java this is `sasl.mechanism=GSSAPI`, `sasl.kerberos.service.name`, and in `sasl.jaas.config` the options
+    /// `useKeyTab=true`, `keyTab` and `principal` of `Krb5LoginModule`.
     #[must_use]
     pub fn sasl_kerberos_keytab(
         self,
@@ -42,8 +46,13 @@ impl ProducerConfig {
         self.with_tickets(&service.into(), tickets)
     }
 
-    /// Authenticates by GSSAPI (Kerberos) with the tickets of the default ticket cache, which `kinit` fills. The cache is
-    /// read again for each connection. `service` is as in [`sasl_kerberos_keytab`](Self::sasl_kerberos_keytab).
+    /// Authenticates by GSSAPI (Kerberos) with the tickets of the default ticket cache, which `kinit` fills (the environment
+    /// variable `KRB5CCNAME` names another one). The cache is read again for each connection; the producer does not renew its
+    /// tickets. `service` is as in [`sasl_kerberos_keytab`](Self::sasl_kerberos_keytab). Default: not set, so
+    /// `sasl.jaas.config` and `sasl.kerberos.service.name` count.
+    ///
+    /// In Java this is `sasl.mechanism=GSSAPI`, `sasl.kerberos.service.name`, and in `sasl.jaas.config` the option
+    /// `useTicketCache=true` of `Krb5LoginModule`.
     #[must_use]
     pub fn sasl_kerberos_ticket_cache(self, service: impl Into<String>) -> Self {
         self.with_tickets(&service.into(), Tickets::Cache)
@@ -112,12 +121,25 @@ impl ProducerConfig {
     }
 }
 
+/// Returns what this build or this system lacks for Kerberos.
+pub(super) fn lacking() -> Option<&'static str> {
+    match (
+        cfg!(feature = "sasl-gssapi"),
+        cfg!(all(unix, not(target_vendor = "apple"))),
+    ) {
+        (true, true) => None,
+        (true, false) => {
+            Some("MIT's Kerberos library, which this producer uses on Linux and the BSDs only")
+        }
+        (false, _) => {
+            Some("the Cargo feature \"sasl-gssapi\" of kafka-producer: it is off in this build")
+        }
+    }
+}
+
 #[cfg(not(all(feature = "sasl-gssapi", unix, not(target_vendor = "apple"))))]
 fn not_here() -> Error {
-    let reason = match cfg!(feature = "sasl-gssapi") {
-        true => "MIT's Kerberos library, which this producer uses on Linux and the BSDs only",
-        false => "the Cargo feature \"sasl-gssapi\" of kafka-producer: it is off in this build",
-    };
+    let reason = lacking().unwrap_or_default();
     super::config_error(format!("sasl.mechanism=GSSAPI needs {reason}"))
 }
 

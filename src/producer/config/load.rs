@@ -143,10 +143,11 @@ impl ProducerConfig {
                 self.providers.forget(name);
                 // The value is legal but seldom intended.
                 if hints::is_placeholder(value) {
-                    let warning =
-                        "the placeholder is kept as part of the value; nothing fills it in";
+                    let warning = "the placeholder is kept as part of the value; nothing fills it in: write the value \
+                         itself, or ${PROVIDER:KEY} with a provider that config.providers lists";
                     warnings.kept_as_written.push((name.to_owned(), warning));
-                } else if hints::is_quoted(value) {
+                } else if hints::is_quoted(value) && name != "sasl.jaas.config" {
+                    // The parser of `sasl.jaas.config` knows which of its quotes are meant.
                     let warning = "the quotes are kept as part of the value";
                     warnings.kept_as_written.push((name.to_owned(), warning));
                 }
@@ -226,7 +227,7 @@ fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The faults of a configuration, for one error.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Faults {
     listed: Vec<String>,
     not_listed: usize,
@@ -252,6 +253,17 @@ impl Faults {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
+    /// Returns the value, or adds the other faults and returns `None`.
+    pub(super) fn value_or_add_all<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+        let more = match result {
+            Ok(value) => return Some(value),
+            Err(faults) => faults,
+        };
+        more.listed.into_iter().for_each(|fault| self.add(fault));
+        self.not_listed += more.not_listed;
+        None
+    }
+
     /// Sets an explanation of all faults, for example that the text has another syntax.
     fn explain(&mut self, explanation: &'static str) {
         self.explanation = Some(explanation);
@@ -259,8 +271,23 @@ impl Faults {
 
     /// Returns an error that lists the faults, if there are any. If there are several, each is on its own line.
     pub(super) fn into_result(self) -> Result<(), Error> {
+        match self.listed.is_empty() {
+            true => Ok(()),
+            false => Err(self.into_error()),
+        }
+    }
+
+    /// Returns `value` if there are no faults.
+    pub(super) fn or_value<T>(self, value: T) -> Result<T, Self> {
+        match self.listed.is_empty() {
+            true => Ok(value),
+            false => Err(self),
+        }
+    }
+
+    /// Returns an error that lists the faults, of which there is one at least.
+    pub(super) fn into_error(self) -> Error {
         let mut message = match &self.listed[..] {
-            [] => return Ok(()),
             [fault] => fault.clone(),
             faults => format!(
                 "{} faults:\n  {}",
@@ -275,7 +302,15 @@ impl Faults {
             message += if self.listed.len() > 1 { "\n  " } else { "; " };
             message += explanation;
         }
-        Err(config_error(message))
+        config_error(message)
+    }
+}
+
+impl From<Error> for Faults {
+    fn from(fault: Error) -> Self {
+        let mut faults = Self::default();
+        faults.add(fault.to_string());
+        faults
     }
 }
 

@@ -111,11 +111,16 @@ fn warn(warnings: &[String]) {
     }
 }
 
+/// Returns what this build lacks for AWS_MSK_IAM and for MSK's tokens.
+pub(super) fn lacking() -> Option<&'static str> {
+    (!cfg!(feature = "sasl-msk-iam"))
+        .then_some("the Cargo feature \"sasl-msk-iam\" of kafka-producer: it is off in this build")
+}
+
 #[cfg(not(feature = "sasl-msk-iam"))]
 fn lacks_feature(setting: &str) -> Error {
-    config_error(format!(
-        "{setting} needs the Cargo feature \"sasl-msk-iam\" of kafka-producer: it is off in this build"
-    ))
+    let reason = lacking().unwrap_or_default();
+    config_error(format!("{setting} needs {reason}"))
 }
 
 #[cfg(test)]
@@ -196,7 +201,7 @@ mod tests {
             (
                 "AWS_MSK_IAM",
                 "com.example.Handler",
-                "or set it to software.amazon.msk.auth.iam.IAMClient",
+                lacking().unwrap_or("or set it to software.amazon.msk.auth.iam.IAMClient"),
             ),
             (
                 "PLAIN",

@@ -260,7 +260,9 @@ impl ProducerConfig {
             self.warn_of_group(Group::ServerTls, jaas, &chosen);
             return Ok(None);
         }
-        let tls = config.tls_client(Peer::TokenServer).map_err(context)?;
+        let tls = config
+            .tls_client(Peer::TokenServer)
+            .map_err(|faults| context(faults.into_error()))?;
         Ok(Some(Arc::new(tls)))
     }
 

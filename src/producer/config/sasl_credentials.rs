@@ -66,16 +66,22 @@ impl fmt::Debug for SaslCredentials {
 /// fails. `security.protocol` must be `SASL_SSL` or `SASL_PLAINTEXT`. Passwords are taken as they are: `${...}` in them is no
 /// placeholder. `ProducerBuilder::config` replaces what these setters have set before.
 impl ProducerConfig {
-    /// Authenticates by PLAIN: the broker gets the password itself. With `SASL_PLAINTEXT` everybody on the network can read
-    /// it, so use `SASL_SSL` outside of tests. Sets `sasl.mechanism`; the other [setters](Self::sasl_scram_sha_256) for SASL
-    /// replace it. A password with `${...}` is taken as it is.
+    /// Authenticates as `user` by PLAIN: the broker gets the password itself. With `SASL_PLAINTEXT` everybody on the network
+    /// can read it, so use `SASL_SSL` outside of tests. Default: not set, so `sasl.jaas.config` counts.
+    ///
+    /// In Java this is `sasl.mechanism=PLAIN`, and in `sasl.jaas.config` the options `username` and `password` of
+    /// `PlainLoginModule`. The other [setters](Self::sasl_scram_sha_256) for SASL replace this one. A password with `${...}`
+    /// is taken as it is.
     #[must_use]
     pub fn sasl_plain(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user("PLAIN", user.into(), password.into(), Identity::User)
     }
 
-    /// Authenticates by SCRAM-SHA-256 (RFC 7677): the client does not send the password, and both sides prove that they know
-    /// it.
+    /// Authenticates as `user` by SCRAM-SHA-256 (RFC 7677): the client does not send the password, and both sides prove that
+    /// they know it. Default: not set, so `sasl.jaas.config` counts.
+    ///
+    /// In Java this is `sasl.mechanism=SCRAM-SHA-256`, and in `sasl.jaas.config` the options `username` and `password` of
+    /// `ScramLoginModule`. A password with `${...}` is taken as it is.
     #[must_use]
     pub fn sasl_scram_sha_256(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user(
@@ -86,7 +92,8 @@ impl ProducerConfig {
         )
     }
 
-    /// Authenticates by SCRAM-SHA-512: as [`sasl_scram_sha_256`](Self::sasl_scram_sha_256) with a longer hash.
+    /// Authenticates by SCRAM-SHA-512: as [`sasl_scram_sha_256`](Self::sasl_scram_sha_256) with a longer hash. In Java this is
+    /// `sasl.mechanism=SCRAM-SHA-512`, with the same options.
     #[must_use]
     pub fn sasl_scram_sha_512(self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.with_user(
@@ -98,8 +105,11 @@ impl ProducerConfig {
     }
 
     /// Authenticates by SCRAM-SHA-256 with a delegation token (KIP-48), as the user who owns it: `token_id` is its id, and
-    /// `hmac` its HMAC in base64, as `kafka-delegation-tokens.sh --create` shows it. Java's option for this is
-    /// `tokenauth=true`.
+    /// `hmac` its HMAC in base64, as `kafka-delegation-tokens.sh --create` shows it. Default: not set, so `sasl.jaas.config`
+    /// counts.
+    ///
+    /// In Java this is `sasl.mechanism=SCRAM-SHA-256`, and in `sasl.jaas.config` the options `username`, `password` and
+    /// `tokenauth=true` of `ScramLoginModule`.
     #[must_use]
     pub fn sasl_scram_sha_256_token(
         self,
@@ -111,7 +121,8 @@ impl ProducerConfig {
     }
 
     /// Authenticates by SCRAM-SHA-512 with a delegation token: as
-    /// [`sasl_scram_sha_256_token`](Self::sasl_scram_sha_256_token) with a longer hash.
+    /// [`sasl_scram_sha_256_token`](Self::sasl_scram_sha_256_token) with a longer hash. In Java this is
+    /// `sasl.mechanism=SCRAM-SHA-512`, with the same options.
     #[must_use]
     pub fn sasl_scram_sha_512_token(
         self,
@@ -122,8 +133,10 @@ impl ProducerConfig {
         self.with_user("SCRAM-SHA-512", token_id.into(), hmac.into(), identity)
     }
 
-    /// Authenticates by OAUTHBEARER (RFC 7628) with tokens of `provider`: see [`TokenProvider`]. Sets `sasl.mechanism`, and
-    /// takes precedence over `sasl.jaas.config`.
+    /// Authenticates by OAUTHBEARER (RFC 7628) with tokens of `provider`, code of yours: see [`TokenProvider`].
+    /// `sasl.login.refresh.*` decides when it is asked for the next token. Default: not set, so `sasl.jaas.config` counts.
+    ///
+    /// In Java this is `sasl.mechanism=OAUTHBEARER`, and a class of your own in `sasl.login.callback.handler.class`.
     #[must_use]
     pub fn sasl_oauthbearer(mut self, provider: impl TokenProvider + 'static) -> Self {
         self.set_text("sasl.mechanism", "OAUTHBEARER");

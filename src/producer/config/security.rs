@@ -7,7 +7,7 @@ use crate::connection::authentication::{Authenticator, NoAuthentication};
 use crate::error::Error;
 
 use super::unused::warn_no_effect;
-use super::{ProducerConfig, SecurityProtocol, config_error};
+use super::{Faults, ProducerConfig, SecurityProtocol, config_error};
 
 /// What protects the connections of a producer.
 #[derive(Clone)]
@@ -21,24 +21,31 @@ impl Protection {
     pub(super) fn none() -> Self {
         Self {
             encryption: Encryption::None,
-            authenticator: Arc::new(NoAuthentication),
+            authenticator: Arc::new(NoAuthentication::default()),
         }
     }
 }
 
 impl ProducerConfig {
     /// Makes what `security.protocol` asks for. Reads the stores of TLS.
-    pub(super) fn protection(&self) -> Result<Protection, Error> {
+    pub(super) fn protection(&self) -> Result<Protection, Faults> {
         let protocol = self.settings.security_protocol;
-        self.check_use(protocol)?;
+        let mut faults = Faults::default();
+        let use_of_settings = self.check_use(protocol).map_err(Faults::from);
+        faults.value_or_add_all(use_of_settings);
         let mut protection = Protection::none();
         if protocol.uses_tls() {
-            protection.encryption = self.tls()?;
+            let encryption = faults.value_or_add_all(self.tls());
+            protection.encryption = encryption.unwrap_or(protection.encryption);
         }
         if protocol.uses_sasl() {
-            protection.authenticator = self.sasl()?;
+            let authenticator = faults.value_or_add_all(self.sasl().map_err(Faults::from));
+            protection.authenticator = authenticator.unwrap_or(protection.authenticator);
+        } else {
+            let unused_credentials = self.unused_credentials();
+            protection.authenticator = Arc::new(NoAuthentication { unused_credentials });
         }
-        Ok(protection)
+        faults.or_value(protection)
     }
 
     /// Refuses credentials that were set in code and would not be used. Warns of settings without effect, which a file may
@@ -61,14 +68,28 @@ impl ProducerConfig {
             .filter(is_unused)
             .map(str::to_owned)
             .collect();
+        let has = |start| unused.iter().any(|name| name.starts_with(start));
+        let fitting = match (protocol, has("ssl."), has("sasl.")) {
+            (SecurityProtocol::Plaintext, true, false) => "SSL",
+            (SecurityProtocol::Plaintext, false, true) => "SASL_PLAINTEXT or SASL_SSL",
+            _ => "SASL_SSL",
+        };
         let protocol = self.get("security.protocol").unwrap_or_default();
-        warn_no_effect(&unused, &format!("security.protocol={protocol}"));
+        let chosen = format!("security.protocol={protocol}; they need {fitting}");
+        warn_no_effect(&unused, &chosen);
         Ok(())
     }
 
+    /// Returns a setting for SASL that is set in vain if `security.protocol` uses no SASL.
+    fn unused_credentials(&self) -> Option<&'static str> {
+        ["sasl.jaas.config", "sasl.mechanism"]
+            .into_iter()
+            .find(|name| self.changed_names().any(|changed| changed == *name))
+    }
+
     #[cfg(not(feature = "tls-core"))]
-    fn tls(&self) -> Result<Encryption, Error> {
-        Err(lacks_feature("TLS", "tls"))
+    fn tls(&self) -> Result<Encryption, Faults> {
+        Err(lacks_feature("TLS", "tls").into())
     }
 
     #[cfg(not(feature = "sasl"))]
@@ -96,7 +117,7 @@ mod tls {
     use crate::tls::{ClientKey, TlsClient};
 
     impl ProducerConfig {
-        pub(super) fn tls(&self) -> Result<Encryption, Error> {
+        pub(super) fn tls(&self) -> Result<Encryption, Faults> {
             Ok(Encryption::Tls(Arc::new(self.tls_client(Peer::Broker)?)))
         }
 
@@ -104,8 +125,12 @@ mod tls {
         pub(in crate::producer::config) fn tls_client(
             &self,
             peer: Peer,
-        ) -> Result<TlsClient, Error> {
-            let (key_of_code, trust_of_code) = (self.key_of_code()?, self.trust_of_code()?);
+        ) -> Result<TlsClient, Faults> {
+            let mut faults = Faults::default();
+            let key_of_code = faults.value_or_add_all(self.key_of_code().map_err(Faults::from));
+            let trust_of_code = faults.value_or_add_all(self.trust_of_code().map_err(Faults::from));
+            let (key_of_code, trust_of_code) =
+                faults.or_value((key_of_code.flatten(), trust_of_code.flatten()))?;
             self.check_stores()?;
             let versions = Versions::of(
                 self.text("ssl.enabled.protocols"),
@@ -142,7 +167,7 @@ mod tls {
                     .collect(),
                 ..TlsSettings::default()
             };
-            TlsClient::new(settings)
+            Ok(TlsClient::new(settings)?)
         }
 
         /// [`check_stores`](ProducerConfig::check_stores) has refused what does not go together.

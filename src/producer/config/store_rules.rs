@@ -1,9 +1,7 @@
 //! Which settings of the stores go together. The rules are those of Java's DefaultSslEngineFactory. What Java refuses and
 //! what can only be meant in one way is accepted with a warning: a store's contents say what it is.
 
-use crate::error::Error;
-
-use super::{ProducerConfig, config_error, warn};
+use super::{Faults, ProducerConfig, warn};
 
 /// What holds of the settings if a rule applies.
 enum Holds {
@@ -117,17 +115,18 @@ const RULES: &[(&[Holds], Verdict, &str)] = &[
 
 impl ProducerConfig {
     /// Refuses settings of the stores that contradict each other, and warns of those without effect.
-    pub(super) fn check_stores(&self) -> Result<(), Error> {
-        let mut warnings = Vec::new();
+    pub(super) fn check_stores(&self) -> Result<(), Faults> {
+        let (mut faults, mut warnings) = (Faults::default(), Vec::new());
         for (conditions, verdict, message) in RULES {
             if !conditions.iter().all(|condition| self.holds(condition)) {
                 continue;
             }
             match verdict {
-                Refused => return Err(config_error((*message).to_owned())),
+                Refused => faults.add((*message).to_owned()),
                 NoEffect => warnings.push(*message),
             }
         }
+        faults.or_value(())?;
         warnings.into_iter().for_each(warn);
         Ok(())
     }
@@ -243,7 +242,7 @@ mod tests {
             let (result, warnings) = warnings_of(|| config.check_stores());
             let error = result
                 .err()
-                .map(|error| error.to_string())
+                .map(|faults| faults.into_error().to_string())
                 .unwrap_or_default();
             match outcome {
                 Silent => assert!(
@@ -275,5 +274,32 @@ mod tests {
                 .contains("ssl.keystore.certificate.chain is not"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn one_error_lists_all_settings_of_tls_and_sasl_that_contradict_each_other() {
+        let mut config = ProducerConfig::new();
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "PLAN"),
+            (KEY, "hunter2"),
+            (TRUST_PASSWORD, "hunter2"),
+        ] {
+            config.set(name, value).unwrap();
+        }
+        let error = config.validate().map(drop).unwrap_err().to_string();
+        assert!(
+            error.starts_with("4 faults:\n  bootstrap.servers is not set"),
+            "{error}"
+        );
+        for fault in [
+            "\n  ssl.keystore.key is set and ssl.keystore.certificate.chain is not: set both or neither",
+            "\n  ssl.truststore.password is set and ssl.truststore.location is not: set both or neither",
+            "\n  sasl.mechanism=PLAN is not known (values: PLAIN,",
+        ] {
+            let is_listed =
+                error.contains(fault) || !cfg!(feature = "sasl") && fault.contains("PLAN");
+            assert!(is_listed, "{error}");
+        }
     }
 }

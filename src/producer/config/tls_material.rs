@@ -184,7 +184,8 @@ mod tests {
     }
 
     fn refused(config: &ProducerConfig) -> Error {
-        let error = config.protection().err().expect("a refusal");
+        let faults = config.protection().err().expect("a refusal");
+        let error = faults.into_error();
         assert_eq!(error.kind(), ErrorKind::Config);
         error
     }
@@ -260,7 +261,13 @@ mod tests {
         }
         let plaintext = config().security_protocol(SecurityProtocol::SaslPlaintext);
         let error = refused(&plaintext.tls_client_key(key())).to_string();
-        assert!(error.starts_with("tls_client_key is set"), "{error}");
+        assert!(
+            error.contains(
+                "\n  tls_client_key is set, and security.protocol is not SSL or SASL_SSL: set it"
+            ),
+            "{error}"
+        );
+        assert!(error.contains("\n  sasl.jaas.config is not set"), "{error}");
     }
 
     #[test]

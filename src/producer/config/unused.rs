@@ -427,12 +427,20 @@ mod sasl {
             assert_eq!(
                 protocol("PLAINTEXT", &others),
                 [
-                    "sasl.mechanism, ssl.truststore.location: no effect with security.protocol=PLAINTEXT"
+                    "sasl.mechanism, ssl.truststore.location: no effect with security.protocol=PLAINTEXT; they need SASL_SSL"
                 ]
             );
             assert_eq!(
                 protocol("SSL", &others)[0],
-                "sasl.mechanism: no effect with security.protocol=SSL"
+                "sasl.mechanism: no effect with security.protocol=SSL; they need SASL_SSL"
+            );
+            assert_eq!(
+                protocol("PLAINTEXT", &others[..1])[0],
+                "sasl.mechanism: no effect with security.protocol=PLAINTEXT; they need SASL_PLAINTEXT or SASL_SSL"
+            );
+            assert_eq!(
+                protocol("PLAINTEXT", &others[1..])[0],
+                "ssl.truststore.location: no effect with security.protocol=PLAINTEXT; they need SSL"
             );
             assert!(protocol("SASL_SSL", &others).is_empty());
         }

@@ -80,8 +80,7 @@ impl ProducerConfig {
             .value_or_add(self.delivery_timeout_for_linger_and_request())
             .unwrap_or_default();
         faults.value_or_add(codec_is_compiled_in(settings.compression));
-        let protection = self.protection().map_err(|error| error.to_string());
-        let protection = faults.value_or_add(protection);
+        let protection = faults.value_or_add_all(self.protection());
         faults.into_result()?;
         self.warn_of_changes(&settings);
         if self.explicit.reconnect_backoff && !self.explicit.reconnect_backoff_max {

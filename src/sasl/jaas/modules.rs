@@ -147,18 +147,22 @@ fn unknown(class: &str) -> Error {
 
 /// Returns the name of a class. What cannot be one may be a misplaced secret, and is not shown.
 fn shown(class: &str) -> &str {
+    if is_class(class) {
+        class
+    } else {
+        crate::secret::HIDDEN
+    }
+}
+
+/// Returns whether a text has the form of a class in a package.
+pub(super) fn is_class(text: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || "_$".contains(first))
             && part
                 .chars()
                 .all(|other| other.is_ascii_alphanumeric() || "_$".contains(other))
     };
-    let is_class = class.len() <= 200 && class.contains('.') && class.split('.').all(is_part);
-    if is_class {
-        class
-    } else {
-        crate::secret::HIDDEN
-    }
+    text.len() <= 200 && text.contains('.') && text.split('.').all(is_part)
 }
 
 #[cfg(test)]

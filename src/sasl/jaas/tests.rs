@@ -88,6 +88,10 @@ fn the_flag_and_the_key_are_named_where_they_are_no_secret() {
             "sasl.jaas.config: Invalid login module control flag 'mandatory' in JAAS config",
         ),
         (
+            "alice hunter2;".to_owned(),
+            "sasl.jaas.config: Invalid login module control flag '[hidden]' in JAAS config",
+        ),
+        (
             format!("{PLAIN} required username;"),
             "sasl.jaas.config: Value not specified for key 'username' in JAAS config",
         ),
@@ -135,15 +139,153 @@ fn the_advice_names_the_value_that_breaks_off() {
             "password=\"abc\nb;",
             "close the quote of the value of password",
         ),
-        ("password=\"abc\";;", "write the class of a login module"),
-        ("password=\"abc\"", "one semicolon at the end"),
+        (
+            "password=\"abc\";;",
+            "keep one login module, which ends at its semicolon, and nothing behind it",
+        ),
         ("password=;", "options as name=\"value\""),
-        ("", "one semicolon at the end"),
     ];
     for (options, expected) in cases {
         let shown = refusal_of_options(options);
         assert!(shown.contains(expected), "{options}: {shown}");
     }
+}
+
+#[test]
+fn a_missing_semicolon_is_told_with_how_a_file_continues_a_value() {
+    for options in [
+        "username=\"bob\" password=\"abc\"",
+        "username=\u{201c}bob\u{201d} password=\u{201c}abc\u{201d}",
+        "",
+    ] {
+        assert_eq!(
+            refusal_of_options(options),
+            "sasl.jaas.config: JAAS config entry not terminated by semi-colon; add a semicolon at the end; in a .properties \
+             file, a backslash at the end of a line continues the value in the next one"
+        );
+    }
+}
+
+#[test]
+fn a_section_of_a_jaas_file_is_told_to_be_more_than_its_entry() {
+    let entry = format!("{PLAIN} required username=\"bob\" password=\"hunter2\";");
+    for text in [
+        format!("KafkaClient {{ {entry} }};"),
+        format!("KafkaClient{{\n{entry}\n}};\n"),
+        format!("{{ {entry} }}"),
+        format!("{entry} }};"),
+    ] {
+        let shown = refusal(&text);
+        assert!(
+            shown.ends_with(
+                "; write only the entry that is inside the braces, up to its semicolon: a section such as KafkaClient { ... }; \
+                 is for a JAAS file"
+            ),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn quotes_around_the_whole_value_are_told_without_a_word_of_it() {
+    let entry = |quote: char| {
+        format!("{PLAIN} required username={quote}bob{quote} password={quote}hunter2{quote};")
+    };
+    for text in [
+        format!("\"{}\"", entry('"')),
+        format!("'{}'", entry('"')),
+        format!("\"{}\"", entry('\'')),
+        format!("\"{}", entry('"')),
+        format!("\"{PLAIN} required password=\"hunter2\";\""),
+        format!("\u{201c}{}\u{201d}", entry('"')),
+        format!("\u{201e}{}", entry('"')),
+        format!("\u{2018}{}\u{2019}", entry('\'')),
+    ] {
+        let shown = refusal(&text);
+        assert!(
+            shown.ends_with(
+                "; remove the quotes around the whole value: it begins with the class of a login module"
+            ),
+            "{text}: {shown}"
+        );
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("bob"),
+            "{shown}"
+        );
+    }
+    // As in Java, the class alone may be in quotes.
+    assert!(Jaas::parse(&format!("\"{PLAIN}\" required username=bob;")).is_ok());
+}
+
+#[test]
+fn a_quote_behind_the_semicolon_is_told_as_something_behind_the_entry() {
+    let shown = refusal_of_options("password=\"abc\";\"");
+    assert!(
+        shown.ends_with(
+            "; keep one login module, which ends at its semicolon, and nothing behind it; a semicolon that belongs to a value \
+             needs quotes around the value"
+        ),
+        "{shown}"
+    );
+}
+
+#[test]
+fn typographic_quotes_that_cut_a_value_are_told() {
+    for (open, close) in [
+        ('\u{201c}', '\u{201d}'),
+        ('\u{201e}', '\u{201c}'),
+        ('\u{2018}', '\u{2019}'),
+        ('\u{201a}', '\u{2018}'),
+    ] {
+        for value in ["hunter 2", "hunter@2", "hunter;2", "hunter/2"] {
+            let shown = refusal_of_options(&format!("password={open}{value}{close} username=bob;"));
+            assert!(
+                shown.ends_with(
+                    "; write straight quotes, as in password=\"...\": the value of password begins with a typographic quote, \
+                     which Java reads as a letter"
+                ),
+                "{value}: {shown}"
+            );
+            assert!(!shown.contains("hunter"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn typographic_quotes_that_become_a_part_of_a_value_are_warned_of() {
+    let options = "username=\"b\" password=\u{201c}hunter2\u{201d};";
+    assert_eq!(password_of(options), "\u{201c}hunter2\u{201d}");
+    let jaas = Jaas::parse(&format!("{PLAIN} required {options}")).unwrap();
+    assert_eq!(
+        jaas.warnings(),
+        [
+            "sasl.jaas.config: the value of password begins with a typographic quote, which is kept as part of it; write it as \
+             password=\"...\""
+        ]
+    );
+    let inside = "password=\"\u{201c}hunter2\u{201d}\";";
+    let jaas = Jaas::parse(&format!("{PLAIN} required {inside}")).unwrap();
+    assert!(jaas.warnings().is_empty());
+}
+
+/// In Java a slash outside of quotes begins a comment to the end of the line.
+#[test]
+fn a_path_without_quotes_is_told_as_the_beginning_of_a_comment() {
+    for options in [
+        "keyTab=/etc/x.keytab;",
+        "useKeyTab=true keyTab=/etc/x.keytab principal=\"a@B\";",
+        "keyTab= /etc/x.keytab\nprincipal=\"a@B\";",
+    ] {
+        let shown = refusal_of_options(options);
+        assert!(
+            shown.ends_with(
+                "; quote the value, as in keyTab=\"...\": the value of keyTab has no quotes and begins with a slash, which \
+                 begins a comment there"
+            ),
+            "{options}: {shown}"
+        );
+    }
+    assert!(Jaas::parse(&format!("{PLAIN} required password=/* x */\"abc\";")).is_ok());
 }
 
 #[test]

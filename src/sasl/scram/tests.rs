@@ -382,6 +382,20 @@ fn a_connection_that_is_made_again_costs_no_iterations() {
 }
 
 #[test]
+fn a_refused_password_that_looks_like_a_placeholder_is_told_and_not_shown() {
+    let scram = scram(Hash::Sha256, "user", "${env:HUNTER2}");
+    let mut conversation = begun(&scram);
+    let answer = format!("r={NONCE}x,s={SALT},i=4096");
+    conversation.next(answer.as_bytes()).unwrap();
+    let shown = conversation.refused(None).to_string();
+    assert_eq!(
+        shown,
+        "the broker refused the password in SCRAM-SHA-256; check the password; the password looks like a placeholder, such as \
+         ${PROVIDER:KEY}, that was not filled in: list the provider in config.providers, or give the password itself"
+    );
+}
+
+#[test]
 fn a_refusal_says_whether_name_or_password_was_wrong() {
     let scram = scram(Hash::Sha256, "user", "pencil");
     let mut conversation = begun(&scram);

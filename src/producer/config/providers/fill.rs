@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::producer::config::load::trimmed;
 use crate::producer::config::settings::{ROWS, row};
 use crate::producer::config::shown::ShownWhole;
-use crate::producer::config::{Faults, ProducerConfig};
+use crate::producer::config::{Faults, ProducerConfig, warn};
 use crate::secret::{HIDDEN, Secret};
 use crate::threads::logging::log_line;
 
@@ -129,6 +129,7 @@ impl ProducerConfig {
                 "{name}: the value of {} ends with the end of a line, which is kept as part of the value",
                 shown(&written)
             );
+            config.providers.line_ends.insert(name, written);
         }
         match (refusal, filled.no_provider) {
             (Some(_), _) if filled.is_provided && !is_secret => {
@@ -143,12 +144,11 @@ impl ProducerConfig {
             )),
             (Some(refusal), None) => Err(refusal.to_string()),
             (None, Some(provider)) => {
-                log_line!(
-                    log::Level::Warn,
-                    target: "kafka_producer::config",
-                    "{name}: a placeholder is kept as part of the value: no config provider is named {}",
-                    shown(&provider)
-                );
+                warn(&format!(
+                    "{name}: a placeholder is kept as part of the value: no config provider is named {provider}; list it in \
+                     config.providers, and set config.providers.{provider}.class",
+                    provider = shown(&provider)
+                ));
                 Ok(())
             }
             (None, None) => Ok(()),
@@ -255,6 +255,6 @@ fn is_drive(placeholder: &Placeholder<'_>) -> bool {
 }
 
 /// A placeholder or a part of it in an error. It is a reference to a secret, and none itself.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::producer::config) fn shown(text: &str) -> String {
     ShownWhole(text).to_string()
 }

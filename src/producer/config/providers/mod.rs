@@ -15,7 +15,7 @@
 //! - A file is a regular file in UTF-8, and sizes are bounded.
 
 mod allowlist;
-mod fill;
+pub(super) mod fill;
 mod placeholder;
 mod sources;
 
@@ -50,6 +50,9 @@ pub(super) struct Providers {
     unfilled: BTreeMap<&'static str, Secret>,
     /// The settings whose values have parts that a provider gave. Empty until the producer is built.
     provided: BTreeSet<&'static str>,
+    /// The placeholders whose values end a line in the middle of a setting's value, as they are written: the first one of
+    /// each setting.
+    line_ends: BTreeMap<&'static str, String>,
 }
 
 impl Providers {
@@ -105,6 +108,12 @@ impl Providers {
     /// Returns whether a provider gave the value of the setting `name`, or a part of it.
     pub(super) fn gave(&self, name: &str) -> bool {
         self.provided.contains(name)
+    }
+
+    /// The first placeholder whose value ends a line in the middle of the setting's value, as it is written.
+    #[cfg(feature = "sasl")]
+    pub(super) fn line_end_in(&self, name: &str) -> Option<&str> {
+        self.line_ends.get(name).map(String::as_str)
     }
 
     fn setting(&self, name: &str) -> Option<&str> {

@@ -342,6 +342,43 @@ fn without_providers_a_placeholder_stays_in_a_text_and_is_refused_elsewhere() {
 }
 
 #[test]
+fn a_placeholder_that_stays_in_a_secret_is_warned_of_with_what_to_set() {
+    let mut config = ProducerConfig::new().bootstrap_servers("a:1");
+    config.set("ssl.key.password", "${env:HUNTER2}").unwrap();
+    let (_, warnings) = crate::producer::config::warnings_of(|| config.filled().map(drop).unwrap());
+    assert_eq!(
+        warnings,
+        [
+            "ssl.key.password: a placeholder is kept as part of the value: no config provider is named env; list it in \
+             config.providers, and set config.providers.env.class"
+        ]
+    );
+}
+
+#[cfg(feature = "sasl")]
+#[test]
+fn a_line_break_at_the_end_of_a_password_in_a_file_is_told_where_it_cuts_the_credentials() {
+    let folder = Folder::new();
+    let refused = folder.refused(&[
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        (
+            "sasl.jaas.config",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" \
+             password=\"${dir:DIR:one}\";",
+        ),
+    ]);
+    assert!(
+        refused.ends_with(
+            "; the value of ${dir:DIR:one} ends with a line break, and a line break ends a value in quotes: remove it from the \
+             file, as printf instead of echo does"
+        ),
+        "{refused}"
+    );
+    assert!(!refused.contains("line\n"), "{refused}");
+}
+
+#[test]
 fn settings_of_providers_are_checked_when_they_are_set() {
     let mut config = ProducerConfig::new();
     for (name, value, fault) in [

@@ -168,6 +168,10 @@ fn credentials_advice(grant: &Grant) -> &'static str {
     if grant.uses_assertion() {
         return "check the assertion's key and its claims iss, sub and aud, and compare the clocks";
     }
+    if grant.has_placeholder() {
+        return "check the client's id and secret: one of them looks like a placeholder, such as ${PROVIDER:KEY}, that was \
+             not filled in: list the provider in config.providers, or give the value itself";
+    }
     match grant.has_raw_special_characters() {
         true => {
             "check the client's id and secret; they have characters that many servers expect encoded: try \

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Assertion;
 use crate::error::Error;
-use crate::secret::Secret;
+use crate::secret::{Secret, is_placeholder};
 
 /// What the client shows to get a token. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -140,6 +140,19 @@ impl Grant {
         secrets
     }
 
+    /// Returns whether the client's id or secret is probably a placeholder that was not filled in.
+    pub(super) fn has_placeholder(&self) -> bool {
+        let Self::ClientCredentials {
+            client_id,
+            authentication: Authentication::Secret { secret, .. },
+            ..
+        } = self
+        else {
+            return false;
+        };
+        [client_id, secret.reveal()].into_iter().any(is_placeholder)
+    }
+
     /// Returns whether the client's id or secret has characters that servers decode, and that are not encoded.
     pub(super) fn has_raw_special_characters(&self) -> bool {
         let Self::ClientCredentials {
@@ -249,6 +262,9 @@ mod tests {
         assert!(
             !with_secret("id.-*_", "Secret0", Some("a b"), Encode::No).has_raw_special_characters()
         );
+        assert!(with_secret("id", "${env:S}", None, Encode::No).has_placeholder());
+        assert!(with_secret("${env:ID}", "s", None, Encode::Yes).has_placeholder());
+        assert!(!with_secret("id", "p+s", None, Encode::No).has_placeholder());
     }
 
     #[test]

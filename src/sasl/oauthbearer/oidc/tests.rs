@@ -198,6 +198,22 @@ fn assert_refused(status: u16, body: impl Into<String>, sentence: &str) {
 }
 
 #[test]
+fn a_refused_secret_that_looks_like_a_placeholder_is_told_and_not_shown() {
+    let (url, server) = serve(vec![(401, String::new())]);
+    let grant = with_secret(ID, "${env:CLIENT_SECRET}");
+    let tokens = tokens(url, grant, Duration::from_secs(60));
+    let text = shown(&tokens.fetch(soon()).unwrap_err());
+    assert!(
+        text.contains(
+            "(status 401); check the client's id and secret: one of them looks like a placeholder, such as ${PROVIDER:KEY}, \
+             that was not filled in: list the provider in config.providers, or give the value itself"
+        ) && !text.contains("CLIENT_SECRET"),
+        "{text}"
+    );
+    drop(server.join());
+}
+
+#[test]
 fn each_refusal_has_its_sentence_and_is_not_repeated() {
     let error = |code: &str, description: &str| {
         json!({"error": code, "error_description": description}).to_string()
