@@ -86,7 +86,7 @@ impl Peer {
     /// Returns where the host of a connection is set.
     pub(super) fn host_settings(self) -> &'static str {
         match self {
-            Self::Broker => "bootstrap.servers, advertised.listeners",
+            Self::Broker => "bootstrap.servers and advertised.listeners",
             #[cfg(feature = "http")]
             Self::TokenServer | Self::AwsEndpoint => "the host of the URL",
         }
