@@ -217,8 +217,8 @@ fn a_client_without_an_accepted_certificate_is_told_so(kafka: &KafkaCluster) {
             (
                 Cert::Stranger,
                 [
-                    "the broker demands a client certificate, and no entry of the key store is signed by an issuer that the \
-                     broker accepts",
+                    "the broker demands a client certificate, and no entry of the key store is signed by an issuer that it \
+                     accepts",
                     "put a certificate into the key store that one of the issuers",
                 ],
             ),
