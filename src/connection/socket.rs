@@ -77,48 +77,29 @@ impl TcpSocket {
 }
 
 /// `MSG_DONTWAIT`, or `None` if the system does not have it.
-#[cfg(all(feature = "tls-core", any(target_os = "linux", target_os = "android")))]
-const DO_NOT_WAIT: Option<i32> = Some(0x40);
-#[cfg(all(
-    feature = "tls-core",
-    any(
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    )
-))]
-const DO_NOT_WAIT: Option<i32> = Some(0x80);
-#[cfg(all(
-    feature = "tls-core",
-    not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    ))
-))]
-const DO_NOT_WAIT: Option<i32> = None;
-
-/// `MSG_NOSIGNAL`, or 0 if the system does not have it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const NO_SIGNAL: i32 = 0x4000;
-#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
-const NO_SIGNAL: i32 = 0x20000;
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-const NO_SIGNAL: i32 = 0x400;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
+#[cfg(feature = "tls-core")]
+const DO_NOT_WAIT: Option<i32> = if cfg!(any(target_os = "linux", target_os = "android")) {
+    Some(0x40)
+} else if cfg!(any(
+    target_os = "macos",
+    target_os = "ios",
     target_os = "freebsd",
     target_os = "dragonfly",
     target_os = "netbsd",
     target_os = "openbsd"
-)))]
-const NO_SIGNAL: i32 = 0;
+)) {
+    Some(0x80)
+} else {
+    None
+};
+
+/// `MSG_NOSIGNAL`, or 0 if the system does not have it.
+const NO_SIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    0x4000
+} else if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
+    0x20000
+} else if cfg!(any(target_os = "netbsd", target_os = "openbsd")) {
+    0x400
+} else {
+    0
+};

@@ -2,6 +2,7 @@
 
 mod code_rules;
 mod kind;
+mod paths;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(crate) use self::code_rules::{BatchAnswer, CodeRule, Remedy, TopicAnswer};
 use self::kind::{Again, Producer, Subject};
 pub use self::kind::{Delivery, ErrorKind};
+pub(crate) use self::paths::advice_on_path;
 use crate::protocol::ErrorCode;
 use crate::topic_partition::TopicPartition;
 

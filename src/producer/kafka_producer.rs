@@ -86,10 +86,12 @@ impl<K, V> KafkaProducer<K, V> {
     /// The error holds the refused record, which was not written. Kinds:
     /// [`MetadataTimeout`](ErrorKind::MetadataTimeout), [`UnknownPartition`](ErrorKind::UnknownPartition),
     /// [`InvalidTopic`](ErrorKind::InvalidTopic) and [`Authorization`](ErrorKind::Authorization) if the topic is not
-    /// available; [`BufferExhausted`](ErrorKind::BufferExhausted); [`RecordTooLarge`](ErrorKind::RecordTooLarge) above
-    /// `max.request.size` or `buffer.memory`; [`Serialization`](ErrorKind::Serialization),
-    /// [`Partitioner`](ErrorKind::Partitioner), [`InvalidArgument`](ErrorKind::InvalidArgument);
-    /// [`Closed`](ErrorKind::Closed). The future reports later failures.
+    /// available; [`Authentication`](ErrorKind::Authentication), [`Tls`](ErrorKind::Tls) and
+    /// [`Protocol`](ErrorKind::Protocol) if a wait for metadata or memory ends at once, because the brokers or this client
+    /// refuse new connections; [`BufferExhausted`](ErrorKind::BufferExhausted);
+    /// [`RecordTooLarge`](ErrorKind::RecordTooLarge) above `max.request.size` or `buffer.memory`;
+    /// [`Serialization`](ErrorKind::Serialization), [`Partitioner`](ErrorKind::Partitioner),
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument); [`Closed`](ErrorKind::Closed). The future reports later failures.
     #[inline]
     pub fn send(&self, record: ProducerRecord<K, V>) -> Result<Future, SendError<K, V>> {
         self.inner.send(record, NoCallback, Blocking::UpToMaxBlock)
@@ -190,7 +192,7 @@ impl<K, V> KafkaProducer<K, V> {
     /// in a callback or logger of the same producer.
     ///
     /// # Errors
-    /// As [`send`](Self::send) for a topic that is not available.
+    /// As [`send`](Self::send) for a topic that is not available, and for a wait that ends at once.
     pub fn partitions_for(&self, topic: &str) -> Result<Vec<PartitionMetadata>, Error> {
         let engine = &self.inner.intake.engine;
         engine.check_open()?;

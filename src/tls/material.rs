@@ -10,9 +10,9 @@ use rustls::{Error as RustlsError, InconsistentKeys};
 use super::fault::tls_error;
 use super::given::{ClientKey, KeyFault, TrustMaterial};
 use super::settings::{Doubts, KeySource, Provider, StoreFile, TlsSettings, TrustSource};
-use super::stores::{self, Format, KeyEntry, Keys, StoreFault};
+use super::stores::{self, Format, KeyEntry, Keys, Names, StoreFault};
 use super::system::{self, SystemPlace};
-use crate::error::Error;
+use crate::error::{Error, advice_on_path};
 use crate::secret::{self, FileFault, SecretBytes};
 use crate::threads::logging::log_line;
 
@@ -92,6 +92,10 @@ const TRUST_STORE: &str = "ssl.truststore.location";
 fn read(store: &StoreFile, setting: &str) -> Result<SecretBytes, Error> {
     let bytes = secret::read_file(&store.path, stores::MAX_BYTES);
     bytes.map(SecretBytes::new).map_err(|fault| {
+        let advice = match &fault {
+            FileFault::Unreadable(error) => advice_on_path(&store.path, error),
+            FileFault::NotAFile | FileFault::TooLong => None,
+        };
         let why = match fault {
             FileFault::Unreadable(error) => error.to_string(),
             FileFault::NotAFile => "it is not a file".to_owned(),
@@ -99,7 +103,7 @@ fn read(store: &StoreFile, setting: &str) -> Result<SecretBytes, Error> {
         };
         tls_error(
             format!("{} cannot be read: {why}", origin_of(setting, store)),
-            "check the path and the permissions",
+            advice.unwrap_or("check the path and the permissions"),
         )
     })
 }
@@ -132,6 +136,12 @@ impl Material {
                     "ssl.truststore.type",
                     &origin,
                 ));
+                settings.doubts.log_once(doubt_of_password(
+                    store,
+                    trust.format(),
+                    Names::TRUST_STORE.password,
+                    &origin,
+                ));
                 origin
             }
             TrustSource::Inline(_) => "ssl.truststore.certificates".to_owned(),
@@ -144,7 +154,13 @@ impl Material {
                 certificates,
                 origin,
             }),
-            Err(fault) => Err(unusable(&origin, &fault)),
+            Err(fault) => {
+                let names = match source {
+                    TrustSource::File(_) | TrustSource::Inline(_) => Names::TRUST_STORE,
+                    TrustSource::Code(_) | TrustSource::Provider(_) => Names::TRUST_MATERIAL,
+                };
+                Err(unusable(&origin, &fault, &names))
+            }
         }
     }
 
@@ -164,6 +180,12 @@ impl Material {
                 "ssl.keystore.type",
                 &origin.chain,
             ));
+            settings.doubts.log_once(doubt_of_password(
+                store,
+                key.format(),
+                Names::KEY_STORE.password,
+                &origin.chain,
+            ));
         }
         match key.keys() {
             Ok(keys) => usable(keys, &origin, provider, &settings.doubts),
@@ -179,39 +201,35 @@ struct KeyOrigin {
     chain: String,
     /// The private key, where it is by itself.
     key: String,
-    key_password: &'static str,
+    names: Names,
 }
 
 impl KeyOrigin {
     fn of(source: &KeySource) -> Self {
-        let one = |name: String, key_password| Self {
+        let one = |name: String, names| Self {
             chain: name.clone(),
             key: name,
-            key_password,
+            names,
         };
         match source {
-            KeySource::File { store, .. } => one(origin_of(KEY_STORE, store), KEY_PASSWORD),
+            KeySource::File { store, .. } => one(origin_of(KEY_STORE, store), Names::KEY_STORE),
             KeySource::Inline(_) => Self {
                 chain: "ssl.keystore.certificate.chain".to_owned(),
                 key: "ssl.keystore.key".to_owned(),
-                key_password: KEY_PASSWORD,
+                names: Names::KEY_STORE,
             },
             KeySource::Code(_) | KeySource::Provider(_) => {
                 let setter = source.setter().unwrap_or_default();
-                one(setter.to_owned(), "ClientKey::key_password")
+                one(setter.to_owned(), Names::CLIENT_KEY)
             }
         }
     }
 
     /// Makes the error of a store or a key that `name` stands for.
     fn unusable(&self, name: &str, fault: &StoreFault) -> Error {
-        let advice = fault.advice().replace(KEY_PASSWORD, self.key_password);
-        tls_error(format!("{name} cannot be read: {fault}"), advice)
+        unusable(name, fault, &self.names)
     }
 }
-
-/// The setting, which advice names. In code the password has another name.
-const KEY_PASSWORD: &str = "ssl.key.password";
 
 /// Returns the keys that can be used. A key that cannot does not keep the others from use.
 fn usable(
@@ -245,8 +263,11 @@ fn usable(
     Ok(usable)
 }
 
-fn unusable(origin: &str, fault: &StoreFault) -> Error {
-    tls_error(format!("{origin} cannot be read: {fault}"), fault.advice())
+fn unusable(origin: &str, fault: &StoreFault, names: &Names) -> Error {
+    tls_error(
+        format!("{origin} cannot be read: {fault}"),
+        fault.advice(names),
+    )
 }
 
 /// Returns what to say if a store has another format than its setting says. The name of the file says nothing: since Java 9,
@@ -263,6 +284,21 @@ fn doubt_of_type(
         let declared = crate::error::printable(declared);
         format!("{setting}={declared} and {origin} is {found}: the contents decide")
     })
+}
+
+/// Returns what to say if a password is given for a store that has none. If the setting of its type says PEM, the settings
+/// were refused before.
+fn doubt_of_password(
+    store: &StoreFile,
+    found: Option<Format>,
+    setting: &str,
+    origin: &str,
+) -> Option<String> {
+    store.password.as_ref()?;
+    let without = found.filter(|found| matches!(found, Format::Pem | Format::Der))?;
+    Some(format!(
+        "{origin} is {without}, which has no password, so {setting} has no effect"
+    ))
 }
 
 /// Returns how messages name a store.
@@ -290,7 +326,7 @@ fn certified_key(
     doubts.log_once(password_unused.then(|| {
         format!(
             "{store} has a private key that is not encrypted, so {} has no effect",
-            origin.key_password
+            origin.names.key_password
         )
     }));
     let key = provider
@@ -383,6 +419,56 @@ mod tests {
         }
         let error = usable(file("two-passwords.jks", store), Some("wrong")).unwrap_err();
         assert!(error.to_string().contains("cannot be decrypted"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_password_of_a_store_names_its_setting() {
+        let (right, wrong) = (Some("store-secret"), Some("hunter2"));
+        for (keys, trust, setting) in [
+            (
+                file("keytool.p12", wrong),
+                file("trust.p12", right),
+                "ssl.keystore.password",
+            ),
+            (
+                file("keytool.p12", right),
+                file("trust.p12", wrong),
+                "ssl.truststore.password",
+            ),
+            (
+                file("keytool.p12", right),
+                file("trust.p12", None),
+                "ssl.truststore.password",
+            ),
+        ] {
+            let error = TlsClient::new(settings(keys, None, trust)).expect_err(setting);
+            let shown = error.to_string();
+            assert!(
+                shown.contains(setting) && !shown.contains("hunter2"),
+                "{shown}"
+            );
+            assert_eq!(shown.matches("store.password").count(), 1, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_written_for_another_program_gets_its_advice() {
+        let store = |path: &str| StoreFile {
+            path: path.into(),
+            password: None,
+            declared: None,
+        };
+        for (path, advice) in [
+            ("file:/etc/x", "write the path without \"file:\""),
+            ("classpath:x", "there is no classpath"),
+            ("~/x", "only shells replace \"~\""),
+            ("C:kafkax", "a .properties file loses each single \\"),
+            ("/no/such/file", "check the path and the permissions"),
+        ] {
+            let settings = settings(file("keystore.pem", None), None, store(path));
+            let shown = TlsClient::new(settings).expect_err(path).to_string();
+            assert!(shown.contains(advice), "{path}: {shown}");
+        }
     }
 
     #[test]
@@ -485,6 +571,28 @@ mod tests {
             let of_trust = of_trust.unwrap_or_else(|| panic!("{doubts:?}"));
             assert!(of_trust.contains(&told_of_trust), "{of_trust}");
         }
+    }
+
+    #[test]
+    fn a_password_of_a_store_that_has_none_is_told_once_with_its_setting() {
+        let given = Some("hunter2");
+        let (keys, trust) = (file("keystore.pem", given), file("root.der", given));
+        let paths = [&keys, &trust].map(|store| store.path.display().to_string());
+        assert_eq!(
+            doubts(&settings(keys, None, trust)),
+            [
+                format!(
+                    "ssl.keystore.location={} is PEM, which has no password, so ssl.keystore.password has no effect",
+                    paths[0]
+                ),
+                format!(
+                    "ssl.truststore.location={} is DER, which has no password, so ssl.truststore.password has no effect",
+                    paths[1]
+                ),
+            ]
+        );
+        let without = settings(file("keystore.pem", None), None, file("root.der", None));
+        assert!(doubts(&without).is_empty());
     }
 
     /// Most files named `.jks` are PKCS#12 since Java 9.

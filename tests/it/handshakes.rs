@@ -4,8 +4,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use kafka_producer::ErrorKind;
 use kafka_producer::mock::{MockCluster, MockSasl, MockTls};
+use kafka_producer::{Error, ErrorKind};
 
 use crate::support::meddler::{Framing, Meddler, Step, WRONGS, Wrong};
 use crate::support::{Builder, PATIENCE, Producer, builder_at, deliver, record, with, with_causes};
@@ -370,18 +370,31 @@ fn is_told(
         Err(refused) => refused.error().clone(),
     };
     let took = began.elapsed();
-    let shown = error.to_string();
-    if error.kind() != kind || !shown.contains(reason) || !shown.contains(advice) {
-        return Err(format!("{:?}: {shown}", error.kind()));
-    }
+    check_told(&error, &error.to_string(), (kind, reason, advice))?;
     let is_at_once = kind != ErrorKind::MetadataTimeout;
     if is_at_once && took >= max_block {
         return Err(format!("told after {took:?}"));
     }
-    if !is_at_once && meddler.wronged() < 2 {
-        return Err(format!("no attempt ended within {timeout:?}"));
+    check_attempts(meddler, if is_at_once { 0 } else { 2 }, timeout)
+}
+
+fn check_told(
+    error: &Error,
+    shown: &str,
+    (kind, reason, advice): (ErrorKind, &str, &str),
+) -> Result<(), String> {
+    match error.kind() == kind && shown.contains(reason) && shown.contains(advice) {
+        true => Ok(()),
+        false => Err(format!("{:?}: {shown}", error.kind())),
     }
-    Ok(())
+}
+
+/// The peer did wrong this often: more than one attempt ended by its timeout.
+fn check_attempts(meddler: &Meddler, least: usize, timeout: Duration) -> Result<(), String> {
+    match meddler.wronged() < least {
+        true => Err(format!("no attempt ended within {timeout:?}")),
+        false => Ok(()),
+    }
 }
 
 /// A record that is accepted expires, and not earlier. Its error has the reason.
@@ -402,10 +415,7 @@ fn expires(
         USUAL_ADVICE => "; check the brokers, or raise delivery.timeout.ms",
         advice => advice,
     };
-    let is_told = shown.contains(reason) && shown.contains(advice);
-    if error.kind() != ErrorKind::DeliveryTimeout || !is_told {
-        return Err(format!("{:?}: {shown}", error.kind()));
-    }
+    check_told(&error, &shown, (ErrorKind::DeliveryTimeout, reason, advice))?;
     if took < max_block {
         return Err(format!("expired after {took:?}"));
     }
@@ -414,8 +424,5 @@ fn expires(
         ErrorKind::MetadataTimeout => 2,
         _ => 1,
     };
-    if meddler.wronged() < attempts {
-        return Err(format!("no attempt ended within {timeout:?}"));
-    }
-    Ok(())
+    check_attempts(meddler, attempts, timeout)
 }

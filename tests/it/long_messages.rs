@@ -1,7 +1,5 @@
 //! Tokens and answers of SASL of 16 MiB: an error at once, or the end of a connection, and little memory.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +8,9 @@ use std::time::{Duration, Instant};
 use kafka_producer::mock::{MockApi, MockCluster, MockSasl, TokenVerdict};
 use kafka_producer::{BearerToken, Error, ErrorKind, SecurityProtocol};
 
-use crate::support::{PATIENCE, Producer, SOON, builder, builder_at, deliver, record, with};
+use crate::support::{
+    PATIENCE, Producer, builder, builder_at, deliver, refusal, sasl_cluster, sasl_peer, with,
+};
 
 const LENGTH: usize = 16 << 20;
 
@@ -20,19 +20,16 @@ fn cluster() -> MockCluster {
         true => TokenVerdict::accept("alice"),
         false => TokenVerdict::refuse("invalid_token"),
     });
-    let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
-    cluster.create_topic("t", 1);
-    cluster
+    sasl_cluster(sasl)
 }
 
+/// As [`refusal`]. The error is short.
 #[track_caller]
-fn refusal(producer: &Producer) -> Error {
-    let began = Instant::now();
-    let refused = producer.send(record(0, "never")).unwrap_err();
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    let shown = format!("{refused} {refused:?}");
+fn short_refusal(producer: &Producer) -> Error {
+    let error = refusal(producer);
+    let shown = format!("{error} {error:?}");
     assert!(shown.len() < 10_000, "{} bytes", shown.len());
-    refused.error().clone()
+    error
 }
 
 #[test]
@@ -51,7 +48,7 @@ fn a_token_of_a_provider_that_no_broker_accepts_is_not_sent_and_a_shorter_one_is
         .sasl_oauthbearer(provider)
         .build()
         .unwrap();
-    let error = refusal(&producer);
+    let error = short_refusal(&producer);
     assert_eq!(error.kind(), ErrorKind::Authentication);
     let shown = error.to_string();
     assert!(
@@ -88,7 +85,7 @@ fn a_file_with_a_token_that_no_broker_accepts_is_told_and_a_shorter_one_is_used(
         ),
     ];
     let producer = with(builder(&cluster), &settings).build().unwrap();
-    let error = refusal(&producer);
+    let error = short_refusal(&producer);
     assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
     let shown = error.to_string();
     assert!(shown.contains(&file.display().to_string()), "{shown}");
@@ -106,16 +103,17 @@ fn a_file_with_a_token_that_no_broker_accepts_is_told_and_a_shorter_one_is_used(
 /// The answer's length alone is enough to refuse it: nothing of it is stored.
 #[test]
 fn an_answer_of_sasl_that_is_too_long_ends_the_connection_and_is_told() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let most = Arc::new(AtomicUsize::new(0));
     let taken = Arc::clone(&most);
-    // Ends with the process.
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let taken = Arc::clone(&taken);
-            std::thread::spawn(move || answer_at_length(stream, &taken));
-        }
+    let answer_at_length = |_: &[u8]| {
+        // No error and no message, then 16 MiB.
+        let mut answer = vec![0, 0, 255, 255];
+        answer.extend((LENGTH as u32).to_be_bytes());
+        answer.resize(answer.len() + LENGTH, b'x');
+        answer
+    };
+    let address = sasl_peer::start(answer_at_length, move |count| {
+        taken.fetch_max(count, Ordering::Relaxed);
     });
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         let builder = builder_at(&address).max_block(Duration::from_secs(1));
@@ -125,51 +123,11 @@ fn an_answer_of_sasl_that_is_too_long_ends_the_connection_and_is_told() {
             _ => builder.sasl_scram_sha_256("alice", "alice-secret"),
         };
         let producer = builder.build().unwrap();
-        let shown = refusal(&producer).to_string();
+        let shown = short_refusal(&producer).to_string();
         let told = "length 16777228 is above the limit of 1048576";
         assert!(shown.contains(told), "{mechanism}: {shown}");
         producer.close(PATIENCE).unwrap();
     }
     // Of each connection what fits into the buffers of the sockets, at most.
     assert!(most.load(Ordering::Relaxed) < LENGTH, "{most:?}");
-}
-
-/// Speaks Kafka's protocol until SaslAuthenticate, and answers that with 16 MiB. `most` becomes what the client's side takes
-/// of it.
-fn answer_at_length(mut stream: TcpStream, most: &AtomicUsize) -> Option<()> {
-    let mut taken = 0;
-    loop {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).ok()?;
-        let mut request = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut request).ok()?;
-        let (api, version) = (request[1], request[3]);
-        let mut answer = request[4..8].to_vec();
-        match api {
-            // ApiVersions: no version above 0. SaslAuthenticate has version 0.
-            18 => {
-                answer.extend([0, if version > 0 { 35 } else { 0 }]);
-                answer.extend([0, 0, 0, 3]);
-                answer.extend([0, 17, 0, 0, 0, 1, 0, 18, 0, 0, 0, 0, 0, 36, 0, 0, 0, 0]);
-            }
-            // SaslHandshake: no error, no mechanism.
-            17 => answer.extend([0; 6]),
-            // No error and no message, then 16 MiB.
-            _ => {
-                answer.extend([0, 0, 255, 255]);
-                answer.extend((LENGTH as u32).to_be_bytes());
-                answer.resize(answer.len() + LENGTH, b'x');
-            }
-        }
-        stream
-            .write_all(&(answer.len() as u32).to_be_bytes())
-            .ok()?;
-        for part in answer.chunks(64 << 10) {
-            stream.write_all(part).ok()?;
-            if api == 36 {
-                taken += part.len();
-                most.fetch_max(taken, Ordering::Relaxed);
-            }
-        }
-    }
 }

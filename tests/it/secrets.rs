@@ -4,8 +4,6 @@
 use std::error::Error as _;
 use std::fmt::Debug;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use kafka_producer::mock::{ClientAuth, HandshakeFault, MockCluster, MockSasl, MockTls};
 use kafka_producer::{Error, ProducerConfig};
 
-use crate::support::{PATIENCE, Producer, child, record};
+use crate::support::{PATIENCE, Producer, child, record, sasl_peer};
 
 /// Secrets that are texts.
 const SECRETS: [&str; 7] = [
@@ -421,14 +419,15 @@ fn refused_connections(printed: &mut Printed) {
 
 /// A broker that puts what it gets into its explanation, as careless ones do.
 fn refusals_of_a_broker_that_repeats_what_it_gets(printed: &mut Printed) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    // Ends with the process.
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || repeat_what_it_gets(stream));
-        }
-    });
+    let repeat = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request);
+        let mut answer = vec![0, 58];
+        answer.extend((text.len() as u16).to_be_bytes());
+        answer.extend(text.as_bytes());
+        answer.extend([0; 4]);
+        answer
+    };
+    let address = sasl_peer::start(repeat, |_| {});
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
         let mut config = ProducerConfig::new()
             .bootstrap_servers(address.clone())
@@ -439,37 +438,5 @@ fn refusals_of_a_broker_that_repeats_what_it_gets(printed: &mut Printed) {
         printed.try_config_within(PATIENCE, config);
         let refused = |text: &String| text.contains("the broker refused the user name");
         assert!(printed.texts[before..].iter().any(refused), "{mechanism}");
-    }
-}
-
-fn repeat_what_it_gets(mut stream: TcpStream) -> Option<()> {
-    loop {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).ok()?;
-        let mut request = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut request).ok()?;
-        let (api, version) = (request[1], request[3]);
-        let mut answer = request[4..8].to_vec();
-        match api {
-            // ApiVersions: no version above 0.
-            18 => {
-                answer.extend([0, if version > 0 { 35 } else { 0 }]);
-                answer.extend([0, 0, 0, 3]);
-                answer.extend([0, 17, 0, 0, 0, 1, 0, 18, 0, 0, 0, 0, 0, 36, 0, 0, 0, 0]);
-            }
-            // SaslHandshake: no error, no mechanism.
-            17 => answer.extend([0; 6]),
-            _ => {
-                let text = String::from_utf8_lossy(&request).into_owned();
-                answer.extend([0, 58]);
-                answer.extend((text.len() as u16).to_be_bytes());
-                answer.extend(text.as_bytes());
-                answer.extend([0; 4]);
-            }
-        }
-        stream
-            .write_all(&(answer.len() as u32).to_be_bytes())
-            .ok()?;
-        stream.write_all(&answer).ok()?;
     }
 }

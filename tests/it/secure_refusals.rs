@@ -10,29 +10,14 @@ use kafka_producer::{BearerToken, Error, ErrorKind};
 use crate::support::fake_broker::answering_versions;
 use crate::support::logger::Lines;
 use crate::support::{
-    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, tls_builder,
-    with, with_causes,
+    Builder, PATIENCE, Producer, SOON, builder, builder_at, deliver, get_all, record, refusal,
+    sasl_cluster, tls_builder, with, with_causes,
 };
 
 fn tls_cluster(tls: MockTls) -> MockCluster {
     let cluster = MockCluster::builder().tls(tls).start().unwrap();
     cluster.create_topic("t", 1);
     cluster
-}
-
-fn sasl_cluster(sasl: MockSasl) -> MockCluster {
-    let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
-    cluster.create_topic("t", 1);
-    cluster
-}
-
-/// Returns the error of a record that is refused long before `max.block.ms`.
-#[track_caller]
-fn refusal(producer: &Producer) -> Error {
-    let began = Instant::now();
-    let refused = producer.send(record(0, "never")).unwrap_err();
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    refused.error().clone()
 }
 
 #[track_caller]

@@ -15,9 +15,9 @@
 //! | testScramUsernameWithSpecialCharacters | `unit::sasl::scram::names_are_escaped`, `it::secure::records_are_delivered_with_each_mechanism_*` |
 //! | testInsufficientScopeSaslOauthBearerMechanism | `unit::sasl::oauthbearer::a_failure_is_answered_and_told` |
 //! | testClientExceptionDoesNotContainSensitiveData | `it::secret_kinds::no_run_with_any_kind_of_secret_prints_it`, `it::secrets::nothing_that_is_printed_has_a_secret` |
-//! | testTokenAuthenticationOverSaslScram | `it::secure::records_are_delivered_with_each_mechanism_*` |
+//! | testTokenAuthenticationOverSaslScram | `kafka::delegation_tokens::a_delegation_token_authenticates_its_owner`, `it::secure::records_are_delivered_with_each_mechanism_*` |
 //! | testRepeatedValidSaslPlainOverSsl | `kafka::sessions::links_are_replaced_before_their_sessions_end_and_no_record_notices`, which uses PLAIN over TLS |
-//! | testTokenReauthenticationOverSaslScram | `it::secure::records_are_delivered_across_the_ends_of_sessions`: what a session needs of a mechanism is the same for each |
+//! | testTokenReauthenticationOverSaslScram | `kafka::delegation_tokens::a_delegation_token_authenticates_its_owner`, whose token authenticates each new connection, and `it::secure::records_are_delivered_across_the_ends_of_sessions`: what a session needs of a mechanism is the same for each |
 //! | testUnauthenticatedApiVersionsRequestOverPlaintextHandshakeVersion0 and 1, testUnauthenticatedApiVersionsRequestOverSslHandshakeVersion0 and 1 | `unit::mock::tests::sasl::a_client_that_authenticates_itself_*`; version 0 of SaslHandshake does not apply: every broker from 1.0 on has version 1 |
 //! | testApiVersionsRequestWithServerUnsupportedVersion | `it::versions::an_older_api_versions_is_used_if_the_newest_is_refused` |
 //! | testSaslUnsupportedClientVersions, testInvalidApiVersionsRequest, testValidApiVersionsRequest, testInvalidApiVersionsRequestSequence | none: what a broker does with requests that this client does not send |

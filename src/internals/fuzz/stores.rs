@@ -1,7 +1,7 @@
 //! Targets for stores of certificates and keys, and for keys. Input: the file. It is read with and without a password.
 
 use crate::secret::Secret;
-use crate::tls::stores::{Format, pem_certificates, pem_key, read_keys, read_trust};
+use crate::tls::stores::{Format, Names, pem_certificates, pem_key, read_keys, read_trust};
 
 const PASSWORDS: [&str; 2] = ["store-secret", "key-secret"];
 
@@ -36,7 +36,7 @@ fn store(data: &[u8]) {
         let trust = read_trust(data, store).err();
         let keys = read_keys(data, store, key).err();
         for fault in [trust, keys].into_iter().flatten() {
-            let shown = format!("{fault} {} {fault:?}", fault.advice());
+            let shown = format!("{fault} {} {fault:?}", fault.advice(&Names::KEY_STORE));
             assert!(
                 data.windows(6).any(|bytes| bytes == b"secret") || !shown.contains("-secret"),
                 "{shown}"

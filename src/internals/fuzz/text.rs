@@ -37,7 +37,7 @@ pub fn placeholders(data: &[u8]) {
                 match found(&placeholder, &pattern) {
                     Lookup::Value(value) => expected += value.reveal(),
                     Lookup::NoProvider => expected += placeholder.written,
-                    Lookup::Fault(_) => is_refused = true,
+                    Lookup::Fault(_) | Lookup::FaultOfHiddenKey(_) => is_refused = true,
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, advice_on_path};
 use crate::secret::{Secret, wipe};
 
 use super::config_error;
@@ -20,7 +20,13 @@ pub(super) struct FileText {
 pub(super) fn read_file(path: &Path) -> Result<FileText, Error> {
     const LONGEST: u64 = 1 << 20;
     let unreadable = |error: std::io::Error| {
-        config_error(format!("{}: cannot be read: {error}", path.display())).with_source(error)
+        let advice = advice_on_path(path, &error).map(|advice| format!("; {advice}"));
+        let advice = advice.unwrap_or_default();
+        config_error(format!(
+            "{}: cannot be read: {error}{advice}",
+            path.display()
+        ))
+        .with_source(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;

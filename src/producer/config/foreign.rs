@@ -142,6 +142,9 @@ pub(super) fn refusal_of(name: &str) -> Option<String> {
     {
         return Some("this is a broker or topic setting; a producer cannot set it".to_owned());
     }
+    if let Some(text) = refusal_of_system_property(name.strip_prefix("-D").unwrap_or(name)) {
+        return Some(text);
+    }
     let (_, replacement) = OLD.iter().find(|(old, _)| *old == name)?;
     let mut text = "Kafka's producer no longer has it".to_owned();
     if !replacement.is_empty() {
@@ -149,6 +152,94 @@ pub(super) fn refusal_of(name: &str) -> Option<String> {
     }
     Some(text)
 }
+
+/// In Java, too, a file of settings cannot set a system property of the JVM.
+fn refusal_of_system_property(name: &str) -> Option<String> {
+    if JVM_OPTIONS.contains(&name) {
+        return Some(
+            "this variable has options for a JVM: leave it out, and set here what they set, such as sasl.jaas.config for \
+             -Djava.security.auth.login.config"
+                .to_owned(),
+        );
+    }
+    let known = SYSTEM_PROPERTIES
+        .iter()
+        .find(|(property, _)| *property == name);
+    let is_another = || {
+        SYSTEM_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    let instead = match known {
+        Some((_, instead)) => *instead,
+        None if is_another() => "leave it out",
+        None => return None,
+    };
+    Some(format!("this is a system property of a JVM: {instead}"))
+}
+
+/// Variables of Kafka's scripts and of a JVM.
+const JVM_OPTIONS: &[&str] = &[
+    "JAVA_OPTS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "KAFKA_HEAP_OPTS",
+    "KAFKA_JVM_PERFORMANCE_OPTS",
+    "KAFKA_OPTS",
+];
+
+const SYSTEM_PREFIXES: &[&str] = &["java.", "javax.", "jdk.", "sun."];
+
+const KRB5: &str = "the Kerberos library reads /etc/krb5.conf, or the file that the environment variable KRB5_CONFIG names";
+
+/// System properties of a JVM that clients of Kafka need, each with what to do here.
+const SYSTEM_PROPERTIES: &[(&str, &str)] = &[
+    (
+        "java.security.auth.login.config",
+        "write the login module of its section KafkaClient into sasl.jaas.config",
+    ),
+    ("java.security.krb5.conf", KRB5),
+    ("java.security.krb5.kdc", KRB5),
+    ("java.security.krb5.realm", KRB5),
+    (
+        "javax.net.debug",
+        "leave it out; the log has each failure of TLS",
+    ),
+    ("javax.net.ssl.keyStore", "set ssl.keystore.location"),
+    (
+        "javax.net.ssl.keyStorePassword",
+        "set ssl.keystore.password",
+    ),
+    ("javax.net.ssl.keyStoreType", "set ssl.keystore.type"),
+    ("javax.net.ssl.trustStore", "set ssl.truststore.location"),
+    (
+        "javax.net.ssl.trustStorePassword",
+        "set ssl.truststore.password",
+    ),
+    ("javax.net.ssl.trustStoreType", "set ssl.truststore.type"),
+    ("jdk.tls.client.protocols", "set ssl.enabled.protocols"),
+    ("jdk.tls.client.cipherSuites", "set ssl.cipher.suites"),
+    (
+        "org.apache.kafka.automatic.config.providers",
+        "leave it out; only Kafka's own config providers are there",
+    ),
+    (
+        "org.apache.kafka.disallowed.login.modules",
+        "leave it out; only the login modules of Kafka's clients are there",
+    ),
+    (
+        "org.apache.kafka.sasl.oauthbearer.allowed.files",
+        "leave it out; each file that a setting names is allowed",
+    ),
+    (
+        "org.apache.kafka.sasl.oauthbearer.allowed.urls",
+        "leave it out; each URL that a setting names is allowed",
+    ),
+    (
+        "sun.security.krb5.debug",
+        "leave it out; MIT's Kerberos library traces to the file that the environment variable KRB5_TRACE names",
+    ),
+];
 
 /// Settings of Java's producer that concern only Java: its classes, its metrics and its TLS.
 pub(super) const JVM: &[&str] = &[
@@ -425,6 +516,8 @@ mod tests {
         let mut seen = HashSet::new();
         let all = Owner::ALL.iter().flat_map(|owner| owner.names());
         let others = BROKER.iter().chain(OLD.iter().map(|(name, _)| name));
+        let others = others.chain(JVM_OPTIONS);
+        let others = others.chain(SYSTEM_PROPERTIES.iter().map(|(name, _)| name));
         for name in all.chain(others) {
             assert!(seen.insert(*name), "{name}");
             assert!(!ROWS.iter().any(|row| row.property == *name), "{name}");

@@ -15,6 +15,13 @@ pub(super) fn fault_of_any_kind(text: &str) -> Option<&'static str> {
     }
 }
 
+/// The sign of a comment behind a value, which Java's format does not have: the sign is a part of the value.
+pub(super) fn comment_sign(text: &str) -> Option<&'static str> {
+    let words = || text.split_whitespace().skip(1);
+    let begins = |sign: &&str| words().any(|word| word.starts_with(*sign));
+    ["#", "//", "!"].into_iter().find(begins)
+}
+
 /// Returns whether a text has quotes of any kind around it, or at one end, as a part of a quoted list.
 pub(super) fn is_quoted(text: &str) -> bool {
     let quotes = [

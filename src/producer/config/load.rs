@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::error::Error;
 
+use super::continuations::{self, Cut};
 use super::foreign::Owner;
 use super::names::{self, Refusal};
+use super::providers::Providers;
 use super::shown::ShownName;
 use super::{ProducerConfig, ROWS, config_error, encoding, hints, properties, settings, warn};
 
@@ -90,27 +92,41 @@ impl ProducerConfig {
     fn load(&mut self, text: &str) -> Result<Warnings, Error> {
         let (mut loaded, mut faults, mut warnings) =
             (self.clone(), Faults::default(), Warnings::default());
-        let entries = properties::parse(text);
-        let last_lines: HashMap<_, _> = entries
+        let lines = properties::parse(text);
+        let last_lines: HashMap<_, _> = lines
             .iter()
-            .filter_map(|(line, property)| Some((property.as_ref().ok()?.0.clone(), *line)))
+            .filter_map(|line| Some((line.name()?, line.first)))
             .collect();
-        for (line, property) in entries {
-            let (name, value) = match property {
-                Ok(property) => property,
-                Err(fault) => {
-                    faults.add_lazily(|| format!("line {line}: {fault}"));
+        let mut cuts = continuations::find(&lines, is_setting)
+            .into_iter()
+            .peekable();
+        let mut at = 0;
+        while let Some(line) = lines.get(at) {
+            let starts = |cut: &Cut| cut.owner.unwrap_or(cut.rest.start) == at;
+            let cut = cuts.next_if(starts);
+            at += 1;
+            if let Some(cut) = &cut {
+                at = cut.rest.end;
+                faults.add_lazily(|| cut.message(&lines));
+            }
+            let (name, value) = match (&line.property, cut) {
+                // The value is cut, so it is not judged.
+                (_, Some(Cut { owner: None, .. })) => continue,
+                (Ok((name, _)), Some(_)) if is_setting(name) => continue,
+                (Ok(property), _) => property,
+                (Err(fault), _) => {
+                    faults.add_lazily(|| format!("line {}: {fault}", line.first));
                     continue;
                 }
             };
-            let last = last_lines[&name];
-            if last > line {
+            let last = last_lines[name.as_str()];
+            if last > line.first {
                 // Java, too, reads only the last value.
-                warnings.repeated.push((name, line, last));
+                warnings.repeated.push((name.clone(), line.first, last));
                 continue;
             }
-            if let Err(refusal) = loaded.set_with_warnings(&name, value.reveal(), &mut warnings) {
-                faults.add_lazily(|| format!("line {line}: {}", refusal.of_line()));
+            if let Err(refusal) = loaded.set_with_warnings(name, value.reveal(), &mut warnings) {
+                faults.add_lazily(|| format!("line {}: {}", line.first, refusal.of_line()));
             }
         }
         if let Some(hint) = hints::other_syntax(text) {
@@ -150,6 +166,10 @@ impl ProducerConfig {
                     // The parser of `sasl.jaas.config` knows which of its quotes are meant.
                     let warning = "the quotes are kept as part of the value";
                     warnings.kept_as_written.push((name.to_owned(), warning));
+                } else if name != JAAS && hints::comment_sign(value) == Some("#") {
+                    let warning = "\"#\" and what follows it are kept as part of the value: write a comment on a line of its \
+                                   own";
+                    warnings.kept_as_written.push((name.to_owned(), warning));
                 }
             }
             None => {
@@ -160,6 +180,13 @@ impl ProducerConfig {
         }
         Ok(())
     }
+}
+
+/// Returns whether a name is that of a setting, of this producer or another program.
+fn is_setting(name: &str) -> bool {
+    settings::row(ROWS, name).is_some()
+        || Providers::is_setting(name)
+        || !matches!(names::judge(name, ""), Err(Refusal::Unknown { .. }))
 }
 
 /// Warnings about settings that are accepted.
@@ -209,6 +236,9 @@ impl Warnings {
         messages
     }
 }
+
+/// A password in it is in quotes, and may have any characters.
+const JAAS: &str = "sasl.jaas.config";
 
 /// The number of warnings or faults of one kind that are listed at most.
 const MOST_LISTED: usize = 20;
@@ -367,7 +397,8 @@ mod tests {
         let error = faults("hunter2!\n\"hunter2\"\nKAFKA_HUNTER2\nbatch_size1=5\nmy.own=5\n");
         assert!(!error.to_lowercase().contains("hunter2"), "{error}");
         for line in [
-            "line 1: this line is not a setting; it is not shown",
+            "line 1: this line is not a setting; it is not shown, because it may be part of a secret: if the value of the \
+             setting before it goes on here, end the line before with \\\n",
             "line 2: this line is not a setting: write names without quotes",
             "line 3: this line is not a setting: the framework has names like this",
             "line 4: there is no setting batch_size1: did you mean batch.size?",
@@ -439,6 +470,53 @@ mod tests {
                 proptest::prop_assert!(error.to_string().chars().count() < 20_000);
             }
         }
+    }
+
+    /// As in Java, a comment begins only where a line begins.
+    #[test]
+    fn a_comment_behind_a_value_is_named_in_its_refusal() {
+        for (text, sentence) in [
+            (
+                "acks=all # wait for all",
+                "line 1: acks=all... is not a legal value (values: all, -1, 0, 1); \"#\" and what follows it are part of the \
+                 value: write a comment on a line of its own",
+            ),
+            (
+                "linger.ms=5 // ms",
+                "line 1: linger.ms=5 // ms is not a whole number (range: 0 to 2147483647); \"//\" and what follows it are part \
+                 of the value: write a comment on a line of its own",
+            ),
+            (
+                "bootstrap.servers=localhost:9092 # here",
+                "line 1: bootstrap.servers: \"localhost:9092 # here\" has a port that is not a number; \"#\" and what follows it \
+                 are part of the value: write a comment on a line of its own",
+            ),
+        ] {
+            assert_eq!(faults(text), sentence);
+        }
+        assert!(!faults("acks=a#b").contains("comment"));
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_that_may_have_any_text_is_warned_of() {
+        for name in ["client.id", "ssl.truststore.location", "ssl.key.password"] {
+            let mut warnings = Warnings::default();
+            let mut config = ProducerConfig::new();
+            let set = config.set_with_warnings(name, "hunter2\t# a", &mut warnings);
+            assert!(set.is_ok());
+            assert_eq!(
+                warnings.messages(),
+                [format!(
+                    "{name}: \"#\" and what follows it are kept as part of the value: write a comment on a line of its own"
+                )]
+            );
+        }
+        let mut warnings = Warnings::default();
+        let jaas = "a.LoginModule required password=\"hunter2 # a\";";
+        let set = ProducerConfig::new()
+            .set_with_warnings(JAAS, jaas, &mut warnings)
+            .is_ok();
+        assert!(set && warnings.messages().is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod choices;
+mod continuations;
 mod encoding;
 mod foreign;
 mod hints;

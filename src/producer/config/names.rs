@@ -37,7 +37,8 @@ impl Refusal<'_> {
             _ if name.contains('.') => self.to_string(),
             Some(Hint::General(hint)) => format!("this line is not a setting: {hint}"),
             None => {
-                "this line is not a setting; it is not shown, because it may be part of a secret"
+                "this line is not a setting; it is not shown, because it may be part of a secret: if the value of the setting \
+                 before it goes on here, end the line before with \\"
                     .to_owned()
             }
         }
@@ -602,6 +603,38 @@ mod tests {
             let error = refused(name);
             assert!(error.contains(hint), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn a_system_property_of_a_jvm_is_refused_with_what_to_do_here() {
+        for (name, sentence) in [
+            (
+                "java.security.auth.login.config",
+                "write the login module of its section KafkaClient into sasl.jaas.config",
+            ),
+            (
+                "-Djava.security.krb5.conf",
+                "the Kerberos library reads /etc/krb5.conf, or the file that the environment variable KRB5_CONFIG names",
+            ),
+            ("javax.net.ssl.trustStore", "set ssl.truststore.location"),
+            (
+                "javax.net.ssl.keyStorePassword",
+                "set ssl.keystore.password",
+            ),
+            ("java.util.logging.config.file", "leave it out"),
+        ] {
+            assert_eq!(
+                refused(name),
+                format!(
+                    "there is no setting {name}: this is a system property of a JVM: {sentence}"
+                )
+            );
+        }
+        assert_eq!(
+            refused("KAFKA_OPTS"),
+            "there is no setting KAFKA_OPTS: this variable has options for a JVM: leave it out, and set here what they set, \
+             such as sasl.jaas.config for -Djava.security.auth.login.config"
+        );
     }
 
     #[test]

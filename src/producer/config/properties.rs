@@ -8,48 +8,100 @@ use crate::secret::Secret;
 /// A name and its value, or the fault of the line. The value may be a secret, and the name a part of one.
 pub(super) type Property = Result<(String, Secret), &'static str>;
 
-/// The properties in their order, each with the number of its first line, from 1. A name may occur several times.
-pub(super) fn parse(text: &str) -> Vec<(usize, Property)> {
+/// A logical line.
+pub(super) struct Line {
+    /// The numbers of its first and its last natural line, from 1.
+    pub(super) first: usize,
+    pub(super) last: usize,
+    /// The last natural line ends with a backslash and white space, which does not continue it.
+    pub(super) ends_in_escaped_blank: bool,
+    /// A colon ends the name.
+    pub(super) has_colon: bool,
+    pub(super) property: Property,
+}
+
+impl Line {
+    /// The name and the value, if the line can be read.
+    pub(super) fn pair(&self) -> Option<(&str, &str)> {
+        let (name, value) = self.property.as_ref().ok()?;
+        Some((name, value.reveal()))
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.pair().map(|(name, _)| name)
+    }
+}
+
+/// The properties in their order. A name may occur several times.
+pub(super) fn parse(text: &str) -> Vec<Line> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     logical_lines(text)
         .into_iter()
-        .map(|(line, logical)| {
-            let (name, value) = split(logical.reveal());
+        .map(|logical| {
+            // `concat` takes the room for all parts at once: a text that grows would leave copies behind.
+            let whole = Secret::new(logical.parts.concat());
+            let (name, value, has_colon) = split(whole.reveal());
             let property =
                 unescape(name).and_then(|name| Ok((name.reveal().to_owned(), unescape(value)?)));
-            (line, property)
+            Line {
+                first: logical.first,
+                last: logical.last,
+                ends_in_escaped_blank: logical.ends_in_escaped_blank,
+                has_colon,
+                property,
+            }
         })
         .collect()
 }
 
+/// The natural lines that are joined to a logical one.
+struct Logical<'a> {
+    first: usize,
+    last: usize,
+    ends_in_escaped_blank: bool,
+    parts: Vec<&'a str>,
+}
+
 /// Logical lines: blank lines and comments are dropped, a line that ends in an odd number of backslashes is joined with the
 /// next one, and white space at the beginning of each natural line is removed.
-fn logical_lines(text: &str) -> Vec<(usize, Secret)> {
-    let mut logical: Vec<(usize, Vec<&str>)> = Vec::new();
+fn logical_lines(text: &str) -> Vec<Logical<'_>> {
+    let mut logical: Vec<Logical<'_>> = Vec::new();
     let mut goes_on = false;
     for (index, natural) in natural_lines(text).enumerate() {
         let content = natural.trim_start_matches(is_blank);
         if !goes_on && (content.is_empty() || content.starts_with(['#', '!'])) {
             continue;
         }
-        let backslashes = content.len() - content.trim_end_matches('\\').len();
-        let continued = backslashes % 2 == 1;
+        let continued = ends_in_backslash(content);
+        let before_blanks = content.trim_end_matches(is_blank);
+        let ends_in_escaped_blank =
+            before_blanks.len() < content.len() && ends_in_backslash(before_blanks);
         let content = if continued {
             &content[..content.len() - 1]
         } else {
             content
         };
         match logical.last_mut() {
-            Some((_, parts)) if goes_on => parts.push(content),
-            _ => logical.push((index + 1, vec![content])),
+            Some(last) if goes_on => {
+                last.parts.push(content);
+                last.last = index + 1;
+                last.ends_in_escaped_blank = ends_in_escaped_blank;
+            }
+            _ => logical.push(Logical {
+                first: index + 1,
+                last: index + 1,
+                ends_in_escaped_blank,
+                parts: vec![content],
+            }),
         }
         goes_on = continued;
     }
-    // `concat` takes the room for all parts at once: a text that grows would leave copies behind.
-    let lines = logical.into_iter();
-    lines
-        .map(|(line, parts)| (line, Secret::new(parts.concat())))
-        .collect()
+    logical
+}
+
+/// Returns whether the number of backslashes at the end is odd.
+fn ends_in_backslash(text: &str) -> bool {
+    (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
 
 /// Lines end with `\n`, `\r\n` or `\r`.
@@ -58,9 +110,9 @@ fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// Splits a line into name and value. The name ends at the first `=`, `:` or white space without a backslash; the value
+/// Splits a line into name and value, and returns whether a colon ends the name. The name ends at the first `=`, `:` or white space without a backslash; the value
 /// begins after one `=` or `:` and the white space around it.
-fn split(line: &str) -> (&str, &str) {
+fn split(line: &str) -> (&str, &str, bool) {
     let mut escaped = false;
     let ends_name = |(_, character): &(usize, char)| {
         let ends = !escaped && (is_blank(*character) || matches!(character, '=' | ':'));
@@ -73,7 +125,8 @@ fn split(line: &str) -> (&str, &str) {
         .map_or(line.len(), |(index, _)| index);
     let rest = line[end..].trim_start_matches(is_blank);
     let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
-    (&line[..end], value.trim_start_matches(is_blank))
+    let value = value.trim_start_matches(is_blank);
+    (&line[..end], value, rest.starts_with(':'))
 }
 
 fn is_blank(character: char) -> bool {
@@ -144,7 +197,7 @@ mod tests {
     fn pairs(text: &str) -> Vec<(String, String)> {
         let properties = parse(text).into_iter();
         properties
-            .map(|(_, property)| property.unwrap())
+            .map(|line| line.property.unwrap())
             .map(|(name, value)| (name, value.reveal().to_owned()))
             .collect()
     }
@@ -181,9 +234,9 @@ mod tests {
         let text = "# a=1\n  ! b=2\r\n\r\n \t\nc=3 # no comment\rd=4\\\n  5\ne=6";
         let expected = [(5, "c", "3 # no comment"), (6, "d", "45"), (8, "e", "6")]
             .map(|(line, name, value)| (line, name.to_owned(), value.to_owned()));
-        let parsed = parse(text).into_iter().map(|(line, property)| {
-            let (name, value) = property.unwrap();
-            (line, name, value.reveal().to_owned())
+        let parsed = parse(text).into_iter().map(|line| {
+            let (name, value) = line.property.unwrap();
+            (line.first, name, value.reveal().to_owned())
         });
         assert_eq!(parsed.collect::<Vec<_>>(), expected);
     }
@@ -201,6 +254,25 @@ mod tests {
             [pair("a", "b"), pair("c", "d")].concat()
         );
         assert_eq!(pairs("a=b\\"), pair("a", "b"));
+    }
+
+    #[test]
+    fn the_last_line_of_a_value_and_a_blank_behind_its_backslash_are_known() {
+        let lines = parse("a=1\\\n 2\\\n3\nb:4\\ \nc=5\\\\ \n");
+        let told = lines.iter().map(|line| {
+            (
+                line.first,
+                line.last,
+                line.ends_in_escaped_blank,
+                line.has_colon,
+            )
+        });
+        let expected = [
+            (1, 3, false, false),
+            (4, 4, true, true),
+            (5, 5, false, false),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -225,8 +297,8 @@ mod tests {
             "\\u",
         ] {
             let parsed = parse(&format!("b=1\na={text}\nc=2"));
-            assert!(parsed[0].1.is_ok() && parsed[2].1.is_ok());
-            let fault = parsed[1].1.as_ref().expect_err(text);
+            assert!(parsed[0].property.is_ok() && parsed[2].property.is_ok());
+            let fault = parsed[1].property.as_ref().expect_err(text);
             assert!(fault.starts_with("\\u must be"), "{fault}");
         }
     }

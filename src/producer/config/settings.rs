@@ -201,7 +201,15 @@ pub(super) fn parse<K: Kind>(
         general.map_or(fault, str::to_owned)
     });
     let checked = read.and_then(|value| kind.check(&value).map(|()| value));
-    checked.map_err(|fault| config_error(K::refusal(property, text, &fault, range)))
+    checked.map_err(|fault| {
+        let mut refusal = K::refusal(property, text, &fault, range);
+        if let Some(sign) = hints::comment_sign(text) {
+            refusal += &format!(
+                "; \"{sign}\" and what follows it are part of the value: write a comment on a line of its own"
+            );
+        }
+        config_error(refusal)
+    })
 }
 
 /// What may be shown of a setting: of the text that waits for config providers, or else of the value.

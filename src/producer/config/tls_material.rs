@@ -289,6 +289,49 @@ mod tests {
     }
 
     #[test]
+    fn a_path_in_a_setting_for_pem_names_the_setting_for_paths() {
+        let chain = String::from_utf8(file("chain.pem")).unwrap();
+        let keys = "ssl.keystore.location takes a path, with ssl.keystore.type=PEM, of one file with the key and its \
+                    certificates";
+        let trust = "ssl.truststore.location takes a path, with ssl.truststore.type=PEM";
+        for (pairs, name, advice) in [
+            (
+                &[
+                    ("ssl.keystore.key", "/etc/hunter2.key"),
+                    ("ssl.keystore.certificate.chain", &*chain),
+                ][..],
+                "ssl.keystore.key",
+                keys,
+            ),
+            (
+                &[
+                    ("ssl.keystore.key", "hunter2"),
+                    ("ssl.keystore.certificate.chain", "/etc/client.pem"),
+                ],
+                "ssl.keystore.certificate.chain",
+                keys,
+            ),
+            (
+                &[("ssl.truststore.certificates", "ca.pem")],
+                "ssl.truststore.certificates",
+                trust,
+            ),
+        ] {
+            let mut config = config();
+            for (name, value) in pairs {
+                config.set(name, value).unwrap();
+            }
+            let error = refused(&config).to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "{name} cannot be read: it looks like a path, and the text of PEM is needed; {advice}"
+                )
+            );
+        }
+    }
+
+    #[test]
     fn a_provider_that_fails_or_panics_is_an_error_of_its_setter() {
         let failing = config().tls_trust_provider(|| Err("the vault is sealed".into()));
         let error = refused(&failing).to_string();

@@ -29,7 +29,7 @@ pub(crate) use self::login::Login;
 use self::login::Source;
 use self::meaning::is_expired;
 use super::{Conversation, Mechanism, failed, misconfigured};
-use crate::error::{Error, ErrorKind, printable};
+use crate::error::{Error, ErrorKind, advice_on_path, printable};
 use crate::secret::{self, FileFault};
 use crate::threads::{BlockingCalls, NoResult, Overlap};
 
@@ -304,7 +304,11 @@ fn check_keytab(file: &Path) -> Result<(), String> {
     match secret::open_file(file) {
         Ok(_) => Ok(()),
         Err(FileFault::Unreadable(error)) => {
-            Err(format!("the keytab {shown} cannot be read: {error}"))
+            let advice = advice_on_path(file, &error).map(|advice| format!("; {advice}"));
+            Err(format!(
+                "the keytab {shown} cannot be read: {error}{}",
+                advice.unwrap_or_default()
+            ))
         }
         Err(_) => Err(format!("the keytab {shown} is not a file")),
     }

@@ -44,6 +44,8 @@ pub(crate) enum StoreFault {
     Block(String, usize, BlockFault),
     NoCertificate(Found),
     NoKey(Found),
+    /// A text without a block of PEM.
+    NotPem(Text),
     KeyWithoutCertificate,
     SeveralKeys(usize),
     TraditionalKey,
@@ -65,6 +67,48 @@ pub(crate) enum BlockFault {
     NoEnd,
     NotBase64,
     NotACertificate,
+}
+
+/// What a text without a block of PEM seems to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Path,
+    Base64,
+    /// Base64 of PEM, as in a Secret of Kubernetes.
+    Base64OfPem,
+}
+
+/// The names of what the user sets, for advice: settings, or setters of code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    pub(crate) password: &'static str,
+    pub(crate) key_password: &'static str,
+    /// What to do with a path that was given in place of PEM.
+    pub(crate) for_path: &'static str,
+}
+
+impl Names {
+    pub(crate) const KEY_STORE: Self = Self {
+        password: "ssl.keystore.password",
+        key_password: "ssl.key.password",
+        for_path: "ssl.keystore.location takes a path, with ssl.keystore.type=PEM, of one file with the key and its \
+                   certificates",
+    };
+    pub(crate) const TRUST_STORE: Self = Self {
+        password: "ssl.truststore.password",
+        key_password: "ssl.key.password",
+        for_path: "ssl.truststore.location takes a path, with ssl.truststore.type=PEM",
+    };
+    pub(crate) const CLIENT_KEY: Self = Self {
+        password: "ClientKey::password",
+        key_password: "ClientKey::key_password",
+        for_path: "read the file, and give its text",
+    };
+    pub(crate) const TRUST_MATERIAL: Self = Self {
+        password: "TrustMaterial::password",
+        key_password: "ClientKey::key_password",
+        for_path: "read the file, and give its text",
+    };
 }
 
 /// A thing that is no store, or not the one that is needed.
@@ -135,6 +179,9 @@ impl fmt::Display for StoreFault {
             Self::Block(label, line, fault) => block(f, label, *line, *fault),
             Self::NoCertificate(found) => write!(f, "it has no certificate{found}"),
             Self::NoKey(found) => write!(f, "it has no private key{found}"),
+            Self::NotPem(Text::Path) => f.write_str("it looks like a path, and the text of PEM is needed"),
+            Self::NotPem(Text::Base64) => f.write_str("it is base64 without a line of BEGIN"),
+            Self::NotPem(Text::Base64OfPem) => f.write_str("it is PEM that was encoded as base64 once more"),
             Self::KeyWithoutCertificate => f.write_str("it has no certificate for its private key"),
             Self::SeveralKeys(count) => write!(f, "it has {count} private keys, and one is needed"),
             Self::TraditionalKey => {
@@ -152,8 +199,8 @@ impl fmt::Display for StoreFault {
 }
 
 impl StoreFault {
-    /// Returns what to do. Empty if that is plain.
-    pub(crate) fn advice(&self) -> Cow<'static, str> {
+    /// Returns what to do, with the names of what was set. Empty if that is plain.
+    pub(crate) fn advice(&self, names: &Names) -> Cow<'static, str> {
         let text = match self {
             Self::Empty | Self::Damaged(..) => "write the whole file again; it may be half-written",
             Self::TooLarge | Self::Unknown => "check that it is the right file",
@@ -163,21 +210,37 @@ impl StoreFault {
             Self::FormatNotBuilt(_) | Self::EncryptedKeyNotBuilt => {
                 "build kafka-producer with its feature `tls-stores`, or use PEM that is not encrypted"
             }
-            Self::StorePasswordMissing | Self::WrongStorePassword(_) => {
-                "give the password that opens it in keytool or openssl"
+            Self::StorePasswordMissing => {
+                return Cow::Owned(format!(
+                    "set {} to the password that opens the store in keytool or openssl",
+                    names.password
+                ));
+            }
+            Self::WrongStorePassword(_) => {
+                return Cow::Owned(format!(
+                    "check {}: the password must open the store in keytool or openssl",
+                    names.password
+                ));
             }
             Self::Block(_, _, BlockFault::NoEnd) => {
                 "write the whole text again; it may be half-written"
             }
             Self::Block(..) => "write the text again",
             Self::NoCertificate(found) | Self::NoKey(found) => found.advice(),
+            Self::NotPem(Text::Path) => names.for_path,
+            Self::NotPem(Text::Base64) => {
+                "if it is the body of PEM, write its lines of BEGIN and END around it; if not, decode it (base64 -d)"
+            }
+            Self::NotPem(Text::Base64OfPem) => "decode it (base64 -d)",
             Self::KeyWithoutCertificate => {
                 "add the certificate that was issued for the key, and those of its issuers"
             }
             Self::SeveralKeys(_) => "leave only the key of the first certificate",
             Self::TraditionalKey => OPENSSL,
-            Self::KeyPasswordMissing(_) => "set ssl.key.password",
-            Self::WrongKeyPassword(owner) => owner.advice_on_password(),
+            Self::KeyPasswordMissing(_) => {
+                return Cow::Owned(format!("set {}", names.key_password));
+            }
+            Self::WrongKeyPassword(owner) => return Cow::Owned(owner.advice_on_password(names)),
             Self::UnknownAlgorithm(owner, _) | Self::TooCostly(owner) => return owner.command(),
             Self::LongChains => "make a store with the key of this client only",
             Self::DsaKey(_) => "make an RSA or EC key, and a certificate for it",
@@ -229,15 +292,21 @@ impl Owner {
         }
     }
 
-    fn advice_on_password(&self) -> &'static str {
+    fn advice_on_password(&self, names: &Names) -> String {
+        let Names {
+            password,
+            key_password,
+            ..
+        } = names;
         match self {
-            Self::Key(Format::Jks, _) => {
-                "set ssl.key.password to the key's own password; without it the store's is used"
-            }
-            Self::Key(Format::Pkcs12, _) => {
-                "check ssl.key.password; keytool gives the key of a PKCS#12 store the store's password, which is used without it"
-            }
-            _ => "check ssl.key.password",
+            Self::Key(Format::Jks, _) => format!(
+                "set {key_password} to the key's own password; without it, that of {password} is used"
+            ),
+            Self::Key(Format::Pkcs12, _) => format!(
+                "check {key_password}; keytool gives the key of a PKCS#12 store the store's password, and without \
+                 {key_password}, that of {password} is used"
+            ),
+            _ => format!("check {key_password}"),
         }
     }
 }

@@ -27,7 +27,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use self::fault::Other;
-pub(crate) use self::fault::{StoreFault, shortened};
+pub(crate) use self::fault::{Names, StoreFault, shortened};
 pub(super) use self::key::{read_key, take};
 pub(crate) use self::pem::{pem_certificates, pem_key};
 use crate::secret::Secret;
@@ -212,6 +212,9 @@ fn format(bytes: &[u8]) -> Result<Format, StoreFault> {
     }
     if let Some(format) = Format::of(bytes) {
         return Ok(format);
+    }
+    if let Some(text) = pem::base64_kind(bytes) {
+        return Err(StoreFault::NotPem(text));
     }
     Err(match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => StoreFault::Utf16,

@@ -7,7 +7,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::fault::{BlockFault, Found, Owner, StoreFault};
+use super::fault::{BlockFault, Found, Owner, StoreFault, Text};
 use super::key::{self, KeyForm};
 use super::{Format, KeyEntry, MAX_BYTES, der};
 use crate::secret::Secret;
@@ -30,7 +30,7 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
 
 /// Reads every certificate, in the order of the text. There is at least one.
 pub(crate) fn pem_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, StoreFault> {
-    let blocks = blocks(text)?;
+    let blocks = some_blocks(text)?;
     let certificates = certificates(&blocks)?;
     if certificates.is_empty() {
         return Err(StoreFault::NoCertificate(found(&blocks)));
@@ -41,7 +41,7 @@ pub(crate) fn pem_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static
 /// Reads the one private key. An encrypted one needs the password; with a plain one the password has no use, and the
 /// result says so.
 pub(crate) fn pem_key(text: &[u8], password: Option<&Secret>) -> Result<PemKey, StoreFault> {
-    key_of(&blocks(text)?, password)
+    key_of(&some_blocks(text)?, password)
 }
 
 /// A private key, and whether a password was given that it did not need.
@@ -211,6 +211,53 @@ fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, StoreFault> {
         rest = after;
     }
     Ok(blocks)
+}
+
+/// As [`blocks`]. If there are none, and the text seems to be another thing, the fault says so.
+fn some_blocks(text: &[u8]) -> Result<Vec<Block<'_>>, StoreFault> {
+    let blocks = blocks(text)?;
+    match text_kind(text).filter(|_| blocks.is_empty()) {
+        Some(text) => Err(StoreFault::NotPem(text)),
+        None => Ok(blocks),
+    }
+}
+
+/// Returns what a text without a block seems to be.
+fn text_kind(text: &[u8]) -> Option<Text> {
+    const ENDS: [&str; 9] = [
+        ".pem", ".crt", ".cer", ".key", ".der", ".p12", ".pfx", ".jks", ".txt",
+    ];
+    const BEGINNINGS: [&str; 7] = ["/", "./", "../", "~", "file:", "classpath:", "\\\\"];
+    const LONGEST_PATH: usize = 4096;
+    let trimmed = std::str::from_utf8(text).ok()?.trim();
+    let is_short = trimmed.len() <= LONGEST_PATH && !trimmed.contains('\n');
+    let lower = Zeroizing::new(trimmed.to_ascii_lowercase());
+    let has_drive = lower.as_bytes().get(1) == Some(&b':')
+        && lower.starts_with(|character: char| character.is_ascii_lowercase());
+    // Base64 may begin with a slash, and has no dots.
+    let begins_so = BEGINNINGS.iter().any(|begin| lower.starts_with(begin));
+    let ends_so = ENDS.iter().any(|end| lower.ends_with(end));
+    if is_short && (ends_so || has_drive || begins_so && base64_kind(text).is_none()) {
+        return Some(Text::Path);
+    }
+    base64_kind(text)
+}
+
+/// Returns which kind of base64 the bytes are. `None` if they are not, or are too few to be sure.
+pub(super) fn base64_kind(bytes: &[u8]) -> Option<Text> {
+    /// A shorter text may be a word or a path.
+    const SHORTEST: usize = 100;
+    let text = Zeroizing::new(base64_text(bytes));
+    let digits = text.trim_ascii_end();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    if digits.len() < SHORTEST || !digits.iter().all(is_digit) {
+        return None;
+    }
+    // "-----BEGIN"
+    Some(match digits.starts_with(b"LS0tLS1CRUdJT") {
+        true => Text::Base64OfPem,
+        false => Text::Base64,
+    })
 }
 
 /// Returns what stands between BEGIN or END and the dashes after it, with single spaces.

@@ -10,6 +10,8 @@ pub(crate) mod meddler;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
 pub(crate) mod relay;
+#[cfg(feature = "sasl")]
+pub(crate) mod sasl_peer;
 #[cfg(feature = "mock-tls")]
 pub(crate) mod tls_peer;
 
@@ -76,6 +78,24 @@ pub(crate) fn tls_cluster(brokers: usize, partitions: i32) -> MockCluster {
     let cluster = cluster.start().unwrap();
     cluster.create_topic("t", partitions);
     cluster
+}
+
+/// A cluster with SASL and one topic `t` of one partition.
+#[cfg(feature = "sasl")]
+pub(crate) fn sasl_cluster(sasl: kafka_producer::mock::MockSasl) -> MockCluster {
+    let cluster = MockCluster::builder().sasl(sasl).start().unwrap();
+    cluster.create_topic("t", 1);
+    cluster
+}
+
+/// Returns the error of a record that is refused long before `max.block.ms`.
+#[track_caller]
+#[cfg(feature = "sasl")]
+pub(crate) fn refusal(producer: &Producer) -> Error {
+    let began = Instant::now();
+    let refused = producer.send(record(0, "never")).unwrap_err();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    refused.error().clone()
 }
 
 pub(crate) fn producer(cluster: &MockCluster) -> Producer {

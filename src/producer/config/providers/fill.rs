@@ -24,6 +24,8 @@ pub(crate) enum Lookup {
     NoProvider,
     /// Why there is no value. A sentence about the placeholder, without its name.
     Fault(String),
+    /// As `Fault`. The key is not shown: it may be a default, as other programs have it, and so a secret.
+    FaultOfHiddenKey(String),
 }
 
 /// A value whose placeholders are filled in.
@@ -66,6 +68,11 @@ pub(crate) fn fill<'a>(
                 Lookup::Fault(fault) => {
                     let written = shown(placeholder.written);
                     return Err(format!("{written} cannot be filled in: {fault}"));
+                }
+                Lookup::FaultOfHiddenKey(fault) => {
+                    let Placeholder { provider, path, .. } = placeholder;
+                    let written = shown(&format!("{provider}:{path}"));
+                    return Err(format!("${{{written}:...}} cannot be filled in: {fault}"));
                 }
             },
         };
@@ -242,6 +249,9 @@ fn look_up(
     }
     match source.get(placeholder, read) {
         Ok(value) => Lookup::Value(value),
+        Err(fault) if matches!(source, Source::Env(_)) && !placeholder.path.is_empty() => {
+            Lookup::FaultOfHiddenKey(fault)
+        }
         Err(fault) if is_drive(placeholder) => Lookup::Fault(format!(
             "{fault}; a path ends at its first colon, as in Java"
         )),

@@ -64,6 +64,11 @@ impl Providers {
         }))
     }
 
+    /// Returns whether `name` is that of a provider's setting.
+    pub(super) fn is_setting(name: &str) -> bool {
+        name.starts_with(PREFIX)
+    }
+
     /// Keeps the value of the setting `name` until it is filled in. Returns false if it has no placeholder, or may have
     /// none.
     pub(super) fn keep(&mut self, name: &'static str, value: &str) -> bool {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use crate::producer::config::properties;
+use crate::error::advice_on_path;
+use crate::producer::config::properties::{self, Line};
 use crate::secret::{self, FileFault, Secret};
 
 use super::allowlist::Pattern;
@@ -89,16 +90,17 @@ impl Source {
         read: &mut Reads,
     ) -> Result<Secret, String> {
         let Placeholder { path, key, .. } = *placeholder;
+        self.check_parts(placeholder)?;
         match self {
             Self::File(allowed) => {
-                let file = open_path(path, allowed.as_ref(), "FILE")?;
+                let file = open_path(path, allowed.as_ref())?;
                 read.properties(&file)?
                     .get(key)
                     .cloned()
                     .ok_or_else(|| format!("the file has no key {}", shown(key)))
             }
             Self::Directory(allowed) => {
-                let folder = open_path(path, allowed.as_ref(), "DIRECTORY")?;
+                let folder = open_path(path, allowed.as_ref())?;
                 let mut parts = Path::new(key).components();
                 let is_a_name = matches!(
                     (parts.next(), parts.next()),
@@ -109,15 +111,66 @@ impl Source {
                 }
                 read.text(&folder.join(key))
             }
-            Self::Env(allowed) => variable(path, key, allowed.as_ref()),
+            Self::Env(allowed) => variable(key, allowed.as_ref()),
         }
+    }
+
+    /// Refuses a placeholder that lacks a part, or has one too many. What follows a single colon is the key, although
+    /// people often mean a path by it.
+    fn check_parts(&self, placeholder: &Placeholder<'_>) -> Result<(), String> {
+        let Placeholder {
+            provider,
+            path,
+            key,
+            ..
+        } = *placeholder;
+        let provider = shown(provider);
+        let (path_is, key_is) = match self {
+            Self::File(_) => ("FILE", "the name of a setting in that file"),
+            Self::Directory(_) => ("DIRECTORY", "the name of a file in that directory"),
+            Self::Env(_) if key.is_empty() && path.is_empty() => {
+                return Err(format!(
+                    "it has no variable: write ${{{provider}:VARIABLE}}"
+                ));
+            }
+            Self::Env(_) if !path.is_empty() => {
+                return Err(format!(
+                    "an environment variable has neither a path nor a default: write ${{{provider}:VARIABLE}}"
+                ));
+            }
+            Self::Env(_) => return Ok(()),
+        };
+        if path.is_empty() {
+            let (lacks, path) = match is_like_a_path(key) {
+                true => ("key", shown(key)),
+                false => ("path", path_is.to_owned()),
+            };
+            let why = match placeholder.written.matches(':').count() {
+                1 => ", because all that follows a single colon is the key, as in Java",
+                _ => "",
+            };
+            return Err(format!(
+                "it has no {lacks}{why}: write ${{{provider}:{path}:KEY}}, where KEY is {key_is}"
+            ));
+        }
+        if key.is_empty() {
+            return Err(format!(
+                "it has no key: write ${{{provider}:{}:KEY}}, where KEY is {key_is}",
+                shown(path)
+            ));
+        }
+        Ok(())
     }
 }
 
-fn variable(path: &str, key: &str, allowed: Option<&Pattern>) -> Result<Secret, String> {
-    if !path.is_empty() {
-        return Err("the environment has no paths: write ${PROVIDER:VARIABLE}".to_owned());
-    }
+fn is_like_a_path(text: &str) -> bool {
+    const ENDS: [&str; 4] = [".properties", ".conf", ".txt", ".env"];
+    text.contains(['/', '\\'])
+        || text.starts_with('~')
+        || ENDS.iter().any(|end| text.ends_with(end))
+}
+
+fn variable(key: &str, allowed: Option<&Pattern>) -> Result<Secret, String> {
     if allowed.is_some_and(|pattern| !pattern.matches(key)) {
         return Err("allowlist.pattern does not allow this variable".to_owned());
     }
@@ -130,10 +183,7 @@ fn variable(path: &str, key: &str, allowed: Option<&Pattern>) -> Result<Secret, 
     }
 }
 
-fn open_path(path: &str, allowed: Option<&AllowedPaths>, what: &str) -> Result<PathBuf, String> {
-    if path.is_empty() {
-        return Err(format!("it has no path: write ${{PROVIDER:{what}:KEY}}"));
-    }
+fn open_path(path: &str, allowed: Option<&AllowedPaths>) -> Result<PathBuf, String> {
     match allowed {
         None => Ok(PathBuf::from(path)),
         Some(allowed) => allowed
@@ -166,9 +216,12 @@ impl Reads {
 /// The last value of each name, as in Java.
 fn parse(text: &str) -> Result<BTreeMap<String, Secret>, String> {
     let mut values = BTreeMap::new();
-    for (line, property) in properties::parse(text) {
+    for Line {
+        first, property, ..
+    } in properties::parse(text)
+    {
         let (name, value) =
-            property.map_err(|fault| format!("line {line} of the file: {fault}"))?;
+            property.map_err(|fault| format!("line {first} of the file: {fault}"))?;
         values.insert(name, value);
     }
     Ok(values)
@@ -177,7 +230,13 @@ fn parse(text: &str) -> Result<BTreeMap<String, Secret>, String> {
 /// Reads a file of at most 1 MiB.
 fn read_file(path: &Path) -> Result<Secret, String> {
     let bytes = secret::read_file(path, LONGEST).map_err(|fault| match fault {
-        FileFault::Unreadable(error) => format!("the file cannot be read: {error}"),
+        FileFault::Unreadable(error) => {
+            let advice = advice_on_path(path, &error).map(|advice| format!("; {advice}"));
+            format!(
+                "the file cannot be read: {error}{}",
+                advice.unwrap_or_default()
+            )
+        }
         FileFault::NotAFile => "it is not a regular file".to_owned(),
         FileFault::TooLong => format!("the file is longer than {LONGEST} bytes"),
     })?;

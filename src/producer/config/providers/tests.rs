@@ -128,13 +128,13 @@ fn what_a_provider_does_not_have_is_refused_with_provider_path_and_key() {
             "${env:NO_SUCH_1}",
             "there is no environment variable NO_SUCH_1",
         ),
-        ("${env:}", "there is no environment variable "),
-        (
-            "${env:p:PATH}",
-            "the environment has no paths: write ${PROVIDER:VARIABLE}",
-        ),
+        ("${env:}", "it has no variable: write ${env:VARIABLE}"),
         ("${file:DIR/s:b}", "the file has no key b"),
-        ("${file:a}", "it has no path: write ${PROVIDER:FILE:KEY}"),
+        (
+            "${file:a}",
+            "it has no path, because all that follows a single colon is the key, as in Java: write \
+             ${file:FILE:KEY}, where KEY is the name of a setting in that file",
+        ),
         ("${file:DIR:a}", "it is not a regular file"),
         ("${file:DIR/latin:a}", "the file is not UTF-8"),
         (
@@ -144,7 +144,8 @@ fn what_a_provider_does_not_have_is_refused_with_provider_path_and_key() {
         ),
         (
             "${dir:a}",
-            "it has no path: write ${PROVIDER:DIRECTORY:KEY}",
+            "it has no path, because all that follows a single colon is the key, as in Java: write \
+             ${dir:DIRECTORY:KEY}, where KEY is the name of a file in that directory",
         ),
         ("${dir:DIR:inner}", "it is not a regular file"),
         (
@@ -152,7 +153,6 @@ fn what_a_provider_does_not_have_is_refused_with_provider_path_and_key() {
             "the key is not the name of a file",
         ),
         ("${dir:DIR:..}", "the key is not the name of a file"),
-        ("${dir:DIR:}", "the key is not the name of a file"),
         ("${dir:DIR:one/}", "the key is not the name of a file"),
         (
             "${env:${env:PATH}}",
@@ -177,6 +177,63 @@ fn what_a_provider_does_not_have_is_refused_with_provider_path_and_key() {
         windows.ends_with("; a path ends at its first colon, as in Java"),
         "{windows}"
     );
+}
+
+#[test]
+fn a_placeholder_with_a_path_and_no_key_says_that_the_key_is_missing() {
+    let folder = Folder::new();
+    for (value, sentence) in [
+        (
+            "${file:/run/secrets/s}",
+            "client.id: ${file:/run/secrets/s} cannot be filled in: it has no key, because all that follows a single \
+             colon is the key, as in Java: write ${file:/run/secrets/s:KEY}, where KEY is the name of a setting in that file",
+        ),
+        (
+            "${dir:/run/secrets}",
+            "client.id: ${dir:/run/secrets} cannot be filled in: it has no key, because all that follows a single \
+             colon is the key, as in Java: write ${dir:/run/secrets:KEY}, where KEY is the name of a file in that directory",
+        ),
+        (
+            "${file:/run/s:}",
+            "client.id: ${file:/run/s:} cannot be filled in: it has no key: write ${file:/run/s:KEY}, where KEY is the name \
+             of a setting in that file",
+        ),
+        (
+            "${dir:/run:}",
+            "client.id: ${dir:/run:} cannot be filled in: it has no key: write ${dir:/run:KEY}, where KEY is the name of a \
+             file in that directory",
+        ),
+    ] {
+        assert_eq!(folder.refused(&[("client.id", value)]), sentence);
+    }
+    let refused = folder.refused(&[("client.id", "${file::a}")]);
+    assert!(
+        refused.ends_with(" it has no path: write ${file:FILE:KEY}, where KEY is the name of a setting in that file"),
+        "{refused}"
+    );
+    for path in ["a.properties", "~/a", "\\a", ":/a"] {
+        let refused = folder.refused(&[("client.id", &format!("${{file:{path}}}"))]);
+        assert!(
+            refused.contains(" cannot be filled in: it has no key"),
+            "{refused}"
+        );
+    }
+}
+
+/// `${env:NAME:default}` of other programs.
+#[test]
+fn a_default_of_a_variable_is_refused_and_not_shown() {
+    let folder = Folder::new();
+    for value in ["${env:PATH:hunter2}", "${env:NO_SUCH_1:-hunter2}"] {
+        let name = value.split(':').nth(1).unwrap();
+        assert_eq!(
+            folder.refused(&[("client.id", value)]),
+            format!(
+                "client.id: ${{env:{name}:...}} cannot be filled in: an environment variable has neither a path nor a \
+                 default: write ${{env:VARIABLE}}"
+            )
+        );
+    }
 }
 
 #[test]

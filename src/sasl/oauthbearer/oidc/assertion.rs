@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, printable};
+use crate::error::{Error, advice_on_path, printable};
 use crate::sasl::failed;
 use crate::secret::{self, FileFault, Secret};
 use crate::tls::signature::{Algorithm, sign};
@@ -170,7 +170,9 @@ fn read(path: &Path, setting: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let bytes = secret::read_file(path, MOST_BYTES).map(Zeroizing::new);
     bytes.map_err(|why| match why {
         FileFault::Unreadable(error) => fault(path, setting, &format!("cannot be read: {error}"))
-            .with_advice("check the path and the permissions"),
+            .with_advice(
+                advice_on_path(path, &error).unwrap_or("check the path and the permissions"),
+            ),
         FileFault::NotAFile => fault(path, setting, "is not a regular file"),
         FileFault::TooLong => fault(path, setting, &format!("has more than {MOST_BYTES} bytes")),
     })

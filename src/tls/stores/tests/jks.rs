@@ -27,10 +27,10 @@ fn a_key_has_its_own_password_or_the_one_of_the_store() {
 #[test]
 fn wrong_passwords_are_told_apart() {
     let told = |store, key| told(&keys("keytool.jks", store, key).expect_err("wrong"));
-    let store = "the password of the JKS store is wrong, or the store was changed => give the password that opens it in \
-                 keytool or openssl";
+    let store = "the password of the JKS store is wrong, or the store was changed => check ssl.keystore.password: the \
+                 password must open the store in keytool or openssl";
     let key = "the private key `client` cannot be decrypted: the password of the key is wrong => set ssl.key.password to the \
-               key's own password; without it the store's is used";
+               key's own password; without it, that of ssl.keystore.password is used";
     assert_eq!(told(Some("wrong"), Some(KEY)), store);
     assert_eq!(told(Some(STORE), Some("wrong")), key);
     assert_eq!(told(Some(STORE), None), key);
@@ -39,8 +39,8 @@ fn wrong_passwords_are_told_apart() {
         "the private key `client` is encrypted, and no password is given => set ssl.key.password"
     );
     assert_eq!(
-        super::told(&trust("trust.jks", Some("wrong")).expect_err("wrong")),
-        store
+        told_of_trust(&trust("trust.jks", Some("wrong")).expect_err("wrong")),
+        store.replace("keystore", "truststore")
     );
 }
 

@@ -8,7 +8,7 @@ mod pkcs12;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::der::{self, Reader};
-use super::{Format, KeyEntry, Keys, StoreFault, TrustStore, read_keys, read_trust};
+use super::{Format, KeyEntry, Keys, Names, StoreFault, TrustStore, read_keys, read_trust};
 use crate::secret::Secret;
 
 const STORE: &str = "store-secret";
@@ -77,7 +77,12 @@ fn entries(store: &TrustStore) -> Vec<(Option<&str>, &CertificateDer<'static>)> 
 
 /// What a user reads, and what to do.
 fn told(fault: &StoreFault) -> String {
-    format!("{fault} => {}", fault.advice())
+    format!("{fault} => {}", fault.advice(&Names::KEY_STORE))
+}
+
+/// As [`told`], of a trust store.
+fn told_of_trust(fault: &StoreFault) -> String {
+    format!("{fault} => {}", fault.advice(&Names::TRUST_STORE))
 }
 
 #[test]
@@ -125,6 +130,27 @@ fn what_is_no_store_is_told() {
         told(&[0x30, 3, 6, 1, 1]),
         "it is PKCS#7 => take the certificates out: openssl pkcs7 -print_certs -in OLD -out NEW"
     );
+}
+
+/// As it comes out of a Secret of Kubernetes that was encoded by hand.
+#[test]
+fn base64_of_a_store_is_recognised() {
+    use base64::Engine as _;
+    let encoded = |name| base64::engine::general_purpose::STANDARD.encode(file(name));
+    for (name, expected) in [
+        (
+            "chain.pem",
+            "it is PEM that was encoded as base64 once more => decode it (base64 -d)",
+        ),
+        (
+            "root.der",
+            "it is base64 without a line of BEGIN => if it is the body of PEM, write its lines of BEGIN and END around it; if \
+             not, decode it (base64 -d)",
+        ),
+    ] {
+        let fault = read_trust(encoded(name).as_bytes(), None).expect_err(name);
+        assert_eq!(told(&fault), expected);
+    }
 }
 
 #[test]

@@ -228,3 +228,51 @@ fn what_is_no_certificate_is_told() {
         )
     );
 }
+
+/// What people give in place of PEM in `ssl.keystore.key` and its like.
+#[test]
+fn a_path_or_bare_base64_in_place_of_pem_is_recognised() {
+    let body: String = {
+        let text = String::from_utf8(file("key-pkcs8.pem")).expect("text");
+        text.lines().filter(|line| !line.starts_with('-')).collect()
+    };
+    for path in [
+        "/etc/kafka/client.key",
+        "/etc/kafka/secret",
+        "client.pem",
+        "C:\\kafka\\client",
+        "C:kafkaclient.key",
+        "file:/etc/kafka/x",
+        "~/x",
+    ] {
+        let key = pem_key(path.as_bytes(), None).expect_err(path);
+        assert_eq!(
+            told(&key),
+            "it looks like a path, and the text of PEM is needed => ssl.keystore.location takes a path, with \
+             ssl.keystore.type=PEM, of one file with the key and its certificates",
+            "{path}"
+        );
+        let certificates = pem_certificates(path.as_bytes()).expect_err(path);
+        assert_eq!(
+            told_of_trust(&certificates),
+            "it looks like a path, and the text of PEM is needed => ssl.truststore.location takes a path, with \
+             ssl.truststore.type=PEM",
+            "{path}"
+        );
+    }
+    for text in [body.clone(), format!("/{}", &body[1..])] {
+        let bare = pem_key(text.as_bytes(), None).expect_err("base64");
+        assert_eq!(
+            told(&bare),
+            "it is base64 without a line of BEGIN => if it is the body of PEM, write its lines of BEGIN and END around it; if \
+             not, decode it (base64 -d)"
+        );
+    }
+    for text in ["hello", "a word", "changeit"] {
+        let none = pem_key(text.as_bytes(), None).expect_err(text);
+        assert_eq!(
+            told(&none),
+            "it has no private key => check that it is the right file"
+        );
+    }
+}

@@ -124,8 +124,8 @@ fn an_empty_password_need_not_be_given() {
 
 #[test]
 fn wrong_and_missing_passwords() {
-    let wrong = "the password of the PKCS#12 store is wrong, or the store was changed => give the password that opens it in \
-                 keytool or openssl";
+    let wrong = "the password of the PKCS#12 store is wrong, or the store was changed => check ssl.truststore.password: \
+                 the password must open the store in keytool or openssl";
     for name in [
         "keytool.p12",
         "openssl-legacy.p12",
@@ -133,28 +133,31 @@ fn wrong_and_missing_passwords() {
         "trust.p12",
     ] {
         assert_eq!(
-            told(&trust(name, Some("wrong")).expect_err(name)),
+            told_of_trust(&trust(name, Some("wrong")).expect_err(name)),
             wrong,
             "{name}"
         );
         assert_eq!(
-            told(&trust(name, Some("")).expect_err(name)),
+            told_of_trust(&trust(name, Some("")).expect_err(name)),
             wrong,
             "{name}"
         );
         assert_eq!(
-            told(&trust(name, None).expect_err(name)),
-            "it is an encrypted PKCS#12 store, and no password is given => give the password that opens it in keytool or openssl"
+            told_of_trust(&trust(name, None).expect_err(name)),
+            "it is an encrypted PKCS#12 store, and no password is given => set ssl.truststore.password to the password \
+             that opens the store in keytool or openssl"
         );
     }
     assert_eq!(
-        keys("keytool.p12", None, None).expect_err("none"),
-        StoreFault::StorePasswordMissing
+        told(&keys("keytool.p12", None, None).expect_err("none")),
+        "it is an encrypted PKCS#12 store, and no password is given => set ssl.keystore.password to the password that opens \
+         the store in keytool or openssl"
     );
     assert_eq!(
         told(&keys("keytool.p12", Some(STORE), Some("wrong")).expect_err("wrong key password")),
         "the private key `client` cannot be decrypted: the password of the key is wrong => check ssl.key.password; keytool \
-         gives the key of a PKCS#12 store the store's password, which is used without it"
+         gives the key of a PKCS#12 store the store's password, and without ssl.key.password, that of ssl.keystore.password \
+         is used"
     );
     let unused = keys("openssl-plain.p12", None, Some("unused")).expect("not encrypted");
     assert!(unused[0].password_unused);
