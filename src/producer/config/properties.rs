@@ -110,8 +110,8 @@ fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// Splits a line into name and value, and returns whether a colon ends the name. The name ends at the first `=`, `:` or white space without a backslash; the value
-/// begins after one `=` or `:` and the white space around it.
+/// Splits a line into name and value, and returns whether a colon ends the name. The name ends at the first `=`, `:` or
+/// white space without a backslash; the value begins after one `=` or `:` and the white space around it.
 fn split(line: &str) -> (&str, &str, bool) {
     let mut escaped = false;
     let ends_name = |(_, character): &(usize, char)| {
