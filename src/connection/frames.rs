@@ -86,6 +86,14 @@ impl ClientProtocol {
             "{setting} is set and has no effect with security.protocol={set}: set security.protocol={fitting}"
         ))
     }
+
+    /// Returns the advice about credentials, or the usual one if there is none.
+    fn advice_or(self, listener_has_tls: bool, usual: &'static str) -> Cow<'static, str> {
+        match self.advice_about_credentials(listener_has_tls) {
+            Some(advice) => Cow::from(advice),
+            None => Cow::from(usual),
+        }
+    }
 }
 
 impl Default for FrameReader {
@@ -221,12 +229,10 @@ impl FrameReader {
             Stage::FirstRequest => error(
                 "the broker closed the connection at the first request after ApiVersions",
             )
-            .with_advice(match self.client.advice_about_credentials(false) {
-                Some(advice) => Cow::from(advice),
-                None => Cow::from(
-                    "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
-                ),
-            }),
+            .with_advice(self.client.advice_or(
+                false,
+                "if the listener expects SASL, set security.protocol=SASL_SSL or SASL_PLAINTEXT",
+            )),
             Stage::Versions | Stage::Later => error("the broker closed the connection"),
         }
     }
@@ -248,10 +254,10 @@ impl FrameReader {
                 ErrorKind::Tls,
                 "the broker answered in TLS: this listener expects an encrypted connection",
             )
-            .with_advice(match self.client.advice_about_credentials(true) {
-                Some(advice) => Cow::from(advice),
-                None => Cow::from("set security.protocol=SSL or SASL_SSL"),
-            }),
+            .with_advice(
+                self.client
+                    .advice_or(true, "set security.protocol=SSL or SASL_SSL"),
+            ),
             _ => Error::new(
                 ErrorKind::Protocol,
                 "the server's first bytes are not Kafka's protocol",

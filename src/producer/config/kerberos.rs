@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::sasl::Mechanism;
 use crate::sasl::jaas::Jaas;
-#[cfg(all(feature = "sasl-gssapi", unix, not(target_vendor = "apple")))]
-use crate::threads::logging::log_line;
 
 use super::ProducerConfig;
+#[cfg(all(feature = "sasl-gssapi", unix, not(target_vendor = "apple")))]
+use super::warn;
 
 /// Where tickets come from, set in code. The service is a setting.
 #[cfg(feature = "sasl-gssapi")]
@@ -102,11 +102,9 @@ impl ProducerConfig {
         let login = Login::from_jaas(jaas, self.text("sasl.kerberos.service.name"))?;
         let renews = jaas.option("renewTGT");
         if renews.is_some_and(|value| value.reveal().eq_ignore_ascii_case("true")) {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(
                 "renewTGT=true in sasl.jaas.config has no effect on this producer: renew the ticket cache by kinit -R, \
-                 k5start or sssd; it is read again for each connection"
+                 k5start or sssd; it is read again for each connection",
             );
         }
         Ok(Arc::new(Gssapi::new(login)?))

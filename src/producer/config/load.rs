@@ -162,7 +162,7 @@ impl ProducerConfig {
                     let warning = "the placeholder is kept as part of the value; nothing fills it in: write the value \
                          itself, or ${PROVIDER:KEY} with a provider that config.providers lists";
                     warnings.kept_as_written.push((name.to_owned(), warning));
-                } else if hints::is_quoted(value) && name != "sasl.jaas.config" {
+                } else if hints::is_quoted(value) && name != JAAS {
                     // The parser of `sasl.jaas.config` knows which of its quotes are meant.
                     let warning = "the quotes are kept as part of the value";
                     warnings.kept_as_written.push((name.to_owned(), warning));

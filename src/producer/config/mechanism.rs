@@ -10,12 +10,11 @@ use crate::sasl::jaas::Jaas;
 use crate::sasl::plain::Plain;
 use crate::sasl::scram::{Hash, Identity, Scram};
 use crate::secret::Secret;
-use crate::threads::logging::log_line;
 
 use super::msk_iam::default_jaas;
 use super::sasl_credentials::SaslCredentials;
 use super::unused::Group;
-use super::{ProducerConfig, config_error, hints, kerberos, msk_iam, providers};
+use super::{ProducerConfig, config_error, hints, kerberos, msk_iam, providers, warn};
 
 const MECHANISMS: [&str; 6] = [
     "PLAIN",
@@ -101,7 +100,7 @@ impl ProducerConfig {
         }
         let jaas = Jaas::parse(text).map_err(|error| self.with_advice_about_line_end(error))?;
         for warning in jaas.warnings() {
-            log_line!(log::Level::Warn, target: "kafka_producer::config", "{warning}");
+            warn(warning);
         }
         jaas.check_mechanism(is_set.then_some(mechanism))?;
         let made: Arc<dyn Mechanism> = match mechanism {

@@ -7,8 +7,6 @@ use crate::sasl::Mechanism;
 use crate::sasl::jaas::Jaas;
 #[cfg(feature = "sasl-msk-iam")]
 use crate::sasl::oauthbearer::OAuthBearer;
-#[cfg(feature = "sasl-msk-iam")]
-use crate::threads::logging::log_line;
 
 use super::{ProducerConfig, config_error};
 
@@ -46,7 +44,7 @@ impl ProducerConfig {
     #[cfg(feature = "sasl-msk-iam")]
     pub(super) fn msk_iam(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {
         let (iam, warnings) = crate::sasl::msk_iam::MskIam::from_jaas(jaas)?;
-        warn(&warnings);
+        warnings.iter().for_each(|warning| super::warn(warning));
         Ok(Arc::new(iam))
     }
 
@@ -54,7 +52,7 @@ impl ProducerConfig {
     #[cfg(feature = "sasl-msk-iam")]
     pub(super) fn msk_tokens(&self, jaas: &Jaas) -> Result<Arc<dyn Mechanism>, Error> {
         let (tokens, warnings) = crate::sasl::msk_iam::MskTokens::from_jaas(jaas)?;
-        warn(&warnings);
+        warnings.iter().for_each(|warning| super::warn(warning));
         Ok(Arc::new(OAuthBearer::new(Arc::new(tokens))))
     }
 
@@ -101,13 +99,6 @@ impl ProducerConfig {
             printable(&class),
             printable(&self.shown(&["sasl.mechanism"], mechanism))
         )))
-    }
-}
-
-#[cfg(feature = "sasl-msk-iam")]
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        log_line!(log::Level::Warn, target: "kafka_producer::config", "{warning}");
     }
 }
 

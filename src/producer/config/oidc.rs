@@ -11,14 +11,13 @@ use crate::sasl::oauthbearer::oidc::{
     SignedAssertion,
 };
 use crate::secret::Secret;
-use crate::threads::logging::log_line;
 use crate::tls::TlsClient;
 use crate::tls::settings::Peer;
 use crate::tls::signature::Algorithm;
 
 use super::oauth::Retriever;
 use super::unused::Group;
-use super::{ProducerConfig, config_error};
+use super::{ProducerConfig, config_error, warn};
 
 const URL: &str = "sasl.oauthbearer.token.endpoint.url";
 const CLIENT_ID: &str = "sasl.oauthbearer.client.credentials.client.id";
@@ -170,11 +169,9 @@ impl ProducerConfig {
             .option(option)
             .and_then(|value| trimmed(value.reveal()));
         if of_setting.is_some() && of_option.is_some() {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "{setting} takes precedence over the option {option} of sasl.jaas.config"
-            );
+            ));
         }
         of_setting.or(of_option)
     }
@@ -273,11 +270,9 @@ impl ProducerConfig {
                 .parse()
                 .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         if !url.is_https() && !is_here {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "{URL} begins with http://, so the client's credentials and its tokens can be read on their way"
-            );
+            ));
         }
     }
 

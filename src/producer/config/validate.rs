@@ -12,11 +12,10 @@ use crate::connection::resolve::NameService;
 use crate::error::Error;
 use crate::record::compression::CompressionType;
 use crate::secret::HIDDEN;
-use crate::threads::logging::log_line;
 
 use super::choices::Acks;
 use super::security::Protection;
-use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap};
+use super::{BootstrapAddress, Faults, ProducerConfig, Settings, bootstrap, warn};
 
 /// Settings that are in range and do not conflict. Values that depend on other settings are filled in.
 #[derive(Clone)]
@@ -93,12 +92,10 @@ impl ProducerConfig {
         if settings.compression == CompressionType::Lz4
             && settings.compression_lz4_level != LZ4_DEFAULT_LEVEL
         {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "compression.lz4.level={} has no effect: the lz4 codec has one level",
                 self.shown(&["compression.lz4.level"], settings.compression_lz4_level)
-            );
+            ));
         }
         Ok(ValidatedConfig {
             settings,
@@ -159,23 +156,19 @@ impl ProducerConfig {
     fn warn_of_changes(&self, settings: &Settings) {
         if self.settings.enable_idempotence && !settings.enable_idempotence {
             let obstacle = self.obstacle_to_idempotence().unwrap_or_default();
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "idempotence is off because of {obstacle}: retries may duplicate or reorder records; \
                  set enable.idempotence=false if that is intended"
-            );
+            ));
         }
         if settings.delivery_timeout != self.settings.delivery_timeout {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "delivery.timeout.ms is raised to linger.ms + request.timeout.ms = {}",
                 self.shown(
                     &["linger.ms", "request.timeout.ms"],
                     settings.delivery_timeout.as_millis()
                 )
-            );
+            ));
         }
     }
 

@@ -9,7 +9,6 @@ use crate::producer::config::settings::{ROWS, row};
 use crate::producer::config::shown::ShownWhole;
 use crate::producer::config::{Faults, ProducerConfig, warn};
 use crate::secret::{HIDDEN, Secret};
-use crate::threads::logging::log_line;
 
 use super::allowlist::Pattern;
 use super::placeholder::{Piece, Placeholder, pieces};
@@ -130,12 +129,10 @@ impl ProducerConfig {
             config.providers.provided.insert(name);
         }
         if let Some(written) = filled.ends_line {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
+            warn(&format!(
                 "{name}: the value of {} ends with the end of a line, which is kept as part of the value",
                 shown(&written)
-            );
+            ));
             config.providers.line_ends.insert(name, written);
         }
         match (refusal, filled.no_provider) {
@@ -223,11 +220,10 @@ impl Providers {
         const MOST_LISTED: usize = 20;
         let others = self.settings().filter(|name| !is_listed(name));
         for name in others.take(MOST_LISTED) {
-            log_line!(
-                log::Level::Warn,
-                target: "kafka_producer::config",
-                "{} has no effect: config.providers does not list this provider", shown(name)
-            );
+            warn(&format!(
+                "{} has no effect: config.providers does not list this provider",
+                shown(name)
+            ));
         }
     }
 }
